@@ -1,0 +1,64 @@
+"""The errors that pytest-tfjs raises. Each message says what was wrong, what was expected and what to do."""
+
+from __future__ import annotations
+
+
+class TfjsError(Exception):
+    """Base of every error of pytest-tfjs but a verdict."""
+
+
+class SettingsError(TfjsError):
+    """An option, ini value or marker argument is not valid."""
+
+
+class SourceError(TfjsError):
+    """What was handed in as a model is none, or cannot be read."""
+
+
+class ConversionError(TfjsError):
+    """The source cannot be converted to TensorFlow.js."""
+
+
+class MissingPackageError(ConversionError):
+    """TensorFlow or the converter is not installed, or does not import."""
+
+
+class ArtifactsError(TfjsError):
+    """A converted model (`model.json` and its weight shards) is damaged or incomplete."""
+
+
+class FeedError(TfjsError, ValueError):
+    """A feed does not fit the model's inputs: a wrong name, shape or dtype, or NaN."""
+
+
+class ToleranceError(TfjsError, ValueError):
+    """A tolerance is not valid, or a `per_layer` pattern matches no layer."""
+
+
+class DistError(TfjsError):
+    """A copy of TF.js lacks a file that the page needs."""
+
+
+class BrowserError(TfjsError):
+    """A browser could not be found, started or driven."""
+
+
+class PageError(TfjsError):
+    """A job failed in the page: the message, and what the page told before it.
+
+    `reason` is one line. `stack` is the JavaScript stack where there is one, `stage` what the page was doing.
+    """
+
+    def __init__(self, reason: str, *, stack: str | None = None, stage: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.stack = stack
+        self.stage = stage
+
+
+class JobTimeoutError(PageError):
+    """A job ran past `--tfjs-timeout`."""
+
+
+class BrowserLostError(PageError):
+    """The tab, the browser or its driver died during a job; the next job needs a fresh browser."""
