@@ -1,7 +1,7 @@
 """Put TF.js's browser bundles into the package: from npm, checked against the lock, only what the page loads.
 
-The build hook calls `ensure`; `python scripts/vendor_tfjs.py` does the same by hand. What is shipped, and with
-what content, package-lock.json says; where npm takes it from, the user's npm configuration says.
+The build hook calls `ensure`; `python scripts/vendor_tfjs.py` does the same by hand. What is shipped, with
+what content, package-lock.json says; where npm takes it from, the npm configuration of whoever builds.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def read_pins(lock: Path) -> dict[str, dict[str, str]]:
         entry = packages.get(f"node_modules/{package}", {})
         if not str(entry.get("integrity", "")).startswith("sha512-"):
             raise VendorError(
-                f"{lock.name} does not pin {package} by a sha512 integrity: run 'npm install {package}@VERSION'"
+                f"{lock.name} pins no sha512 integrity for {package}: run 'npm install {package}@VERSION'"
             )
         pins[package] = {"version": entry["version"], "integrity": entry["integrity"]}
     return pins
