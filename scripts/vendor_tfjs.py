@@ -10,6 +10,7 @@ import base64
 import contextlib
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -110,7 +111,7 @@ def _download(pins: dict[str, dict[str, str]], scratch: Path) -> dict[str, Path]
     if npm is None:
         raise VendorError(
             "npm is not on PATH, and the build takes TF.js through it: install Node.js, or run"
-            f" 'pip install {NODE_REQUIREMENT}' where the build runs without isolation."
+            f" 'pip install \"{NODE_REQUIREMENT}\"' where the build runs without isolation."
         )
     specs = [f"{package}@{pin['version']}" for package, pin in pins.items()]
     done = subprocess.run(
@@ -124,7 +125,8 @@ def _download(pins: dict[str, dict[str, str]], scratch: Path) -> dict[str, Path]
         check=False,
     )
     if done.returncode != 0:
-        said = "\n".join(done.stderr.strip().splitlines()[-15:])
+        stack = re.compile(r"npm \S+\s+at ")
+        said = "\n".join([line for line in done.stderr.strip().splitlines() if not stack.match(line)][-20:])
         raise VendorError(
             f"npm could not fetch {', '.join(specs)} (exit code {done.returncode}). It said:\n{said}\n"
             "The build takes TF.js from the registry that 'npm config get registry' names: check that it can"

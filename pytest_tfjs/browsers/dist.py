@@ -60,7 +60,7 @@ class Dist:
 
     @classmethod
     def from_directory(cls, directory: Path) -> Dist:
-        """The user's own copy: `directory` is a node_modules folder, a project that has one, or `@tensorflow`.
+        """The user's own copy: `directory` is a node_modules folder, a project with one, or `@tensorflow`.
 
         Raises DistError where it is none of these, or lacks the package `@tensorflow/tfjs`.
         """

@@ -1,0 +1,57 @@
+# Everything a developer runs. `make test` and `make demo` set up what is missing on the machine first; what is
+# installed is installed again only when the files that name it change.
+
+SHELL := /bin/sh
+VENV ?= .venv
+PYTHON := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+NODE_MODULES := node_modules/.installed
+# Node comes from the environment where the system has none: see scripts/setup.sh.
+NPM := PATH="$(abspath $(VENV))/bin:$$PATH" npm
+
+.NOTPARALLEL:
+.PHONY: help demo test lint types page pytest browser clean
+
+help:
+	@echo "make demo    compare the sample models in a browser, and show a failure that is found"
+	@echo "make test    everything: lint, types, the page's tests, pytest"
+	@echo "make lint    ruff check and ruff format --check"
+	@echo "make types   mypy --strict, and tsc over the page's modules"
+	@echo "make page    the tests of the page's modules, in Node"
+	@echo "make pytest  the Python tests; ARGS='-k dist' passes arguments on"
+	@echo "make clean   remove what was installed and built"
+
+demo: $(INSTALLED) browser
+	@$(PYTHON) -m demo
+
+test: lint types page pytest
+
+lint: $(INSTALLED)
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+
+types: $(INSTALLED) $(NODE_MODULES)
+	@$(PYTHON) -m mypy
+	@$(NPM) run --silent types
+
+page: $(INSTALLED)
+	@$(NPM) test --silent
+
+# After the quick checks, so that they have spoken before the long run begins.
+pytest: $(INSTALLED) browser
+	@$(PYTHON) -m pytest $(ARGS)
+
+browser:
+	@sh scripts/setup.sh browser
+
+$(INSTALLED): pyproject.toml hatch_build.py package-lock.json scripts/setup.sh scripts/vendor_tfjs.py
+	@sh scripts/setup.sh environment $(VENV)
+	@touch $@
+
+$(NODE_MODULES): package.json package-lock.json | $(INSTALLED)
+	@echo "setup: the page's tools, from package-lock.json"
+	@$(NPM) ci --silent
+	@touch $@
+
+clean:
+	rm -rf $(VENV) node_modules pytest_tfjs/page/vendor build dist .tox .mypy_cache .ruff_cache .pytest_cache

