@@ -43,7 +43,7 @@ find_python() {
 # The page's modules are tested with Node's own test runner.
 has_node() {
     command -v npm >/dev/null &&
-        node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20)' 2>/dev/null
+        node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null
 }
 
 environment() {
