@@ -1,0 +1,38 @@
+"""One row of a comparison: a layer, its place in the graph, and what became of it in the artifacts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Coverage = Literal["compared", "fused", "eliminated", "unmapped"]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One row of the comparison, as the reference sees it; it holds no numbers.
+
+    `name`: unique within the comparison. `op`: the Keras class or the graph op; of a fused one all of them,
+    joined by "+". `inputs`: the names of the compared layers whose activations enter this one. `shape`: of
+    the reference activation for the first feed, None when not compared. `dtype`: the numpy name of what the
+    browser should give (`float32`, `int32`, `bool`, `str`, `complex64`). `into`: the layer that took a fused
+    one in. `reason`: why a layer is fused, eliminated or unmapped, in words; an eliminated one's begins with
+    a word or two that can be counted, ended by a colon if more follows. `tap`: where the page finds the
+    activation, set when compared. `output`: whether it is one of the model's outputs. `members`: the layers
+    fused into this one, and other names that a user may know it by.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    shape: tuple[int, ...] | None
+    dtype: str | None
+    coverage: Coverage
+    into: str | None = None
+    reason: str | None = None
+    tap: Mapping[str, Any] | None = None
+    output: bool = False
+    members: tuple[str, ...] = ()

@@ -1,0 +1,302 @@
+"""How far one layer's activation in the browser is from the reference: numbers only, never an exception."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_tfjs.compare.elements import Kind, kind_of, mismatches, tally, text_elements
+from pytest_tfjs.compare.symptoms import permutation_of, symptoms_of
+from pytest_tfjs.compare.tolerances import EXACT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from pytest_tfjs.compare.elements import Tally
+    from pytest_tfjs.compare.symptoms import Symptoms
+    from pytest_tfjs.compare.tolerances import Tolerance
+
+_EXCERPT = 80
+
+MISSING = "the browser gave no activation"
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """One layer over one or more feeds; every field holds Python builtins, so that it may cross processes.
+
+    Errors and values are in the activation's unit; those of complex elements are moduli, True is 1 and False
+    0, and a wrong string has error 1. All float fields but `needed` are over the elements that are finite in
+    both.
+
+    - `elements`, `finite`, `mismatched`: of the reference; finite in both; neither equal nor within the
+      tolerance.
+    - `max_abs`, `rms`: greatest and root mean square |error|. `max_rel`: greatest |error| / |reference| over
+      the elements whose reference is not 0. All three are infinite where NaN or Inf stand at different
+      places, and where nothing could be compared.
+    - `worst`: index of the element with the greatest |error| - allowed (ties: the first) in the activation of
+      feed `worst_feed`; `worst_actual`, `worst_reference`, `worst_error` and `allowed` are told there. An
+      element that is NaN or Inf in one and not the same in the other is worse than any finite one. None where
+      there is no such element.
+    - `worst_text`: browser and reference there, of strings.
+    - `scale`: the largest finite |reference|.
+    - `nan_…`, `inf_…`: counts. `nonfinite_mismatched`: elements of which one is NaN or Inf and the other not
+      the same.
+    - `needed`: the smallest `atol`, with the tolerance's own `rtol` and scale, that would have passed;
+      infinite if none.
+    - `missing`: there was nothing to compare with. `reason`: why nothing could be compared, in words.
+    - `symptoms`: how the wrong elements of the worst feed look; None where none is wrong.
+    """
+
+    elements: int
+    mismatched: int
+    max_abs: float
+    max_rel: float
+    rms: float
+    worst: tuple[int, ...] | None
+    worst_feed: int
+    worst_actual: float
+    worst_reference: float
+    worst_error: float
+    allowed: float
+    scale: float
+    nan_actual: int
+    nan_reference: int
+    inf_actual: int
+    inf_reference: int
+    nonfinite_mismatched: int
+    first_nonfinite_mismatch: tuple[int, ...] | None
+    needed: float
+    passed: bool
+    reason: str | None = None
+    finite: int = 0
+    missing: bool = False
+    worst_text: tuple[str, str] | None = None
+    symptoms: Symptoms | None = None
+
+    @property
+    def excess(self) -> float:
+        """|error| - allowed at the worst element: above 0 where the layer did not pass; NaN without one."""
+        return math.inf if math.isinf(self.worst_error) else self.worst_error - self.allowed
+
+
+def measure(actual: NDArray[Any] | None, reference: NDArray[Any], tolerance: Tolerance) -> Metrics:
+    """The metrics of one layer for one feed.
+
+    Any shape and dtype; differences are taken in float64. NaN equals NaN at the same place, and Inf equals
+    Inf of the same sign. Bools and strings are exact whatever the tolerance. Whatever is wrong with `actual`
+    is a result: a shape or dtype other than the reference's, no activation at all (None), and an empty one,
+    which never passes.
+    """
+    reference = np.asarray(reference)
+    if actual is None:
+        return _incomparable(reference, MISSING, missing=True)
+    actual = np.asarray(actual)
+    kind = kind_of(reference)
+    reason = _incomparable_reason(actual, reference, kind)
+    if reason is not None:
+        return _incomparable(reference, reason, symptoms=permutation_of(actual, reference))
+    if kind is Kind.TEXT:
+        return _measure_text(actual, reference)
+    return _measure_numbers(actual, reference, EXACT if kind is Kind.BOOL else tolerance)
+
+
+def merge(metrics: Sequence[Metrics]) -> Metrics:
+    """The metrics of one layer over several feeds, given in the feeds' order.
+
+    `worst_feed` counts from 0 in that order. Raises ValueError where `metrics` is empty.
+    """
+    if not metrics:
+        raise ValueError("merge() needs the metrics of at least one feed")
+    feed = max(range(len(metrics)), key=lambda index: _badness(metrics[index]))
+    worst, finite = metrics[feed], sum(one.finite for one in metrics)
+    reason = worst.reason
+    if reason is not None and len(metrics) > 1:
+        reason = f"in feed {feed}: {reason}"
+    # hypot over the parts, not the root of a sum of squares: the squares of tiny rms underflow.
+    rms = math.hypot(*(one.rms * math.sqrt(one.finite / finite) for one in metrics)) if finite else worst.rms
+    return replace(
+        worst,
+        worst_feed=feed,
+        reason=reason,
+        elements=sum(one.elements for one in metrics),
+        finite=finite,
+        mismatched=sum(one.mismatched for one in metrics),
+        max_abs=max(one.max_abs for one in metrics),
+        max_rel=max(one.max_rel for one in metrics),
+        rms=math.inf if any(math.isinf(one.rms) for one in metrics) else rms,
+        scale=max(one.scale for one in metrics),
+        nan_actual=sum(one.nan_actual for one in metrics),
+        nan_reference=sum(one.nan_reference for one in metrics),
+        inf_actual=sum(one.inf_actual for one in metrics),
+        inf_reference=sum(one.inf_reference for one in metrics),
+        nonfinite_mismatched=sum(one.nonfinite_mismatched for one in metrics),
+        needed=max(one.needed for one in metrics),
+        passed=all(one.passed for one in metrics),
+        missing=all(one.missing for one in metrics),
+    )
+
+
+def _badness(one: Metrics) -> tuple[bool, bool, float]:
+    # A feed without a worst element, as nothing in it is finite, tells less than any other.
+    return (not one.passed, one.reason is not None, -math.inf if math.isnan(one.excess) else one.excess)
+
+
+def _measure_numbers(actual: NDArray[Any], reference: NDArray[Any], tolerance: Tolerance) -> Metrics:
+    counts = tally(actual, reference, tolerance.rtol)
+    floor = tolerance.floor(counts.scale)
+    wrong = counts.greatest > floor or counts.nonfinite_mismatched > 0
+    mask = mismatches(actual, reference, tolerance.rtol, floor) if wrong else None
+    broken = counts.nonfinite_mismatched > 0
+    at = counts.first_nonfinite if broken else counts.greatest_at
+    found, expected = (math.nan, math.nan) if at is None else (_value(actual, at), _value(reference, at))
+    return Metrics(
+        elements=reference.size,
+        finite=counts.finite,
+        mismatched=0 if mask is None else int(np.count_nonzero(mask)),
+        max_abs=math.inf if broken else counts.max_abs,
+        max_rel=math.inf if broken else counts.max_rel,
+        rms=math.inf if broken else counts.rms,
+        worst=_index(at, reference.shape),
+        worst_feed=0,
+        worst_actual=found,
+        worst_reference=expected,
+        worst_error=math.inf if broken else counts.greatest_error,
+        allowed=_allowed(tolerance, floor, expected),
+        scale=counts.scale,
+        nan_actual=counts.nan_actual,
+        nan_reference=counts.nan_reference,
+        inf_actual=counts.inf_actual,
+        inf_reference=counts.inf_reference,
+        nonfinite_mismatched=counts.nonfinite_mismatched,
+        first_nonfinite_mismatch=_index(counts.first_nonfinite, reference.shape),
+        needed=_needed(counts, tolerance),
+        passed=not wrong,
+        symptoms=None if mask is None else symptoms_of(actual, reference, mask),
+    )
+
+
+def _measure_text(actual: NDArray[Any], reference: NDArray[Any]) -> Metrics:
+    found, expected = text_elements(actual), text_elements(reference)
+    wrong = [
+        place for place, (ours, theirs) in enumerate(zip(found, expected, strict=True)) if ours != theirs
+    ]
+    at = wrong[0] if wrong else 0
+    error = 1.0 if wrong else 0.0
+    return Metrics(
+        elements=reference.size,
+        finite=reference.size,
+        mismatched=len(wrong),
+        max_abs=error,
+        max_rel=error,
+        rms=math.sqrt(len(wrong) / len(expected)),
+        worst=_index(at, reference.shape),
+        worst_feed=0,
+        worst_actual=math.nan,
+        worst_reference=math.nan,
+        worst_error=error,
+        allowed=0.0,
+        scale=1.0 if any(expected) else 0.0,
+        nan_actual=0,
+        nan_reference=0,
+        inf_actual=0,
+        inf_reference=0,
+        nonfinite_mismatched=0,
+        first_nonfinite_mismatch=None,
+        needed=math.inf if wrong else 0.0,
+        passed=not wrong,
+        worst_text=(_excerpt(found[at]), _excerpt(expected[at])),
+    )
+
+
+def _incomparable_reason(actual: NDArray[Any], reference: NDArray[Any], kind: Kind) -> str | None:
+    """Why the two cannot be held against each other, in words; None where they can."""
+    if actual.shape != reference.shape:
+        return f"shape {_shape(actual)} in the browser, {_shape(reference)} in the reference"
+    if kind is Kind.OTHER or kind_of(actual) is Kind.OTHER:
+        return f"dtype {actual.dtype} in the browser, {reference.dtype} in the reference: not comparable"
+    if kind is not kind_of(actual) or (kind is not Kind.TEXT and actual.dtype.name != reference.dtype.name):
+        equal = (
+            Kind.TEXT not in (kind, kind_of(actual)) and reference.size and np.array_equal(actual, reference)
+        )
+        said = f"dtype {_dtype(actual)} in the browser, {_dtype(reference)} in the reference"
+        return f"{said}, of equal values" if equal else said
+    if reference.size == 0:
+        return f"empty: shape {_shape(reference)} holds no elements, so there is nothing to compare"
+    return None
+
+
+def _incomparable(
+    reference: NDArray[Any], reason: str, *, missing: bool = False, symptoms: Symptoms | None = None
+) -> Metrics:
+    return Metrics(
+        elements=reference.size,
+        mismatched=reference.size,
+        max_abs=math.inf,
+        max_rel=math.inf,
+        rms=math.inf,
+        worst=None,
+        worst_feed=0,
+        worst_actual=math.nan,
+        worst_reference=math.nan,
+        worst_error=math.inf,
+        allowed=math.nan,
+        scale=0.0,
+        nan_actual=0,
+        nan_reference=0,
+        inf_actual=0,
+        inf_reference=0,
+        nonfinite_mismatched=0,
+        first_nonfinite_mismatch=None,
+        needed=math.inf,
+        passed=False,
+        reason=reason,
+        missing=missing,
+        symptoms=symptoms,
+    )
+
+
+def _needed(counts: Tally, tolerance: Tolerance) -> float:
+    if counts.nonfinite_mismatched:
+        return math.inf
+    if counts.greatest <= 0:
+        return 0.0
+    unit = 1.0 if tolerance.absolute else counts.scale
+    if unit == 0:
+        return math.inf
+    # Division and the multiplication that undoes it each round: step up until the promise holds.
+    needed = counts.greatest / unit
+    while needed * unit < counts.greatest:
+        needed = math.nextafter(needed, math.inf)
+    return needed
+
+
+def _allowed(tolerance: Tolerance, floor: float, reference: float) -> float:
+    return floor + tolerance.rtol * abs(reference) if math.isfinite(reference) else math.nan
+
+
+def _value(array: NDArray[Any], at: int) -> float:
+    element = array.reshape(-1)[at].item()
+    return float(abs(element)) if isinstance(element, complex) else float(element)
+
+
+def _index(at: int | None, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    return None if at is None else tuple(int(place) for place in np.unravel_index(at, shape))
+
+
+def _shape(array: NDArray[Any]) -> str:
+    return f"[{', '.join(str(size) for size in array.shape)}]"
+
+
+def _dtype(array: NDArray[Any]) -> str:
+    return "str" if kind_of(array) is Kind.TEXT else array.dtype.name
+
+
+def _excerpt(text: bytes) -> str:
+    decoded = text.decode("utf-8", "backslashreplace")
+    return decoded if len(decoded) <= _EXCERPT else f"{decoded[: _EXCERPT - 3]}..."

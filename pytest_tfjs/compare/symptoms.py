@@ -1,0 +1,118 @@
+"""How the wrong elements of a layer look: the facts from which a likely cause can be told."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_SAMPLE = 1 << 20
+_MOST_AXES = 5
+_FEWEST_FOR_RATIO = 3
+
+
+@dataclass(frozen=True)
+class Symptoms:
+    """Facts on the mismatched elements of one activation, all Python builtins; see the causes in the report.
+
+    - `zeros`: mismatched elements that are 0 in the browser and not in the reference.
+    - `all_zero`: the browser's whole activation is 0.
+    - `low`, `high`: the range of the finite |reference| among the mismatched; None where none is finite.
+    - `box`: first and last index of the mismatched elements along each axis; None for a scalar.
+    - `ratio`: browser = ratio * reference, where that explains 99% of the error, by least squares over the
+      elements finite in both (of large activations, over an even sample).
+    - `permutation`: the browser's activation is the reference with its axes in this order.
+    """
+
+    zeros: int = 0
+    all_zero: bool = False
+    low: float | None = None
+    high: float | None = None
+    box: tuple[tuple[int, int], ...] | None = None
+    ratio: float | None = None
+    permutation: tuple[int, ...] | None = None
+
+
+def symptoms_of(actual: NDArray[Any], reference: NDArray[Any], mask: NDArray[np.bool_]) -> Symptoms:
+    """The symptoms of two arrays of numbers of one shape; `mask`, not all False, names the mismatched."""
+    sizes = np.abs(reference[mask].astype(np.complex128 if reference.dtype.kind == "c" else np.float64))
+    zeros = int(np.count_nonzero((actual[mask] == 0) & (sizes != 0)))
+    sizes = sizes[np.isfinite(sizes)]
+    return Symptoms(
+        zeros=zeros,
+        all_zero=not actual.any(),
+        low=float(sizes.min()) if sizes.size else None,
+        high=float(sizes.max()) if sizes.size else None,
+        box=_box(mask),
+        ratio=_ratio(actual, reference),
+        permutation=_permutation(actual, reference),
+    )
+
+
+def permutation_of(actual: NDArray[Any], reference: NDArray[Any]) -> Symptoms | None:
+    """The symptom of two shapes that differ: one activation is the other with its axes permuted; or None."""
+    numbers = all(array.dtype.kind in "biufc" for array in (actual, reference))
+    if not numbers or sorted(actual.shape) != sorted(reference.shape) or reference.size == 0:
+        return None
+    permutation = _permutation(actual, reference)
+    return None if permutation is None else Symptoms(permutation=permutation)
+
+
+def _box(mask: NDArray[np.bool_]) -> tuple[tuple[int, int], ...] | None:
+    if mask.ndim == 0:
+        return None
+    box = []
+    for axis in range(mask.ndim):
+        places = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        box.append((int(places[0]), int(places[-1])))
+    return tuple(box)
+
+
+def _ratio(actual: NDArray[Any], reference: NDArray[Any]) -> float | None:
+    if reference.dtype.kind not in "iuf":
+        return None
+    step = max(1, math.ceil(reference.size / _SAMPLE))
+    ours = actual.reshape(-1)[::step].astype(np.float64)
+    theirs = reference.reshape(-1)[::step].astype(np.float64)
+    usable = np.isfinite(ours) & np.isfinite(theirs) & (theirs != 0)
+    ours, theirs = ours[usable], theirs[usable]
+    # One element fits any ratio, and equal ones do as well: neither tells a factor from an offset.
+    if ours.size < _FEWEST_FOR_RATIO or np.ptp(theirs) == 0:
+        return None
+    with np.errstate(all="ignore"):
+        ratio = float(np.dot(ours, theirs) / np.dot(theirs, theirs))
+        error, unexplained = ours - theirs, ours - ratio * theirs
+        explained = float(np.dot(unexplained, unexplained)) <= 1e-4 * float(np.dot(error, error))
+    return ratio if explained and ratio != 0 and math.isfinite(ratio) else None
+
+
+def _permutation(actual: NDArray[Any], reference: NDArray[Any]) -> tuple[int, ...] | None:
+    """The order of axes in which the reference is what the browser gave; None if none but its own."""
+    if not 1 < reference.ndim <= _MOST_AXES or actual.ndim != reference.ndim:
+        return None
+    step = max(1, actual.size // 4096)
+    places = np.unravel_index(np.arange(0, actual.size, step), actual.shape)
+    sample = actual[places]
+    largest = float(np.max(np.abs(sample), initial=0.0, where=np.isfinite(sample)))
+    own = tuple(range(reference.ndim))
+    for order in itertools.permutations(own):
+        turned = reference.transpose(order)
+        if order == own or turned.shape != actual.shape or largest == 0:
+            continue
+        if _moves_anything(reference, order) and np.allclose(
+            sample, turned[places], rtol=1e-2, atol=1e-3 * largest
+        ):
+            return order
+    return None
+
+
+def _moves_anything(reference: NDArray[Any], order: tuple[int, ...]) -> bool:
+    """Whether the order of the axes longer than 1 changes; moving an axis of length 1 moves no element."""
+    long = [axis for axis in order if reference.shape[axis] > 1]
+    return long != sorted(long)

@@ -1,0 +1,134 @@
+"""How far the browser may be from the reference: the defaults, and which layer gets which tolerance."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from pytest_tfjs.errors import ToleranceError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_tfjs.compare.layers import Layer
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What an element may differ by: `|browser - reference| <= atol * scale + rtol * |reference|`.
+
+    `scale` is the layer's largest finite |reference| over the feed, so that `atol` means the same for a layer
+    of large activations and for one of small ones; with `absolute=True` it is 1, and `atol` is in the
+    activation's unit. Raises ToleranceError where `rtol` or `atol` is negative, not finite or no number.
+    """
+
+    rtol: float
+    atol: float
+    absolute: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("rtol", "atol"):
+            object.__setattr__(self, name, _checked(name, getattr(self, name)))
+
+    def floor(self, scale: float) -> float:
+        """What is allowed where the reference is 0, in the activation's unit."""
+        return self.atol if self.absolute else self.atol * scale
+
+
+def _checked(name: str, value: object) -> float:
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if isinstance(value, (bool, str, bytes)) or not math.isfinite(number) or number < 0:
+        raise ToleranceError(
+            f"{name}={value!r} is no tolerance: expected a finite number, 0 or greater, such as 1e-4"
+        )
+    return number
+
+
+EXACT = Tolerance(rtol=0.0, atol=0.0)
+
+# GPU backends may fuse and reorder what Python does not, and compute exp, tanh and division less exactly.
+_BY_PRECISION = {
+    "float32": Tolerance(rtol=1e-4, atol=1e-5),
+    "float32 on a GPU": Tolerance(rtol=1e-3, atol=1e-4),
+    "half": Tolerance(rtol=1e-2, atol=1e-2),
+}
+_GPU_BACKENDS = frozenset({"webgl", "webgpu"})
+
+
+def is_inexact(dtype: str | None) -> bool:
+    """Whether activations of this dtype are rounded (float, complex), so that a tolerance has a meaning."""
+    return dtype is not None and dtype.startswith(("float", "bfloat", "complex"))
+
+
+def default_tolerance(dtype: str | None, backend: str, half: bool) -> Tolerance:
+    """The tolerance of a layer where nobody named one; integers, bools and strings are exact."""
+    if not is_inexact(dtype):
+        return EXACT
+    if half:
+        return _BY_PRECISION["half"]
+    return _BY_PRECISION["float32 on a GPU" if backend in _GPU_BACKENDS else "float32"]
+
+
+def resolve_tolerances(
+    layers: Sequence[Layer],
+    *,
+    backend: str,
+    half: bool,
+    rtol: float | None,
+    atol: float | None,
+    per_layer: Mapping[str, Tolerance] | None,
+) -> dict[str, Tolerance]:
+    """The tolerance of each compared layer, by name.
+
+    `rtol` and `atol` each override the default singly, and only for float and complex layers: integers, bools
+    and strings stay exact unless a pattern of `per_layer` names them. A pattern is a glob that is held
+    against the layer's name and its members; a later pattern wins over an earlier. Raises ToleranceError for
+    a value that is no tolerance and for a pattern that matches no compared layer.
+    """
+    resolved = {}
+    for layer in layers:
+        if layer.coverage == "compared":
+            default = default_tolerance(layer.dtype, backend, half)
+            resolved[layer.name] = _overridden(default, rtol, atol) if is_inexact(layer.dtype) else default
+    for pattern, tolerance in (per_layer or {}).items():
+        if not isinstance(tolerance, Tolerance):
+            raise ToleranceError(
+                f"per_layer[{pattern!r}] is {tolerance!r}: expected a Tolerance, "
+                "such as Tolerance(rtol=1e-3, atol=1e-4)"
+            )
+        matched = [layer.name for layer in layers if layer.name in resolved and _matches(pattern, layer)]
+        if not matched:
+            raise ToleranceError(_matches_nothing(pattern, layers))
+        resolved.update(dict.fromkeys(matched, tolerance))
+    return resolved
+
+
+def _overridden(default: Tolerance, rtol: float | None, atol: float | None) -> Tolerance:
+    return Tolerance(rtol=default.rtol if rtol is None else rtol, atol=default.atol if atol is None else atol)
+
+
+def _matches(pattern: str, layer: Layer) -> bool:
+    # A name may hold brackets, which a glob reads as a set of characters: the name itself always matches.
+    return any(pattern == name or fnmatchcase(name, pattern) for name in (layer.name, *layer.members))
+
+
+def _matches_nothing(pattern: str, layers: Sequence[Layer]) -> str:
+    said = f"per_layer pattern {pattern!r} matches no compared layer"
+    for layer in layers:
+        if layer.coverage != "compared" and _matches(pattern, layer):
+            why = layer.reason if layer.into is None else f"fused into {layer.into!r}"
+            return f"{said}: {layer.name!r} is {layer.coverage} ({why})"
+    names = [
+        name for layer in layers if layer.coverage == "compared" for name in (layer.name, *layer.members)
+    ]
+    if not names:
+        return f"{said}: no layer is compared"
+    close = difflib.get_close_matches(pattern, names, n=5, cutoff=0.4)
+    listed = ", ".join(repr(name) for name in close or names[:5])
+    return f"{said}; {'close names' if close else 'the first layers'}: {listed}"

@@ -1,0 +1,205 @@
+"""One verdict out of the metrics of all layers, and where in the graph the first wrong ones stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_tfjs.compare.layers import Layer
+    from pytest_tfjs.compare.metrics import Metrics
+    from pytest_tfjs.compare.tolerances import Tolerance
+
+LayerVerdict = Literal["close", "diverged", "unmapped"]
+Verdict = Literal["close", "diverged", "vacuous", "unmapped", "error"]
+
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class LayerResult:
+    """What was found of one layer; of a fused or eliminated one no verdict. `reason`: why, in words."""
+
+    layer: Layer
+    verdict: LayerVerdict | None
+    metrics: Metrics | None
+    tolerance: Tolerance | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdict on a comparison that ran; `reason` is None for `close` only."""
+
+    verdict: Verdict
+    reason: str | None
+    results: tuple[LayerResult, ...]
+    first_divergence: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TargetFacts:
+    """What a comparison ran on, as the page told it. `software`: the GPU is emulated by the processor."""
+
+    browser: str
+    browser_version: str
+    backend: str
+    variant: str | None
+    flags: Mapping[str, bool | int | float]
+    renderer: str | None
+    software: bool | None
+    float32_textures: bool | None
+
+    def __str__(self) -> str:
+        variant = "" if self.variant is None else f":{self.variant}"
+        return f"{self.backend}{variant} on {self.browser}"
+
+
+class TimingFacts(Protocol):
+    """What a comparison carries of a `Timing`, which this package does not know; see there."""
+
+    @property
+    def load_ms(self) -> float: ...
+    @property
+    def first_ms(self) -> float: ...
+    @property
+    def warm_ms(self) -> tuple[float, ...]: ...
+    @property
+    def median_ms(self) -> float | None: ...
+    @property
+    def p95_ms(self) -> float | None: ...
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One model on one target over one set of feeds: all its layers and one verdict.
+
+    `bytes`: of the `artifacts` served and the `activations` received. `feeds`: their number. `test`: the
+    pytest node id. `stage` and `stack`: of an `error` in the page, what it was doing and its JavaScript
+    stack.
+    """
+
+    model: str
+    format: str
+    weights: str
+    target: TargetFacts
+    verdict: Verdict
+    reason: str | None
+    layers: tuple[LayerResult, ...]
+    first_divergence: tuple[str, ...]
+    outputs: tuple[str, ...]
+    timing: TimingFacts | None
+    bytes: Mapping[str, int]
+    feeds: int
+    test: str
+    tfjs_version: str | None = None
+    stage: str | None = None
+    stack: str | None = None
+
+
+def judge(
+    layers: Sequence[Layer], metrics: Mapping[str, Metrics], tolerances: Mapping[str, Tolerance]
+) -> Judgement:
+    """The verdict on all layers; `metrics` and `tolerances` are by name, of the compared ones.
+
+    The gravest that holds is told: `diverged` (what was seen is wrong) over `unmapped` (something was not
+    seen) over `vacuous` (nothing that was seen could have been wrong) over `close`. `error`, graver than all,
+    is not judged here: then nothing ran. A compared layer without metrics, or of which the browser gave no
+    activation, is unmapped; so is the whole where there are metrics of a name that is no compared layer.
+    """
+    results = tuple(_result(layer, metrics.get(layer.name), tolerances.get(layer.name)) for layer in layers)
+    first = frontier(results)
+    if first:
+        return Judgement("diverged", _diverged_reason(results, first), results, first)
+    known = {layer.name for layer in layers if layer.coverage == "compared"}
+    reason = _unmapped_reason(results, [name for name in metrics if name not in known])
+    if reason is not None:
+        return Judgement("unmapped", reason, results, ())
+    reason = _vacuous_reason(results)
+    if reason is not None:
+        return Judgement("vacuous", reason, results, ())
+    return Judgement("close", None, results, ())
+
+
+def frontier(results: Sequence[LayerResult]) -> tuple[str, ...]:
+    """The diverged layers that no diverged layer leads to, in the order of `results`: each a fault by itself.
+
+    A layer further down is not named even where the layers between are close: an error below their tolerance
+    may have gone through them. In a cycle of diverged layers that nothing leads to, the first one is named.
+    """
+    consumers: dict[str, list[str]] = {}
+    for result in results:
+        for name in result.layer.inputs:
+            consumers.setdefault(name, []).append(result.layer.name)
+    diverged = [result.layer.name for result in results if result.verdict == "diverged"]
+    remaining = set(diverged)
+    first: list[str] = []
+    for name in diverged:
+        if name not in remaining:
+            continue
+        downstream = _downstream(name, consumers)
+        remaining -= downstream
+        # A later row may lead back to an earlier one, which then is not first after all.
+        first = [other for other in first if other not in downstream] + [name]
+    return tuple(first)
+
+
+def _downstream(name: str, consumers: Mapping[str, Sequence[str]]) -> set[str]:
+    seen: set[str] = set()
+    ahead = list(consumers.get(name, ()))
+    while ahead:
+        other = ahead.pop()
+        if other not in seen:
+            seen.add(other)
+            ahead.extend(consumers.get(other, ()))
+    return seen
+
+
+def _result(layer: Layer, metrics: Metrics | None, tolerance: Tolerance | None) -> LayerResult:
+    if layer.coverage == "unmapped":
+        return LayerResult(
+            layer, "unmapped", None, None, layer.reason or "no tensor in the page stands for it"
+        )
+    if layer.coverage != "compared":
+        return LayerResult(layer, None, None, None, layer.reason)
+    if metrics is None or metrics.missing:
+        reason = "the browser gave no activation" if metrics is None else metrics.reason
+        return LayerResult(layer, "unmapped", metrics, tolerance, reason)
+    return LayerResult(layer, "close" if metrics.passed else "diverged", metrics, tolerance, metrics.reason)
+
+
+def _diverged_reason(results: Sequence[LayerResult], first: Sequence[str]) -> str:
+    diverged = sum(result.verdict == "diverged" for result in results)
+    compared = sum(result.layer.coverage == "compared" for result in results)
+    return f"{diverged} of {compared} compared layers diverged, first {_names(first)}"
+
+
+def _unmapped_reason(results: Sequence[LayerResult], unknown: Sequence[str]) -> str | None:
+    unmapped = [result for result in results if result.verdict == "unmapped"]
+    if unmapped:
+        names = _names([result.layer.name for result in unmapped])
+        counted = f"{len(unmapped)} of {len(results)} layers could not be compared"
+        return f"{counted}: {names} ({unmapped[0].reason})"
+    if unknown:
+        return f"the browser gave activations that no compared layer asked for: {_names(unknown)}"
+    return None
+
+
+def _vacuous_reason(results: Sequence[LayerResult]) -> str | None:
+    """Why the comparison could not have failed, in words; None where it could."""
+    seen = [result.metrics for result in results if result.metrics is not None]
+    if not seen:
+        return "no layer was compared, so nothing could have diverged"
+    if any(metrics.scale > 0 for metrics in seen):
+        return None
+    nonfinite = any(metrics.nan_reference or metrics.inf_reference for metrics in seen)
+    what = "0, NaN or Inf" if nonfinite else "0"
+    counted = "the one compared layer" if len(seen) == 1 else f"all {len(seen)} compared layers"
+    return f"every element of {counted} is {what}, so a broken model would pass as well: feed other inputs"
+
+
+def _names(names: Sequence[str]) -> str:
+    listed = ", ".join(repr(name) for name in names[:_NAMED])
+    return listed if len(names) <= _NAMED else f"{listed} and {len(names) - _NAMED} more"

@@ -1,0 +1,7 @@
+"""Timing a model in the browser: samples and their statistics; pure."""
+
+from __future__ import annotations
+
+from pytest_tfjs.timing.samples import Timing
+
+__all__ = ["Timing"]

@@ -1,0 +1,49 @@
+"""The inference times of one model on one target, and the statistics drawn from them."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds of one model on one target.
+
+    `load_ms`: fetching and building the model. `first_ms`: the first inference, shader compilation included.
+    `warm_ms`: each later inference, in the order they ran.
+    """
+
+    load_ms: float
+    first_ms: float
+    warm_ms: tuple[float, ...]
+
+    @property
+    def median_ms(self) -> float | None:
+        """The median of the warm runs, of an even number the mean of the middle two; None without any."""
+        return statistics.median(self.warm_ms) if self.warm_ms else None
+
+    @property
+    def p95_ms(self) -> float | None:
+        """The 95th percentile of the warm runs by nearest rank; None without a warm run.
+
+        That is the ceil(0.95 n)-th smallest of n runs: always a run that happened, and the slowest one while
+        n < 20.
+        """
+        if not self.warm_ms:
+            return None
+        rank = math.ceil(
+            95 * len(self.warm_ms) / 100
+        )  # 0.95 * n rounds: for some n it lands above the integer
+        return sorted(self.warm_ms)[rank - 1]
+
+    def to_json(self) -> dict[str, float | list[float] | None]:
+        """The keys of the JSON's `timing`."""
+        return {
+            "load_ms": float(self.load_ms),
+            "first_ms": float(self.first_ms),
+            "warm_ms": [float(run) for run in self.warm_ms],
+            "median_ms": None if self.median_ms is None else float(self.median_ms),
+            "p95_ms": None if self.p95_ms is None else float(self.p95_ms),
+        }
