@@ -1,0 +1,1 @@
+"""From what the user hands in to artifacts: sources, conversion, artifacts, feeds and the content cache."""

@@ -1,0 +1,158 @@
+"""Converted artifacts: `model.json` read and checked, with the model's inputs and outputs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pytest_tfjs.errors import ArtifactsError
+from pytest_tfjs.models import topology as _topology
+from pytest_tfjs.models import weights as _weights
+from pytest_tfjs.models.topology import GraphNode, TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_tfjs.models.weights import Array
+
+__all__ = ["Artifacts", "Format", "GraphNode", "TensorSpec", "read_artifacts", "with_weights"]
+
+Format = Literal["layers", "graph"]
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """A converted model: where it is and what it takes and gives.
+
+    `bytes` is the length of model.json and all shards; `weights` is how most of the weights are stored:
+    float32, float16, uint16 or uint8. `inputs` and `outputs` are in signature order. `saved_model` is the
+    SavedModel that a graph model was made of and `signature` the signature taken; None where there is none
+    at hand.
+    """
+
+    model_json: Path
+    format: Format
+    weights: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    bytes: int
+    topology: Mapping[str, Any] = field(repr=False)
+    converted_by: str | None = None
+    manifest: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    saved_model: Path | None = None
+    signature: str | None = None
+
+    def nodes(self) -> tuple[GraphNode, ...]:
+        """The nodes of a graph model, as they stand in model.json; empty for a layers model."""
+        return _topology.graph_nodes(self.topology) if self.format == "graph" else ()
+
+    def read_weights(self) -> dict[str, Array]:
+        """Every weight by name, dequantised to the dtype that it is declared with."""
+        return _weights.decode_weights(self.model_json, self.manifest)
+
+
+def read_artifacts(path: Path | str) -> Artifacts:
+    """Reads and checks a `model.json`, or the folder that has one.
+
+    Raises ArtifactsError where the file is missing, no TF.js model, or a shard is missing, short or long.
+    """
+    model_json = _find_model_json(Path(path))
+    content = _parse(model_json)
+    topology = content.get("modelTopology")
+    if not isinstance(topology, dict):
+        raise ArtifactsError(
+            f"{model_json} has no 'modelTopology': it holds weights only, or is no TensorFlow.js model. "
+            "Convert the whole model"
+        )
+    format_ = _format(model_json, content, topology)
+    manifest = content.get("weightsManifest")
+    _weights.check_manifest(model_json, manifest)
+    try:
+        read = _topology.graph_signature if format_ == "graph" else _topology.layers_signature
+        inputs, outputs = read(content)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise ArtifactsError(
+            f"{model_json} does not tell its inputs and outputs ({error!r}); convert again"
+        ) from error
+    shards = _weights.shard_paths(model_json, manifest or [])
+    return Artifacts(
+        model_json=model_json,
+        format=format_,
+        weights=_quantisation(manifest or []),
+        inputs=inputs,
+        outputs=outputs,
+        bytes=sum(file.stat().st_size for file in (model_json, *shards)),
+        topology=topology,
+        converted_by=content.get("convertedBy"),
+        manifest=tuple(manifest or []),
+    )
+
+
+def with_weights(artifacts: Artifacts, changes: Mapping[str, Array], out_dir: Path | str) -> Artifacts:
+    """A copy of the artifacts in `out_dir` with the given weights in place of the old, all else the same.
+
+    Each value has the weight's declared shape and dtype. Raises ArtifactsError where one has not, or for a
+    name that no weight has.
+    """
+    out = Path(out_dir)
+    out.mkdir(parents=True, exist_ok=True)
+    manifest = _weights.replace_weights(artifacts.model_json, artifacts.manifest, changes, out)
+    content = _parse(artifacts.model_json)
+    content["weightsManifest"] = manifest
+    target = out / "model.json"
+    target.write_text(json.dumps(content), encoding="utf-8")
+    assets = artifacts.model_json.with_name("assets.zip")
+    if assets.is_file():
+        shutil.copyfile(assets, out / assets.name)
+    return dataclasses.replace(
+        read_artifacts(target), saved_model=artifacts.saved_model, signature=artifacts.signature
+    )
+
+
+def _find_model_json(path: Path) -> Path:
+    model_json = path / "model.json" if path.is_dir() else path
+    if not model_json.is_file():
+        raise ArtifactsError(
+            f"there is no converted model at {model_json}: expected the converter's model.json there"
+        )
+    return model_json.absolute()
+
+
+def _parse(model_json: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(model_json.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ArtifactsError(
+            f"{model_json} cannot be read as JSON ({error}); convert the model again"
+        ) from error
+    if not isinstance(content, dict):
+        raise ArtifactsError(
+            f"{model_json} is no TensorFlow.js model: a JSON object is expected; convert again"
+        )
+    return content
+
+
+def _format(model_json: Path, content: Mapping[str, Any], topology: Mapping[str, Any]) -> Format:
+    named = content.get("format")
+    if named == "graph-model" or (named is None and "node" in topology):
+        return "graph"
+    if named == "layers-model" or (named is None and {"model_config", "class_name"} & topology.keys()):
+        return "layers"
+    raise ArtifactsError(
+        f"{model_json} has the format {named!r}; 'graph-model' and 'layers-model' are known. Convert the "
+        f"model again"
+    )
+
+
+def _quantisation(manifest: Any) -> str:
+    kinds = [
+        entry["quantization"]["dtype"]
+        for group in manifest
+        for entry in group["weights"]
+        if "quantization" in entry
+    ]
+    return max(sorted(set(kinds)), key=kinds.count) if kinds else "float32"

@@ -1,0 +1,203 @@
+"""From a source to artifacts: the converter's Python functions, behind the content cache."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from pytest_tfjs.errors import ConversionError, SourceError, TfjsError
+from pytest_tfjs.models import converter as converters
+from pytest_tfjs.models import functions, graph_conversion, keras_models
+from pytest_tfjs.models.artifacts import read_artifacts
+
+if TYPE_CHECKING:
+    from pytest_tfjs.models.artifacts import Artifacts, Format
+    from pytest_tfjs.models.cache import ContentCache
+    from pytest_tfjs.models.source import Source
+
+WEIGHTS = ("float32", "float16", "uint16", "uint8")
+# Part of every key: raised when the same source would be converted otherwise than before.
+_SCHEMA = 1
+
+
+def convert(
+    source: Source,
+    *,
+    format: Literal["auto", "layers", "graph"] = "auto",  # noqa: A002  (the public API's word)
+    weights: str = "float32",
+    cache: ContentCache,
+) -> Artifacts:
+    """The source's artifacts, converted now or taken from the cache.
+
+    For format `graph` the artifacts know the SavedModel that they were made of. Prebuilt artifacts are read
+    as they are, whatever `weights` says. A source that is a file needs no TensorFlow where the cache has
+    its artifacts.
+    Raises ConversionError, which says what stands in the way; SourceError, ArtifactsError,
+    MissingPackageError.
+    """
+    wanted = resolve_format(source, format)
+    if weights not in WEIGHTS:
+        raise ConversionError(f"weights={weights!r} is none of {', '.join(WEIGHTS)}")
+    if source.kind == "prebuilt":
+        return _prebuilt(source, cache)
+    fingerprint = source.fingerprint()
+
+    def build(folder: Path) -> None:
+        build_artifacts(source, wanted, weights, folder)
+        _check_unchanged(source, fingerprint)
+
+    folder = cache.entry("artifacts", _key(fingerprint, wanted, weights), build)
+    return _with_saved_model(read_artifacts(folder / "artifacts"), folder)
+
+
+def resolve_format(source: Source, wanted: str) -> Format:
+    """`layers` or `graph`. Raises ConversionError where the source cannot become what is asked for."""
+    if wanted not in ("auto", "layers", "graph"):
+        raise ConversionError(f"format={wanted!r} is none of auto, layers, graph")
+    if wanted in ("auto", source.format):
+        return source.format
+    if source.kind == "prebuilt":
+        raise ConversionError(
+            f"{source.path} is a {source.format} model, and format='{wanted}' was asked for: leave format "
+            f"at 'auto'"
+        )
+    if wanted == "layers" and source.keras == 3:  # noqa: PLR2004
+        raise ConversionError(
+            f"'{source.label}' is a Keras 3 model, and TensorFlow.js cannot load the layers model that its "
+            "converter writes for Keras 3. Use format='graph' (or 'auto'), or build the model with "
+            "tf_keras (Keras 2)"
+        )
+    if wanted == "layers" and source.keras is None:
+        raise ConversionError(
+            f"'{source.label}' is no Keras model, so it has no layers to convert: use format='graph' (or "
+            f"'auto')"
+        )
+    return cast("Format", wanted)
+
+
+def build_artifacts(source: Source, format_: Format, weights: str, folder: Path) -> None:
+    """Converts into an empty folder: `artifacts/` with model.json, and for a graph model also `saved_model/`.
+
+    Nothing is written to the terminal. Raises ConversionError with the reason and what the converter said.
+    """
+    converter = converters.import_converter()
+    chatter = converters.Chatter()
+    try:
+        with converters.captured(chatter):
+            if format_ == "layers":
+                _convert_layers(source, converter, weights, folder / "artifacts")
+            else:
+                saved = _save_model(source, folder)
+                graph_conversion.convert_graph(saved, converter, weights, folder / "artifacts")
+    except TfjsError:
+        raise
+    except Exception as error:
+        said = chatter.tail()
+        raise ConversionError(
+            f"'{source.label}' cannot be converted to a {format_} model: {type(error).__name__}: {error}"
+            + (f"\nThe converter said:\n{said}" if said else "")
+        ) from error
+
+
+def _prebuilt(source: Source, cache: ContentCache) -> Artifacts:
+    assert source.path is not None
+    artifacts = read_artifacts(source.path)
+    if artifacts.format == "layers" or source.origin is None:
+        return artifacts
+    origin = source.origin
+    fingerprint = origin.fingerprint()
+
+    def build(folder: Path) -> None:
+        converters.import_tensorflow()
+        with converters.captured():
+            _save_model(origin, folder)
+        _check_unchanged(origin, fingerprint)
+
+    folder = cache.entry("saved_model", _key(fingerprint, "saved_model", ""), build)
+    return _with_saved_model(artifacts, folder)
+
+
+def _with_saved_model(artifacts: Artifacts, folder: Path) -> Artifacts:
+    if not (folder / "saved_model.json").is_file():
+        return artifacts
+    signature = json.loads((folder / "saved_model.json").read_text(encoding="utf-8"))["signature"]
+    return dataclasses.replace(artifacts, saved_model=folder / "saved_model", signature=signature)
+
+
+def _check_unchanged(source: Source, fingerprint: str) -> None:
+    if source.path is not None and source.fingerprint() != fingerprint:
+        raise ConversionError(f"{source.path} changed while it was converted: run again when it is written")
+
+
+def _key(fingerprint: str, format_: str, weights: str) -> str:
+    parts = {
+        "schema": _SCHEMA,
+        "source": fingerprint,
+        "format": format_,
+        "weights": weights,
+        "versions": converters.versions(),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _convert_layers(source: Source, converter: converters.Converter, weights: str, out: Path) -> None:
+    model = source.load()
+    h5py = converters.import_h5py()
+    with tempfile.TemporaryDirectory(prefix="pytest-tfjs-") as temporary:
+        path = Path(temporary) / "model.h5"
+        try:
+            # Without the optimizer: TF.js would try to compile the model with it.
+            model.save(str(path), include_optimizer=False, save_format="h5")
+        except NotImplementedError as error:
+            raise ConversionError(
+                f"'{source.label}' is a subclass of Model, whose layers are known to its code only: use "
+                "format='graph', or build it with the functional API"
+            ) from error
+        with h5py.File(path, "r") as file:
+            topology, groups = converter.keras.h5_merged_saved_model_to_tfjs_format(file)
+    _check_input_known(source, topology)
+    out.mkdir()
+    converter.keras.write_artifacts(
+        topology, groups, str(out), quantization_dtype_map=graph_conversion.quantisation(weights)
+    )
+
+
+def _check_input_known(source: Source, topology: Any) -> None:
+    config = topology["model_config"]["config"]
+    first = (config["layers"] if isinstance(config, dict) else config)[0]["config"]
+    if not {"batch_input_shape", "layers", "batch_shape"} & first.keys():
+        raise ConversionError(
+            f"the input shape of '{source.label}' is not known: begin it with an Input layer, or call "
+            "model.build(input_shape)"
+        )
+
+
+def _save_model(source: Source, folder: Path) -> graph_conversion.SavedModel:
+    """Puts `saved_model/` into the folder, and beside it the signature that is taken."""
+    target = folder / "saved_model"
+    inputs: list[str] = []
+    outputs: list[str] = []
+    signature = "serving_default"
+    if source.kind == "saved_model":
+        assert source.path is not None
+        shutil.copytree(source.path, target)
+        names = graph_conversion.signature_names(target)
+        signature = functions.choose_signature(names, f"the SavedModel {source.path}")
+    elif source.keras is not None:
+        inputs, outputs = keras_models.export_keras(source.load(), source.keras, target)
+    else:
+        owner = source.model if source.kind == "module" else None
+        try:
+            inputs = functions.save_function(source.load(), owner, target)
+        except (AssertionError, ValueError) as error:
+            raise SourceError(
+                f"'{source.label}' cannot be saved as a SavedModel: {error}. If it uses a table or "
+                "variables of another object, pass the tf.Module that owns them"
+            ) from error
+    (folder / "saved_model.json").write_text(json.dumps({"signature": signature}), encoding="utf-8")
+    return graph_conversion.SavedModel(target, signature, source.label, tuple(inputs), tuple(outputs))

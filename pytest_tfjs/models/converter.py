@@ -1,0 +1,202 @@
+"""TensorFlow, Keras and the TensorFlow.js converter: imported when needed, and quietly."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from importlib import metadata
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfjs.errors import MissingPackageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# What tensorflowjs imports and, for Keras models and SavedModels, never calls.
+_UNUSED = (
+    "tensorflow_decision_forests",
+    "tensorflow_hub",
+    "jax",
+    "jax.experimental",
+    "jax.experimental.jax2tf",
+    "flax",
+)
+_INSTALL = (
+    "Install both with\n"
+    "    python -m pip install 'pytest-tfjs[convert]'\n"
+    "or, to keep another TensorFlow,\n"
+    "    python -m pip install tensorflow tf-keras six packaging\n"
+    "    python -m pip install --no-deps tensorflowjs==4.22.0"
+)
+# Distributions that bring the module `tensorflow`.
+_TENSORFLOWS = ("tensorflow", "tensorflow-cpu", "tensorflow-macos", "tensorflow-intel", "tf-nightly")
+
+
+@dataclass(frozen=True)
+class Converter:
+    """The modules of tensorflowjs that convert."""
+
+    graph: Any  # tensorflowjs.converters.tf_saved_model_conversion_v2
+    keras: Any  # tensorflowjs.converters.keras_h5_conversion
+
+
+def import_tensorflow() -> Any:
+    """The module tensorflow. Raises MissingPackageError with the command that installs it."""
+    return _import("tensorflow", "to convert a model and to compute the reference")
+
+
+def import_keras(version: int) -> Any:
+    """Keras 2 (the package tf_keras) or Keras 3 (keras). Raises MissingPackageError with the command."""
+    return _import("tf_keras" if version == 2 else "keras", f"for a Keras {version} model")  # noqa: PLR2004
+
+
+def import_h5py() -> Any:
+    """The module h5py, which comes with TensorFlow. Raises MissingPackageError with the command."""
+    return _import("h5py", "to read a Keras HDF5 file")
+
+
+def import_converter() -> Converter:
+    """The converter. Raises MissingPackageError where it is missing or does not import.
+
+    Empty modules stand in for four packages that it imports at its top and uses for TF Hub, JAX and
+    decision forests only. Trying the real ones first would cost 2.4 s at each cold start and fail in half
+    of all installs (one of them breaks on protobuf, another on setuptools), so a real one is used only
+    where it is imported already.
+    """
+    import_tensorflow()
+    # All that could look for one of these packages is imported before the stand-ins are there.
+    import_keras(2)
+    _import("tensorflow.keras", "for the converter")
+    with _stand_ins():
+        graph = _import("tensorflowjs.converters.tf_saved_model_conversion_v2", "to convert a model")
+        keras = _import("tensorflowjs.converters.keras_h5_conversion", "to convert a model")
+    return Converter(graph, keras)
+
+
+def versions() -> dict[str, str | None]:
+    """The installed versions of all that decides what a conversion gives; nothing is imported."""
+    found = {name: _version(name) for name in ("tensorflowjs", "tf-keras", "keras", "pytest-tfjs")}
+    return {"tensorflow": next(filter(None, map(_version, _TENSORFLOWS)), None), **found}
+
+
+@dataclass
+class Chatter:
+    """What was written to stdout, stderr and TensorFlow's loggers while it was captured."""
+
+    text: str = field(default="")
+
+    def tail(self, lines: int = 20) -> str:
+        """The last lines, without the notices that TensorFlow writes at every start."""
+        kept = [line for line in self.text.splitlines() if line.strip() and not _is_noise(line)]
+        return "\n".join(kept[-lines:])
+
+
+@contextlib.contextmanager
+def captured(chatter: Chatter | None = None) -> Iterator[Chatter]:
+    """Keeps chatter off the terminal: Python's streams, TensorFlow's loggers, and C++ logs to fd 1 and 2.
+
+    What was said is in the Chatter once the block is left, also by an error.
+    """
+    chatter = Chatter() if chatter is None else chatter
+    with tempfile.TemporaryFile() as sink, contextlib.ExitStack() as stack:
+        stream = stack.enter_context(open(os.dup(sink.fileno()), "w", encoding="utf-8", errors="replace"))  # noqa: PTH123
+        for number in (1, 2):
+            stack.enter_context(_redirected_descriptor(number, sink.fileno()))
+        stack.enter_context(contextlib.redirect_stdout(stream))
+        stack.enter_context(contextlib.redirect_stderr(stream))
+        for name in ("absl", "tensorflow"):
+            stack.enter_context(_redirected_logger(name, stream))
+        try:
+            yield chatter
+        finally:
+            stack.close()
+            sink.seek(0)
+            chatter.text = sink.read().decode("utf-8", "replace")
+
+
+@contextlib.contextmanager
+def _redirected_descriptor(number: int, target: int) -> Iterator[None]:
+    try:
+        saved = os.dup(number)
+    except OSError:  # closed: nothing can be written there
+        yield
+        return
+    try:
+        os.dup2(target, number)
+        yield
+    finally:
+        os.dup2(saved, number)
+        os.close(saved)
+
+
+@contextlib.contextmanager
+def _redirected_logger(name: str, stream: Any) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    handlers, propagate = logger.handlers[:], logger.propagate
+    logger.handlers, logger.propagate = [logging.StreamHandler(stream)], False
+    try:
+        yield
+    finally:
+        logger.handlers, logger.propagate = handlers, propagate
+
+
+@contextlib.contextmanager
+def _stand_ins() -> Iterator[None]:
+    """Empty modules under the names not imported yet; gone afterwards, so that others can import them."""
+    made = {name: ModuleType(name) for name in _UNUSED if name not in sys.modules}
+    for name, module in made.items():
+        parent, _, child = name.rpartition(".")
+        if parent in made:
+            setattr(made[parent], child, module)
+    sys.modules.update(made)
+    try:
+        yield
+    finally:
+        for name, module in made.items():
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
+
+
+def _import(name: str, purpose: str) -> Any:
+    if name in sys.modules:
+        return sys.modules[name]
+    chatter = Chatter()
+    try:
+        with captured(chatter):
+            return importlib.import_module(name)
+    except Exception as error:
+        package = name.partition(".")[0].replace("_", "-")
+        absent = isinstance(error, ModuleNotFoundError) and error.name == name.partition(".")[0]
+        what = "is not installed" if absent else f"does not import ({type(error).__name__}: {error})"
+        told = chatter.tail()
+        raise MissingPackageError(
+            f"{package} is needed {purpose}, and it {what}. {_INSTALL}"
+            + (f"\nIt said:\n{told}" if told else "")
+        ) from error
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _is_noise(line: str) -> bool:
+    return any(
+        text in line
+        for text in (
+            "before absl::InitializeLog()",
+            "cpu_feature_guard",
+            "To enable the following instructions",
+            "oneDNN custom operations",
+            "cuda",
+            "computation_placer",
+        )
+    )

@@ -1,0 +1,174 @@
+"""From a SavedModel to a graph model whose inputs and outputs have the signature's names."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfjs.errors import ConversionError, SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from pytest_tfjs.models.converter import Converter
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A SavedModel directory and the signature to take; its inputs' and outputs' order where it is known."""
+
+    path: Path
+    signature: str
+    label: str
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+
+def quantisation(weights: str) -> dict[str, bool] | None:
+    """The converter's map for storing all weights in this dtype; None for float32."""
+    return None if weights == "float32" else {weights: True}
+
+
+def signature_names(path: Path) -> list[str]:
+    """The names of a SavedModel's signatures. Raises SourceError where it has no graph for serving."""
+    graphs = _meta_graphs(path)
+    for graph in graphs:
+        if "serve" in graph.meta_info_def.tags:
+            return sorted(graph.signature_def)
+    tags = [list(graph.meta_info_def.tags) for graph in graphs]
+    raise SourceError(
+        f"the SavedModel {path} has no graph tagged 'serve' (it has {tags}): save it for serving"
+    )
+
+
+def convert_graph(saved: SavedModel, converter: Converter, weights: str, out: Path) -> None:
+    """Writes the graph model into `out`. Raises ConversionError for operations that TF.js does not have."""
+    module = converter.graph
+    try:
+        with _observed_freezing(module, saved.label) as frozen:
+            module.convert_tf_saved_model(
+                str(saved.path),
+                str(out),
+                signature_def=saved.signature,
+                quantization_dtype_map=quantisation(weights),
+                strip_debug_ops=True,  # as the command line does
+            )
+    except ValueError as error:
+        head, _, names = str(error).partition("\n")
+        if not head.startswith("Unsupported Ops"):
+            raise
+        raise _unsupported(saved, [name.strip() for name in names.split(",")]) from error
+    _name_signature(out / "model.json", frozen[0], saved)
+
+
+@contextlib.contextmanager
+def _observed_freezing(module: Any, label: str) -> Iterator[list[Any]]:
+    """Collects the functions that the converter freezes, and keeps it from hiding an error in that.
+
+    It would go on with the loader of TensorFlow 1, whose result may be another model.
+    """
+    frozen: list[Any] = []
+    names = ("_freeze_saved_model_v2", "_freeze_saved_model_v1")
+    originals = {name: getattr(module, name) for name in names}
+
+    def freeze(concrete: Any, *args: Any, **kwargs: Any) -> Any:
+        frozen.append(concrete)
+        return originals["_freeze_saved_model_v2"](concrete, *args, **kwargs)
+
+    def refuse(*_: Any) -> None:
+        error = sys.exc_info()[1]
+        if error is not None and not isinstance(error, Exception):
+            raise error
+        raise ConversionError(
+            f"the variables of '{label}' cannot be made constants: {type(error).__name__}: {error}. "
+            "If the model was saved by TensorFlow 1, save it again with TensorFlow 2"
+        ) from error
+
+    try:
+        for name, replacement in zip(names, (freeze, refuse), strict=True):
+            setattr(module, name, replacement)
+        yield frozen
+    finally:
+        for name, original in originals.items():
+            setattr(module, name, original)
+
+
+def _name_signature(model_json: Path, concrete: Any, saved: SavedModel) -> None:
+    """Gives inputs and outputs the signature's names and a fixed order.
+
+    The converter matches names by dtype and shape, so that two inputs alike keep the names of tensors
+    (`a:0`), and the order that it writes is that of a hash table.
+    """
+    content = json.loads(model_json.read_text(encoding="utf-8"))
+    signature = content["signature"]
+    count = len(concrete.inputs) - len(concrete.captured_inputs)
+    inputs = [tensor.name for tensor in concrete.inputs[:count]]
+    named = getattr(concrete, "_arg_keywords", None)
+    if named is None or len(named) != count:
+        named = [name.partition(":")[0] for name in inputs]
+    outputs = [tensor.name for tensor in concrete.outputs]
+    structure = concrete.structured_outputs
+    known = isinstance(structure, dict) and len(structure) == len(outputs)
+    results = sorted(structure) if known else outputs
+    signature["inputs"] = _renamed(
+        signature.get("inputs", {}), dict(zip(inputs, named, strict=True)), saved.inputs
+    )
+    signature["outputs"] = _renamed(
+        signature.get("outputs", {}), dict(zip(outputs, results, strict=True)), saved.outputs
+    )
+    model_json.write_text(json.dumps(content), encoding="utf-8")
+
+
+def _renamed(entries: Mapping[str, Any], names: Mapping[str, str], order: tuple[str, ...]) -> dict[str, Any]:
+    found = {names.get(entry["name"], key): entry for key, entry in entries.items()}
+    rest = sorted((name for name in found if name not in order), key=_natural)
+    return {name: found[name] for name in [*(name for name in order if name in found), *rest]}
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    """A key that sorts output_10 after output_9."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name)]
+
+
+def _unsupported(saved: SavedModel, operations: list[str]) -> ConversionError:
+    places = _places(saved.path, set(operations))
+    described = []
+    for name in sorted(operations):
+        nodes = places.get(name, [])
+        more = f" and {len(nodes) - 3} more" if len(nodes) > 3 else ""  # noqa: PLR2004
+        described.append(name + (f" (in {', '.join(nodes[:3])}{more})" if nodes else ""))
+    return ConversionError(
+        f"'{saved.label}' uses operations that TensorFlow.js does not have: {'; '.join(described)}. Build "
+        "these layers of other operations, or leave them out of the model and compute them beside it"
+    )
+
+
+def _places(path: Path, operations: set[str]) -> dict[str, list[str]]:
+    """The nodes of each operation, by their names in the SavedModel, which begin with the layers' names."""
+    places: dict[str, list[str]] = {}
+    for graph in _meta_graphs(path):
+        functions = graph.graph_def.library.function
+        nodes: Iterable[Any] = [
+            *graph.graph_def.node,
+            *(node for function in functions for node in function.node_def),
+        ]
+        for node in nodes:
+            if node.op in operations and node.name not in places.setdefault(node.op, []):
+                places[node.op].append(node.name)
+    return places
+
+
+def _meta_graphs(path: Path) -> list[Any]:
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    proto = saved_model_pb2.SavedModel()
+    try:
+        proto.ParseFromString((path / "saved_model.pb").read_bytes())
+    except Exception as error:  # protobuf's DecodeError is another class in each implementation
+        raise SourceError(f"{path / 'saved_model.pb'} is damaged: {error}. Save the model again") from error
+    return list(proto.meta_graphs)

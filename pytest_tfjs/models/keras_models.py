@@ -1,0 +1,170 @@
+"""Keras models, 2 (tf_keras) and 3: their files, names of inputs and outputs, and export to a SavedModel."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfjs.errors import ConversionError, SourceError
+from pytest_tfjs.models.converter import captured, import_h5py, import_keras, import_tensorflow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+
+def keras_file_version(path: Path) -> int:
+    """2 or 3: the Keras that wrote a `.keras` file. Raises SourceError where it is none."""
+    metadata = _keras_member(path, "metadata.json")
+    return _major(metadata.get("keras_version"), path)
+
+
+def keras_file_has_custom_code(path: Path) -> bool:
+    """Whether a `.keras` file names code that is not Keras's own, and so not in the file."""
+    return config_has_custom_code(_keras_member(path, "config.json"))
+
+
+def h5_version(path: Path) -> int:
+    """2 or 3: the Keras that wrote an HDF5 file. Raises SourceError where it holds no whole model."""
+    h5py = import_h5py()
+    try:
+        with h5py.File(path, "r") as file:
+            version, config = file.attrs.get("keras_version"), file.attrs.get("model_config")
+    except OSError as error:
+        raise SourceError(f"{path} is no HDF5 file, or it is damaged: {error}") from error
+    if config is None:
+        raise SourceError(
+            f"{path} holds weights only, not a model: save the whole model with model.save(), or load the "
+            "weights into the model and pass that"
+        )
+    return _major(version.decode() if isinstance(version, bytes) else version, path)
+
+
+def load_keras_file(path: Path, version: int) -> Any:
+    """The model in a `.keras` or `.h5` file, not compiled. Raises SourceError where it cannot be."""
+    keras = import_keras(version)
+    try:
+        with captured():
+            return keras.models.load_model(str(path), compile=False)
+    except Exception as error:  # Keras raises what the file's custom objects make it
+        raise SourceError(
+            f"{path} cannot be loaded with {keras.__name__} {keras.__version__}: {_first_line(error)}. If "
+            "it has layers or functions of your own, or a Lambda layer, load it yourself "
+            "(custom_objects=..., safe_mode=False) and pass the model in place of the path"
+        ) from error
+
+
+def config_has_custom_code(config: Any) -> bool:
+    """Whether a serialised Keras object names code that its config does not hold."""
+    if isinstance(config, dict):
+        name = str(config.get("class_name", ""))
+        module = config.get("module")
+        foreign = isinstance(module, str) and module.split(".")[0] not in ("keras", "tf_keras", "builtins")
+        if foreign or name in ("function", "Lambda", "__lambda__") or ">" in name:
+            return True
+        return any(config_has_custom_code(value) for value in config.values())
+    if isinstance(config, (list, tuple)):
+        return any(config_has_custom_code(value) for value in config)
+    return False
+
+
+def input_names(model: Any) -> list[str] | None:
+    """The input layers' names in the model's order; None where the model does not tell its inputs."""
+    if not getattr(model, "inputs", None):
+        return None
+    names = getattr(model, "input_names", None)
+    if names is None:  # Keras 3 names its tensors, not its inputs
+        names = [_layer_of(tensor) for tensor in model.inputs]
+    return _unique(names)
+
+
+def output_names(model: Any) -> list[str]:
+    """The output layers' names in the model's order, made unique."""
+    names = getattr(model, "output_names", None) or [_layer_of(tensor) for tensor in model.outputs]
+    return _unique(str(name) for name in names)
+
+
+def inference_function(model: Any) -> tuple[Any, list[Any]]:
+    """A function that gives the model's outputs by name, in inference mode, and its input signature."""
+    tf = import_tensorflow()
+    names = input_names(model) or []
+    outputs = output_names(model)
+    spec = [
+        tf.TensorSpec(_static_shape(tensor), tensor.dtype, name=name)
+        for name, tensor in zip(names, model.inputs, strict=True)
+    ]
+
+    def serve(*tensors: Any) -> Mapping[str, Any]:
+        results = model(tensors[0] if len(tensors) == 1 else list(tensors), training=False)
+        return dict(zip(outputs, tf.nest.flatten(results), strict=True))
+
+    return serve, spec
+
+
+def export_keras(model: Any, version: int, folder: Path) -> tuple[list[str], list[str]]:
+    """Saves the model as a SavedModel in inference mode; its inputs' and outputs' names in order.
+
+    The signature `serving_default` has the input layers' names as its arguments. A model that does not tell
+    its inputs (a subclass of Model) is exported as Keras does it, with no order known (empty lists).
+    Raises ConversionError for a model that was never built.
+    """
+    keras = import_keras(version)
+    names = input_names(model)
+    if names is None:
+        if not getattr(model, "built", False):
+            raise ConversionError(
+                f"the model '{model.name}' has never been built, so its inputs are not known: call it once "
+                "on data, or give it an Input"
+            )
+        model.export(str(folder))
+        return [], []
+    function, spec = inference_function(model)
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint("serve", function, input_signature=spec)
+    archive.write_out(str(folder))
+    return names, output_names(model)
+
+
+def _keras_member(path: Path, name: str) -> Any:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return json.loads(archive.read(name))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise SourceError(
+            f"{path} is no Keras model file, or it is damaged ({error}): save the model again with "
+            f"model.save()"
+        ) from error
+
+
+def _major(version: Any, path: Path) -> int:
+    major = str(version).split(".")[0]
+    if major not in ("2", "3"):
+        raise SourceError(f"{path} was written by Keras {version}; Keras 2 and 3 can be read")
+    return int(major)
+
+
+def _layer_of(tensor: Any) -> str:
+    history = getattr(tensor, "_keras_history", None)
+    operation = getattr(history, "operation", None)
+    return str(operation.name if operation is not None else tensor.name)
+
+
+def _static_shape(tensor: Any) -> list[int | None]:
+    return [None if size is None else int(size) for size in tensor.shape]
+
+
+def _unique(names: Iterable[str]) -> list[str]:
+    result: list[str] = []
+    for name in names:
+        unique, number = name, 1
+        while unique in result:
+            unique, number = f"{name}_{number}", number + 1
+        result.append(unique)
+    return result
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": ")

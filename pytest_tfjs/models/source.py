@@ -1,0 +1,307 @@
+"""What is handed in as a model: recognised without TensorFlow, told apart by content, loaded when needed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pytest_tfjs.errors import SourceError
+from pytest_tfjs.models import functions, keras_models
+from pytest_tfjs.models.artifacts import read_artifacts
+from pytest_tfjs.models.cache import file_digest
+from pytest_tfjs.models.converter import captured, import_tensorflow
+from pytest_tfjs.models.weights import shard_paths
+
+if TYPE_CHECKING:
+    import os
+
+    from pytest_tfjs.models.artifacts import Format
+
+Kind = Literal["keras2", "keras3", "keras_file", "h5", "saved_model", "function", "module", "prebuilt"]
+
+_EXPECTED = (
+    "A model is a Keras model (tf_keras or Keras 3), a .keras or .h5 file, a SavedModel directory, a "
+    "tf.function or tf.Module with a signature, or Prebuilt(artifacts, source)"
+)
+_KERAS_2 = 2
+_SHOWN = 5  # names in a message
+_FOREIGN_FILES = {
+    ".pt": "PyTorch",
+    ".pth": "PyTorch",
+    ".safetensors": "weights",
+    ".onnx": "ONNX",
+    ".tflite": "TensorFlow Lite",
+    ".mlmodel": "Core ML",
+    ".pkl": "pickled",
+    ".joblib": "pickled",
+    ".npz": "numpy",
+    ".npy": "numpy",
+    ".bin": "weights",
+}
+
+
+@dataclass(frozen=True)
+class Prebuilt:
+    """Artifacts that are converted already, with the source that they were made of, to be compared with it.
+
+    `artifacts` is the path of a model.json or its folder; `source` is any other source.
+    """
+
+    artifacts: str | os.PathLike[str]
+    source: Any
+
+
+@dataclass(eq=False)
+class Source:
+    """A model as it was handed in.
+
+    `label` is a short name for reports; `format` is what format "auto" means for it. `keras` is the version
+    of Keras (2 or 3) of a Keras model or file. `path` is the file, directory or model.json; `model` the
+    object; `origin` the source of prebuilt artifacts, None where only the artifacts were given.
+    """
+
+    kind: Kind
+    label: str
+    format: Format
+    keras: int | None = None
+    path: Path | None = None
+    model: Any = field(default=None, repr=False)
+    origin: Source | None = None
+    _root: Any = field(default=None, init=False, repr=False)
+
+    def fingerprint(self) -> str:
+        """SHA-256 in hex over the content: a file's bytes, a model's config and weights, a function's graph.
+
+        Read anew at each call, as a model in memory may have been trained on since.
+        """
+        return hashlib.sha256(f"{self.kind}:{self._content()}".encode()).hexdigest()
+
+    def load(self) -> Any:
+        """The live object: a Keras model or a ConcreteFunction; for prebuilt artifacts, that of their source.
+
+        Loaded once. Raises SourceError where it cannot be, MissingPackageError without TensorFlow.
+        """
+        return self._live
+
+    @cached_property
+    def _live(self) -> Any:
+        if self.kind == "prebuilt":
+            return self.require_origin().load()
+        if self.kind == "function":
+            return functions.concrete_function(self.model, self.label)
+        if self.kind == "module":
+            return functions.module_function(self.model, self.label)
+        if self.path is None:
+            return self.model
+        if self.keras is not None:
+            return keras_models.load_keras_file(self.path, self.keras)
+        tf = import_tensorflow()
+        with captured():
+            # Kept, as the function alone does not keep its variables alive.
+            self._root = tf.saved_model.load(str(self.path))
+        return functions.module_function(self._root, f"the SavedModel {self.path}")
+
+    def require_origin(self) -> Source:
+        """The source behind prebuilt artifacts, or this source. Raises SourceError where there is none."""
+        if self.kind != "prebuilt":
+            return self
+        if self.origin is None:
+            raise SourceError(
+                f"{self.path} is a converted model alone, so there is nothing to compare it with: pass "
+                "Prebuilt(artifacts, source) with the model that it was converted from. Converted models "
+                "alone can be timed"
+            )
+        return self.origin
+
+    def _content(self) -> str:
+        if self.kind == "prebuilt":
+            assert self.path is not None
+            shards = shard_paths(self.path, read_artifacts(self.path).manifest)
+            parts = [file_digest(file) for file in (self.path, *shards)]
+            return ":".join([*parts, self.origin.fingerprint() if self.origin is not None else ""])
+        if self.kind == "saved_model":
+            assert self.path is not None
+            return _directory_digest(self.path)
+        if self.kind in ("function", "module"):
+            return functions.graph_fingerprint(self.load())
+        if self.path is None:
+            return _keras_digest(self.model)
+        digest = file_digest(self.path)
+        if self.kind == "keras_file" and keras_models.keras_file_has_custom_code(self.path):
+            # The classes it names are code of the user's, which may change while the file does not.
+            return f"{digest}:{_keras_digest(self.load())}"
+        return digest
+
+
+def as_source(model: Any) -> Source:
+    """Recognises what was handed in as a model; a Source is given back as it is.
+
+    Raises SourceError that says what was given and what is expected, ArtifactsError for damaged artifacts.
+    """
+    if isinstance(model, Source):
+        return model
+    if isinstance(model, Prebuilt):
+        return _prebuilt(model)
+    if isinstance(model, (str, Path)) or hasattr(model, "__fspath__"):
+        return _from_path(Path(model).expanduser())
+    return _from_object(model)
+
+
+def _from_object(model: Any) -> Source:
+    version = _keras_version(model)
+    if version is not None:
+        return Source(
+            kind="keras2" if version == _KERAS_2 else "keras3",
+            label=str(model.name),
+            format=_format_of(version),
+            keras=version,
+            model=model,
+        )
+    if functions.is_function(model):
+        label = str(getattr(model, "__name__", None) or getattr(model, "name", "function"))
+        return Source("function", label, "graph", model=model)
+    if functions.is_module(model):
+        return Source("module", str(getattr(model, "name", "") or type(model).__name__), "graph", model=model)
+    raise SourceError(f"{_describe(model)}. {_EXPECTED}")
+
+
+def _from_path(path: Path) -> Source:
+    if path.is_dir():
+        return _from_directory(path)
+    if not path.exists():
+        where = "" if path.is_absolute() else f" (looked in {Path.cwd()})"
+        raise SourceError(f"there is no model at {path}{where}. {_EXPECTED}")
+    suffix = path.suffix.lower()
+    if suffix == ".keras":
+        return _keras_file("keras_file", path, keras_models.keras_file_version(path))
+    if suffix in (".h5", ".hdf5"):
+        return _keras_file("h5", path, keras_models.h5_version(path))
+    if path.name == "saved_model.pb":
+        return _from_directory(path.parent)
+    if suffix == ".json":
+        return _artifacts(path, None)
+    if suffix == ".pb":
+        raise SourceError(
+            f"{path} is a frozen graph, which names no inputs or outputs: pass the SavedModel directory "
+            "that has saved_model.pb and variables/"
+        )
+    if suffix in _FOREIGN_FILES:
+        raise SourceError(
+            f"{path} is a {_FOREIGN_FILES[suffix]} file, which the TensorFlow.js converter cannot read. "
+            f"{_EXPECTED}"
+        )
+    raise SourceError(f"{path} is no model file that is known. {_EXPECTED}")
+
+
+def _from_directory(path: Path) -> Source:
+    if (path / "saved_model.pb").is_file() or (path / "saved_model.pbtxt").is_file():
+        return Source("saved_model", path.resolve().name, "graph", path=path.absolute())
+    if (path / "model.json").is_file():
+        return _artifacts(path / "model.json", None)
+    names = sorted(entry.name for entry in path.iterdir())
+    if not names:
+        raise SourceError(f"the directory {path} is empty; a SavedModel has saved_model.pb. {_EXPECTED}")
+    some = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+    raise SourceError(f"{path} has neither saved_model.pb nor model.json, only {some}. {_EXPECTED}")
+
+
+def _keras_file(kind: Kind, path: Path, version: int) -> Source:
+    return Source(kind, path.name, _format_of(version), keras=version, path=path.absolute())
+
+
+def _format_of(version: int) -> Format:
+    """TF.js loads the layers models of Keras 2 only."""
+    return "layers" if version == _KERAS_2 else "graph"
+
+
+def _prebuilt(model: Prebuilt) -> Source:
+    path = Path(model.artifacts)
+    origin = as_source(model.source)
+    if origin.kind == "prebuilt":
+        raise SourceError(
+            f"Prebuilt(artifacts, source) needs the model that {path} was converted from, and the source "
+            "given is a converted model too"
+        )
+    return _artifacts(path, origin)
+
+
+def _artifacts(path: Path, origin: Source | None) -> Source:
+    artifacts = read_artifacts(path)
+    json_path = artifacts.model_json
+    label = json_path.parent.name if json_path.name == "model.json" else json_path.name
+    return Source("prebuilt", label, artifacts.format, path=json_path, origin=origin)
+
+
+def _keras_version(model: Any) -> int | None:
+    """2 or 3 for a Keras model, None for all else."""
+    for base in type(model).__mro__:
+        if base.__name__ == "Model" and base.__module__.startswith("tf_keras."):
+            return 2
+        if base.__name__ == "Model" and base.__module__.startswith("keras."):
+            return 2 if ".engine." in base.__module__ else 3
+    return None
+
+
+def _describe(model: Any) -> str:
+    kind = type(model)
+    modules = [base.__module__ for base in kind.__mro__]
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if model is None:
+        return "None was given as the model"
+    if isinstance(model, type):
+        return (
+            f"the class {model.__module__}.{model.__qualname__} was given as the model, not an instance of it"
+        )
+    if any(module.startswith("torch.") for module in modules):
+        return f"a PyTorch module ({name}) was given; convert it to Keras or a SavedModel first"
+    if any(module.startswith(("keras.", "tf_keras.")) for module in modules):
+        return f"a Keras object that is no model ({name}) was given; wrap it in a keras.Model with its inputs"
+    if callable(model) and hasattr(model, "__name__"):
+        return (
+            f"the Python function '{model.__name__}' was given; decorate it with "
+            "@tf.function(input_signature=[tf.TensorSpec(...)])"
+        )
+    return f"an object of type {name} was given as the model"
+
+
+def _directory_digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*")):
+        if file.is_file():
+            name = file.relative_to(path).as_posix()
+            digest.update(f"{len(name)}:{name}:{file_digest(file)}".encode())
+    return digest.hexdigest()
+
+
+def _keras_digest(model: Any) -> str:
+    """Class, config and weights; where the config lacks the code, the graph that it traces to."""
+    digest = hashlib.sha256(f"{type(model).__module__}.{type(model).__qualname__}".encode())
+    config = _config(model)
+    if config is None or keras_models.config_has_custom_code(json.loads(config)):
+        digest.update(_traced_digest(model).encode())
+    else:
+        digest.update(config.encode())
+    for weight in model.weights:
+        name, value = getattr(weight, "path", weight.name), weight.numpy()
+        digest.update(f"{len(name)}:{name}:{value.dtype}:{value.shape}".encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()
+
+
+def _config(model: Any) -> str | None:
+    if not type(model).__module__.startswith(("keras.", "tf_keras.")):
+        return None
+    try:
+        return str(model.to_json())
+    except Exception:  # noqa: BLE001  (a layer without get_config raises what it likes)
+        return None
+
+
+def _traced_digest(model: Any) -> str:
+    tf = import_tensorflow()
+    function, spec = keras_models.inference_function(model)
+    return functions.graph_fingerprint(tf.function(function, input_signature=spec).get_concrete_function())

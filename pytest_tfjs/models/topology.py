@@ -1,0 +1,171 @@
+"""Inputs, outputs and nodes, read from the topology in `model.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# TensorFlow's names of dtypes, as a graph model's JSON has them, and numpy's.
+_NUMPY_NAMES = {
+    "DT_FLOAT": "float32",
+    "DT_DOUBLE": "float64",
+    "DT_HALF": "float16",
+    "DT_BFLOAT16": "bfloat16",
+    "DT_INT8": "int8",
+    "DT_INT16": "int16",
+    "DT_INT32": "int32",
+    "DT_INT64": "int64",
+    "DT_UINT8": "uint8",
+    "DT_UINT16": "uint16",
+    "DT_UINT32": "uint32",
+    "DT_UINT64": "uint64",
+    "DT_BOOL": "bool",
+    "DT_STRING": "str",
+    "DT_COMPLEX64": "complex64",
+    "DT_COMPLEX128": "complex128",
+}
+# Enum values of the same, which TF.js accepts too.
+_ENUM_NAMES = {1: "DT_FLOAT", 2: "DT_DOUBLE", 3: "DT_INT32", 4: "DT_UINT8", 7: "DT_STRING", 8: "DT_COMPLEX64",
+               9: "DT_INT64", 10: "DT_BOOL", 19: "DT_HALF"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output. In its shape None is any size; no shape is any rank. The dtype is numpy's name.
+
+    Strings have the dtype `str`. `tensor` is the tensor's name in a graph model, such as `Identity_1:0`.
+    """
+
+    name: str
+    shape: tuple[int | None, ...] | None
+    dtype: str
+    tensor: str | None = None
+
+
+@dataclass(frozen=True)
+class GraphNode:
+    """One node of a graph model: inputs as it writes them (`name`, `name:1`, `^control`), attr as JSON."""
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    attr: Mapping[str, Any]
+
+
+def graph_nodes(topology: Mapping[str, Any]) -> tuple[GraphNode, ...]:
+    """The nodes of a graph model's topology, in file order."""
+    return tuple(
+        GraphNode(node["name"], node["op"], tuple(node.get("input", ())), node.get("attr", {}))
+        for node in topology["node"]
+    )
+
+
+def graph_signature(content: Mapping[str, Any]) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """Inputs and outputs of a graph model: from its signature, or its nodes where there is none."""
+    signature = content.get("signature") or (content.get("userDefinedMetadata") or {}).get("signature") or {}
+    inputs = _signature_tensors(signature.get("inputs"))
+    outputs = _signature_tensors(signature.get("outputs"))
+    nodes = graph_nodes(content["modelTopology"])
+    return inputs or tuple(_placeholders(nodes)), outputs or tuple(_ends(nodes))
+
+
+def layers_signature(content: Mapping[str, Any]) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """Inputs and outputs of a layers model: from its Keras topology. The outputs' shapes are not in it."""
+    topology = content["modelTopology"]
+    return _keras_signature(topology.get("model_config", topology))
+
+
+def _signature_tensors(tensors: Mapping[str, Any] | None) -> tuple[TensorSpec, ...]:
+    # A resource (a lookup table) is fed by TF.js itself.
+    return tuple(
+        TensorSpec(_bare(key), _shape(value.get("tensorShape")), _dtype(value.get("dtype")), value["name"])
+        for key, value in (tensors or {}).items()
+        if value.get("dtype") != "DT_RESOURCE" and "resourceId" not in value
+    )
+
+
+def _placeholders(nodes: tuple[GraphNode, ...]) -> Iterator[TensorSpec]:
+    for node in nodes:
+        if node.op == "Placeholder":
+            shape = node.attr.get("shape", {}).get("shape")
+            yield TensorSpec(
+                node.name, _shape(shape), _dtype(node.attr["dtype"].get("type")), f"{node.name}:0"
+            )
+
+
+def _ends(nodes: tuple[GraphNode, ...]) -> Iterator[TensorSpec]:
+    used = {_bare(name.lstrip("^")) for node in nodes for name in node.inputs}
+    for node in nodes:
+        if node.name not in used and node.op not in ("Const", "Placeholder", "NoOp"):
+            yield TensorSpec(node.name, None, _dtype(node.attr.get("T", {}).get("type")), f"{node.name}:0")
+
+
+def _bare(name: str) -> str:
+    """`name` for `name:0`: where tensors are alike, the converter keeps tensor names as signature keys."""
+    head, colon, index = name.rpartition(":")
+    return head if colon and index.isdigit() else name
+
+
+def _shape(shape: Mapping[str, Any] | None) -> tuple[int | None, ...] | None:
+    if shape is None or shape.get("unknownRank"):
+        return None
+    sizes = [int(dim.get("size", 0)) for dim in shape.get("dim", ())]
+    return tuple(size if size >= 0 else None for size in sizes)
+
+
+def _dtype(name: Any) -> str:
+    name = _ENUM_NAMES.get(name, name) if isinstance(name, int) else name
+    return _NUMPY_NAMES.get(name, "float32") if isinstance(name, str) else "float32"
+
+
+def _keras_signature(model: Mapping[str, Any]) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    config = model["config"]
+    if model["class_name"] == "Sequential":
+        return _sequential_signature(config)
+    layers = {layer.get("name") or layer["config"]["name"]: layer for layer in config["layers"]}
+    inputs = [_keras_input(name, layers[name]) for name, _, _ in _references(config["input_layers"])]
+    outputs = [
+        TensorSpec(name if index == 0 else f"{name}:{index}", None, _keras_dtype(layers[name]["config"]))
+        for name, _, index in _references(config["output_layers"])
+    ]
+    return tuple(inputs), tuple(outputs)
+
+
+def _sequential_signature(config: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    layers = config["layers"] if isinstance(config, dict) else config
+    first, last = layers[0], layers[-1]
+    if "layers" in first["config"]:
+        inputs, _ = _keras_signature(first)
+    else:
+        name = first["config"]["name"]
+        inputs = (_keras_input(name if first["class_name"] == "InputLayer" else f"{name}_input", first),)
+    return inputs, (TensorSpec(last["config"]["name"], None, _keras_dtype(last["config"])),)
+
+
+def _references(value: Any) -> Iterator[tuple[str, int, int]]:
+    """`(layer, node, tensor)` of each `["layer", 0, 0]`: one alone, a list, or a dict of them."""
+    if isinstance(value, Mapping):
+        for item in value.values():
+            yield from _references(item)
+    elif value and isinstance(value[0], str):
+        yield value[0], int(value[1]), int(value[2])
+    else:
+        for item in value:
+            yield from _references(item)
+
+
+def _keras_input(name: str, layer: Mapping[str, Any]) -> TensorSpec:
+    config = layer["config"]
+    shape = config.get("batch_input_shape", config.get("batch_shape"))
+    return TensorSpec(name, None if shape is None else tuple(shape), _keras_dtype(config))
+
+
+def _keras_dtype(config: Mapping[str, Any]) -> str:
+    dtype = config.get("dtype")
+    if isinstance(dtype, Mapping):  # a precision policy
+        dtype = dtype.get("config", {}).get("name")
+    return {"string": "str", None: "float32", "mixed_float16": "float16"}.get(dtype, str(dtype))
