@@ -70,6 +70,14 @@ environment() {
 }
 
 has_browser() {
+    for name in chromium chromium-browser google-chrome google-chrome-stable chrome; do
+        # Run it: Ubuntu's chromium-browser may be a script that only asks for the snap.
+        if "$name" --version >/dev/null 2>&1; then return; fi
+    done
+    [ -d "/Applications/Google Chrome.app" ]
+}
+
+browser() {
     if has_browser; then return; fi
     if ! command -v apt-get >/dev/null; then
         say "no Chrome or Chromium on PATH, and no apt-get: Selenium Manager will fetch Chrome"
