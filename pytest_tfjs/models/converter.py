@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import logging
 import os
 import sys
@@ -11,7 +12,7 @@ import tempfile
 from dataclasses import dataclass, field
 from importlib import metadata
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pytest_tfjs.errors import MissingPackageError
 
@@ -97,6 +98,28 @@ class Chatter:
         return "\n".join(kept[-lines:])
 
 
+class _Diverted(io.TextIOBase):
+    """Stands in for a stream of sys while it is captured.
+
+    A logger that is made in that time keeps it for good, so afterwards it passes on to the stream of the day.
+    """
+
+    def __init__(self, name: str, sink: BinaryIO) -> None:
+        self.stream = name
+        self.sink: BinaryIO | None = sink
+
+    def write(self, text: str) -> int:
+        if self.sink is None:
+            return int(getattr(sys, self.stream).write(text))
+        self.sink.write(text.encode("utf-8", "replace"))
+        self.sink.flush()  # in order with what C++ writes to the same file
+        return len(text)
+
+    def flush(self) -> None:
+        if self.sink is None:
+            getattr(sys, self.stream).flush()
+
+
 @contextlib.contextmanager
 def captured(chatter: Chatter | None = None) -> Iterator[Chatter]:
     """Keeps chatter off the terminal: Python's streams, TensorFlow's loggers, and C++ logs to fd 1 and 2.
@@ -105,17 +128,18 @@ def captured(chatter: Chatter | None = None) -> Iterator[Chatter]:
     """
     chatter = Chatter() if chatter is None else chatter
     with tempfile.TemporaryFile() as sink, contextlib.ExitStack() as stack:
-        stream = stack.enter_context(open(os.dup(sink.fileno()), "w", encoding="utf-8", errors="replace"))  # noqa: PTH123
+        out, err = _Diverted("stdout", sink), _Diverted("stderr", sink)
         for number in (1, 2):
             stack.enter_context(_redirected_descriptor(number, sink.fileno()))
-        stack.enter_context(contextlib.redirect_stdout(stream))
-        stack.enter_context(contextlib.redirect_stderr(stream))
+        stack.enter_context(contextlib.redirect_stdout(out))
+        stack.enter_context(contextlib.redirect_stderr(err))
         for name in ("absl", "tensorflow"):
-            stack.enter_context(_redirected_logger(name, stream))
+            stack.enter_context(_redirected_logger(name, err))
         try:
             yield chatter
         finally:
             stack.close()
+            out.sink = err.sink = None
             sink.seek(0)
             chatter.text = sink.read().decode("utf-8", "replace")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import re
-import uuid
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.errors import SourceError
@@ -106,10 +105,10 @@ def choose_signature(names: Iterable[str], label: str) -> str:
     )
 
 
-def graph_fingerprint(concrete: Any) -> str:
+def graph_fingerprint(concrete: Any, unreadable: str) -> str:
     """SHA-256 in hex over the graph and the values that it captures, without the numbers that tracing gives.
 
-    Where something is captured whose content cannot be read (a lookup table), no two calls give the same.
+    `unreadable` stands for what is captured and cannot be read, such as a lookup table's content.
     """
     tf = import_tensorflow()
     digest = hashlib.sha256(_canonical_graph(concrete.graph.as_graph_def()))
@@ -119,7 +118,7 @@ def graph_fingerprint(concrete: Any) -> str:
         if variable is not None:
             _update(digest, variable.numpy())
         elif tensor.dtype in (tf.resource, tf.variant):
-            digest.update(uuid.uuid4().bytes)
+            digest.update(unreadable.encode())
         else:
             _update(digest, tensor.numpy())
     return digest.hexdigest()

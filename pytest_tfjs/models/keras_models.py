@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -70,19 +71,34 @@ def config_has_custom_code(config: Any) -> bool:
 
 
 def input_names(model: Any) -> list[str] | None:
-    """The input layers' names in the model's order; None where the model does not tell its inputs."""
+    """The input layers' names in order, as a signature may have them; None where the model tells no inputs.
+
+    Raises ConversionError for a model that was never built.
+    """
     if not getattr(model, "inputs", None):
-        return None
+        if getattr(model, "built", False):
+            return None
+        raise ConversionError(
+            f"the model '{model.name}' has never been built, so its inputs are not known: call it once on "
+            "data, or give it an Input"
+        )
     names = getattr(model, "input_names", None)
     if names is None:  # Keras 3 names its tensors, not its inputs
         names = [_layer_of(tensor) for tensor in model.inputs]
-    return _unique(names)
+    return _unique(_plain(str(name)) for name in names)
+
+
+def backend(model: Any) -> str:
+    """What the model computes with: tensorflow, jax or torch."""
+    if type(model).__module__.startswith("tf_keras."):
+        return "tensorflow"
+    return str(import_keras(3).backend.backend())
 
 
 def output_names(model: Any) -> list[str]:
     """The output layers' names in the model's order, made unique."""
     names = getattr(model, "output_names", None) or [_layer_of(tensor) for tensor in model.outputs]
-    return _unique(str(name) for name in names)
+    return _unique(_plain(str(name)) for name in names)
 
 
 def inference_function(model: Any) -> tuple[Any, list[Any]]:
@@ -96,7 +112,7 @@ def inference_function(model: Any) -> tuple[Any, list[Any]]:
     ]
 
     def serve(*tensors: Any) -> Mapping[str, Any]:
-        results = model(tensors[0] if len(tensors) == 1 else list(tensors), training=False)
+        results = model(tf.nest.pack_sequence_as(model.input, list(tensors)), training=False)
         return dict(zip(outputs, tf.nest.flatten(results), strict=True))
 
     return serve, spec
@@ -112,11 +128,6 @@ def export_keras(model: Any, version: int, folder: Path) -> tuple[list[str], lis
     keras = import_keras(version)
     names = input_names(model)
     if names is None:
-        if not getattr(model, "built", False):
-            raise ConversionError(
-                f"the model '{model.name}' has never been built, so its inputs are not known: call it once "
-                "on data, or give it an Input"
-            )
         model.export(str(folder))
         return [], []
     function, spec = inference_function(model)
@@ -153,6 +164,12 @@ def _layer_of(tensor: Any) -> str:
 
 def _static_shape(tensor: Any) -> list[int | None]:
     return [None if size is None else int(size) for size in tensor.shape]
+
+
+def _plain(name: str) -> str:
+    """The name as an argument's: TensorFlow would change others, and then not find them."""
+    plain = re.sub(r"\W", "_", name, flags=re.ASCII)
+    return plain if plain[:1].isalpha() else f"x{plain}"
 
 
 def _unique(names: Iterable[str]) -> list[str]:

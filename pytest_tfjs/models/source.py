@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -71,6 +72,8 @@ class Source:
     path: Path | None = None
     model: Any = field(default=None, repr=False)
     origin: Source | None = None
+    # In place of content that cannot be read, so that nothing cached is taken for it.
+    _unreadable: str = field(default_factory=lambda: uuid.uuid4().hex, init=False, repr=False)
     _root: Any = field(default=None, init=False, repr=False)
 
     def fingerprint(self) -> str:
@@ -127,13 +130,13 @@ class Source:
             assert self.path is not None
             return _directory_digest(self.path)
         if self.kind in ("function", "module"):
-            return functions.graph_fingerprint(self.load())
+            return functions.graph_fingerprint(self.load(), self._unreadable)
         if self.path is None:
-            return _keras_digest(self.model)
+            return _keras_digest(self.model, self._unreadable)
         digest = file_digest(self.path)
         if self.kind == "keras_file" and keras_models.keras_file_has_custom_code(self.path):
             # The classes it names are code of the user's, which may change while the file does not.
-            return f"{digest}:{_keras_digest(self.load())}"
+            return f"{digest}:{_keras_digest(self.load(), self._unreadable)}"
         return digest
 
 
@@ -277,12 +280,13 @@ def _directory_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _keras_digest(model: Any) -> str:
+def _keras_digest(model: Any, unreadable: str) -> str:
     """Class, config and weights; where the config lacks the code, the graph that it traces to."""
+    keras_models.input_names(model)  # refuses a model without weights, where Keras would raise less clearly
     digest = hashlib.sha256(f"{type(model).__module__}.{type(model).__qualname__}".encode())
     config = _config(model)
     if config is None or keras_models.config_has_custom_code(json.loads(config)):
-        digest.update(_traced_digest(model).encode())
+        digest.update(_traced_digest(model, unreadable).encode())
     else:
         digest.update(config.encode())
     for weight in model.weights:
@@ -301,7 +305,10 @@ def _config(model: Any) -> str | None:
         return None
 
 
-def _traced_digest(model: Any) -> str:
+def _traced_digest(model: Any, unreadable: str) -> str:
+    if keras_models.input_names(model) is None or keras_models.backend(model) != "tensorflow":
+        return unreadable
     tf = import_tensorflow()
     function, spec = keras_models.inference_function(model)
-    return functions.graph_fingerprint(tf.function(function, input_signature=spec).get_concrete_function())
+    traced = tf.function(function, input_signature=spec).get_concrete_function()
+    return functions.graph_fingerprint(traced, unreadable)
