@@ -1,0 +1,37 @@
+"""Tests that a model computes in the browser, with TensorFlow.js, what it computes in Python.
+
+The names below are imported on first use: importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_tfjs.checker import Checker, NotClose
+    from pytest_tfjs.compare.tolerances import Tolerance
+    from pytest_tfjs.compare.verdict import Comparison
+    from pytest_tfjs.errors import TfjsError
+    from pytest_tfjs.models.artifacts import Artifacts
+    from pytest_tfjs.models.source import Prebuilt
+    from pytest_tfjs.timing.samples import Timing
+
+__all__ = ["Artifacts", "Checker", "Comparison", "NotClose", "Prebuilt", "TfjsError", "Timing", "Tolerance"]
+
+_HOME = {
+    "Artifacts": "models.artifacts",
+    "Checker": "checker",
+    "Comparison": "compare.verdict",
+    "NotClose": "checker",
+    "Prebuilt": "models.source",
+    "TfjsError": "errors",
+    "Timing": "timing.samples",
+    "Tolerance": "compare.tolerances",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

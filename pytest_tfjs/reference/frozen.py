@@ -1,0 +1,59 @@
+"""Runs a SavedModel's signature as the frozen graph that the converter starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pytest_tfjs.reference.graphs import Graph, Node, parse_ref
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class FrozenGraph:
+    """The graph of one signature with its variables as constants and its functions inlined.
+
+    `graph` is the same as plain data, whose nodes carry the dtypes of their outputs.
+    """
+
+    def __init__(self, saved_model: Path, signature: str) -> None:
+        import tensorflow as tf
+        from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+        self._model = tf.saved_model.load(str(saved_model))
+        function = self._model.signatures[signature]
+        # As the converter does, so that the nodes have the same names here and in the artifacts.
+        self._frozen = convert_variables_to_constants_v2(function, lower_control_flow=True, aggressive_inlining=True)
+        self.graph = _plain(self._frozen.graph, [tensor.name for tensor in function.outputs])
+
+    def run(self, feed: Mapping[str, Array], tensors: Sequence[str]) -> dict[str, Array]:
+        """The values of `tensors` (`node:0`) in one pass; `feed` is by the name of the input tensor (`image:0`)."""
+        import tensorflow as tf
+
+        graph = self._frozen.graph
+        taken = [name for name in feed if name.partition(":")[0] in self.graph.nodes]
+        pruned = self._frozen.prune(
+            [graph.get_tensor_by_name(name) for name in taken],
+            [graph.get_tensor_by_name(name) for name in tensors],
+        )
+        given = [tf.constant(feed[name], dtype=graph.get_tensor_by_name(name).dtype) for name in taken]
+        return {
+            name: np.asarray(value.numpy()) for name, value in zip(tensors, pruned(*given), strict=True)
+        }
+
+
+def _plain(graph: Any, outputs: Iterable[str]) -> Graph:
+    return Graph.of(map(_node, graph.get_operations()), map(parse_ref, outputs))
+
+
+def _node(operation: Any) -> Node:
+    return Node(
+        name=operation.name,
+        op=operation.type,
+        inputs=tuple(parse_ref(tensor.name) for tensor in operation.inputs),
+        frame=operation.get_attr("frame_name").decode() if operation.type == "Enter" else None,
+        dtypes=tuple(tensor.dtype.name for tensor in operation.outputs),
+    )

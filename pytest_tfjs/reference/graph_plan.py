@@ -1,0 +1,188 @@
+"""The layers of a graph model: what became of each operation of the source's graph in the converted one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from pytest_tfjs.compare.layers import Layer
+from pytest_tfjs.reference.graphs import ALIASES, SOURCES, Graph, Node, Ref
+from pytest_tfjs.reference.mapping import CONTRACTIONS, Match, Matching, match_graphs
+from pytest_tfjs.reference.plan import Plan
+
+_HANDLES = {"variant": "tensor list", "resource": "resource"}
+"""Dtypes of outputs that are no tensors, and what they are."""
+
+_ROUTING = frozenset({"Switch", "LoopCond", "Enter", "NextIteration"})
+
+
+def plan_graph(source: Graph, converted: Graph) -> Plan:
+    """Accounts for every operation of `source` on which its outputs depend.
+
+    The nodes of `source` carry the dtypes of their outputs; both graphs' `outputs` are in signature order.
+    """
+    return _Planner(source, converted, match_graphs(source, converted)).plan()
+
+
+class _Planner:
+    def __init__(self, source: Graph, converted: Graph, matching: Matching) -> None:
+        self.source = source
+        self.converted = converted
+        self.matching = matching
+        self.prefix = _common_scope(
+            name for name in source.live if source.nodes[name].op not in ALIASES and source.nodes[name].inputs
+        )
+        self.owner: dict[str, Match] = {}
+        for match in matching.matches.values():
+            for name in match.region:
+                self.owner.setdefault(name, match)
+        self.owner.update({match.tail: match for match in matching.matches.values()})
+        self.layers: dict[str, Layer] = {}
+        self.tensors: dict[str, str] = {}
+
+    def plan(self) -> Plan:
+        for name in self.source.order:
+            node = self.source.nodes[name]
+            if name in self.source.live and not self._is_weight(node) and node.op not in SOURCES:
+                self._add(node)
+        for name, reason in self.matching.unmatched.items():
+            self._put(Layer(name, self.converted.nodes[name].op, (), None, None, "unmapped", reason=reason))
+        for theirs, ours in zip(self.source.outputs, self.converted.outputs, strict=True):
+            self._mark_output(theirs, ours)
+        return Plan(tuple(self.layers.values()), self.tensors)
+
+    def _put(self, layer: Layer) -> None:
+        self.layers[layer.name] = layer
+
+    def _is_weight(self, node: Node) -> bool:
+        return node.name in self.source.constants and (node.op == "Const" or node.op in ALIASES)
+
+    def _add(self, node: Node) -> None:
+        match = self.owner.get(node.name)
+        if match is None:
+            coverage, reason = self._why_not(node)
+            self._put(Layer(self.short(node.name), node.op, (), None, None, coverage, reason=reason))
+            return
+        if match.tail == node.name:
+            self._add_compared(node, match)
+        if node.name != self._core(match):
+            into = self._name(match)
+            tail = self.short(match.tail)
+            reason = f"the browser computes it as part of {into!r}"
+            reason += "" if node.name == match.tail else f", which is compared after {tail!r}"
+            self._put(Layer(self.short(node.name), node.op, (), None, None, "fused", into=into, reason=reason))
+
+    def _add_compared(self, node: Node, match: Match) -> None:
+        name = self._name(match)
+        handle = next((_HANDLES[dtype] for dtype in node.dtypes if dtype in _HANDLES), None)
+        if handle is None and node.op in _ROUTING:
+            handle = "control flow"
+        if handle is not None:
+            reason = f"{handle}: holds no tensor that could be read"
+            self._put(Layer(name, node.op, (), None, None, "eliminated", reason=reason))
+            return
+        op = "+".join(self.source.nodes[part].op for part in match.region)
+        members = tuple(self.short(part) for part in match.region if self.short(part) != name)
+        for index in range(max(len(node.dtypes), 1)):
+            if index and not self._is_used((node.name, index)):
+                continue
+            suffix = f":{index}" if index else ""
+            self.tensors[name + suffix] = f"{node.name}:{index}"
+            self._put(
+                Layer(
+                    name=name + suffix,
+                    op=op,
+                    inputs=self._inputs(match),
+                    shape=None,
+                    dtype=None,
+                    coverage="compared",
+                    tap={"node": f"{match.node}:{index}"},
+                    members=members,
+                )
+            )
+
+    def _is_used(self, ref: Ref) -> bool:
+        takers = (self.source.nodes[name] for name in self.source.consumers.get(ref[0], ()))
+        return any(ref in self.source.inputs(node) for node in takers if node.name in self.source.live)
+
+    def _core(self, match: Match) -> str:
+        """The operation that a row is named after: the one with the weights, if any."""
+        heavy = (name for name in match.region if self.source.nodes[name].op in CONTRACTIONS)
+        return next(heavy, match.tail)
+
+    def _name(self, match: Match) -> str:
+        return self.short(self._core(match))
+
+    def short(self, name: str) -> str:
+        """The node's name without the scopes that all nodes share."""
+        return name.removeprefix(self.prefix)
+
+    def _inputs(self, match: Match) -> tuple[str, ...]:
+        found: dict[str, None] = {}
+        for name in match.region:
+            for ref in self._entering(self.source.nodes[name]):
+                if ref[0] not in match.region:
+                    found.update(dict.fromkeys(self._rows_behind(ref)))
+        return tuple(found)
+
+    def _entering(self, node: Node) -> tuple[Ref, ...]:
+        return self.source.loop_inputs(node) if node.op == "Exit" else self.source.inputs(node)
+
+    def _rows_behind(self, start: Ref) -> list[str]:
+        """The nearest compared layers on which the tensor `start` depends."""
+        rows: list[str] = []
+        seen: set[Ref] = set()
+        stack = [start]
+        while stack:
+            ref = stack.pop()
+            if ref in seen:
+                continue
+            seen.add(ref)
+            match = self.owner.get(ref[0])
+            row = None if match is None else self._name(match) + (f":{ref[1]}" if ref[1] else "")
+            if row is not None and row in self.tensors:
+                rows.append(row)
+            else:
+                stack.extend(reversed(self._entering(self.source.nodes[ref[0]])))
+        return rows
+
+    def _why_not(self, node: Node) -> tuple[str, str]:
+        if self.source.loop_depth[node.name]:
+            return "eliminated", "loop body: it runs many times; what leaves the loop is compared"
+        if node.op in ALIASES or node.op == "IdentityN":
+            return "eliminated", "identity"
+        if node.name in self.source.constants:
+            return "eliminated", "constant: computed from weights when converting"
+        if node.name in self.source.shapes_only:
+            return "eliminated", "shape: arithmetic on shapes, folded when converting"
+        return "unmapped", "no node of the artifacts was found to compute it"
+
+    def _mark_output(self, theirs: Ref, ours: Ref) -> None:
+        """Marks the layer that gives a model output, and holds the mapping against the signature, which is certain."""
+        tensor = self.source.resolve(theirs)
+        node = self.converted.resolve(ours)
+        match = self.matching.matches.get(node[0])
+        row = None if match is None else self._name(match) + (f":{node[1]}" if node[1] else "")
+        if match is not None and row in self.tensors and (match.tail, node[1]) == tensor:
+            self._put(replace(self.layers[row], output=True))
+            return
+        name = ours[0]
+        tap = {"node": f"{ours[0]}:{ours[1]}"}
+        self.tensors[name] = f"{theirs[0]}:{theirs[1]}"
+        inputs = tuple(self._rows_behind(tensor))
+        self._put(Layer(name, "Identity", inputs, None, None, "compared", tap=tap, output=True))
+        if match is not None and row in self.layers and (match.tail, node[1]) != tensor:
+            reason = f"it gives the output {name!r}, which the source computes as {self.short(tensor[0])!r}"
+            self.tensors.pop(row, None)
+            self._put(replace(self.layers[row], coverage="unmapped", reason=reason, tap=None))
+
+
+def _common_scope(names: Iterable[str]) -> str:
+    """The scopes, `a/b/`, that begin every name with a scope; empty if there is none."""
+    scopes = [name.split("/")[:-1] for name in names if "/" in name]
+    shared: list[str] = []
+    for level in zip(*scopes, strict=False):
+        if len(set(level)) > 1:
+            break
+        shared.append(level[0])
+    return "".join(f"{scope}/" for scope in shared)

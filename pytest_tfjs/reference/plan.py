@@ -1,0 +1,58 @@
+"""What is to be compared: the layers, and where the reference finds the activation of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from pytest_tfjs.compare.layers import Layer
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The layers of a model in the order of computation.
+
+    `tensors` names, for each compared layer, the source's tensor: `node:0` in a graph, and in a Keras model the JSON of
+    `[path, name, call, index]`: the nested models, each with the number of its call, then the layer, its call, its output.
+    """
+
+    layers: tuple[Layer, ...]
+    tensors: Mapping[str, str]
+
+    def outputs_only(self) -> Plan:
+        """The same, of the model's outputs alone."""
+        kept = tuple(layer for layer in self.layers if layer.output)
+        tensors = {layer.name: self.tensors[layer.name] for layer in kept if layer.name in self.tensors}
+        return Plan(kept, tensors)
+
+    def with_facts(self, facts: Mapping[str, tuple[tuple[int, ...], str]]) -> Plan:
+        """The same, with the shape and dtype of each compared layer's activation filled in."""
+        layers = (
+            replace(layer, shape=facts[layer.name][0], dtype=facts[layer.name][1])
+            if layer.name in facts
+            else layer
+            for layer in self.layers
+        )
+        return Plan(tuple(layers), self.tensors)
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as JSON values."""
+        return {"layers": [asdict(layer) for layer in self.layers], "tensors": dict(self.tensors)}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Plan:
+        """The plan that `to_json` gave."""
+        return cls(tuple(_layer(row) for row in content["layers"]), content["tensors"])
+
+
+def _layer(row: Mapping[str, Any]) -> Layer:
+    shape = row["shape"]
+    return Layer(
+        **{
+            **row,
+            "shape": None if shape is None else tuple(shape),
+            "inputs": tuple(row["inputs"]),
+            "members": tuple(row["members"]),
+        }
+    )

@@ -1,0 +1,232 @@
+"""Every setting, resolved once: call > marker > command line > ini > default, each with where it came from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_tfjs.errors import SettingsError
+
+FORMATS = ("auto", "layers", "graph")
+WEIGHTS = ("float32", "float16", "uint16", "uint8")
+LAYERS = ("all", "outputs")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one test, or of the run.
+
+    `browsers` None: the first one found. `rtol` and `atol` None: by dtype and backend. `timeout` is in seconds.
+    `origins` tells by name where each value came from: `default`, `ini`, `command line`, `marker` or `call`.
+    """
+
+    backends: tuple[str, ...] = ("webgl", "wasm")
+    browsers: tuple[str, ...] | None = None
+    layers: str = "all"
+    format: str = "auto"
+    weights: str = "float32"
+    rtol: float | None = None
+    atol: float | None = None
+    timeout: float = 300.0
+    headed: bool = False
+    browser_binary: Path | None = None
+    driver_binary: Path | None = None
+    dist: Path | None = None
+    json: Path | None = None
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    def origin(self, name: str) -> str:
+        """Where the value of `name` came from."""
+        return self.origins.get(name, "default")
+
+    def updated(self, values: Mapping[str, Any], origin: str, spelling: str = "{}") -> Settings:
+        """These settings with `values` over them; a value of None changes nothing.
+
+        `spelling` is how a name is written there (`--tfjs-{}`), for the message. Raises SettingsError for an
+        unknown name or a value that is not valid.
+        """
+        parsed = {}
+        for name, value in values.items():
+            if value is not None:
+                parsed[name] = _parse(name, value, spelling)
+        origins = {**self.origins, **dict.fromkeys(parsed, origin)}
+        return replace(self, **parsed, origins=origins)
+
+
+def _parse(name: str, value: Any, spelling: str) -> Any:
+    said = spelling.format(name.replace("_", "-") if spelling.startswith("--") else name)
+    if name not in _OPTIONS:
+        known = ", ".join(_OPTIONS)
+        raise SettingsError(f"{said} is no setting of pytest-tfjs: expected one of {known}")
+    try:
+        return _OPTIONS[name].parse(value)
+    except SettingsError as error:
+        raise SettingsError(f"{said}={value!r}: {error}") from None
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, Iterable) or not all(isinstance(part, str) for part in parts):
+        raise SettingsError("expected names, separated by commas or as a list")
+    names = tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
+    if not names:
+        raise SettingsError("expected at least one name")
+    return names
+
+
+def _backends(value: Any) -> tuple[str, ...]:
+    from pytest_tfjs.browsers.targets import parse_targets
+
+    names = _names(value)
+    parse_targets(["chrome"], names)
+    return names
+
+
+def _browsers(value: Any) -> tuple[str, ...]:
+    from pytest_tfjs.browsers.targets import parse_targets
+
+    names = _names(value)
+    parse_targets(names, ["cpu"])
+    return names
+
+
+def _one_of(*choices: str) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        if value not in choices:
+            raise SettingsError(f"expected one of {', '.join(choices)}")
+        return str(value)
+
+    return parse
+
+
+def _number(value: Any) -> float:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number) or number < 0:
+        raise SettingsError("expected a number, 0 or greater, such as 1e-4")
+    return number
+
+
+def _seconds(value: Any) -> float:
+    seconds = _number(value)
+    if seconds == 0:
+        raise SettingsError("expected more than 0 seconds")
+    return seconds
+
+
+def _flag(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if str(value).lower() in ("1", "true", "yes", "on"):
+        return True
+    if str(value).lower() in ("0", "false", "no", "off"):
+        return False
+    raise SettingsError("expected true or false")
+
+
+def _path(value: Any) -> Path:
+    return Path(value).expanduser().absolute()
+
+
+def _directory(value: Any) -> Path:
+    path = _path(value)
+    if not path.is_dir():
+        raise SettingsError("there is no such directory")
+    return path
+
+
+def _program(value: Any) -> Path:
+    path = _path(value)
+    if not path.is_file():
+        raise SettingsError("there is no such file")
+    return path
+
+
+@dataclass(frozen=True)
+class _Option:
+    parse: Callable[[Any], Any]
+    metavar: str | None
+    help: str
+
+
+_OPTIONS: Mapping[str, _Option] = {
+    "backends": _Option(
+        _backends,
+        "LIST",
+        "backends and variants, separated by commas: cpu, wasm, webgl, webgpu, webgl:f16, ... (default: webgl,wasm)",
+    ),
+    "browsers": _Option(_browsers, "LIST", "browsers, separated by commas (default: the first one found)"),
+    "layers": _Option(_one_of(*LAYERS), "WHICH", "compare all layers, or the model's outputs only (default: all)"),
+    "format": _Option(
+        _one_of(*FORMATS), "FORMAT", "auto, layers or graph (default: auto: layers for Keras 2, graph for all else)"
+    ),
+    "weights": _Option(
+        _one_of(*WEIGHTS), "DTYPE", "store weights as float32, float16, uint16 or uint8 (default: float32)"
+    ),
+    "rtol": _Option(_number, "X", "tolerance relative to each element (default: by dtype and backend)"),
+    "atol": _Option(
+        _number, "X", "tolerance relative to the layer's largest activation (default: by dtype and backend)"
+    ),
+    "timeout": _Option(_seconds, "SECONDS", "limit of one job in the browser (default: 300)"),
+    "headed": _Option(_flag, None, "show the browser"),
+    "browser_binary": _Option(_program, "FILE", "the browser to start (default: found)"),
+    "driver_binary": _Option(_program, "FILE", "its WebDriver program (default: found)"),
+    "dist": _Option(
+        _directory, "DIR", "your own copy of TF.js: a node_modules folder (default: the copy shipped with the plugin)"
+    ),
+    "json": _Option(_path, "FILE", "write the results as JSON"),
+}
+
+_MARKER = ("backends", "browsers", "layers", "format", "weights", "rtol", "atol", "timeout")
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Adds the command line options and ini values."""
+    group = parser.getgroup("tfjs", "TensorFlow.js models in real browsers")
+    for name, option in _OPTIONS.items():
+        flag = "--tfjs-" + name.replace("_", "-")
+        if option.metavar is None:
+            group.addoption(flag, dest=f"tfjs_{name}", action="store_true", default=None, help=option.help)
+        else:
+            group.addoption(flag, dest=f"tfjs_{name}", default=None, metavar=option.metavar, help=option.help)
+        parser.addini(f"tfjs_{name}", f"default of {flag}", default=None)
+
+
+def resolve_settings(config: pytest.Config) -> Settings:
+    """The run's settings, from the ini file and the command line. Raises SettingsError for what is not valid."""
+    ini: dict[str, Any] = {}
+    for name in _OPTIONS:
+        value = config.getini(f"tfjs_{name}")
+        if value not in (None, ""):
+            relative = name in ("dist", "json", "browser_binary", "driver_binary")
+            ini[name] = config.rootpath / value if relative else value
+    given = {name: config.getoption(f"tfjs_{name}") for name in _OPTIONS}
+    return Settings().updated(ini, "ini", "ini value tfjs_{}").updated(given, "command line", "--tfjs-{}")
+
+
+def apply_markers(settings: Settings, markers: Iterable[pytest.Mark]) -> Settings:
+    """`settings` with the arguments of the `tfjs` markers over them; `markers` are given closest first."""
+    arguments: dict[str, Any] = {}
+    for marker in markers:
+        if marker.args:
+            raise SettingsError(
+                f"@pytest.mark.tfjs takes keyword arguments only, such as backends='wasm'; it was given {marker.args!r}"
+            )
+        for name, value in marker.kwargs.items():
+            if name not in _MARKER:
+                raise SettingsError(
+                    f"@pytest.mark.tfjs has no argument {name!r}: expected one of {', '.join(_MARKER)}"
+                )
+            arguments.setdefault(name, value)
+    return settings.updated(arguments, "marker", "@pytest.mark.tfjs {}")
+
+
+SETTINGS = pytest.StashKey[Settings]()
+"""Where a run's `pytest.Config.stash` holds its settings."""
