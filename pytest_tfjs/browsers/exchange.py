@@ -1,0 +1,226 @@
+"""What one page and the harness hand each other, between the server's event loop and the test's thread."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pytest_tfjs.browsers.jobs import (
+    Activations,
+    Event,
+    JobResult,
+    ProtocolError,
+    job_message,
+    parse_event,
+    parse_result,
+)
+from pytest_tfjs.browsers.wire import decode, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pytest_tfjs.browsers.jobs import Job
+
+T = TypeVar("T")
+Message = Event | Activations | JobResult
+
+
+class StaleError(Exception):
+    """A message of a page, or about a job, that is no longer wanted."""
+
+
+@dataclass
+class _Order:
+    number: int
+    job: Job
+    artifacts_url: str
+    taken: bool = False
+    received: int = 0
+
+    def expected(self) -> tuple[int, int] | None:
+        """The chunk and feed whose activations come next: all feeds of a chunk, then the next chunk."""
+        feeds = len(self.job.feeds)
+        return divmod(self.received, feeds) if self.received < feeds * len(self.job.chunks) else None
+
+
+class Exchange:
+    """The mailbox of one page. All methods may be called from any thread; the async ones on the server's loop.
+
+    `page` names the page in its URLs. `setup` is the JSON that the page starts from.
+    """
+
+    def __init__(self, setup: Mapping[str, Any]) -> None:
+        self.page = secrets.token_hex(8)
+        self.setup = setup
+        self._changed = threading.Condition()
+        self._wakers: set[Callable[[], object]] = set()
+        self._messages: deque[Message] = deque()
+        self._order: _Order | None = None
+        self._numbers = 0
+        self._events = 0
+        self._heard: float | None = None
+        self._busy_s = 0.0
+        self._closed = False
+
+    # The harness's side
+
+    def assign(self, job: Job, artifacts_url: str) -> None:
+        """Give the page its next job; messages left of the job before it are dropped."""
+        with self._changed:
+            self._numbers += 1
+            self._messages.clear()
+            self._order = _Order(self._numbers, job, artifacts_url)
+            self._notify()
+
+    def next_message(self, timeout: float) -> Message | None:
+        """What the page sent next, or None after `timeout` seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._messages, timeout)
+            message = self._messages.popleft() if self._messages else None
+            if message is not None:
+                self._notify()
+            return message
+
+    def heard(self) -> float | None:
+        """When the page last gave a sign of life (`time.monotonic()`); None if it never did."""
+        return self._heard
+
+    def main_thread_busy(self) -> float:
+        """For how many seconds the page's main thread had not answered its heartbeat, at the last one."""
+        return self._busy_s
+
+    def close(self) -> None:
+        """Refuse all that the page may still send, and let go of what it sent."""
+        with self._changed:
+            self._closed = True
+            self._order = None
+            self._messages.clear()
+            self._notify()
+
+    # The server's side
+
+    async def next_order(self, timeout: float) -> dict[str, Any] | None:
+        """The job that the page is to do next, as it is told it; None after `timeout` seconds."""
+        self.alive()
+        return await self._wait(self._take_order, timeout)
+
+    def feed(self, number: int, index: int) -> bytes:
+        """One feed of the current job, on the wire. Raises IndexError where the job has no such feed."""
+        order = self._current(number)
+        if index >= len(order.job.feeds):
+            raise IndexError(f"job {number} has no feed {index}")
+        return encode(order.job.feeds[index])
+
+    def chunk_limit(self, number: int) -> int:
+        """The most bytes that a chunk of the current job may have."""
+        return self._current(number).job.chunk_limit
+
+    async def room(self, number: int, timeout: float) -> bool:
+        """Wait until the activations received before were taken, so that no more than one chunk waits."""
+        self._current(number)
+        return bool(await self._wait(self._has_room, timeout))
+
+    def deliver(self, number: int, chunk: int, feed: int, body: bytearray) -> None:
+        """Hand over the activations of one chunk for one feed.
+
+        Raises WireError where `body` is no safetensors file, and ProtocolError where it is not the chunk that
+        comes next or does not hold exactly its taps.
+        """
+        tensors = decode(body)
+        with self._changed:
+            order = self._current(number)
+            if order.expected() != (chunk, feed):
+                raise ProtocolError(f"chunk {chunk} of feed {feed} came, {order.expected()} was expected")
+            names = {tap.name for tap in order.job.chunks[chunk]}
+            if names != set(tensors):
+                different = ", ".join(sorted(names ^ set(tensors))[:5])
+                raise ProtocolError(f"chunk {chunk} does not hold exactly its taps: {different}")
+            order.received += 1
+            self._put(Activations(feed, tensors))
+
+    def finish(self, number: int, message: Any) -> None:
+        """Hand over the end of a job; raises ProtocolError where activations are missing."""
+        result = parse_result(message)
+        with self._changed:
+            order = self._current(number)
+            if order.expected() is not None:
+                raise ProtocolError(f"the job ended before chunk and feed {order.expected()} came")
+            self._order = None
+            self._put(result)
+
+    def tell(self, first: int, messages: list[Any]) -> None:
+        """Hand over events; `first` is the number of the first one, counted from 0 over the page's life."""
+        events = [parse_event(message) for message in messages]
+        with self._changed:
+            self.alive()
+            if first != self._events:
+                raise ProtocolError(f"event {first} came, {self._events} was expected")
+            self._events += len(events)
+            for event in events:
+                self._put(event)
+
+    def beat(self, busy_s: float) -> None:
+        """A heartbeat: `busy_s` tells for how long the page's main thread has not answered."""
+        self.alive()
+        self._heard = time.monotonic()
+        self._busy_s = busy_s
+
+    def alive(self) -> None:
+        """Raise StaleError where the page is no longer the one in use."""
+        if self._closed:
+            raise StaleError("this page is no longer in use")
+
+    # Within
+
+    def _current(self, number: int) -> _Order:
+        self.alive()
+        if self._order is None or self._order.number != number:
+            raise StaleError(f"job {number} is not the current one")
+        return self._order
+
+    def _take_order(self) -> dict[str, Any] | None:
+        if self._order is None or self._order.taken:
+            return None
+        self._order.taken = True
+        return job_message(self._order.job, self._order.number, self._order.artifacts_url)
+
+    def _has_room(self) -> bool:
+        return not any(isinstance(message, Activations) for message in self._messages)
+
+    def _put(self, message: Message) -> None:
+        self._heard = time.monotonic()
+        self._messages.append(message)
+        self._notify()
+
+    def _notify(self) -> None:
+        self._changed.notify_all()
+        for wake in self._wakers:
+            wake()
+
+    async def _wait(self, take: Callable[[], T], timeout: float) -> T | None:
+        """What `take` gives once it is true, on the event loop; None after `timeout` seconds or when closed."""
+        changed = asyncio.Event()
+        wake = partial(asyncio.get_running_loop().call_soon_threadsafe, changed.set)
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            self._wakers.add(wake)
+        try:
+            while True:
+                changed.clear()
+                with self._changed:
+                    taken = None if self._closed else take()
+                if taken or self._closed:
+                    return taken
+                try:
+                    await asyncio.wait_for(changed.wait(), deadline - time.monotonic())
+                except asyncio.TimeoutError:
+                    return None
+        finally:
+            with self._changed:
+                self._wakers.discard(wake)

@@ -1,0 +1,323 @@
+"""The harness: one server, one browser, and the page of the target in use; jobs run in the page."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from pytest_tfjs.browsers.jobs import (
+    Activations,
+    ConsoleLine,
+    Failure,
+    JobResult,
+    PageFault,
+    PageUp,
+    Progress,
+)
+from pytest_tfjs.browsers.launch import LaunchOptions, launch
+from pytest_tfjs.browsers.server import Server
+from pytest_tfjs.errors import BrowserLostError, JobTimeoutError, PageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_tfjs.browsers.dist import Dist
+    from pytest_tfjs.browsers.exchange import Exchange, Message
+    from pytest_tfjs.browsers.jobs import Job
+    from pytest_tfjs.browsers.launch import Browser
+    from pytest_tfjs.browsers.targets import Target
+
+# Short, so that Ctrl-C is seen where a wait cannot be interrupted (Windows).
+TICK_S = 0.25
+# Heartbeats come once a second: after this long without one the driver is asked what is wrong.
+QUIET_S = 2.5
+SILENT_S = 15.0
+FIRST_SIGN_S = 60.0
+BUSY_S = 3.0
+KEPT_LINES = 2000
+
+
+@dataclass(frozen=True)
+class PageFacts:
+    """What a page runs on. `renderer`, `software`, `float32_textures`: None where the backend has no GPU."""
+
+    browser: str
+    browser_version: str
+    backend: str
+    variant: str | None
+    flags: dict[str, bool | int | float]
+    renderer: str | None
+    software: bool | None
+    float32_textures: bool | None
+    tfjs_version: str | None
+    user_agent: str | None
+
+
+@dataclass
+class _Watch:
+    """The time that a page has for what it is doing, and what it last told of it."""
+
+    timeout_s: float
+    progress: Progress
+    started: float = field(default_factory=time.monotonic)
+    looked: float = field(default_factory=time.monotonic)
+    quiet_since: float = field(default_factory=time.monotonic)
+
+    def pause(self, seconds: float) -> None:
+        """Leave out time that was not the page's."""
+        self.started += seconds
+        self.looked = time.monotonic()
+
+    def silence(self, heard: float | None) -> float:
+        """For how long nothing was heard of the page while somebody listened.
+
+        Where this process itself was away (suspended, or busy with one long call) the page may have spoken.
+        """
+        now = time.monotonic()
+        if now - self.looked > 4 * TICK_S:
+            self.quiet_since = now
+        self.looked = now
+        self.quiet_since = max(self.quiet_since, heard or 0.0)
+        return now - self.quiet_since
+
+    @property
+    def over(self) -> bool:
+        return time.monotonic() - self.started > self.timeout_s
+
+
+class Page:
+    """The page of one target, which has made its backend. `Harness.open` makes it.
+
+    `console` and `errors` hold the latest lines and uncaught errors, oldest first.
+    """
+
+    def __init__(self, harness: Harness, browser: Browser, target: Target) -> None:
+        self._harness = harness
+        self._browser = browser
+        self.target = target
+        self.console: deque[ConsoleLine] = deque(maxlen=KEPT_LINES)
+        self.errors: deque[PageFault] = deque(maxlen=KEPT_LINES)
+        self.healthy = True
+        setup = harness.setup_of(target)
+        self._exchange: Exchange = harness.server.open_page(setup)
+        try:
+            browser.open(harness.server.page_url(self._exchange))
+            self.facts = self._wait_until_up()
+        except BaseException:
+            self.close()
+            raise
+
+    def run(self, job: Job, on_activations: Callable[[Activations], None]) -> JobResult:
+        """Do a job; `on_activations` gets each chunk of each feed as it comes, on the calling thread.
+
+        What that takes is no part of the job's time. Its arrays are the receiver's. Raises PageError where the
+        job fails in the page, JobTimeoutError where it takes too long, BrowserLostError where the tab or browser
+        dies, and ArtifactsError where the artifacts cannot be served.
+        """
+        if not self.healthy:
+            raise PageError(f"the page for {self.target} is no longer usable: open the target again")
+        self._exchange.assign(job, self._harness.server.publish(job.artifacts))
+        watch = _Watch(self._harness.timeout_s, Progress("starting the job"))
+        try:
+            while True:
+                message = self._next(watch)
+                if isinstance(message, JobResult):
+                    return message
+                if isinstance(message, Activations):
+                    before = time.monotonic()
+                    on_activations(message)
+                    watch.pause(time.monotonic() - before)
+        except PageError:
+            raise
+        except BaseException:
+            self.close()  # whoever was to receive the rest does not: the page must not go on with it
+            raise
+
+    def close(self) -> None:
+        """Take no more messages of this page."""
+        self.healthy = False
+        self._harness.server.close_page(self._exchange)
+
+    def _wait_until_up(self) -> PageFacts:
+        watch = _Watch(self._harness.timeout_s, Progress("opening the page"))
+        while True:
+            message = self._next(watch, silent_s=FIRST_SIGN_S)
+            if isinstance(message, PageUp):
+                return self._facts(message.facts)
+
+    def _facts(self, told: Any) -> PageFacts:
+        target = self.target
+        if told.get("backend") != target.backend:
+            raise PageError(f"{target}: the page runs {told.get('backend')!r}, {target.backend!r} was asked for")
+        return PageFacts(
+            browser=self._browser.name,
+            browser_version=self._browser.version,
+            backend=target.backend,
+            variant=target.variant,
+            flags=dict(told.get("flags") or {}),
+            renderer=told.get("renderer"),
+            software=told.get("software"),
+            float32_textures=told.get("float32Textures"),
+            tfjs_version=told.get("tfjsVersion"),
+            user_agent=told.get("userAgent"),
+        )
+
+    def _next(self, watch: _Watch, *, silent_s: float = SILENT_S) -> Message | None:
+        """The page's next message, if one comes within a moment; raises where it tells of a failure.
+
+        Console lines and progress are kept and passed on, and come as None.
+        """
+        message = self._exchange.next_message(TICK_S)
+        if message is None:
+            self._check_alive(watch, silent_s)
+        if watch.over and not isinstance(message, JobResult | Failure):
+            self._time_out(watch)
+        if isinstance(message, ConsoleLine):
+            self.console.append(message)
+        elif isinstance(message, Progress):
+            watch.progress = message
+            self._harness.on_progress(message)
+        elif isinstance(message, PageFault):
+            self._note(message, watch)
+        elif isinstance(message, Failure):
+            self._fail(message)
+        else:
+            return message
+        return None
+
+    def _note(self, fault: PageFault, watch: _Watch) -> None:
+        self.errors.append(fault)
+        if fault.kind == "contextlost":
+            self.close()
+            raise PageError(f"{self.target}: {fault.message}", stage=str(watch.progress))
+
+    def _fail(self, failure: Failure) -> NoReturn:
+        reason = failure.reason
+        if not hasattr(self, "facts"):
+            reason += "".join(f"\nrefused: {request}" for request in self._harness.server.refused())
+            reason += "".join(f"\n{said}" for said in [*self.errors, *self.console][-10:])
+        raise PageError(f"{self.target}: {reason}", stack=failure.stack, stage=failure.stage)
+
+    def _check_alive(self, watch: _Watch, silent_s: float) -> None:
+        silence = watch.silence(self._exchange.heard())
+        trouble = None if self._browser.alive() else "its process ended"
+        if trouble is None and silence > QUIET_S:
+            trouble = self._browser.trouble()
+        if trouble is None and silence > silent_s:
+            trouble = f"the page gave no sign of life for {silence:.0f} s, though the browser's process is there"
+        if trouble is not None:
+            self._lose(watch, trouble)
+
+    def _lose(self, watch: _Watch, trouble: str) -> NoReturn:
+        self._harness.discard_browser()
+        raise BrowserLostError(
+            f"{self.target}: the browser was lost while {watch.progress}: {trouble}. The next job starts another"
+            " one; where this happens again, the model may take more memory than the browser gets",
+            stage=str(watch.progress),
+        )
+
+    def _time_out(self, watch: _Watch) -> NoReturn:
+        busy = self._exchange.main_thread_busy()
+        state = (
+            f"its main thread has been busy for {busy:.0f} s (the tab lives: its heartbeat came)"
+            if busy > BUSY_S
+            else "its main thread is not busy: the page waits for the GPU, or for a promise that is not kept"
+        )
+        self._harness.discard_browser()
+        raise JobTimeoutError(
+            f"{self.target}: not done after {watch.timeout_s:g} s, while {watch.progress}; {state}."
+            " Give it more time with --tfjs-timeout=SECONDS",
+            stage=str(watch.progress),
+        )
+
+
+class Harness:
+    """Starts the server and a browser when they are first needed, and holds the page of the target in use.
+
+    `timeout_s`: one job's limit, in seconds. `on_progress` hears what is being done, on the calling thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        dist: Dist,
+        options: LaunchOptions | None = None,
+        timeout_s: float = 300.0,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+    ) -> None:
+        self._dist = dist
+        self._options = LaunchOptions() if options is None else options
+        self.timeout_s = timeout_s
+        self.on_progress = on_progress
+        self._server: Server | None = None
+        self._browser: Browser | None = None
+        self._page: Page | None = None
+
+    @property
+    def server(self) -> Server:
+        """The server, started at the first use."""
+        if self._server is None:
+            server = Server(self._dist)
+            server.start()
+            self._server = server
+        return self._server
+
+    def open(self, target: Target) -> Page:
+        """The page of `target`: the one there is, or a fresh one.
+
+        Raises BrowserError where no browser starts, PageError where the page or its backend does not come up, and
+        DistError where the copy of TF.js lacks the backend.
+        """
+        if self._page is not None and self._page.target == target and self._page.healthy:
+            return self._page
+        self._dist.require(target.backend)
+        if self._page is not None:
+            self._page.close()
+            self._page = None
+        browser = self._browser_for(target)
+        self.on_progress(Progress(f"opening a page for {target.backend_variant}"))
+        self._page = Page(self, browser, target)
+        return self._page
+
+    def close(self) -> None:
+        """End the browser and the server. May be called again, and the harness used again after."""
+        try:
+            self.discard_browser()
+        finally:
+            server, self._server = self._server, None
+            if server is not None:
+                server.stop()
+
+    def setup_of(self, target: Target) -> dict[str, Any]:
+        """What the page of a target starts from."""
+        return {
+            "backend": target.backend,
+            "flags": dict(target.flags),
+            "scripts": list(self._dist.scripts(target.backend)),
+            "wasmDirectory": self._dist.wasm_directory,
+        }
+
+    def discard_browser(self) -> None:
+        """End the browser, and with it the page: the next `open` starts another."""
+        page, self._page = self._page, None
+        browser, self._browser = self._browser, None
+        if page is not None:
+            page.close()
+        if browser is not None:
+            browser.close()
+
+    def _browser_for(self, target: Target) -> Browser:
+        webgpu = target.backend == "webgpu"
+        browser = self._browser
+        if browser is not None and (
+            browser.name != target.browser or (webgpu and not browser.webgpu) or not browser.alive()
+        ):
+            self.discard_browser()
+        if self._browser is None:
+            self.on_progress(Progress(f"starting {target.browser}"))
+            self._browser = launch(target.browser, self._options, webgpu=webgpu)
+        return self._browser
+
+

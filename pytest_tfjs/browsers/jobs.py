@@ -1,0 +1,229 @@
+"""The job protocol, Python's side: what a page is asked to do, and the messages it answers with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+CHUNK_LIMIT = 1 << 30
+
+
+@dataclass(frozen=True)
+class Tap:
+    """One activation to read: the name it comes back under, and where the page finds it.
+
+    `address`, format graph: `{"node": "Conv/Relu6:0"}`. Format layers: `{"path": ["outer", "inner"], "node": 0,
+    "tensor": 0}`, a layer by names through nested models, the layer's inbound node and the tensor of it. Where
+    a nested model is called more than once, `["outer", 2]` in place of its name tells its inbound node.
+    """
+
+    name: str
+    address: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TimingPlan:
+    """How a model is timed: `warmup` runs that are not counted, then `runs`, or fewer if `budget_ms` is up."""
+
+    warmup: int
+    runs: int
+    budget_ms: float
+
+    def __post_init__(self) -> None:
+        if self.warmup < 0 or self.runs < 0 or not self.budget_ms >= 0:
+            raise ValueError(f"a timing plan holds no negative numbers: {self}")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model run in the page: over all feeds, with all taps of one chunk in one pass.
+
+    `artifacts`: the model.json. `chunks`: the taps, in groups small enough to hold in memory; each chunk of
+    each feed comes back by itself. `timing`: None where nothing is timed. `chunk_limit`: the most bytes that
+    one chunk of one feed may have.
+    """
+
+    artifacts: Path
+    format: Literal["layers", "graph"]
+    feeds: tuple[Mapping[str, NDArray[Any]], ...]
+    chunks: tuple[tuple[Tap, ...], ...]
+    timing: TimingPlan | None = None
+    chunk_limit: int = CHUNK_LIMIT
+
+    def __post_init__(self) -> None:
+        if not self.feeds:
+            raise ValueError("a job needs at least one feed")
+        names = [tap.name for chunk in self.chunks for tap in chunk]
+        if len(set(names)) != len(names) or not all(self.chunks):
+            raise ValueError("a job's chunks are not empty, and its taps' names unique")
+
+    @property
+    def taps(self) -> int:
+        """How many activations there are to read for each feed."""
+        return sum(len(chunk) for chunk in self.chunks)
+
+
+@dataclass(frozen=True)
+class Activations:
+    """The tensors of one chunk for one feed, by tap name."""
+
+    feed: int
+    tensors: dict[str, NDArray[Any]]
+
+
+@dataclass
+class JobResult:
+    """What a job gave beside its activations.
+
+    Times in milliseconds: `load_ms` fetches, parses and builds the model, `first_ms` is the first run up to
+    its outputs in memory, `warm_ms` the runs after it; the latter two stay empty where nothing was timed.
+    `memory`: `tf.memory()` after the job, with `numTensorsBefore` it. `model`: under `layers` the name and
+    class of each layer (graph: node and op) of the loaded model, with its `path` if it is nested.
+    """
+
+    load_ms: float | None = None
+    first_ms: float | None = None
+    warm_ms: tuple[float, ...] = ()
+    memory: dict[str, Any] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is being done: a stage, and how much of it where that is known."""
+
+    stage: str
+    done: int | None = None
+    total: int | None = None
+
+    def __str__(self) -> str:
+        return self.stage if self.total is None else f"{self.stage} {self.done}/{self.total}"
+
+
+@dataclass(frozen=True)
+class ConsoleLine:
+    """One call of a console method in the page: its level (`log`, `warn`, …), all arguments, and the stack."""
+
+    level: str
+    arguments: tuple[str, ...]
+    stack: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The arguments as the browser's console shows them, in one line or as many as they have."""
+        return " ".join(self.arguments)
+
+    def __str__(self) -> str:
+        return f"[{self.level}] {self.text}"
+
+
+@dataclass(frozen=True)
+class PageFault:
+    """An error that nothing in the page caught: `kind` is `error`, `unhandledrejection` or `contextlost`."""
+
+    kind: str
+    message: str
+    stack: str | None = None
+
+    def __str__(self) -> str:
+        return f"[{self.kind}] {self.message}" + (f"\n{self.stack}" if self.stack else "")
+
+
+@dataclass(frozen=True)
+class PageUp:
+    """The page has made its backend: the facts about it."""
+
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job, or making the backend, failed in the page."""
+
+    reason: str
+    stack: str | None = None
+    stage: str | None = None
+
+
+Event = Progress | ConsoleLine | PageFault | PageUp | Failure
+
+
+class ProtocolError(ValueError):
+    """A message of the page is not what the protocol says."""
+
+
+def job_message(job: Job, number: int, artifacts_url: str) -> dict[str, Any]:
+    """The job as the page is told it; the feeds are fetched apart."""
+    timing = job.timing
+    return {
+        "job": number,
+        "artifacts": artifacts_url,
+        "format": job.format,
+        "feeds": len(job.feeds),
+        "chunks": [[{"name": tap.name, "address": dict(tap.address)} for tap in chunk] for chunk in job.chunks],
+        "timing": timing and {"warmup": timing.warmup, "runs": timing.runs, "budgetMs": timing.budget_ms},
+        "chunkLimit": job.chunk_limit,
+    }
+
+
+def parse_event(message: Any) -> Event:
+    """One event of the page; raises ProtocolError where it is malformed."""
+    kind = _field(message, "type", str)
+    if kind == "progress":
+        return Progress(
+            _field(message, "stage", str), _optional(message, "done", int), _optional(message, "total", int)
+        )
+    if kind == "console":
+        arguments = _field(message, "arguments", list)
+        if not all(isinstance(item, str) for item in arguments):
+            raise ProtocolError("a console line's arguments are not all strings")
+        return ConsoleLine(_field(message, "level", str), tuple(arguments), _optional(message, "stack", str))
+    if kind == "fault":
+        return PageFault(
+            _field(message, "kind", str), _field(message, "message", str), _optional(message, "stack", str)
+        )
+    if kind == "up":
+        return PageUp(_field(message, "facts", dict))
+    if kind == "failed":
+        return Failure(
+            _field(message, "reason", str), _optional(message, "stack", str), _optional(message, "stage", str)
+        )
+    raise ProtocolError(f"unknown event {kind!r}")
+
+
+def parse_result(message: Any) -> JobResult:
+    """What the page tells at the end of a job; raises ProtocolError where it is malformed."""
+    warm = _field(message, "warmMs", list)
+    if not all(_is_number(item) for item in warm):
+        raise ProtocolError("warmMs does not hold numbers only")
+    return JobResult(
+        load_ms=_optional(message, "loadMs", float),
+        first_ms=_optional(message, "firstMs", float),
+        warm_ms=tuple(float(item) for item in warm),
+        memory=_field(message, "memory", dict),
+        model=_field(message, "model", dict),
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _field(message: Any, name: str, kind: type) -> Any:
+    value = message.get(name) if isinstance(message, dict) else None
+    fits = _is_number(value) if kind is float else isinstance(value, kind) and not isinstance(value, bool)
+    if not fits:
+        raise ProtocolError(f"{name!r} should be of type {kind.__name__} in {str(message)[:200]}")
+    return value
+
+
+def _optional(message: Any, name: str, kind: type) -> Any:
+    if isinstance(message, dict) and message.get(name) is None:
+        return None
+    return _field(message, name, kind)

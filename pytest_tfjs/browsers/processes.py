@@ -1,0 +1,125 @@
+"""The processes and files of one browser: known by a folder of their own, and gone with it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import psutil
+
+MARK = "PYTEST_TFJS_WORKSPACE"
+KILL_S = 5.0
+
+
+class Workspace:
+    """A temporary folder, and all processes started with `environment()`.
+
+    `close` kills what is left of them and removes the folder. Should this process die without closing, whatever
+    the cause, a small process that waits for it (reaper.py) does the same.
+    """
+
+    def __init__(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="pytest-tfjs-"))
+        self._known: set[psutil.Process] = set()
+        try:
+            self._reaper = _start_reaper(self.directory)
+        except BaseException:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            raise
+
+    def environment(self) -> dict[str, str]:
+        """The environment for a process of this workspace: it inherits the mark, and its own temporary folder.
+
+        Browser and driver leave scratch folders behind where they are killed.
+        """
+        folder = str(self.directory)
+        return {**os.environ, MARK: folder, "TMPDIR": folder, "TEMP": folder, "TMP": folder}
+
+    def remember(self) -> None:
+        """Take note of the processes that there are, to find their children should they themselves be gone."""
+        self._known |= find_processes(self.directory)
+
+    def close(self) -> None:
+        """End all processes and remove the folder. May be called again."""
+        clear(self.directory, self._known)
+        if self._reaper is not None:
+            with contextlib.suppress(OSError):
+                self._reaper.communicate(b"done\n", timeout=KILL_S)
+            self._reaper = None
+
+
+def clear(directory: Path, known: Iterable[psutil.Process] = ()) -> None:
+    """Kill the processes of the workspace at `directory`, and `known` ones, and remove it."""
+    import psutil
+
+    deadline = time.monotonic() + KILL_S
+    while True:
+        processes = {process for process in known if process.is_running()} | find_processes(directory)
+        left = {process for process in processes if not _is_zombie(process)}
+        for process in left:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(left, timeout=1)
+        shutil.rmtree(directory, ignore_errors=True)
+        if (not left and not directory.exists()) or time.monotonic() > deadline:
+            return
+
+
+def find_processes(directory: Path) -> set[psutil.Process]:
+    """The processes of the workspace at `directory`, with their descendants; never this one or the reaper."""
+    import psutil
+
+    found = {process for process in psutil.process_iter() if _belongs(process, str(directory))}
+    for process in list(found):
+        with contextlib.suppress(psutil.Error):
+            found |= set(process.children(recursive=True))
+    return {process for process in found if process.pid != os.getpid()}
+
+
+def _belongs(process: psutil.Process, folder: str) -> bool:
+    """Whether it carries the mark, or names the folder as its profile: some rewrite their own environment."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error, OSError):
+        if any(folder in argument for argument in process.cmdline()):
+            return True
+    with contextlib.suppress(psutil.Error, OSError):
+        return process.environ().get(MARK) == folder
+    return False
+
+
+def _is_zombie(process: psutil.Process) -> bool:
+    import psutil
+
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return True
+
+
+def _start_reaper(directory: Path) -> subprocess.Popen[bytes] | None:
+    """The process that clears `directory` once our end of its standard input closes."""
+    # The folder is told over the pipe: on the command line it would make the reaper look like one of the browser's.
+    # In a session of its own it does not get the terminal's Ctrl-C, which may be what ends us.
+    reaper = subprocess.Popen(
+        [sys.executable, "-m", "pytest_tfjs.browsers.reaper"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        start_new_session=True,
+    )
+    assert reaper.stdin is not None
+    reaper.stdin.write(f"{directory}\n".encode())
+    reaper.stdin.flush()
+    return reaper

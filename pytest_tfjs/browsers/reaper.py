@@ -1,0 +1,22 @@
+"""Waits for the process that started it, and clears a browser away if that ends without doing so itself.
+
+A signal, `os._exit` or a crash leave no time for it; pytest-timeout and CI systems end runs so.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from pytest_tfjs.browsers.processes import clear
+
+
+def main() -> None:
+    """Read the workspace's folder, then wait for `done` or for the end of the input."""
+    directory = sys.stdin.readline().rstrip("\n")
+    if sys.stdin.readline() != "done\n" and directory:
+        clear(Path(directory))
+
+
+if __name__ == "__main__":
+    main()

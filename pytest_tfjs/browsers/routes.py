@@ -1,0 +1,205 @@
+"""What the server answers: the page, TF.js, artifacts, and the job protocol."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from pytest_tfjs.browsers.exchange import Exchange, StaleError
+from pytest_tfjs.browsers.jobs import ProtocolError
+from pytest_tfjs.browsers.wire import WireError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.requests import Request
+
+# The machine's own table may say anything (Windows' registry: text/plain for .js), and a module or a .wasm file
+# of the wrong type does not run.
+MEDIA_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".wasm": "application/wasm",
+}
+PAGE_SUFFIXES = {".html", ".js", ".mjs"}
+POLL_S = 20.0
+EVENTS_LIMIT = 1 << 20
+RESULT_LIMIT = 64 << 20
+BEAT_LIMIT = 1 << 10
+
+
+class _File(FileResponse):
+    chunk_size = 1 << 20  # each chunk is a hop to a thread: a shard of 4 MB takes 4 and not 64
+
+
+@dataclass
+class Site:
+    """All that is served: roots, the files allowed below them, and the pages in use."""
+
+    page_root: Path
+    dist_root: Path
+    dist_files: frozenset[str]
+    artifacts: dict[str, Mapping[str, Path]] = field(default_factory=dict)
+    pages: dict[str, Exchange] = field(default_factory=dict)
+    refused: deque[str] = field(default_factory=lambda: deque(maxlen=20))
+
+
+def make_app(site: Site) -> Starlette:
+    """The application over `site`; it knows nothing of tokens and hosts, which the server's gate checks."""
+    routes = _Routes(site)
+    job = "/api/{page}/jobs/{job:int}"
+    return Starlette(
+        routes=[
+            Route("/page/{path:path}", routes.page),
+            Route("/dist/{path:path}", routes.dist),
+            Route("/artifacts/{key}/{path:path}", routes.artifacts),
+            Route("/api/{page}/setup", routes.setup),
+            Route("/api/{page}/job", routes.job),
+            Route(f"{job}/feeds/{{feed:int}}", routes.feed),
+            Route(f"{job}/activations/{{chunk:int}}/{{feed:int}}", routes.activations, methods=["POST"]),
+            Route(f"{job}/result", routes.result, methods=["POST"]),
+            Route("/api/{page}/events", routes.events, methods=["POST"]),
+            Route("/api/{page}/beat", routes.beat, methods=["POST"]),
+        ],
+        exception_handlers={
+            StaleError: _answer(410),
+            ProtocolError: _answer(400),
+            WireError: _answer(400),
+            ClientDisconnect: _answer(400),
+        },
+    )
+
+
+def file_inside(root: Path, relative: str) -> Path | None:
+    """The file `relative` names below `root`, links followed; None where there is none or it lies outside."""
+    try:
+        path = (root / relative).resolve(strict=True)
+        return path if path.is_relative_to(root.resolve()) and path.is_file() else None
+    except (OSError, RuntimeError, ValueError):
+        return None
+
+
+class _Routes:
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    async def page(self, request: Request) -> Response:
+        relative = request.path_params["path"]
+        allowed = Path(relative).suffix in PAGE_SUFFIXES
+        return _serve(file_inside(self._site.page_root, relative) if allowed else None, kept=True)
+
+    async def dist(self, request: Request) -> Response:
+        relative = request.path_params["path"]
+        allowed = relative in self._site.dist_files
+        return _serve(file_inside(self._site.dist_root, relative) if allowed else None, kept=True)
+
+    async def artifacts(self, request: Request) -> Response:
+        files = self._site.artifacts.get(request.path_params["key"], {})
+        path = files.get(request.path_params["path"])
+        return _serve(path if path is not None and path.is_file() else None, kept=False)
+
+    async def setup(self, request: Request) -> Response:
+        return JSONResponse(self._exchange(request).setup)
+
+    async def job(self, request: Request) -> Response:
+        order = await self._exchange(request).next_order(POLL_S)
+        self._exchange(request).alive()
+        return Response(status_code=204) if order is None else JSONResponse(order)
+
+    async def feed(self, request: Request) -> Response:
+        exchange = self._exchange(request)
+        try:
+            body = exchange.feed(request.path_params["job"], request.path_params["feed"])
+        except IndexError as error:
+            raise HTTPException(404, str(error)) from error
+        return Response(body, media_type="application/octet-stream")
+
+    async def activations(self, request: Request) -> Response:
+        exchange, params = self._exchange(request), request.path_params
+        while not await exchange.room(params["job"], POLL_S):
+            pass
+        body = await _body(request, exchange.chunk_limit(params["job"]))
+        exchange.deliver(params["job"], params["chunk"], params["feed"], body)
+        return Response(status_code=204)
+
+    async def result(self, request: Request) -> Response:
+        exchange = self._exchange(request)
+        exchange.finish(request.path_params["job"], await _json(request, RESULT_LIMIT))
+        return Response(status_code=204)
+
+    async def events(self, request: Request) -> Response:
+        exchange = self._exchange(request)
+        message = await _json(request, EVENTS_LIMIT)
+        first = message.get("first") if isinstance(message, dict) else None
+        events = message.get("events") if isinstance(message, dict) else None
+        if not isinstance(first, int) or not isinstance(events, list):
+            raise ProtocolError("events come as {first, events}")
+        exchange.tell(first, events)
+        return Response(status_code=204)
+
+    async def beat(self, request: Request) -> Response:
+        exchange = self._exchange(request)
+        message = await _json(request, BEAT_LIMIT)
+        busy = message.get("busyMs") if isinstance(message, dict) else None
+        if isinstance(busy, bool) or not isinstance(busy, int | float):
+            raise ProtocolError("a heartbeat tells busyMs")
+        exchange.beat(busy / 1000)
+        return Response(status_code=204)
+
+    def _exchange(self, request: Request) -> Exchange:
+        exchange = self._site.pages.get(request.path_params["page"])
+        if exchange is None:
+            raise StaleError("there is no such page")
+        exchange.alive()
+        return exchange
+
+
+def _answer(status: int) -> Any:
+    async def handler(request: Request, error: Exception) -> Response:  # noqa: ARG001 (Starlette's signature)
+        return PlainTextResponse(str(error), status)
+
+    return handler
+
+
+def _serve(path: Path | None, *, kept: bool) -> Response:
+    """`path` as a response; `kept`: it stays the same for the run, whose token is in its address."""
+    if path is None:
+        raise HTTPException(404)
+    media_type = MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream")
+    caching = "private, max-age=86400, immutable" if kept else "no-store"
+    return _File(path, media_type=media_type, headers={"Cache-Control": caching})
+
+
+async def _body(request: Request, limit: int) -> bytearray:
+    """The request's body, received into one buffer of its declared size, `limit` bytes at most."""
+    declared = request.headers.get("content-length")
+    if declared is None:
+        raise HTTPException(411, "a message tells its length")
+    size = int(declared)
+    if size > limit:
+        raise HTTPException(413, f"{size} bytes, at most {limit} are accepted")
+    body = bytearray(size)
+    end = 0
+    async for piece in request.stream():
+        body[end : end + len(piece)] = piece
+        end += len(piece)
+    return body
+
+
+async def _json(request: Request, limit: int) -> Any:
+    body = await _body(request, limit)
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"the message is not JSON: {error}") from error

@@ -1,0 +1,230 @@
+"""The server: the page, TF.js and artifacts on loopback, for those who know the run's token."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import secrets
+import socket
+import threading
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfjs.browsers.exchange import Exchange
+from pytest_tfjs.browsers.routes import Site, file_inside, make_app
+from pytest_tfjs.browsers.targets import BACKENDS
+from pytest_tfjs.errors import ArtifactsError, BrowserError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    import uvicorn
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from pytest_tfjs.browsers.dist import Dist
+
+HOST = "127.0.0.1"
+PAGE_ROOT = Path(__file__).resolve().parents[1] / "page"
+STOP_S = 5.0
+
+# 'wasm-unsafe-eval' lets WebAssembly compile; the threads of the wasm backend are workers made of blobs, which
+# load their script from another. The icon is an empty data address, which spares a request for favicon.ico.
+CONTENT_SECURITY_POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self' 'wasm-unsafe-eval' blob:",
+        "worker-src 'self' blob:",
+        "connect-src 'self'",
+        "img-src data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    ]
+)
+SECURITY_HEADERS = [
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Embedder-Policy", "require-corp"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
+]
+
+
+class Server:
+    """Serves on 127.0.0.1, on a free port, in a thread of its own, from `start` to `stop`.
+
+    `with Server(dist) as server:` does both. `url` ends in the token, without a slash.
+    """
+
+    def __init__(self, dist: Dist, *, page_root: Path = PAGE_ROOT) -> None:
+        dist_files = frozenset(name for backend in BACKENDS for name in dist.files(backend))
+        self._site = Site(page_root.resolve(), dist.root.resolve(), dist_files)
+        self._token = secrets.token_urlsafe(24)
+        self._published: dict[tuple[Path, int, int], str] = {}
+        self._socket: socket.socket | None = None
+        self._uvicorn: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the server is reached; raises BrowserError where it was not started."""
+        if self._socket is None:
+            raise BrowserError("the server is not running: start() comes first")
+        return f"http://{HOST}:{self._socket.getsockname()[1]}/{self._token}"
+
+    def start(self) -> None:
+        """Listen, and answer from now on; raises BrowserError where that fails."""
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            self._socket.bind((HOST, 0))
+            self._serve(self._socket)
+        except BaseException as error:
+            self._socket.close()
+            self._socket = None
+            if isinstance(error, OSError):
+                raise BrowserError(f"the server cannot listen on {HOST}: {error}") from error
+            raise
+
+    def stop(self) -> None:
+        """Answer no more, and let go of the port and the thread. Does nothing where it was not started."""
+        for exchange in list(self._site.pages.values()):
+            self.close_page(exchange)
+        if self._uvicorn is not None and self._thread is not None:
+            self._uvicorn.should_exit = True
+            self._thread.join(STOP_S)
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = self._uvicorn = self._thread = None
+
+    def __enter__(self) -> Server:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def open_page(self, setup: Mapping[str, Any]) -> Exchange:
+        """A new page's mailbox; the page is at `page_url` and starts from `setup`, which is JSON."""
+        exchange = Exchange(setup)
+        self._site.pages[exchange.page] = exchange
+        self._site.refused.clear()
+        return exchange
+
+    def close_page(self, exchange: Exchange) -> None:
+        """Refuse all messages of a page from now on."""
+        exchange.close()
+        self._site.pages.pop(exchange.page, None)
+
+    def page_url(self, exchange: Exchange) -> str:
+        """What the browser opens."""
+        return f"{self.url}/page/index.html?page={exchange.page}"
+
+    def refused(self) -> list[str]:
+        """The requests answered with an error since the last page was opened, the latest 20."""
+        return list(self._site.refused)
+
+    def publish(self, model_json: Path) -> str:
+        """Serve a model.json and the shards it names, and nothing else of its folder; gives its URL.
+
+        Raises ArtifactsError where a shard is missing or lies outside the folder.
+        """
+        path = model_json.resolve()
+        try:
+            stat = path.stat()
+            key = (path, stat.st_mtime_ns, stat.st_size)
+            if key not in self._published:
+                name = str(len(self._published))
+                self._site.artifacts[name] = {"model.json": path, **_shards(path)}
+                self._published[key] = name
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ArtifactsError(f"{model_json} cannot be read as a converted model: {error!r}") from error
+        return f"{self.url}/artifacts/{self._published[key]}/model.json"
+
+    def _serve(self, listening: socket.socket) -> None:
+        import uvicorn
+
+        gate = _Gate(make_app(self._site), self._token, listening.getsockname()[1], self._site)
+        config = uvicorn.Config(
+            gate,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            log_level="error",
+            headers=SECURITY_HEADERS,  # uvicorn adds them to its own answers to malformed requests as well
+            server_header=False,
+            date_header=False,
+            timeout_graceful_shutdown=1,
+        )
+        server = self._uvicorn = uvicorn.Server(config)
+        listening.listen(128)
+
+        def serve() -> None:
+            asyncio.run(server.serve(sockets=[listening]))
+
+        self._thread = threading.Thread(target=serve, name="pytest-tfjs-server", daemon=True)
+        self._thread.start()
+
+
+class _Gate:
+    """Lets through only requests with the token, to our address, and not sent by another site's page."""
+
+    def __init__(self, app: ASGIApp, token: str, port: int, site: Site) -> None:
+        self._app = app
+        self._token = token.encode()
+        self._authority = f"{HOST}:{port}".encode()
+        self._site = site
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        from starlette.responses import PlainTextResponse
+
+        if scope["type"] != "http":
+            return
+        token, _, rest = scope["path"].removeprefix("/").partition("/")
+        path = f"/{rest}"
+
+        async def watched(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] >= 400:  # noqa: PLR2004
+                self._site.refused.append(f"{scope['method']} {path}: {message['status']}")
+            await send(message)
+
+        status = self._refusal(scope, token.encode(errors="surrogateescape"))
+        if status is not None:
+            answer: ASGIApp = PlainTextResponse("refused", status)
+            await answer(scope, receive, watched)
+        else:
+            await self._app({**scope, "path": path, "raw_path": path.encode()}, receive, watched)
+
+    def _refusal(self, scope: Scope, token: bytes) -> int | None:
+        if _values(scope, b"host") != [self._authority]:
+            return 421
+        if not hmac.compare_digest(token, self._token):
+            return 404
+        origins = _values(scope, b"origin")
+        if scope["method"] not in {"GET", "HEAD"} and any(
+            origin != b"http://" + self._authority for origin in origins
+        ):
+            return 403
+        return None
+
+
+def _values(scope: Scope, name: bytes) -> list[bytes]:
+    return [value for key, value in scope["headers"] if key == name]
+
+
+def _shards(model_json: Path) -> dict[str, Path]:
+    """The shards that a model.json names, by the path it gives them."""
+    manifest = json.loads(model_json.read_bytes()).get("weightsManifest", [])
+    found = {}
+    for name in (name for group in manifest for name in group["paths"]):
+        path = file_inside(model_json.parent, name)
+        if path is None or ".." in PurePosixPath(name).parts:
+            raise ArtifactsError(f"{model_json} names the shard {name!r}, which is no file in {model_json.parent}")
+        found[name] = path
+    return found

@@ -1,0 +1,173 @@
+"""Tensors as bytes, the same both ways: safetensors, with string tensors in its metadata."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+_STRINGS = "pytest_tfjs.strings"
+_METADATA = "__metadata__"
+_DTYPES = {
+    "BOOL": "|b1",
+    "I8": "|i1",
+    "U8": "|u1",
+    "I16": "<i2",
+    "U16": "<u2",
+    "F16": "<f2",
+    "I32": "<i4",
+    "U32": "<u4",
+    "F32": "<f4",
+    "I64": "<i8",
+    "U64": "<u8",
+    "F64": "<f8",
+    "C64": "<c8",
+}
+
+
+class WireError(ValueError):
+    """The bytes are no tensors in our format, or the tensors cannot be written in it."""
+
+
+def encode(tensors: Mapping[str, NDArray[Any]]) -> bytes:
+    """The tensors as one safetensors file.
+
+    Any shape; dtypes bool, (u)int8 to 64, float16 to 64, complex64 and strings (`U`, `S` or `O` of str or
+    UTF-8 bytes). Raises WireError for any other, and for a tensor named `__metadata__`.
+    """
+    from safetensors.numpy import save
+
+    if _METADATA in tensors:
+        raise WireError(f"a tensor cannot be named {_METADATA!r}: safetensors keeps that name for itself")
+    plain = {name: _little_endian(name, value) for name, value in tensors.items() if value.dtype.kind not in "USO"}
+    strings = {
+        name: {"shape": list(value.shape), "values": [_text(name, item) for item in value.reshape(-1).tolist()]}
+        for name, value in tensors.items()
+        if value.dtype.kind in "USO"
+    }
+    try:
+        return save(plain, {_STRINGS: json.dumps(strings)} if strings else None)
+    except UnicodeEncodeError as error:
+        raise WireError(f"a tensor's name is not valid Unicode: {error.object!r}") from error
+
+
+def decode(data: bytes | bytearray | memoryview) -> dict[str, NDArray[Any]]:
+    """The tensors of a safetensors file, by name; strings as dtype `U`.
+
+    The arrays are views of `data` and keep it alive; over a bytearray they can be written. Raises WireError
+    where `data` is not exactly one valid file.
+    """
+    # safetensors' own load copies each tensor twice and takes only bytes, which is a third copy of a body
+    # received in pieces: 23 ms for MobileNetV2's 35.5 MB, where the views below take 0.2 ms.
+    view = memoryview(data).cast("B")
+    header, start = _header(view)
+    metadata = header.pop(_METADATA, {})
+    tensors: dict[str, NDArray[Any]] = {}
+    end = 0
+    for name, entry in sorted(header.items(), key=_offset):
+        tensors[name], end = _tensor(name, entry, view[start:], end)
+    if start + end != len(view):
+        raise WireError(f"{len(view) - start - end} bytes after the last tensor")
+    tensors.update(_strings(metadata))
+    return tensors
+
+
+def _little_endian(name: str, value: NDArray[Any]) -> NDArray[Any]:
+    import numpy as np
+
+    dtype = value.dtype.newbyteorder("<")
+    if dtype.str not in _DTYPES.values():
+        raise WireError(f"tensor {name!r} has dtype {value.dtype}: expected one of {_dtype_names()}")
+    # require() and not ascontiguousarray(), which gives a scalar one dimension.
+    return np.require(value, dtype=dtype, requirements="C")
+
+
+def _dtype_names() -> str:
+    import numpy as np
+
+    return ", ".join([*(np.dtype(text).name for text in _DTYPES.values()), "str"])
+
+
+def _text(name: str, item: Any) -> str:
+    if isinstance(item, str):
+        return item
+    if isinstance(item, bytes):
+        try:
+            return item.decode()
+        except UnicodeDecodeError as error:
+            raise WireError(f"tensor {name!r} holds bytes that are not UTF-8: {item!r}") from error
+    raise WireError(f"tensor {name!r} holds {type(item).__name__}: expected str or bytes")
+
+
+def _header(view: memoryview) -> tuple[dict[str, Any], int]:
+    """The header, and where the data begins."""
+    if len(view) < 8:  # noqa: PLR2004 (the header's length takes 8 bytes)
+        raise WireError(f"{len(view)} bytes are too few for a header")
+    start = 8 + int.from_bytes(view[:8], "little")
+    if start > len(view):
+        raise WireError(f"a header of {start - 8} bytes in {len(view)} bytes")
+    try:
+        header = json.loads(bytes(view[8:start]))
+    except (ValueError, RecursionError) as error:
+        raise WireError(f"the header is not JSON: {error}") from error
+    if not isinstance(header, dict):
+        raise WireError("the header is not a JSON object")
+    return header, start
+
+
+def _offset(item: tuple[str, Any]) -> tuple[int, int]:
+    name, entry = item
+    try:
+        begin, end = entry["data_offsets"]
+        return int(begin), int(end)
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
+        raise WireError(f"tensor {name!r} has no data_offsets") from error
+
+
+def _tensor(name: str, entry: Any, data: memoryview, expected: int) -> tuple[NDArray[Any], int]:
+    """One tensor, which must begin where the one before it ended, and where it ends."""
+    import numpy as np
+
+    begin, end = _offset((name, entry))
+    shape, dtype = entry.get("shape"), _DTYPES.get(str(entry.get("dtype")))
+    if dtype is None:
+        raise WireError(f"tensor {name!r} has dtype {entry.get('dtype')!r}: expected one of {', '.join(_DTYPES)}")
+    size = math.prod(_shape(name, shape)) * np.dtype(dtype).itemsize
+    if begin != expected or end != begin + size or end > len(data):
+        raise WireError(f"tensor {name!r} of shape {shape} has bytes {begin} to {end} of {len(data)}")
+    array: NDArray[Any] = np.frombuffer(data[begin:end], "|u1" if dtype == "|b1" else dtype)
+    if dtype == "|b1":
+        array = array.view(np.bool_) if not (array > 1).any() else array != 0
+    return array.reshape(shape), end
+
+
+def _shape(name: str, shape: Any) -> tuple[int, ...]:
+    if isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape):
+        return tuple(shape)
+    raise WireError(f"tensor {name!r} has the shape {shape!r}")
+
+
+def _strings(metadata: Any) -> dict[str, NDArray[np.str_] | NDArray[np.object_]]:
+    import numpy as np
+
+    try:
+        entries = json.loads(metadata.get(_STRINGS, "{}")).items()
+        found = {}
+        for name, entry in entries:
+            values = entry["values"]
+            if not all(isinstance(value, str) for value in values):
+                raise WireError(f"string tensor {name!r} holds something else")
+            # numpy's U drops NULs at the end.
+            dtype = np.object_ if any(value.endswith("\0") for value in values) else np.str_
+            found[name] = np.array(values, dtype).reshape(_shape(name, entry["shape"]))
+    except WireError:
+        raise
+    except (AttributeError, TypeError, KeyError, ValueError, RecursionError) as error:
+        raise WireError(f"the string tensors cannot be read: {error}") from error
+    return found

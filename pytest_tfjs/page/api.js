@@ -1,0 +1,61 @@
+// @ts-check
+/**
+ * The server, as the page calls it.
+ *
+ * @typedef {import("./types").Job} Job
+ * @typedef {import("./types").Setup} Setup
+ */
+
+const page = new URLSearchParams(location.search).get("page");
+
+/** Where the page's messages go. */
+export const API = new URL(`../api/${page}/`, location.href).href;
+
+/** @returns {Promise<Setup>} */
+export async function fetchSetup() {
+  return (await request("setup")).json();
+}
+
+/** The next job; null when there was none for a while. @returns {Promise<Job | null>} */
+export async function fetchJob() {
+  const response = await request("job");
+  return response.status === 204 ? null : response.json();
+}
+
+/**
+ * @param {number} job
+ * @param {number} index
+ */
+export async function fetchFeed(job, index) {
+  return (await request(`jobs/${job}/feeds/${index}`)).arrayBuffer();
+}
+
+/**
+ * @param {number} job
+ * @param {number} chunk
+ * @param {number} feed
+ * @param {Uint8Array<ArrayBuffer>[]} parts
+ */
+export async function postActivations(job, chunk, feed, parts) {
+  await request(`jobs/${job}/activations/${chunk}/${feed}`, { method: "POST", body: new Blob(parts) });
+}
+
+/**
+ * @param {number} job
+ * @param {Record<string, unknown>} result
+ */
+export async function postResult(job, result) {
+  await request(`jobs/${job}/result`, { method: "POST", body: JSON.stringify(result) });
+}
+
+/**
+ * @param {string} path
+ * @param {RequestInit} [init]
+ */
+async function request(path, init) {
+  const response = await fetch(API + path, init);
+  if (!response.ok) {
+    throw new Error(`the server answered ${response.status} to ${path}: ${await response.text()}`);
+  }
+  return response;
+}

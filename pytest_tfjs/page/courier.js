@@ -1,0 +1,76 @@
+// @ts-check
+/**
+ * A worker that carries events to the server, in order, and keeps the heartbeat: both go on while the page's
+ * main thread computes.
+ *
+ * @typedef {{type: "start", api: string, first: number}
+ *   | {type: "event", event: Record<string, unknown>}
+ *   | {type: "flush", id: number}
+ *   | {type: "pong"}} Letter
+ */
+
+const BEAT_MS = 1000;
+// Under the server's limit for one message, however long the lines are (events.js cuts them).
+const BATCH = 10;
+
+let api = "";
+let first = 0;
+let sending = false;
+let answered = performance.now();
+/** @type {Record<string, unknown>[]} */
+const events = [];
+/** @type {number[]} */
+const flushes = [];
+
+/** @param {MessageEvent<Letter>} message */
+self.onmessage = ({ data }) => {
+  switch (data.type) {
+    case "start":
+      api = data.api;
+      first = data.first;
+      void beat();
+      setInterval(beat, BEAT_MS);
+      break;
+    case "event":
+      events.push(data.event);
+      break;
+    case "flush":
+      flushes.push(data.id);
+      break;
+    case "pong":
+      answered = performance.now();
+      break;
+  }
+  if (api !== "" && !sending) void deliver();
+};
+
+/** Tell the server that the page lives, and for how long its main thread has not answered. */
+async function beat() {
+  self.postMessage({ type: "ping" });
+  const late = performance.now() - answered - BEAT_MS;
+  await post("beat", { busyMs: Math.max(0, late) });
+}
+
+async function deliver() {
+  sending = true;
+  while (events.length > 0) {
+    const batch = events.splice(0, BATCH);
+    await post("events", { first, events: batch });
+    first += batch.length;
+  }
+  sending = false;
+  for (const id of flushes.splice(0)) self.postMessage({ type: "flushed", id });
+}
+
+/**
+ * @param {string} path
+ * @param {Record<string, unknown>} message
+ */
+async function post(path, message) {
+  try {
+    const response = await fetch(api + path, { method: "POST", body: JSON.stringify(message) });
+    if (response.status === 410) self.close();
+  } catch {
+    self.close(); // the server is gone, and with it all who would hear
+  }
+}

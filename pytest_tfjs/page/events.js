@@ -1,0 +1,147 @@
+// @ts-check
+/** What the page tells while it works: progress, console lines, errors that nothing caught. */
+
+import { API } from "./api.js";
+
+const ARGUMENT_LIMIT = 4000;
+const STACK_LIMIT = 4000;
+const ARGUMENTS_LIMIT = 20;
+// A model that logs at every step must not fill the run's memory.
+const LINES_LIMIT = 2000;
+const LEVELS = /** @type {const} */ (["debug", "log", "info", "warn", "error", "assert", "trace"]);
+
+/** @type {Worker} */
+let courier;
+let lines = 0;
+let flushes = 0;
+/** @type {Map<number, () => void>} */
+const flushed = new Map();
+
+/**
+ * Carry events and heartbeats from now on.
+ *
+ * @param {number} first how many events the page has sent before
+ */
+export function startEvents(first) {
+  courier = new Worker(new URL("./courier.js", import.meta.url), { type: "module" });
+  courier.onmessage = ({ data }) => {
+    if (data.type === "ping") courier.postMessage({ type: "pong" });
+    if (data.type === "flushed") flushed.get(data.id)?.();
+  };
+  courier.postMessage({ type: "start", api: API, first });
+  captureConsole();
+  captureFaults();
+}
+
+/** @param {Record<string, unknown>} event */
+export function send(event) {
+  courier.postMessage({ type: "event", event });
+}
+
+/** All events sent so far have arrived. @returns {Promise<void>} */
+export function flush() {
+  return new Promise((resolve) => {
+    const id = flushes++;
+    flushed.set(id, () => {
+      flushed.delete(id);
+      resolve();
+    });
+    courier.postMessage({ type: "flush", id });
+  });
+}
+
+/**
+ * @param {string} stage
+ * @param {number} [done]
+ * @param {number} [total]
+ */
+export function progress(stage, done, total) {
+  send({ type: "progress", stage, done: done ?? null, total: total ?? null });
+}
+
+/**
+ * @param {unknown} error
+ * @param {string} stage
+ */
+export function failed(error, stage) {
+  send({ type: "failed", reason: cut(reasonOf(error), ARGUMENT_LIMIT), stack: stackOf(error), stage });
+}
+
+/**
+ * An error that nothing in the page caught.
+ *
+ * @param {string} kind
+ * @param {unknown} error
+ */
+export function fault(kind, error) {
+  send({ type: "fault", kind, message: cut(reasonOf(error), ARGUMENT_LIMIT), stack: stackOf(error) });
+}
+
+/** @param {unknown} error */
+export function reasonOf(error) {
+  return error instanceof Error ? `${error.message || error.name}` : format(error);
+}
+
+function captureConsole() {
+  for (const level of LEVELS) {
+    const original = /** @type {(...values: unknown[]) => void} */ (console[level]).bind(console);
+    console[level] = (/** @type {unknown[]} */ ...values) => {
+      original(...values);
+      if (level === "assert" && values[0]) return;
+      line(level, level === "assert" ? values.slice(1) : values);
+    };
+  }
+}
+
+/**
+ * @param {string} level
+ * @param {unknown[]} values
+ */
+function line(level, values) {
+  lines += 1;
+  if (lines > LINES_LIMIT) return;
+  const said = lines === LINES_LIMIT ? [`${LINES_LIMIT} lines; those that follow are left out`] : values;
+  const kept = said.slice(0, ARGUMENTS_LIMIT).map((value) => cut(format(value), ARGUMENT_LIMIT));
+  if (said.length > ARGUMENTS_LIMIT) kept.push(`(and ${said.length - ARGUMENTS_LIMIT} arguments more)`);
+  const error = said.find((value) => value instanceof Error);
+  send({ type: "console", level, arguments: kept, stack: error ? stackOf(error) : callers() });
+}
+
+function captureFaults() {
+  window.addEventListener("error", ({ message, filename, lineno, error }) => {
+    fault("error", error ?? `${message} (${filename}:${lineno})`);
+  });
+  window.addEventListener("unhandledrejection", ({ reason }) => fault("unhandledrejection", reason));
+}
+
+/** The stack of whoever called the console, without the frames of this module. */
+function callers() {
+  const frames = (new Error().stack ?? "").split("\n").slice(1);
+  const own = frames.filter((frame) => !frame.includes(import.meta.url));
+  return own.length > 0 ? cut(own.join("\n"), STACK_LIMIT) : null;
+}
+
+/** @param {unknown} error */
+function stackOf(error) {
+  return error instanceof Error && error.stack ? cut(error.stack, STACK_LIMIT) : null;
+}
+
+/** @param {unknown} value */
+function format(value) {
+  if (typeof value === "string") return value;
+  if (value instanceof Error) return value.stack || String(value);
+  if (typeof value !== "object" || value === null) return String(value);
+  try {
+    return JSON.stringify(value, (_key, item) => (typeof item === "bigint" ? `${item}n` : item)) ?? String(value);
+  } catch {
+    return Object.prototype.toString.call(value); // it refers to itself, or refuses
+  }
+}
+
+/**
+ * @param {string} text
+ * @param {number} limit
+ */
+function cut(text, limit) {
+  return text.length <= limit ? text : `${text.slice(0, limit)}… (${text.length} characters)`;
+}

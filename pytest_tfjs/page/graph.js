@@ -1,0 +1,127 @@
+// @ts-check
+/**
+ * Models in format graph.
+ *
+ * @typedef {import("./types").TF} TF
+ * @typedef {import("./types").IOHandler} IOHandler
+ * @typedef {import("./types").GraphModel} GraphModel
+ * @typedef {import("./types").GraphNode} GraphNode
+ * @typedef {import("./types").Model} Model
+ * @typedef {import("./types").Tensor} Tensor
+ * @typedef {import("./types").Tap} Tap
+ */
+
+import { toList } from "./lists.js";
+
+// The kinds of node whose execution gives a promise, for which TF.js has executeAsync(): its executor goes by
+// these same categories.
+const ASYNC_CATEGORIES = new Set(["control", "dynamic", "hash_table"]);
+
+/**
+ * @param {TF} tf
+ * @param {IOHandler} source
+ * @returns {Promise<Model>}
+ */
+export async function openGraph(tf, source) {
+  const model = await tf.loadGraphModel(source);
+  const outputs = model.executor.graph.outputs.map((node) => node.name);
+  return {
+    run: (feed) => execute(model, feed, outputs, undefined),
+    tap: (feed, taps) => {
+      const names = taps.map((tap) => tensorName(model, tap));
+      return execute(model, feed, names, names);
+    },
+    describe: () => Object.values(model.executor.graph.nodes).map(({ name, op }) => ({ name, class: op })),
+    dispose: () => model.dispose(),
+  };
+}
+
+/**
+ * One pass; `needed` names the tensors that it computes, `asked` is undefined for the model's own outputs.
+ *
+ * @param {GraphModel} model
+ * @param {Map<string, Tensor>} feed
+ * @param {string[]} needed
+ * @param {string[] | undefined} asked
+ */
+async function execute(model, feed, needed, asked) {
+  const inputs = byNode(model, feed);
+  const outputs = needsAsync(model, needed)
+    ? await model.executeAsync(inputs, asked)
+    : model.execute(inputs, asked);
+  return toList(outputs);
+}
+
+/**
+ * The name of a tap's tensor. Always with its index: a bare name that is also the key of a model's output would
+ * stand for that output.
+ *
+ * @param {GraphModel} model
+ * @param {Tap} tap
+ */
+function tensorName(model, { name, address }) {
+  const text = String(address.node);
+  const node = nodeOf(text);
+  if (!Object.hasOwn(model.executor.graph.nodes, node)) {
+    throw new Error(`there is no activation to read for '${name}': the model has no node '${node}'`);
+  }
+  return text.includes(":") ? text : `${text}:0`;
+}
+
+/**
+ * The feed by node in place of by input name. Throws where the names are not exactly those of the inputs.
+ *
+ * @param {GraphModel} model
+ * @param {Map<string, Tensor>} feed
+ */
+function byNode(model, feed) {
+  const nodes = inputNodes(model);
+  const wrong = [...nodes.keys()].filter((name) => !feed.has(name));
+  wrong.push(...[...feed.keys()].filter((name) => !nodes.has(name)));
+  if (wrong.length > 0) {
+    throw new Error(`the model's inputs are ${[...nodes.keys()].join(", ")}; the feed has ${[...feed.keys()].join(", ")}`);
+  }
+  return Object.fromEntries([...nodes].map(([name, node]) => [node, /** @type {Tensor} */ (feed.get(name))]));
+}
+
+/**
+ * The node that each input feeds: of the signature where there is one, else the placeholders by their names.
+ *
+ * @param {GraphModel} model
+ * @returns {Map<string, string>}
+ */
+function inputNodes(model) {
+  const { nodes } = model.executor.graph;
+  const signature = Object.entries(model.modelSignature?.inputs ?? {});
+  // A resource is no input of the user's, and an input that nothing uses has no node.
+  const named = signature.filter(([, info]) => info.resourceId == null && Object.hasOwn(nodes, nodeOf(info.name)));
+  return named.length > 0
+    ? new Map(named.map(([name, info]) => [name, info.name]))
+    : new Map(model.inputs.map(({ name }) => [name, name]));
+}
+
+/**
+ * Whether computing these tensors meets a node that gives a promise.
+ *
+ * @param {GraphModel} model
+ * @param {string[]} names
+ */
+function needsAsync(model, names) {
+  const { graph, weightMap } = model.executor;
+  /** @type {Set<GraphNode>} */
+  const seen = new Set();
+  const left = names.flatMap((name) => graph.nodes[nodeOf(name)] ?? []);
+  while (left.length > 0) {
+    const node = /** @type {GraphNode} */ (left.pop());
+    if (seen.has(node) || Object.hasOwn(weightMap, node.name)) continue;
+    if (ASYNC_CATEGORIES.has(node.category)) return true;
+    seen.add(node);
+    left.push(...node.inputs);
+  }
+  return false;
+}
+
+/** @param {string} tensor */
+function nodeOf(tensor) {
+  return tensor.replace(/:.*/, "");
+}

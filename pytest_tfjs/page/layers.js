@@ -1,0 +1,253 @@
+// @ts-check
+/**
+ * Models in format layers.
+ *
+ * @typedef {import("./types").TF} TF
+ * @typedef {import("./types").IOHandler} IOHandler
+ * @typedef {import("./types").Layer} Layer
+ * @typedef {import("./types").LayersModel} LayersModel
+ * @typedef {import("./types").LayerNode} LayerNode
+ * @typedef {import("./types").Model} Model
+ * @typedef {import("./types").SymbolicTensor} SymbolicTensor
+ * @typedef {import("./types").Tensor} Tensor
+ * @typedef {import("./types").Tap} Tap
+ * @typedef {{tap: Tap, path: (string | [string, number])[]}} Route a tap, and what is left of its path
+ */
+
+import { pick, single, toList } from "./lists.js";
+
+// A container's first node is its own creation, from its inputs to its outputs; calls of it follow.
+const OWN_NODE = 0;
+let tapModels = 0;
+
+/**
+ * @param {TF} tf
+ * @param {IOHandler} source
+ * @returns {Promise<Model>}
+ */
+export async function openLayers(tf, source) {
+  const model = await tf.loadLayersModel(source);
+  /** @type {Map<Tap[], {model: LayersModel, places: number[]}>} */
+  const tapping = new Map();
+  return {
+    run: async (feed) => toList(model.predict(inOrder(model, feed))),
+    tap: async (feed, taps) => {
+      const inputs = inOrder(model, feed);
+      const made = tapping.get(taps) ?? makeTapModel(tf, model, taps);
+      tapping.set(taps, made);
+      const outputs = toList(made.model.predictOnBatch(inputs));
+      return made.places.map((place) => pick(outputs, place));
+    },
+    describe: () => describe(model.layers, []),
+    // The tap models have no weights of their own, and disposing of them would count down the layers' references.
+    dispose: () => model.dispose(),
+  };
+}
+
+/**
+ * A model over the same layers whose outputs are the taps, and which of its outputs each tap is.
+ *
+ * @param {TF} tf
+ * @param {LayersModel} model
+ * @param {Tap[]} taps
+ */
+function makeTapModel(tf, model, taps) {
+  const routes = taps.map((tap) => ({ tap, path: tap.address.path ?? [] }));
+  return modelOver(tf, model, symbolsOf(tf, model, routes));
+}
+
+/**
+ * The symbolic tensors of taps, as functions of the container's own inputs. Taps of a nested model come from one
+ * model over its inputs, applied to what this container feeds it.
+ *
+ * @param {TF} tf
+ * @param {LayersModel} container
+ * @param {Route[]} routes
+ * @returns {SymbolicTensor[]}
+ */
+function symbolsOf(tf, container, routes) {
+  /** @type {Map<LayerNode, {inner: LayersModel, own: boolean, at: number[], routes: Route[]}>} */
+  const nested = new Map();
+  /** @type {SymbolicTensor[]} */
+  const symbols = new Array(routes.length);
+  routes.forEach(({ tap, path }, at) => {
+    const [step, ...rest] = path;
+    const [name, call] = Array.isArray(step) ? step : [step, undefined];
+    const layer = findLayer(container, name, tap);
+    if (rest.length === 0) {
+      symbols[at] = outputOf(container, layer, tap);
+      return;
+    }
+    if (!isContainer(layer)) throw missing(tap, `'${name}' is a ${layer.getClassName()}, not a model`);
+    const node = callOf(container, layer, call, tap);
+    const group = nested.get(node) ?? { inner: layer, own: node === layer.inboundNodes[OWN_NODE], at: [], routes: [] };
+    nested.set(node, group);
+    group.at.push(at);
+    group.routes.push({ tap, path: rest });
+  });
+  for (const [node, { inner, own, at, routes: within }] of nested) {
+    const found = symbolsOf(tf, inner, within);
+    const here = own ? found : applied(tf, inner, found, node.inputTensors);
+    here.forEach((symbol, i) => (symbols[pick(at, i)] = symbol));
+  }
+  return symbols;
+}
+
+/**
+ * Symbolic tensors of a nested model, as functions of `inputs` in place of its own inputs.
+ *
+ * @param {TF} tf
+ * @param {LayersModel} inner
+ * @param {SymbolicTensor[]} symbols
+ * @param {SymbolicTensor[]} inputs
+ */
+function applied(tf, inner, symbols, inputs) {
+  const { model, places } = modelOver(tf, inner, symbols);
+  const outputs = toList(model.apply(single(inputs)));
+  return places.map((place) => pick(outputs, place));
+}
+
+/**
+ * TF.js gives null for the second of two equal outputs, so each is asked for once.
+ *
+ * @param {TF} tf
+ * @param {LayersModel} container
+ * @param {SymbolicTensor[]} symbols
+ */
+function modelOver(tf, container, symbols) {
+  const outputs = [...new Set(symbols)];
+  const name = `pytest_tfjs_taps_${tapModels++}`; // a name that TF.js would choose can be that of a layer
+  const model = tf.model({ inputs: container.inputs, outputs, name });
+  return { model, places: symbols.map((symbol) => outputs.indexOf(symbol)) };
+}
+
+/**
+ * @param {LayersModel} container
+ * @param {string | undefined} name
+ * @param {Tap} tap
+ */
+function findLayer(container, name, tap) {
+  const layer = container.layers.find((candidate) => candidate.name === name);
+  if (layer === undefined) throw missing(tap, `'${container.name}' has no layer '${name}'`);
+  return layer;
+}
+
+/**
+ * @param {LayersModel} container
+ * @param {Layer} layer
+ * @param {Tap} tap
+ */
+function outputOf(container, layer, tap) {
+  const { node, tensor = 0 } = tap.address;
+  const called = isContainer(layer)
+    ? callOf(container, layer, node === undefined ? undefined : Number(node), tap)
+    : layer.inboundNodes[Number(node ?? 0)];
+  const symbol = called?.outputTensors[tensor];
+  if (symbol === undefined) throw missing(tap, `'${layer.name}' has no node ${node ?? 0} with an output ${tensor}`);
+  return symbol;
+}
+
+/**
+ * @param {Layer} layer
+ * @returns {layer is LayersModel}
+ */
+function isContainer(layer) {
+  return Array.isArray(layer.layers);
+}
+
+/**
+ * The node by which `container` calls a nested model.
+ *
+ * @param {LayersModel} container
+ * @param {LayersModel} inner
+ * @param {number | undefined} call
+ * @param {Tap} tap
+ */
+function callOf(container, inner, call, tap) {
+  const used = nodesUsed(container);
+  const calls = inner.inboundNodes.filter((node) => used.has(node));
+  const chosen = call === undefined ? calls : calls.filter((node) => node === inner.inboundNodes[call]);
+  if (chosen.length !== 1) {
+    const indices = calls.map((node) => inner.inboundNodes.indexOf(node));
+    throw missing(tap, `'${container.name}' calls '${inner.name}' at its nodes ${indices.join(", ")}: name one of them`);
+  }
+  return pick(chosen, 0);
+}
+
+/**
+ * All nodes between a container's inputs and its outputs.
+ *
+ * @param {LayersModel} container
+ */
+function nodesUsed(container) {
+  /** @type {Set<LayerNode>} */
+  const used = new Set();
+  const left = [...container.outputs];
+  for (let symbol = left.pop(); symbol !== undefined; symbol = left.pop()) {
+    const node = nodeOf(symbol);
+    if (used.has(node)) continue;
+    used.add(node);
+    left.push(...node.inputTensors);
+  }
+  ownNodesInFront(container, used);
+  return used;
+}
+
+/**
+ * A Sequential model that begins with a model takes over that model's inputs and outputs, not a call of it.
+ *
+ * @param {LayersModel} container
+ * @param {Set<LayerNode>} used
+ */
+function ownNodesInFront(container, used) {
+  for (const layer of container.layers) {
+    if (!isContainer(layer)) continue;
+    const own = pick(layer.inboundNodes, OWN_NODE);
+    if (own.outputTensors.every((symbol) => used.has(nodeOf(symbol)))) used.add(own);
+  }
+}
+
+/**
+ * @param {Tap} tap
+ * @param {string} why
+ */
+function missing({ name, address }, why) {
+  return new Error(`there is no activation to read for '${name}' at ${JSON.stringify(address)}: ${why}`);
+}
+
+/**
+ * The feed as the model takes it. Throws where names or dtypes are not those of the inputs: TF.js would cast.
+ *
+ * @param {LayersModel} model
+ * @param {Map<string, Tensor>} feed
+ */
+function inOrder(model, feed) {
+  const tensors = model.inputNames.map((name, at) => {
+    const tensor = feed.get(name);
+    if (tensor === undefined || feed.size !== model.inputNames.length) {
+      throw new Error(`the model's inputs are ${model.inputNames.join(", ")}; the feed has ${[...feed.keys()].join(", ")}`);
+    }
+    const { dtype } = pick(model.inputs, at);
+    if (tensor.dtype !== dtype) throw new Error(`the model's input '${name}' is ${dtype}; the feed has ${tensor.dtype}`);
+    return tensor;
+  });
+  return single(tensors);
+}
+
+/**
+ * @param {Layer[]} layers
+ * @param {string[]} outer
+ * @returns {{name: string, class: string, path: string[]}[]}
+ */
+function describe(layers, outer) {
+  return layers.flatMap((layer) => {
+    const path = [...outer, layer.name];
+    const own = { name: layer.name, class: layer.getClassName(), path };
+    return isContainer(layer) ? [own, ...describe(layer.layers, path)] : [own];
+  });
+}
+
+/** @param {SymbolicTensor} symbol */
+function nodeOf({ sourceLayer, nodeIndex }) {
+  return pick(sourceLayer.inboundNodes, nodeIndex);
+}

@@ -1,0 +1,51 @@
+// @ts-check
+/**
+ * The page: makes the backend it is told, tells what came of it, and then does one job after another.
+ */
+
+import { fetchJob, fetchSetup, postResult } from "./api.js";
+import { factsOf, loadTF, makeBackend } from "./backend.js";
+import { failed, flush, progress, send, startEvents } from "./events.js";
+import { runJob } from "./job.js";
+
+/** What the page is doing, for the message of a failure. */
+let stage = "loading TF.js";
+
+/** @type {import("./types").Report} */
+function report(name, done, total) {
+  stage = name;
+  progress(name, done, total);
+}
+
+async function start() {
+  const { releaseGuard } = /** @type {{releaseGuard: () => Promise<number>}} */ (/** @type {unknown} */ (globalThis));
+  startEvents(await releaseGuard());
+  const setup = await fetchSetup();
+  report("loading TF.js");
+  const tf = await loadTF(setup.scripts);
+  report(`starting ${setup.backend}`);
+  await makeBackend(tf, setup);
+  send({ type: "up", facts: factsOf(tf, setup) });
+  return tf;
+}
+
+/** @param {import("./types").TF} tf */
+async function work(tf) {
+  for (;;) {
+    const job = await fetchJob();
+    if (job === null) continue;
+    try {
+      const result = await runJob(tf, job, report);
+      await flush(); // what was said during the job arrives before its end
+      await postResult(job.job, result);
+    } catch (error) {
+      failed(error, stage);
+    }
+  }
+}
+
+try {
+  await work(await start());
+} catch (error) {
+  failed(error, stage);
+}

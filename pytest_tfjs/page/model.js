@@ -1,0 +1,81 @@
+// @ts-check
+/**
+ * Artifacts, and the models loaded from them.
+ *
+ * @typedef {import("./types").TF} TF
+ * @typedef {import("./types").Model} Model
+ * @typedef {import("./types").ModelArtifacts} ModelArtifacts
+ * @typedef {import("./types").Tensor} Tensor
+ * @typedef {import("./types").HostTensor} HostTensor
+ */
+
+import { openGraph } from "./graph.js";
+import { openLayers } from "./layers.js";
+
+/**
+ * Fetch a model.json and its shards.
+ *
+ * @param {TF} tf
+ * @param {string} url
+ * @returns {Promise<ModelArtifacts>}
+ */
+export function fetchArtifacts(tf, url) {
+  const base = url.slice(0, url.lastIndexOf("/") + 1);
+  return tf.io
+    .http(url, {
+      fetchFunc: fetchOk,
+      weightUrlConverter: async (path) => base + path.split("/").map(encodeURIComponent).join("/"),
+    })
+    .load();
+}
+
+/**
+ * TF.js takes the body of any answer for weights, whatever its status.
+ *
+ * @param {RequestInfo | URL} resource
+ * @param {RequestInit} [init]
+ */
+async function fetchOk(resource, init) {
+  const response = await fetch(resource, init);
+  if (!response.ok) throw new Error(`the server answered ${response.status} to ${resource}`);
+  return response;
+}
+
+/**
+ * A model of its own from artifacts, which can be used again.
+ *
+ * @param {TF} tf
+ * @param {ModelArtifacts} artifacts
+ * @param {"graph" | "layers"} format
+ * @returns {Promise<Model>}
+ */
+export function openModel(tf, artifacts, format) {
+  const source = tf.io.fromMemory(artifacts);
+  return format === "graph" ? openGraph(tf, source) : openLayers(tf, source);
+}
+
+/**
+ * A feed in the backend. The tensors are the caller's to dispose of.
+ *
+ * @param {TF} tf
+ * @param {Map<string, HostTensor>} feed
+ * @returns {Map<string, Tensor>}
+ */
+export function upload(tf, feed) {
+  return new Map([...feed].map(([name, tensor]) => [name, toTensor(tf, tensor)]));
+}
+
+/**
+ * @param {TF} tf
+ * @param {HostTensor} tensor
+ */
+function toTensor(tf, { dtype, shape, data }) {
+  if (dtype !== "complex64") return tf.tensor(data, shape, dtype);
+  const pairs = /** @type {Float32Array} */ (data);
+  return tf.tidy(() =>
+    tf.complex(
+      tf.tensor(pairs.filter((_, at) => at % 2 === 0), shape, "float32"),
+      tf.tensor(pairs.filter((_, at) => at % 2 === 1), shape, "float32"),
+    ),
+  );
+}

@@ -1,0 +1,59 @@
+// @ts-check
+/**
+ * How long a model takes, from the call to its outputs in memory.
+ *
+ * @typedef {import("./types").Model} Model
+ * @typedef {import("./types").Tensor} Tensor
+ * @typedef {import("./types").TimingPlan} TimingPlan
+ * @typedef {import("./types").Report} Report
+ */
+
+/**
+ * Run once, then the runs of the plan. At least one of them is made and counted, if the plan has any.
+ *
+ * @param {Model} model
+ * @param {Map<string, Tensor>} feed
+ * @param {TimingPlan} plan
+ * @param {{report: Report, first: string}} telling how to tell what is done, and what the first run is called
+ */
+export async function timeRuns(model, feed, { warmup, runs, budgetMs }, { report, first }) {
+  report(first);
+  const firstMs = await timeRun(model, feed);
+  const start = performance.now();
+  for (let run = 0; run < warmup && performance.now() - start < budgetMs; run++) {
+    await timeRun(model, feed);
+  }
+  /** @type {number[]} */
+  const warmMs = [];
+  while (warmMs.length < runs && (warmMs.length === 0 || performance.now() - start < budgetMs)) {
+    report("warm runs", warmMs.length, runs);
+    await breathe();
+    warmMs.push(await timeRun(model, feed));
+  }
+  return { firstMs, warmMs };
+}
+
+/**
+ * @param {Model} model
+ * @param {Map<string, Tensor>} feed
+ */
+async function timeRun(model, feed) {
+  const start = performance.now();
+  const outputs = await model.run(feed);
+  await Promise.all(outputs.map((output) => output.data()));
+  const ms = performance.now() - start;
+  for (const output of new Set(outputs)) output.dispose();
+  return ms;
+}
+
+/** Let the page see to its messages: a backend that computes in JavaScript never lets go of the thread. */
+function breathe() {
+  return new Promise((resolve) => {
+    const channel = new MessageChannel();
+    channel.port1.onmessage = () => {
+      channel.port1.close();
+      resolve(undefined);
+    };
+    channel.port2.postMessage(null);
+  });
+}

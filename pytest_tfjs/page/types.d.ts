@@ -1,0 +1,137 @@
+// The parts of TF.js and of the job protocol that the page uses. TF.js's own types are of no use here: the page
+// loads whichever version the user ships, and reaches into parts that are not in its public types.
+
+export type DType = "float32" | "int32" | "bool" | "complex64" | "string";
+export type Data = Float32Array | Int32Array | Uint8Array | string[];
+
+export interface Tensor {
+  readonly id: number;
+  readonly shape: number[];
+  readonly dtype: DType;
+  data(): Promise<Data>;
+  dispose(): void;
+}
+export type Outputs = Tensor | Tensor[];
+
+export interface SymbolicTensor {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly sourceLayer: Layer;
+  readonly nodeIndex: number;
+}
+export interface LayerNode {
+  inputTensors: SymbolicTensor[];
+  outputTensors: SymbolicTensor[];
+}
+export interface Layer {
+  name: string;
+  inboundNodes: LayerNode[];
+  layers?: Layer[];
+  getClassName(): string;
+  apply(inputs: SymbolicTensor | SymbolicTensor[]): SymbolicTensor | SymbolicTensor[];
+}
+export interface LayersModel extends Layer {
+  layers: Layer[];
+  inputs: SymbolicTensor[];
+  outputs: SymbolicTensor[];
+  inputNames: string[];
+  predict(inputs: Outputs): Outputs;
+  predictOnBatch(inputs: Outputs): Outputs;
+  dispose(): unknown;
+}
+
+export interface GraphNode {
+  name: string;
+  op: string;
+  category: string;
+  inputs: GraphNode[];
+}
+export interface TensorInfo {
+  name: string;
+  resourceId?: unknown;
+}
+export interface GraphModel {
+  inputs: { name: string }[];
+  outputNodes: string[];
+  modelSignature?: { inputs?: Record<string, TensorInfo>; outputs?: Record<string, TensorInfo> };
+  executor: { graph: { nodes: Record<string, GraphNode>; outputs: GraphNode[] }; weightMap: Record<string, unknown> };
+  execute(inputs: Record<string, Tensor>, outputs?: string[]): Outputs;
+  executeAsync(inputs: Record<string, Tensor>, outputs?: string[]): Promise<Outputs>;
+  dispose(): void;
+}
+
+export interface ModelArtifacts {
+  weightData?: ArrayBuffer | ArrayBuffer[];
+}
+export interface IOHandler {
+  load(): Promise<ModelArtifacts>;
+}
+interface HttpOptions {
+  fetchFunc: typeof fetch;
+  weightUrlConverter: (path: string) => Promise<string>;
+}
+
+export interface TF {
+  version: { tfjs?: string; "tfjs-core"?: string };
+  env(): { set(flag: string, value: unknown): void; get(flag: string): unknown };
+  setBackend(name: string): Promise<boolean>;
+  ready(): Promise<void>;
+  getBackend(): string;
+  backend(): { gpgpu?: { gl: WebGL2RenderingContext }; adapterInfo?: Record<string, string> };
+  wasm?: { setWasmPaths(prefix: string): void; setThreadsCount(count: number): void };
+  io: { http(url: string, options: HttpOptions): IOHandler; fromMemory(artifacts: ModelArtifacts): IOHandler };
+  loadGraphModel(source: IOHandler): Promise<GraphModel>;
+  loadLayersModel(source: IOHandler): Promise<LayersModel>;
+  model(args: { inputs: SymbolicTensor[]; outputs: SymbolicTensor[]; name: string }): LayersModel;
+  tensor(data: Data, shape: number[], dtype: DType): Tensor;
+  complex(real: Tensor, imaginary: Tensor): Tensor;
+  tidy<T>(work: () => T): T;
+  dispose(tensors: Tensor[]): void;
+  memory(): Record<string, unknown> & { numTensors: number };
+}
+
+/** A tensor outside TF.js. Of complex64, `data` holds real and imaginary parts in turn. */
+export interface HostTensor {
+  dtype: DType;
+  shape: number[];
+  data: Data;
+}
+
+export interface Setup {
+  backend: string;
+  flags: Record<string, boolean | number>;
+  scripts: string[];
+  wasmDirectory: string;
+}
+export interface Tap {
+  name: string;
+  address: { node?: string | number; tensor?: number; path?: (string | [string, number])[] };
+}
+export interface TimingPlan {
+  warmup: number;
+  runs: number;
+  budgetMs: number;
+}
+export interface Job {
+  job: number;
+  artifacts: string;
+  format: "graph" | "layers";
+  feeds: number;
+  chunks: Tap[][];
+  timing: TimingPlan | null;
+  chunkLimit: number;
+}
+
+/** A loaded model, whatever its format. All tensors that it gives are the caller's to dispose of. */
+export interface Model {
+  /** Its outputs, computed as an app does. */
+  run(feed: Map<string, Tensor>): Promise<Tensor[]>;
+  /** The activations of the taps, in their order, from one pass; one tensor may stand for several taps. */
+  tap(feed: Map<string, Tensor>, taps: Tap[]): Promise<Tensor[]>;
+  /** Name and class of every layer, or name and op of every node. */
+  describe(): { name: string; class: string; path?: string[] }[];
+  dispose(): void;
+}
+
+/** Tell what is being done, and how much of it. */
+export type Report = (stage: string, done?: number, total?: number) => void;

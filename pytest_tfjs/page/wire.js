@@ -1,0 +1,122 @@
+// @ts-check
+/**
+ * Tensors as bytes, the same as wire.py: safetensors, with string tensors in its metadata.
+ *
+ * @typedef {import("./types").DType} DType
+ * @typedef {import("./types").Data} Data
+ * @typedef {import("./types").HostTensor} HostTensor
+ * @typedef {{dtype: string, shape: number[], data_offsets: [number, number]}} Entry
+ */
+
+const STRINGS = "pytest_tfjs.strings";
+const METADATA = "__metadata__";
+
+/** @type {Record<string, {dtype: DType, make: (buffer: ArrayBuffer, at: number, length: number) => Data, width: number}>} */
+const READ = {
+  F32: { dtype: "float32", make: (buffer, at, length) => new Float32Array(buffer, at, length), width: 4 },
+  I32: { dtype: "int32", make: (buffer, at, length) => new Int32Array(buffer, at, length), width: 4 },
+  BOOL: { dtype: "bool", make: (buffer, at, length) => new Uint8Array(buffer, at, length), width: 1 },
+  C64: { dtype: "complex64", make: (buffer, at, length) => new Float32Array(buffer, at, length * 2), width: 8 },
+};
+const WRITE = { float32: "F32", int32: "I32", bool: "BOOL", complex64: "C64" };
+
+/**
+ * The tensors as the parts of one safetensors file, in order; the tensors' own bytes are not copied.
+ *
+ * @param {Map<string, HostTensor>} tensors
+ * @returns {Uint8Array<ArrayBuffer>[]}
+ */
+export function encode(tensors) {
+  /** @type {Map<string, unknown>} */
+  const header = new Map();
+  /** @type {Map<string, unknown>} */
+  const strings = new Map();
+  /** @type {Uint8Array<ArrayBuffer>[]} */
+  const parts = [];
+  let end = 0;
+  // Bytes last, so that all that is wider begins at a multiple of four.
+  const ordered = [...tensors].sort(([, a], [, b]) => Number(a.dtype === "bool") - Number(b.dtype === "bool"));
+  for (const [name, { dtype, shape, data }] of ordered) {
+    if (name === METADATA) throw new Error(`a tensor cannot be named '${METADATA}': safetensors keeps it for itself`);
+    if (Array.isArray(data)) {
+      strings.set(name, { shape, values: data });
+      continue;
+    }
+    const type = WRITE[/** @type {keyof typeof WRITE} */ (dtype)];
+    if (type === undefined) throw new Error(`tensor '${name}' has dtype ${dtype}, which cannot be sent`);
+    const bytes = new Uint8Array(/** @type {ArrayBuffer} */ (data.buffer), data.byteOffset, data.byteLength);
+    header.set(name, { dtype: type, shape, data_offsets: [end, end + bytes.byteLength] });
+    parts.push(bytes);
+    end += bytes.byteLength;
+  }
+  if (strings.size > 0) header.set(METADATA, { [STRINGS]: stringify(strings) });
+  return [head(stringify(header)), ...parts];
+}
+
+/**
+ * The tensors of a safetensors file, by name: views of `buffer` where they are aligned. Throws where TF.js has
+ * no such dtype, as nothing is cast.
+ *
+ * @param {ArrayBuffer} buffer
+ * @returns {Map<string, HostTensor>}
+ */
+export function decode(buffer) {
+  const length = Number(new DataView(buffer).getBigUint64(0, true));
+  const start = 8 + length;
+  /** @type {Record<string, Entry>} */
+  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, length)));
+  /** @type {Map<string, HostTensor>} */
+  const tensors = new Map();
+  for (const [name, entry] of Object.entries(header)) {
+    if (name !== METADATA) tensors.set(name, read(name, entry, buffer, start));
+  }
+  const metadata = /** @type {Record<string, string> | undefined} */ (/** @type {unknown} */ (header[METADATA]));
+  for (const [name, { shape, values }] of Object.entries(JSON.parse(metadata?.[STRINGS] ?? "{}"))) {
+    tensors.set(name, { dtype: "string", shape, data: values });
+  }
+  return tensors;
+}
+
+/**
+ * @param {string} name
+ * @param {Entry} entry
+ * @param {ArrayBuffer} buffer
+ * @param {number} start
+ * @returns {HostTensor}
+ */
+function read(name, { dtype, shape, data_offsets: [begin, end] }, buffer, start) {
+  const type = READ[dtype];
+  if (type === undefined) {
+    throw new Error(`feed '${name}' has dtype ${dtype}, which TF.js has not: it takes float32, int32, bool, complex64 and str`);
+  }
+  const at = start + begin;
+  const aligned = at % Math.min(type.width, 4) === 0;
+  const data = aligned
+    ? type.make(buffer, at, (end - begin) / type.width)
+    : type.make(buffer.slice(at, start + end), 0, (end - begin) / type.width);
+  return { dtype: type.dtype, shape, data };
+}
+
+/**
+ * JSON of an object with these keys, whatever they are called: in an object literal `__proto__` would be lost.
+ *
+ * @param {Map<string, unknown>} entries
+ */
+function stringify(entries) {
+  const pairs = [...entries].map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`);
+  return `{${pairs.join(",")}}`;
+}
+
+/**
+ * The length of the header and the header, filled up with blanks so that the data is aligned.
+ *
+ * @param {string} json
+ */
+function head(json) {
+  const text = new TextEncoder().encode(json);
+  const length = Math.ceil(text.length / 8) * 8;
+  const bytes = new Uint8Array(8 + length).fill(0x20);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(length), true);
+  bytes.set(text, 8);
+  return bytes;
+}
