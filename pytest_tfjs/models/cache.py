@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -57,6 +58,7 @@ class ContentCache:
         self.root = Path(self._temporary.name) if self._temporary is not None else Path(root or "").absolute()
         self._max_bytes = max_bytes
         self._max_age_s = max_age_s
+        self._mutex = threading.Lock()
         self._session: Path | None = None
         self._session_lock: BaseFileLock | None = None
 
@@ -124,8 +126,12 @@ class ContentCache:
         return FileLock(self.root / "locks" / f"{kind}.{key}.lock", timeout=timeout_s, thread_local=False)
 
     def _open_session(self) -> Path:
-        if self._session is not None:
+        with self._mutex:
+            if self._session is None:
+                self._session, self._session_lock = self._new_session()
             return self._session
+
+    def _new_session(self) -> tuple[Path, BaseFileLock]:
         name = uuid.uuid4().hex
         session = self.root / "sessions" / name
         try:
@@ -139,8 +145,7 @@ class ContentCache:
                 f"the cache of converted models at {self.root} cannot be written: {error}. Name a folder "
                 "that can with `-o cache_dir=DIR`, or run with `-p no:cacheprovider` to use a temporary one"
             ) from error
-        self._session, self._session_lock = session, lock
-        return session
+        return session, lock
 
     def _build(self, folder: Path, kind: str, key: str, build: Callable[[Path], None], session: Path) -> None:
         staging = session / f"staging-{uuid.uuid4().hex}"
@@ -246,5 +251,5 @@ def _entries(root: Path) -> Iterator[tuple[Path, float, int]]:
         size = 0
         for path in folder.rglob("*"):
             with contextlib.suppress(OSError):
-                size += path.lstat().st_size
+                size += 0 if path.is_dir() else path.lstat().st_size
         yield folder, _last_used(folder), size

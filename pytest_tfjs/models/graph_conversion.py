@@ -70,27 +70,37 @@ def convert_graph(saved: SavedModel, converter: Converter, weights: str, out: Pa
 def _observed_freezing(module: Any, label: str) -> Iterator[list[Any]]:
     """Collects the functions that the converter freezes, and keeps it from hiding an error in that.
 
-    It would go on with the loader of TensorFlow 1, whose result may be another model.
+    It would go on with the loader of TensorFlow 1, whose result may be another model. It also errs where the
+    SavedModel has tables that the signature does not use; where it uses none, none are looked for.
     """
     frozen: list[Any] = []
-    names = ("_freeze_saved_model_v2", "_freeze_saved_model_v1")
+    names = (
+        "_freeze_saved_model_v2",
+        "_freeze_saved_model_v1",
+        "_get_resource_initializer_concrete_function",
+    )
     originals = {name: getattr(module, name) for name in names}
 
     def freeze(concrete: Any, *args: Any, **kwargs: Any) -> Any:
         frozen.append(concrete)
         return originals["_freeze_saved_model_v2"](concrete, *args, **kwargs)
 
+    def initialise(model: Any) -> Any:
+        uses_tables = len(frozen[0].captured_inputs) > len(frozen[0].graph.variables)
+        return originals["_get_resource_initializer_concrete_function"](model) if uses_tables else None
+
     def refuse(*_: Any) -> None:
         error = sys.exc_info()[1]
         if error is not None and not isinstance(error, Exception):
             raise error
         raise ConversionError(
-            f"the variables of '{label}' cannot be made constants: {type(error).__name__}: {error}. "
-            "If the model was saved by TensorFlow 1, save it again with TensorFlow 2"
+            f"the converter cannot freeze '{label}' ({type(error).__name__}: {error}), and would go on with "
+            "another model. If it was saved by TensorFlow 1, save it again with TensorFlow 2; if it has "
+            "lookup tables, save a tf.Module that has just those that the signature uses"
         ) from error
 
     try:
-        for name, replacement in zip(names, (freeze, refuse), strict=True):
+        for name, replacement in zip(names, (freeze, refuse, initialise), strict=True):
             setattr(module, name, replacement)
         yield frozen
     finally:

@@ -167,8 +167,9 @@ def _from_object(model: Any) -> Source:
     if functions.is_function(model):
         label = str(getattr(model, "__name__", None) or getattr(model, "name", "function"))
         return Source("function", label, "graph", model=model)
-    if functions.is_module(model):
-        return Source("module", str(getattr(model, "name", "") or type(model).__name__), "graph", model=model)
+    if functions.is_module(model) and not _is_of_keras(model):
+        label = str(getattr(model, "name", "") or type(model).__name__)
+        return Source("module", label, "graph", model=model)
     raise SourceError(f"{_describe(model)}. {_EXPECTED}")
 
 
@@ -194,8 +195,7 @@ def _from_path(path: Path) -> Source:
         )
     if suffix in _FOREIGN_FILES:
         raise SourceError(
-            f"{path} is a {_FOREIGN_FILES[suffix]} file, which the TensorFlow.js converter cannot read. "
-            f"{_EXPECTED}"
+            f"{path} has a format ({_FOREIGN_FILES[suffix]}) that the converter cannot read. {_EXPECTED}"
         )
     raise SourceError(f"{path} is no model file that is known. {_EXPECTED}")
 
@@ -249,6 +249,10 @@ def _keras_version(model: Any) -> int | None:
     return None
 
 
+def _is_of_keras(model: Any) -> bool:
+    return any(base.__module__.startswith(("keras.", "tf_keras.")) for base in type(model).__mro__)
+
+
 def _describe(model: Any) -> str:
     kind = type(model)
     modules = [base.__module__ for base in kind.__mro__]
@@ -261,7 +265,7 @@ def _describe(model: Any) -> str:
         )
     if any(module.startswith("torch.") for module in modules):
         return f"a PyTorch module ({name}) was given; convert it to Keras or a SavedModel first"
-    if any(module.startswith(("keras.", "tf_keras.")) for module in modules):
+    if _is_of_keras(model):
         return f"a Keras object that is no model ({name}) was given; wrap it in a keras.Model with its inputs"
     if callable(model) and hasattr(model, "__name__"):
         return (
