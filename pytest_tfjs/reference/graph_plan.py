@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from pytest_tfjs.compare.layers import Layer
+from pytest_tfjs.compare.layers import Coverage, Layer
 from pytest_tfjs.reference.graphs import ALIASES, SOURCES, Graph, Node, Ref
 from pytest_tfjs.reference.mapping import CONTRACTIONS, Match, Matching, match_graphs
 from pytest_tfjs.reference.plan import Plan
@@ -146,7 +146,7 @@ class _Planner:
                 stack.extend(reversed(self._entering(self.source.nodes[ref[0]])))
         return rows
 
-    def _why_not(self, node: Node) -> tuple[str, str]:
+    def _why_not(self, node: Node) -> tuple[Coverage, str]:
         if self.source.loop_depth[node.name]:
             return "eliminated", "loop body: it runs many times; what leaves the loop is compared"
         if node.op in ALIASES or node.op == "IdentityN":

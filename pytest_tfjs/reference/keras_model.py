@@ -53,10 +53,10 @@ def _tensors(model: Any, addresses: Sequence[_Address]) -> list[Any]:
         else:
             outputs = model.get_layer(name).get_output_at(call)
             found[address] = outputs[index] if isinstance(outputs, (list, tuple)) else outputs
-    for (name, call), inner in nested.items():
-        layer = model.get_layer(name)
-        tensors = _tensors(layer, [(path[1:], *rest) for path, *rest in inner])
-        found.update(zip(inner, _apply(layer, tensors, layer.get_input_at(call)), strict=True))
+    for (outer, again), inner in nested.items():
+        layer = model.get_layer(outer)
+        tensors = _tensors(layer, [(path[1:], name, call, i) for path, name, call, i in inner])
+        found.update(zip(inner, _apply(layer, tensors, layer.get_input_at(again)), strict=True))
     return [found[address] for address in addresses]
 
 

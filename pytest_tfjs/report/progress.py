@@ -38,7 +38,9 @@ class ProgressLine:
         room = self._room() - 2
         if room < _LEAST_ROOM:
             return
-        line = progress_line(self.subject, self.target, stage, done, total, room, self._stream.encoding)
+        line = progress_line(
+            self.subject, self.target, stage, done, total, width=room, encoding=self._stream.encoding
+        )
         self._write(f"{_SAVE} {line}{_ERASE}{_RESTORE}")
         self._shown, self._shown_at = stage, now
 

@@ -1,0 +1,325 @@
+"""The `tfjs` object: leads one model through conversion, reference, browser and judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfjs.browsers.jobs import Activations, Job, JobResult, Progress, Tap, TimingPlan
+from pytest_tfjs.compare.metrics import Metrics, measure, merge
+from pytest_tfjs.compare.tolerances import Tolerance, resolve_tolerances
+from pytest_tfjs.compare.verdict import Comparison, TargetFacts, judge
+from pytest_tfjs.errors import PageError
+from pytest_tfjs.models.conversion import convert
+from pytest_tfjs.models.feeds import Feed, normalise_feeds
+from pytest_tfjs.models.source import as_source
+from pytest_tfjs.reference.capture import Reference, capture_reference
+from pytest_tfjs.report.message import failure_message
+from pytest_tfjs.timing.samples import Timing
+
+if TYPE_CHECKING:
+    from pytest_tfjs.browsers.harness import Harness, Page
+    from pytest_tfjs.browsers.targets import Target
+    from pytest_tfjs.models.artifacts import Artifacts
+    from pytest_tfjs.models.cache import ContentCache
+    from pytest_tfjs.models.source import Source
+    from pytest_tfjs.settings import Settings
+
+_CHUNK_BYTES = 1 << 28
+"""How many bytes of activations the page holds and sends at once."""
+
+_COMPARE_TIMING = TimingPlan(warmup=0, runs=5, budget_ms=1000.0)
+_TIME_WARMUP = 3
+_TIME_RUNS = 20
+
+
+class NotClose(AssertionError):  # noqa: N818  (a verdict on the model, not an error of the program)
+    """The browser does not compute what Python computes, or nothing proves that it does.
+
+    `comparison` holds the verdict and all layers.
+    """
+
+    def __init__(self, message: str, comparison: Comparison) -> None:
+        super().__init__(message)
+        self.comparison = comparison
+
+
+NotClose.__module__ = "pytest_tfjs"
+
+
+@dataclass(frozen=True)
+class TestContext:
+    """What the checker tells the test it works for, and knows of it.
+
+    `test` is the node id and `repeat` the command that runs just this; `earlier` are the run's comparisons so
+    far. `record` takes each comparison, `attach` a title and a text for the failure's report, and
+    `progress` what is being done.
+    """
+
+    test: str
+    repeat: str
+    earlier: Sequence[Comparison]
+    record: Callable[[Comparison], None]
+    attach: Callable[[str, str], None]
+    progress: Callable[[Progress], None]
+
+
+class Checker:
+    """Compares and times models on one target; a test gets it as the fixture `tfjs`."""
+
+    def __init__(
+        self, settings: Settings, target: Target, harness: Harness, cache: ContentCache, context: TestContext
+    ) -> None:
+        self._settings = settings
+        self._asked = target
+        self._harness = harness
+        self._cache = cache
+        self._context = context
+
+    @property
+    def target(self) -> TargetFacts:
+        """Browser, backend, variant, flags and renderer that this test runs on; starts the browser if need be."""
+        return _facts(self._open())
+
+    def assert_close(
+        self,
+        model: Any,
+        inputs: Any,
+        *,
+        layers: str | None = None,
+        rtol: float | None = None,
+        atol: float | None = None,
+        per_layer: Mapping[str, Tolerance] | None = None,
+        format: str | None = None,  # noqa: A002  (the field's word)
+        weights: str | None = None,
+    ) -> Comparison:
+        """The comparison of `model` in the browser with Python, if it is close at every layer.
+
+        `model`: a Keras model, a `.keras` or `.h5` file, a SavedModel, a tf.function or tf.Module with a
+        signature, or `Prebuilt(artifacts, source)`. `inputs`: an array, a dict by input name, a tuple in
+        signature order, or a list of these: several feeds. An element is close where
+        |browser - reference| <= atol * (the layer's largest |reference|) + rtol * |reference|; `per_layer` maps
+        glob patterns over layer names to tolerances of their own. What is not given comes from the marker, the
+        command line, the ini file or the default. Raises NotClose on any verdict but `close`, and TfjsError
+        for what cannot be compared at all.
+        """
+        __tracebackhide__ = True
+        comparison = self.compare(
+            model,
+            inputs,
+            layers=layers,
+            rtol=rtol,
+            atol=atol,
+            per_layer=per_layer,
+            format=format,
+            weights=weights,
+        )
+        if comparison.verdict == "close":
+            return comparison
+        others = [other for other in self._context.earlier if _same_but_target(other, comparison)]
+        message = failure_message(comparison, others=others, repeat=self._context.repeat)
+        raise NotClose(message, comparison)
+
+    def compare(
+        self,
+        model: Any,
+        inputs: Any,
+        *,
+        layers: str | None = None,
+        rtol: float | None = None,
+        atol: float | None = None,
+        per_layer: Mapping[str, Tolerance] | None = None,
+        format: str | None = None,  # noqa: A002
+        weights: str | None = None,
+    ) -> Comparison:
+        """The same as `assert_close`, whatever the verdict; raises TfjsError for what cannot be compared at all."""
+        __tracebackhide__ = True
+        settings = self._call(layers=layers, rtol=rtol, atol=atol, format=format, weights=weights)
+        source = as_source(model)
+        source.require_origin()
+        artifacts = self._convert(source, settings)
+        feeds = normalise_feeds(inputs, artifacts.inputs)
+        self._context.progress(Progress("computing the reference"))
+        reference = capture_reference(source, artifacts, feeds, settings.layers, self._cache)  # type: ignore[arg-type]
+        tolerances = resolve_tolerances(
+            reference.plan.layers,
+            backend=self._asked.backend,
+            half=self._asked.half,
+            rtol=settings.rtol,
+            atol=settings.atol,
+            per_layer=per_layer,
+        )
+        comparison = self._run(source, artifacts, feeds, reference, tolerances)
+        self._context.record(comparison)
+        return comparison
+
+    def time(
+        self, model: Any, inputs: Any, *, runs: int | None = None, warmup: int | None = None
+    ) -> Timing:
+        """Milliseconds of loading `model` in the browser, of its first inference and of `runs` warm ones.
+
+        `warmup` inferences between the first and the counted ones are left out (3, and 20 runs, if not given).
+        Each ends when the outputs are in memory. With several feeds the first is used. The model timed is
+        never one that activations are read from. Raises PageError where the model does not run.
+        """
+        plan = TimingPlan(
+            warmup=_TIME_WARMUP if warmup is None else warmup,
+            runs=_TIME_RUNS if runs is None else runs,
+            budget_ms=float("inf"),
+        )
+        source = as_source(model)
+        artifacts = self._convert(source, self._settings)
+        feeds = normalise_feeds(inputs, artifacts.inputs)
+        result = self._perform(self._open(), _job(artifacts, feeds[:1], (), plan), lambda _: None)
+        return _timing(result)
+
+    def convert(
+        self,
+        model: Any,
+        *,
+        format: str | None = None,  # noqa: A002
+        weights: str | None = None,
+    ) -> Artifacts:
+        """The artifacts of `model`, converted now or taken from the cache. Raises ConversionError and SourceError."""
+        return self._convert(as_source(model), self._call(format=format, weights=weights))
+
+    def _call(self, **values: Any) -> Settings:
+        return self._settings.updated(values, "call", "tfjs: {}")
+
+    def _convert(self, source: Source, settings: Settings) -> Artifacts:
+        self._context.progress(Progress("converting"))
+        return convert(source, format=settings.format, weights=settings.weights, cache=self._cache)  # type: ignore[arg-type]
+
+    def _open(self) -> Page:
+        return self._harness.open(self._asked)
+
+    def _run(
+        self,
+        source: Source,
+        artifacts: Artifacts,
+        feeds: Sequence[Feed],
+        reference: Reference,
+        tolerances: Mapping[str, Tolerance],
+    ) -> Comparison:
+        """Runs the model in the page and judges each activation as it comes; a failure of the page is a verdict."""
+        measured: dict[str, list[Metrics]] = {}
+        received = 0
+
+        def take(activations: Activations) -> None:
+            nonlocal received
+            expected = reference.activations(activations.feed)
+            for name, actual in activations.tensors.items():
+                received += actual.nbytes
+                metrics = measure(actual, expected[name], tolerances[name])
+                measured.setdefault(name, []).append(metrics)
+
+        target = _unopened(self._asked)
+        tfjs_version = None
+        result, failure = None, None
+        try:
+            page = self._open()
+            target, tfjs_version = _facts(page), page.facts.tfjs_version
+            job = _job(artifacts, feeds, tuple(_chunks(reference)), _COMPARE_TIMING)
+            result = self._perform(page, job, take)
+        except PageError as error:
+            failure = error
+        judgement = judge(
+            reference.plan.layers, {name: merge(parts) for name, parts in measured.items()}, tolerances
+        )
+        failed = failure is not None
+        return Comparison(
+            model=source.label,
+            format=artifacts.format,
+            weights=artifacts.weights,
+            target=target,
+            verdict="error" if failed else judgement.verdict,
+            reason=failure.reason if failure is not None else judgement.reason,
+            layers=judgement.results,
+            first_divergence=() if failed else judgement.first_divergence,
+            outputs=tuple(layer.name for layer in reference.plan.layers if layer.output),
+            timing=None if result is None else _timing(result),
+            bytes={"artifacts": artifacts.bytes, "activations": received},
+            feeds=len(feeds),
+            test=self._context.test,
+            tfjs_version=tfjs_version,
+            stage=None if failure is None else failure.stage,
+            stack=None if failure is None else failure.stack,
+        )
+
+    def _perform(self, page: Page, job: Job, take: Callable[[Activations], None]) -> JobResult:
+        """Runs a job; what the page's console said meanwhile goes into the test's report."""
+        try:
+            return page.run(job, take)
+        finally:
+            for what, entries in (("console", page.console), ("JavaScript errors", page.errors)):
+                if entries:
+                    self._context.attach(f"tfjs {what}, {self._asked}", "\n".join(map(str, entries)))
+                    entries.clear()
+
+
+def _job(
+    artifacts: Artifacts, feeds: Sequence[Feed], chunks: tuple[tuple[Tap, ...], ...], timing: TimingPlan
+) -> Job:
+    return Job(artifacts.model_json, artifacts.format, tuple(feed.browser for feed in feeds), chunks, timing)
+
+
+def _chunks(reference: Reference) -> Iterator[tuple[Tap, ...]]:
+    """The taps in the order of computation, in groups that stay under the byte budget, each of one at least."""
+    chunk: list[Tap] = []
+    size = 0
+    activations = reference.activations(0)
+    for layer in reference.plan.layers:
+        if layer.coverage != "compared" or layer.tap is None:
+            continue
+        nbytes = activations[layer.name].nbytes
+        if chunk and size + nbytes > _CHUNK_BYTES:
+            yield tuple(chunk)
+            chunk, size = [], 0
+        chunk.append(Tap(layer.name, layer.tap))
+        size += nbytes
+    if chunk:
+        yield tuple(chunk)
+
+
+def _timing(result: JobResult) -> Timing:
+    assert result.load_ms is not None
+    assert result.first_ms is not None
+    return Timing(load_ms=result.load_ms, first_ms=result.first_ms, warm_ms=result.warm_ms)
+
+
+def _facts(page: Page) -> TargetFacts:
+    facts = page.facts
+    return TargetFacts(
+        browser=facts.browser,
+        browser_version=facts.browser_version,
+        backend=facts.backend,
+        variant=facts.variant,
+        flags=facts.flags,
+        renderer=facts.renderer,
+        software=facts.software,
+        float32_textures=facts.float32_textures,
+    )
+
+
+def _unopened(target: Target) -> TargetFacts:
+    """What is known of a target whose page did not come up."""
+    return TargetFacts(
+        browser=target.browser,
+        browser_version="",
+        backend=target.backend,
+        variant=target.variant,
+        flags=dict(target.flags),
+        renderer=None,
+        software=None,
+        float32_textures=None,
+    )
+
+
+def _same_but_target(one: Comparison, other: Comparison) -> bool:
+    """Whether these are the same comparison of the same test on two targets."""
+    return (
+        one is not other
+        and one.test.partition("[")[0] == other.test.partition("[")[0]
+        and (one.model, one.format, one.weights) == (other.model, other.format, other.weights)
+    )

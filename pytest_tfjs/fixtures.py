@@ -1,0 +1,178 @@
+"""The fixtures, from the browser's arguments to the `tfjs` object; each can be overridden in a conftest.py."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_tfjs.settings import SETTINGS, Settings, apply_markers
+
+if TYPE_CHECKING:
+    from pytest_tfjs.browsers.dist import Dist
+    from pytest_tfjs.browsers.harness import Harness
+    from pytest_tfjs.browsers.jobs import Progress
+    from pytest_tfjs.browsers.targets import Target
+    from pytest_tfjs.checker import Checker, TestContext
+    from pytest_tfjs.compare.verdict import Comparison
+    from pytest_tfjs.models.cache import ContentCache
+    from pytest_tfjs.report.progress import ProgressLine
+
+COMPARISONS = pytest.StashKey[list[dict[str, Any]]]()
+"""Where a test's `Item.stash` holds its comparisons, as the JSON has them."""
+
+EARLIER = pytest.StashKey[list["Comparison"]]()
+"""Where a run's `Config.stash` holds its comparisons so far."""
+
+PROGRESS = pytest.StashKey["ProgressLine"]()
+"""Where a run's `Config.stash` holds its progress line."""
+
+
+@pytest.fixture(scope="session")
+def tfjs_browser_args() -> Sequence[str]:
+    """Further command line arguments for the browser; override it to add some."""
+    return ()
+
+
+@pytest.fixture(scope="session")
+def tfjs_cache(pytestconfig: pytest.Config) -> Iterator[ContentCache]:
+    """Artifacts and references by content, under pytest's cache directory."""
+    from pytest_tfjs.models.cache import ContentCache
+
+    cache = getattr(pytestconfig, "cache", None)
+    with ContentCache(None if cache is None else cache.mkdir("tfjs")) as content:
+        yield content
+
+
+@pytest.fixture(scope="session")
+def tfjs_harness(pytestconfig: pytest.Config, tfjs_browser_args: Sequence[str]) -> Iterator[Harness]:
+    """The server and the browser of the run; both start with the first test that opens a page."""
+    from pytest_tfjs.browsers.harness import Harness
+    from pytest_tfjs.browsers.launch import LaunchOptions
+
+    settings = pytestconfig.stash[SETTINGS]
+    options = LaunchOptions(
+        headed=settings.headed,
+        binary=settings.browser_binary,
+        driver=settings.driver_binary,
+        arguments=tuple(tfjs_browser_args),
+    )
+    harness = Harness(dist=dist_of(settings), options=options)
+    with interrupt_on_termination():
+        try:
+            yield harness
+        finally:
+            harness.close()
+
+
+@pytest.fixture(scope="session")
+def tfjs_target(request: pytest.FixtureRequest) -> Target:
+    """The target this test runs on; tests that ask for it run once for each."""
+    if not hasattr(request, "param"):
+        raise pytest.UsageError(
+            "the fixture 'tfjs' gives one test for each target, so a test must name it among its arguments: "
+            "request.getfixturevalue('tfjs') comes too late"
+        )
+    target: Target = request.param
+    return target
+
+
+@pytest.fixture
+def tfjs(
+    request: pytest.FixtureRequest, tfjs_target: Target, tfjs_harness: Harness, tfjs_cache: ContentCache
+) -> Checker:
+    """Compares and times models in the browser: `tfjs.assert_close(model, inputs)`."""
+    from pytest_tfjs.checker import Checker
+
+    item: pytest.Item = request.node
+    settings = settings_of(item)
+    progress = progress_of(item, tfjs_target)
+    tfjs_harness.timeout_s = settings.timeout
+    tfjs_harness.on_progress = progress
+    return Checker(settings, tfjs_target, tfjs_harness, tfjs_cache, context_of(item, progress))
+
+
+def settings_of(node: pytest.Item) -> Settings:
+    """The settings of one test: its markers over those of the run. Raises SettingsError."""
+    return apply_markers(node.config.stash[SETTINGS], node.iter_markers("tfjs"))
+
+
+def dist_of(settings: Settings) -> Dist:
+    """The copy of TF.js that the run tests with. Raises DistError."""
+    from pytest_tfjs.browsers.dist import Dist
+
+    return Dist.shipped() if settings.dist is None else Dist.from_directory(settings.dist)
+
+
+def progress_of(item: pytest.Item, target: Target) -> Callable[[Progress], None]:
+    """Shows what is being done for `item` on the terminal, if there is one."""
+    line = item.config.stash.get(PROGRESS, None)
+    if line is None:
+        return lambda _: None
+    line.subject, line.target = item.name.partition("[")[0], str(target)
+    return lambda progress: line.show(progress.stage, progress.done, progress.total)
+
+
+def context_of(item: pytest.Item, progress: Callable[[Progress], None]) -> TestContext:
+    """What a checker tells of its comparisons, and whom."""
+    from pytest_tfjs.checker import TestContext
+    from pytest_tfjs.report.json_report import comparison_to_json
+    from pytest_tfjs.report.junit import junit_properties
+
+    earlier = item.config.stash[EARLIER]
+
+    def record(comparison: Comparison) -> None:
+        told = comparison_to_json(comparison)
+        item.stash.setdefault(COMPARISONS, []).append(told)
+        item.user_properties.extend(junit_properties(told))
+        earlier.append(comparison)
+
+    return TestContext(
+        test=item.nodeid,
+        repeat=repeat_command(item),
+        earlier=earlier,
+        record=record,
+        attach=lambda title, text: item.add_report_section("call", title, text),
+        progress=progress,
+    )
+
+
+def repeat_command(item: pytest.Item) -> str:
+    """The shell command that runs this test again with the options that bear on it."""
+    given = item.config.invocation_params.args
+    options = [
+        str(arg)
+        for position, arg in enumerate(given)
+        if str(arg).startswith("--tfjs-")
+        or (position and str(given[position - 1]).startswith("--tfjs-") and "=" not in str(given[position - 1]))
+    ]
+    kept = [option for option in options if not option.startswith(("--tfjs-json", "--tfjs-report"))]
+    return shlex.join(["pytest", item.nodeid, *kept])
+
+
+@contextlib.contextmanager
+def interrupt_on_termination() -> Iterator[None]:
+    """Lets SIGTERM and SIGHUP end the run as Ctrl-C does, so that the browser and its files go with it."""
+
+    def interrupt(signum: int, _: object) -> None:
+        raise KeyboardInterrupt(f"stopped by {signal.Signals(signum).name}")
+
+    before: dict[int, Any] = {}
+    for name in ("SIGTERM", "SIGHUP"):
+        signum = getattr(signal, name, None)
+        if (
+            signum is not None
+            and threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signum) is signal.SIG_DFL
+        ):
+            before[signum] = signal.signal(signum, interrupt)
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
