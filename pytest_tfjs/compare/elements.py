@@ -54,21 +54,24 @@ def text_elements(array: NDArray[np.generic]) -> list[bytes]:
 
 @dataclass
 class Tally:
-    """What one pass over two arrays yields; errors are over the elements that are finite in both.
+    """What a pass over two arrays yields; all but the counts is over the elements that are finite in both.
 
-    `greatest`: the largest |error| - rtol * |reference|, at the flat index `greatest_at`, where the error is
-    `greatest_error`; minus infinity and None where no element is finite in both. `scale`: the largest finite
-    |reference|. `first_nonfinite`: the first element that is NaN or Inf in one and not the same in the other.
+    `squares`: the sum of the squared errors. `excess`: the largest |error| - rtol * |reference|; minus
+    infinity where no element is finite in both. `worst_at`: flat index of the element with the largest
+    |error| in parts of what is allowed there (the largest |error| where nothing is allowed anywhere), and its
+    `worst_error`. `first_nonfinite`: the first element that is NaN or Inf in one and not the same in the
+    other.
     """
 
     finite: int = 0
+    mismatched: int = 0
     max_abs: float = 0.0
     max_rel: float = 0.0
     squares: float = 0.0
-    scale: float = 0.0
-    greatest: float = -math.inf
-    greatest_at: int | None = None
-    greatest_error: float = 0.0
+    excess: float = -math.inf
+    worst_share: float = -1.0
+    worst_at: int | None = None
+    worst_error: float = 0.0
     nan_actual: int = 0
     nan_reference: int = 0
     inf_actual: int = 0
@@ -81,21 +84,25 @@ class Tally:
         """Root mean square of the error; 0 where no element is finite in both."""
         return math.sqrt(self.squares / self.finite) if self.finite else 0.0
 
-    def add_errors(self, start: int, errors: _Errors, rtol: float) -> None:
+    def add_errors(self, start: int, errors: _Errors, rtol: float, floor: float) -> None:
         """Takes in the errors of the block that begins at the flat index `start`."""
         error, size = errors.error, errors.size
         peak = float(error.max())
         self.finite += error.size if errors.finite is None else int(np.count_nonzero(errors.finite))
         self.max_abs = max(self.max_abs, peak)
         self.squares += float(np.dot(error, error))
-        self.scale = max(self.scale, float(size.max()))
-        excess = errors.excess(rtol)
-        at = int(excess.argmax())
-        if excess[at] > self.greatest:
-            self.greatest, self.greatest_at = float(excess[at]), start + at
-            self.greatest_error = float(error[at])
         if peak > 0:
             self.max_rel = max(self.max_rel, _greatest_ratio(error, size))
+        excess = errors.excess(rtol)
+        most = float(excess.max())
+        self.excess = max(self.excess, most)
+        if most > floor:
+            self.mismatched += int(np.count_nonzero(excess > floor))
+        share = errors.share(rtol, floor)
+        at = int(share.argmax())
+        if share[at] > self.worst_share:
+            self.worst_share, self.worst_at = float(share[at]), start + at
+            self.worst_error = float(error[at])
 
     def add_nonfinite(self, start: int, ours: NDArray[Any], theirs: NDArray[Any]) -> None:
         """Counts the NaN and Inf of the block that begins at the flat index `start`."""
@@ -105,6 +112,7 @@ class Tally:
         self.inf_reference += _count_inf(theirs)
         wrong = np.flatnonzero(_nonfinite_mismatch(ours, theirs))
         self.nonfinite_mismatched += len(wrong)
+        self.mismatched += len(wrong)
         if len(wrong) and self.first_nonfinite is None:
             self.first_nonfinite = start + int(wrong[0])
 
@@ -126,20 +134,38 @@ class _Errors:
             excess[~self.finite] = -math.inf
         return excess
 
+    def share(self, rtol: float, floor: float) -> NDArray[np.float64]:
+        """|error| in parts of what is allowed; itself where that is nothing anywhere; -1 where not finite."""
+        if rtol == 0 and floor == 0:
+            share = self.error.copy()
+        else:
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                share = self.error / (rtol * self.size + floor)
+            if floor == 0:
+                share[np.isnan(share)] = 0.0
+        if self.finite is not None:
+            share[np.isnan(share)] = math.inf
+            share[~self.finite] = -1.0
+        return share
 
-def tally(actual: NDArray[Any], reference: NDArray[Any], rtol: float) -> Tally:
-    """One pass over two arrays of numbers or bools, of one shape and dtype, any rank, not empty."""
+
+def tally(actual: NDArray[Any], reference: NDArray[Any], rtol: float, floor: float) -> Tally:
+    """One pass over two arrays of numbers or bools, of one shape and dtype, any rank, not empty.
+
+    An element mismatches if |error| - rtol * |reference| is over `floor`, or if it is NaN or Inf in one and
+    not the same in the other.
+    """
     result = Tally()
     for start, ours, theirs in _blocks(actual, reference):
         errors = _errors(ours, theirs)
         if errors.finite is not None:
             result.add_nonfinite(start, ours, theirs)
-        result.add_errors(start, errors, rtol)
+        result.add_errors(start, errors, rtol, floor)
     return result
 
 
 def mismatches(actual: NDArray[Any], reference: NDArray[Any], rtol: float, floor: float) -> NDArray[np.bool_]:
-    """Which elements differ by more than `floor + rtol * |reference|`, or are not the same NaN or Inf."""
+    """Which elements `tally` counts as mismatched, in the arrays' shape."""
     mask = np.empty(reference.size, dtype=np.bool_)
     for start, ours, theirs in _blocks(actual, reference):
         block = mask[start : start + len(theirs)]
@@ -148,6 +174,18 @@ def mismatches(actual: NDArray[Any], reference: NDArray[Any], rtol: float, floor
         if errors.finite is not None:
             block |= _nonfinite_mismatch(ours, theirs)
     return mask.reshape(reference.shape)
+
+
+def largest(array: NDArray[Any]) -> float:
+    """The largest finite magnitude of an array of numbers or bools; 0 where nothing is finite."""
+    flat, result = array.reshape(-1), 0.0
+    for start in range(0, flat.size, BLOCK):
+        size = np.abs(_wide(flat[start : start + BLOCK])).astype(np.float64, copy=False)
+        peak = float(size.max())
+        if not math.isfinite(peak):
+            peak = float(np.max(size, initial=0.0, where=np.isfinite(size)))
+        result = max(result, peak)
+    return result
 
 
 def _blocks(

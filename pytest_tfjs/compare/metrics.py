@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.compare.elements import Kind, kind_of, mismatches, tally, text_elements
+from pytest_tfjs.compare.elements import Kind, kind_of, largest, mismatches, tally, text_elements
 from pytest_tfjs.compare.symptoms import permutation_of, symptoms_of
 from pytest_tfjs.compare.tolerances import EXACT
 
@@ -39,10 +39,10 @@ class Metrics:
     - `max_abs`, `rms`: greatest and root mean square |error|. `max_rel`: greatest |error| / |reference| over
       the elements whose reference is not 0. All three are infinite where NaN or Inf stand at different
       places, and where nothing could be compared.
-    - `worst`: index of the element with the greatest |error| - allowed (ties: the first) in the activation of
-      feed `worst_feed`; `worst_actual`, `worst_reference`, `worst_error` and `allowed` are told there. An
-      element that is NaN or Inf in one and not the same in the other is worse than any finite one. None where
-      there is no such element.
+    - `worst`: index of the element with the greatest |error| in parts of what is allowed there (ties: the
+      first; where nothing is allowed, the greatest |error|), in the activation of feed `worst_feed`;
+      `worst_actual`, `worst_reference`, `worst_error` and `allowed` are told there. An element that is NaN or
+      Inf in one and not the same in the other is worse than any finite one. None where no element is either.
     - `worst_text`: browser and reference there, of strings.
     - `scale`: the largest finite |reference|.
     - `nan_…`, `inf_…`: counts. `nonfinite_mismatched`: elements of which one is NaN or Inf and the other not
@@ -80,9 +80,19 @@ class Metrics:
     symptoms: Symptoms | None = None
 
     @property
-    def excess(self) -> float:
-        """|error| - allowed at the worst element: above 0 where the layer did not pass; NaN without one."""
-        return math.inf if math.isinf(self.worst_error) else self.worst_error - self.allowed
+    def share(self) -> float:
+        """The worst error in parts of what is allowed there: above 1 where the layer did not pass.
+
+        Infinite where the error is, or where it is not 0 and nothing is allowed; -1 where no element is
+        finite.
+        """
+        if math.isinf(self.worst_error):
+            return math.inf
+        if self.worst is None:
+            return -1.0
+        if self.allowed == 0:
+            return math.inf if self.worst_error > 0 else 0.0
+        return self.worst_error / self.allowed
 
 
 def measure(actual: NDArray[Any] | None, reference: NDArray[Any], tolerance: Tolerance) -> Metrics:
@@ -142,23 +152,24 @@ def merge(metrics: Sequence[Metrics]) -> Metrics:
     )
 
 
-def _badness(one: Metrics) -> tuple[bool, bool, float]:
-    # A feed without a worst element, as nothing in it is finite, tells less than any other.
-    return (not one.passed, one.reason is not None, -math.inf if math.isnan(one.excess) else one.excess)
+def _badness(one: Metrics) -> tuple[bool, bool, float, float]:
+    return (not one.passed, one.reason is not None, one.share, one.worst_error)
 
 
 def _measure_numbers(actual: NDArray[Any], reference: NDArray[Any], tolerance: Tolerance) -> Metrics:
-    counts = tally(actual, reference, tolerance.rtol)
-    floor = tolerance.floor(counts.scale)
-    wrong = counts.greatest > floor or counts.nonfinite_mismatched > 0
-    mask = mismatches(actual, reference, tolerance.rtol, floor) if wrong else None
+    scale = largest(reference)
+    floor = tolerance.floor(scale)
+    counts = tally(actual, reference, tolerance.rtol, floor)
     broken = counts.nonfinite_mismatched > 0
-    at = counts.first_nonfinite if broken else counts.greatest_at
+    at = counts.first_nonfinite if broken else counts.worst_at
     found, expected = (math.nan, math.nan) if at is None else (_value(actual, at), _value(reference, at))
+    symptoms = None
+    if counts.mismatched:
+        symptoms = symptoms_of(actual, reference, mismatches(actual, reference, tolerance.rtol, floor))
     return Metrics(
         elements=reference.size,
         finite=counts.finite,
-        mismatched=0 if mask is None else int(np.count_nonzero(mask)),
+        mismatched=counts.mismatched,
         max_abs=math.inf if broken else counts.max_abs,
         max_rel=math.inf if broken else counts.max_rel,
         rms=math.inf if broken else counts.rms,
@@ -166,18 +177,18 @@ def _measure_numbers(actual: NDArray[Any], reference: NDArray[Any], tolerance: T
         worst_feed=0,
         worst_actual=found,
         worst_reference=expected,
-        worst_error=math.inf if broken else counts.greatest_error,
+        worst_error=math.inf if broken else counts.worst_error,
         allowed=_allowed(tolerance, floor, expected),
-        scale=counts.scale,
+        scale=scale,
         nan_actual=counts.nan_actual,
         nan_reference=counts.nan_reference,
         inf_actual=counts.inf_actual,
         inf_reference=counts.inf_reference,
         nonfinite_mismatched=counts.nonfinite_mismatched,
         first_nonfinite_mismatch=_index(counts.first_nonfinite, reference.shape),
-        needed=_needed(counts, tolerance),
-        passed=not wrong,
-        symptoms=None if mask is None else symptoms_of(actual, reference, mask),
+        needed=_needed(counts, tolerance, scale),
+        passed=counts.mismatched == 0,
+        symptoms=symptoms,
     )
 
 
@@ -261,17 +272,17 @@ def _incomparable(
     )
 
 
-def _needed(counts: Tally, tolerance: Tolerance) -> float:
+def _needed(counts: Tally, tolerance: Tolerance, scale: float) -> float:
     if counts.nonfinite_mismatched:
         return math.inf
-    if counts.greatest <= 0:
+    if counts.excess <= 0:
         return 0.0
-    unit = 1.0 if tolerance.absolute else counts.scale
+    unit = 1.0 if tolerance.absolute else scale
     if unit == 0:
         return math.inf
     # Division and the multiplication that undoes it each round: step up until the promise holds.
-    needed = counts.greatest / unit
-    while needed * unit < counts.greatest:
+    needed = counts.excess / unit
+    while needed * unit < counts.excess:
         needed = math.nextafter(needed, math.inf)
     return needed
 

@@ -61,15 +61,24 @@ class TimingFacts(Protocol):
     """What a comparison carries of a `Timing`, which this package does not know; see there."""
 
     @property
-    def load_ms(self) -> float: ...
+    def load_ms(self) -> float:
+        """Milliseconds of fetching and building the model."""
+
     @property
-    def first_ms(self) -> float: ...
+    def first_ms(self) -> float:
+        """Milliseconds of the first inference."""
+
     @property
-    def warm_ms(self) -> tuple[float, ...]: ...
+    def warm_ms(self) -> tuple[float, ...]:
+        """Milliseconds of each later inference."""
+
     @property
-    def median_ms(self) -> float | None: ...
+    def median_ms(self) -> float | None:
+        """The median of `warm_ms`."""
+
     @property
-    def p95_ms(self) -> float | None: ...
+    def p95_ms(self) -> float | None:
+        """The 95th percentile of `warm_ms`."""
 
 
 @dataclass(frozen=True)

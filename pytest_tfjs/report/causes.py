@@ -1,0 +1,194 @@
+"""The likely cause of a divergence in words, where the numbers tell one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_tfjs.compare.tolerances import is_inexact
+from pytest_tfjs.report.text import number
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pytest_tfjs.compare.metrics import Metrics
+    from pytest_tfjs.compare.symptoms import Symptoms
+    from pytest_tfjs.compare.verdict import Comparison, LayerResult
+
+_MOST = 3
+_LARGEST_HALF = 65504.0
+_SMALLEST_NORMAL = 2.0**-126
+_EXACT_INTEGERS = 2.0**24
+_LARGE_ANGLE = 1e3
+_ROUNDING = 10.0
+_GPU_BACKENDS = frozenset({"webgl", "webgpu"})
+
+
+@dataclass(frozen=True)
+class Case:
+    """A diverged layer with all that bears on it. `elsewhere`: the same layer on the other targets."""
+
+    comparison: Comparison
+    result: LayerResult
+    metrics: Metrics
+    symptoms: Symptoms
+    elsewhere: Sequence[tuple[Comparison, LayerResult]] = field(default=())
+
+    @property
+    def half(self) -> bool:
+        """Whether the backend computes in half precision, asked for or for want of better textures."""
+        target = self.comparison.target
+        return target.variant == "f16" or (target.backend == "webgl" and target.float32_textures is False)
+
+
+def likely_causes(case: Case) -> list[str]:
+    """What may have caused the divergence, the most telling first; empty where the numbers do not tell."""
+    told = [cause for tell in _CAUSES if (cause := tell(case)) is not None]
+    return told[:_MOST] or [cause for cause in (_rounding(case),) if cause is not None]
+
+
+def _permuted(case: Case) -> str | None:
+    if case.symptoms.permutation is None:
+        return None
+    order = ", ".join(str(axis) for axis in case.symptoms.permutation)
+    return f"the axes are permuted: the browser gives numpy.transpose(reference, ({order}))"
+
+
+def _nonfinite(case: Case) -> str | None:
+    metrics = case.metrics
+    if not metrics.nonfinite_mismatched:
+        return None
+    if case.half and not (metrics.nan_reference or metrics.inf_reference):
+        return "half precision overflows: it holds nothing over 65504, and Inf - Inf is NaN"
+    if metrics.nan_actual and not metrics.nan_reference:
+        return "NaN arises in the browser alone: a division by 0, the log or root of a negative, an overflow"
+    if metrics.nan_reference > metrics.nan_actual:
+        return "NaN is lost in the browser: webgl computes 0/0 as 1, and wasm's maximum and minimum drop NaN"
+    if metrics.inf_actual and not metrics.inf_reference:
+        return "the browser alone overflows to Inf"
+    return None
+
+
+def _denormal(case: Case) -> str | None:
+    high = case.symptoms.high
+    if high is None or not 0 < high < _SMALLEST_NORMAL or not case.symptoms.zeros:
+        return None
+    return "GPUs take denormals for 0: every mismatched |reference| is below 1.2e-38"
+
+
+def _half_range(case: Case) -> str | None:
+    low = case.symptoms.low
+    if not case.half or low is None or low <= _LARGEST_HALF or case.metrics.nonfinite_mismatched:
+        return None
+    return "half precision ends at 65504, and every mismatched |reference| is greater"
+
+
+def _all_zero(case: Case) -> str | None:
+    if not case.symptoms.all_zero or _denormal(case) or _half_range(case):
+        return None
+    return "the browser gives 0 everywhere: its kernel wrote nothing, or its input or weights are lost"
+
+
+def _integers(case: Case) -> str | None:
+    dtype, low = case.result.layer.dtype or "", case.symptoms.low
+    if not dtype.startswith(("int", "uint")) or low is None or low <= _EXACT_INTEGERS:
+        return None
+    held = "every mismatched |reference| is over 16777216"
+    if case.comparison.target.backend == "webgl":
+        return f"webgl holds integers as float32, which is exact up to 2**24 only: {held}"
+    return f"int32 that overflows wraps in Python and not so in TF.js: {held}"
+
+
+def _large_angle(case: Case) -> str | None:
+    if case.comparison.target.backend not in _GPU_BACKENDS:
+        return None
+    if not {"Sin", "Cos", "Tan"} & set(case.result.layer.op.split("+")):
+        return None
+    inputs = [one for one in case.comparison.layers if one.layer.name in case.result.layer.inputs]
+    largest = max((one.metrics.scale for one in inputs if one.metrics is not None), default=0.0)
+    if largest < _LARGE_ANGLE:
+        return None
+    return f"GPUs lose the angle of large numbers: this input reaches {number(largest)}"
+
+
+def _factor(case: Case) -> str | None:
+    ratio = case.symptoms.ratio
+    if ratio is None:
+        return None
+    return f"browser = {ratio:.4g} * reference: a scale factor differs (a weight, or what a mean divides by)"
+
+
+def _channel(case: Case) -> str | None:
+    box, shape = case.symptoms.box, case.result.layer.shape
+    if not box or not shape or len(shape) != len(box) or shape[-1] == 1:
+        return None
+    first, last = box[-1]
+    if first != last or case.metrics.mismatched == 1:
+        return None
+    return f"channel {first} alone is wrong, of {shape[-1]}: look at its weights and its bias"
+
+
+def _everywhere(case: Case) -> str | None:
+    same = [_same_value(case.metrics, other.metrics) for _, other in case.elsewhere]
+    if not same or not all(same):
+        return None
+    return (
+        "all targets give the same wrong value: the artifacts differ from the source (weights, conversion), "
+        "no backend is at fault"
+    )
+
+
+def _here_only(case: Case) -> str | None:
+    if not case.elsewhere or any(other.verdict != "close" for _, other in case.elsewhere):
+        return None
+    backends = {other.target.backend for other, _ in case.elsewhere}
+    here = str(case.comparison.target)
+    what = "variant" if case.comparison.target.backend in backends else "backend"
+    return (
+        f"{here} alone diverges: the artifacts are right, and this {what}'s kernel or precision is at fault"
+    )
+
+
+def _quantised(case: Case) -> str | None:
+    weights = case.comparison.weights
+    if weights == "float32" or not is_inexact(case.result.layer.dtype):
+        return None
+    return f"the weights are quantised to {weights}: weights='float32' tells whether that is all"
+
+
+def _rounding(case: Case) -> str | None:
+    metrics = case.metrics
+    if not math.isfinite(metrics.worst_error) or not 0 < metrics.worst_error <= _ROUNDING * metrics.allowed:
+        return None
+    times = metrics.worst_error / metrics.allowed
+    where = "half precision" if case.half else f"{case.comparison.target}"
+    return f"the error is {times:.1f} times what is allowed: rounding on {where}, rather than a wrong result"
+
+
+def _same_value(ours: Metrics, theirs: Metrics | None) -> bool:
+    """Whether two targets are wrong alike: at one element, a tenth of the error apart at most."""
+    if theirs is None or theirs.passed or (ours.worst, ours.worst_feed) != (theirs.worst, theirs.worst_feed):
+        return False
+    if ours.worst is None:
+        return ours.reason == theirs.reason
+    if ours.worst_text is not None or theirs.worst_text is not None:
+        return ours.worst_text == theirs.worst_text
+    apart = abs(ours.worst_actual - theirs.worst_actual)
+    return apart <= 0.1 * ours.worst_error if math.isfinite(apart) else str(ours) == str(theirs)
+
+
+_CAUSES: tuple[Callable[[Case], str | None], ...] = (
+    _permuted,
+    _nonfinite,
+    _denormal,
+    _half_range,
+    _all_zero,
+    _integers,
+    _large_angle,
+    _factor,
+    _channel,
+    _everywhere,
+    _here_only,
+    _quantised,
+)

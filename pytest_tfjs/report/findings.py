@@ -1,0 +1,169 @@
+"""What the numbers of one diverged layer say, in words."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from pytest_tfjs.compare.symptoms import Symptoms
+from pytest_tfjs.compare.tolerances import is_inexact
+from pytest_tfjs.report.causes import Case, likely_causes
+from pytest_tfjs.report.text import apart, fact, number, number_up, printable, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pytest_tfjs.compare.metrics import Metrics
+    from pytest_tfjs.compare.tolerances import Tolerance
+    from pytest_tfjs.compare.verdict import Comparison, LayerResult
+
+_MOST_ELSEWHERE = 8
+_LEAST_PERCENT = 0.1
+
+
+def what_diverged(comparison: Comparison, result: LayerResult) -> str:
+    """The divergence of one layer in a few words, numbers first."""
+    metrics = result.metrics
+    if metrics is None or metrics.reason is not None or metrics.worst is None:
+        return printable(result.reason or "nothing could be compared")
+    where = _place(comparison, metrics)
+    if metrics.nonfinite_mismatched or metrics.worst_text is not None or not is_inexact(result.layer.dtype):
+        found, expected = _values(result, metrics)
+        return f"{found} in the browser, {expected} in the reference at {where}"
+    error, allowed = apart(metrics.worst_error, metrics.allowed)
+    what = "max |error|" if metrics.worst_error == metrics.max_abs else "|error|"
+    return f"{what} {error} at {where}, {allowed} allowed"
+
+
+def findings(comparison: Comparison, result: LayerResult, others: Sequence[Comparison]) -> list[str]:
+    """What a diverged layer's numbers say, what the other targets say of it, and why it may be so."""
+    metrics = result.metrics
+    if metrics is None:
+        return []
+    elsewhere = [(other, found) for other in others for found in other.layers if _stands_for(found, result)]
+    lines = []
+    if metrics.reason is None:
+        lines += fact("mismatched", _mismatched(comparison, metrics))
+        lines += fact("worst", _worst(comparison, result, metrics))
+        lines += fact("tolerance", _tolerance(comparison, result, metrics))
+        if is_inexact(result.layer.dtype):
+            lines += fact("NaN, Inf", _nonfinite(metrics))
+    lines += _fused(result)
+    for other, found in elsewhere[:_MOST_ELSEWHERE]:
+        lines += fact("elsewhere", f"{other.target}: {_told(other, found)}")
+    case = Case(comparison, result, metrics, metrics.symptoms or Symptoms(), elsewhere)
+    for cause in likely_causes(case):
+        lines += fact("likely", cause)
+    return lines
+
+
+def _stands_for(found: LayerResult, result: LayerResult) -> bool:
+    return found.layer.name == result.layer.name and found.verdict is not None
+
+
+def _mismatched(comparison: Comparison, metrics: Metrics) -> str:
+    share = 100 * metrics.mismatched / metrics.elements
+    percent = f"{share:.1f}%" if share >= _LEAST_PERCENT else f"under {_LEAST_PERCENT}%"
+    said = f"{metrics.mismatched} / {metrics.elements} elements ({percent})"
+    box = None if metrics.symptoms is None else metrics.symptoms.box
+    if box is None or metrics.mismatched == 1:
+        return said
+    of_feed = f" of feed {metrics.worst_feed}" if comparison.feeds > 1 else ""
+    ranges = ", ".join(str(first) if first == last else f"{first}..{last}" for first, last in box)
+    return f"{said}, all{of_feed} within [{ranges}]"
+
+
+def _worst(comparison: Comparison, result: LayerResult, metrics: Metrics) -> str:
+    if metrics.worst is None:
+        return "none: no element is finite"
+    found, expected = _values(result, metrics)
+    return f"{found} in the browser, {expected} in the reference at {_place(comparison, metrics)}"
+
+
+def _tolerance(comparison: Comparison, result: LayerResult, metrics: Metrics) -> str:
+    tolerance = result.tolerance
+    if tolerance is None or metrics.worst_text is not None or result.layer.dtype == "bool":
+        return f"exact, as {result.layer.dtype} always is"
+    if tolerance.rtol == tolerance.atol == 0 and not is_inexact(result.layer.dtype):
+        return f"exact, as {result.layer.dtype} is by default; {_would_have_passed(metrics)}"
+    of_scale = "" if tolerance.absolute else f" of the layer's largest |reference|, {number(metrics.scale)}"
+    said = f"rtol={number(tolerance.rtol)}, atol={number(tolerance.atol)}{of_scale}"
+    return f"{said}; {_would_have_passed(metrics)}{_all_layers(comparison, tolerance)}"
+
+
+def _would_have_passed(metrics: Metrics) -> str:
+    if math.isfinite(metrics.needed):
+        return f"atol={number_up(metrics.needed)} would have passed"
+    if metrics.nonfinite_mismatched:
+        return "no tolerance would have passed"
+    absolute = f"Tolerance(rtol=0, atol={number_up(metrics.max_abs)}, absolute=True)"
+    return f"as the reference is 0 everywhere, only {absolute} would have passed"
+
+
+def _all_layers(comparison: Comparison, tolerance: Tolerance) -> str:
+    """The smallest `atol` for all layers, where one number means the same to all of them."""
+    inexact = [one for one in comparison.layers if one.metrics and is_inexact(one.layer.dtype)]
+    if any(
+        one.tolerance is None
+        or (one.tolerance.rtol, one.tolerance.absolute) != (tolerance.rtol, tolerance.absolute)
+        for one in inexact
+    ):
+        return ""
+    needed = max((one.metrics.needed for one in inexact if one.metrics), default=math.inf)
+    return f", atol={number_up(needed)} all layers" if math.isfinite(needed) else ", none all layers"
+
+
+def _nonfinite(metrics: Metrics) -> str:
+    if not (metrics.nan_actual or metrics.inf_actual or metrics.nan_reference or metrics.inf_reference):
+        return "none in either"
+    browser = f"{metrics.nan_actual} NaN and {metrics.inf_actual} Inf in the browser"
+    reference = f"{metrics.nan_reference} NaN and {metrics.inf_reference} Inf in the reference"
+    said = f"{browser}, {reference}"
+    if metrics.first_nonfinite_mismatch is None:
+        return f"{said}, at the same places"
+    return (
+        f"{said}; {metrics.nonfinite_mismatched} differ, first at {_index(metrics.first_nonfinite_mismatch)}"
+    )
+
+
+def _fused(result: LayerResult) -> list[str]:
+    layer = result.layer
+    if "+" not in layer.op:
+        return []
+    members = f", which took in {', '.join(quoted(name) for name in layer.members)}" if layer.members else ""
+    return fact("compared", f"after {printable(layer.op)}, one fused operation in the browser{members}")
+
+
+def _told(other: Comparison, found: LayerResult) -> str:
+    first = found.layer.name in other.first_divergence
+    said = "diverged first there too" if first else f"{found.verdict} there"
+    return f"{said}: {what_diverged(other, found)}"
+
+
+def _values(result: LayerResult, metrics: Metrics) -> tuple[str, str]:
+    if metrics.worst_text is not None:
+        found, expected = metrics.worst_text
+        return quoted(found), quoted(expected)
+    dtype = result.layer.dtype or ""
+    modulus = "modulus " if dtype.startswith("complex") else ""
+    return (
+        modulus + _value(metrics.worst_actual, dtype),
+        modulus + _value(metrics.worst_reference, dtype),
+    )
+
+
+def _value(value: float, dtype: str) -> str:
+    if not math.isfinite(value):
+        return {math.inf: "Inf", -math.inf: "-Inf"}.get(value, "NaN")
+    if dtype == "bool":
+        return str(bool(value))
+    return f"{value:.9g}" if is_inexact(dtype) else f"{value:.0f}"
+
+
+def _place(comparison: Comparison, metrics: Metrics) -> str:
+    of_feed = f" of feed {metrics.worst_feed}" if comparison.feeds > 1 else ""
+    return f"{_index(metrics.worst or ())}{of_feed}"
+
+
+def _index(index: Iterable[int]) -> str:
+    return f"[{', '.join(str(place) for place in index)}]"

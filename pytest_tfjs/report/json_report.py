@@ -1,0 +1,180 @@
+"""The machine-readable results (`--tfjs-json`): strict JSON for other programs; keys are only ever added."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_tfjs.compare.verdict import Comparison, LayerResult, TargetFacts, TimingFacts
+
+SCHEMA = 1
+
+_TENSORFLOW_PACKAGES = ("tensorflow", "tensorflow-cpu", "tensorflow-macos", "tf-nightly", "tf-nightly-cpu")
+_NOT_MEASURED = "not measured in this comparison"
+
+
+def environment_to_json(tfjs_version: str | None) -> dict[str, Any]:
+    """The JSON's `environment`: versions, without an import of what they are of; None where not installed."""
+    return {
+        "pytest_tfjs": _installed("pytest-tfjs"),
+        "tfjs": tfjs_version,
+        "tensorflow": next(filter(None, map(_installed, _TENSORFLOW_PACKAGES)), None),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+
+
+def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
+    """One entry of the JSON's `comparisons`: Python builtins only, and no NaN or Inf.
+
+    A number that is infinite or missing is None, and `null_reasons` beside it holds the reason in words by
+    key.
+    """
+    return {
+        "test": comparison.test,
+        "model": comparison.model,
+        "format": comparison.format,
+        "weights": comparison.weights,
+        "tfjs_version": comparison.tfjs_version,
+        "target": _target(comparison.target),
+        "verdict": comparison.verdict,
+        "reason": comparison.reason,
+        "stage": comparison.stage,
+        "stack": comparison.stack,
+        "feeds": int(comparison.feeds),
+        "first_divergence": list(comparison.first_divergence),
+        "outputs": list(comparison.outputs),
+        "layers": [_layer(result) for result in comparison.layers],
+        "timing": None if comparison.timing is None else _timing(comparison.timing),
+        "bytes": {name: int(count) for name, count in comparison.bytes.items()},
+    }
+
+
+def write_json(
+    path: str | os.PathLike[str], environment: Mapping[str, Any], comparisons: Sequence[Mapping[str, Any]]
+) -> None:
+    """Writes the whole file at once, and the folders it needs: a reader sees the old file or the new one.
+
+    `comparisons` are those of `comparison_to_json`. Raises ValueError for a value that strict JSON lacks and
+    OSError where the file cannot be written; nothing is left behind then.
+    """
+    document = {"schema": SCHEMA, "environment": dict(environment), "comparisons": list(comparisons)}
+    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _target(facts: TargetFacts) -> dict[str, Any]:
+    flags, reasons = _numbers(dict(facts.flags), {})
+    return {
+        "browser": facts.browser,
+        "browser_version": facts.browser_version,
+        "backend": facts.backend,
+        "variant": facts.variant,
+        "flags": flags,
+        "renderer": facts.renderer,
+        "software": facts.software,
+        "float32_textures": facts.float32_textures,
+        "null_reasons": reasons,
+    }
+
+
+def _layer(result: LayerResult) -> dict[str, Any]:
+    layer, metrics, tolerance = result.layer, result.metrics, result.tolerance
+    numbers, reasons = _numbers(*_layer_numbers(result))
+    return {
+        "name": layer.name,
+        "op": layer.op,
+        "inputs": list(layer.inputs),
+        "shape": None if layer.shape is None else [int(size) for size in layer.shape],
+        "dtype": layer.dtype,
+        "coverage": layer.coverage,
+        "into": layer.into,
+        "members": list(layer.members),
+        "output": layer.output,
+        "verdict": result.verdict,
+        "reason": result.reason,
+        **numbers,
+        "elements": None if metrics is None else metrics.elements,
+        "mismatched": None if metrics is None else metrics.mismatched,
+        "worst": None if metrics is None or metrics.worst is None else list(metrics.worst),
+        "worst_feed": None if metrics is None or metrics.worst is None else metrics.worst_feed,
+        "nonfinite_mismatched": None if metrics is None else metrics.nonfinite_mismatched,
+        "tolerance": None
+        if tolerance is None
+        else {"rtol": tolerance.rtol, "atol": tolerance.atol, "absolute": tolerance.absolute},
+        "null_reasons": reasons,
+    }
+
+
+_LAYER_NUMBERS = ("max_abs", "max_rel", "rms", "allowed", "worst_error", "needed")
+
+
+def _layer_numbers(result: LayerResult) -> tuple[dict[str, float | None], dict[str, str]]:
+    """The layer's numbers by key, and what to say of those that are missing or not finite."""
+    metrics, uncompared = result.metrics, {"local_error": None, "propagated_error": None}
+    reasons = dict.fromkeys(uncompared, _NOT_MEASURED)
+    if metrics is None:
+        why = f"not compared: {result.layer.coverage}"
+        return dict.fromkeys((*_LAYER_NUMBERS, *uncompared)), dict.fromkeys((*_LAYER_NUMBERS, *reasons), why)
+    numbers = {name: getattr(metrics, name) for name in _LAYER_NUMBERS}
+    if metrics.reason is not None:
+        reasons |= dict.fromkeys(_LAYER_NUMBERS, metrics.reason)
+    elif metrics.nonfinite_mismatched:
+        places = "NaN or Inf stand where the other has another value"
+        reasons |= dict.fromkeys(("max_abs", "max_rel", "rms", "worst_error"), places)
+        reasons |= {
+            "allowed": "the reference is not finite there",
+            "needed": "no tolerance would have passed",
+        }
+    else:
+        reasons |= {"allowed": "no element is finite", "needed": "no tolerance would have passed"}
+    return numbers | uncompared, reasons
+
+
+def _timing(timing: TimingFacts) -> dict[str, Any]:
+    single = {name: getattr(timing, name) for name in ("load_ms", "first_ms", "median_ms", "p95_ms")}
+    numbers, reasons = _numbers(single, dict.fromkeys(("median_ms", "p95_ms"), "there was no warm run"))
+    numbers["warm_ms"] = [_finite(run) for run in timing.warm_ms]
+    return {**numbers, "null_reasons": reasons}
+
+
+def _numbers(values: Mapping[str, Any], why: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The values as strict JSON has them, and of each that became None the reason in words."""
+    numbers = {name: _finite(value) for name, value in values.items()}
+    reasons = {
+        name: why.get(name) or ("missing" if values[name] is None else f"the value is {values[name]}")
+        for name, value in numbers.items()
+        if value is None
+    }
+    return numbers, reasons
+
+
+def _finite(value: Any) -> bool | int | float | None:
+    """The value as a Python builtin; None where it is missing or not finite."""
+    plain = value.item() if hasattr(value, "item") else value
+    if plain is None or not math.isfinite(plain):
+        return None
+    return plain if isinstance(plain, (bool, int)) else float(plain)
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,36 @@
+"""What a test tells JUnit files and pytest-xdist of its comparison: a few scalars."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfjs.report.summary import target_label, worst_layer
+from pytest_tfjs.report.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def junit_properties(comparison: Mapping[str, Any]) -> list[tuple[str, str | float]]:
+    """Names and values for `user_properties`, from the dict of `comparison_to_json`: builtin scalars only.
+
+    What is missing (a comparison that was not timed, a layer that is not there) has no property.
+    """
+    timing, worst = comparison["timing"] or {}, worst_layer(comparison) or {}
+    found = {
+        "tfjs_model": comparison["model"],
+        "tfjs_target": target_label(comparison["target"]),
+        "tfjs_verdict": comparison["verdict"],
+        "tfjs_reason": comparison["reason"],
+        "tfjs_first_divergence": ", ".join(comparison["first_divergence"]) or None,
+        "tfjs_worst_layer": worst.get("name"),
+        "tfjs_error": worst.get("worst_error"),
+        "tfjs_allowed": worst.get("allowed"),
+        "tfjs_first_ms": timing.get("first_ms"),
+        "tfjs_median_ms": timing.get("median_ms"),
+    }
+    return [
+        (name, printable(value) if isinstance(value, str) else value)
+        for name, value in found.items()
+        if value is not None
+    ]

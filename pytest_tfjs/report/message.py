@@ -1,0 +1,154 @@
+"""The message of a failed comparison: its first line stands alone, the rest is what one asks next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_tfjs.report.findings import findings, what_diverged
+from pytest_tfjs.report.neighbours import neighbours, origin
+from pytest_tfjs.report.text import LOG_WIDTH, Column, apart, fact, plural, printable, quoted, table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_tfjs.compare.verdict import Comparison, LayerResult
+
+_NAME_WIDTH = 60
+_MOST_LISTED = 8
+_STACK_LINES = 12
+
+_AROUND = (
+    Column(" "),
+    Column("layer", flexible=True),
+    Column("op", flexible=True),
+    Column("shape"),
+    Column("|error|", "right"),
+    Column("allowed", "right"),
+    Column("verdict"),
+)
+
+
+def failure_message(
+    comparison: Comparison, *, others: Sequence[Comparison] = (), repeat: str | None = None
+) -> str:
+    """What went wrong in a comparison, for a person: plain text, safe for any terminal.
+
+    `others`: comparisons of the same model on other targets, to tell a wrong backend from wrong artifacts.
+    `repeat`: the command that repeats just this. The first line stands alone.
+    """
+    first = _first_divergence(comparison)
+    lines = [_headline(comparison, first), "", *_subject(comparison)]
+    if comparison.verdict == "error":
+        lines += _page_error(comparison)
+    elif comparison.verdict == "unmapped":
+        lines += ["", *_unmapped(comparison)]
+    elif first:
+        lines += ["", *_around(comparison, first), "", *findings(comparison, first[0], others)]
+        for result in first[1 : _MOST_LISTED + 1]:
+            lines += fact(
+                "also first", f"{quoted(result.layer.name, _NAME_WIDTH)}: {what_diverged(comparison, result)}"
+            )
+    if repeat is not None:
+        lines += ["", *fact("repeat", repeat, wrap=False)]
+    return "\n".join(lines)
+
+
+def _first_divergence(comparison: Comparison) -> list[LayerResult]:
+    by_name = {result.layer.name: result for result in comparison.layers}
+    return [by_name[name] for name in comparison.first_divergence if name in by_name]
+
+
+def _headline(comparison: Comparison, first: Sequence[LayerResult]) -> str:
+    target = str(comparison.target)
+    if first:
+        more = f" (and {len(first) - 1} more)" if len(first) > 1 else ""
+        name = quoted(first[0].layer.name, _NAME_WIDTH)
+        where = "" if first[0].reason else f" ({origin(comparison, first[0])})"
+        return printable(
+            f"{target}: {name} diverged first{more}: {what_diverged(comparison, first[0])}{where}"
+        )
+    reason = ((comparison.reason or "no reason is known").strip().splitlines() or [""])[0]
+    stage = f" while {comparison.stage}" if comparison.verdict == "error" and comparison.stage else ""
+    return printable(f"{target}: {comparison.verdict}{stage}: {reason}")
+
+
+def _subject(comparison: Comparison) -> list[str]:
+    """What was compared with what, and on what."""
+    target = comparison.target
+    feeds = plural(comparison.feeds, "feed")
+    name = printable(comparison.model)
+    lines = [
+        f"{name} ({comparison.format}, {comparison.weights} weights) against its Python reference, {feeds}"
+    ]
+    version = "" if comparison.tfjs_version is None else f", TF.js {comparison.tfjs_version}"
+    lines += fact("browser", f"{target.browser} {target.browser_version}{version}")
+    if target.renderer is not None:
+        software = {True: " (software, no GPU)", False: "", None: ""}[target.software]
+        lines += fact("renderer", f"{target.renderer}{software}")
+    if target.flags:
+        flags = (f"{name}={str(value).lower()}" for name, value in target.flags.items())
+        lines += fact("flags", ", ".join(flags))
+    if comparison.layers and comparison.verdict != "error":
+        lines += fact("layers", _counts(comparison))
+    return lines
+
+
+def _counts(comparison: Comparison) -> str:
+    counts = {"close": 0, "diverged": 0, "unmapped": 0, "fused": 0, "eliminated": 0}
+    for result in comparison.layers:
+        counts[result.verdict or result.layer.coverage] += 1
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+
+
+def _page_error(comparison: Comparison) -> list[str]:
+    lines = []
+    rest = (comparison.reason or "").strip().splitlines()[1:]
+    if rest:
+        lines += ["", *(f"  {printable(line)}" for line in rest)]
+    if comparison.stack:
+        stack = comparison.stack.strip().splitlines()
+        left = len(stack) - _STACK_LINES
+        lines += [
+            "",
+            "  JavaScript stack:",
+            *(f"    {printable(line.strip())}" for line in stack[:_STACK_LINES]),
+        ]
+        lines += [f"    and {plural(left, 'frame')} more"] if left > 0 else []
+    return lines
+
+
+def _unmapped(comparison: Comparison) -> list[str]:
+    unmapped = [result for result in comparison.layers if result.verdict == "unmapped"]
+    lines = []
+    for result in unmapped[:_MOST_LISTED]:
+        name, op = quoted(result.layer.name, _NAME_WIDTH), printable(result.layer.op)
+        lines += fact("unmapped", f"{name} ({op}): {printable(result.reason or 'no reason is known')}")
+    if len(unmapped) > _MOST_LISTED:
+        lines += fact("", f"and {len(unmapped) - _MOST_LISTED} more")
+    return lines + fact("what to do", "layers='outputs' compares the model's outputs alone")
+
+
+def _around(comparison: Comparison, first: Sequence[LayerResult]) -> list[str]:
+    shown = neighbours(comparison, first[0], first[1:_MOST_LISTED])
+    names = {result.layer.name for result in first}
+    rows = [_row(result, result.layer.name in names) for result in shown]
+    lines = table(_AROUND, rows, LOG_WIDTH)
+    diverged = sum(result.verdict == "diverged" for result in comparison.layers)
+    left = diverged - sum(result.verdict == "diverged" for result in shown)
+    return [*lines, f"   and {left} more diverged"] if left else lines
+
+
+def _row(result: LayerResult, first: bool) -> tuple[str, ...]:
+    layer, metrics = result.layer, result.metrics
+    error = allowed = "-"
+    if metrics is not None and metrics.reason is None:
+        error, allowed = apart(metrics.worst_error, metrics.allowed)
+    return (
+        ">" if first else " ",
+        printable(layer.name),
+        printable(layer.op),
+        "-" if layer.shape is None else f"[{', '.join(str(size) for size in layer.shape)}]",
+        error,
+        "-" if allowed == "nan" else allowed,
+        "diverged first" if first else result.verdict or layer.coverage,
+    )

@@ -1,0 +1,142 @@
+"""The terminal's tables: all comparisons of a run, all layers of one comparison; out of the JSON's dicts."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfjs.report.summary import coverage_text, target_label, worst_layer
+from pytest_tfjs.report.text import Column, Line, number, printable, shorten, table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_NOTHING = "-"
+
+_SUMMARY = (
+    Column("model", flexible=True),
+    Column("target", flexible=True),
+    Column("verdict"),
+    Column("worst layer", flexible=True),
+    Column("|error|", "right"),
+    Column("allowed", "right"),
+    Column("first ms", "right"),
+    Column("warm ms", "right"),
+)
+_TIMES = 2
+
+_LAYERS = (
+    Column("layer", flexible=True),
+    Column("op", flexible=True, dropped=3),
+    Column("shape", dropped=4),
+    Column("coverage", flexible=True),
+    Column("max abs", "right", dropped=1),
+    Column("rms", "right", dropped=2),
+    Column("|error|", "right"),
+    Column("allowed", "right"),
+    Column("verdict"),
+)
+
+
+def summary_table(
+    comparisons: Sequence[Mapping[str, Any]], *, width: int, encoding: str = "ascii"
+) -> list[Line]:
+    """Model x target: verdict, worst layer, its error against what was allowed, first and warm inference.
+
+    Warm is the median. The columns of times are left out where nothing was timed. Below the table stands the
+    reason of each verdict but `close`.
+    """
+    if not comparisons:
+        return []
+    timed = any(comparison["timing"] is not None for comparison in comparisons)
+    columns = _SUMMARY if timed else _SUMMARY[:-_TIMES]
+    rows = [_summary_row(comparison, encoding)[: len(columns)] for comparison in comparisons]
+    heading, *lines = table(columns, rows, width, encoding)
+    told = [Line(text, one["verdict"]) for text, one in zip(lines, comparisons, strict=True)]
+    return [Line(heading), *told, *_reasons(comparisons, width, encoding)]
+
+
+def layer_table(comparison: Mapping[str, Any], *, width: int, encoding: str = "ascii") -> list[Line]:
+    """All layers of one comparison, under a line that tells the verdict and the counts of the coverage.
+
+    `|error|` and `allowed` are those of the layer's worst element. Where the width does not do, max abs, rms,
+    op and shape are left out, in this order.
+    """
+    subject = f"{comparison['model']}, {target_label(comparison['target'])}: {comparison['verdict']}"
+    title = printable(f"{subject}; {coverage_text(comparison['layers'])}", encoding)
+    first = set(comparison["first_divergence"])
+    rows = [_layer_row(layer, layer["name"] in first, encoding) for layer in comparison["layers"]]
+    heading, *lines = table(_LAYERS, rows, width, encoding)
+    told = [Line(text, layer["verdict"]) for text, layer in zip(lines, comparison["layers"], strict=True)]
+    return [*(Line(text, comparison["verdict"]) for text in _wrapped(title, width)), Line(heading), *told]
+
+
+def _summary_row(comparison: Mapping[str, Any], encoding: str) -> list[str]:
+    worst, timing = worst_layer(comparison), comparison["timing"] or {}
+    return [
+        printable(comparison["model"], encoding),
+        printable(target_label(comparison["target"]), encoding),
+        comparison["verdict"],
+        _NOTHING if worst is None else printable(worst["name"], encoding),
+        *_error_against_allowed(worst),
+        _milliseconds(timing.get("first_ms")),
+        _milliseconds(timing.get("median_ms")),
+    ]
+
+
+def _layer_row(layer: Mapping[str, Any], first: bool, encoding: str) -> list[str]:
+    shape = layer["shape"]
+    return [
+        printable(layer["name"], encoding),
+        printable(layer["op"], encoding),
+        _NOTHING if shape is None else f"[{', '.join(str(size) for size in shape)}]",
+        printable(_coverage(layer), encoding),
+        _error(layer, "max_abs"),
+        _error(layer, "rms"),
+        *_error_against_allowed(layer),
+        "diverged first" if first else layer["verdict"] or _NOTHING,
+    ]
+
+
+def _coverage(layer: Mapping[str, Any]) -> str:
+    if layer["coverage"] == "fused" and layer["into"] is not None:
+        return f"fused into {layer['into']}"
+    if layer["coverage"] == "compared" or layer["reason"] is None:
+        return str(layer["coverage"])
+    return f"{layer['coverage']}: {layer['reason']}"
+
+
+def _error_against_allowed(layer: Mapping[str, Any] | None) -> tuple[str, str]:
+    if layer is None:
+        return _NOTHING, _NOTHING
+    allowed = layer["allowed"]
+    return _error(layer, "worst_error"), _NOTHING if allowed is None else number(allowed)
+
+
+def _error(layer: Mapping[str, Any], key: str) -> str:
+    if layer[key] is not None:
+        return number(layer[key])
+    return "inf" if layer["nonfinite_mismatched"] else _NOTHING
+
+
+def _milliseconds(value: float | None) -> str:
+    return _NOTHING if value is None else f"{value:.1f}"
+
+
+def _reasons(comparisons: Sequence[Mapping[str, Any]], width: int, encoding: str) -> list[Line]:
+    lines = []
+    for comparison in comparisons:
+        if comparison["verdict"] == "close" or comparison["reason"] is None:
+            continue
+        # Of an error in the page, the lines after the first are a stack.
+        reason = (comparison["reason"].splitlines() or [""])[0]
+        subject = f"{comparison['model']}, {target_label(comparison['target'])}"
+        text = printable(f"{subject}: {comparison['verdict']}: {reason}", encoding)
+        lines += [Line(part, comparison["verdict"]) for part in _wrapped(text, width)]
+    return lines
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """The text in lines of at most `width` cells, the later ones indented."""
+    lines = textwrap.wrap(text, max(width, 20), subsequent_indent="  ", break_on_hyphens=False)
+    return [shorten(line, width) for line in lines]

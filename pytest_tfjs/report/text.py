@@ -1,0 +1,191 @@
+"""Text for terminals and logs: names nobody vouches for, numbers, and columns that keep to a width."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+import unicodedata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LOG_WIDTH = 110
+"""Columns of a report that is kept: those of no terminal are known when it is written."""
+
+_GAP = "  "
+_LABEL_WIDTH = 12
+_NARROWEST = 8
+_READABLE = 20
+_WIDE = frozenset("WF")
+_MOST_DIGITS = 6
+
+
+class Line(NamedTuple):
+    """A line for the terminal, and the verdict by which to colour it, None for no colour."""
+
+    text: str
+    verdict: str | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: its heading and alignment, and what may be done to it where the width does not do.
+
+    `flexible`: its cells may be shortened. `dropped`: it may be left out, the lowest number first.
+    """
+
+    heading: str
+    align: Literal["left", "right"] = "left"
+    flexible: bool = False
+    dropped: int | None = None
+
+
+def printable(text: str, encoding: str = "utf-8") -> str:
+    r"""`text` with what moves a cursor, reverses a line or fails to encode written as `\x1b`, `\u202e`."""
+    escaped = "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+    return escaped.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def quoted(name: str, width: int | None = None) -> str:
+    """A name in quotes, printable, shortened in the middle to `width` with its quotes."""
+    shown = printable(name)
+    return f"'{shown if width is None else shorten(shown, width - 2)}'"
+
+
+def width_of(text: str) -> int:
+    """The number of terminal cells that printable text takes."""
+    return sum(
+        0 if unicodedata.combining(character) else 1 + (unicodedata.east_asian_width(character) in _WIDE)
+        for character in text
+    )
+
+
+def shorten(text: str, width: int, encoding: str = "ascii") -> str:
+    """Printable text of at most `width` cells, cut in its middle: both ends of a name tell something."""
+    if width_of(text) <= width:
+        return text
+    ellipsis = "…" if _encodes("…", encoding) else "..."
+    kept = width - width_of(ellipsis)
+    if kept < len("ab"):
+        return _head(text, max(width, 0))
+    tail = _head(text[::-1], kept - kept // 2)[::-1]
+    return _head(text, kept - width_of(tail)) + ellipsis + tail
+
+
+def number(value: float, digits: int = 1) -> str:
+    """A magnitude such as an error: `3.1e-02`, `0`, `inf`, `nan`."""
+    if value == 0 or not math.isfinite(value):
+        return "0" if value == 0 else str(value)
+    return f"{value:.{digits}e}"
+
+
+def number_up(value: float) -> str:
+    """A magnitude that is rounded up, so that a tolerance copied from the report does pass."""
+    if value == 0 or not math.isfinite(value):
+        return number(value)
+    for step in range(3):
+        shown = f"{value * (1 + 0.05 * step):.1e}"
+        if float(shown) >= value:
+            return shown
+    return repr(value)
+
+
+def apart(left: float, right: float) -> tuple[str, str]:
+    """Two magnitudes with as many digits as it takes to tell them apart."""
+    for digits in range(1, _MOST_DIGITS):
+        shown = number(left, digits), number(right, digits)
+        if shown[0] != shown[1] or left == right:
+            return shown
+    return repr(left), repr(right)
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 layer`, `2 layers`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def fact(label: str, text: str, *, wrap: bool = True) -> list[str]:
+    """A labelled fact, in lines under each other; one that is to be copied stays one line."""
+    head = f"  {label:<{_LABEL_WIDTH}} "
+    if not wrap:
+        return [head + printable(text)]
+    wrapped = textwrap.wrap(
+        printable(text), LOG_WIDTH - len(head), break_long_words=False, break_on_hyphens=False
+    )
+    return [(head if place == 0 else " " * len(head)) + line for place, line in enumerate(wrapped or [""])]
+
+
+def table(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int, encoding: str = "ascii"
+) -> list[str]:
+    """The heading and the rows as lines of at most `width` cells, aligned, without trailing blanks.
+
+    Where the width does not do, columns that may be are left out, then the cells of flexible ones are
+    shortened in the middle, the widest column first; what is still too wide is cut at the right.
+    """
+    cells = [[column.heading for column in columns], *rows]
+    widths = [max(width_of(row[place]) for row in cells) for place in range(len(columns))]
+    kept = _kept(widths, columns, width)
+    columns, widths = [columns[place] for place in kept], [widths[place] for place in kept]
+    _shrink(widths, columns, width - len(_GAP) * (len(columns) - 1))
+    lines = []
+    for row in cells:
+        aligned = [
+            _aligned(shorten(row[place], room, encoding), room, column.align)
+            for place, room, column in zip(kept, widths, columns, strict=True)
+        ]
+        lines.append(_head(_GAP.join(aligned).rstrip(), width))
+    return lines
+
+
+def _kept(widths: Sequence[int], columns: Sequence[Column], width: int) -> list[int]:
+    """The places of the columns that stay, so that flexible ones keep a readable width."""
+    least = [
+        min(natural, _READABLE) if column.flexible else natural
+        for natural, column in zip(widths, columns, strict=True)
+    ]
+    kept = list(range(len(columns)))
+    droppable = [
+        (column.dropped, place) for place, column in enumerate(columns) if column.dropped is not None
+    ]
+    for _, place in sorted(droppable):
+        if sum(least[each] for each in kept) + len(_GAP) * (len(kept) - 1) > width:
+            kept.remove(place)
+    return kept
+
+
+def _shrink(widths: list[int], columns: Sequence[Column], room: int) -> None:
+    while sum(widths) > room:
+        candidates = [
+            place for place, column in enumerate(columns) if column.flexible and widths[place] > _NARROWEST
+        ]
+        if not candidates:
+            return
+        widths[max(candidates, key=lambda place: widths[place])] -= 1
+
+
+def _aligned(text: str, width: int, align: Literal["left", "right"]) -> str:
+    blank = " " * (width - width_of(text))
+    return text + blank if align == "left" else blank + text
+
+
+def _head(text: str, width: int) -> str:
+    taken = 0
+    for place, character in enumerate(text):
+        taken += width_of(character)
+        if taken > width:
+            return text[:place]
+    return text
+
+
+def _encodes(text: str, encoding: str) -> bool:
+    try:
+        text.encode(encoding)
+    except UnicodeError:
+        return False
+    return True
