@@ -209,7 +209,7 @@ def test_names_that_could_leave_the_root_are_refused(cache, name):
 
 def test_a_root_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(TfjsError, match="cannot be written.*cache_dir"):
+    with pytest.raises(TfjsError, match=r"cannot be written.*cache_dir"):
         ContentCache(tmp_path / "file" / "cache").entry("kind", "key", Builder())
 
 
@@ -381,7 +381,8 @@ def test_an_entry_in_use_is_never_pruned(tmp_path):
 def test_a_use_ends_with_its_process(tmp_path):
     script = (
         "import sys; from pathlib import Path; from pytest_tfjs.models.cache import ContentCache\n"
-        "cache = ContentCache(Path(sys.argv[1])); cache.entry('kind', 'key', lambda f: (f / 'x').write_text('x'))\n"
+        "cache = ContentCache(Path(sys.argv[1]))\n"
+        "cache.entry('kind', 'key', lambda folder: (folder / 'x').write_text('x'))\n"
         "print('has', flush=True); sys.stdin.readline()"
     )
     process = start(script, tmp_path)

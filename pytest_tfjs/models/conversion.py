@@ -196,8 +196,8 @@ def _save_model(source: Source, folder: Path) -> graph_conversion.SavedModel:
             inputs = functions.save_function(source.load(), owner, target)
         except (AssertionError, ValueError) as error:
             raise SourceError(
-                f"'{source.label}' cannot be saved as a SavedModel: {str(error).splitlines()[0]} If it uses a table or "
-                "variables of another object, pass the tf.Module that owns them"
+                f"'{source.label}' cannot be saved as a SavedModel: {str(error).splitlines()[0]} If it uses "
+                "a table or variables of another object, pass the tf.Module that owns them"
             ) from error
     (folder / "saved_model.json").write_text(json.dumps({"signature": signature}), encoding="utf-8")
     return graph_conversion.SavedModel(target, signature, source.label, tuple(inputs), tuple(outputs))

@@ -85,11 +85,17 @@ def replace_weights(
 
 def split_group(group: Mapping[str, Any], data: bytes) -> Iterator[tuple[Mapping[str, Any], bytes]]:
     """Each weight's manifest entry with its bytes, as they are stored."""
+    for entry, start, end in _spans(group, data):
+        yield entry, data[start:end]
+
+
+def _spans(group: Mapping[str, Any], data: bytes) -> Iterator[tuple[Mapping[str, Any], int, int]]:
+    """Each weight's entry with where it should begin and end, even if the data are shorter."""
     start = 0
     for entry in group["weights"]:
         size = _stored_bytes(entry)
         end = _string_end(entry, data, start) if size is None else start + size
-        yield entry, data[start:end]
+        yield entry, start, end
         start = end
 
 
@@ -125,7 +131,7 @@ def _check_group(model_json: Path, group: Any, seen: set[str]) -> None:
 
 def _bytes_with_strings(model_json: Path, group: Mapping[str, Any], data: bytes) -> int:
     try:
-        return sum(len(raw) for _, raw in split_group(group, data))
+        return max(end for _, _, end in _spans(group, data))
     except ValueError as error:
         raise ArtifactsError(
             f"{model_json}: the shards {list(group['paths'])} end within a string weight, after {len(data)} "

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pytest_tfjs.errors import FeedError
+from pytest_tfjs.models.artifacts import TensorSpec
+from pytest_tfjs.models.feeds import normalise_feeds
+
+ONE = (TensorSpec("image", (None, 2, 3), "float32"),)
+TWO = (TensorSpec("view", (None, 4), "float32"), TensorSpec("state", (None, 2), "int32"))
+IMAGE = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
+VIEW, STATE = np.ones((1, 4), np.float32), np.ones((1, 2), np.int32)
+
+
+def one(dtype, shape=(None,)):
+    return (TensorSpec("x", shape, dtype),)
+
+
+def refused(inputs, specs, message):
+    with pytest.raises(FeedError, match=message):
+        normalise_feeds(inputs, specs)
+
+
+def test_an_array_is_the_one_input():
+    (feed,) = normalise_feeds(IMAGE, ONE)
+    assert list(feed.reference) == list(feed.browser) == ["image"]
+    assert feed.reference["image"] is feed.browser["image"] is IMAGE
+    assert feed.notes == ()
+
+
+@pytest.mark.parametrize("inputs", [{"state": STATE, "view": VIEW}, (VIEW, STATE)])
+def test_a_dict_and_a_tuple_give_signature_order(inputs):
+    (feed,) = normalise_feeds(inputs, TWO)
+    assert list(feed.reference) == ["view", "state"]
+    assert feed.browser["state"] is STATE
+
+
+def test_a_list_is_several_feeds():
+    feeds = normalise_feeds([{"view": VIEW, "state": STATE}, (VIEW * 2, STATE)], TWO)
+    assert [feed.browser["view"][0, 0] for feed in feeds] == [1, 2]
+
+
+def test_foreign_tensors_become_arrays():
+    class Tensor:
+        def __array__(self, dtype=None, copy=None):
+            return IMAGE
+
+    (feed,) = normalise_feeds(Tensor(), ONE)
+    np.testing.assert_array_equal(feed.browser["image"], IMAGE)
+
+
+@pytest.mark.parametrize("inputs", [None, []])
+def test_no_feeds_are_refused(inputs):
+    refused(inputs, ONE, r"(no inputs were given|is empty).*'image' float32 \[any, 2, 3\]")
+
+
+@pytest.mark.parametrize("inputs", [[1.0, 2.0], [[1, 2], [3, 4]], ["a"]])
+def test_a_list_of_numbers_is_explained(inputs):
+    refused(inputs, ONE, r"several feeds.*np\.asarray")
+
+
+def test_an_unknown_name_gets_the_closest():
+    refused(
+        {"veiw": VIEW, "state": STATE},
+        TWO,
+        r"no input 'veiw'.*'view' float32 \[any, 4\].*Did you mean 'view'",
+    )
+
+
+def test_a_missing_name_is_told():
+    refused({"view": VIEW}, TWO, "nothing was given for 'state'")
+
+
+def test_the_number_of_a_tuple_is_checked():
+    refused((VIEW,), TWO, "a tuple of 1 was given; the model takes 'view'")
+
+
+def test_one_array_for_two_inputs_is_refused():
+    refused(VIEW, TWO, "2 inputs.*dict by name, or a tuple")
+
+
+def test_a_forgotten_batch_dimension_is_guessed():
+    refused(IMAGE[0], ONE, r"shape \[2, 3\], but \[any, 2, 3\] is expected.*np\.newaxis")
+
+
+def test_a_fixed_batch_is_explained():
+    refused(np.ones((3, 4), np.float32), one("float32", (1, 4)), "batch of exactly 1")
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 4), (1, 2, 3, 1), ()])
+def test_other_shapes_are_refused(shape):
+    refused(np.ones(shape, np.float32), ONE, "but .any, 2, 3. is expected")
+
+
+def test_any_shape_fits_an_unknown_one():
+    normalise_feeds(IMAGE, one("float32", None))
+
+
+def test_an_empty_tensor_is_refused():
+    refused(np.ones((0, 2, 3), np.float32), ONE, "is empty")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64"])
+def test_nan_is_refused_with_its_place(dtype):
+    array = np.zeros((2, 2, 3), dtype)
+    array[1, 0, 2] = array[1, 1, 0] = np.nan
+    refused(array, (TensorSpec("image", (None, 2, 3), dtype),), r"2 NaN, the first at \[1, 0, 2\]")
+
+
+def test_infinity_may_be_fed():
+    normalise_feeds(np.full((1, 2, 3), np.inf, np.float32), ONE)
+
+
+def test_the_feed_is_told_in_a_list():
+    refused([IMAGE, IMAGE[0]], ONE, "feed 1: input 'image'")
+
+
+def test_a_wider_float_is_cast_and_told():
+    (feed,) = normalise_feeds(IMAGE.astype(np.float64), ONE)
+    assert feed.reference["image"].dtype == feed.browser["image"].dtype == np.float32
+    assert feed.notes == ("input 'image' was cast from float64 to float32, as the model takes",)
+
+
+def test_a_float_that_does_not_fit_is_refused():
+    refused(np.array([1e300]), one("float32"), "beyond the range of float32")
+
+
+@pytest.mark.parametrize("given", [np.int64, np.uint8, np.int16])
+def test_integers_that_fit_are_cast(given):
+    (feed,) = normalise_feeds(np.array([3, 4], given), one("int32"))
+    assert feed.reference["x"].dtype == np.int32
+    assert len(feed.notes) == 1
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(2**31, "int32"), (-1, "uint8"), (256, "uint8")])
+def test_integers_that_do_not_fit_are_refused(value, dtype):
+    refused(np.array([value]), one(dtype), f"values from {value} to {value}.*{dtype} holds")
+
+
+def test_python_gets_the_sources_dtype_and_the_browser_its_own():
+    (feed,) = normalise_feeds(np.array([1, 2], np.int64), one("int64"))
+    assert (feed.reference["x"].dtype, feed.browser["x"].dtype) == (np.int64, np.int32)
+    assert feed.notes == ("input 'x' was cast from int64 to int32, for the browser",)
+    (feed,) = normalise_feeds(np.array([0.1]), one("float64"))
+    assert (feed.reference["x"].dtype, feed.browser["x"].dtype) == (np.float64, np.float32)
+    (feed,) = normalise_feeds(np.array([1j]), one("complex128"))
+    assert (feed.reference["x"].dtype, feed.browser["x"].dtype) == (np.complex128, np.complex64)
+    (feed,) = normalise_feeds(np.array([0.5], np.float16), one("float16"))
+    assert (feed.reference["x"].dtype, feed.browser["x"].dtype) == (np.float16, np.float32)
+
+
+def test_what_the_browser_cannot_hold_is_refused():
+    refused(np.array([2**40]), one("int64"), r"for the browser, int32 holds")
+    refused(np.array([1e300]), one("float64"), r"beyond the range of float32, for the browser")
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        (np.uint8, "float32"),
+        (np.int64, "float32"),
+        (np.float32, "int32"),
+        (np.bool_, "float32"),
+        (np.int32, "bool"),
+        (np.float32, "complex64"),
+        (np.complex64, "float32"),
+    ],
+)
+def test_other_kinds_are_refused_with_what_to_write(given, wanted):
+    refused(
+        np.ones(2, given),
+        one(wanted),
+        rf"takes {wanted}, and .* was given; write inputs\.astype\('{wanted}'\)",
+    )
+
+
+@pytest.mark.parametrize("array", [np.array(["é", ""]), np.array([b"a", b""]), np.array(["x", b"y"], object)])
+def test_strings_are_kept(array):
+    (feed,) = normalise_feeds(array, one("str"))
+    assert feed.browser["x"].dtype == object
+    assert feed.browser["x"].tolist() == array.tolist()
+
+
+def test_strings_and_numbers_do_not_mix():
+    refused(np.array(["1"]), one("float32"), "takes float32, and strings was given")
+    refused(np.ones(1), one("str"), "takes strings, and float64 was given")
+
+
+@pytest.mark.parametrize("value", [{"x": object()}, {"x": [[1], [2, 3]]}, {"x": np.array([None])}])
+def test_what_is_no_array_is_refused(value):
+    refused(value, one("float32"), "input 'x': .* does not become an array")
+
+
+def test_dates_are_refused():
+    refused(np.array(["2020-01-01"], "datetime64[D]"), one("float32"), "none that a model takes")
+
+
+def test_bfloat16_is_a_float():
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    (feed,) = normalise_feeds(np.array([1.5], np.float32), one("bfloat16"))
+    assert feed.reference["x"].dtype == ml_dtypes.bfloat16
+    assert feed.browser["x"].dtype == np.float32
+    refused(np.array([np.nan], ml_dtypes.bfloat16), one("bfloat16"), "1 NaN")
