@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 _SAMPLE = 1 << 20
 _MOST_AXES = 5
-_FEWEST_FOR_RATIO = 3
+_FEWEST_TO_FIT = 3
+_UNEXPLAINED = 1e-4
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,9 @@ class Symptoms:
     - `all_zero`: the browser's whole activation is 0.
     - `low`, `high`: the range of the finite |reference| among the mismatched; None where none is finite.
     - `box`: first and last index of the mismatched elements along each axis; None for a scalar.
-    - `ratio`: browser = ratio * reference, where that explains 99% of the error, by least squares over the
-      elements finite in both (of large activations, over an even sample).
+    - `ratio`, `offset`: browser = ratio * reference, or browser = reference + offset, where that explains 99%
+      of the error of the mismatched elements that are finite (of very many, an even sample); at most one is
+      told.
     - `permutation`: the browser's activation is the reference with its axes in this order.
     """
 
@@ -36,6 +38,7 @@ class Symptoms:
     high: float | None = None
     box: tuple[tuple[int, int], ...] | None = None
     ratio: float | None = None
+    offset: float | None = None
     permutation: tuple[int, ...] | None = None
 
 
@@ -44,13 +47,15 @@ def symptoms_of(actual: NDArray[Any], reference: NDArray[Any], mask: NDArray[np.
     sizes = np.abs(reference[mask].astype(np.complex128 if reference.dtype.kind == "c" else np.float64))
     zeros = int(np.count_nonzero((actual[mask] == 0) & (sizes != 0)))
     sizes = sizes[np.isfinite(sizes)]
+    ratio, offset = _factor_or_shift(actual, reference, mask)
     return Symptoms(
         zeros=zeros,
         all_zero=not actual.any(),
         low=float(sizes.min()) if sizes.size else None,
         high=float(sizes.max()) if sizes.size else None,
         box=_box(mask),
-        ratio=_ratio(actual, reference),
+        ratio=ratio,
+        offset=offset,
         permutation=_permutation(actual, reference),
     )
 
@@ -74,22 +79,30 @@ def _box(mask: NDArray[np.bool_]) -> tuple[tuple[int, int], ...] | None:
     return tuple(box)
 
 
-def _ratio(actual: NDArray[Any], reference: NDArray[Any]) -> float | None:
+def _factor_or_shift(
+    actual: NDArray[Any], reference: NDArray[Any], mask: NDArray[np.bool_]
+) -> tuple[float | None, float | None]:
+    """The ratio or the offset that explains the mismatched elements, by least squares; None if not."""
     if reference.dtype.kind not in "iuf":
-        return None
-    step = max(1, math.ceil(reference.size / _SAMPLE))
-    ours = actual.reshape(-1)[::step].astype(np.float64)
-    theirs = reference.reshape(-1)[::step].astype(np.float64)
-    usable = np.isfinite(ours) & np.isfinite(theirs) & (theirs != 0)
+        return None, None
+    step = max(1, math.ceil(np.count_nonzero(mask) / _SAMPLE))
+    ours, theirs = (array[mask][::step].astype(np.float64) for array in (actual, reference))
+    usable = np.isfinite(ours) & np.isfinite(theirs)
     ours, theirs = ours[usable], theirs[usable]
-    # One element fits any ratio, and equal ones do as well: neither tells a factor from an offset.
-    if ours.size < _FEWEST_FOR_RATIO or np.ptp(theirs) == 0:
-        return None
+    # One or two elements fit anything, and so do those of equal values.
+    if ours.size < _FEWEST_TO_FIT or np.ptp(theirs) == 0:
+        return None, None
     with np.errstate(all="ignore"):
-        ratio = float(np.dot(ours, theirs) / np.dot(theirs, theirs))
-        error, unexplained = ours - theirs, ours - ratio * theirs
-        explained = float(np.dot(unexplained, unexplained)) <= 1e-4 * float(np.dot(error, error))
-    return ratio if explained and ratio != 0 and math.isfinite(ratio) else None
+        error = ours - theirs
+        ratio, offset = float(np.dot(ours, theirs) / np.dot(theirs, theirs)), float(error.mean())
+        total, scaled, shifted = (_squares(each) for each in (error, ours - ratio * theirs, error - offset))
+    if scaled <= _UNEXPLAINED * total and scaled <= shifted:
+        return (ratio if ratio != 0 else None), None
+    return None, offset if shifted <= _UNEXPLAINED * total else None
+
+
+def _squares(array: NDArray[np.float64]) -> float:
+    return float(np.dot(array, array))
 
 
 def _permutation(actual: NDArray[Any], reference: NDArray[Any]) -> tuple[int, ...] | None:

@@ -113,10 +113,14 @@ def _large_angle(case: Case) -> str | None:
 
 
 def _factor(case: Case) -> str | None:
-    ratio = case.symptoms.ratio
-    if ratio is None:
+    ratio, offset = case.symptoms.ratio, case.symptoms.offset
+    if ratio is not None:
+        said, advice = f"browser = {ratio:.5g} * reference", "a weight or a scale factor differs"
+    elif offset is not None:
+        said, advice = f"browser = reference {offset:+.5g}", "a bias or a constant differs"
+    else:
         return None
-    return f"browser = {ratio:.4g} * reference: a scale factor differs (a weight, or what a mean divides by)"
+    return f"{said} where it is wrong{_of_artifacts(case, advice)}"
 
 
 def _channel(case: Case) -> str | None:
@@ -126,7 +130,13 @@ def _channel(case: Case) -> str | None:
     first, last = box[-1]
     if first != last or case.metrics.mismatched == 1:
         return None
-    return f"channel {first} alone is wrong, of {shape[-1]}: look at its weights and its bias"
+    advice = _of_artifacts(case, "look at its weights and its bias")
+    return f"channel {first} alone is wrong, of {shape[-1]}{advice}"
+
+
+def _of_artifacts(case: Case, advice: str) -> str:
+    """The advice, unless another target computes the same artifacts rightly."""
+    return "" if _here_only(case) else f": {advice}"
 
 
 def _everywhere(case: Case) -> str | None:
@@ -163,7 +173,9 @@ def _rounding(case: Case) -> str | None:
         return None
     times = metrics.worst_error / metrics.allowed
     where = "half precision" if case.half else f"{case.comparison.target}"
-    return f"the error is {times:.1f} times what is allowed: rounding on {where}, rather than a wrong result"
+    return (
+        f"the error is {times:.1f} times what is allowed: more like rounding on {where} than a wrong result"
+    )
 
 
 def _same_value(ours: Metrics, theirs: Metrics | None) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_tfjs.compare.symptoms import Symptoms
 from pytest_tfjs.compare.tolerances import is_inexact
 from pytest_tfjs.report.causes import Case, likely_causes
-from pytest_tfjs.report.text import apart, fact, number, number_up, printable, quoted
+from pytest_tfjs.report.text import apart, fact, number_up, printable, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -43,7 +43,7 @@ def findings(comparison: Comparison, result: LayerResult, others: Sequence[Compa
     elsewhere = [(other, found) for other in others for found in other.layers if _stands_for(found, result)]
     lines = []
     if metrics.reason is None:
-        lines += fact("mismatched", _mismatched(comparison, metrics))
+        lines += fact("mismatched", _mismatched(comparison, result, metrics))
         lines += fact("worst", _worst(comparison, result, metrics))
         lines += fact("tolerance", _tolerance(comparison, result, metrics))
         if is_inexact(result.layer.dtype):
@@ -61,16 +61,23 @@ def _stands_for(found: LayerResult, result: LayerResult) -> bool:
     return found.layer.name == result.layer.name and found.verdict is not None
 
 
-def _mismatched(comparison: Comparison, metrics: Metrics) -> str:
-    share = 100 * metrics.mismatched / metrics.elements
-    percent = f"{share:.1f}%" if share >= _LEAST_PERCENT else f"under {_LEAST_PERCENT}%"
-    said = f"{metrics.mismatched} / {metrics.elements} elements ({percent})"
-    box = None if metrics.symptoms is None else metrics.symptoms.box
-    if box is None or metrics.mismatched == 1:
+def _mismatched(comparison: Comparison, result: LayerResult, metrics: Metrics) -> str:
+    said = f"{metrics.mismatched} / {metrics.elements} elements ({_percent(metrics)})"
+    box, shape = None if metrics.symptoms is None else metrics.symptoms.box, result.layer.shape
+    if box is None or shape is None or metrics.mismatched == 1:
         return said
-    of_feed = f" of feed {metrics.worst_feed}" if comparison.feeds > 1 else ""
+    if all(last - first + 1 == size for (first, last), size in zip(box, shape, strict=False)):
+        return said
     ranges = ", ".join(str(first) if first == last else f"{first}..{last}" for first, last in box)
-    return f"{said}, all{of_feed} within [{ranges}]"
+    return f"{said}, all{_of_feed(comparison, metrics)} within [{ranges}] of {_index(shape)}"
+
+
+def _percent(metrics: Metrics) -> str:
+    """The share of the mismatched, which is 0% and 100% only where it is so."""
+    share = 100 * metrics.mismatched / metrics.elements
+    if metrics.mismatched < metrics.elements:
+        share = min(share, 100 - _LEAST_PERCENT)
+    return f"{share:.1f}%" if share >= _LEAST_PERCENT else f"under {_LEAST_PERCENT}%"
 
 
 def _worst(comparison: Comparison, result: LayerResult, metrics: Metrics) -> str:
@@ -81,36 +88,39 @@ def _worst(comparison: Comparison, result: LayerResult, metrics: Metrics) -> str
 
 
 def _tolerance(comparison: Comparison, result: LayerResult, metrics: Metrics) -> str:
-    tolerance = result.tolerance
-    if tolerance is None or metrics.worst_text is not None or result.layer.dtype == "bool":
-        return f"exact, as {result.layer.dtype} always is"
-    if tolerance.rtol == tolerance.atol == 0 and not is_inexact(result.layer.dtype):
-        return f"exact, as {result.layer.dtype} is by default; {_would_have_passed(metrics)}"
-    of_scale = "" if tolerance.absolute else f" of the layer's largest |reference|, {number(metrics.scale)}"
-    said = f"rtol={number(tolerance.rtol)}, atol={number(tolerance.atol)}{of_scale}"
-    return f"{said}; {_would_have_passed(metrics)}{_all_layers(comparison, tolerance)}"
+    tolerance, dtype = result.tolerance, result.layer.dtype
+    if tolerance is None or metrics.worst_text is not None or dtype == "bool":
+        return f"exact, as {dtype} always is"
+    if tolerance.rtol == tolerance.atol == 0 and not is_inexact(dtype):
+        return f"exact, as {dtype} is by default; {_would_have_passed(comparison, tolerance, metrics)}"
+    scale = "" if tolerance.absolute else f" of the layer's largest |reference| {metrics.scale:.3g}"
+    allowed = f"rtol={tolerance.rtol:g}, atol={tolerance.atol:g}{scale}"
+    return f"{allowed}; {_would_have_passed(comparison, tolerance, metrics)}"
 
 
-def _would_have_passed(metrics: Metrics) -> str:
-    if math.isfinite(metrics.needed):
-        return f"atol={number_up(metrics.needed)} would have passed"
+def _would_have_passed(comparison: Comparison, tolerance: Tolerance, metrics: Metrics) -> str:
     if metrics.nonfinite_mismatched:
         return "no tolerance would have passed"
-    absolute = f"Tolerance(rtol=0, atol={number_up(metrics.max_abs)}, absolute=True)"
-    return f"as the reference is 0 everywhere, only {absolute} would have passed"
+    if not math.isfinite(metrics.needed):
+        absolute = f"Tolerance(rtol=0, atol={number_up(metrics.max_abs)}, absolute=True)"
+        return f"as the reference is 0 everywhere, only {absolute} would have passed"
+    here, overall = number_up(metrics.needed), _needed_overall(comparison, tolerance)
+    if overall is None:
+        return f"atol={here} would have passed here"
+    if not math.isfinite(overall):
+        return f"atol={here} would have passed here, none at all layers"
+    if number_up(overall) == here:
+        return f"atol={here} would have passed, here and at all layers"
+    return f"atol={here} would have passed here, atol={number_up(overall)} at all layers"
 
 
-def _all_layers(comparison: Comparison, tolerance: Tolerance) -> str:
-    """The smallest `atol` for all layers, where one number means the same to all of them."""
-    inexact = [one for one in comparison.layers if one.metrics and is_inexact(one.layer.dtype)]
-    if any(
-        one.tolerance is None
-        or (one.tolerance.rtol, one.tolerance.absolute) != (tolerance.rtol, tolerance.absolute)
-        for one in inexact
-    ):
-        return ""
-    needed = max((one.metrics.needed for one in inexact if one.metrics), default=math.inf)
-    return f", atol={number_up(needed)} all layers" if math.isfinite(needed) else ", none all layers"
+def _needed_overall(comparison: Comparison, tolerance: Tolerance) -> float | None:
+    """The smallest `atol` for all layers; None where one number does not mean the same to all of them."""
+    inexact = [one for one in comparison.layers if one.metrics is not None and is_inexact(one.layer.dtype)]
+    kinds = {one.tolerance and (one.tolerance.rtol, one.tolerance.absolute) for one in inexact}
+    if kinds != {(tolerance.rtol, tolerance.absolute)}:
+        return None
+    return max(one.metrics.needed for one in inexact if one.metrics is not None)
 
 
 def _nonfinite(metrics: Metrics) -> str:
@@ -161,8 +171,11 @@ def _value(value: float, dtype: str) -> str:
 
 
 def _place(comparison: Comparison, metrics: Metrics) -> str:
-    of_feed = f" of feed {metrics.worst_feed}" if comparison.feeds > 1 else ""
-    return f"{_index(metrics.worst or ())}{of_feed}"
+    return f"{_index(metrics.worst or ())}{_of_feed(comparison, metrics)}"
+
+
+def _of_feed(comparison: Comparison, metrics: Metrics) -> str:
+    return f" of feed {metrics.worst_feed}" if comparison.feeds > 1 else ""
 
 
 def _index(index: Iterable[int]) -> str:

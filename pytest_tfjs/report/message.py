@@ -63,10 +63,8 @@ def _headline(comparison: Comparison, first: Sequence[LayerResult]) -> str:
     if first:
         more = f" (and {len(first) - 1} more)" if len(first) > 1 else ""
         name = quoted(first[0].layer.name, _NAME_WIDTH)
-        where = "" if first[0].reason else f" ({origin(comparison, first[0])})"
-        return printable(
-            f"{target}: {name} diverged first{more}: {what_diverged(comparison, first[0])}{where}"
-        )
+        what, where = what_diverged(comparison, first[0]), origin(comparison, first[0])
+        return printable(f"{target}: {name} diverged first{more}: {what} ({where})")
     reason = ((comparison.reason or "no reason is known").strip().splitlines() or [""])[0]
     stage = f" while {comparison.stage}" if comparison.verdict == "error" and comparison.stage else ""
     return printable(f"{target}: {comparison.verdict}{stage}: {reason}")

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 _COVERAGES = ("compared", "fused", "eliminated", "unmapped")
 
 
-def target_label(target: Mapping[str, Any]) -> str:
-    """`webgl:f16 on chrome`."""
+def target_label(target: Mapping[str, Any], *, with_browser: bool = True) -> str:
+    """`webgl:f16 on chrome`, or `webgl:f16`."""
     variant = "" if target["variant"] is None else f":{target['variant']}"
-    return f"{target['backend']}{variant} on {target['browser']}"
+    browser = f" on {target['browser']}" if with_browser else ""
+    return f"{target['backend']}{variant}{browser}"
 
 
 def share_of_tolerance(layer: Mapping[str, Any]) -> float:

@@ -14,16 +14,12 @@ if TYPE_CHECKING:
 _NOTHING = "-"
 
 _SUMMARY = (
-    Column("model", flexible=True),
-    Column("target", flexible=True),
     Column("verdict"),
     Column("worst layer", flexible=True),
     Column("|error|", "right"),
     Column("allowed", "right"),
-    Column("first ms", "right"),
-    Column("warm ms", "right"),
 )
-_TIMES = 2
+_TIMES = (Column("first ms", "right"), Column("warm ms", "right"))
 
 _LAYERS = (
     Column("layer", flexible=True),
@@ -43,14 +39,17 @@ def summary_table(
 ) -> list[Line]:
     """Model x target: verdict, worst layer, its error against what was allowed, first and warm inference.
 
-    Warm is the median. The columns of times are left out where nothing was timed. Below the table stands the
-    reason of each verdict but `close`.
+    Warm is the median. A browser that is the same for all is told in the heading. The columns of times are
+    left out where nothing was timed. Below the table stands the reason of each verdict but `close`.
     """
     if not comparisons:
         return []
+    browsers = {comparison["target"]["browser"] for comparison in comparisons}
+    several = len(browsers) > 1
+    target = "target" if several else f"on {printable(min(browsers), encoding)}"
     timed = any(comparison["timing"] is not None for comparison in comparisons)
-    columns = _SUMMARY if timed else _SUMMARY[:-_TIMES]
-    rows = [_summary_row(comparison, encoding)[: len(columns)] for comparison in comparisons]
+    columns = (Column("model", flexible=True), Column(target), *_SUMMARY, *(_TIMES if timed else ()))
+    rows = [_summary_row(comparison, several, encoding)[: len(columns)] for comparison in comparisons]
     heading, *lines = table(columns, rows, width, encoding)
     told = [Line(text, one["verdict"]) for text, one in zip(lines, comparisons, strict=True)]
     return [Line(heading), *told, *_reasons(comparisons, width, encoding)]
@@ -71,11 +70,11 @@ def layer_table(comparison: Mapping[str, Any], *, width: int, encoding: str = "a
     return [*(Line(text, comparison["verdict"]) for text in _wrapped(title, width)), Line(heading), *told]
 
 
-def _summary_row(comparison: Mapping[str, Any], encoding: str) -> list[str]:
+def _summary_row(comparison: Mapping[str, Any], with_browser: bool, encoding: str) -> list[str]:
     worst, timing = worst_layer(comparison), comparison["timing"] or {}
     return [
         printable(comparison["model"], encoding),
-        printable(target_label(comparison["target"]), encoding),
+        printable(target_label(comparison["target"], with_browser=with_browser), encoding),
         comparison["verdict"],
         _NOTHING if worst is None else printable(worst["name"], encoding),
         *_error_against_allowed(worst),

@@ -89,7 +89,7 @@ def number_up(value: float) -> str:
     if value == 0 or not math.isfinite(value):
         return number(value)
     for step in range(3):
-        shown = f"{value * (1 + 0.05 * step):.1e}"
+        shown = f"{value * (1 + 0.05 * step):.2g}"
         if float(shown) >= value:
             return shown
     return repr(value)
