@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import json
+import math
+import statistics
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_tfjs.timing import Timing
+
+RUNS = st.lists(st.floats(0, 1e6), min_size=1, max_size=60)
+
+
+def timing(*warm: float) -> Timing:
+    return Timing(load_ms=120.0, first_ms=80.0, warm_ms=warm)
+
+
+def test_without_a_warm_run_there_are_no_statistics():
+    assert (timing().median_ms, timing().p95_ms) == (None, None)
+
+
+@pytest.mark.parametrize(("warm", "median"), [((3,), 3), ((1, 9), 5), ((9, 1, 2), 2)])
+def test_the_median(warm, median):
+    assert timing(*warm).median_ms == median
+
+
+@pytest.mark.parametrize(
+    ("count", "rank"), [(1, 1), (2, 2), (19, 19), (20, 19), (21, 20), (40, 38), (100, 95)]
+)
+def test_the_95th_percentile_is_a_run_that_happened(count, rank):
+    assert timing(*range(count, 0, -1)).p95_ms == rank
+
+
+@given(RUNS)
+def test_at_least_95_of_100_runs_are_not_slower_than_the_percentile(warm):
+    found = timing(*warm).p95_ms
+    assert found in warm
+    assert sum(run <= found for run in warm) * 100 >= 95 * len(warm)
+    assert sum(run < found for run in warm) * 100 < 95 * len(warm)
+    assert found >= statistics.median(warm) or math.isclose(found, statistics.median(warm))
+
+
+@given(RUNS)
+def test_the_json_holds_all_of_it(warm):
+    told = json.loads(json.dumps(timing(*warm).to_json(), allow_nan=False))
+    assert told["warm_ms"] == warm
+    assert told.keys() == {"load_ms", "first_ms", "warm_ms", "median_ms", "p95_ms"}
+
+
+def test_the_json_without_a_warm_run():
+    assert timing().to_json() == {
+        "load_ms": 120.0,
+        "first_ms": 80.0,
+        "warm_ms": [],
+        "median_ms": None,
+        "p95_ms": None,
+    }

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from judging import TOLERANCE, close, layer, measured, target, wrong
+
+from pytest_tfjs.compare.metrics import measure
+from pytest_tfjs.compare.verdict import LayerResult, frontier, judge
+
+
+def results(*rows, diverged=""):
+    """Rows are a name and the names of its inputs; those named in `diverged` are wrong."""
+    return [
+        LayerResult(
+            layer(name, *inputs), "diverged" if name in diverged.split() else "close", None, None, None
+        )
+        for name, *inputs in rows
+    ]
+
+
+DIAMOND = [("in",), ("left", "in"), ("right", "in"), ("add", "left", "right"), ("out", "add")]
+
+
+@pytest.mark.parametrize(
+    ("diverged", "first"),
+    [
+        ("", ()),
+        ("out", ("out",)),
+        ("left add out", ("left",)),
+        ("left right add out", ("left", "right")),
+        ("in left right add out", ("in",)),
+        ("add out", ("add",)),
+        # What comes through a layer that is close, as the error is below its tolerance, is no new fault.
+        ("left out", ("left",)),
+        ("in out", ("in",)),
+    ],
+)
+def test_the_frontier_of_a_diamond(diverged, first):
+    assert frontier(results(*DIAMOND, diverged=diverged)) == first
+
+
+def test_faults_in_separate_branches_are_all_named():
+    rows = [("a",), ("a2", "a"), ("b",), ("b2", "b"), ("c",)]
+    assert frontier(results(*rows, diverged="a a2 b2 c")) == ("a", "b2", "c")
+
+
+def test_the_frontier_does_not_depend_on_the_order_of_rows():
+    assert frontier(results(*DIAMOND[::-1], diverged="left add out")) == ("left",)
+
+
+def test_a_layer_between_that_is_not_compared_is_walked_through():
+    rows = results(*DIAMOND, diverged="in out")
+    rows[3] = LayerResult(layer("add", "left", "right", coverage="fused"), None, None, None, None)
+    assert frontier(rows) == ("in",)
+
+
+@pytest.mark.parametrize("diverged", ["a b", "b a c"])
+def test_a_cycle_has_a_first_layer(diverged):
+    rows = [("a", "b"), ("b", "a"), ("c", "b"), ("self", "self")]
+    assert frontier(results(*rows, diverged=diverged)) == ("a",)
+    assert frontier(results(*rows, diverged=f"{diverged} self")) == ("a", "self")
+
+
+def test_what_leads_into_a_cycle_comes_first():
+    rows = [("a", "b"), ("b", "a", "source"), ("source",)]
+    assert frontier(results(*rows, diverged="a b source")) == ("source",)
+
+
+GRAPHS = st.integers(1, 8).flatmap(
+    lambda size: st.tuples(
+        st.just(size),
+        st.sets(st.tuples(st.integers(0, size - 1), st.integers(0, size - 1))),
+        st.sets(st.integers(0, size - 1)),
+    )
+)
+
+
+@given(GRAPHS)
+def test_the_frontier_of_any_graph(graph):
+    size, edges, bad = graph
+    edges = {(low, high) for low, high in edges if low < high}
+    rows = [(str(node), *(str(low) for low, high in edges if high == node)) for node in range(size)]
+    above: dict[int, set[int]] = {}
+    for node in range(size):
+        above[node] = {low for low, high in edges if high == node}
+        above[node] |= {higher for low in above[node] for higher in above[low]}
+    expected = tuple(str(node) for node in sorted(bad) if not above[node] & bad)
+    assert frontier(results(*rows, diverged=" ".join(map(str, bad)))) == expected
+
+
+def verdict(layers, **metrics):
+    return judge(layers, metrics, dict.fromkeys(metrics, TOLERANCE))
+
+
+CHAIN = (layer("a"), layer("b", "a"), layer("c", "b", output=True))
+
+
+def test_all_close_is_close_and_has_no_reason():
+    found = verdict(CHAIN, a=close(), b=close(), c=close())
+    assert (found.verdict, found.reason, found.first_divergence) == ("close", None, ())
+    assert [result.verdict for result in found.results] == ["close", "close", "close"]
+
+
+def test_a_wrong_layer_is_diverged():
+    found = verdict(CHAIN, a=close(), b=wrong(), c=wrong())
+    assert (found.verdict, found.first_divergence) == ("diverged", ("b",))
+    assert found.reason == "2 of 3 compared layers diverged, first 'b'"
+
+
+UNMAPPED = layer("lost", coverage="unmapped", reason="no node computes it")
+
+
+def test_an_unmapped_layer_is_unmapped():
+    found = verdict((*CHAIN, UNMAPPED), a=close(), b=close(), c=close())
+    assert found.verdict == "unmapped"
+    assert found.reason == "1 of 4 layers could not be compared: 'lost' (no node computes it)"
+
+
+@pytest.mark.parametrize("gone", [{}, {"b": measure(None, np.ones(1, np.float32), TOLERANCE)}])
+def test_a_layer_without_an_activation_never_passes(gone):
+    found = verdict(CHAIN, a=close(), c=close(), **gone)
+    assert found.verdict == "unmapped"
+    assert "'b' (the browser gave no activation)" in found.reason
+
+
+def test_an_activation_that_nobody_asked_for_is_seen():
+    found = verdict(CHAIN, a=close(), b=close(), c=close(), extra=close())
+    assert found.verdict == "unmapped"
+    assert found.reason == "the browser gave activations that no compared layer asked for: 'extra'"
+
+
+def test_many_names_are_counted():
+    found = verdict([layer(f"l{number}") for number in range(6)])
+    assert "'l0', 'l1', 'l2' and 3 more" in found.reason
+
+
+def test_no_layer_is_vacuous():
+    fused = layer("a", coverage="fused", into="b", reason="part of b")
+    found = verdict([fused])
+    assert (found.verdict, found.reason) == (
+        "vacuous",
+        "no layer was compared, so nothing could have diverged",
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [([0, 0], "every element of all 3 compared layers is 0, "), ([float("nan"), 0], "is 0, NaN or Inf, ")],
+)
+def test_nothing_but_zeros_is_vacuous(values, said):
+    zeros = measured(values, values)
+    found = verdict(CHAIN, a=zeros, b=zeros, c=zeros)
+    assert found.verdict == "vacuous"
+    assert said in found.reason
+
+
+def test_one_element_that_is_not_zero_makes_it_a_comparison():
+    zeros = measured([0, 0], [0, 0])
+    assert verdict(CHAIN, a=zeros, b=measured([0, 1e-30], [0, 1e-30]), c=zeros).verdict == "close"
+
+
+def test_fused_and_eliminated_layers_have_no_verdict():
+    away = (
+        layer("f", coverage="fused", into="a", reason="part of a"),
+        layer("e", coverage="eliminated", reason="identity"),
+    )
+    found = verdict((*CHAIN, *away), a=close(), b=close(), c=close())
+    assert found.verdict == "close"
+    assert [result.verdict for result in found.results[3:]] == [None, None]
+
+
+def test_the_gravest_verdict_is_told():
+    zeros = measured([0, 0], [0, 0])
+    assert verdict((*CHAIN, UNMAPPED), a=zeros, b=zeros, c=zeros).verdict == "unmapped"
+    assert verdict((*CHAIN, UNMAPPED), a=close(), b=wrong(), c=close()).verdict == "diverged"
+    assert verdict(CHAIN, a=wrong()).verdict == "diverged"
+
+
+def test_a_target_names_itself():
+    assert str(target()) == "webgl on chrome"
+    assert str(target(backend="wasm", variant="simd", browser="firefox")) == "wasm:simd on firefox"
