@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = ("float32", "float16", "uint16", "uint8")
 # Part of every key: raised when the same source would be converted otherwise than before.
-_SCHEMA = 1
+_SCHEMA = 2
 
 
 def convert(

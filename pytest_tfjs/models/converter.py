@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import tempfile
+import warnings
 from dataclasses import dataclass, field
 from importlib import metadata
 from types import ModuleType
@@ -124,6 +125,7 @@ class _Diverted(io.TextIOBase):
 def captured(chatter: Chatter | None = None) -> Iterator[Chatter]:
     """Keeps chatter off the terminal: Python's streams, TensorFlow's loggers, and C++ logs to fd 1 and 2.
 
+    Warnings are ignored: they are not about the user's code, and `-W error` would make errors of them.
     What was said is in the Chatter once the block is left, also by an error.
     """
     chatter = Chatter() if chatter is None else chatter
@@ -135,6 +137,8 @@ def captured(chatter: Chatter | None = None) -> Iterator[Chatter]:
         stack.enter_context(contextlib.redirect_stderr(err))
         for name in ("absl", "tensorflow"):
             stack.enter_context(_redirected_logger(name, err))
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
         try:
             yield chatter
         finally:

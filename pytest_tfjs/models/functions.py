@@ -156,17 +156,28 @@ def _has_base(value: Any, name: str, module: str) -> bool:
 
 
 def _canonical_graph(graph: Any) -> bytes:
-    names: dict[str, str] = {}
-    for function in graph.library.function:
-        bare = re.sub(r"_\d+$", "", function.signature.name)
-        names[function.signature.name] = f"{bare}#{len(names)}"
-    for function in graph.library.function:
+    # The library's order is that of a hash table; the numbers count up as functions are traced.
+    library = sorted(graph.library.function, key=lambda function: _numbered(function.signature.name))
+    names = {
+        function.signature.name: f"{_numbered(function.signature.name)[0]}#{index}"
+        for index, function in enumerate(library)
+    }
+    for function in library:
         function.signature.name = names[function.signature.name]
         function.attr.clear()
         _strip(function.node_def, names)
+    ordered = [type(function).FromString(function.SerializeToString()) for function in library]
+    del graph.library.function[:]
+    graph.library.function.extend(ordered)
     _strip(graph.node, names)
     del graph.library.gradient[:]
     return bytes(graph.SerializeToString(deterministic=True))
+
+
+def _numbered(name: str) -> tuple[str, int]:
+    """A function's name without the number that tracing appends, and that number."""
+    match = re.fullmatch(r"(.*)_(\d+)", name)
+    return (match[1], int(match[2])) if match else (name, -1)
 
 
 def _strip(nodes: Iterable[Any], names: Mapping[str, str]) -> None:

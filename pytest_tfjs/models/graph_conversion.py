@@ -57,6 +57,9 @@ def convert_graph(saved: SavedModel, converter: Converter, weights: str, out: Pa
                 signature_def=saved.signature,
                 quantization_dtype_map=quantisation(weights),
                 strip_debug_ops=True,  # as the command line does
+                # Lowered to Switch and Merge, some loops of Keras 3 do not run in TF.js, and in their
+                # bodies the converter fuses sums into _FusedMatMul that wasm refuses.
+                control_flow_v2=True,
             )
     except ValueError as error:
         head, _, names = str(error).partition("\n")

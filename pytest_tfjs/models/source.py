@@ -286,17 +286,20 @@ def _directory_digest(path: Path) -> str:
 
 def _keras_digest(model: Any, unreadable: str) -> str:
     """Class, config and weights; where the config lacks the code, the graph that it traces to."""
-    keras_models.input_names(model)  # refuses a model without weights, where Keras would raise less clearly
-    digest = hashlib.sha256(f"{type(model).__module__}.{type(model).__qualname__}".encode())
-    config = _config(model)
-    if config is None or keras_models.config_has_custom_code(json.loads(config)):
-        digest.update(_traced_digest(model, unreadable).encode())
-    else:
-        digest.update(config.encode())
-    for weight in model.weights:
-        name, value = getattr(weight, "path", weight.name), weight.numpy()
-        digest.update(f"{len(name)}:{name}:{value.dtype}:{value.shape}".encode())
-        digest.update(value.tobytes())
+    with captured():
+        keras_models.input_names(
+            model
+        )  # refuses a model without weights, where Keras would raise less clearly
+        digest = hashlib.sha256(f"{type(model).__module__}.{type(model).__qualname__}".encode())
+        config = _config(model)
+        if config is None or keras_models.config_has_custom_code(json.loads(config)):
+            digest.update(_traced_digest(model, unreadable).encode())
+        else:
+            digest.update(config.encode())
+        for weight in model.weights:
+            name, value = getattr(weight, "path", weight.name), weight.numpy()
+            digest.update(f"{len(name)}:{name}:{value.dtype}:{value.shape}".encode())
+            digest.update(value.tobytes())
     return digest.hexdigest()
 
 
