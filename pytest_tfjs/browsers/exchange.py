@@ -50,7 +50,7 @@ class _Order:
 
 
 class Exchange:
-    """The mailbox of one page. All methods may be called from any thread; the async ones on the server's loop.
+    """The mailbox of one page. Its methods may be called from any thread, async ones on the server's loop.
 
     `page` names the page in its URLs. `setup` is the JSON that the page starts from.
     """
@@ -126,7 +126,7 @@ class Exchange:
         self._current(number)
         return bool(await self._wait(self._has_room, timeout))
 
-    def deliver(self, number: int, chunk: int, feed: int, body: bytearray) -> None:
+    def deliver(self, number: int, chunk: int, feed: int, body: memoryview) -> None:
         """Hand over the activations of one chunk for one feed.
 
         Raises WireError where `body` is no safetensors file, and ProtocolError where it is not the chunk that
@@ -204,7 +204,7 @@ class Exchange:
             wake()
 
     async def _wait(self, take: Callable[[], T], timeout: float) -> T | None:
-        """What `take` gives once it is true, on the event loop; None after `timeout` seconds or when closed."""
+        """What `take` gives once it is true; None after `timeout` seconds, or when the mailbox is closed."""
         changed = asyncio.Event()
         wake = partial(asyncio.get_running_loop().call_soon_threadsafe, changed.set)
         deadline = time.monotonic() + timeout

@@ -112,8 +112,8 @@ class Page:
     def run(self, job: Job, on_activations: Callable[[Activations], None]) -> JobResult:
         """Do a job; `on_activations` gets each chunk of each feed as it comes, on the calling thread.
 
-        What that takes is no part of the job's time. Its arrays are the receiver's. Raises PageError where the
-        job fails in the page, JobTimeoutError where it takes too long, BrowserLostError where the tab or browser
+        The time it takes is no part of the job's, and the arrays are its own. Raises PageError where the job
+        fails in the page, JobTimeoutError where it takes too long, BrowserLostError where the tab or browser
         dies, and ArtifactsError where the artifacts cannot be served.
         """
         if not self.healthy:
@@ -150,7 +150,9 @@ class Page:
     def _facts(self, told: Any) -> PageFacts:
         target = self.target
         if told.get("backend") != target.backend:
-            raise PageError(f"{target}: the page runs {told.get('backend')!r}, {target.backend!r} was asked for")
+            raise PageError(
+                f"{target}: the page runs {told.get('backend')!r}, {target.backend!r} was asked for"
+            )
         return PageFacts(
             browser=self._browser.name,
             browser_version=self._browser.version,
@@ -206,15 +208,17 @@ class Page:
         if trouble is None and silence > QUIET_S:
             trouble = self._browser.trouble()
         if trouble is None and silence > silent_s:
-            trouble = f"the page gave no sign of life for {silence:.0f} s, though the browser's process is there"
+            trouble = (
+                f"the page gave no sign of life for {silence:.0f} s, though the browser's process is there"
+            )
         if trouble is not None:
             self._lose(watch, trouble)
 
     def _lose(self, watch: _Watch, trouble: str) -> NoReturn:
         self._harness.discard_browser()
         raise BrowserLostError(
-            f"{self.target}: the browser was lost while {watch.progress}: {trouble}. The next job starts another"
-            " one; where this happens again, the model may take more memory than the browser gets",
+            f"{self.target}: the browser was lost while {watch.progress}: {trouble}. The next job starts"
+            " another one; where this happens again, the model may take more memory than the browser gets",
             stage=str(watch.progress),
         )
 
@@ -245,7 +249,7 @@ class Harness:
         dist: Dist,
         options: LaunchOptions | None = None,
         timeout_s: float = 300.0,
-        on_progress: Callable[[Progress], None] = lambda progress: None,
+        on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self._dist = dist
         self._options = LaunchOptions() if options is None else options
@@ -267,8 +271,8 @@ class Harness:
     def open(self, target: Target) -> Page:
         """The page of `target`: the one there is, or a fresh one.
 
-        Raises BrowserError where no browser starts, PageError where the page or its backend does not come up, and
-        DistError where the copy of TF.js lacks the backend.
+        Raises BrowserError where no browser starts, PageError where the page or its backend does not come up,
+        and DistError where the copy of TF.js lacks the backend.
         """
         if self._page is not None and self._page.target == target and self._page.healthy:
             return self._page
@@ -319,5 +323,3 @@ class Harness:
             self.on_progress(Progress(f"starting {target.browser}"))
             self._browser = launch(target.browser, self._options, webgpu=webgpu)
         return self._browser
-
-

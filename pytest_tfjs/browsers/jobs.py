@@ -18,9 +18,9 @@ CHUNK_LIMIT = 1 << 30
 class Tap:
     """One activation to read: the name it comes back under, and where the page finds it.
 
-    `address`, format graph: `{"node": "Conv/Relu6:0"}`. Format layers: `{"path": ["outer", "inner"], "node": 0,
-    "tensor": 0}`, a layer by names through nested models, the layer's inbound node and the tensor of it. Where
-    a nested model is called more than once, `["outer", 2]` in place of its name tells its inbound node.
+    `address`, format graph: `{"node": "Conv/Relu6:0"}`. Format layers: `{"path": ["outer", "inner"], "node":
+    0, "tensor": 0}`, a layer by names through nested models, the layer's inbound node and the tensor of it.
+    Where a nested model is called more than once, `["outer", 2]` in place of its name tells its inbound node.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Tap:
 
 @dataclass(frozen=True)
 class TimingPlan:
-    """How a model is timed: `warmup` runs that are not counted, then `runs`, or fewer if `budget_ms` is up."""
+    """How a model is timed: `warmup` runs that do not count, then `runs`, or fewer once `budget_ms` is up."""
 
     warmup: int
     runs: int
@@ -108,7 +108,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class ConsoleLine:
-    """One call of a console method in the page: its level (`log`, `warn`, …), all arguments, and the stack."""
+    """One call of the page's console: its level (`log`, `warn`, …), all arguments, and the stack."""
 
     level: str
     arguments: tuple[str, ...]
@@ -166,7 +166,9 @@ def job_message(job: Job, number: int, artifacts_url: str) -> dict[str, Any]:
         "artifacts": artifacts_url,
         "format": job.format,
         "feeds": len(job.feeds),
-        "chunks": [[{"name": tap.name, "address": dict(tap.address)} for tap in chunk] for chunk in job.chunks],
+        "chunks": [
+            [{"name": tap.name, "address": dict(tap.address)} for tap in chunk] for chunk in job.chunks
+        ],
         "timing": timing and {"warmup": timing.warmup, "runs": timing.runs, "budgetMs": timing.budget_ms},
         "chunkLimit": job.chunk_limit,
     }

@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,20 +15,23 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pytest_tfjs.errors import BrowserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from selenium.webdriver import Chrome as ChromeDriver
     from selenium.webdriver import ChromeOptions
 
     from pytest_tfjs.browsers.processes import Workspace
 
+# Gives the paths of the browser and of its driver; None for what Selenium Manager is to find.
+Finder = Callable[[], "tuple[str | None, str | None]"]
+
 COMMAND_S = 10.0
 QUIT_S = 5.0
 CHROME_NAMES = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser", "chrome")
 CHROME_DRIVER = "chromedriver"
 CHROME_REMEDY = (
-    "Install one with its driver (Debian and Ubuntu: 'apt-get install chromium chromium-driver'), so that both are on"
-    " PATH, or name the two files."
+    "Install one with its driver (Debian and Ubuntu: 'apt-get install chromium chromium-driver'), so that"
+    " both are on PATH, or name them with --tfjs-browser-binary and --tfjs-driver-binary."
 )
 
 QUIET_ARGUMENTS = (
@@ -102,22 +106,11 @@ class Chrome:
     def __init__(self, options: LaunchOptions, *, webgpu: bool = False) -> None:
         """Find and start it. Raises BrowserError that tells each way that was tried and why it failed."""
         self.webgpu = webgpu
-        failures: list[str] = []
-        for label, find in _chrome_attempts(options):
-            try:
-                binary, driver = find()
-                self._workspace, self._driver = _start_chrome(options, binary, driver, webgpu=webgpu)
-            except Exception as error:  # noqa: BLE001 (whatever is wrong with one way, there are others)
-                failures.append(f"{label}: {_first_line(error)}")
-            else:
-                break
-        else:
-            tried = "\n".join(f"- {failure}" for failure in failures)
-            raise BrowserError(f"Chrome or Chromium could not be started.\n{tried}\n{CHROME_REMEDY}")
+        self._workspace, self._driver = _find_and_start_chrome(options, webgpu=webgpu)
         self.version = str(self._driver.capabilities.get("browserVersion", "unknown"))
         self._process = _process_of(self._driver)
 
-    def open(self, url: str) -> None:
+    def open(self, url: str) -> None:  # noqa: D102 (see Browser)
         try:
             former = self._driver.current_window_handle
             self._driver.switch_to.new_window("tab")
@@ -127,9 +120,11 @@ class Chrome:
             self._driver.close()
             self._driver.switch_to.window(fresh)
         except Exception as error:
-            raise BrowserError(f"{self.name} {self.version} did not open a page: {_first_line(error)}") from error
+            raise BrowserError(
+                f"{self.name} {self.version} did not open a page: {_first_line(error)}"
+            ) from error
 
-    def alive(self) -> bool:
+    def alive(self) -> bool:  # noqa: D102 (see Browser)
         import psutil
 
         try:
@@ -139,7 +134,7 @@ class Chrome:
         except psutil.Error:
             return False
 
-    def trouble(self) -> str | None:
+    def trouble(self) -> str | None:  # noqa: D102 (see Browser)
         try:
             # Answered by the browser's own process: a script would wait for the page, which may be busy.
             self._driver.execute_cdp_cmd("Browser.getVersion", {})
@@ -147,7 +142,7 @@ class Chrome:
             return _first_line(error)
         return None
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: D102 (see Browser)
         quitting = threading.Thread(target=self._quit, daemon=True)
         try:
             quitting.start()
@@ -172,13 +167,15 @@ def launch(name: str, options: LaunchOptions, *, webgpu: bool = False) -> Browse
 
 
 def has_gpu(dev: Path = Path("/dev")) -> bool:
-    """Whether the machine has a GPU that a browser can use. On other systems than Linux it is taken for granted."""
+    """Whether the machine has a GPU that a browser can use; taken for granted on other systems than Linux."""
     if platform.system() != "Linux":
         return True
     return any(dev.glob("dri/renderD*")) or any(dev.glob("nvidia[0-9]*"))
 
 
-def chrome_arguments(options: LaunchOptions, profile: Path, *, webgpu: bool, gpu: bool, root: bool) -> list[str]:
+def chrome_arguments(
+    options: LaunchOptions, profile: Path, *, webgpu: bool, gpu: bool, root: bool
+) -> list[str]:
     """The command line of Chrome; the caller's own arguments come last, where they win."""
     arguments = [f"--user-data-dir={profile}", "--disable-dev-shm-usage", *QUIET_ARGUMENTS, *AWAKE_ARGUMENTS]
     if not options.headed:
@@ -192,8 +189,28 @@ def chrome_arguments(options: LaunchOptions, profile: Path, *, webgpu: bool, gpu
     return [*arguments, *options.arguments]
 
 
-def _chrome_attempts(options: LaunchOptions) -> Iterator[tuple[str, Callable[[], tuple[str | None, str | None]]]]:
-    """Ways to come by a browser and a driver, in order: each gives their paths, None for Selenium Manager's."""
+def _find_and_start_chrome(options: LaunchOptions, *, webgpu: bool) -> tuple[Workspace, ChromeDriver]:
+    failures: list[str] = []
+    for label, find in _chrome_attempts(options):
+        started = _attempt(options, find, webgpu=webgpu)
+        if not isinstance(started, str):
+            return started
+        failures.append(f"- {label}: {started}")
+    tried = "\n".join(failures)
+    raise BrowserError(f"Chrome or Chromium could not be started.\n{tried}\n{CHROME_REMEDY}")
+
+
+def _attempt(options: LaunchOptions, find: Finder, *, webgpu: bool) -> tuple[Workspace, ChromeDriver] | str:
+    """One way to come by a browser, or why it failed: whatever is wrong with it, there are others."""
+    try:
+        binary, driver = find()
+        return _start_chrome(options, binary, driver, webgpu=webgpu)
+    except Exception as error:  # noqa: BLE001
+        return _first_line(error)
+
+
+def _chrome_attempts(options: LaunchOptions) -> Iterator[tuple[str, Finder]]:
+    """Ways to come by a browser and a driver, in order."""
     named = [str(path) for path in (options.binary, options.driver) if path is not None]
     label = f"named ({', '.join(named)}) and on PATH" if named else "on PATH"
     yield label, lambda: (_browser_path(options), _driver_path(options))
@@ -230,13 +247,15 @@ def _webdriver_manager(binary: str | None) -> tuple[str | None, str]:
     from webdriver_manager.core.os_manager import ChromeType
 
     google = binary is not None and "chromium" not in Path(binary).name
-    return binary, ChromeDriverManager(chrome_type=ChromeType.GOOGLE if google else ChromeType.CHROMIUM).install()
+    chrome_type = ChromeType.GOOGLE if google else ChromeType.CHROMIUM
+    return binary, ChromeDriverManager(chrome_type=chrome_type).install()
 
 
 def _start_chrome(
     options: LaunchOptions, binary: str | None, driver: str | None, *, webgpu: bool
 ) -> tuple[Workspace, ChromeDriver]:
     from selenium import webdriver
+    from selenium.webdriver.remote.remote_connection import RemoteConnection
 
     from pytest_tfjs.browsers.processes import Workspace
 
@@ -249,6 +268,7 @@ def _start_chrome(
             popen_kw={"start_new_session": True},
         )
         started = webdriver.Chrome(_chrome_options(options, binary, workspace, webgpu=webgpu), service)
+        assert isinstance(started.command_executor, RemoteConnection)
         started.command_executor.client_config.timeout = COMMAND_S
     except BaseException:
         workspace.close()

@@ -24,8 +24,8 @@ KILL_S = 5.0
 class Workspace:
     """A temporary folder, and all processes started with `environment()`.
 
-    `close` kills what is left of them and removes the folder. Should this process die without closing, whatever
-    the cause, a small process that waits for it (reaper.py) does the same.
+    `close` kills what is left of them and removes the folder. Should this process die without closing,
+    whatever the cause, a small process that waits for it (reaper.py) does the same.
     """
 
     def __init__(self) -> None:
@@ -38,15 +38,15 @@ class Workspace:
             raise
 
     def environment(self) -> dict[str, str]:
-        """The environment for a process of this workspace: it inherits the mark, and its own temporary folder.
+        """The environment for a process of this workspace: it bears the mark, and hands it down.
 
-        Browser and driver leave scratch folders behind where they are killed.
+        Its temporary files go into the folder: browser and driver leave some behind where they are killed.
         """
         folder = str(self.directory)
         return {**os.environ, MARK: folder, "TMPDIR": folder, "TEMP": folder, "TMP": folder}
 
     def remember(self) -> None:
-        """Take note of the processes that there are, to find their children should they themselves be gone."""
+        """Take note of the processes that there are: when one is gone, its children cannot be told by it."""
         self._known |= find_processes(self.directory)
 
     def close(self) -> None:
@@ -109,8 +109,8 @@ def _is_zombie(process: psutil.Process) -> bool:
 
 def _start_reaper(directory: Path) -> subprocess.Popen[bytes] | None:
     """The process that clears `directory` once our end of its standard input closes."""
-    # The folder is told over the pipe: on the command line it would make the reaper look like one of the browser's.
-    # In a session of its own it does not get the terminal's Ctrl-C, which may be what ends us.
+    # The folder is told over the pipe: on the command line it would make the reaper look like one of the
+    # browser's. In a session of its own it does not get the terminal's Ctrl-C, which may be what ends us.
     reaper = subprocess.Popen(
         [sys.executable, "-m", "pytest_tfjs.browsers.reaper"],
         stdin=subprocess.PIPE,

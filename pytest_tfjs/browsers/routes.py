@@ -16,15 +16,14 @@ from starlette.routing import Route
 
 from pytest_tfjs.browsers.exchange import Exchange, StaleError
 from pytest_tfjs.browsers.jobs import ProtocolError
-from pytest_tfjs.browsers.wire import WireError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from starlette.requests import Request
 
-# The machine's own table may say anything (Windows' registry: text/plain for .js), and a module or a .wasm file
-# of the wrong type does not run.
+# The machine's own table may say anything (Windows' registry: text/plain for .js), and a module or a .wasm
+# file of the wrong type does not run.
 MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -67,7 +66,6 @@ def make_app(site: Site) -> Starlette:
             Route("/api/{page}/setup", routes.setup),
             Route("/api/{page}/job", routes.job),
             Route(f"{job}/feeds/{{feed:int}}", routes.feed),
-            Route(f"{job}/activations/{{chunk:int}}/{{feed:int}}", routes.activations, methods=["POST"]),
             Route(f"{job}/result", routes.result, methods=["POST"]),
             Route("/api/{page}/events", routes.events, methods=["POST"]),
             Route("/api/{page}/beat", routes.beat, methods=["POST"]),
@@ -75,7 +73,6 @@ def make_app(site: Site) -> Starlette:
         exception_handlers={
             StaleError: _answer(410),
             ProtocolError: _answer(400),
-            WireError: _answer(400),
             ClientDisconnect: _answer(400),
         },
     )
@@ -124,14 +121,6 @@ class _Routes:
         except IndexError as error:
             raise HTTPException(404, str(error)) from error
         return Response(body, media_type="application/octet-stream")
-
-    async def activations(self, request: Request) -> Response:
-        exchange, params = self._exchange(request), request.path_params
-        while not await exchange.room(params["job"], POLL_S):
-            pass
-        body = await _body(request, exchange.chunk_limit(params["job"]))
-        exchange.deliver(params["job"], params["chunk"], params["feed"], body)
-        return Response(status_code=204)
 
     async def result(self, request: Request) -> Response:
         exchange = self._exchange(request)

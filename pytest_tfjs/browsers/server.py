@@ -9,48 +9,27 @@ import secrets
 import socket
 import threading
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pytest_tfjs.browsers.exchange import Exchange
 from pytest_tfjs.browsers.routes import Site, file_inside, make_app
 from pytest_tfjs.browsers.targets import BACKENDS
+from pytest_tfjs.browsers.uploads import UploadSocket
 from pytest_tfjs.errors import ArtifactsError, BrowserError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from types import TracebackType
 
     import uvicorn
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from typing_extensions import Self
 
     from pytest_tfjs.browsers.dist import Dist
 
 HOST = "127.0.0.1"
 PAGE_ROOT = Path(__file__).resolve().parents[1] / "page"
 STOP_S = 5.0
-
-# 'wasm-unsafe-eval' lets WebAssembly compile; the threads of the wasm backend are workers made of blobs, which
-# load their script from another. The icon is an empty data address, which spares a request for favicon.ico.
-CONTENT_SECURITY_POLICY = "; ".join(
-    [
-        "default-src 'none'",
-        "script-src 'self' 'wasm-unsafe-eval' blob:",
-        "worker-src 'self' blob:",
-        "connect-src 'self'",
-        "img-src data:",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-    ]
-)
-SECURITY_HEADERS = [
-    ("Cross-Origin-Opener-Policy", "same-origin"),
-    ("Cross-Origin-Embedder-Policy", "require-corp"),
-    ("Cross-Origin-Resource-Policy", "same-origin"),
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),
-    ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
-]
 
 
 class Server:
@@ -77,7 +56,8 @@ class Server:
 
     def start(self) -> None:
         """Listen, and answer from now on; raises BrowserError where that fails."""
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # With the protocol named, asyncio sets TCP_NODELAY: without it answers wait 40 ms for acknowledgement.
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             self._socket.bind((HOST, 0))
             self._serve(self._socket)
@@ -99,7 +79,7 @@ class Server:
             self._socket.close()
         self._socket = self._uvicorn = self._thread = None
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -148,16 +128,23 @@ class Server:
     def _serve(self, listening: socket.socket) -> None:
         import uvicorn
 
-        gate = _Gate(make_app(self._site), self._token, listening.getsockname()[1], self._site)
+        port = listening.getsockname()[1]
+        gate = _Gate(make_app(self._site), self._token, port, self._site)
+
+        def upload_socket(**_of_uvicorn: Any) -> UploadSocket:
+            return UploadSocket(gate.admit)
+
         config = uvicorn.Config(
             gate,
             http="httptools",
-            ws="none",
+            ws=cast("type[asyncio.Protocol]", upload_socket),
             lifespan="off",
             log_config=None,
             access_log=False,
             log_level="error",
-            headers=SECURITY_HEADERS,  # uvicorn adds them to its own answers to malformed requests as well
+            headers=security_headers(
+                port
+            ),  # uvicorn adds them to its own answers to malformed requests as well
             server_header=False,
             date_header=False,
             timeout_graceful_shutdown=1,
@@ -194,28 +181,65 @@ class _Gate:
                 self._site.refused.append(f"{scope['method']} {path}: {message['status']}")
             await send(message)
 
-        status = self._refusal(scope, token.encode(errors="surrogateescape"))
+        safe = scope["method"] in {"GET", "HEAD"}
+        status = self._refusal(token.encode(errors="surrogateescape"), scope["headers"], safe=safe)
         if status is not None:
             answer: ASGIApp = PlainTextResponse("refused", status)
             await answer(scope, receive, watched)
         else:
             await self._app({**scope, "path": path, "raw_path": path.encode()}, receive, watched)
 
-    def _refusal(self, scope: Scope, token: bytes) -> int | None:
-        if _values(scope, b"host") != [self._authority]:
+    def admit(self, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> Exchange | int:
+        """The mailbox of the page that opens a WebSocket, or the status to refuse it with.
+
+        No browser asks whether another site's page may open one: the origin must be there, and ours.
+        """
+        token, _, rest = target.removeprefix(b"/").partition(b"/")
+        status = self._refusal(token, headers, safe=False)
+        if status is not None:
+            return status
+        if not _values(headers, b"origin"):
+            return 403
+        kind, _, page = rest.partition(b"/")
+        exchange = self._site.pages.get(page.decode(errors="replace"))
+        return 404 if kind != b"uploads" or exchange is None else exchange
+
+    def _refusal(self, token: bytes, headers: Iterable[tuple[bytes, bytes]], *, safe: bool) -> int | None:
+        if _values(headers, b"host") != [self._authority]:
             return 421
         if not hmac.compare_digest(token, self._token):
             return 404
-        origins = _values(scope, b"origin")
-        if scope["method"] not in {"GET", "HEAD"} and any(
-            origin != b"http://" + self._authority for origin in origins
-        ):
+        if not safe and any(origin != b"http://" + self._authority for origin in _values(headers, b"origin")):
             return 403
         return None
 
 
-def _values(scope: Scope, name: bytes) -> list[bytes]:
-    return [value for key, value in scope["headers"] if key == name]
+def security_headers(port: int) -> list[tuple[str, str]]:
+    """The headers of every answer of the server at `port`."""
+    # 'wasm-unsafe-eval' lets WebAssembly compile; the threads of the wasm backend are workers made of blobs,
+    # which load their script from another. The page's icon is an empty data address: no /favicon.ico is read.
+    policy = [
+        "default-src 'none'",
+        "script-src 'self' 'wasm-unsafe-eval' blob:",
+        "worker-src 'self' blob:",
+        f"connect-src 'self' ws://{HOST}:{port}",
+        "img-src data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    ]
+    return [
+        ("Cross-Origin-Opener-Policy", "same-origin"),
+        ("Cross-Origin-Embedder-Policy", "require-corp"),
+        ("Cross-Origin-Resource-Policy", "same-origin"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Referrer-Policy", "no-referrer"),
+        ("Content-Security-Policy", "; ".join(policy)),
+    ]
+
+
+def _values(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
+    return [value for key, value in headers if key == name]
 
 
 def _shards(model_json: Path) -> dict[str, Path]:
@@ -225,6 +249,8 @@ def _shards(model_json: Path) -> dict[str, Path]:
     for name in (name for group in manifest for name in group["paths"]):
         path = file_inside(model_json.parent, name)
         if path is None or ".." in PurePosixPath(name).parts:
-            raise ArtifactsError(f"{model_json} names the shard {name!r}, which is no file in {model_json.parent}")
+            raise ArtifactsError(
+                f"{model_json} names the shard {name!r}, which is no file in {model_json.parent}"
+            )
         found[name] = path
     return found

@@ -11,6 +11,9 @@ const page = new URLSearchParams(location.search).get("page");
 /** Where the page's messages go. */
 export const API = new URL(`../api/${page}/`, location.href).href;
 
+/** Where its activations go (uploads.py tells why not there). */
+export const UPLOADS = new URL(`../uploads/${page}`, location.href).href.replace(/^http/, "ws");
+
 /** @returns {Promise<Setup>} */
 export async function fetchSetup() {
   return (await request("setup")).json();
@@ -28,16 +31,6 @@ export async function fetchJob() {
  */
 export async function fetchFeed(job, index) {
   return (await request(`jobs/${job}/feeds/${index}`)).arrayBuffer();
-}
-
-/**
- * @param {number} job
- * @param {number} chunk
- * @param {number} feed
- * @param {Uint8Array<ArrayBuffer>[]} parts
- */
-export async function postActivations(job, chunk, feed, parts) {
-  await request(`jobs/${job}/activations/${chunk}/${feed}`, { method: "POST", body: new Blob(parts) });
 }
 
 /**

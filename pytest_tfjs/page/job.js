@@ -13,12 +13,13 @@
  * @typedef {{tf: TF, job: Job, artifacts: ModelArtifacts, feeds: Map<string, HostTensor>[], report: Report}} Work
  */
 
-import { fetchFeed, postActivations } from "./api.js";
+import { fetchFeed } from "./api.js";
 import { checkContext } from "./backend.js";
 import { pick } from "./lists.js";
 import { fetchArtifacts, openModel, upload } from "./model.js";
 import { timeRuns } from "./timing.js";
-import { decode, encode } from "./wire.js";
+import { Uploads } from "./uploads.js";
+import { bytesOf, decode, plan } from "./wire.js";
 
 /**
  * Do a job, and give its result for the server. Leaves no tensor behind, also when it throws.
@@ -33,7 +34,7 @@ export async function runJob(tf, job, report) {
   const indices = [...Array(job.feeds).keys()];
   const feeds = Promise.all(indices.map(async (index) => decode(await fetchFeed(job.job, index))));
   const start = performance.now();
-  const artifacts = await fetchArtifacts(tf, job.artifacts);
+  const artifacts = await fetchArtifacts(tf, job.artifacts, { fresh: job.timing !== null });
   const fetchMs = performance.now() - start;
   const work = { tf, job, artifacts, feeds: await feeds, report };
   const timing = job.timing === null ? {} : await timeModel(work, job.timing);
@@ -73,54 +74,75 @@ async function timeModel(work, plan) {
 async function tapModel(work) {
   const { tf, job, report } = work;
   const total = job.chunks.reduce((sum, chunk) => sum + chunk.length, 0);
-  /** @type {Promise<void>} */
-  let sending = Promise.resolve();
-  let done = 0;
-  return withModel(work, async (model) => {
-    report("layers", done, total);
-    for (const [index, chunk] of job.chunks.entries()) {
-      for (const [feed, tensors] of work.feeds.entries()) {
-        const parts = encode(await tapChunk(tf, model, tensors, chunk));
-        checkContext(tf);
-        checkSize(parts, chunk, job.chunkLimit);
-        await sending;
-        sending = postActivations(job.job, index, feed, parts);
-        sending.catch(() => undefined); // it is thrown where it is awaited, after the next chunk
-      }
-      done += chunk.length;
+  const uploads = new Uploads();
+  try {
+    return await withModel(work, async (model) => {
+      let done = 0;
+      let sent = { arrived: Promise.resolve() };
       report("layers", done, total);
-    }
-    await sending;
-    return {};
-  });
+      for (const [chunk, taps] of job.chunks.entries()) {
+        for (const [feed, tensors] of work.feeds.entries()) {
+          await withActivations(tf, model, tensors, taps, async (activations) => {
+            await sent.arrived;
+            sent = await sendActivations(tf, uploads, { job, chunk, feed }, activations);
+          });
+        }
+        done += taps.length;
+        report("layers", done, total);
+      }
+      await sent.arrived;
+      return {};
+    });
+  } finally {
+    uploads.close();
+  }
 }
 
 /**
- * The activations of one chunk for one feed, read into memory.
+ * Read activations and send each as soon as it is there; the promise `arrived` says when the server has all.
+ *
+ * @param {TF} tf
+ * @param {Uploads} uploads
+ * @param {{job: Job, chunk: number, feed: number}} what
+ * @param {Map<string, Tensor>} activations
+ */
+async function sendActivations(tf, uploads, { job, chunk, feed }, activations) {
+  /** @type {Map<Tensor, Promise<HostTensor["data"]>>} */
+  const reads = new Map([...new Set(activations.values())].map((tensor) => [tensor, tensor.data()]));
+  const read = (/** @type {Tensor} */ tensor) => /** @type {Promise<HostTensor["data"]>} */ (reads.get(tensor));
+  await Promise.all([...reads.values()].slice(0, 1)); // a GPU that cannot be read is found before all is announced
+  const described = [...activations].map(async ([name, tensor]) => {
+    const { dtype, shape } = tensor;
+    return /** @type {const} */ ([name, dtype === "string" ? { dtype, shape, data: await read(tensor) } : { dtype, shape }]);
+  });
+  const { head, order, bytes } = plan(new Map(await Promise.all(described)));
+  checkSize(bytes, [...activations.keys()], job.chunkLimit);
+  const { arrived } = await uploads.announce({ job: job.job, chunk, feed, bytes });
+  uploads.send(head);
+  for (const name of order) uploads.send(bytesOf(await read(/** @type {Tensor} */ (activations.get(name)))));
+  uploads.flush();
+  checkContext(tf);
+  return { arrived };
+}
+
+/**
+ * Compute the activations of a chunk for `use`, and dispose of them after.
  *
  * @param {TF} tf
  * @param {Model} model
  * @param {Map<string, HostTensor>} tensors
- * @param {Tap[]} chunk
- * @returns {Promise<Map<string, HostTensor>>}
+ * @param {Tap[]} taps
+ * @param {(activations: Map<string, Tensor>) => Promise<void>} use
  */
-async function tapChunk(tf, model, tensors, chunk) {
+async function withActivations(tf, model, tensors, taps, use) {
   const feed = upload(tf, tensors);
-  /** @type {Set<Tensor>} */
-  let unique = new Set();
+  /** @type {Tensor[]} */
+  let activations = [];
   try {
-    const activations = await model.tap(feed, chunk);
-    unique = new Set(activations);
-    const read = [...unique].map(async (tensor) => /** @type {const} */ ([tensor, await tensor.data()]));
-    const data = new Map(await Promise.all(read));
-    return new Map(
-      activations.map((tensor, at) => {
-        const { dtype, shape } = tensor;
-        return [pick(chunk, at).name, { dtype, shape, data: /** @type {HostTensor["data"]} */ (data.get(tensor)) }];
-      }),
-    );
+    activations = await model.tap(feed, taps);
+    await use(new Map(activations.map((tensor, at) => [pick(taps, at).name, tensor])));
   } finally {
-    tf.dispose([...unique, ...feed.values()]);
+    tf.dispose([...new Set([...activations, ...feed.values()])]);
   }
 }
 
@@ -144,14 +166,14 @@ async function withModel({ tf, artifacts, job }, use) {
 }
 
 /**
- * @param {Uint8Array[]} parts
- * @param {Tap[]} chunk
+ * @param {number} bytes
+ * @param {string[]} names
  * @param {number} limit
  */
-function checkSize(parts, chunk, limit) {
-  const bytes = parts.reduce((sum, part) => sum + part.byteLength, 0);
+function checkSize(bytes, names, limit) {
   if (bytes > limit) {
-    const names = chunk.map(({ name }) => `'${name}'`).slice(0, 5).join(", ");
-    throw new Error(`the activations of ${names}${chunk.length > 5 ? ", …" : ""} have ${bytes} bytes; this job takes ${limit} at once`);
+    const some = names.slice(0, 5).map((name) => `'${name}'`).join(", ");
+    const more = names.length > 5 ? ", …" : "";
+    throw new Error(`the activations of ${some}${more} have ${bytes} bytes; this job takes at most ${limit} at once`);
   }
 }

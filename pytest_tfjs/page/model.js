@@ -12,14 +12,34 @@
 import { openGraph } from "./graph.js";
 import { openLayers } from "./layers.js";
 
+// Those of larger models are let go of after the job.
+const KEPT_BYTES = 256 << 20;
+/** @type {{url: string, artifacts: ModelArtifacts} | null} */
+let kept = null;
+
 /**
- * Fetch a model.json and its shards.
+ * A model.json and its shards. They may be those of the job before; `fresh` is for a job that times loading.
  *
+ * @param {TF} tf
+ * @param {string} url
+ * @param {{fresh: boolean}} options
+ * @returns {Promise<ModelArtifacts>}
+ */
+export async function fetchArtifacts(tf, url, { fresh }) {
+  if (!fresh && kept?.url === url) return kept.artifacts;
+  kept = null;
+  const artifacts = await load(tf, url);
+  const bytes = [artifacts.weightData ?? []].flat().reduce((sum, data) => sum + data.byteLength, 0);
+  if (bytes <= KEPT_BYTES) kept = { url, artifacts };
+  return artifacts;
+}
+
+/**
  * @param {TF} tf
  * @param {string} url
  * @returns {Promise<ModelArtifacts>}
  */
-export function fetchArtifacts(tf, url) {
+function load(tf, url) {
   const base = url.slice(0, url.lastIndexOf("/") + 1);
   return tf.io
     .http(url, {

@@ -11,46 +11,57 @@
 const STRINGS = "pytest_tfjs.strings";
 const METADATA = "__metadata__";
 
-/** @type {Record<string, {dtype: DType, make: (buffer: ArrayBuffer, at: number, length: number) => Data, width: number}>} */
+/** @type {Record<"F32" | "I32" | "BOOL" | "C64", {dtype: DType, make: (buffer: ArrayBuffer, at: number, length: number) => Data, width: number}>} */
 const READ = {
   F32: { dtype: "float32", make: (buffer, at, length) => new Float32Array(buffer, at, length), width: 4 },
   I32: { dtype: "int32", make: (buffer, at, length) => new Int32Array(buffer, at, length), width: 4 },
   BOOL: { dtype: "bool", make: (buffer, at, length) => new Uint8Array(buffer, at, length), width: 1 },
   C64: { dtype: "complex64", make: (buffer, at, length) => new Float32Array(buffer, at, length * 2), width: 8 },
 };
+/** @type {Record<Exclude<DType, "string">, keyof typeof READ>} */
 const WRITE = { float32: "F32", int32: "I32", bool: "BOOL", complex64: "C64" };
 
 /**
- * The tensors as the parts of one safetensors file, in order; the tensors' own bytes are not copied.
+ * A safetensors file as it will be: its first bytes, then the data of the tensors in `order`, `bytes` in all. Only
+ * string tensors, which travel in the header, must have their data.
  *
- * @param {Map<string, HostTensor>} tensors
- * @returns {Uint8Array<ArrayBuffer>[]}
+ * @param {Map<string, Omit<HostTensor, "data"> & {data?: Data}>} tensors
  */
-export function encode(tensors) {
+export function plan(tensors) {
   /** @type {Map<string, unknown>} */
   const header = new Map();
   /** @type {Map<string, unknown>} */
   const strings = new Map();
-  /** @type {Uint8Array<ArrayBuffer>[]} */
-  const parts = [];
+  /** @type {string[]} */
+  const order = [];
   let end = 0;
-  // Bytes last, so that all that is wider begins at a multiple of four.
+  // The narrow ones last, so that all others begin at a multiple of four.
   const ordered = [...tensors].sort(([, a], [, b]) => Number(a.dtype === "bool") - Number(b.dtype === "bool"));
   for (const [name, { dtype, shape, data }] of ordered) {
     if (name === METADATA) throw new Error(`a tensor cannot be named '${METADATA}': safetensors keeps it for itself`);
-    if (Array.isArray(data)) {
+    if (dtype === "string") {
       strings.set(name, { shape, values: data });
       continue;
     }
-    const type = WRITE[/** @type {keyof typeof WRITE} */ (dtype)];
-    if (type === undefined) throw new Error(`tensor '${name}' has dtype ${dtype}, which cannot be sent`);
-    const bytes = new Uint8Array(/** @type {ArrayBuffer} */ (data.buffer), data.byteOffset, data.byteLength);
-    header.set(name, { dtype: type, shape, data_offsets: [end, end + bytes.byteLength] });
-    parts.push(bytes);
-    end += bytes.byteLength;
+    const begin = end;
+    end += shape.reduce((size, dimension) => size * dimension, READ[WRITE[dtype]].width);
+    header.set(name, { dtype: WRITE[dtype], shape, data_offsets: [begin, end] });
+    order.push(name);
   }
   if (strings.size > 0) header.set(METADATA, { [STRINGS]: stringify(strings) });
-  return [head(stringify(header)), ...parts];
+  const head = headOf(stringify(header));
+  return { head, order, bytes: head.byteLength + end };
+}
+
+/**
+ * A tensor's data as bytes, without a copy.
+ *
+ * @param {Data} data
+ * @returns {Uint8Array<ArrayBuffer>}
+ */
+export function bytesOf(data) {
+  if (Array.isArray(data)) throw new TypeError("strings have no bytes of their own");
+  return new Uint8Array(/** @type {ArrayBuffer} */ (data.buffer), data.byteOffset, data.byteLength);
 }
 
 /**
@@ -85,7 +96,7 @@ export function decode(buffer) {
  * @returns {HostTensor}
  */
 function read(name, { dtype, shape, data_offsets: [begin, end] }, buffer, start) {
-  const type = READ[dtype];
+  const type = READ[/** @type {keyof typeof READ} */ (dtype)];
   if (type === undefined) {
     throw new Error(`feed '${name}' has dtype ${dtype}, which TF.js has not: it takes float32, int32, bool, complex64 and str`);
   }
@@ -112,7 +123,7 @@ function stringify(entries) {
  *
  * @param {string} json
  */
-function head(json) {
+function headOf(json) {
   const text = new TextEncoder().encode(json);
   const length = Math.ceil(text.length / 8) * 8;
   const bytes = new Uint8Array(8 + length).fill(0x20);
