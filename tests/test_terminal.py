@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from judging import TOLERANCE, close, comparison, layer, measured, target, wrong
+
+from pytest_tfjs.compare.metrics import measure
+from pytest_tfjs.report.json_report import comparison_to_json
+from pytest_tfjs.report.summary import coverage_text, worst_layer
+from pytest_tfjs.report.tables import layer_table, summary_table
+from pytest_tfjs.report.terminal import HeaderItem, header_line, progress_line
+from pytest_tfjs.report.text import Column, Line, apart, number_up, printable, shorten, table, width_of
+from pytest_tfjs.timing import Timing
+
+TIMED = Timing(120.0, 812.3, (14.0, 12.0, 13.0))
+
+
+def told(layers, metrics, **fields):
+    """As the controller of pytest-xdist gets it: JSON and back."""
+    return json.loads(json.dumps(comparison_to_json(comparison(layers, metrics, **fields))))
+
+
+def texts(lines):
+    return [line.text for line in lines]
+
+
+CHAIN = (
+    layer("conv", op="Conv2D+Relu", shape=(1, 28, 28, 8)),
+    layer("pool", "conv", op="MaxPool", shape=(1, 14, 14, 8)),
+    layer("bias", coverage="fused", into="conv", reason="part of it", shape=None, dtype=None, op="BiasAdd"),
+    layer("drop", coverage="eliminated", reason="identity", shape=None, dtype=None, op="Identity"),
+    layer("out", "pool", op="Softmax", shape=(1, 10), output=True),
+)
+GOOD = {"conv": close(), "pool": close(), "out": close()}
+BAD = {"conv": close(), "pool": wrong(), "out": measured([math.nan, 1], [1, 1])}
+
+
+def test_the_summary_table():
+    runs = [
+        told(CHAIN, GOOD, model="digits", timing=TIMED),
+        told(CHAIN, BAD, model="digits", target=target(backend="webgl", variant="f16"), timing=TIMED),
+        told((), {}, model="words", verdict="error", reason="Unknown op 'Foo'\n  at load (x.js:1)"),
+    ]
+    assert summary_table(runs, width=100) == [
+        Line("model   on chrome  verdict   worst layer  |error|  allowed  first ms  warm ms"),
+        Line("digits  webgl      close     conv         1.9e-06  2.2e-03     812.3     13.0", "close"),
+        Line("digits  webgl:f16  diverged  out              inf  1.1e-03     812.3     13.0", "diverged"),
+        Line("words   webgl      error     -                  -        -         -        -", "error"),
+        Line(
+            "digits, webgl:f16 on chrome: diverged: 2 of 3 compared layers diverged, first 'pool'", "diverged"
+        ),
+        Line("words, webgl on chrome: error: Unknown op 'Foo'", "error"),
+    ]
+
+
+def test_the_summary_without_times():
+    heading, *_ = summary_table([told(CHAIN, GOOD)], width=100)
+    assert heading.text == "model   on chrome  verdict  worst layer  |error|  allowed"
+
+
+def test_the_summary_names_browsers_where_they_differ():
+    runs = [told(CHAIN, GOOD), told(CHAIN, GOOD, target=target(browser="firefox"))]
+    heading, first, second = texts(summary_table(runs, width=100))
+    assert "target" in heading
+    assert "webgl on chrome" in first
+    assert "webgl on firefox" in second
+
+
+def test_nothing_run_is_no_table():
+    assert summary_table([], width=80) == []
+
+
+LAYERS = """\
+layer  op           shape           coverage              max abs      rms  |error|  allowed  verdict
+conv   Conv2D+Relu  [1, 28, 28, 8]  compared              1.9e-06  1.5e-06  1.9e-06  2.2e-03  close
+pool   MaxPool      [1, 14, 14, 8]  compared              5.0e+00  2.5e+00  5.0e+00  4.4e-03  diverged first
+bias   BiasAdd      -               fused into conv             -        -        -        -  -
+drop   Identity     -               eliminated: identity        -        -        -        -  -
+out    Softmax      [1, 10]         compared                  inf      inf      inf  1.1e-03  diverged"""
+
+
+def test_the_table_of_layers():
+    title, *lines = layer_table(told(CHAIN, BAD), width=140)
+    assert title == Line(
+        "digits, webgl on chrome: diverged; compared 3, fused 1, eliminated 1: identity 1", "diverged"
+    )
+    assert "\n".join(texts(lines)) == LAYERS
+    assert [line.verdict for line in lines] == [None, "close", "diverged", None, None, "diverged"]
+
+
+def test_narrow_terminals_lose_the_least_telling_columns_first():
+    headings = {
+        width: texts(layer_table(told(CHAIN, BAD), width=width))[-6].split() for width in (200, 90, 60)
+    }
+    assert headings[200][:4] == ["layer", "op", "shape", "coverage"]
+    assert "rms" not in headings[90]
+    assert "op" in headings[90] or "shape" in headings[90]
+    assert headings[60] == ["layer", "coverage", "|error|", "allowed", "verdict"]
+
+
+def test_the_coverage_counts_each_reason():
+    away = [
+        layer(f"e{n}", coverage="eliminated", reason=r)
+        for n, r in enumerate(["identity"] * 2 + ["constant: x"])
+    ]
+    lost = [layer("u", coverage="unmapped", reason="gone")]
+    found = coverage_text(told((*CHAIN[:3], *away, *lost), {})["layers"])
+    assert found == "compared 2, fused 1, eliminated 3: identity 2, constant 1, unmapped 1"
+    assert coverage_text([]) == "no layers"
+
+
+@pytest.mark.parametrize(
+    ("metrics", "worst"),
+    [
+        ({"conv": measured([1.0001], [1]), "pool": measured([100.001], [100])}, "conv"),
+        ({"conv": wrong(), "pool": measured([math.inf], [1])}, "pool"),
+        (
+            {"conv": wrong(), "pool": measure(np.ones(2, np.float32), np.ones(3, np.float32), TOLERANCE)},
+            "pool",
+        ),
+        ({"conv": close(), "pool": measured([1e-9], [0])}, "pool"),
+        ({"conv": measured([0], [0]), "pool": measured([0], [0])}, "conv"),
+    ],
+)
+def test_the_worst_layer_uses_most_of_its_tolerance(metrics, worst):
+    assert worst_layer(told(CHAIN[:2], metrics))["name"] == worst
+
+
+NASTY = st.text(
+    st.one_of(st.characters(codec=None), st.sampled_from("\x1b\x00\n\r\t\u202e\u200b\ud800\x9b漢é")),
+    max_size=30,
+)
+
+
+@given(NASTY, NASTY, st.integers(20, 160), st.sampled_from(["ascii", "latin-1", "utf-8", "cp437"]))
+def test_no_name_breaks_a_line_or_moves_the_cursor(name, model, width, encoding):
+    rows = (layer(name or "x", op=name), layer("u", coverage="unmapped", reason=name))
+    made = told(rows, {name or "x": wrong()}, model=model, reason=model, target=target(browser=name))
+    lines = [
+        *texts(summary_table([made, made], width=width, encoding=encoding)),
+        *texts(layer_table(made, width=width, encoding=encoding)),
+        progress_line(name, model, "layers", 1, 2, width=width, encoding=encoding),
+    ]
+    for line in lines:
+        assert line.isprintable()
+        line.encode(encoding)
+        assert width_of(line) <= width
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "shown"),
+    [
+        ("plain/name:0", "ascii", "plain/name:0"),
+        ("a\x1b[31mb\n\tc", "utf-8", r"a\x1b[31mb\n\tc"),
+        ("re\u202everse", "utf-8", r"re\u202everse"),
+        ("lone \ud800", "utf-8", r"lone \ud800"),
+        ("größe 漢", "utf-8", "größe 漢"),
+        ("größe 漢", "latin-1", r"größe \u6f22"),
+        ("größe 漢", "ascii", r"gr\xf6\xdfe \u6f22"),
+    ],
+)
+def test_what_a_terminal_may_not_see_is_escaped(text, encoding, shown):
+    assert printable(text, encoding) == shown
+
+
+@pytest.mark.parametrize(
+    ("width", "encoding", "shown"),
+    [
+        (40, "utf-8", "block_12/expand/batch_norm"),
+        (26, "utf-8", "block_12/expand/batch_norm"),
+        (15, "utf-8", "block_1…ch_norm"),
+        (15, "ascii", "block_...h_norm"),
+        (4, "ascii", "bloc"),
+        (0, "utf-8", ""),
+    ],
+)
+def test_names_are_cut_in_the_middle(width, encoding, shown):
+    assert shorten("block_12/expand/batch_norm", width, encoding) == shown
+
+
+def test_wide_characters_take_two_cells():
+    assert width_of("漢字ab") == 6
+    assert width_of(shorten("漢字" * 20, 21, "utf-8")) <= 21
+    assert table([Column("a"), Column("b")], [("漢", "x"), ("ab", "y")], 80) == ["a   b", "漢  x", "ab  y"]
+
+
+def test_the_widest_column_gives_way_first():
+    columns = [Column("name", flexible=True), Column("n", "right"), Column("op", flexible=True)]
+    lines = table(columns, [("a" * 60, "1", "Conv2D"), ("b", "22", "Add")], 40)
+    assert lines == [
+        "name                           n  op",
+        "aaaaaaaaaaaa...aaaaaaaaaaaaa   1  Conv2D",
+        "b                             22  Add",
+    ]
+
+
+@given(st.floats(min_value=1e-300, max_value=1e300))
+def test_a_tolerance_to_copy_is_never_rounded_down(value):
+    assert value <= float(number_up(value)) <= value * 1.12
+
+
+@pytest.mark.parametrize(
+    ("pair", "shown"),
+    [
+        ((3.1e-2, 1e-4), ("3.1e-02", "1.0e-04")),
+        ((1.004e-4, 1e-4), ("1.004e-04", "1.000e-04")),
+        ((1.0, 1.0), ("1.0e+00", "1.0e+00")),
+        ((math.nextafter(1, 2), 1.0), ("1.0000000000000002", "1.0")),
+        ((math.inf, 0.0), ("inf", "0")),
+    ],
+)
+def test_an_error_is_told_apart_from_what_is_allowed(pair, shown):
+    assert apart(*pair) == shown
+
+
+def test_the_progress_line():
+    line = progress_line("test_cnn", "webgl on chrome", "layers", 41, 70, width=80)
+    assert line == "tfjs: test_cnn, webgl on chrome: layers 41/70"
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "end"), [(None, None, "loading"), (3, None, "loading 3"), (0, 70, "loading 0/70")]
+)
+def test_a_stage_without_a_count(done, total, end):
+    assert progress_line("t", "cpu on chrome", "loading", done, total, width=80).endswith(end)
+
+
+def test_the_stage_stays_when_the_test_has_a_long_name():
+    line = progress_line("test_" + "x" * 200, "webgl on chrome", "compiling shaders", None, None, width=70)
+    assert len(line) == 70
+    assert line.startswith("tfjs: test_xxx")
+    assert line.endswith("xx, webgl on chrome: compiling shaders")
+
+
+def test_the_header_line():
+    items = [HeaderItem("backends", "webgl,wasm", "command line"), HeaderItem("browsers", "chrome\x1b")]
+    assert header_line("0.1.0", "4.22.0", items) == (
+        r"tfjs: 0.1.0, TF.js 4.22.0, backends webgl,wasm (command line), browsers chrome\x1b"
+    )
+    assert header_line("0.1.0", None, []) == "tfjs: 0.1.0, TF.js not found"
+
+
+def test_the_terminal_parts_import_nothing_heavy():
+    code = (
+        "from pytest_tfjs.report import json_report, junit, tables, terminal; import sys; "
+        "print({'numpy', 'selenium', 'starlette', 'pytest'} & set(sys.modules))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert run.stdout.strip() == "set()"
