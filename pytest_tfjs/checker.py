@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.browsers.jobs import Activations, Job, JobResult, Progress, Tap, TimingPlan
 from pytest_tfjs.compare.metrics import Metrics, measure, merge
 from pytest_tfjs.compare.tolerances import Tolerance, resolve_tolerances
-from pytest_tfjs.compare.verdict import Comparison, TargetFacts, judge
+from pytest_tfjs.compare.verdict import Comparison, LayerResult, TargetFacts, judge
 from pytest_tfjs.errors import PageError
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import Feed, normalise_feeds
@@ -19,6 +18,8 @@ from pytest_tfjs.report.message import failure_message
 from pytest_tfjs.timing.samples import Timing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
     from pytest_tfjs.browsers.harness import Harness, Page
     from pytest_tfjs.browsers.targets import Target
     from pytest_tfjs.models.artifacts import Artifacts
@@ -34,7 +35,7 @@ _TIME_WARMUP = 3
 _TIME_RUNS = 20
 
 
-class NotClose(AssertionError):  # noqa: N818  (a verdict on the model, not an error of the program)
+class NotClose(AssertionError):  # noqa: N818 (a verdict on the model)
     """The browser does not compute what Python computes, or nothing proves that it does.
 
     `comparison` holds the verdict and all layers.
@@ -79,7 +80,7 @@ class Checker:
 
     @property
     def target(self) -> TargetFacts:
-        """Browser, backend, variant, flags and renderer that this test runs on; starts the browser if need be."""
+        """Browser, backend, variant, flags and renderer of this test; starts the browser if need be."""
         return _facts(self._open())
 
     def assert_close(
@@ -91,7 +92,7 @@ class Checker:
         rtol: float | None = None,
         atol: float | None = None,
         per_layer: Mapping[str, Tolerance] | None = None,
-        format: str | None = None,  # noqa: A002  (the field's word)
+        format: str | None = None,  # noqa: A002
         weights: str | None = None,
     ) -> Comparison:
         """The comparison of `model` in the browser with Python, if it is close at every layer.
@@ -99,10 +100,10 @@ class Checker:
         `model`: a Keras model, a `.keras` or `.h5` file, a SavedModel, a tf.function or tf.Module with a
         signature, or `Prebuilt(artifacts, source)`. `inputs`: an array, a dict by input name, a tuple in
         signature order, or a list of these: several feeds. An element is close where
-        |browser - reference| <= atol * (the layer's largest |reference|) + rtol * |reference|; `per_layer` maps
-        glob patterns over layer names to tolerances of their own. What is not given comes from the marker, the
-        command line, the ini file or the default. Raises NotClose on any verdict but `close`, and TfjsError
-        for what cannot be compared at all.
+        |browser - reference| <= atol * (the layer's largest |reference|) + rtol * |reference|;
+        `per_layer` maps glob patterns over layer names to tolerances of their own. What is not given comes
+        from the marker, the command line, the ini file or the default. Raises NotClose on any verdict but
+        `close`, and TfjsError for what cannot be compared at all.
         """
         __tracebackhide__ = True
         comparison = self.compare(
@@ -133,7 +134,7 @@ class Checker:
         format: str | None = None,  # noqa: A002
         weights: str | None = None,
     ) -> Comparison:
-        """The same as `assert_close`, whatever the verdict; raises TfjsError for what cannot be compared at all."""
+        """As `assert_close`, whatever the verdict; raises TfjsError for what cannot be compared at all."""
         __tracebackhide__ = True
         settings = self._call(layers=layers, rtol=rtol, atol=atol, format=format, weights=weights)
         source = as_source(model)
@@ -141,7 +142,7 @@ class Checker:
         artifacts = self._convert(source, settings)
         feeds = normalise_feeds(inputs, artifacts.inputs)
         self._context.progress(Progress("computing the reference"))
-        reference = capture_reference(source, artifacts, feeds, settings.layers, self._cache)  # type: ignore[arg-type]
+        reference = capture_reference(source, artifacts, feeds, settings.layers, self._cache)
         tolerances = resolve_tolerances(
             reference.plan.layers,
             backend=self._asked.backend,
@@ -154,12 +155,10 @@ class Checker:
         self._context.record(comparison)
         return comparison
 
-    def time(
-        self, model: Any, inputs: Any, *, runs: int | None = None, warmup: int | None = None
-    ) -> Timing:
+    def time(self, model: Any, inputs: Any, *, runs: int | None = None, warmup: int | None = None) -> Timing:
         """Milliseconds of loading `model` in the browser, of its first inference and of `runs` warm ones.
 
-        `warmup` inferences between the first and the counted ones are left out (3, and 20 runs, if not given).
+        `warmup` inferences between the first and the counted ones are left out (if not given 3, and 20 runs).
         Each ends when the outputs are in memory. With several feeds the first is used. The model timed is
         never one that activations are read from. Raises PageError where the model does not run.
         """
@@ -181,15 +180,15 @@ class Checker:
         format: str | None = None,  # noqa: A002
         weights: str | None = None,
     ) -> Artifacts:
-        """The artifacts of `model`, converted now or taken from the cache. Raises ConversionError and SourceError."""
+        """The artifacts of `model`, converted now or cached. Raises ConversionError and SourceError."""
         return self._convert(as_source(model), self._call(format=format, weights=weights))
 
     def _call(self, **values: Any) -> Settings:
-        return self._settings.updated(values, "call", "tfjs: {}")
+        return self._settings.updated(values, "call")
 
     def _convert(self, source: Source, settings: Settings) -> Artifacts:
         self._context.progress(Progress("converting"))
-        return convert(source, format=settings.format, weights=settings.weights, cache=self._cache)  # type: ignore[arg-type]
+        return convert(source, format=settings.format, weights=settings.weights, cache=self._cache)
 
     def _open(self) -> Page:
         return self._harness.open(self._asked)
@@ -202,7 +201,7 @@ class Checker:
         reference: Reference,
         tolerances: Mapping[str, Tolerance],
     ) -> Comparison:
-        """Runs the model in the page and judges each activation as it comes; a failure of the page is a verdict."""
+        """Runs the model and judges each activation as it comes; a failure of the page is a verdict."""
         measured: dict[str, list[Metrics]] = {}
         received = 0
 
@@ -235,7 +234,7 @@ class Checker:
             target=target,
             verdict="error" if failed else judgement.verdict,
             reason=failure.reason if failure is not None else judgement.reason,
-            layers=judgement.results,
+            layers=tuple(map(_not_run, judgement.results)) if failed else judgement.results,
             first_divergence=() if failed else judgement.first_divergence,
             outputs=tuple(layer.name for layer in reference.plan.layers if layer.output),
             timing=None if result is None else _timing(result),
@@ -265,7 +264,7 @@ def _job(
 
 
 def _chunks(reference: Reference) -> Iterator[tuple[Tap, ...]]:
-    """The taps in the order of computation, in groups that stay under the byte budget, each of one at least."""
+    """The taps in the order of computation, in groups that stay under the byte budget."""
     chunk: list[Tap] = []
     size = 0
     activations = reference.activations(0)
@@ -314,6 +313,12 @@ def _unopened(target: Target) -> TargetFacts:
         software=None,
         float32_textures=None,
     )
+
+
+def _not_run(result: LayerResult) -> LayerResult:
+    """The row of a layer of which nothing was heard: that the page failed is told once, of the whole."""
+    heard = result.metrics is not None or result.layer.coverage != "compared"
+    return result if heard else replace(result, verdict=None, reason="not reached: the page failed before")
 
 
 def _same_but_target(one: Comparison, other: Comparison) -> bool:

@@ -1,4 +1,4 @@
-"""The fixtures, from the browser's arguments to the `tfjs` object; each can be overridden in a conftest.py."""
+"""The fixtures, from the browser's arguments to the `tfjs` object; a conftest.py may override each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import shlex
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +13,8 @@ import pytest
 from pytest_tfjs.settings import SETTINGS, Settings, apply_markers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from pytest_tfjs.browsers.dist import Dist
     from pytest_tfjs.browsers.harness import Harness
     from pytest_tfjs.browsers.jobs import Progress
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.cache import ContentCache
     from pytest_tfjs.report.progress import ProgressLine
 
-COMPARISONS = pytest.StashKey[list[dict[str, Any]]]()
+COMPARISONS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
 """Where a test's `Item.stash` holds its comparisons, as the JSON has them."""
 
-EARLIER = pytest.StashKey[list["Comparison"]]()
+EARLIER: pytest.StashKey[list[Comparison]] = pytest.StashKey()
 """Where a run's `Config.stash` holds its comparisons so far."""
 
-PROGRESS = pytest.StashKey["ProgressLine"]()
+PROGRESS: pytest.StashKey[ProgressLine] = pytest.StashKey()
 """Where a run's `Config.stash` holds its progress line."""
 
 
@@ -149,7 +150,11 @@ def repeat_command(item: pytest.Item) -> str:
         str(arg)
         for position, arg in enumerate(given)
         if str(arg).startswith("--tfjs-")
-        or (position and str(given[position - 1]).startswith("--tfjs-") and "=" not in str(given[position - 1]))
+        or (
+            position
+            and str(given[position - 1]).startswith("--tfjs-")
+            and "=" not in str(given[position - 1])
+        )
     ]
     kept = [option for option in options if not option.startswith(("--tfjs-json", "--tfjs-report"))]
     return shlex.join(["pytest", item.nodeid, *kept])

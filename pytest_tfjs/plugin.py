@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Generator, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,6 +24,9 @@ from pytest_tfjs.fixtures import (
 from pytest_tfjs.settings import SETTINGS, Settings, add_options, resolve_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from pytest_tfjs.browsers.targets import Target
     from pytest_tfjs.report.text import Line
 
 __all__ = ["tfjs", "tfjs_browser_args", "tfjs_cache", "tfjs_harness", "tfjs_target"]
@@ -45,6 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     try:
         config.stash[SETTINGS] = resolve_settings(config)
+        _check_targets(config.stash[SETTINGS])
     except SettingsError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[_RESULTS] = []
@@ -59,7 +62,7 @@ def _show_progress(config: pytest.Config) -> None:
     from pytest_tfjs.report.progress import ProgressLine
 
     terminal = config.get_terminal_writer()
-    stream = open(os.dup(sys.stdout.fileno()), "w", encoding=sys.stdout.encoding, errors="replace")  # noqa: PTH123, SIM115
+    stream = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding=sys.stdout.encoding, errors="replace")
     config.stash[PROGRESS] = ProgressLine(stream, lambda: terminal.fullwidth - terminal.width_of_current_line)
 
 
@@ -93,17 +96,34 @@ def _tfjs_version(config: pytest.Config) -> str | None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "tfjs_target" not in metafunc.fixturenames:
         return
-    from pytest_tfjs.browsers.launch import ENGINES
-    from pytest_tfjs.browsers.targets import parse_targets
-
     try:
-        settings = settings_of(metafunc.definition)
-        targets = parse_targets(_browsers(settings, ENGINES), settings.backends)
+        targets = _targets(settings_of(metafunc.definition))
     except SettingsError as error:
         raise pytest.Collector.CollectError(f"{metafunc.definition.nodeid}: {error}") from None
     # By session, so that pytest brings the tests of one target together and the page is opened once for them.
     ids = [target.id for target in targets]
     metafunc.parametrize("tfjs_target", targets, ids=ids, indirect=True, scope="session")
+
+
+def _check_targets(settings: Settings) -> None:
+    """Refuses unknown names before anything runs; without any given, nothing is imported to look."""
+    if settings.origin("backends") != "default" or settings.browsers is not None:
+        _targets(settings)
+
+
+def _targets(settings: Settings) -> tuple[Target, ...]:
+    from pytest_tfjs.browsers.launch import ENGINES
+    from pytest_tfjs.browsers.targets import parse_targets
+
+    browsers = (next(iter(ENGINES)),) if settings.browsers is None else settings.browsers
+    try:
+        parse_targets(browsers, ["cpu"])
+    except SettingsError as error:
+        raise SettingsError(f"{settings.spelled('browsers')}: {error}") from None
+    try:
+        return parse_targets(browsers, settings.backends)
+    except SettingsError as error:
+        raise SettingsError(f"{settings.spelled('backends')}: {error}") from None
 
 
 @pytest.hookimpl(wrapper=True)
@@ -120,12 +140,8 @@ def pytest_runtest_makereport(
     return report
 
 
-def _browsers(settings: Settings, known: Iterable[str]) -> Sequence[str]:
-    return [next(iter(known))] if settings.browsers is None else settings.browsers
-
-
 class _Collector:
-    """Gathers the comparisons of all tests where the reports arrive: under pytest-xdist, in the controller."""
+    """Gathers all comparisons where the reports arrive: under pytest-xdist, in the controller."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -164,7 +180,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     from pytest_tfjs.report.json_report import environment_to_json, write_json
 
+    results = config.stash[_RESULTS]
     try:
-        write_json(path, environment_to_json(_tfjs_version(config)), config.stash[_RESULTS])
+        write_json(path, environment_to_json(_tfjs_version(config)), results)
     except OSError as error:
-        raise pytest.UsageError(f"--tfjs-json={path}: the results cannot be written there: {error}") from error
+        raise pytest.UsageError(
+            f"--tfjs-json={path}: the results cannot be written there: {error}"
+        ) from error

@@ -1,4 +1,4 @@
-"""Every setting, resolved once: call > marker > command line > ini > default, each with where it came from."""
+"""Every setting, resolved once, with where it came from: call > marker > command line > ini > default."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -21,14 +21,14 @@ LAYERS = ("all", "outputs")
 class Settings:
     """The settings of one test, or of the run.
 
-    `browsers` None: the first one found. `rtol` and `atol` None: by dtype and backend. `timeout` is in seconds.
+    `browsers` None: the first one found. `rtol` and `atol` None: by dtype and backend. `timeout`: in seconds.
     `origins` tells by name where each value came from: `default`, `ini`, `command line`, `marker` or `call`.
     """
 
     backends: tuple[str, ...] = ("webgl", "wasm")
     browsers: tuple[str, ...] | None = None
-    layers: str = "all"
-    format: str = "auto"
+    layers: Literal["all", "outputs"] = "all"
+    format: Literal["auto", "layers", "graph"] = "auto"
     weights: str = "float32"
     rtol: float | None = None
     atol: float | None = None
@@ -44,29 +44,43 @@ class Settings:
         """Where the value of `name` came from."""
         return self.origins.get(name, "default")
 
-    def updated(self, values: Mapping[str, Any], origin: str, spelling: str = "{}") -> Settings:
+    def spelled(self, name: str) -> str:
+        """How the user wrote this setting: `--tfjs-backends=webgl`, `ini value tfjs_backends=webgl`."""
+        value = getattr(self, name)
+        text = ",".join(value) if isinstance(value, tuple) else str(value)
+        return f"{_spell(_SPELLINGS.get(self.origin(name), '{}'), name)}={text}"
+
+    def updated(self, values: Mapping[str, Any], origin: str) -> Settings:
         """These settings with `values` over them; a value of None changes nothing.
 
-        `spelling` is how a name is written there (`--tfjs-{}`), for the message. Raises SettingsError for an
-        unknown name or a value that is not valid.
+        Raises SettingsError for a value that is not valid.
         """
         parsed = {}
         for name, value in values.items():
             if value is not None:
-                parsed[name] = _parse(name, value, spelling)
+                parsed[name] = _parse(name, value, origin)
         origins = {**self.origins, **dict.fromkeys(parsed, origin)}
         return replace(self, **parsed, origins=origins)
 
 
-def _parse(name: str, value: Any, spelling: str) -> Any:
-    said = spelling.format(name.replace("_", "-") if spelling.startswith("--") else name)
-    if name not in _OPTIONS:
-        known = ", ".join(_OPTIONS)
-        raise SettingsError(f"{said} is no setting of pytest-tfjs: expected one of {known}")
+_SPELLINGS = {
+    "ini": "ini value tfjs_{}",
+    "command line": "--tfjs-{}",
+    "marker": "@pytest.mark.tfjs {}",
+    "call": "{}",
+}
+"""How a setting is written, by where it comes from."""
+
+
+def _spell(spelling: str, name: str) -> str:
+    return spelling.format(name.replace("_", "-") if spelling.startswith("--") else name)
+
+
+def _parse(name: str, value: Any, origin: str) -> Any:
     try:
         return _OPTIONS[name].parse(value)
     except SettingsError as error:
-        raise SettingsError(f"{said}={value!r}: {error}") from None
+        raise SettingsError(f"{_spell(_SPELLINGS[origin], name)}={value!r}: {error}") from None
 
 
 def _names(value: Any) -> tuple[str, ...]:
@@ -76,22 +90,6 @@ def _names(value: Any) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
     if not names:
         raise SettingsError("expected at least one name")
-    return names
-
-
-def _backends(value: Any) -> tuple[str, ...]:
-    from pytest_tfjs.browsers.targets import parse_targets
-
-    names = _names(value)
-    parse_targets(["chrome"], names)
-    return names
-
-
-def _browsers(value: Any) -> tuple[str, ...]:
-    from pytest_tfjs.browsers.targets import parse_targets
-
-    names = _names(value)
-    parse_targets(names, ["cpu"])
     return names
 
 
@@ -158,14 +156,19 @@ class _Option:
 
 _OPTIONS: Mapping[str, _Option] = {
     "backends": _Option(
-        _backends,
+        _names,
         "LIST",
-        "backends and variants, separated by commas: cpu, wasm, webgl, webgpu, webgl:f16, ... (default: webgl,wasm)",
+        "backends and variants, separated by commas: cpu, wasm, webgl, webgpu, webgl:f16, ... "
+        "(default: webgl,wasm)",
     ),
-    "browsers": _Option(_browsers, "LIST", "browsers, separated by commas (default: the first one found)"),
-    "layers": _Option(_one_of(*LAYERS), "WHICH", "compare all layers, or the model's outputs only (default: all)"),
+    "browsers": _Option(_names, "LIST", "browsers, separated by commas (default: the first one found)"),
+    "layers": _Option(
+        _one_of(*LAYERS), "WHICH", "compare all layers, or the model's outputs only (default: all)"
+    ),
     "format": _Option(
-        _one_of(*FORMATS), "FORMAT", "auto, layers or graph (default: auto: layers for Keras 2, graph for all else)"
+        _one_of(*FORMATS),
+        "FORMAT",
+        "auto, layers or graph (default: auto: layers for Keras 2, graph for all else)",
     ),
     "weights": _Option(
         _one_of(*WEIGHTS), "DTYPE", "store weights as float32, float16, uint16 or uint8 (default: float32)"
@@ -179,7 +182,9 @@ _OPTIONS: Mapping[str, _Option] = {
     "browser_binary": _Option(_program, "FILE", "the browser to start (default: found)"),
     "driver_binary": _Option(_program, "FILE", "its WebDriver program (default: found)"),
     "dist": _Option(
-        _directory, "DIR", "your own copy of TF.js: a node_modules folder (default: the copy shipped with the plugin)"
+        _directory,
+        "DIR",
+        "your own copy of TF.js: a node_modules folder (default: the copy shipped with the plugin)",
     ),
     "json": _Option(_path, "FILE", "write the results as JSON"),
 }
@@ -200,7 +205,7 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def resolve_settings(config: pytest.Config) -> Settings:
-    """The run's settings, from the ini file and the command line. Raises SettingsError for what is not valid."""
+    """The run's settings, from ini file and command line. Raises SettingsError for what is not valid."""
     ini: dict[str, Any] = {}
     for name in _OPTIONS:
         value = config.getini(f"tfjs_{name}")
@@ -208,7 +213,7 @@ def resolve_settings(config: pytest.Config) -> Settings:
             relative = name in ("dist", "json", "browser_binary", "driver_binary")
             ini[name] = config.rootpath / value if relative else value
     given = {name: config.getoption(f"tfjs_{name}") for name in _OPTIONS}
-    return Settings().updated(ini, "ini", "ini value tfjs_{}").updated(given, "command line", "--tfjs-{}")
+    return Settings().updated(ini, "ini").updated(given, "command line")
 
 
 def apply_markers(settings: Settings, markers: Iterable[pytest.Mark]) -> Settings:
@@ -217,7 +222,8 @@ def apply_markers(settings: Settings, markers: Iterable[pytest.Mark]) -> Setting
     for marker in markers:
         if marker.args:
             raise SettingsError(
-                f"@pytest.mark.tfjs takes keyword arguments only, such as backends='wasm'; it was given {marker.args!r}"
+                "@pytest.mark.tfjs takes keyword arguments only, such as backends='wasm'; "
+                f"it was given {marker.args!r}"
             )
         for name, value in marker.kwargs.items():
             if name not in _MARKER:
@@ -225,7 +231,7 @@ def apply_markers(settings: Settings, markers: Iterable[pytest.Mark]) -> Setting
                     f"@pytest.mark.tfjs has no argument {name!r}: expected one of {', '.join(_MARKER)}"
                 )
             arguments.setdefault(name, value)
-    return settings.updated(arguments, "marker", "@pytest.mark.tfjs {}")
+    return settings.updated(arguments, "marker")
 
 
 SETTINGS = pytest.StashKey[Settings]()

@@ -7,7 +7,6 @@ import json
 import mmap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -21,6 +20,8 @@ from pytest_tfjs.reference.keras_plan import plan_keras
 from pytest_tfjs.reference.plan import Plan
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.feeds import Feed
     from pytest_tfjs.models.source import Source
@@ -43,7 +44,7 @@ class Reference:
     folder: Path
 
     def activations(self, feed: int) -> Mapping[str, Array]:
-        """Activations by layer name, in the dtypes of TF.js: views of a file, read when they are looked at."""
+        """Activations by layer name in the dtypes of TF.js: views of a file, read when looked at."""
         with (self.folder / _activations_file(feed)).open("rb") as stream:
             return wire.decode(memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)))
 
@@ -53,8 +54,8 @@ def capture_reference(
 ) -> Reference:
     """What Python computes for `feeds` at each layer of `source` that `artifacts` have.
 
-    With `layers="outputs"` at the model's outputs alone. Raises SourceError where the source cannot be read or
-    has no graph that could be held against the artifacts.
+    With `layers="outputs"` at the model's outputs alone. Raises SourceError where the source cannot be read
+    or has no graph that could be held against the artifacts.
     """
     key = _key(source, artifacts, feeds, layers)
     folder = cache.entry("reference", key, lambda out: _build(source, artifacts, feeds, layers, out))
@@ -79,9 +80,7 @@ def _topology_digest(artifacts: Artifacts) -> str:
     return hashlib.sha256(f"{artifacts.signature} {text}".encode()).hexdigest()
 
 
-def _build(
-    source: Source, artifacts: Artifacts, feeds: Sequence[Feed], layers: Layers, out: Path
-) -> None:
+def _build(source: Source, artifacts: Artifacts, feeds: Sequence[Feed], layers: Layers, out: Path) -> None:
     prepare = _prepare_layers if artifacts.format == "layers" else _prepare_graph
     plan, run = prepare(source, artifacts)
     if layers == "outputs":
@@ -115,8 +114,9 @@ def _prepare_graph(source: Source, artifacts: Artifacts) -> tuple[Plan, _Run]:
     source.require_origin()
     assert artifacts.saved_model is not None
     assert artifacts.signature is not None
-    frozen = FrozenGraph(artifacts.saved_model, artifacts.signature)
-    nodes = (converted_node(node.name, node.op, node.inputs, node.attr) for node in artifacts.nodes())
+    nodes = [converted_node(node.name, node.op, node.inputs, node.attr) for node in artifacts.nodes()]
+    lowered = any(node.op in ("Switch", "Merge") for node in nodes)
+    frozen = FrozenGraph(artifacts.saved_model, artifacts.signature, lower_control_flow=lowered)
     outputs = tuple(parse_ref(spec.tensor) for spec in artifacts.outputs if spec.tensor is not None)
     plan = plan_graph(Graph(frozen.graph.nodes, outputs), Graph.of(nodes, outputs))
     tensors = {spec.name: spec.tensor for spec in artifacts.inputs if spec.tensor is not None}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pytest_tfjs.reference.graphs import Graph, Node, parse_ref
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -16,21 +18,24 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class FrozenGraph:
     """The graph of one signature with its variables as constants and its functions inlined.
 
+    `lower_control_flow` turns loops and branches into Switch and Merge, as in artifacts that have these.
     `graph` is the same as plain data, whose nodes carry the dtypes of their outputs.
     """
 
-    def __init__(self, saved_model: Path, signature: str) -> None:
+    def __init__(self, saved_model: Path, signature: str, *, lower_control_flow: bool) -> None:
         import tensorflow as tf
         from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
         self._model = tf.saved_model.load(str(saved_model))
         function = self._model.signatures[signature]
         # As the converter does, so that the nodes have the same names here and in the artifacts.
-        self._frozen = convert_variables_to_constants_v2(function, lower_control_flow=True, aggressive_inlining=True)
+        self._frozen = convert_variables_to_constants_v2(
+            function, lower_control_flow=lower_control_flow, aggressive_inlining=True
+        )
         self.graph = _plain(self._frozen.graph, [tensor.name for tensor in function.outputs])
 
     def run(self, feed: Mapping[str, Array], tensors: Sequence[str]) -> dict[str, Array]:
-        """The values of `tensors` (`node:0`) in one pass; `feed` is by the name of the input tensor (`image:0`)."""
+        """The values of `tensors` (`node:0`) in one pass; `feed` is by input tensor (`image:0`)."""
         import tensorflow as tf
 
         graph = self._frozen.graph
@@ -40,9 +45,7 @@ class FrozenGraph:
             [graph.get_tensor_by_name(name) for name in tensors],
         )
         given = [tf.constant(feed[name], dtype=graph.get_tensor_by_name(name).dtype) for name in taken]
-        return {
-            name: np.asarray(value.numpy()) for name, value in zip(tensors, pruned(*given), strict=True)
-        }
+        return {name: np.asarray(value.numpy()) for name, value in zip(tensors, pruned(*given), strict=True)}
 
 
 def _plain(graph: Any, outputs: Iterable[str]) -> Graph:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from pytest_tfjs.compare.layers import Coverage, Layer
 from pytest_tfjs.reference.graphs import ALIASES, SOURCES, Graph, Node, Ref
 from pytest_tfjs.reference.mapping import CONTRACTIONS, Match, Matching, match_graphs
 from pytest_tfjs.reference.plan import Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _HANDLES = {"variant": "tensor list", "resource": "resource"}
 """Dtypes of outputs that are no tensors, and what they are."""
@@ -43,7 +46,7 @@ class _Planner:
     def plan(self) -> Plan:
         for name in self.source.order:
             node = self.source.nodes[name]
-            if name in self.source.live and not self._is_weight(node) and node.op not in SOURCES:
+            if name in self.source.live and node.op not in SOURCES and not self._is_plumbing(node):
                 self._add(node)
         for name, reason in self.matching.unmatched.items():
             self._put(Layer(name, self.converted.nodes[name].op, (), None, None, "unmapped", reason=reason))
@@ -54,8 +57,12 @@ class _Planner:
     def _put(self, layer: Layer) -> None:
         self.layers[layer.name] = layer
 
-    def _is_weight(self, node: Node) -> bool:
-        return node.name in self.source.constants and (node.op == "Const" or node.op in ALIASES)
+    def _is_plumbing(self, node: Node) -> bool:
+        """Weights, and the identities that freezing and inlining put in: nothing that anybody wrote."""
+        if node.op == "Const":
+            return True
+        inlined = node.name.startswith("Func/") or node.name in {name for name, _ in self.source.outputs}
+        return node.op in ALIASES and (inlined or node.name in self.source.constants)
 
     def _add(self, node: Node) -> None:
         match = self.owner.get(node.name)
@@ -70,7 +77,9 @@ class _Planner:
             tail = self.short(match.tail)
             reason = f"the browser computes it as part of {into!r}"
             reason += "" if node.name == match.tail else f", which is compared after {tail!r}"
-            self._put(Layer(self.short(node.name), node.op, (), None, None, "fused", into=into, reason=reason))
+            self._put(
+                Layer(self.short(node.name), node.op, (), None, None, "fused", into=into, reason=reason)
+            )
 
     def _add_compared(self, node: Node, match: Match) -> None:
         name = self._name(match)
@@ -158,7 +167,7 @@ class _Planner:
         return "unmapped", "no node of the artifacts was found to compute it"
 
     def _mark_output(self, theirs: Ref, ours: Ref) -> None:
-        """Marks the layer that gives a model output, and holds the mapping against the signature, which is certain."""
+        """Marks the layer that gives an output, and holds the mapping against the signature."""
         tensor = self.source.resolve(theirs)
         node = self.converted.resolve(ours)
         match = self.matching.matches.get(node[0])

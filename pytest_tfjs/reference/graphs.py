@@ -1,13 +1,15 @@
-"""A computation graph as plain data: the frozen graph of the source, or the nodes of a converted `model.json`."""
+"""A computation graph as plain data: the source's frozen graph, or the nodes of a converted `model.json`."""
 
 from __future__ import annotations
 
 import base64
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 Ref = tuple[str, int]
 """One output of a node: the node's name and the index of the output."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -43,7 +45,7 @@ def _parse(tensor: str) -> _Address:
 
 
 def _tensors(model: Any, addresses: Sequence[_Address]) -> list[Any]:
-    """The symbolic tensors at `addresses`, those within nested models as computed from the outer model's inputs."""
+    """The symbolic tensors at `addresses`; those in nested models as the outer one feeds them."""
     found: dict[_Address, Any] = {}
     nested: dict[tuple[str, int], list[_Address]] = defaultdict(list)
     for address in addresses:

@@ -27,17 +27,16 @@ def plan_keras(source: Mapping[str, Any], converted: Mapping[str, Any]) -> Plan:
     """
     rows = _Planner().model(source, (), {})
     theirs = {layer.name: layer for layer in _Planner().model(converted, (), {}).layers}
-    layers = []
-    for layer in rows.layers:
-        twin = theirs.pop(layer.name, None)
-        if twin is None:
-            layer = _unmapped(layer, "the artifacts have no such layer")
-        elif twin.op != layer.op:
-            layer = _unmapped(layer, f"in the artifacts it is {twin.op}")
-        layers.append(layer)
+    layers = [_held_against(layer, theirs.pop(layer.name, None)) for layer in rows.layers]
     layers.extend(_unmapped(layer, "only the artifacts have this layer") for layer in theirs.values())
     compared = {layer.name for layer in layers if layer.coverage == "compared"}
     return Plan(tuple(layers), {name: at for name, at in rows.tensors.items() if name in compared})
+
+
+def _held_against(layer: Layer, twin: Layer | None) -> Layer:
+    if twin is None:
+        return _unmapped(layer, "the artifacts have no such layer")
+    return layer if twin.op == layer.op else _unmapped(layer, f"in the artifacts it is {twin.op}")
 
 
 def _unmapped(layer: Layer, reason: str) -> Layer:
@@ -53,9 +52,7 @@ class _Planner:
     layers: dict[str, Layer] = field(default_factory=dict)
     tensors: dict[str, str] = field(default_factory=dict)
 
-    def model(
-        self, model: Mapping[str, Any], path: _Path, entering: Mapping[Call, tuple[str, ...]]
-    ) -> Plan:
+    def model(self, model: Mapping[str, Any], path: _Path, entering: Mapping[Call, tuple[str, ...]]) -> Plan:
         """Adds the rows of `model`, nested at `path`; `entering` are the rows behind its own inputs."""
         rows: dict[Call, tuple[str, ...]] = dict(entering)
         calls = _calls(model)
@@ -150,7 +147,9 @@ def _in_order(calls: list[_LayerCall]) -> Iterator[_LayerCall]:
             else:
                 held.append(call)
         if len(held) == len(waiting):
-            raise ValueError(f"the model's config is not a graph: {held[0][0]['config']['name']!r} waits for itself")
+            raise ValueError(
+                f"the model's config is not a graph: {held[0][0]['config']['name']!r} waits for itself"
+            )
         waiting = held
 
 
@@ -177,7 +176,7 @@ def _references(value: Any, names: set[str] | None) -> Iterator[Call]:
         for item in value.values():
             yield from _references(item, names)
     elif isinstance(value, (list, tuple)):
-        if len(value) >= 3 and isinstance(value[0], str) and all(isinstance(i, int) for i in value[1:3]):
+        if value[2:] and isinstance(value[0], str) and all(isinstance(i, int) for i in value[1:3]):
             if names is None or value[0] in names:
                 yield value[0], value[1], value[2]
             value = value[3:]

@@ -1,19 +1,22 @@
 """Which tensor of the source's graph each node of the converted graph computes.
 
-The converter folds, fuses and renames: a fused node may keep the name of the first operation it took in or of
-the last, and a name may stay while its meaning changes. So nodes are not matched by name. Both graphs are walked
-from the inputs on. Given which source tensors enter a converted node, the source tensors that could be its output
-are those computed from just these and constants, by operations that the node's own operation and `fused_ops`
-account for. Names and weights decide only among candidates that have passed this.
+The converter folds, fuses and renames: a fused node may keep the name of the first operation it took in or
+of the last, and a name may stay while its meaning changes. So nodes are not matched by name. Both graphs are
+walked from the inputs on. Given which source tensors enter a converted node, the source tensors that could be
+its output are those computed from just these and constants, by operations that the node's own operation and
+`fused_ops` account for. Names and weights decide only among candidates that have passed this.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pytest_tfjs.reference.graphs import ALIASES, SOURCES, Graph, Node, Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 _SAME = {
     "AddV2": "Add",
@@ -32,8 +35,11 @@ _SAME = {
 
 CONTRACTIONS = frozenset({"Conv2D", "DepthwiseConv2dNative", "MatMul", "Conv3D", "Conv2DBackpropInput"})
 
-_AFFINE = frozenset({"Add", "Sub", "Mul", "RealDiv", "FusedBatchNormV3", "Neg"})
-"""Operations with constants that the converter may move into the weights and the bias of a contraction."""
+_ADDITIVE = frozenset({"Add", "Sub"})
+_MULTIPLICATIVE = frozenset({"Mul", "RealDiv", "Neg"})
+_BATCH_NORM = "FusedBatchNormV3"
+_AFFINE = _ADDITIVE | _MULTIPLICATIVE | {_BATCH_NORM}
+"""Operations with constants that the converter may move into the weights and the bias of another."""
 
 _PRELU = Counter({"Relu": 2, "Neg": 1, "Mul": 1, "Add": 1})
 """What Keras writes for PReLU: relu(x) + (-alpha) * relu(-x)."""
@@ -138,6 +144,8 @@ class _Matcher:
 
     def _own(self, node: Node) -> Counter[str]:
         own = Counter(map(same_operation, (node.op, *node.fused_ops)))
+        if node.op == "AddN":
+            own["Add"] = len(node.inputs) - 1
         for part in self._parts(node):
             own += self.partial[part][0]
         return own
@@ -180,7 +188,9 @@ class _Matcher:
         if not regions:
             return None
         named = {tail: region for tail, region in regions.items() if node.name in region}
-        if named:
+        if node.name in named:
+            regions = {node.name: named[node.name]}
+        elif named:
             regions = named
         elif len(regions) > 1:
             regions = self._sharing_weights(node, regions)
@@ -243,27 +253,37 @@ class _Matcher:
         own = self._own(node)
         last = same_operation(self.source.nodes[tail].op)
         folded = any(i.endswith(_FOLDED_SUFFIXES) for i, _ in node.inputs if i not in self.source.nodes)
-        if folded and not ops["FusedBatchNormV3"]:
+        if folded and not ops[_BATCH_NORM]:
             return False
         if "Prelu" in own:
             own = own - Counter({"Prelu": 1}) + _PRELU
-            return last == "Add" and not (own - ops) and _affine(ops - own)
+            return last == "Add" and not (own - ops) and set(ops - own) <= _AFFINE
         if ops == own:
             return last == same_operation((node.op, *node.fused_ops)[-1])
-        return _folds(node, own, ops, last)
+        return _folds(node, own, ops, last, self._foldable(node))
+
+    def _foldable(self, node: Node) -> frozenset[str]:
+        """What the constants of `node` may have taken in: a bias sums, weights products, both batch-norm."""
+        found: frozenset[str] = frozenset().union(*map(self._foldable, map(self._node, self._parts(node))))
+        constant = [name in self.converted.constants for name, _ in node.inputs]
+        operation = same_operation(node.op)
+        if operation in CONTRACTIONS:
+            found |= _MULTIPLICATIVE if constant[1] else frozenset()
+            found |= _ADDITIVE if "BiasAdd" in node.fused_ops and constant[2] else frozenset()
+        elif any(constant):
+            found |= next((kind for kind in (_ADDITIVE, _MULTIPLICATIVE) if operation in kind), frozenset())
+        return found | {_BATCH_NORM} if found >= _ADDITIVE | _MULTIPLICATIVE else found
+
+    def _node(self, name: str) -> Node:
+        return self.converted.nodes[name]
 
 
-def _folds(node: Node, own: Counter[str], ops: Counter[str], last: str) -> bool:
+def _folds(node: Node, own: Counter[str], ops: Counter[str], last: str, foldable: frozenset[str]) -> bool:
     """Whether `ops` are those of `node` with constant affine operations moved into its weights and bias."""
     needed = Counter({op: count for op, count in own.items() if op not in _AFFINE})
     ending = same_operation((node.op, *node.fused_ops)[-1])
-    ends_well = last in _AFFINE if ending in _AFFINE or ending in CONTRACTIONS else last == ending
-    foldable = ending in _AFFINE or bool(CONTRACTIONS & needed.keys())
-    return foldable and ends_well and not (needed - ops) and _affine(ops - needed)
-
-
-def _affine(ops: Counter[str]) -> bool:
-    return all(op in _AFFINE for op in ops)
+    ends_well = last in _AFFINE if ending in _AFFINE | CONTRACTIONS else last == ending
+    return ends_well and not (needed - ops) and set(ops - own) <= foldable
 
 
 def _unfolded(name: str) -> str:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.compare.layers import Layer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)
 class Plan:
     """The layers of a model in the order of computation.
 
-    `tensors` names, for each compared layer, the source's tensor: `node:0` in a graph, and in a Keras model the JSON of
-    `[path, name, call, index]`: the nested models, each with the number of its call, then the layer, its call, its output.
+    `tensors` names, for each compared layer, the source tensor: `node:0` in a graph; of a Keras model the
+    JSON of `[path, name, call, index]`, that is the nested models, each with the number of its call, then the
+    layer, the number of its call, and the index of its output.
     """
 
     layers: tuple[Layer, ...]
