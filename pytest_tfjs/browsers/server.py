@@ -56,7 +56,7 @@ class Server:
 
     def start(self) -> None:
         """Listen, and answer from now on; raises BrowserError where that fails."""
-        # With the protocol named, asyncio sets TCP_NODELAY: without it answers wait 40 ms for acknowledgement.
+        # With the protocol named, asyncio sets TCP_NODELAY; without it answers wait 40 ms to be acknowledged.
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             self._socket.bind((HOST, 0))

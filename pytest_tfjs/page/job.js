@@ -10,7 +10,7 @@
  * @typedef {import("./types").Model} Model
  * @typedef {import("./types").ModelArtifacts} ModelArtifacts
  * @typedef {import("./types").Report} Report
- * @typedef {{tf: TF, job: Job, artifacts: ModelArtifacts, feeds: Map<string, HostTensor>[], report: Report}} Work
+ * @typedef {{tf: TF, job: Job, artifacts: ModelArtifacts, feeds: Promise<Map<string, HostTensor>[]>, report: Report}} Work
  */
 
 import { fetchFeed } from "./api.js";
@@ -30,20 +30,40 @@ import { bytesOf, decode, plan } from "./wire.js";
  */
 export async function runJob(tf, job, report) {
   const numTensorsBefore = tf.memory().numTensors;
+  // What TF.js leaves behind where it throws goes with the scope, and the variables, which no scope holds, after it.
+  tf.engine().startScope("job");
+  let result;
+  try {
+    result = await perform(tf, job, report);
+  } catch (error) {
+    tf.disposeVariables();
+    throw error;
+  } finally {
+    tf.engine().endScope();
+  }
+  return { ...result, memory: { ...tf.memory(), numTensorsBefore } };
+}
+
+/**
+ * @param {TF} tf
+ * @param {Job} job
+ * @param {Report} report
+ */
+async function perform(tf, job, report) {
   report("loading model");
   const indices = [...Array(job.feeds).keys()];
   const feeds = Promise.all(indices.map(async (index) => decode(await fetchFeed(job.job, index))));
+  feeds.catch(() => undefined); // it is thrown where it is awaited, after the model is built
   const start = performance.now();
   const artifacts = await fetchArtifacts(tf, job.artifacts, { fresh: job.timing !== null });
   const fetchMs = performance.now() - start;
-  const work = { tf, job, artifacts, feeds: await feeds, report };
+  const work = { tf, job, artifacts, feeds, report };
   const timing = job.timing === null ? {} : await timeModel(work, job.timing);
   const { layers, buildMs } = job.timing === null || job.chunks.length > 0 ? await tapModel(work) : timing;
   return {
     loadMs: fetchMs + (timing.buildMs ?? buildMs ?? 0),
     firstMs: timing.firstMs ?? null,
     warmMs: timing.warmMs ?? [],
-    memory: { ...tf.memory(), numTensorsBefore },
     model: { layers },
   };
 }
@@ -57,7 +77,7 @@ async function timeModel(work, plan) {
   const { tf, report } = work;
   const first = tf.getBackend() === "webgl" || tf.getBackend() === "webgpu" ? "compiling shaders" : "first run";
   return withModel(work, async (model) => {
-    const feed = upload(tf, pick(work.feeds, 0));
+    const feed = upload(tf, pick(await work.feeds, 0));
     try {
       return await timeRuns(model, feed, plan, { report, first });
     } finally {
@@ -77,11 +97,12 @@ async function tapModel(work) {
   const uploads = new Uploads();
   try {
     return await withModel(work, async (model) => {
+      const feeds = await work.feeds;
       let done = 0;
       let sent = { arrived: Promise.resolve() };
       report("layers", done, total);
       for (const [chunk, taps] of job.chunks.entries()) {
-        for (const [feed, tensors] of work.feeds.entries()) {
+        for (const [feed, tensors] of feeds.entries()) {
           await withActivations(tf, model, tensors, taps, async (activations) => {
             await sent.arrived;
             sent = await sendActivations(tf, uploads, { job, chunk, feed }, activations);

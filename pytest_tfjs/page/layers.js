@@ -222,12 +222,14 @@ function missing({ name, address }, why) {
  * @param {Map<string, Tensor>} feed
  */
 function inOrder(model, feed) {
-  const tensors = model.inputNames.map((name, at) => {
+  // Of a Sequential model, inputNames is empty.
+  const names = model.inputs.map(({ sourceLayer }) => sourceLayer.name);
+  const tensors = model.inputs.map(({ dtype }, at) => {
+    const name = pick(names, at);
     const tensor = feed.get(name);
-    if (tensor === undefined || feed.size !== model.inputNames.length) {
-      throw new Error(`the model's inputs are ${model.inputNames.join(", ")}; the feed has ${[...feed.keys()].join(", ")}`);
+    if (tensor === undefined || feed.size !== names.length) {
+      throw new Error(`the model's inputs are ${names.join(", ")}; the feed has ${[...feed.keys()].join(", ")}`);
     }
-    const { dtype } = pick(model.inputs, at);
     if (tensor.dtype !== dtype) throw new Error(`the model's input '${name}' is ${dtype}; the feed has ${tensor.dtype}`);
     return tensor;
   });

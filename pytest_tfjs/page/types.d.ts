@@ -34,7 +34,6 @@ export interface LayersModel extends Layer {
   layers: Layer[];
   inputs: SymbolicTensor[];
   outputs: SymbolicTensor[];
-  inputNames: string[];
   predict(inputs: Outputs): Outputs;
   predictOnBatch(inputs: Outputs): Outputs;
   dispose(): unknown;
@@ -87,6 +86,8 @@ export interface TF {
   complex(real: Tensor, imaginary: Tensor): Tensor;
   tidy<T>(work: () => T): T;
   dispose(tensors: Tensor[]): void;
+  disposeVariables(): void;
+  engine(): { startScope(name: string): void; endScope(): void };
   memory(): Record<string, unknown> & { numTensors: number };
 }
 
