@@ -1,0 +1,121 @@
+"""Runs the demonstration, and checks that it shows what it promises: exit code 0 if so, 1 if not."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from demo.checks import problems_of_close, problems_of_fault, read_messages
+from demo.models import BUILD, NAMES, ROOT, make_models
+from demo.test_fault import LAYER
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BACKENDS = ("webgl", "wasm", "cpu")
+FORMATS = ("graph", "layers")
+FAULT_BACKEND = "wasm"
+TOLERANCE = ("--tfjs-rtol=1e-3", "--tfjs-atol=1e-4")
+
+
+def main() -> int:
+    """Runs both parts; 0 where all is as promised."""
+    print(
+        "pytest-tfjs tells whether a TensorFlow.js model computes in the browser what it computes in Python."
+    )
+    try:
+        prepare_models()
+    except subprocess.CalledProcessError as error:
+        print(f"\n{error.output}\nThe sample models could not be made: see above.", file=sys.stderr)
+        return 1
+    problems = [*show_close(), *show_fault()]
+    if problems:
+        print("\nThis is not what the demonstration promises:")
+        for problem in problems:
+            print(f"- {problem}")
+        return 1
+    print("\nAll is as it should be. README.md shows the first test of your own model; docs/ has the rest.")
+    return 0
+
+
+def prepare_models() -> None:
+    """Has the models as files, and says so where that takes time."""
+    print("The sample models, MobileNetV2 and a small CNN, as Keras files: ", end="", flush=True)
+    start = time.monotonic()
+    made = make_models()
+    print(f"made in {time.monotonic() - start:.0f} s." if made else "there from the last run.")
+
+
+def show_close() -> list[str]:
+    """Both models in both formats on every backend; gives what was not close."""
+    print(
+        "\n== 1 of 2: each model is converted, to a graph model and to a layers model, and run in the\n"
+        "   browser on webgl, wasm and cpu. Every layer must be close to what Keras computes.",
+        flush=True,
+    )
+    results = BUILD / "close.json"
+    backends = f"--tfjs-backends={','.join(BACKENDS)}"
+    status = run_pytest("demo/test_models.py", backends, *TOLERANCE, tfjs_json=results)
+    expected = set(product((f"{name}.keras" for name in NAMES), FORMATS, BACKENDS))
+    problems = problems_of_close(read_comparisons(results), expected)
+    if status != 0:
+        problems.append(f"pytest ended with exit code {status} over sound models, not with 0")
+    if not problems:
+        print(f"Close at every layer: {len(NAMES)} models, {len(FORMATS)} formats, {len(BACKENDS)} backends.")
+    return problems
+
+
+def show_fault() -> list[str]:
+    """The CNN with one wrong weight in the converted model; gives what the failures fail to say."""
+    print(
+        f"\n== 2 of 2: what a fault looks like. One weight of the CNN's layer '{LAYER}' is doubled in the\n"
+        "   converted model. Both tests must fail, and name that layer as the one that diverged first.",
+        flush=True,
+    )
+    results, xml = BUILD / "fault.json", BUILD / "fault.xml"
+    backends = f"--tfjs-backends={FAULT_BACKEND}"
+    status = run_pytest("demo/test_fault.py", backends, *TOLERANCE, tfjs_json=results, junitxml=xml)
+    expected = set(product(["damaged"], FORMATS, [FAULT_BACKEND]))
+    messages = read_messages(xml) if xml.is_file() else {}
+    problems = problems_of_fault(read_comparisons(results), messages, expected, LAYER)
+    if status != 1:
+        problems.append(f"pytest ended with exit code {status} over damaged models, not with 1")
+    if not problems:
+        print(
+            f"The two failures above are meant to be: each names '{LAYER}' in its first line, and it alone."
+        )
+    return problems
+
+
+def run_pytest(*arguments: str, **outputs: Path) -> int:
+    """Shows a run of pytest under its command line; gives the exit code. What it wrote before is removed."""
+    for path in outputs.values():
+        path.unlink(missing_ok=True)
+    written = [f"--{option.replace('_', '-')}={path.relative_to(ROOT)}" for option, path in outputs.items()]
+    command = ["pytest", *arguments, *written]
+    print(f"\n$ {shlex.join(command)}", flush=True)
+    own = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    environment = {**own, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    if not sys.stdout.isatty():
+        environment.setdefault(
+            "COLUMNS", "110"
+        )  # where nothing tells the width, pytest takes 80, which is narrow
+    return subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env=environment, check=False).returncode
+
+
+def read_comparisons(results: Path) -> list[dict[str, Any]]:
+    """The comparisons that `--tfjs-json` wrote; none where it did not."""
+    if not results.is_file():
+        return []
+    found: list[dict[str, Any]] = json.loads(results.read_text(encoding="utf-8"))["comparisons"]
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
