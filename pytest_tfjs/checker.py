@@ -78,6 +78,9 @@ class Checker:
         self._cache = cache
         self._context = context
 
+    def __repr__(self) -> str:
+        return f"<tfjs: {self._asked}>"
+
     @property
     def target(self) -> TargetFacts:
         """Browser, backend, variant, flags and renderer of this test; starts the browser if need be."""
@@ -233,7 +236,7 @@ class Checker:
             weights=artifacts.weights,
             target=target,
             verdict="error" if failed else judgement.verdict,
-            reason=failure.reason if failure is not None else judgement.reason,
+            reason=judgement.reason if failure is None else failure.reason.removeprefix(f"{self._asked}: "),
             layers=tuple(map(_not_run, judgement.results)) if failed else judgement.results,
             first_divergence=() if failed else judgement.first_divergence,
             outputs=tuple(layer.name for layer in reference.plan.layers if layer.output),

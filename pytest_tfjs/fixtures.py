@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
+import os
 import signal
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import pytest
 
-from pytest_tfjs.settings import SETTINGS, Settings, apply_markers
+from pytest_tfjs.settings import FLAGS, SETTINGS, Settings, apply_markers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,8 +30,11 @@ COMPARISONS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
 EARLIER: pytest.StashKey[list[Comparison]] = pytest.StashKey()
 """Where a run's `Config.stash` holds its comparisons so far."""
 
+TERMINAL: pytest.StashKey[TextIO] = pytest.StashKey()
+"""Where a run's `Config.stash` holds the terminal, if it has one to show progress on."""
+
 PROGRESS: pytest.StashKey[ProgressLine] = pytest.StashKey()
-"""Where a run's `Config.stash` holds its progress line."""
+"""Where a run's `Config.stash` holds its progress line, once a test needs one."""
 
 
 @pytest.fixture(scope="session")
@@ -75,9 +78,11 @@ def tfjs_harness(pytestconfig: pytest.Config, tfjs_browser_args: Sequence[str]) 
 def tfjs_target(request: pytest.FixtureRequest) -> Target:
     """The target this test runs on; tests that ask for it run once for each."""
     if not hasattr(request, "param"):
-        raise pytest.UsageError(
-            "the fixture 'tfjs' gives one test for each target, so a test must name it among its arguments: "
-            "request.getfixturevalue('tfjs') comes too late"
+        pytest.fail(
+            "the fixture 'tfjs' makes one test for each target, which is settled when tests are collected: "
+            "name it among the arguments of the test or of a fixture that the test names; "
+            "request.getfixturevalue('tfjs') comes too late",
+            pytrace=False,
         )
     target: Target = request.param
     return target
@@ -112,11 +117,23 @@ def dist_of(settings: Settings) -> Dist:
 
 def progress_of(item: pytest.Item, target: Target) -> Callable[[Progress], None]:
     """Shows what is being done for `item` on the terminal, if there is one."""
-    line = item.config.stash.get(PROGRESS, None)
+    line = _progress_line(item.config)
     if line is None:
         return lambda _: None
     line.subject, line.target = item.name.partition("[")[0], str(target)
     return lambda progress: line.show(progress.stage, progress.done, progress.total)
+
+
+def _progress_line(config: pytest.Config) -> ProgressLine | None:
+    stash = config.stash
+    if PROGRESS not in stash and TERMINAL in stash and config.pluginmanager.has_plugin("terminalreporter"):
+        from pytest_tfjs.report.progress import ProgressLine
+
+        writer = config.get_terminal_writer()
+        stash[PROGRESS] = ProgressLine(
+            stash[TERMINAL], lambda: writer.fullwidth - writer.width_of_current_line
+        )
+    return stash.get(PROGRESS, None)
 
 
 def context_of(item: pytest.Item, progress: Callable[[Progress], None]) -> TestContext:
@@ -124,6 +141,7 @@ def context_of(item: pytest.Item, progress: Callable[[Progress], None]) -> TestC
     from pytest_tfjs.checker import TestContext
     from pytest_tfjs.report.json_report import comparison_to_json
     from pytest_tfjs.report.junit import junit_properties
+    from pytest_tfjs.report.repeat import repeat_command
 
     earlier = item.config.stash[EARLIER]
 
@@ -134,8 +152,12 @@ def context_of(item: pytest.Item, progress: Callable[[Progress], None]) -> TestC
         earlier.append(comparison)
 
     return TestContext(
-        test=item.nodeid,
-        repeat=repeat_command(item),
+        test=test_id(item),
+        repeat=repeat_command(
+            test_argument(item),
+            [str(argument) for argument in item.config.invocation_params.args],
+            flags=FLAGS,
+        ),
         earlier=earlier,
         record=record,
         attach=lambda title, text: item.add_report_section("call", title, text),
@@ -143,21 +165,18 @@ def context_of(item: pytest.Item, progress: Callable[[Progress], None]) -> TestC
     )
 
 
-def repeat_command(item: pytest.Item) -> str:
-    """The shell command that runs this test again with the options that bear on it."""
-    given = item.config.invocation_params.args
-    options = [
-        str(arg)
-        for position, arg in enumerate(given)
-        if str(arg).startswith("--tfjs-")
-        or (
-            position
-            and str(given[position - 1]).startswith("--tfjs-")
-            and "=" not in str(given[position - 1])
-        )
-    ]
-    kept = [option for option in options if not option.startswith(("--tfjs-json", "--tfjs-report"))]
-    return shlex.join(["pytest", item.nodeid, *kept])
+def test_id(item: pytest.Item) -> str:
+    """The node id that the command line takes: pytest-xdist writes `@group` behind that of a grouped test."""
+    return item.nodeid if item.parent is None else f"{item.parent.nodeid}::{item.name}"
+
+
+def test_argument(item: pytest.Item) -> str:
+    """The test as the command line takes it where pytest was started: node ids begin at the root directory."""
+    _, separator, names = test_id(item).partition("::")
+    try:
+        return os.path.relpath(item.path, item.config.invocation_params.dir) + separator + names
+    except ValueError:  # on another drive
+        return f"{item.path}{separator}{names}"
 
 
 @contextlib.contextmanager

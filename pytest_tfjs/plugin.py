@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_tfjs.errors import SettingsError, TfjsError
+from pytest_tfjs.errors import DistError, SettingsError, TfjsError
 from pytest_tfjs.fixtures import (
     COMPARISONS,
     EARLIER,
     PROGRESS,
+    TERMINAL,
     dist_of,
     settings_of,
     tfjs,
@@ -25,6 +27,7 @@ from pytest_tfjs.settings import SETTINGS, Settings, add_options, resolve_settin
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
+    from types import TracebackType
 
     from pytest_tfjs.browsers.targets import Target
     from pytest_tfjs.report.text import Line
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["tfjs", "tfjs_browser_args", "tfjs_cache", "tfjs_harness", "tfjs_target"]
 
 _RESULTS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
+_UNWRITTEN: pytest.StashKey[str] = pytest.StashKey()
+_PYTEST = ("_pytest", "pluggy")
 _COLOURS = {"close": "green", "diverged": "red", "error": "red", "unmapped": "yellow", "vacuous": "yellow"}
 
 
@@ -48,28 +53,26 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         config.stash[SETTINGS] = resolve_settings(config)
         _check_targets(config.stash[SETTINGS])
-    except SettingsError as error:
+    except (SettingsError, DistError) as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[_RESULTS] = []
     config.stash[EARLIER] = []
     config.pluginmanager.register(_Collector(config), "tfjs-results")
-    if sys.stdout.isatty() and config.get_verbosity() >= 0:
-        _show_progress(config)
-
-
-def _show_progress(config: pytest.Config) -> None:
-    """Keeps a way to the terminal: during a test pytest captures what is written to stdout."""
-    from pytest_tfjs.report.progress import ProgressLine
-
-    terminal = config.get_terminal_writer()
-    stream = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding=sys.stdout.encoding, errors="replace")
-    config.stash[PROGRESS] = ProgressLine(stream, lambda: terminal.fullwidth - terminal.width_of_current_line)
+    if sys.stdout.isatty() and config.get_verbosity() >= 0 and not config.getoption("collectonly"):
+        # During a test pytest puts a file in the place of stdout: this is the way to the terminal.
+        config.stash[TERMINAL] = os.fdopen(
+            os.dup(sys.stdout.fileno()), "w", encoding=sys.stdout.encoding, errors="replace"
+        )
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     progress = config.stash.get(PROGRESS, None)
     if progress is not None:
-        progress.close()
+        progress.clear()
+    terminal = config.stash.get(TERMINAL, None)
+    if terminal is not None:
+        with contextlib.suppress(OSError):  # it went away
+            terminal.close()
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -106,9 +109,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _check_targets(settings: Settings) -> None:
-    """Refuses unknown names before anything runs; without any given, nothing is imported to look."""
-    if settings.origin("backends") != "default" or settings.browsers is not None:
-        _targets(settings)
+    """Refuses unknown names before anything runs; without any given, nothing is imported to look.
+
+    The user's copy of TF.js must have the backends that the user named; others are a matter of each test.
+    """
+    named = settings.origin("backends") != "default"
+    targets = _targets(settings) if named or settings.browsers is not None else ()
+    if settings.dist is not None:
+        dist = dist_of(settings)
+        for target in targets if named else ():
+            dist.require(target.backend)
 
 
 def _targets(settings: Settings) -> tuple[Target, ...]:
@@ -133,11 +143,31 @@ def pytest_runtest_makereport(
     progress = item.config.stash.get(PROGRESS, None)
     if progress is not None:
         progress.clear()
+    if call.excinfo is not None and not item.config.getoption("fulltrace"):
+        _end_at_the_users_line(call.excinfo.value)
     report = yield
     if call.when == "call" and COMPARISONS in item.stash:
         # An attribute, because pytest-xdist carries a report's attributes to the controller as they are.
         report.tfjs_comparisons = item.stash[COMPARISONS]  # type: ignore[attr-defined]
     return report
+
+
+def _end_at_the_users_line(error: BaseException) -> None:
+    """What is wrong with a model, a feed or a setting stands in the message: how it was found out is ours."""
+    if not isinstance(error, TfjsError):
+        return
+    trace = error.__traceback__
+    while trace is not None:
+        below = trace.tb_next
+        if below is not None and _package(below) == __package__ and _package(trace) not in _PYTEST:
+            trace.tb_next = below = None
+        trace = below
+    # The message tells of the cause as well.
+    error.__cause__, error.__suppress_context__ = None, True
+
+
+def _package(trace: TracebackType) -> str:
+    return str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0]
 
 
 class _Collector:
@@ -151,11 +181,14 @@ class _Collector:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    from pytest_tfjs.report.tables import layer_table, summary_table
-
+    unwritten = config.stash.get(_UNWRITTEN, None)
+    if unwritten is not None:
+        terminalreporter.line(unwritten, red=True)
     results = config.stash[_RESULTS]
     if not results or config.get_verbosity() < 0:
         return
+    from pytest_tfjs.report.tables import layer_table, summary_table
+
     terminal = config.get_terminal_writer()
     encoding = getattr(sys.stdout, "encoding", None) or "ascii"
     if config.get_verbosity() > 0:
@@ -184,6 +217,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     try:
         write_json(path, environment_to_json(_tfjs_version(config)), results)
     except OSError as error:
-        raise pytest.UsageError(
-            f"--tfjs-json={path}: the results cannot be written there: {error}"
-        ) from error
+        # Told with the summary, and by the exit code: raised here it would hide what the tests found.
+        config.stash[_UNWRITTEN] = f"--tfjs-json={path}: the results could not be written there: {error}"
+        if session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR

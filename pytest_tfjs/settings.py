@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pytest
 
@@ -130,25 +131,36 @@ def _flag(value: Any) -> bool:
 
 
 def _path(value: Any) -> Path:
+    if not str(value):
+        raise SettingsError("expected a path")
     return Path(value).expanduser().absolute()
 
 
 def _directory(value: Any) -> Path:
     path = _path(value)
     if not path.is_dir():
-        raise SettingsError("there is no such directory")
+        raise SettingsError("there is no such directory; expected one that holds @tensorflow/tfjs")
     return path
 
 
 def _program(value: Any) -> Path:
     path = _path(value)
     if not path.is_file():
-        raise SettingsError("there is no such file")
+        raise SettingsError("there is no such file; expected the path of a program")
     return path
 
 
-@dataclass(frozen=True)
-class _Option:
+def _new_file(value: Any) -> Path:
+    path = _path(value)
+    if path.is_dir():
+        raise SettingsError("that is a directory; expected the name of a file")
+    folder = next(parent for parent in path.parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise SettingsError(f"{folder} cannot be written to; expected a file in a directory that can")
+    return path
+
+
+class _Option(NamedTuple):
     parse: Callable[[Any], Any]
     metavar: str | None
     help: str
@@ -186,17 +198,26 @@ _OPTIONS: Mapping[str, _Option] = {
         "DIR",
         "your own copy of TF.js: a node_modules folder (default: the copy shipped with the plugin)",
     ),
-    "json": _Option(_path, "FILE", "write the results as JSON"),
+    "json": _Option(_new_file, "FILE", "write the results as JSON"),
 }
 
 _MARKER = ("backends", "browsers", "layers", "format", "weights", "rtol", "atol", "timeout")
+
+
+def option_of(name: str) -> str:
+    """The command line option of a setting: `--tfjs-browser-binary`."""
+    return "--tfjs-" + name.replace("_", "-")
+
+
+FLAGS = frozenset(option_of(name) for name, option in _OPTIONS.items() if option.metavar is None)
+"""The command line options that take no value."""
 
 
 def add_options(parser: pytest.Parser) -> None:
     """Adds the command line options and ini values."""
     group = parser.getgroup("tfjs", "TensorFlow.js models in real browsers")
     for name, option in _OPTIONS.items():
-        flag = "--tfjs-" + name.replace("_", "-")
+        flag = option_of(name)
         if option.metavar is None:
             group.addoption(flag, dest=f"tfjs_{name}", action="store_true", default=None, help=option.help)
         else:

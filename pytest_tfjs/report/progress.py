@@ -18,12 +18,12 @@ _LEAST_ROOM = 30
 class ProgressLine:
     """Shows one line of progress to the right of the cursor, and takes it away again.
 
-    `stream` is a terminal, or None for silence. `room` gives the free cells to the right of the cursor. The
+    `stream` is a terminal. `room` gives the free cells to the right of the cursor. The
     cursor stays where it is, so that whoever else writes to the terminal needs to know nothing of this.
     """
 
-    def __init__(self, stream: TextIO | None, room: Callable[[], int]) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO, room: Callable[[], int]) -> None:
+        self._stream: TextIO | None = stream
         self._room = room
         self._shown = ""
         self._shown_at = 0.0
@@ -50,15 +50,9 @@ class ProgressLine:
             self._write(f"{_SAVE}{_ERASE}{_RESTORE}")
             self._shown = ""
 
-    def close(self) -> None:
-        """Takes the line away and lets go of the terminal."""
-        self.clear()
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
-
     def _write(self, text: str) -> None:
-        assert self._stream is not None
+        if self._stream is None:
+            return
         try:
             self._stream.write(text)
             self._stream.flush()

@@ -1,0 +1,45 @@
+"""The command that runs one test again."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterator, Sequence
+
+_OURS = "--tfjs-"
+# They tell about a whole run.
+_DROPPED = ("--tfjs-json", "--tfjs-report")
+# What decides where pytest finds its configuration, and with which plugins it runs.
+_SHORT = ("-c", "-o", "-p")
+_LONG = ("--config-file", "--confcutdir", "--import-mode", "--override-ini", "--rootdir")
+
+
+def repeat_command(test: str, arguments: Sequence[str], *, flags: Container[str]) -> str:
+    """The shell command that runs `test` alone with those options of the run that bear on it.
+
+    `test`: a node id, relative to the working directory. `arguments`: the command line of the run. `flags`:
+    our options that take no value.
+    """
+    return shlex.join(["pytest", test, *_kept(arguments, flags)])
+
+
+def _kept(arguments: Sequence[str], flags: Container[str]) -> Iterator[str]:
+    rest = iter(arguments)
+    for argument in rest:
+        name = _name(argument)
+        if not (name.startswith(_OURS) or name in _SHORT or name in _LONG):
+            continue
+        words = [argument]
+        if argument == name and name not in flags:
+            words += [value for value in [next(rest, None)] if value is not None]
+        if name not in _DROPPED:
+            yield from words
+
+
+def _name(argument: str) -> str:
+    """The option that an argument names: `-p` of `-pno:xdist`, `--tfjs-rtol` of `--tfjs-rtol=1`."""
+    if argument.startswith("--"):
+        return argument.partition("=")[0]
+    return argument[:2] if argument[:2] in _SHORT else argument
