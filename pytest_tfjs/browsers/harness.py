@@ -18,7 +18,7 @@ from pytest_tfjs.browsers.jobs import (
 )
 from pytest_tfjs.browsers.launch import LaunchOptions, launch
 from pytest_tfjs.browsers.server import Server
-from pytest_tfjs.errors import BrowserLostError, JobTimeoutError, PageError
+from pytest_tfjs.errors import BrowserError, BrowserLostError, JobTimeoutError, PageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -258,6 +258,8 @@ class Harness:
         self._server: Server | None = None
         self._browser: Browser | None = None
         self._page: Page | None = None
+        self._started: set[str] = set()
+        self._missing: dict[str, str] = {}
 
     @property
     def server(self) -> Server:
@@ -321,5 +323,18 @@ class Harness:
             self.discard_browser()
         if self._browser is None:
             self.on_progress(Progress(f"starting {target.browser}"))
-            self._browser = launch(target.browser, self._options, webgpu=webgpu)
+            self._browser = self._launch(target.browser, webgpu=webgpu)
         return self._browser
+
+    def _launch(self, name: str, *, webgpu: bool) -> Browser:
+        """Looking for a browser can take minutes, so where none was found the next test is told at once."""
+        if name in self._missing:
+            raise BrowserError(self._missing[name])
+        try:
+            browser = launch(name, self._options, webgpu=webgpu)
+        except BrowserError as error:
+            if name not in self._started:
+                self._missing[name] = str(error)
+            raise
+        self._started.add(name)
+        return browser
