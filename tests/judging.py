@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from hypothesis import settings
 
 from pytest_tfjs.compare.layers import Layer
 from pytest_tfjs.compare.metrics import measure, merge
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_tfjs.compare.metrics import Metrics
+
+# No test is timed: a busy machine is no failure.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 TOLERANCE = Tolerance(rtol=1e-3, atol=1e-4)
 
@@ -65,6 +70,10 @@ def comparison(
     return Comparison(**{**given, **fields})
 
 
+def f32(*values: float) -> np.ndarray:
+    return np.array(values, dtype=np.float32)
+
+
 def measured(actual: object, reference: object, tolerance: Tolerance = TOLERANCE) -> Metrics:
     """The metrics of lists as float32."""
     return measure(np.asarray(actual, np.float32), np.asarray(reference, np.float32), tolerance)
@@ -79,4 +88,4 @@ def wrong() -> Metrics:
     return measured([1, 2, 3, 9], [1, 2, 3, 4])
 
 
-__all__ = ["TOLERANCE", "close", "comparison", "layer", "measured", "merge", "target", "wrong"]
+__all__ = ["TOLERANCE", "close", "comparison", "f32", "layer", "measured", "merge", "target", "wrong"]

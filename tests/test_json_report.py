@@ -151,6 +151,12 @@ def test_missing_and_infinite_numbers_have_their_reason_beside_them():
     assert layers["all nan"]["allowed"] == "no element is finite"
 
 
+def test_flags_keep_their_type():
+    flags = {"A": np.bool_(True), "B": np.int64(2), "C": 0.5}
+    told = comparison_to_json(everything(target=target(flags=flags)))["target"]["flags"]
+    assert [type(value) for value in told.values()] == [bool, int, float]
+
+
 def test_the_numbers_are_those_of_the_metrics():
     layers = {each["name"]: each for each in comparison_to_json(everything())["layers"]}
     found, metrics = layers["wrong"], wrong()

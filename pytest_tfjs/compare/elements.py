@@ -56,11 +56,10 @@ def text_elements(array: NDArray[np.generic]) -> list[bytes]:
 class Tally:
     """What a pass over two arrays yields; all but the counts is over the elements that are finite in both.
 
-    `squares`: the sum of the squared errors. `excess`: the largest |error| - rtol * |reference|; minus
-    infinity where no element is finite in both. `worst_at`: flat index of the element with the largest
-    |error| in parts of what is allowed there (the largest |error| where nothing is allowed anywhere), and its
-    `worst_error`. `first_nonfinite`: the first element that is NaN or Inf in one and not the same in the
-    other.
+    `squares`: the sum of the squared errors. `excess`: the largest |error| - rtol * |reference|. `worst_at`:
+    flat index of the element with the largest |error| in parts of what is allowed there (the largest |error|
+    where nothing is allowed anywhere), and its `worst_error`. `first_nonfinite`: the first element that is
+    NaN or Inf in one and not the same in the other.
     """
 
     finite: int = 0

@@ -152,8 +152,8 @@ def merge(metrics: Sequence[Metrics]) -> Metrics:
     )
 
 
-def _badness(one: Metrics) -> tuple[bool, bool, float, float]:
-    return (not one.passed, one.reason is not None, one.share, one.worst_error)
+def _badness(one: Metrics) -> tuple[float, float]:
+    return one.share, one.worst_error
 
 
 def _measure_numbers(actual: NDArray[Any], reference: NDArray[Any], tolerance: Tolerance) -> Metrics:

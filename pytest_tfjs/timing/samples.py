@@ -33,9 +33,8 @@ class Timing:
         """
         if not self.warm_ms:
             return None
-        rank = math.ceil(
-            95 * len(self.warm_ms) / 100
-        )  # 0.95 * n rounds: for some n it lands above the integer
+        # Not 0.95 * n, which rounds: for some n it lands above the integer.
+        rank = math.ceil(95 * len(self.warm_ms) / 100)
         return sorted(self.warm_ms)[rank - 1]
 
     def to_json(self) -> dict[str, float | list[float] | None]:
