@@ -125,12 +125,11 @@ class _Errors:
     finite: NDArray[np.bool_] | None = None
 
     def excess(self, rtol: float) -> NDArray[np.float64]:
-        """|error| - rtol * |reference|; minus infinity where not finite."""
+        """|error| - rtol * |reference|; 0 or less where not finite."""
         with np.errstate(over="ignore", invalid="ignore"):
             excess = self.error - rtol * self.size
         if self.finite is not None:
             excess[np.isnan(excess)] = math.inf
-            excess[~self.finite] = -math.inf
         return excess
 
     def share(self, rtol: float, floor: float) -> NDArray[np.float64]:
