@@ -1,0 +1,130 @@
+"""Whole runs of pytest in a process of their own, as a user makes them, and what came of each test."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+LIMIT_S = 240.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """One test: `failure` is its traceback as pytest shows it, `message` the line of the summary."""
+
+    outcome: str
+    message: str = ""
+    failure: str = ""
+    output: str = ""
+    properties: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def error_lines(self) -> list[str]:
+        """The lines of the error itself, without pytest's mark before them."""
+        return [line[1:].strip() for line in self.failure.splitlines() if line.startswith("E  ")]
+
+
+@dataclass(frozen=True)
+class InnerRun:
+    code: int
+    text: str
+    cases: dict[str, Case]
+    results: dict[str, Any]
+
+    def section(self, title: str) -> list[str]:
+        """The lines of the terminal under a heading `=== title ===`."""
+        lines = iter(self.text.splitlines())
+        for line in lines:
+            if line.startswith("==") and line.strip("= ") == title:
+                break
+        found = []
+        for line in lines:
+            if line.startswith("=="):
+                break
+            found.append(line)
+        return found
+
+
+class Project:
+    """A folder with tests in it, apart from ours; what is derived of models is cached with them."""
+
+    def __init__(self, folder: Path, models: Path) -> None:
+        self.folder = folder
+        self.models = models
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "pytest.ini").write_text("[pytest]\n")
+        (folder / "tmp").mkdir()
+
+    def write(self, **files: str) -> None:
+        """Modules by name: `write(test_a="def test(): pass")`."""
+        for name, content in files.items():
+            (self.folder / f"{name}.py").write_text(content.replace("@MODELS@", repr(str(self.models))))
+
+    def command(self, *arguments: str) -> list[str]:
+        cache = ("-o", f"cache_dir={self.models / 'cache'}")
+        return [sys.executable, "-m", "pytest", f"--basetemp={self.folder / 'base'}", *cache, *arguments]
+
+    def environment(self, **changes: str) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
+        return {**kept, "COLUMNS": "160", "PY_COLORS": "0", "TMPDIR": str(self.folder / "tmp"), **changes}
+
+    def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> InnerRun:
+        """Runs pytest to its end."""
+        xml, results = self.folder / "junit.xml", self.folder / "results.json"
+        told = subprocess.run(
+            self.command(f"--junitxml={xml}", f"--tfjs-json={results}", *arguments),
+            cwd=self.folder,
+            env=self.environment(**(environment or {})),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            encoding="utf-8",
+            timeout=LIMIT_S,
+            check=False,
+        )
+        return InnerRun(told.returncode, told.stdout, _cases(xml), _results(results))
+
+    def left_behind(self) -> list[str]:
+        """Processes that name this folder, and temporary files in it."""
+        mark = str(self.folder)
+        found = [path.name for path in (self.folder / "tmp").iterdir()]
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if any(mark in word for word in [*process.cmdline(), *process.environ().values()]):
+                    found.append(f"{process.pid} {process.name()}")
+        return found
+
+
+def _cases(xml: Path) -> dict[str, Case]:
+    if not xml.exists():
+        return {}
+    return {case.get("name", ""): _case(case) for case in ET.parse(xml).iter("testcase")}
+
+
+def _case(case: ET.Element) -> Case:
+    wrong = case.find("failure") if case.find("failure") is not None else case.find("error")
+    properties = {one.get("name", ""): one.get("value", "") for one in case.iter("property")}
+    output = "\n".join(one.text or "" for tag in ("system-out", "system-err") for one in case.iter(tag))
+    if wrong is None:
+        return Case("passed", properties=properties, output=output)
+    return Case(wrong.tag, wrong.get("message", ""), wrong.text or "", output, properties)
+
+
+def _results(path: Path) -> dict[str, Any]:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no strict JSON")
+
+    return json.loads(path.read_text(), parse_constant=refuse) if path.exists() else {}

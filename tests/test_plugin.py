@@ -1,0 +1,235 @@
+"""What the plugin costs a run that has no use for it, and how tests are made of a test."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+# Runs within this process import these again each time, unless they are here already.
+import pytest_tfjs.browsers.harness
+import pytest_tfjs.checker
+import pytest_tfjs.report.json_report
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("only_this_plugin")
+
+HEAVY = {
+    "numpy", "selenium", "tensorflow", "tf_keras", "keras", "starlette", "uvicorn", "safetensors", "psutil",
+    "filelock", "webdriver_manager", "asyncio",
+}  # fmt: skip
+
+# Tells what is imported when the run is at its end.
+TELL_MODULES = """
+import json, sys
+def pytest_unconfigure():
+    with open("modules.json", "w") as stream:
+        json.dump(sorted(sys.modules), stream)
+"""
+
+
+@pytest.fixture
+def run_alone(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Runs pytest in a process of its own, without other plugins; gives the result and what was imported.
+
+    Everything that would start a browser leaves the file `started`; temporary files go to `scratch`.
+    """
+    fakes, scratch = pytester.mkdir("fakes"), pytester.mkdir("scratch")
+    for name in ("chromium", "google-chrome", "chromedriver"):
+        (fakes / name).write_text(f"#!/bin/sh\ntouch '{pytester.path / 'started'}'\n")
+        (fakes / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(fakes))
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    pytester.makeconftest(TELL_MODULES)
+
+    def run(*arguments: str) -> tuple[pytest.RunResult, set[str]]:
+        result = pytester.runpytest_subprocess(*arguments)
+        return result, set(json.loads((pytester.path / "modules.json").read_text()))
+
+    return run
+
+
+def test_an_unrelated_project_imports_nothing_heavy(pytester, run_alone):
+    pytester.makepyfile("def test_a(tmp_path): pass\ndef test_b(): assert 0")
+    result, modules = run_alone()
+    result.assert_outcomes(passed=1, failed=1)
+    assert "pytest_tfjs.plugin" in modules
+    assert not HEAVY & modules
+    # Neither what reports, where there is nothing to report.
+    assert not {"pytest_tfjs.checker", "pytest_tfjs.report.tables", "pytest_tfjs.report.progress"} & modules
+    result.stdout.no_fnmatch_line("*= tfjs =*")
+
+
+def test_importing_the_package_costs_nothing(pytester):
+    result = pytester.run(
+        sys.executable,
+        "-c",
+        "import sys, pytest_tfjs; print(*(n for n in sys.modules if n.startswith('pytest')))",
+    )
+    assert result.outlines == ["pytest_tfjs"]
+
+
+def test_collection_starts_nothing_and_writes_nothing(pytester, run_alone):
+    pytester.makepyfile("def test_model(tfjs): tfjs.assert_close('model.h5', None)")
+    result, modules = run_alone(
+        "--collect-only", "-q", "--tfjs-json=results.json", "--tfjs-backends=wasm,cpu"
+    )
+    assert result.outlines[:2] == [
+        "test_collection_starts_nothing_and_writes_nothing.py::test_model[chrome-wasm]",
+        "test_collection_starts_nothing_and_writes_nothing.py::test_model[chrome-cpu]",
+    ]
+    assert not HEAVY & modules
+    assert not (pytester.path / "results.json").exists()
+    assert not (pytester.path / ".pytest_cache" / "d").exists()
+    assert not (pytester.path / "started").exists()
+    assert list((pytester.path / "scratch").iterdir()) == []
+
+
+def test_a_test_that_uses_nothing_of_its_fixture_starts_no_browser(pytester, run_alone):
+    pytester.makepyfile("def test_model(tfjs): pass")
+    result, modules = run_alone("--tfjs-backends=cpu")
+    result.assert_outcomes(passed=1)
+    assert not {"selenium", "tensorflow"} & modules
+    assert not (pytester.path / "started").exists()
+    assert list((pytester.path / "scratch").iterdir()) == []
+
+
+def collected(pytester: pytest.Pytester, *arguments: str) -> list[str]:
+    """The tests of the folder in the order they would run, without the name of their file."""
+    result = pytester.runpytest_inprocess("--collect-only", "-q", *arguments)
+    assert result.ret == pytest.ExitCode.OK, result.stdout.str()
+    return [line.partition("::")[2] for line in result.outlines if "::" in line]
+
+
+def test_a_test_runs_once_for_each_target_in_the_order_asked_for(pytester):
+    pytester.makepyfile("def test_a(tfjs): pass\ndef test_b(): pass")
+    assert collected(pytester) == ["test_a[chrome-webgl]", "test_a[chrome-wasm]", "test_b"]
+    backends = "--tfjs-backends=webgl:f16,cpu,wasm:threads,cpu"
+    assert collected(pytester, backends)[:3] == [
+        "test_a[chrome-webgl:f16]", "test_a[chrome-cpu]", "test_a[chrome-wasm:threads]",
+    ]  # fmt: skip
+
+
+def test_the_tests_of_one_target_run_together(pytester):
+    pytester.makepyfile(test_one="def test_a(tfjs): pass\ndef test_b(tfjs): pass")
+    pytester.makepyfile(test_two="def test_c(tfjs): pass")
+    assert collected(pytester, "--tfjs-backends=wasm,cpu") == [
+        "test_a[chrome-wasm]", "test_b[chrome-wasm]", "test_c[chrome-wasm]",
+        "test_a[chrome-cpu]", "test_b[chrome-cpu]", "test_c[chrome-cpu]",
+    ]  # fmt: skip
+
+
+def test_other_parameters_and_fixtures_that_need_tfjs_go_with_it(pytester):
+    pytester.makepyfile(
+        """
+        import pytest
+        @pytest.fixture
+        def checked(tfjs): return tfjs
+        @pytest.mark.parametrize("size", [1, 2])
+        def test_a(checked, size): pass
+        """
+    )
+    assert sorted(collected(pytester, "--tfjs-backends=cpu")) == [
+        "test_a[chrome-cpu-1]",
+        "test_a[chrome-cpu-2]",
+    ]
+
+
+def test_markers_of_function_class_and_module_add_up_the_closest_first(pytester):
+    pytester.makepyfile(
+        """
+        import pytest
+        from pytest_tfjs.fixtures import settings_of
+        pytestmark = pytest.mark.tfjs(backends="wasm", rtol=3, atol=3, timeout=3)
+
+        @pytest.mark.tfjs(rtol=2, atol=2)
+        class TestModel:
+            @pytest.mark.tfjs(backends=["cpu"])
+            @pytest.mark.tfjs(rtol=1, backends="webgl")
+            def test_a(self, tfjs, request):
+                settings = settings_of(request.node)
+                assert (settings.rtol, settings.atol, settings.timeout) == (1, 2, 3)
+
+        def test_b(tfjs): pass
+        """
+    )
+    assert collected(pytester, "--tfjs-backends=cpu,webgl", "--strict-markers") == [
+        "TestModel::test_a[chrome-webgl]", "test_b[chrome-wasm]",
+    ]  # fmt: skip
+    pytester.runpytest_inprocess().assert_outcomes(passed=2)
+
+
+def test_the_marker_is_documented(pytester):
+    result = pytester.runpytest_inprocess("--markers")
+    result.stdout.fnmatch_lines(
+        ["@pytest.mark.tfjs(backends, browsers, layers, *timeout): settings of one test*"]
+    )
+
+
+def test_asking_for_the_fixture_in_a_test_tells_what_to_do(pytester):
+    pytester.makepyfile("def test_a(request): request.getfixturevalue('tfjs')\ndef test_b(): pass")
+    result = pytester.runpytest_inprocess()
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(
+        ["the fixture 'tfjs' makes one test for each target*name it among the arguments*"]
+    )
+    assert "fixtures.py" not in result.stdout.str()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["-p", "no:cacheprovider"], ["-p", "no:terminal"], ["-q"], ["-qq"], ["-vv"]],
+)
+def test_runs_whatever_else_is_there(pytester, arguments):
+    pytester.makepyfile(
+        """
+        def test_a(tfjs, tfjs_cache):
+            assert not list(tfjs_cache.root.glob("*"))
+        """
+    )
+    result = pytester.runpytest_inprocess("--tfjs-backends=cpu,wasm", "--tfjs-json=out.json", *arguments)
+    assert result.ret == pytest.ExitCode.OK
+    assert json.loads((pytester.path / "out.json").read_text())["comparisons"] == []
+
+
+def test_the_cache_lies_where_pytest_has_its_own(pytester):
+    pytester.makepyfile(
+        """
+        def test_a(tfjs_cache, pytestconfig):
+            assert tfjs_cache.root == pytestconfig.rootpath / "elsewhere" / "d" / "tfjs"
+        """
+    )
+    pytester.runpytest_inprocess("-o", "cache_dir=elsewhere").assert_outcomes(passed=1)
+
+
+def test_browser_arguments_can_be_added_by_overriding_a_fixture(pytester):
+    pytester.makeconftest(
+        """
+        import pytest
+        @pytest.fixture(scope="session")
+        def tfjs_browser_args(): return ("--lang=de",)
+        """
+    )
+    pytester.makepyfile("def test_a(tfjs_harness): assert tfjs_harness._options.arguments == ('--lang=de',)")
+    pytester.runpytest_inprocess().assert_outcomes(passed=1)
+
+
+def test_results_that_cannot_be_written_do_not_hide_what_the_tests_found(pytester, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pytest_tfjs.report.json_report, "write_json", full)
+    pytester.makepyfile("def test_a(): pass\ndef test_b(): assert 0")
+    told = "--tfjs-json=*out.json: the results could not be written there: *No space left on device*"
+
+    failed = pytester.runpytest_inprocess("--tfjs-json=out.json")
+    assert failed.ret == pytest.ExitCode.TESTS_FAILED
+    failed.stdout.fnmatch_lines(["*def test_b(): assert 0", told, "*1 failed, 1 passed*"])
+
+    passed = pytester.runpytest_inprocess("--tfjs-json=out.json", "-k", "test_a", "-q")
+    assert passed.ret == pytest.ExitCode.USAGE_ERROR
+    passed.stdout.fnmatch_lines([told])
