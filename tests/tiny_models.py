@@ -19,7 +19,9 @@ DENSE = X @ KERNEL + BIAS
 RELU = np.maximum(DENSE, 0)
 
 
-def write_model(folder: Path, topology: Mapping[str, Any], weights: Mapping[str, np.ndarray], **more: Any) -> Path:
+def write_model(
+    folder: Path, topology: Mapping[str, Any], weights: Mapping[str, np.ndarray], **more: Any
+) -> Path:
     """A model.json with one shard; gives its path."""
     folder.mkdir(parents=True, exist_ok=True)
     names = {"float32": "float32", "int32": "int32", "bool": "bool"}
@@ -54,7 +56,7 @@ def functional(
     inputs: Sequence[str],
     outputs: Sequence[tuple[str, int, int]],
 ) -> dict[str, Any]:
-    """A functional model: each layer with its inbound nodes, each the tensors (layer, node, tensor) it takes."""
+    """A functional model: each layer with its inbound nodes, each a list of tensors (layer, node, tensor)."""
     return {
         "class_name": "Functional",
         "config": {
@@ -80,7 +82,11 @@ def write_layers_model(folder: Path, model: Mapping[str, Any], weights: Mapping[
 
 def dense_model(folder: Path) -> Path:
     """Input `x` of 3, a dense layer `dense` of 2, and `relu`."""
-    layers = [input_layer("x", 3), layer("Dense", "dense", units=2), layer("Activation", "relu", activation="relu")]
+    layers = [
+        input_layer("x", 3),
+        layer("Dense", "dense", units=2),
+        layer("Activation", "relu", activation="relu"),
+    ]
     return write_layers_model(
         folder, sequential("tiny", layers), {"dense/kernel": KERNEL, "dense/bias": BIAS}
     )
@@ -92,7 +98,9 @@ def node(op: str, name: str, *inputs: str, **attributes: Any) -> dict[str, Any]:
 
 
 def dtype_attribute(dtype: str) -> dict[str, str]:
-    return {"type": {"float32": "DT_FLOAT", "int32": "DT_INT32", "bool": "DT_BOOL", "str": "DT_STRING"}[dtype]}
+    return {
+        "type": {"float32": "DT_FLOAT", "int32": "DT_INT32", "bool": "DT_BOOL", "str": "DT_STRING"}[dtype]
+    }
 
 
 def placeholder(name: str, *shape: int, dtype: str = "float32") -> dict[str, Any]:
@@ -137,7 +145,11 @@ def dense_graph(folder: Path) -> Path:
         node("Identity", "Identity", "relu"),
     ]
     return write_graph_model(
-        folder, nodes, {"kernel": KERNEL, "bias": BIAS}, inputs={"x": "serving_x:0"}, outputs={"y": "Identity:0"}
+        folder,
+        nodes,
+        {"kernel": KERNEL, "bias": BIAS},
+        inputs={"x": "serving_x:0"},
+        outputs={"y": "Identity:0"},
     )
 
 

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_tfjs.browsers.jobs import (
     Activations,
+    ConsoleLine,
     Event,
     JobResult,
+    PageFault,
     ProtocolError,
     job_message,
     parse_event,
@@ -71,10 +73,14 @@ class Exchange:
     # The harness's side
 
     def assign(self, job: Job, artifacts_url: str) -> None:
-        """Give the page its next job; messages left of the job before it are dropped."""
+        """Give the page its next job.
+
+        What is left of the one before is dropped, but for console lines and errors.
+        """
         with self._changed:
             self._numbers += 1
-            self._messages.clear()
+            said = [message for message in self._messages if isinstance(message, ConsoleLine | PageFault)]
+            self._messages = deque(said)
             self._order = _Order(self._numbers, job, artifacts_url)
             self._notify()
 

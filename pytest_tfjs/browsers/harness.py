@@ -60,6 +60,7 @@ class _Watch:
     """The time that a page has for what it is doing, and what it last told of it."""
 
     timeout_s: float
+    silent_s: float
     progress: Progress
     started: float = field(default_factory=time.monotonic)
     looked: float = field(default_factory=time.monotonic)
@@ -119,7 +120,7 @@ class Page:
         if not self.healthy:
             raise PageError(f"the page for {self.target} is no longer usable: open the target again")
         self._exchange.assign(job, self._harness.server.publish(job.artifacts))
-        watch = _Watch(self._harness.timeout_s, Progress("starting the job"))
+        watch = _Watch(self._harness.timeout_s, SILENT_S, Progress("starting the job"))
         try:
             while True:
                 message = self._next(watch)
@@ -141,9 +142,9 @@ class Page:
         self._harness.server.close_page(self._exchange)
 
     def _wait_until_up(self) -> PageFacts:
-        watch = _Watch(self._harness.timeout_s, Progress("opening the page"))
+        watch = _Watch(self._harness.timeout_s, FIRST_SIGN_S, Progress("opening the page"))
         while True:
-            message = self._next(watch, silent_s=FIRST_SIGN_S)
+            message = self._next(watch)
             if isinstance(message, PageUp):
                 return self._facts(message.facts)
 
@@ -166,14 +167,14 @@ class Page:
             user_agent=told.get("userAgent"),
         )
 
-    def _next(self, watch: _Watch, *, silent_s: float = SILENT_S) -> Message | None:
+    def _next(self, watch: _Watch) -> Message | None:
         """The page's next message, if one comes within a moment; raises where it tells of a failure.
 
         Console lines and progress are kept and passed on, and come as None.
         """
         message = self._exchange.next_message(TICK_S)
         if message is None:
-            self._check_alive(watch, silent_s)
+            self._check_alive(watch)
         if watch.over and not isinstance(message, JobResult | Failure):
             self._time_out(watch)
         if isinstance(message, ConsoleLine):
@@ -202,12 +203,12 @@ class Page:
             reason += "".join(f"\n{said}" for said in [*self.errors, *self.console][-10:])
         raise PageError(f"{self.target}: {reason}", stack=failure.stack, stage=failure.stage)
 
-    def _check_alive(self, watch: _Watch, silent_s: float) -> None:
+    def _check_alive(self, watch: _Watch) -> None:
         silence = watch.silence(self._exchange.heard())
         trouble = None if self._browser.alive() else "its process ended"
         if trouble is None and silence > QUIET_S:
             trouble = self._browser.trouble()
-        if trouble is None and silence > silent_s:
+        if trouble is None and silence > watch.silent_s:
             trouble = (
                 f"the page gave no sign of life for {silence:.0f} s, though the browser's process is there"
             )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # Gives the paths of the browser and of its driver; None for what Selenium Manager is to find.
 Finder = Callable[[], "tuple[str | None, str | None]"]
 
-COMMAND_S = 10.0
+COMMAND_S = 5.0
 QUIT_S = 5.0
 CHROME_NAMES = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser", "chrome")
 CHROME_DRIVER = "chromedriver"
@@ -114,11 +114,9 @@ class Chrome:
         try:
             former = self._driver.current_window_handle
             self._driver.switch_to.new_window("tab")
-            fresh = self._driver.current_window_handle
+            # WebDriver's own command waits for the page to close, which one that is busy or loading does not.
+            self._driver.execute_cdp_cmd("Target.closeTarget", {"targetId": former})
             self._driver.get(url)
-            self._driver.switch_to.window(former)
-            self._driver.close()
-            self._driver.switch_to.window(fresh)
         except Exception as error:
             raise BrowserError(
                 f"{self.name} {self.version} did not open a page: {_first_line(error)}"
@@ -216,7 +214,7 @@ def _chrome_attempts(options: LaunchOptions) -> Iterator[tuple[str, Finder]]:
     yield label, lambda: (_browser_path(options), _driver_path(options))
     yield "Selenium Manager", lambda: (_browser_path(options, required=False), _named(options.driver))
     if options.driver is None:
-        yield "webdriver-manager", lambda: _webdriver_manager(_browser_path(options))
+        yield "webdriver-manager", lambda: _webdriver_manager(_browser_path(options, required=False))
 
 
 def _browser_path(options: LaunchOptions, *, required: bool = True) -> str | None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MARK = "PYTEST_TFJS_WORKSPACE"
 KILL_S = 5.0
+# Chrome makes a socket in its temporary folder, 46 characters deeper; macOS allows 104 for its whole path.
+TEMPORARY_LIMIT = 58
 
 
 class Workspace:
@@ -40,10 +42,11 @@ class Workspace:
     def environment(self) -> dict[str, str]:
         """The environment for a process of this workspace: it bears the mark, and hands it down.
 
-        Its temporary files go into the folder: browser and driver leave some behind where they are killed.
+        Its temporary files go into the folder, as browser and driver leave some behind where they are killed.
         """
         folder = str(self.directory)
-        return {**os.environ, MARK: folder, "TMPDIR": folder, "TEMP": folder, "TMP": folder}
+        temporary = {name: folder for name in ("TMPDIR", "TEMP", "TMP") if len(folder) <= TEMPORARY_LIMIT}
+        return {**os.environ, MARK: folder, **temporary}
 
     def remember(self) -> None:
         """Take note of the processes that there are: when one is gone, its children cannot be told by it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -58,7 +58,7 @@ def make_app(site: Site) -> Starlette:
     """The application over `site`; it knows nothing of tokens and hosts, which the server's gate checks."""
     routes = _Routes(site)
     job = "/api/{page}/jobs/{job:int}"
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/page/{path:path}", routes.page),
             Route("/dist/{path:path}", routes.dist),
@@ -76,10 +76,14 @@ def make_app(site: Site) -> Starlette:
             ClientDisconnect: _answer(400),
         },
     )
+    app.router.redirect_slashes = False
+    return app
 
 
 def file_inside(root: Path, relative: str) -> Path | None:
-    """The file `relative` names below `root`, links followed; None where there is none or it lies outside."""
+    """The file that a plain relative path names below `root`; None where none is, or a link leads outside."""
+    if str(PurePosixPath(relative)) != relative or ".." in PurePosixPath(relative).parts:
+        return None
     try:
         path = (root / relative).resolve(strict=True)
         return path if path.is_relative_to(root.resolve()) and path.is_file() else None

@@ -247,10 +247,11 @@ def _shards(model_json: Path) -> dict[str, Path]:
     manifest = json.loads(model_json.read_bytes()).get("weightsManifest", [])
     found = {}
     for name in (name for group in manifest for name in group["paths"]):
-        path = file_inside(model_json.parent, name)
-        if path is None or ".." in PurePosixPath(name).parts:
+        plain = str(PurePosixPath(name))  # as a browser asks for it: without "./"
+        path = file_inside(model_json.parent, plain)
+        if path is None:
             raise ArtifactsError(
                 f"{model_json} names the shard {name!r}, which is no file in {model_json.parent}"
             )
-        found[name] = path
+        found[plain] = path
     return found

@@ -67,8 +67,8 @@ class UploadSocket(asyncio.BufferedProtocol):
 
     The page announces each chunk with a text message `{job, chunk, feed, bytes}`, then sends that many bytes
     in any number of binary messages, and gets `ok` once they are delivered. Whatever is not so closes the
-    socket with the reason. `admit` takes the request's target and headers, and gives the page's mailbox or the
-    status to refuse with.
+    socket with the reason. `admit` takes the request's target and headers, and gives the page's mailbox, or
+    the status to refuse with.
     """
 
     def __init__(self, admit: Callable[[bytes, list[tuple[bytes, bytes]]], Exchange | int]) -> None:
@@ -157,13 +157,13 @@ class UploadSocket(asyncio.BufferedProtocol):
         head = bytes(view[:14])
         if len(head) < 2:  # noqa: PLR2004
             return 0
+        if head[0] & 0x70 or not head[1] & 0x80:
+            raise RefusedError(_PROTOCOL_ERROR, "a frame with reserved bits, or without a mask")
         size = {126: 2, 127: 8}.get(head[1] & 0x7F, 0)
         if len(head) < 6 + size:
             return 0
         length = int.from_bytes(head[2 : 2 + size], "big") if size else head[1] & 0x7F
         opcode = head[0] & 0x0F
-        if head[0] & 0x70 or not head[1] & 0x80:
-            raise RefusedError(_PROTOCOL_ERROR, "a frame with reserved bits, or without a mask")
         start = self._check_frame(opcode, length)
         self._frame = _Frame(opcode, head[2 + size : 6 + size], length, start)
         return 6 + size

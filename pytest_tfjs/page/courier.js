@@ -10,14 +10,14 @@
  */
 
 const BEAT_MS = 1000;
-// Under the server's limit for one message, however long the lines are (events.js cuts them).
-const BATCH = 10;
+// In characters: with the longest event (events.js cuts it) well under the server's limit for one message.
+const BATCH = 100_000;
 
 let api = "";
 let first = 0;
 let sending = false;
 let answered = performance.now();
-/** @type {Record<string, unknown>[]} */
+/** @type {string[]} */
 const events = [];
 /** @type {number[]} */
 const flushes = [];
@@ -32,7 +32,7 @@ self.onmessage = ({ data }) => {
       setInterval(beat, BEAT_MS);
       break;
     case "event":
-      events.push(data.event);
+      events.push(JSON.stringify(data.event));
       break;
     case "flush":
       flushes.push(data.id);
@@ -48,15 +48,18 @@ self.onmessage = ({ data }) => {
 async function beat() {
   self.postMessage({ type: "ping" });
   const late = performance.now() - answered - BEAT_MS;
-  await post("beat", { busyMs: Math.max(0, late) });
+  await post("beat", JSON.stringify({ busyMs: Math.max(0, late) }));
 }
 
 async function deliver() {
   sending = true;
   while (events.length > 0) {
-    const batch = events.splice(0, BATCH);
-    await post("events", { first, events: batch });
-    first += batch.length;
+    let size = 0;
+    let count = 0;
+    while (count < events.length && size < BATCH) size += events[count++]?.length ?? 0;
+    const batch = events.splice(0, count);
+    await post("events", `{"first":${first},"events":[${batch.join(",")}]}`);
+    first += count;
   }
   sending = false;
   for (const id of flushes.splice(0)) self.postMessage({ type: "flushed", id });
@@ -64,13 +67,15 @@ async function deliver() {
 
 /**
  * @param {string} path
- * @param {Record<string, unknown>} message
+ * @param {string} body
  */
-async function post(path, message) {
+async function post(path, body) {
   try {
-    const response = await fetch(api + path, { method: "POST", body: JSON.stringify(message) });
+    const response = await fetch(api + path, { method: "POST", body });
     if (response.status === 410) self.close();
   } catch {
     self.close(); // the server is gone, and with it all who would hear
   }
 }
+
+self.postMessage({ type: "ready" });

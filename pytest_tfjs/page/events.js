@@ -3,9 +3,11 @@
 
 import { API } from "./api.js";
 
+// In characters, of one argument and of all of a line.
 const ARGUMENT_LIMIT = 4000;
+const LINE_LIMIT = 16_000;
 const STACK_LIMIT = 4000;
-const ARGUMENTS_LIMIT = 20;
+const ELEMENTS_LIMIT = 20;
 // A model that logs at every step must not fill the run's memory.
 const LINES_LIMIT = 2000;
 const LEVELS = /** @type {const} */ (["debug", "log", "info", "warn", "error", "assert", "trace"]);
@@ -18,19 +20,23 @@ let flushes = 0;
 const flushed = new Map();
 
 /**
- * Carry events and heartbeats from now on.
+ * Carry events and heartbeats from now on. Throws where the worker that does it does not start.
  *
- * @param {number} first how many events the page has sent before
+ * @param {() => Promise<number>} takeOver gives how many events the page has sent before, and sends no more
  */
-export function startEvents(first) {
+export async function startEvents(takeOver) {
   courier = new Worker(new URL("./courier.js", import.meta.url), { type: "module" });
+  await new Promise((resolve, reject) => {
+    courier.onmessage = resolve;
+    courier.onerror = ({ message }) => reject(new Error(`courier.js did not start: ${message ?? "it did not load"}`));
+  });
   courier.onmessage = ({ data }) => {
     if (data.type === "ping") courier.postMessage({ type: "pong" });
     if (data.type === "flushed") flushed.get(data.id)?.();
   };
-  courier.postMessage({ type: "start", api: API, first });
   captureConsole();
   captureFaults();
+  courier.postMessage({ type: "start", api: API, first: await takeOver() });
 }
 
 /** @param {Record<string, unknown>} event */
@@ -101,10 +107,22 @@ function line(level, values) {
   lines += 1;
   if (lines > LINES_LIMIT) return;
   const said = lines === LINES_LIMIT ? [`${LINES_LIMIT} lines; those that follow are left out`] : values;
-  const kept = said.slice(0, ARGUMENTS_LIMIT).map((value) => cut(format(value), ARGUMENT_LIMIT));
-  if (said.length > ARGUMENTS_LIMIT) kept.push(`(and ${said.length - ARGUMENTS_LIMIT} arguments more)`);
   const error = said.find((value) => value instanceof Error);
-  send({ type: "console", level, arguments: kept, stack: error ? stackOf(error) : callers() });
+  send({ type: "console", level, arguments: formatAll(said), stack: error ? stackOf(error) : callers() });
+}
+
+/** @param {unknown[]} values */
+function formatAll(values) {
+  /** @type {string[]} */
+  const texts = [];
+  let size = 0;
+  for (const value of values) {
+    if (size > LINE_LIMIT) return [...texts, `(and ${values.length - texts.length} arguments more)`];
+    const text = cut(format(value), ARGUMENT_LIMIT);
+    size += text.length + 1;
+    texts.push(text);
+  }
+  return texts;
 }
 
 function captureFaults() {
@@ -131,11 +149,25 @@ function format(value) {
   if (typeof value === "string") return value;
   if (value instanceof Error) return value.stack || String(value);
   if (typeof value !== "object" || value === null) return String(value);
+  if (ArrayBuffer.isView(value)) return formatView(value);
   try {
     return JSON.stringify(value, (_key, item) => (typeof item === "bigint" ? `${item}n` : item)) ?? String(value);
   } catch {
     return Object.prototype.toString.call(value); // it refers to itself, or refuses
   }
+}
+
+/**
+ * Only the first elements: it may be a whole activation.
+ *
+ * @param {ArrayBufferView} view
+ */
+function formatView(view) {
+  const name = view.constructor.name;
+  if (!("length" in view)) return `${name} of ${view.byteLength} bytes`;
+  const array = /** @type {Float32Array} */ (view);
+  const more = array.length > ELEMENTS_LIMIT ? ", …" : "";
+  return `${name}(${array.length}) [${array.subarray(0, ELEMENTS_LIMIT).join(", ")}${more}]`;
 }
 
 /**

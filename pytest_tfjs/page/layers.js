@@ -40,7 +40,11 @@ export async function openLayers(tf, source) {
     },
     describe: () => describe(model.layers, []),
     // The tap models have no weights of their own, and disposing of them would count down the layers' references.
-    dispose: () => model.dispose(),
+    // TF.js does not let go of a layer that is called more than once, but its weights are variables.
+    dispose: () => {
+      model.dispose();
+      tf.disposeVariables();
+    },
   };
 }
 

@@ -18,8 +18,6 @@ function report(name, done, total) {
 }
 
 async function start() {
-  const { releaseGuard } = /** @type {{releaseGuard: () => Promise<number>}} */ (/** @type {unknown} */ (globalThis));
-  startEvents(await releaseGuard());
   const setup = await fetchSetup();
   report("loading TF.js");
   const tf = await loadTF(setup.scripts);
@@ -44,6 +42,9 @@ async function work(tf) {
   }
 }
 
+// Until the events are on their way, guard.js tells what goes wrong.
+const { releaseGuard } = /** @type {{releaseGuard: () => Promise<number>}} */ (/** @type {unknown} */ (globalThis));
+await startEvents(releaseGuard);
 try {
   await work(await start());
 } catch (error) {

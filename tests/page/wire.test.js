@@ -1,0 +1,102 @@
+// @ts-check
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { test } from "node:test";
+
+import { bytesOf, decode, plan } from "../../pytest_tfjs/page/wire.js";
+
+/** @typedef {import("../../pytest_tfjs/page/types").HostTensor} HostTensor */
+
+/** @param {Uint8Array} bytes */
+function bufferOf(bytes) {
+  return /** @type {ArrayBuffer} */ (bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
+}
+
+/** Written by wire.py, of the tensors in tests/test_wire.py. */
+async function golden() {
+  return bufferOf(await readFile(new URL("golden.safetensors", import.meta.url)));
+}
+
+/** @param {Map<string, HostTensor>} tensors */
+function encode(tensors) {
+  const { head, order, bytes } = plan(tensors);
+  const parts = [head, ...order.map((name) => bytesOf(/** @type {HostTensor} */ (tensors.get(name)).data))];
+  const file = Buffer.concat(parts);
+  assert.equal(file.byteLength, bytes);
+  return bufferOf(file);
+}
+
+test("what Python wrote is read", async () => {
+  const tensors = decode(await golden());
+  const { data } = /** @type {HostTensor} */ (tensors.get("float"));
+  assert.deepEqual(tensors.get("float")?.shape, [2, 3]);
+  assert.deepEqual([...data], [0, -0, 1.5, Infinity, -Infinity, NaN]);
+  assert.deepEqual(tensors.get("int"), {
+    dtype: "int32",
+    shape: [4],
+    data: Int32Array.of(-(2 ** 31), -1, 0, 2 ** 31 - 1),
+  });
+  assert.deepEqual(tensors.get("bool"), { dtype: "bool", shape: [3, 1], data: Uint8Array.of(1, 0, 1) });
+  assert.deepEqual(tensors.get("scalar"), { dtype: "float32", shape: [], data: Float32Array.of(2.5) });
+  assert.deepEqual(tensors.get("empty"), { dtype: "float32", shape: [2, 0, 3], data: new Float32Array(0) });
+  assert.deepEqual(tensors.get("strings"), { dtype: "string", shape: [2, 2], data: ["", "ä€😀", "a/b", '"\n'] });
+  assert.deepEqual(tensors.get("ends in NUL")?.data, ["a\0"]);
+  assert.deepEqual(tensors.get("no strings"), { dtype: "string", shape: [0], data: [] });
+  assert.deepEqual([.../** @type {HostTensor} */ (tensors.get("complex")).data], [1, 2, -0, -3.5]);
+  assert.deepEqual(tensors.get("__proto__")?.data, Int32Array.of(7));
+  assert.deepEqual(tensors.get("ünïcode/:0")?.data, Uint8Array.of(1));
+  assert.deepEqual(tensors.get("")?.data, Float32Array.of(1));
+  assert.equal(tensors.size, 12);
+});
+
+test("what is written is read again", async () => {
+  const tensors = decode(await golden());
+  assert.deepEqual(decode(encode(tensors)), tensors);
+});
+
+test("data is aligned, the narrow tensors come last", () => {
+  const one = { dtype: /** @type {const} */ ("bool"), shape: [1], data: Uint8Array.of(1) };
+  const two = { dtype: /** @type {const} */ ("float32"), shape: [1], data: Float32Array.of(2) };
+  for (const name of ["x", "xy", "xyz", "a longer name"]) {
+    const { head, order } = plan(new Map(Object.entries({ [name]: one, two })));
+    assert.equal(head.byteLength % 8, 0);
+    assert.deepEqual(order, ["two", name]);
+  }
+});
+
+test("what is not aligned is read all the same", () => {
+  const json = JSON.stringify({
+    flag: { dtype: "BOOL", shape: [1], data_offsets: [0, 1] },
+    number: { dtype: "F32", shape: [1], data_offsets: [1, 5] },
+  });
+  const file = Buffer.alloc(8 + json.length + 5);
+  file.writeBigUInt64LE(BigInt(json.length));
+  file.write(json, 8);
+  file.writeFloatLE(1.5, 8 + json.length + 1);
+  assert.deepEqual(decode(bufferOf(file)).get("number")?.data, Float32Array.of(1.5));
+});
+
+test("a tensor is planned without its data, strings with theirs", () => {
+  const { bytes, order } = plan(new Map([["x", { dtype: /** @type {const} */ ("complex64"), shape: [2, 3] }]]));
+  assert.deepEqual(order, ["x"]);
+  assert.equal(bytes % 8, 0);
+  assert.ok(bytes >= 8 + 48);
+});
+
+test("a lone surrogate is sent as JSON writes it", () => {
+  const tensors = new Map([["s", { dtype: /** @type {const} */ ("string"), shape: [1], data: ["\ud800"] }]]);
+  assert.deepEqual(decode(encode(tensors)), tensors);
+});
+
+test("a dtype that TF.js has not is refused by name", () => {
+  const json = JSON.stringify({ "my feed": { dtype: "F64", shape: [0], data_offsets: [0, 0] } });
+  const file = Buffer.alloc(8 + json.length);
+  file.writeBigUInt64LE(BigInt(json.length));
+  file.write(json, 8);
+  assert.throws(() => decode(bufferOf(file)), /feed 'my feed' has dtype F64, which TF.js has not/);
+});
+
+test("the name that safetensors keeps is refused", () => {
+  const tensor = { dtype: /** @type {const} */ ("bool"), shape: [0], data: new Uint8Array(0) };
+  assert.throws(() => plan(new Map([["__metadata__", tensor]])), /cannot be named '__metadata__'/);
+});

@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pytest_tfjs.browsers import launch as module
+from pytest_tfjs.browsers.launch import (
+    ENGINES,
+    Browser,
+    LaunchOptions,
+    chrome_arguments,
+    has_gpu,
+    launch,
+)
+from pytest_tfjs.browsers.processes import Workspace, find_processes
+from pytest_tfjs.errors import BrowserError
+
+SLEEP = "import time; time.sleep(600)"
+
+
+def program(folder: Path, name: str, script: str = "exit 1") -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def bare(monkeypatch, tmp_path):
+    """A machine with nothing on PATH, without a network for Selenium Manager and webdriver-manager."""
+    path = tmp_path / "bin"
+    path.mkdir()
+    monkeypatch.setenv("PATH", str(path))
+    monkeypatch.setenv("SE_OFFLINE", "true")
+    monkeypatch.setenv("SE_CACHE_PATH", str(tmp_path / "selenium"))
+    monkeypatch.delenv("SE_CHROMEDRIVER", raising=False)
+
+    def nothing(_binary):
+        raise OSError("webdriver-manager is offline\nand says so at length")
+
+    monkeypatch.setattr(module, "_webdriver_manager", nothing)
+    return path
+
+
+@pytest.fixture
+def temporary(monkeypatch):
+    """A temporary folder of the test's own; it must be empty again at the end."""
+    with tempfile.TemporaryDirectory(prefix="t-") as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield Path(folder)
+        assert list(Path(folder).iterdir()) == []
+
+
+def arguments(**changes):
+    settings = {"webgpu": False, "gpu": False, "root": False, **changes}
+    options = settings.pop("options", LaunchOptions())
+    return chrome_arguments(options, Path("/profile"), **settings)
+
+
+def test_engines_are_found_by_the_names_users_know():
+    assert "chrome" in ENGINES
+
+
+def test_a_browser_is_headless_unless_it_is_to_be_shown():
+    assert "--headless=new" in arguments()
+    assert not any("headless" in argument for argument in arguments(options=LaunchOptions(headed=True)))
+
+
+def test_the_sandbox_is_given_up_only_by_root():
+    assert "--no-sandbox" in arguments(root=True)
+    assert "--no-sandbox" not in arguments()
+
+
+def test_webgl_is_drawn_in_software_only_where_there_is_no_gpu():
+    assert {"--use-angle=swiftshader", "--enable-unsafe-swiftshader"} <= set(arguments())
+    assert not any("swiftshader" in argument for argument in arguments(gpu=True, webgpu=True))
+
+
+def test_webgpu_is_enabled_only_when_asked_for():
+    assert "--enable-unsafe-webgpu" in arguments(webgpu=True)
+    assert "--use-webgpu-adapter=swiftshader" in arguments(webgpu=True)
+    assert not any("webgpu" in argument for argument in arguments())
+
+
+def test_the_callers_arguments_come_last():
+    assert arguments(options=LaunchOptions(arguments=("--lang=de",)))[-1] == "--lang=de"
+
+
+@pytest.mark.parametrize(
+    ("device", "gpu"), [("dri/renderD128", True), ("nvidia0", True), ("dri/card0", False), ("null", False)]
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /dev")
+def test_a_gpu_is_known_by_its_device(tmp_path, device, gpu):
+    (tmp_path / device).parent.mkdir(exist_ok=True)
+    (tmp_path / device).touch()
+    assert has_gpu(tmp_path) is gpu
+
+
+def test_where_no_browser_is_found_each_way_is_told_with_its_reason_and_what_to_do(bare, temporary):
+    with pytest.raises(BrowserError) as caught:
+        launch("chrome", LaunchOptions())
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "Chrome or Chromium could not be started."
+    assert lines[1].startswith("- on PATH: none of chromium, google-chrome")
+    assert lines[2].startswith("- Selenium Manager: ")
+    assert lines[3] == "- webdriver-manager: webdriver-manager is offline"
+    assert "apt-get install chromium chromium-driver" in lines[4]
+
+
+def test_a_browser_without_a_driver_is_told_so(bare):
+    program(bare, "google-chrome")
+    with pytest.raises(BrowserError, match="on PATH: no chromedriver"):
+        launch("chrome", LaunchOptions())
+
+
+def test_a_driver_that_does_not_start_is_told_and_leaves_nothing(bare, temporary):
+    program(bare, "chromium")
+    program(bare, "chromedriver", "exit 7")
+    with pytest.raises(
+        BrowserError, match=r"on PATH: .*chromedriver unexpectedly exited. Status code was: 7"
+    ):
+        launch("chrome", LaunchOptions())
+
+
+def test_what_is_found_first_on_the_path_is_taken(bare, monkeypatch):
+    started = []
+    monkeypatch.setattr(module, "_start_chrome", lambda _options, *paths, **_: started.append(paths) or 1 / 0)
+    for name in ("chrome", "google-chrome", "chromium", "chromedriver"):
+        program(bare, name)
+    with pytest.raises(BrowserError):
+        launch("chrome", LaunchOptions())
+    assert started[0] == (str(bare / "chromium"), str(bare / "chromedriver"))
+    assert started[1] == (str(bare / "chromium"), None)
+
+
+def test_what_the_user_named_is_taken_and_never_replaced(bare, monkeypatch, tmp_path):
+    started = []
+    monkeypatch.setattr(module, "_start_chrome", lambda _options, *paths, **_: started.append(paths) or 1 / 0)
+    for name in ("chromium", "chromedriver"):
+        program(bare, name)
+    binary, driver = program(tmp_path / "own", "my-chrome"), program(tmp_path / "own", "my-driver")
+    with pytest.raises(BrowserError, match=rf"named \({binary}, {driver}\)"):
+        launch("chrome", LaunchOptions(binary=binary, driver=driver))
+    assert started == [(str(binary), str(driver))] * 2
+
+
+@pytest.mark.parametrize("named", ["binary", "driver"])
+def test_a_named_file_that_is_no_program_is_refused(bare, tmp_path, named):
+    for name in ("chromium", "chromedriver"):
+        program(bare, name)
+    plain = tmp_path / "plain"
+    plain.touch()
+    for path in (plain, tmp_path / "missing", tmp_path):
+        with pytest.raises(BrowserError) as caught:
+            launch("chrome", LaunchOptions(**{named: path}))
+        assert f"{path} is no program" in str(caught.value).splitlines()[1]
+
+
+def wait_until(holds, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come to hold"
+        time.sleep(0.01)
+
+
+def running(pid):
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def test_a_workspace_takes_its_processes_with_it():
+    workspace = Workspace()
+    script = f"""
+import subprocess, sys, time
+print(subprocess.Popen([sys.executable, "-c", {SLEEP!r}]).pid, flush=True)
+time.sleep(600)
+"""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env=workspace.environment(),
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    child = int(parent.stdout.readline())
+    assert {process.pid for process in find_processes(workspace.directory)} == {parent.pid, child}
+    assert os.getpid() not in {process.pid for process in find_processes(workspace.directory)}
+    workspace.close()
+    assert not running(parent.pid)
+    assert not running(child)
+    assert not workspace.directory.exists()
+    workspace.close()
+    parent.stdout.close()
+    parent.wait()
+
+
+@pytest.mark.parametrize(
+    "end", ["import os; os._exit(1)", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"]
+)
+def test_a_workspace_goes_with_its_owner_however_that_ends(end):
+    script = f"""
+import subprocess, sys
+from pytest_tfjs.browsers.processes import Workspace
+workspace = Workspace()
+process = subprocess.Popen([sys.executable, "-c", {SLEEP!r}], env=workspace.environment())
+print(workspace.directory, process.pid, flush=True)
+{end}
+"""
+    owner = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    directory, pid = owner.stdout.split()
+    wait_until(lambda: not Path(directory).exists() and not running(int(pid)))
+
+
+@pytest.mark.browser
+def test_a_browser_comes_and_goes_without_a_trace(temporary):
+    browser: Browser = launch("chrome", LaunchOptions())
+    try:
+        assert browser.name == "chrome"
+        assert browser.version[0].isdigit()
+        assert browser.alive()
+        browser.open("data:text/html,<title>first")
+        browser.open("data:text/html,<title>second")
+        wait_until(lambda: len(browser._driver.window_handles) == 1)
+        assert browser.trouble() is None
+    finally:
+        browser.close()
+    assert not browser.alive()
+    browser.close()
+    assert find_processes(temporary) == set()
+
+
+@pytest.mark.browser
+def test_a_crashed_tab_is_noticed():
+    browser = launch("chrome", LaunchOptions())
+    try:
+        browser.open("data:text/html,hello")
+        wait_until(lambda: browser._driver.current_url == "data:text/html,hello")
+        browser._driver.get("chrome://crash")
+        wait_until(lambda: browser.trouble() is not None)
+        assert browser.trouble() == "tab crashed"
+        assert browser.alive()
+    finally:
+        browser.close()
+
+
+@pytest.mark.browser
+def test_a_killed_browser_is_noticed_and_leaves_nothing(temporary):
+    browser = launch("chrome", LaunchOptions())
+    try:
+        browser._process.kill()
+        wait_until(lambda: not browser.alive())
+        with pytest.raises(BrowserError, match="did not open a page"):
+            browser.open("data:text/html,hello")
+    finally:
+        browser.close()
+    assert find_processes(browser._workspace.directory) == set()
+
+
+@pytest.mark.browser
+def test_a_browser_that_does_not_start_leaves_nothing(monkeypatch, tmp_path, temporary):
+    monkeypatch.setenv("SE_OFFLINE", "true")
+    binary = program(tmp_path, "chromium", "exit 3")
+    with pytest.raises(BrowserError, match="could not be started"):
+        launch("chrome", LaunchOptions(binary=binary))

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+
+from pytest_tfjs.browsers.targets import BACKENDS, VARIANTS, Target, parse_targets
+from pytest_tfjs.errors import SettingsError
+
+
+def test_targets_are_named_as_users_write_them():
+    (target,) = parse_targets(["chrome"], ["webgl:f16"])
+    assert (target.browser, target.backend, target.variant) == ("chrome", "webgl", "f16")
+    assert target.id == "chrome-webgl:f16"
+    assert str(target) == "webgl:f16 on chrome"
+    assert target.half
+
+
+def test_a_plain_backend_has_no_variant():
+    (target,) = parse_targets(["chrome"], ["wasm"])
+    assert (target.id, str(target), target.half) == ("chrome-wasm", "wasm on chrome", False)
+
+
+def test_targets_keep_the_order_given_and_drop_duplicates():
+    targets = parse_targets(["chrome", "Chrome"], ["wasm", " webgl ", "wasm", "cpu"])
+    assert [target.backend_variant for target in targets] == ["wasm", "webgl", "cpu"]
+
+
+@pytest.mark.parametrize("backend", ["webgl", "webgl:f16", "webgl:unpacked", "webgpu"])
+def test_cpu_forwarding_is_off_on_every_gpu_backend(backend):
+    (target,) = parse_targets(["chrome"], [backend])
+    assert dict(target.flags)[f"{target.backend.upper()}_CPU_FORWARD"] is False
+
+
+def test_a_variants_flag_wins_over_its_backends():
+    threads, plain = parse_targets(["chrome"], ["wasm:threads", "wasm"])
+    assert dict(threads.flags)["WASM_HAS_MULTITHREAD_SUPPORT"] is True
+    assert dict(plain.flags) == {"WASM_HAS_MULTITHREAD_SUPPORT": False}
+
+
+def test_every_variant_belongs_to_a_backend_and_sets_a_flag():
+    assert set(VARIANTS) <= set(BACKENDS)
+    assert all(flags for variants in VARIANTS.values() for flags in variants.values())
+
+
+def test_targets_can_be_keys():
+    assert len({Target("chrome", "cpu"), Target("chrome", "cpu"), *parse_targets(["chrome"], ["cpu"])}) == 1
+
+
+@pytest.mark.parametrize(
+    ("backend", "closest"),
+    [("webg", "webgl"), ("webgl:fp16", "webgl:f16"), ("wasm:thread", "wasm:threads"), ("cpu:f16", "cpu")],
+)
+def test_an_unknown_backend_is_refused_with_the_closest_and_the_known_names(backend, closest):
+    with pytest.raises(SettingsError, match="unknown backend") as caught:
+        parse_targets(["chrome"], [backend])
+    assert repr(backend) in str(caught.value)
+    assert f"did you mean '{closest}'?" in str(caught.value)
+    assert "wasm:threads" in str(caught.value).split("expected one of")[1]
+
+
+def test_an_unknown_browser_is_refused_with_the_known_names():
+    with pytest.raises(SettingsError, match=r"unknown browser 'netscape': expected one of chrome"):
+        parse_targets(["netscape"], ["cpu"])
+
+
+@pytest.mark.parametrize(
+    ("browsers", "backends", "what"), [([], ["cpu"], "browser"), (["chrome"], [], "backend")]
+)
+def test_nothing_to_run_on_is_refused(browsers, backends, what):
+    with pytest.raises(SettingsError, match=f"no {what} to run on"):
+        parse_targets(browsers, backends)
