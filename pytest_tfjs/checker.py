@@ -205,17 +205,7 @@ class Checker:
         tolerances: Mapping[str, Tolerance],
     ) -> Comparison:
         """Runs the model and judges each activation as it comes; a failure of the page is a verdict."""
-        measured: dict[str, list[Metrics]] = {}
-        received = 0
-
-        def take(activations: Activations) -> None:
-            nonlocal received
-            expected = reference.activations(activations.feed)
-            for name, actual in activations.tensors.items():
-                received += actual.nbytes
-                metrics = measure(actual, expected[name], tolerances[name])
-                measured.setdefault(name, []).append(metrics)
-
+        measured = _Measured(reference, tolerances)
         target = _unopened(self._asked)
         tfjs_version = None
         result, failure = None, None
@@ -223,12 +213,11 @@ class Checker:
             page = self._open()
             target, tfjs_version = _facts(page), page.facts.tfjs_version
             job = _job(artifacts, feeds, tuple(_chunks(reference)), _COMPARE_TIMING)
-            result = self._perform(page, job, take)
+            result = self._perform(page, job, measured.take)
+            measured.note_missing(len(feeds))
         except PageError as error:
             failure = error
-        judgement = judge(
-            reference.plan.layers, {name: merge(parts) for name, parts in measured.items()}, tolerances
-        )
+        judgement = judge(reference.plan.layers, measured.merged(), tolerances)
         failed = failure is not None
         return Comparison(
             model=source.label,
@@ -241,7 +230,7 @@ class Checker:
             first_divergence=() if failed else judgement.first_divergence,
             outputs=tuple(layer.name for layer in reference.plan.layers if layer.output),
             timing=None if result is None else _timing(result),
-            bytes={"artifacts": artifacts.bytes, "activations": received},
+            bytes={"artifacts": artifacts.bytes, "activations": measured.nbytes},
             feeds=len(feeds),
             test=self._context.test,
             tfjs_version=tfjs_version,
@@ -258,6 +247,38 @@ class Checker:
                 if entries:
                     self._context.attach(f"tfjs {what}, {self._asked}", "\n".join(map(str, entries)))
                     entries.clear()
+
+
+class _Measured:
+    """The metrics of each layer and feed, taken as the activations come; the activations are not kept."""
+
+    def __init__(self, reference: Reference, tolerances: Mapping[str, Tolerance]) -> None:
+        self._reference = reference
+        self._tolerances = tolerances
+        self._metrics: dict[str, dict[int, Metrics]] = {name: {} for name in tolerances}
+        self.nbytes = 0
+
+    def take(self, activations: Activations) -> None:
+        """Measures one chunk of one feed. Raises PageError for an activation that was not asked for."""
+        expected = self._reference.activations(activations.feed)
+        for name, actual in activations.tensors.items():
+            if name not in self._metrics:
+                raise PageError(f"the page gave the activation of {name!r}, which was not asked for")
+            self.nbytes += actual.nbytes
+            self._metrics[name][activations.feed] = measure(actual, expected[name], self._tolerances[name])
+
+    def note_missing(self, feeds: int) -> None:
+        """Counts what did not come as missing: a layer that was seen for some feeds only is not close."""
+        for feed in range(feeds):
+            expected = self._reference.activations(feed)
+            for name, seen in self._metrics.items():
+                if feed not in seen:
+                    seen[feed] = measure(None, expected[name], self._tolerances[name])
+
+    def merged(self) -> dict[str, Metrics]:
+        """One set of metrics for each layer of which anything is known."""
+        found = {name: [seen[feed] for feed in sorted(seen)] for name, seen in self._metrics.items()}
+        return {name: merge(parts) for name, parts in found.items() if parts}
 
 
 def _job(

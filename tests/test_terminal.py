@@ -50,10 +50,17 @@ def test_the_summary_table():
         told((), {}, model="words", verdict="error", reason="Unknown op 'Foo'\n  at load (x.js:1)"),
     ]
     assert summary_table(runs, width=100) == [
-        Line("model   on chrome  verdict   worst layer  |error|  allowed  first ms  warm ms"),
-        Line("digits  webgl      close     conv         1.9e-06  2.2e-03     812.3     13.0", "close"),
-        Line("digits  webgl:f16  diverged  out              inf  1.1e-03     812.3     13.0", "diverged"),
-        Line("words   webgl      error     -                  -        -         -        -", "error"),
+        Line("model   format  on chrome  verdict   worst layer  |error|  allowed  first ms  warm ms"),
+        Line(
+            "digits  layers  webgl      close     conv         1.9e-06  2.2e-03     812.3     13.0", "close"
+        ),
+        Line(
+            "digits  layers  webgl:f16  diverged  out              inf  1.1e-03     812.3     13.0",
+            "diverged",
+        ),
+        Line(
+            "words   layers  webgl      error     -                  -        -         -        -", "error"
+        ),
         Line(
             "digits, webgl:f16 on chrome: diverged: 2 of 3 compared layers diverged, first 'pool'", "diverged"
         ),
@@ -63,7 +70,7 @@ def test_the_summary_table():
 
 def test_the_summary_without_times():
     heading, *_ = summary_table([told(CHAIN, GOOD)], width=100)
-    assert heading.text == "model   on chrome  verdict  worst layer  |error|  allowed"
+    assert heading.text == "model   format  on chrome  verdict  worst layer  |error|  allowed"
 
 
 def test_the_summary_names_browsers_where_they_differ():

@@ -48,7 +48,8 @@ def summary_table(
     several = len(browsers) > 1
     target = "target" if several else f"on {printable(min(browsers), encoding)}"
     timed = any(comparison["timing"] is not None for comparison in comparisons)
-    columns = (Column("model", flexible=True), Column(target), *_SUMMARY, *(_TIMES if timed else ()))
+    whose = (Column("model", flexible=True), Column("format"), Column(target))
+    columns = (*whose, *_SUMMARY, *(_TIMES if timed else ()))
     rows = [_summary_row(comparison, several, encoding)[: len(columns)] for comparison in comparisons]
     heading, *lines = table(columns, rows, width, encoding)
     told = [Line(text, one["verdict"]) for text, one in zip(lines, comparisons, strict=True)]
@@ -74,6 +75,7 @@ def _summary_row(comparison: Mapping[str, Any], with_browser: bool, encoding: st
     worst, timing = worst_layer(comparison), comparison["timing"] or {}
     return [
         printable(comparison["model"], encoding),
+        _format(comparison),
         printable(target_label(comparison["target"], with_browser=with_browser), encoding),
         comparison["verdict"],
         _NOTHING if worst is None else printable(worst["name"], encoding),
@@ -81,6 +83,11 @@ def _summary_row(comparison: Mapping[str, Any], with_browser: bool, encoding: st
         _milliseconds(timing.get("first_ms")),
         _milliseconds(timing.get("median_ms")),
     ]
+
+
+def _format(comparison: Mapping[str, Any]) -> str:
+    weights = comparison["weights"]
+    return str(comparison["format"] if weights == "float32" else f"{comparison['format']} {weights}")
 
 
 def _layer_row(layer: Mapping[str, Any], first: bool, encoding: str) -> list[str]:
