@@ -10,10 +10,11 @@ NODE_MODULES := node_modules/.installed
 NPM := PATH="$(abspath $(VENV))/bin:$$PATH" npm
 
 .NOTPARALLEL:
-.PHONY: help demo test lint types page pytest browser clean
+.PHONY: help demo bench test lint types page pytest browser clean
 
 help:
 	@echo "make demo    compare the sample models in a browser, and show a failure that is found"
+	@echo "make bench   measure what the plugin costs (some minutes; benchmarks/README.md)"
 	@echo "make test    everything: lint, types, the page's tests, pytest"
 	@echo "make lint    ruff check and ruff format --check"
 	@echo "make types   mypy --strict, and tsc over the page's modules"
@@ -23,6 +24,13 @@ help:
 
 demo: $(INSTALLED) browser
 	@$(PYTHON) -m demo
+
+bench: $(INSTALLED) browser
+	@$(PYTHON) -m benchmarks.importtime
+	@echo
+	@$(PYTHON) -m benchmarks.warm
+	@echo
+	@$(PYTHON) -m benchmarks.capture
 
 test: lint types page pytest
 

@@ -1,0 +1,1 @@
+"""Measurements of the plugin; README.md tells how to read them."""
