@@ -52,14 +52,14 @@ def test_the_summary_table():
     assert summary_table(runs, width=100) == [
         Line("model   format  on chrome  verdict   worst layer  |error|  allowed  first ms  warm ms"),
         Line(
-            "digits  layers  webgl      close     conv         1.9e-06  2.2e-03     812.3     13.0", "close"
+            "digits  graph   webgl      close     conv         1.9e-06  2.2e-03     812.3     13.0", "close"
         ),
         Line(
-            "digits  layers  webgl:f16  diverged  out              inf  1.1e-03     812.3     13.0",
+            "digits  graph   webgl:f16  diverged  out              inf  1.1e-03     812.3     13.0",
             "diverged",
         ),
         Line(
-            "words   layers  webgl      error     -                  -        -         -        -", "error"
+            "words   graph   webgl      error     -                  -        -         -        -", "error"
         ),
         Line(
             "digits, webgl:f16 on chrome: diverged: 2 of 3 compared layers diverged, first 'pool'", "diverged"
