@@ -168,7 +168,7 @@ class Checker:
         plan = TimingPlan(
             warmup=_TIME_WARMUP if warmup is None else warmup,
             runs=_TIME_RUNS if runs is None else runs,
-            budget_ms=float("inf"),
+            budget_ms=1000.0 * self._settings.timeout,  # all runs, or none: the job ends then anyway
         )
         source = as_source(model)
         artifacts = self._convert(source, self._settings)
