@@ -12,15 +12,17 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
 from pytest_tfjs.browsers.exchange import Exchange, StaleError
 from pytest_tfjs.browsers.jobs import ProtocolError
+from pytest_tfjs.browsers.uploads import receive_uploads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from starlette.requests import Request
+    from starlette.websockets import WebSocket
 
 # The machine's own table may say anything (Windows' registry: text/plain for .js), and a module or a .wasm
 # file of the wrong type does not run.
@@ -69,6 +71,7 @@ def make_app(site: Site) -> Starlette:
             Route(f"{job}/result", routes.result, methods=["POST"]),
             Route("/api/{page}/events", routes.events, methods=["POST"]),
             Route("/api/{page}/beat", routes.beat, methods=["POST"]),
+            WebSocketRoute("/uploads/{page}", routes.uploads),
         ],
         exception_handlers={
             StaleError: _answer(410),
@@ -94,6 +97,13 @@ def file_inside(root: Path, relative: str) -> Path | None:
 class _Routes:
     def __init__(self, site: Site) -> None:
         self._site = site
+
+    async def uploads(self, socket: WebSocket) -> None:
+        exchange = self._site.pages.get(socket.path_params["page"])
+        if exchange is None:
+            await socket.close()
+        else:
+            await receive_uploads(socket, exchange)
 
     async def page(self, request: Request) -> Response:
         relative = request.path_params["path"]

@@ -9,12 +9,12 @@ import secrets
 import socket
 import threading
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.browsers.exchange import Exchange
 from pytest_tfjs.browsers.routes import Site, file_inside, make_app
 from pytest_tfjs.browsers.targets import BACKENDS
-from pytest_tfjs.browsers.uploads import UploadSocket
+from pytest_tfjs.browsers.uploads import MESSAGE_LIMIT
 from pytest_tfjs.errors import ArtifactsError, BrowserError
 
 if TYPE_CHECKING:
@@ -131,13 +131,13 @@ class Server:
         port = listening.getsockname()[1]
         gate = _Gate(make_app(self._site), self._token, port, self._site)
 
-        def upload_socket(**_of_uvicorn: Any) -> UploadSocket:
-            return UploadSocket(gate.admit)
-
         config = uvicorn.Config(
             gate,
             http="httptools",
-            ws=cast("type[asyncio.Protocol]", upload_socket),
+            ws="websockets-sansio",
+            ws_max_size=MESSAGE_LIMIT,
+            ws_per_message_deflate=False,
+            ws_ping_interval=None,
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -169,40 +169,30 @@ class _Gate:
         self._site = site
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        from starlette.responses import PlainTextResponse
-
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             return
         token, _, rest = scope["path"].removeprefix("/").partition("/")
-        path = f"/{rest}"
+        inner = {**scope, "path": f"/{rest}", "raw_path": f"/{rest}".encode()}
+        socket = scope["type"] == "websocket"
+        safe = not socket and scope["method"] in {"GET", "HEAD"}
+        status = self._refusal(token.encode(errors="surrogateescape"), scope["headers"], safe=safe)
+        if socket:
+            # No browser asks whether another site's page may open one: the origin must be there, and ours.
+            refused = status is not None or not _values(scope["headers"], b"origin")
+            await (_refuse_socket if refused else self._app)(inner, receive, send)
+        else:
+            await self._answer(inner, receive, send, status)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, status: int | None) -> None:
+        from starlette.responses import PlainTextResponse
 
         async def watched(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] >= 400:  # noqa: PLR2004
-                self._site.refused.append(f"{scope['method']} {path}: {message['status']}")
+                self._site.refused.append(f"{scope['method']} {scope['path']}: {message['status']}")
             await send(message)
 
-        safe = scope["method"] in {"GET", "HEAD"}
-        status = self._refusal(token.encode(errors="surrogateescape"), scope["headers"], safe=safe)
-        if status is not None:
-            answer: ASGIApp = PlainTextResponse("refused", status)
-            await answer(scope, receive, watched)
-        else:
-            await self._app({**scope, "path": path, "raw_path": path.encode()}, receive, watched)
-
-    def admit(self, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> Exchange | int:
-        """The mailbox of the page that opens a WebSocket, or the status to refuse it with.
-
-        No browser asks whether another site's page may open one: the origin must be there, and ours.
-        """
-        token, _, rest = target.removeprefix(b"/").partition(b"/")
-        status = self._refusal(token, headers, safe=False)
-        if status is not None:
-            return status
-        if not _values(headers, b"origin"):
-            return 403
-        kind, _, page = rest.partition(b"/")
-        exchange = self._site.pages.get(page.decode(errors="replace"))
-        return 404 if kind != b"uploads" or exchange is None else exchange
+        app: ASGIApp = self._app if status is None else PlainTextResponse("refused", status)
+        await app(scope, receive, watched)
 
     def _refusal(self, token: bytes, headers: Iterable[tuple[bytes, bytes]], *, safe: bool) -> int | None:
         if _values(headers, b"host") != [self._authority]:
@@ -212,6 +202,12 @@ class _Gate:
         if not safe and any(origin != b"http://" + self._authority for origin in _values(headers, b"origin")):
             return 403
         return None
+
+
+async def _refuse_socket(_: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request for a WebSocket with 403."""
+    await receive()
+    await send({"type": "websocket.close"})
 
 
 def security_headers(port: int) -> list[tuple[str, str]]:
