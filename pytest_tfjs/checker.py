@@ -245,7 +245,7 @@ class Checker:
         finally:
             for what, entries in (("console", page.console), ("JavaScript errors", page.errors)):
                 if entries:
-                    self._context.attach(f"tfjs {what}, {self._asked}", "\n".join(map(str, entries)))
+                    self._context.attach(f"tfjs {what}", "\n".join(map(str, entries)))
                     entries.clear()
 
 
