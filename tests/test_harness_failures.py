@@ -255,6 +255,22 @@ def test_a_flag_that_does_not_hold_is_an_error(harness, tmp_path):
     assert_runs(harness, tmp_path)
 
 
+@pytest.fixture
+def damaged(monkeypatch, tmp_path):
+    """A harness whose page has come to harm."""
+    root = tmp_path / "page"
+    shutil.copytree(PAGE_ROOT, root, ignore=shutil.ignore_patterns("vendor"))
+    monkeypatch.setattr(module, "Server", partial(Server, page_root=root))
+    harness = Harness(dist=Dist.shipped(), timeout_s=60)
+
+    def make(damage):
+        damage(root)
+        return harness
+
+    yield make
+    harness.close()
+
+
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
@@ -267,17 +283,14 @@ def test_a_flag_that_does_not_hold_is_an_error(harness, tmp_path):
         (lambda root: (root / "main.js").write_text("throw new Error('at once')"), r"at once"),
     ],
 )
-def test_a_page_that_does_not_come_up_tells_why(monkeypatch, tmp_path, damage, told):
-    root = tmp_path / "page"
-    shutil.copytree(PAGE_ROOT, root, ignore=shutil.ignore_patterns("vendor"))
-    damage(root)
-    monkeypatch.setattr(module, "Server", partial(Server, page_root=root))
-    harness = Harness(dist=Dist.shipped(), timeout_s=60)
-    try:
-        with pytest.raises(PageError, match=told):
-            open_page(harness)
-    finally:
-        harness.close()
+def test_a_page_that_does_not_come_up_tells_why(damaged, damage, told):
+    with pytest.raises(PageError, match=told):
+        open_page(damaged(damage))
+
+
+def test_a_page_that_cannot_send_tells_why(damaged, tmp_path):
+    harness = damaged(lambda root: (root / "uploader.js").unlink())
+    assert_fails(open_page(harness), graph_job(tmp_path), r"uploader\.js failed: it did not load")
 
 
 class Trouble:

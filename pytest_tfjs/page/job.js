@@ -18,7 +18,7 @@ import { checkContext } from "./backend.js";
 import { pick } from "./lists.js";
 import { fetchArtifacts, openModel, upload } from "./model.js";
 import { timeRuns } from "./timing.js";
-import { Uploads } from "./uploads.js";
+import * as uploads from "./uploads.js";
 import { bytesOf, decode, plan } from "./wire.js";
 
 /**
@@ -75,7 +75,7 @@ async function perform(tf, job, report) {
  */
 async function timeModel(work, plan) {
   const { tf, report } = work;
-  const first = tf.getBackend() === "webgl" || tf.getBackend() === "webgpu" ? "compiling shaders" : "first run";
+  const first = isGPU(tf) ? "compiling shaders" : "first run";
   return withModel(work, async (model) => {
     const feed = upload(tf, pick(await work.feeds, 0));
     try {
@@ -94,7 +94,6 @@ async function timeModel(work, plan) {
 async function tapModel(work) {
   const { tf, job, report } = work;
   const total = job.chunks.reduce((sum, chunk) => sum + chunk.length, 0);
-  const uploads = new Uploads();
   try {
     return await withModel(work, async (model) => {
       const feeds = await work.feeds;
@@ -105,7 +104,7 @@ async function tapModel(work) {
         for (const [feed, tensors] of feeds.entries()) {
           await withActivations(tf, model, tensors, taps, async (activations) => {
             await sent.arrived;
-            sent = await sendActivations(tf, uploads, { job, chunk, feed }, activations);
+            sent = await sendActivations(tf, { job, chunk, feed }, activations);
           });
         }
         done += taps.length;
@@ -114,8 +113,9 @@ async function tapModel(work) {
       await sent.arrived;
       return {};
     });
-  } finally {
-    uploads.close();
+  } catch (error) {
+    uploads.reset();
+    throw error;
   }
 }
 
@@ -123,27 +123,43 @@ async function tapModel(work) {
  * Read activations and send each as soon as it is there; the promise `arrived` says when the server has all.
  *
  * @param {TF} tf
- * @param {Uploads} uploads
  * @param {{job: Job, chunk: number, feed: number}} what
  * @param {Map<string, Tensor>} activations
  */
-async function sendActivations(tf, uploads, { job, chunk, feed }, activations) {
-  /** @type {Map<Tensor, Promise<HostTensor["data"]>>} */
-  const reads = new Map([...new Set(activations.values())].map((tensor) => [tensor, tensor.data()]));
-  const read = (/** @type {Tensor} */ tensor) => /** @type {Promise<HostTensor["data"]>} */ (reads.get(tensor));
-  await Promise.all([...reads.values()].slice(0, 1)); // a GPU that cannot be read is found before all is announced
+async function sendActivations(tf, { job, chunk, feed }, activations) {
+  const read = readerOf(tf, [...new Set(activations.values())]);
   const described = [...activations].map(async ([name, tensor]) => {
     const { dtype, shape } = tensor;
     return /** @type {const} */ ([name, dtype === "string" ? { dtype, shape, data: await read(tensor) } : { dtype, shape }]);
   });
   const { head, order, bytes } = plan(new Map(await Promise.all(described)));
   checkSize(bytes, [...activations.keys()], job.chunkLimit);
-  const { arrived } = await uploads.announce({ job: job.job, chunk, feed, bytes });
+  const { arrived } = uploads.announce({ job: job.job, chunk, feed, bytes });
   uploads.send(head);
   for (const name of order) uploads.send(bytesOf(await read(/** @type {Tensor} */ (activations.get(name)))));
   uploads.flush();
   checkContext(tf);
   return { arrived };
+}
+
+/**
+ * How tensors are read. A GPU reads best when it is asked for all at once; where reading is a copy, each is read
+ * when its turn to be sent has come, and the one before is already on its way.
+ *
+ * @param {TF} tf
+ * @param {Tensor[]} tensors
+ * @returns {(tensor: Tensor) => Promise<HostTensor["data"]>}
+ */
+function readerOf(tf, tensors) {
+  if (!isGPU(tf)) return (tensor) => tensor.data();
+  const reads = new Map(tensors.map((tensor) => [tensor, tensor.data()]));
+  for (const read of reads.values()) read.catch(() => undefined); // each is thrown where it is awaited
+  return (tensor) => /** @type {Promise<HostTensor["data"]>} */ (reads.get(tensor));
+}
+
+/** @param {TF} tf */
+function isGPU(tf) {
+  return ["webgl", "webgpu"].includes(tf.getBackend());
 }
 
 /**

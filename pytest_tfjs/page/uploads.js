@@ -3,80 +3,82 @@
 
 import { UPLOADS } from "./api.js";
 
-// Each message costs a millisecond or two on its way, and each send() copies: the bytes are gathered in one buffer,
-// used over and over, which is sent when it is full.
+// Each message costs a millisecond or two on its way, and fresh memory more than a copy: bytes are gathered in
+// buffers of this size, which come back from the worker to be used again.
 const GATHERED = 1 << 20;
+const KEPT_BUFFERS = 16;
 
-/** One socket, for the chunks of one job. */
-export class Uploads {
-  #buffer = new Uint8Array(GATHERED);
-  #gathered = 0;
-  /** @type {WebSocket} */
-  #socket;
+const worker = new Worker(new URL("./uploader.js", import.meta.url), { type: "module" });
+/** @type {ArrayBuffer[]} */
+const free = [];
+/** @type {Uint8Array<ArrayBuffer>} */
+let gathering = new Uint8Array(new ArrayBuffer(GATHERED));
+let gathered = 0;
+/** @type {{resolve: () => void, reject: (error: Error) => void} | null} */
+let pending = null;
+/** @type {Error | null} */
+let broken = null;
+
+worker.onmessage = (/** @type {MessageEvent} */ { data }) => {
+  if (data.type === "free" && free.length < KEPT_BUFFERS) free.push(data.buffer);
+  if (data.type === "arrived") settle(null);
+  if (data.type === "closed") settle(new Error(`the server did not take the activations: ${data.reason}`));
+};
+worker.onerror = (/** @type {ErrorEvent} */ { message }) => {
+  broken = new Error(`uploader.js failed: ${message ?? "it did not load"}`);
+  settle(broken);
+};
+
+/**
+ * Announce a chunk. Its bytes are sent next; the promise given says that the server has them all.
+ *
+ * @param {{job: number, chunk: number, feed: number, bytes: number}} announcement
+ * @returns {{arrived: Promise<void>}}
+ */
+export function announce(announcement) {
+  if (broken !== null) throw broken;
   /** @type {Promise<void>} */
-  #opened;
-  /** @type {{resolve: () => void, reject: (error: Error) => void} | null} */
-  #pending = null;
+  const arrived = new Promise((resolve, reject) => (pending = { resolve, reject }));
+  arrived.catch(() => undefined); // it is thrown where it is awaited
+  worker.postMessage({ type: "announce", url: UPLOADS, announcement });
+  return { arrived };
+}
 
-  constructor() {
-    this.#socket = new WebSocket(UPLOADS);
-    this.#socket.onmessage = () => this.#settle(null);
-    this.#socket.onclose = ({ code, reason }) => {
-      this.#settle(new Error(`the server did not take the activations: ${reason || `the connection closed (${code})`}`));
-    };
-    this.#opened = new Promise((resolve, reject) => {
-      this.#socket.addEventListener("open", () => resolve());
-      this.#socket.addEventListener("close", () => reject(new Error("the server refused the socket for activations")));
-    });
-    this.#opened.catch(() => undefined); // it is thrown where it is awaited
+/**
+ * The next bytes of the chunk announced last.
+ *
+ * @param {Uint8Array<ArrayBuffer>} bytes
+ */
+export function send(bytes) {
+  for (let at = 0; at < bytes.byteLength; ) {
+    const piece = bytes.subarray(at, at + GATHERED - gathered);
+    gathering.set(piece, gathered);
+    gathered += piece.byteLength;
+    at += piece.byteLength;
+    if (gathered === GATHERED) flush();
   }
+}
 
-  /**
-   * Announce a chunk. Its bytes are sent next; the promise `arrived` says that the server has them all.
-   *
-   * @param {{job: number, chunk: number, feed: number, bytes: number}} announcement
-   * @returns {Promise<{arrived: Promise<void>}>}
-   */
-  async announce(announcement) {
-    await this.#opened;
-    /** @type {Promise<void>} */
-    const arrived = new Promise((resolve, reject) => (this.#pending = { resolve, reject }));
-    arrived.catch(() => undefined);
-    if (this.#socket.readyState !== WebSocket.OPEN) this.#settle(new Error("the connection for activations closed"));
-    this.#socket.send(JSON.stringify(announcement));
-    return { arrived };
-  }
+/** No more bytes of this chunk. */
+export function flush() {
+  if (gathered === 0) return;
+  const { buffer } = gathering;
+  worker.postMessage({ type: "bytes", buffer, length: gathered }, [buffer]);
+  gathering = new Uint8Array(free.pop() ?? new ArrayBuffer(GATHERED));
+  gathered = 0;
+}
 
-  /**
-   * The next bytes of the chunk announced last.
-   *
-   * @param {Uint8Array<ArrayBuffer>} bytes
-   */
-  send(bytes) {
-    for (let at = 0; at < bytes.byteLength; ) {
-      const piece = bytes.subarray(at, at + GATHERED - this.#gathered);
-      this.#buffer.set(piece, this.#gathered);
-      this.#gathered += piece.byteLength;
-      at += piece.byteLength;
-      if (this.#gathered === GATHERED) this.flush();
-    }
-  }
+/** Forget a chunk that was not sent completely: the next one gets a connection of its own. */
+export function reset() {
+  gathered = 0;
+  worker.postMessage({ type: "reset" });
+  settle(new Error("the activations were not sent completely"));
+}
 
-  /** No more bytes of this chunk. */
-  flush() {
-    if (this.#gathered > 0) this.#socket.send(this.#buffer.subarray(0, this.#gathered));
-    this.#gathered = 0;
-  }
-
-  close() {
-    this.#socket.close();
-  }
-
-  /** @param {Error | null} error */
-  #settle(error) {
-    const pending = this.#pending;
-    this.#pending = null;
-    if (error === null) pending?.resolve();
-    else pending?.reject(error);
-  }
+/** @param {Error | null} error */
+function settle(error) {
+  const settled = pending;
+  pending = null;
+  if (error === null) settled?.resolve();
+  else settled?.reject(error);
 }
