@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tfjs.reference.graphs import Graph, Node, parse_ref
+from pytest_tfjs.reference.unchanged import unchanged_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -53,10 +54,12 @@ def _plain(graph: Any, outputs: Iterable[str]) -> Graph:
 
 
 def _node(operation: Any) -> Node:
+    unchanged = unchanged_input(operation)
     return Node(
         name=operation.name,
         op=operation.type,
         inputs=tuple(parse_ref(tensor.name) for tensor in operation.inputs),
         frame=operation.get_attr("frame_name").decode() if operation.type == "Enter" else None,
         dtypes=tuple(tensor.dtype.name for tensor in operation.outputs),
+        same=None if unchanged is None else parse_ref(unchanged.name),
     )

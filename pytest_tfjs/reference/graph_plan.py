@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from pytest_tfjs.compare.layers import Coverage, Layer
 from pytest_tfjs.reference.graphs import ALIASES, SOURCES, Graph, Node, Ref
-from pytest_tfjs.reference.mapping import CONTRACTIONS, Match, Matching, match_graphs
+from pytest_tfjs.reference.mapping import Match, Matching, match_graphs
+from pytest_tfjs.reference.operations import CONTRACTIONS
 from pytest_tfjs.reference.plan import Plan
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def plan_graph(source: Graph, converted: Graph) -> Plan:
 
     The nodes of `source` carry the dtypes of their outputs; both graphs' `outputs` are in signature order.
     """
+    source = source.distinguishing(converted.nodes)
     return _Planner(source, converted, match_graphs(source, converted)).plan()
 
 
@@ -158,8 +160,10 @@ class _Planner:
     def _why_not(self, node: Node) -> tuple[Coverage, str]:
         if self.source.loop_depth[node.name]:
             return "eliminated", "loop body: it runs many times; what leaves the loop is compared"
-        if node.op in ALIASES or node.op == "IdentityN":
+        if node.is_alias or node.op == "IdentityN":
             return "eliminated", "identity"
+        if node.name not in self.source.needed:
+            return "eliminated", "undone: by the operation after it"
         if node.name in self.source.constants:
             return "eliminated", "constant: computed from weights when converting"
         if node.name in self.source.shapes_only:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Container, Iterable, Mapping
 
 Ref = tuple[str, int]
 """One output of a node: the node's name and the index of the output."""
@@ -24,7 +24,11 @@ SOURCES = frozenset({"Placeholder", "PlaceholderWithDefault"})
 
 @dataclass(frozen=True)
 class Node:
-    """One operation: `inputs` are its data inputs in order; control inputs are left out."""
+    """One operation: `inputs` are its data inputs in order; control inputs are left out.
+
+    `fused_ops` are those that follow within the node, `frame` names the loop that an Enter enters, `dtypes`
+    are of the outputs, and `same` is a tensor that the output always equals, where one is known.
+    """
 
     name: str
     op: str
@@ -32,6 +36,12 @@ class Node:
     fused_ops: tuple[str, ...] = ()
     frame: str | None = None
     dtypes: tuple[str, ...] = ()
+    same: Ref | None = None
+
+    @property
+    def is_alias(self) -> bool:
+        """Whether the output is a tensor that was there before."""
+        return self.op in ALIASES or self.same is not None
 
 
 def parse_ref(text: str) -> Ref:
@@ -73,6 +83,11 @@ class Graph:
         """The graph of `nodes`, whatever their order."""
         return cls({node.name: node for node in nodes}, tuple(outputs))
 
+    def distinguishing(self, names: Container[str]) -> Graph:
+        """The same graph, in which the nodes named are no identities, even if they change nothing."""
+        nodes = (replace(node, same=None) if node.name in names else node for node in self.nodes.values())
+        return Graph.of(nodes, self.outputs)
+
     def resolve(self, ref: Ref) -> Ref:
         """The tensor that `ref` is, seen through identities."""
         known = self._resolved.get(ref)
@@ -81,7 +96,9 @@ class Graph:
         name, index = ref
         node = self.nodes[name]
         source = ref
-        if node.op in ALIASES and node.inputs:
+        if node.same is not None:
+            source = self.resolve(node.same)
+        elif node.op in ALIASES and node.inputs:
             source = self.resolve(node.inputs[0])
         elif node.op == "IdentityN":
             source = self.resolve(node.inputs[index])
@@ -156,7 +173,7 @@ class Graph:
         """For each node those that take one of its outputs, identities looked through."""
         found: dict[str, dict[str, None]] = defaultdict(dict)
         for node in self.nodes.values():
-            if node.op not in ALIASES:
+            if not node.is_alias:
                 for name, _ in self.inputs(node):
                     found[name][node.name] = None
         return {name: tuple(names) for name, names in found.items()}
@@ -164,13 +181,21 @@ class Graph:
     @cached_property
     def live(self) -> frozenset[str]:
         """Nodes on which an output depends."""
+        return self._reached((name for name, _ in self.outputs), lambda node: node.inputs)
+
+    @cached_property
+    def needed(self) -> frozenset[str]:
+        """Nodes on which an output depends when identities are looked through."""
+        return self._reached((self.resolve(ref)[0] for ref in self.outputs), self.inputs)
+
+    def _reached(self, ends: Iterable[str], inputs: Callable[[Node], Iterable[Ref]]) -> frozenset[str]:
         seen: set[str] = set()
-        stack = [name for name, _ in self.outputs]
+        stack = list(ends)
         while stack:
             name = stack.pop()
             if name not in seen:
                 seen.add(name)
-                stack.extend(i for i, _ in self.nodes[name].inputs)
+                stack.extend(i for i, _ in inputs(self.nodes[name]))
         return frozenset(seen)
 
     def loop_inputs(self, exit_node: Node) -> tuple[Ref, ...]:

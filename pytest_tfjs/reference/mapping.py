@@ -4,7 +4,9 @@ The converter folds, fuses and renames: a fused node may keep the name of the fi
 of the last, and a name may stay while its meaning changes. So nodes are not matched by name. Both graphs are
 walked from the inputs on. Given which source tensors enter a converted node, the source tensors that could be
 its output are those computed from just these and constants, by operations that the node's own operation and
-`fused_ops` account for. Names and weights decide only among candidates that have passed this.
+`fused_ops` account for. Names decide only among candidates that have passed this: a node that has the name of
+a source operation stands for operations of which that is one. Where a node's inputs are not known, it is
+matched if it kept its name, its operation and the names of its inputs.
 """
 
 from __future__ import annotations
@@ -14,41 +16,27 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_tfjs.reference.graphs import ALIASES, SOURCES, Graph, Node, Ref
+from pytest_tfjs.reference.operations import (
+    ADDITIVE,
+    BATCH_NORM,
+    COMMUTATIVE,
+    CONTRACTIONS,
+    MULTIPLICATIVE,
+    Account,
+    same_operation,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-_SAME = {
-    "AddV2": "Add",
-    "BiasAdd": "Add",
-    "AddN": "Add",
-    "BatchMatMulV2": "BatchMatMul",
-    "BatchMatMulV3": "BatchMatMul",
-    "FusedBatchNorm": "FusedBatchNormV3",
-    "FusedBatchNormV2": "FusedBatchNormV3",
-    "_FusedConv2D": "Conv2D",
-    "FusedDepthwiseConv2dNative": "DepthwiseConv2dNative",
-    "_FusedMatMul": "MatMul",
-    "Div": "RealDiv",
-}
-"""Operations that compute the same under several names."""
-
-CONTRACTIONS = frozenset({"Conv2D", "DepthwiseConv2dNative", "MatMul", "Conv3D", "Conv2DBackpropInput"})
-
-_ADDITIVE = frozenset({"Add", "Sub"})
-_MULTIPLICATIVE = frozenset({"Mul", "RealDiv", "Neg"})
-_BATCH_NORM = "FusedBatchNormV3"
-_AFFINE = _ADDITIVE | _MULTIPLICATIVE | {_BATCH_NORM}
-"""Operations with constants that the converter may move into the weights and the bias of another."""
-
-_PRELU = Counter({"Relu": 2, "Neg": 1, "Mul": 1, "Add": 1})
-"""What Keras writes for PReLU: relu(x) + (-alpha) * relu(-x)."""
 
 _REACH = 10
 """How many source operations one converted node may stand for, in depth."""
 
 _FOLDED_SUFFIXES = ("_bn_offset", "_weights")
 """The converter's names for the constants that a folded batch-norm leaves (`fold_batch_norms.py`)."""
+
+_Operand = frozenset[Ref]
+"""The source tensors that one input of a node is computed from; none for a constant."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +63,23 @@ class Matching:
     stands_for: Mapping[str, str | None]
 
 
-def same_operation(op: str) -> str:
-    """One name for operations that compute the same."""
-    return _SAME.get(op, op)
-
-
 def match_graphs(source: Graph, converted: Graph) -> Matching:
     """Matches the nodes of `converted` with those of `source`. Nodes inside loop bodies are left out."""
     return _Matcher(source, converted).run()
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A converted node that alone stands for no source tensor, but may together with the one after it.
+
+    The optimiser makes such: a sum regrouped (`AddOpsRewrite_Leaf`), a convolution whose weights took in a
+    batch-norm that follows as a BiasAdd, a concatenation before the Relu that was on each of its parts.
+    """
+
+    names: frozenset[str]
+    ops: Counter[str]
+    entering: _Operand
+    foldable: frozenset[str]
 
 
 class _Matcher:
@@ -92,8 +89,9 @@ class _Matcher:
         self.stands_for: dict[str, str | None] = {}
         self.matches: dict[str, Match] = {}
         self.unmatched: dict[str, str] = {}
-        self.partial: dict[str, tuple[Counter[str], tuple[Ref, ...]]] = {}
+        self.parts: dict[str, _Part] = {}
         self.position = {name: i for i, name in enumerate(source.order)}
+        self.free = source.constants | source.shapes_only
         self.claimed = frozenset(
             name
             for name, node in converted.nodes.items()
@@ -118,37 +116,37 @@ class _Matcher:
             self.unmatched[node.name] = "the source has no input of this name"
 
     def _record(self, node: Node) -> None:
-        entering = self._entering(node)
-        known = [ref for ref in entering if ref is not None]
-        if not known or None in entering or node.op == "Exit":
-            found: Match | str | None = self._by_name(node, known)
-        else:
-            found = self._best(node, known)
+        operands = self._operands(node)
+        found = self._best(node, operands) or self._by_name(node, operands)
         if isinstance(found, Match):
             self.matches[node.name] = found
             self.stands_for[node.name] = found.tail
-            for part in self._parts(node):
-                self.unmatched.pop(part, None)
-            return
-        if known and None not in entering:
-            self.partial[node.name] = (self._own(node), tuple(known))
-        self.unmatched[node.name] = found if found is not None else self._why_none(node)
+            for part in self._parts_of(node):
+                for name in part.names:
+                    self.unmatched.pop(name, None)
+        elif node.name in self.converted.shapes_only:
+            # Whatever it is, an error in it shows in the activations whose shapes it gives.
+            self.stands_for[node.name] = None
+        else:
+            self.unmatched[node.name] = found if found is not None else self._why_none(node)
+            if None not in operands:
+                self.parts[node.name] = self._part(node, operands)
 
-    def _parts(self, node: Node) -> list[str]:
-        """Converted nodes before `node` that alone stand for no source tensor, but may together with it.
+    def _parts_of(self, node: Node) -> list[_Part]:
+        return [
+            self.parts[name]
+            for name, index in self.converted.inputs(node)
+            if name in self.parts and not index
+        ]
 
-        The converter's optimiser makes such: a sum regrouped (`AddOpsRewrite_Leaf`), a convolution whose
-        weights took in a batch-norm that follows as a BiasAdd.
-        """
-        return [name for name, index in self.converted.inputs(node) if name in self.partial and index == 0]
-
-    def _own(self, node: Node) -> Counter[str]:
-        own = Counter(map(same_operation, (node.op, *node.fused_ops)))
-        if node.op == "AddN":
-            own["Add"] = len(node.inputs) - 1
-        for part in self._parts(node):
-            own += self.partial[part][0]
-        return own
+    def _part(self, node: Node, operands: list[_Operand | None]) -> _Part:
+        before = self._parts_of(node)
+        return _Part(
+            names=frozenset({node.name}).union(*(part.names for part in before)),
+            ops=self._ops(node),
+            entering=frozenset().union(*(operand for operand in operands if operand is not None)),
+            foldable=self._foldable(node),
+        )
 
     def _why_none(self, node: Node) -> str:
         unknown = [i for i, _ in self.converted.inputs(node) if i in self.unmatched]
@@ -156,49 +154,123 @@ class _Matcher:
             return f"its input {unknown[0]!r} stands for no tensor of the source"
         return f"no tensor of the source is computed by {node.op} from the same inputs"
 
-    def _entering(self, node: Node) -> list[Ref | None]:
-        """The source tensors that enter `node`, constants left out; None for one that is not known."""
-        refs = self.converted.loop_inputs(node) if node.op == "Exit" else self.converted.inputs(node)
-        entering: dict[Ref | None, None] = {}
-        for name, index in refs:
-            if name in self.partial and index == 0:
-                entering.update(dict.fromkeys(self.partial[name][1]))
-                continue
-            twin = self.stands_for.get(name, "")
-            if twin is not None:
-                entering[(twin, index) if twin else None] = None
-        return list(entering)
+    # What a converted node computes, and from what.
 
-    def _by_name(self, node: Node, known: list[Ref]) -> Match | None:
-        """A node that kept its name and its operation, none of whose known inputs contradicts it."""
-        twin = self.source.nodes.get(node.name)
-        if twin is None or node.fused_ops or same_operation(twin.op) != same_operation(node.op):
-            return None
-        theirs = self.source.loop_inputs(twin) if node.op == "Exit" else self.source.inputs(twin)
-        if not set(known).issubset(theirs):
-            return None
-        return Match(node.name, twin.name, (twin.name,))
+    def _operands(self, node: Node) -> list[_Operand | None]:
+        """For each input of `node` the source tensors behind it; None for one that is not known."""
+        return [self._operand(ref) for ref in self._entering(self.converted, node)]
 
-    def _best(self, node: Node, entering: list[Ref]) -> Match | str | None:
+    def _operand(self, ref: Ref) -> _Operand | None:
+        name, index = ref
+        if name in self.parts and index == 0:
+            return self.parts[name].entering
+        if name not in self.stands_for:
+            return None
+        twin = self.stands_for[name]
+        return frozenset() if twin is None else frozenset({(twin, index)})
+
+    def _entering(self, graph: Graph, node: Node) -> tuple[Ref, ...]:
+        return graph.loop_inputs(node) if node.op == "Exit" else graph.inputs(node)
+
+    def _ops(self, node: Node) -> Counter[str]:
+        ops = Counter(map(same_operation, (node.op, *node.fused_ops)))
+        if node.op == "AddN":
+            ops["Add"] = len(node.inputs) - 1
+        for part in self._parts_of(node):
+            ops += part.ops
+        return ops
+
+    def _foldable(self, node: Node) -> frozenset[str]:
+        """What the constants of `node` may have taken in: a bias sums, weights products, both batch-norm."""
+        found: frozenset[str] = frozenset().union(*(part.foldable for part in self._parts_of(node)))
+        constant = [name in self.converted.constants for name, _ in node.inputs]
+        operation = same_operation(node.op)
+        if operation in CONTRACTIONS:
+            found |= MULTIPLICATIVE if constant[1] else frozenset()
+            found |= ADDITIVE if "BiasAdd" in node.fused_ops and constant[2] else frozenset()
+        elif any(constant):
+            found |= next((kind for kind in (ADDITIVE, MULTIPLICATIVE) if operation in kind), frozenset())
+        return found | {BATCH_NORM} if found >= ADDITIVE | MULTIPLICATIVE else found
+
+    # By what it computes.
+
+    def _best(self, node: Node, operands: list[_Operand | None]) -> Match | str | None:
+        known = [operand for operand in operands if operand is not None]
+        entering = frozenset().union(*known)
+        if not entering or len(known) < len(operands) or node.op == "Exit":
+            return None
         regions = {
             tail: region
             for tail, region in self._candidates(entering)
-            if self._accounts_for(node, tail, region, entering)
+            if self._is_possible(node, region, entering) and self._in_order(node, known, region, entering)
         }
+        regions = self._explained(node, regions)
         if not regions:
             return None
-        named = {tail: region for tail, region in regions.items() if node.name in region}
-        if node.name in named:
-            regions = {node.name: named[node.name]}
-        elif named:
-            regions = named
-        elif len(regions) > 1:
+        if node.name in regions:
+            return Match(node.name, node.name, regions[node.name])
+        if len(regions) > 1 and node.name not in self.source.nodes:
             regions = self._sharing_weights(node, regions)
         tail = max(regions, key=lambda name: len(regions[name]))
-        rivals = [other for other in regions if other != tail and other not in regions[tail]]
+        rivals = [other for other in regions if other not in regions[tail]]
         if rivals:
             return f"{node.op} may stand for {tail!r} or for {rivals[0]!r}, and nothing tells which"
         return Match(node.name, tail, regions[tail])
+
+    def _explained(self, node: Node, regions: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        """The regions that the operations of `node` account for; in their order, if in any."""
+        last = same_operation((node.op, *node.fused_ops)[-1])
+        account = Account(self._ops(node), last, self._foldable(node))
+        ops = {tail: self._region_ops(region) for tail, region in regions.items()}
+        found = [t for t in ops if account.explains(ops[t], same_operation(self.source.nodes[t].op))]
+        if not found and self._parts_of(node):
+            found = [tail for tail in ops if account.rearranges(ops[tail])]
+        return {tail: regions[tail] for tail in found}
+
+    def _is_possible(self, node: Node, region: tuple[str, ...], entering: _Operand) -> bool:
+        """Whether names allow it, the region takes all that enters, and a folded batch-norm is in it."""
+        if node.name in self.source.nodes and node.name not in region:
+            return False
+        absorbed = {node.name}.union(*(part.names for part in self._parts_of(node)))
+        if any(name in self.claimed and name not in absorbed for name in region):
+            return False
+        used = {ref for name in region for ref in self.source.inputs(self.source.nodes[name])}
+        if not used.issuperset(entering):
+            return False
+        folded = any(i.endswith(_FOLDED_SUFFIXES) for i, _ in node.inputs if i not in self.source.nodes)
+        return not folded or bool(self._region_ops(region)[BATCH_NORM])
+
+    def _region_ops(self, region: tuple[str, ...]) -> Counter[str]:
+        ops: Counter[str] = Counter()
+        for name in region:
+            node = self.source.nodes[name]
+            ops[same_operation(node.op)] += len(node.inputs) - 1 if node.op == "AddN" else 1
+        return ops
+
+    def _in_order(
+        self, node: Node, operands: list[_Operand], region: tuple[str, ...], entering: _Operand
+    ) -> bool:
+        """Whether what enters `node` first enters first there too, where the order matters."""
+        operation = same_operation(node.op)
+        twins = [
+            twin
+            for twin in (self.source.nodes[name] for name in region)
+            if same_operation(twin.op) == operation and len(twin.inputs) == len(operands)
+        ]
+        if operation in COMMUTATIVE or not twins or self._parts_of(node):
+            return True
+        return any(
+            [self._behind(ref, entering) for ref in self.source.inputs(twin)] == operands for twin in twins
+        )
+
+    def _behind(self, ref: Ref, entering: _Operand) -> _Operand:
+        """Which of the source tensors `entering` the source tensor `ref` is computed from."""
+        if ref in entering:
+            return frozenset({ref})
+        if ref[0] in self.free:
+            return frozenset()
+        before = self.source.inputs(self.source.nodes[ref[0]])
+        return frozenset().union(*(self._behind(earlier, entering) for earlier in before))
 
     def _sharing_weights(self, node: Node, regions: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
         """The regions that take constants of the same names as `node` does, if any do."""
@@ -214,10 +286,10 @@ class _Matcher:
             names.update(i for i, _ in self.source.inputs(self.source.nodes[name]))
         return names
 
-    def _candidates(self, entering: list[Ref]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    def _candidates(self, entering: _Operand) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Source nodes computed from `entering` and constants alone, each with all operations in between."""
         inside: dict[str, frozenset[str]] = {}
-        edge = [name for taken, _ in entering for name in self.source.consumers.get(taken, ())]
+        edge = [name for taken, _ in sorted(entering) for name in self.source.consumers.get(taken, ())]
         for _ in range(_REACH):
             following: list[str] = []
             for name in dict.fromkeys(edge):
@@ -230,60 +302,38 @@ class _Matcher:
             yield name, tuple(sorted(region, key=self.position.__getitem__))
 
     def _region(
-        self, name: str, entering: list[Ref], inside: Mapping[str, frozenset[str]]
+        self, name: str, entering: _Operand, inside: Mapping[str, frozenset[str]]
     ) -> frozenset[str] | None:
         region = {name}
         for ref in self.source.inputs(self.source.nodes[name]):
-            if ref in entering or ref[0] in self.source.constants:
+            if ref in entering or ref[0] in self.free:
                 continue
             if ref[0] not in inside:
                 return None
             region |= inside[ref[0]]
         return frozenset(region)
 
-    def _accounts_for(self, node: Node, tail: str, region: tuple[str, ...], entering: list[Ref]) -> bool:
-        """Whether `node` computes what the operations of `region` do, ending in `tail`."""
-        whole = not self._parts(node)
-        if whole and any(name in self.claimed and name != node.name for name in region):
-            return False
-        used = {ref for name in region for ref in self.source.inputs(self.source.nodes[name])}
-        if not used.issuperset(entering):
-            return False
-        ops = Counter(same_operation(self.source.nodes[name].op) for name in region)
-        own = self._own(node)
-        last = same_operation(self.source.nodes[tail].op)
-        folded = any(i.endswith(_FOLDED_SUFFIXES) for i, _ in node.inputs if i not in self.source.nodes)
-        if folded and not ops[_BATCH_NORM]:
-            return False
-        if "Prelu" in own:
-            own = own - Counter({"Prelu": 1}) + _PRELU
-            return last == "Add" and not (own - ops) and set(ops - own) <= _AFFINE
-        if ops == own:
-            return last == same_operation((node.op, *node.fused_ops)[-1])
-        return _folds(node, own, ops, last, self._foldable(node))
+    # By name, where not all inputs are known.
 
-    def _foldable(self, node: Node) -> frozenset[str]:
-        """What the constants of `node` may have taken in: a bias sums, weights products, both batch-norm."""
-        found: frozenset[str] = frozenset().union(*map(self._foldable, map(self._node, self._parts(node))))
-        constant = [name in self.converted.constants for name, _ in node.inputs]
-        operation = same_operation(node.op)
-        if operation in CONTRACTIONS:
-            found |= _MULTIPLICATIVE if constant[1] else frozenset()
-            found |= _ADDITIVE if "BiasAdd" in node.fused_ops and constant[2] else frozenset()
-        elif any(constant):
-            found |= next((kind for kind in (_ADDITIVE, _MULTIPLICATIVE) if operation in kind), frozenset())
-        return found | {_BATCH_NORM} if found >= _ADDITIVE | _MULTIPLICATIVE else found
+    def _by_name(self, node: Node, operands: list[_Operand | None]) -> Match | None:
+        """A node that kept name and operation, each of whose inputs is what it was or kept its name too."""
+        twin = self.source.nodes.get(node.name)
+        if twin is None or node.fused_ops or same_operation(twin.op) != same_operation(node.op):
+            return None
+        if node.op == "Exit":
+            behind = frozenset().union(*(operand for operand in operands if operand is not None))
+            agrees = behind.issubset(self.source.loop_inputs(twin))
+        else:
+            agrees = self._same_inputs(node, twin, operands)
+        return Match(node.name, twin.name, (twin.name,)) if agrees else None
 
-    def _node(self, name: str) -> Node:
-        return self.converted.nodes[name]
-
-
-def _folds(node: Node, own: Counter[str], ops: Counter[str], last: str, foldable: frozenset[str]) -> bool:
-    """Whether `ops` are those of `node` with constant affine operations moved into its weights and bias."""
-    needed = Counter({op: count for op, count in own.items() if op not in _AFFINE})
-    ending = same_operation((node.op, *node.fused_ops)[-1])
-    ends_well = last in _AFFINE if ending in _AFFINE | CONTRACTIONS else last == ending
-    return ends_well and not (needed - ops) and set(ops - own) <= foldable
+    def _same_inputs(self, node: Node, twin: Node, operands: list[_Operand | None]) -> bool:
+        ours, theirs = self.converted.inputs(node), self.source.inputs(twin)
+        return len(ours) == len(theirs) and all(
+            (operand == (frozenset() if there[0] in self.free else {there}) and here[0] not in self.parts)
+            or (here == there and here[0] not in self.stands_for)
+            for here, there, operand in zip(ours, theirs, operands, strict=True)
+        )
 
 
 def _unfolded(name: str) -> str:

@@ -1,0 +1,104 @@
+"""Operations that give back what they are given: a product with one, a transposition that moves nothing.
+
+Keras writes them (`beta * x` in swish, the transposition in a Tensordot), and the converter leaves them out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pytest_tfjs.reference.graphs import ALIASES
+
+_NEUTRAL = {
+    "AddV2": (0, (0, 1)),
+    "Add": (0, (0, 1)),
+    "BiasAdd": (0, (1,)),
+    "Sub": (0, (1,)),
+    "Mul": (1, (0, 1)),
+    "RealDiv": (1, (1,)),
+    "Pow": (1, (1,)),
+    "Pad": (0, (1,)),
+    "PadV2": (0, (1,)),
+    "MirrorPad": (0, (1,)),
+    "Tile": (1, (1,)),
+}
+"""For each operation the constant that leaves the other input as it is, and where that constant may stand."""
+
+_STRUCTURAL = frozenset({"Pad", "PadV2", "MirrorPad", "Tile"})
+"""Of these the constant is no operand that is broadcast."""
+
+_INVOLUTIONS = frozenset({"Neg", "LogicalNot", "Reciprocal"})
+_SINGLE = {"ConcatV2": 2, "AddN": 1}
+"""These give back their first input where they have so many."""
+
+
+def unchanged_input(operation: Any) -> Any | None:
+    """The tensor that a tf.Operation's output always equals, where its constants and static shapes tell."""
+    kind, inputs = operation.type, operation.inputs
+    if kind in _NEUTRAL:
+        return _beside_neutral(operation)
+    if kind == "Transpose":
+        return _untransposed(operation)
+    if kind == "Reshape" and _same_shape(inputs[0].shape, operation.outputs[0].shape):
+        return inputs[0]
+    if kind == "Cast" and inputs[0].dtype == operation.outputs[0].dtype:
+        return inputs[0]
+    if kind in _INVOLUTIONS and _origin(inputs[0]).op.type == kind:
+        return _origin(inputs[0]).op.inputs[0]
+    return inputs[0] if _SINGLE.get(kind) == len(inputs) else None
+
+
+def _beside_neutral(operation: Any) -> Any | None:
+    neutral, places = _NEUTRAL[operation.type]
+    for place in places:
+        other = operation.inputs[1 - place]
+        value = _static(operation.inputs[place])
+        if value is None or not value.size or not bool(np.all(value == neutral)):
+            continue
+        if operation.type in _STRUCTURAL or _leaves_shape(value.shape, other.shape):
+            return other
+    return None
+
+
+def _untransposed(operation: Any) -> Any | None:
+    axes = _static(operation.inputs[1])
+    if axes is None:
+        return None
+    if bool(np.all(axes == np.arange(axes.size))):
+        return operation.inputs[0]
+    before = _origin(operation.inputs[0])
+    earlier = _static(before.op.inputs[1]) if before.op.type == "Transpose" else None
+    restored = earlier is not None and bool(np.all(earlier[axes] == np.arange(axes.size)))
+    return before.op.inputs[0] if restored else None
+
+
+def _origin(tensor: Any) -> Any:
+    """The tensor behind identities."""
+    while tensor.op.type in ALIASES and len(tensor.op.inputs):
+        tensor = tensor.op.inputs[0]
+    return tensor
+
+
+def _static(tensor: Any) -> np.ndarray[Any, Any] | None:
+    import tensorflow as tf
+
+    value = tf.get_static_value(tensor)
+    return None if value is None else np.asarray(value)
+
+
+def _leaves_shape(shape: tuple[int, ...], other: Any) -> bool:
+    """Whether a tensor of the static shape `other` keeps it when one of `shape` is broadcast with it."""
+    if other.rank is None or len(shape) > other.rank:
+        return False
+    trailing = other.as_list()[other.rank - len(shape) :]
+    return all(size in (1, theirs) for size, theirs in zip(shape, trailing, strict=True))
+
+
+def _same_shape(before: Any, after: Any) -> bool:
+    """Whether both static shapes are the same, so far that a single unknown size must be the same too."""
+    if before.rank is None or after.rank is None:
+        return False
+    sizes: list[int | None] = before.as_list()
+    return bool(sizes == after.as_list()) and sizes.count(None) <= 1
