@@ -143,7 +143,9 @@ def report(bench: Bench, runs: int) -> None:
     """Measures (a) and (b) by turns, so that what else the machine does meets both, then (c) once."""
     bench.read_in_page()
     bench.capture()
-    alone, captured, tensors = [], [], {}
+    alone: list[float] = []
+    captured: list[Capture] = []
+    tensors: Tensors = {}
     for _ in range(runs):
         alone.append(bench.read_in_page())
         capture, tensors = bench.capture()
