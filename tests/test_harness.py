@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from in_page import layer_tap, node_tap, open_page, run, tap
 from tiny_models import (
-    BIAS,
     DENSE,
     KERNEL,
     RELU,
@@ -12,20 +12,14 @@ from tiny_models import (
     dense_graph,
     dense_model,
     dtype_attribute,
-    functional,
-    input_layer,
-    layer,
     node,
     placeholder,
-    sequential,
     write_graph_model,
-    write_layers_model,
 )
 
 from pytest_tfjs.browsers.dist import Dist
 from pytest_tfjs.browsers.harness import Harness
-from pytest_tfjs.browsers.jobs import Job, Tap, TimingPlan
-from pytest_tfjs.browsers.targets import parse_targets
+from pytest_tfjs.browsers.jobs import Job, TimingPlan
 from pytest_tfjs.errors import PageError
 
 pytestmark = pytest.mark.browser
@@ -36,32 +30,6 @@ def harness():
     harness = Harness(dist=Dist.shipped(), timeout_s=120)
     yield harness
     harness.close()
-
-
-def open_page(harness, backend="cpu"):
-    return harness.open(parse_targets(["chrome"], [backend])[0])
-
-
-def layer_tap(name, *path, **address):
-    return Tap(name, {"path": list(path or [name]), **address})
-
-
-def node_tap(name):
-    return Tap(name, {"node": name})
-
-
-def run(page, job):
-    """The result, and the activations as a list of (feed, tensors)."""
-    received = []
-    result = page.run(job, lambda activations: received.append((activations.feed, activations.tensors)))
-    return result, received
-
-
-def tap(page, model, form, feed, *taps):
-    """The activations of one feed, read in one chunk."""
-    result, ((_, tensors),) = run(page, Job(model, form, (feed,), (taps,)))
-    assert result.memory["numTensors"] == result.memory["numTensorsBefore"]
-    return tensors
 
 
 @pytest.mark.parametrize("backend", ["cpu", "wasm", "webgl"])
@@ -164,6 +132,19 @@ def test_several_feeds_come_chunk_by_chunk(harness, tmp_path):
     np.testing.assert_allclose(received[1][1]["product"], 2 * X[:1] @ KERNEL)
 
 
+def test_activations_are_let_go_of_chunk_by_chunk(harness, tmp_path):
+    page = open_page(harness)
+    held = []
+    feeds = tuple({"x": X} for _ in range(40))
+    taps = tuple(node_tap(name) for name in ("product", "sum", "relu"))
+
+    def take(_):
+        held.append(harness._browser._driver.execute_script("return tf.memory().numTensors"))
+
+    page.run(Job(dense_graph(tmp_path), "graph", feeds, (taps,)), take)
+    assert max(held) < 20
+
+
 def test_stages_and_progress_are_told(harness, tmp_path, monkeypatch):
     page = open_page(harness, "webgl")
     told = []
@@ -205,125 +186,6 @@ def test_the_result_tells_the_models_layers(harness, tmp_path):
         open_page(harness), Job(dense_graph(tmp_path), "graph", ({"x": X},), ((node_tap("sum"),),))
     )
     assert {"name": "sum", "class": "AddV2"} in result.model["layers"]
-
-
-DENSE_LAYER = layer("Dense", "dense", units=2)
-WEIGHTS = {"dense/kernel": KERNEL, "dense/bias": BIAS}
-INNER = functional(
-    "inner",
-    [
-        (input_layer("inner_in", 3), []),
-        (DENSE_LAYER, [[("inner_in", 0, 0)]]),
-        (layer("ReLU", "act"), [[("dense", 0, 0)]]),
-    ],
-    ["inner_in"],
-    [("act", 0, 0)],
-)
-
-
-def test_layers_of_a_nested_model_are_read(harness, tmp_path):
-    outer = functional(
-        "outer",
-        [
-            (input_layer("x", 3), []),
-            (layer("ReLU", "before"), [[("x", 0, 0)]]),
-            (INNER, [[("before", 0, 0)]]),
-            (layer("ReLU", "after"), [[("inner", 1, 0)]]),
-        ],
-        ["x"],
-        [("after", 0, 0)],
-    )
-    model = write_layers_model(tmp_path, outer, WEIGHTS)
-    taps = [layer_tap("before"), layer_tap("after"), layer_tap("inner"), layer_tap("d", "inner", "dense")]
-    tensors = tap(open_page(harness), model, "layers", {"x": X}, *taps, layer_tap("i", "inner", "inner_in"))
-    before = np.maximum(X, 0)
-    np.testing.assert_allclose(tensors["before"], before)
-    np.testing.assert_allclose(tensors["i"], before)
-    np.testing.assert_allclose(tensors["d"], before @ KERNEL + BIAS)
-    np.testing.assert_allclose(tensors["after"], np.maximum(before @ KERNEL + BIAS, 0))
-    np.testing.assert_allclose(tensors["inner"], tensors["after"])
-
-
-def test_models_nested_in_nested_models_are_read(harness, tmp_path):
-    middle = functional(
-        "middle",
-        [(input_layer("middle_in", 3), []), (INNER, [[("middle_in", 0, 0)]])],
-        ["middle_in"],
-        [("inner", 1, 0)],
-    )
-    outer = functional(
-        "outer", [(input_layer("x", 3), []), (middle, [[("x", 0, 0)]])], ["x"], [("middle", 1, 0)]
-    )
-    model = write_layers_model(tmp_path, outer, WEIGHTS)
-    result, ((_, tensors),) = run(
-        open_page(harness),
-        Job(model, "layers", ({"x": X},), ((layer_tap("d", "middle", "inner", "dense"),),)),
-    )
-    np.testing.assert_allclose(tensors["d"], DENSE)
-    assert ["middle", "inner", "dense"] in [entry["path"] for entry in result.model["layers"]]
-
-
-def test_a_sequential_model_may_begin_with_a_model(harness, tmp_path):
-    outer = sequential("outer", [INNER, layer("ReLU", "last")])
-    model = write_layers_model(tmp_path, outer, WEIGHTS)
-    taps = [layer_tap("last"), layer_tap("d", "inner", "dense"), layer_tap("inner")]
-    tensors = tap(open_page(harness), model, "layers", {"inner_in": X}, *taps)
-    np.testing.assert_allclose(tensors["d"], DENSE)
-    np.testing.assert_allclose(tensors["inner"], RELU)
-    np.testing.assert_allclose(tensors["last"], RELU)
-
-
-def test_a_nested_model_called_twice_is_read_at_the_call_named(harness, tmp_path):
-    outer = functional(
-        "outer",
-        [
-            (input_layer("x", 3), []),
-            (input_layer("y", 3), []),
-            (INNER, [[("x", 0, 0)], [("y", 0, 0)]]),
-            (layer("Add", "add"), [[("inner", 1, 0), ("inner", 2, 0)]]),
-        ],
-        ["x", "y"],
-        [("add", 0, 0)],
-    )
-    model = write_layers_model(tmp_path, outer, WEIGHTS)
-    page, feed = open_page(harness), {"x": X, "y": -X}
-    taps = [
-        layer_tap("first", ["inner", 1], "dense"),
-        layer_tap("second", ["inner", 2], "dense"),
-        layer_tap("add"),
-    ]
-    tensors = tap(page, model, "layers", feed, *taps, layer_tap("call", "inner", node=2))
-    np.testing.assert_allclose(tensors["first"], DENSE)
-    np.testing.assert_allclose(tensors["second"], -X @ KERNEL + BIAS)
-    np.testing.assert_allclose(tensors["call"], np.maximum(-X @ KERNEL + BIAS, 0))
-    with pytest.raises(
-        PageError, match=r"'which'.*'outer' calls 'inner' at its nodes 1, 2: name one of them"
-    ):
-        tap(page, model, "layers", feed, layer_tap("which", "inner", "dense"))
-
-
-def test_a_shared_layer_is_read_at_each_of_its_nodes(harness, tmp_path):
-    outer = functional(
-        "outer",
-        [
-            (input_layer("x", 3), []),
-            (input_layer("y", 3), []),
-            (DENSE_LAYER, [[("x", 0, 0)], [("y", 0, 0)]]),
-            (layer("Add", "add"), [[("dense", 0, 0), ("dense", 1, 0)]]),
-        ],
-        ["x", "y"],
-        [("add", 0, 0)],
-    )
-    model = write_layers_model(tmp_path, outer, WEIGHTS)
-    taps = [
-        layer_tap("first", "dense", node=0),
-        layer_tap("second", "dense", node=1),
-        layer_tap("again", "dense"),
-    ]
-    tensors = tap(open_page(harness), model, "layers", {"x": X, "y": -X}, *taps)
-    np.testing.assert_allclose(tensors["first"], DENSE)
-    np.testing.assert_allclose(tensors["second"], -X @ KERNEL + BIAS)
-    np.testing.assert_allclose(tensors["again"], DENSE)
 
 
 def test_all_dtypes_come_and_go_as_they_are(harness, tmp_path):

@@ -230,7 +230,7 @@ def test_a_slow_receiver_is_no_slow_page(harness, tmp_path, monkeypatch):
     def receive(_):
         skipped[0] += 1000
 
-    page.run(graph_job(tmp_path), receive)
+    page.run(Job(dense_graph(tmp_path), "graph", ({"x": X}, {"x": X}), ((RELU_TAP,),)), receive)
 
 
 def test_a_backend_that_cannot_be_made_is_an_error_and_no_fallback(tmp_path):

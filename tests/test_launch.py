@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -233,6 +234,17 @@ def test_a_browser_comes_and_goes_without_a_trace(temporary):
     assert not browser.alive()
     browser.close()
     assert find_processes(temporary) == set()
+
+
+@pytest.mark.browser
+def test_a_page_is_opened_without_waiting_for_it():
+    browser = launch("chrome", LaunchOptions())
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        try:
+            browser.open(f"http://127.0.0.1:{silent.getsockname()[1]}/")
+            assert browser.trouble() is None
+        finally:
+            browser.close()
 
 
 @pytest.mark.browser

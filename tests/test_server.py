@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 import pytest
+import starlette.responses
 from tiny_models import dense_model
 
 from pytest_tfjs.browsers import routes
@@ -159,7 +160,8 @@ def assert_secure(headers):
     ],
 )
 def test_types_are_right_whatever_the_machine_says(client, monkeypatch, path, media_type):
-    monkeypatch.setattr(mimetypes, "guess_type", lambda *_args, **_kwargs: ("text/plain", None))
+    for owner in (mimetypes, starlette.responses):
+        monkeypatch.setattr(owner, "guess_type", lambda *_args, **_kwargs: ("text/plain", None))
     assert client.get(path).headers["Content-Type"] == media_type
 
 

@@ -91,6 +91,7 @@ function symbolsOf(tf, container, routes) {
   });
   for (const [node, { inner, own, at, routes: within }] of nested) {
     const found = symbolsOf(tf, inner, within);
+    // Of its own node's tensors nothing more is to be computed: they are functions of the same inputs.
     const here = own ? found : applied(tf, inner, found, node.inputTensors);
     here.forEach((symbol, i) => (symbols[pick(at, i)] = symbol));
   }
