@@ -22,7 +22,9 @@ class TappedKerasModel:
 
         self.config: dict[str, Any] = json.loads(model.to_json())
         self._copy = tf_keras.models.clone_model(model)
-        self._copy.set_weights(model.get_weights())
+        for layer in model.layers:
+            # One by one: a layer used both here and in a nested model is two layers in the copy, as in TF.js.
+            self._copy.get_layer(layer.name).set_weights(layer.get_weights())
 
     def run(self, feed: Sequence[Array], tensors: Sequence[str]) -> dict[str, Array]:
         """The values of `tensors` (a plan's addresses) in one pass; `feed` is in the order of the inputs."""

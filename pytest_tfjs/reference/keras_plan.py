@@ -19,14 +19,17 @@ _MODELS = frozenset({"Functional", "Model", "Sequential"})
 Call = tuple[str, int, int]
 """Layer, number of the call, index of the output: how a config names a tensor."""
 
+_UNNAMED_INPUT: Call = ("", 0, 0)
+"""The input of a Sequential model that does not begin with an InputLayer."""
+
 
 def plan_keras(source: Mapping[str, Any], converted: Mapping[str, Any]) -> Plan:
     """Accounts for every layer of the source's config, and for those that the artifacts' config alone has.
 
     Both are `{"class_name": ..., "config": ...}` of a Functional or Sequential model.
     """
-    rows = _Planner().model(source, (), {})
-    theirs = {layer.name: layer for layer in _Planner().model(converted, (), {}).layers}
+    rows = _Planner().plan(source)
+    theirs = {layer.name: layer for layer in _Planner().plan(converted).layers}
     layers = [_held_against(layer, theirs.pop(layer.name, None)) for layer in rows.layers]
     layers.extend(_unmapped(layer, "only the artifacts have this layer") for layer in theirs.values())
     compared = {layer.name for layer in layers if layer.coverage == "compared"}
@@ -43,8 +46,8 @@ def _unmapped(layer: Layer, reason: str) -> Layer:
     return replace(layer, coverage="unmapped", reason=reason, tap=None)
 
 
-_Path = tuple[tuple[str, int], ...]
-"""Through nested models: each one's name and the number of its call."""
+_Path = tuple[tuple[str, int, bool], ...]
+"""Through nested models: each one's name, which of its calls it is, and whether that is the only one."""
 
 
 @dataclass
@@ -52,46 +55,62 @@ class _Planner:
     layers: dict[str, Layer] = field(default_factory=dict)
     tensors: dict[str, str] = field(default_factory=dict)
 
-    def model(self, model: Mapping[str, Any], path: _Path, entering: Mapping[Call, tuple[str, ...]]) -> Plan:
-        """Adds the rows of `model`, nested at `path`; `entering` are the rows behind its own inputs."""
-        rows: dict[Call, tuple[str, ...]] = dict(entering)
-        calls = _calls(model)
-        outputs = set(_outputs(model))
-        used = {call for _, _, inputs in calls for call in inputs} | outputs
-        for layer, number, inputs in _in_order(calls):
-            before = tuple(dict.fromkeys(row for call in inputs for row in rows.get(call, ())))
-            name = layer["config"]["name"]
-            if layer["class_name"] == "InputLayer":
-                continue
-            if layer["class_name"] in _MODELS:
-                behind = (rows.get(call, ()) for call in inputs)
-                inner = dict(zip(_inputs(layer), behind, strict=False))
-                self.model(layer, (*path, (name, number)), inner)
-            for index in sorted({i for n, k, i in used if (n, k) == (name, number)} | {0}):
-                row = self._row(layer, (name, number, index), path, before)
-                rows[name, number, index] = (row.name,)
-                if not path and (name, number, index) in outputs:
-                    self.layers[row.name] = replace(row, output=True)
+    def plan(self, model: Mapping[str, Any]) -> Plan:
+        for row in self._model(model, (), {}):
+            for name in row:
+                self.layers[name] = replace(self.layers[name], output=True)
         return Plan(tuple(self.layers.values()), self.tensors)
 
-    def _row(self, layer: Mapping[str, Any], call: Call, path: _Path, inputs: tuple[str, ...]) -> Layer:
-        name, number, index = call
-        scopes = [_numbered(scope, again) for scope, again in path]
+    def _model(
+        self, model: Mapping[str, Any], path: _Path, entering: Mapping[Call, tuple[str, ...]]
+    ) -> list[tuple[str, ...]]:
+        """Adds the rows of `model`, nested at `path`; gives the rows behind each of its outputs.
+
+        `entering` are the rows behind its own inputs.
+        """
+        rows: dict[Call, tuple[str, ...]] = dict(entering)
+        calls = _calls(model)
+        outputs = _outputs(model)
+        used = {call for called in calls for call in called.inputs} | set(outputs)
+        for called in _in_order(calls):
+            if called.layer["class_name"] == "InputLayer":
+                continue
+            behind = [rows.get(call, ()) for call in called.inputs]
+            inner: list[tuple[str, ...]] = []
+            if called.layer["class_name"] in _MODELS:
+                inside = (*path, (called.name, called.ordinal, called.only))
+                given = dict(zip(_inputs(called.layer), behind, strict=False))
+                inner = self._model(called.layer, inside, given)
+            before = tuple(dict.fromkeys(row for group in behind for row in group))
+            for index in sorted({i for n, k, i in used if (n, k) == (called.name, called.number)} | {0}):
+                row = self._row(called, index, path, inner[index] if index < len(inner) else before)
+                rows[called.name, called.number, index] = (row.name,)
+        return [rows.get(call, ()) for call in outputs]
+
+    def _row(self, called: _Called, index: int, path: _Path, inputs: tuple[str, ...]) -> Layer:
+        scopes = [_numbered(scope, ordinal) for scope, ordinal, _ in path]
+        is_model = called.layer["class_name"] in _MODELS
+        tap: dict[str, Any] = {
+            "path": [
+                *(scope if only else [scope, ordinal + 1] for scope, ordinal, only in path),
+                called.name,
+            ],
+            "tensor": index,
+        }
+        if not is_model or not called.only:
+            tap["node"] = called.ordinal + is_model
         row = Layer(
-            name="/".join((*scopes, _numbered(name, number))) + (f":{index}" if index else ""),
-            op=_operation(layer),
+            name="/".join((*scopes, _numbered(called.name, called.ordinal))) + (f":{index}" if index else ""),
+            op=_operation(called.layer),
             inputs=inputs,
             shape=None,
             dtype=None,
             coverage="compared",
-            tap={
-                "path": [*([scope, again] if again else scope for scope, again in path), name],
-                "node": number,
-                "tensor": index,
-            },
+            tap=tap,
         )
         self.layers[row.name] = row
-        self.tensors[row.name] = json.dumps([path, name, number, index])
+        place = [[[scope, ordinal] for scope, ordinal, _ in path], called.name, called.ordinal, index]
+        self.tensors[row.name] = json.dumps(place)
         return row
 
 
@@ -106,68 +125,90 @@ def _operation(layer: Mapping[str, Any]) -> str:
     return str(layer["class_name"])
 
 
-_LayerCall = tuple[Mapping[str, Any], int, tuple[Call, ...]]
+@dataclass(frozen=True)
+class _Called:
+    """One call of a layer: its number in the config, its place among its calls, and if it is the only one."""
+
+    layer: Mapping[str, Any]
+    number: int
+    ordinal: int
+    only: bool
+    inputs: tuple[Call, ...]
+
+    @property
+    def name(self) -> str:
+        return str(self.layer["config"]["name"])
 
 
-def _calls(model: Mapping[str, Any]) -> list[_LayerCall]:
+def _calls(model: Mapping[str, Any]) -> list[_Called]:
     """Each call of each layer of `model`, with the tensors that enter it."""
-    config = model["config"]
     if model["class_name"] == "Sequential":
-        return _chain(config["layers"] if isinstance(config, Mapping) else config)
-    calls: list[_LayerCall] = []
-    names = {layer["config"]["name"] for layer in config["layers"]}
-    for layer in config["layers"]:
+        return _chain(_layers(model))
+    calls: list[_Called] = []
+    names = {layer["config"]["name"] for layer in _layers(model)}
+    for layer in _layers(model):
         nodes = layer.get("inbound_nodes") or [[]]
-        for number, node in enumerate(nodes):
-            calls.append((layer, number, tuple(dict.fromkeys(_references(node, names)))))
+        for ordinal, node in enumerate(nodes):
+            inputs = tuple(_references(node, names))
+            calls.append(_Called(layer, ordinal + _first_call(layer), ordinal, len(nodes) == 1, inputs))
     return calls
 
 
-def _chain(layers: list[Mapping[str, Any]]) -> list[_LayerCall]:
-    calls: list[_LayerCall] = []
-    before: tuple[Call, ...] = ()
+def _chain(layers: list[Mapping[str, Any]]) -> list[_Called]:
+    calls: list[_Called] = []
+    before: tuple[Call, ...] = () if _begins_with_input(layers) else (_UNNAMED_INPUT,)
     for layer in layers:
-        calls.append((layer, 0, before))
-        before = ((layer["config"]["name"], 0, 0),)
+        calls.append(_Called(layer, _first_call(layer), 0, True, before))
+        before = ((layer["config"]["name"], _first_call(layer), 0),)
     return calls
 
 
-def _in_order(calls: list[_LayerCall]) -> Iterator[_LayerCall]:
+def _first_call(layer: Mapping[str, Any]) -> int:
+    """The config's number for the first call of `layer`: before those of a model comes its own making."""
+    if layer["class_name"] == "Sequential":
+        return int(_begins_with_input(_layers(layer)))
+    return int(layer["class_name"] in _MODELS)
+
+
+def _layers(model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    config = model["config"]
+    return list(config["layers"] if isinstance(config, Mapping) else config)
+
+
+def _begins_with_input(layers: list[Mapping[str, Any]]) -> bool:
+    return bool(layers[0]["class_name"] == "InputLayer")
+
+
+def _in_order(calls: list[_Called]) -> Iterator[_Called]:
     """The calls such that each follows those whose outputs it takes."""
-    known = {(layer["config"]["name"], number) for layer, number, _ in calls}
+    known = {(call.name, call.number) for call in calls}
     done: set[tuple[str, int]] = set()
     waiting = list(calls)
     while waiting:
         held = []
         for call in waiting:
-            layer, number, inputs = call
-            if all((name, k) in done or (name, k) not in known for name, k, _ in inputs):
-                done.add((layer["config"]["name"], number))
+            if all((name, k) in done or (name, k) not in known for name, k, _ in call.inputs):
+                done.add((call.name, call.number))
                 yield call
             else:
                 held.append(call)
         if len(held) == len(waiting):
-            raise ValueError(
-                f"the model's config is not a graph: {held[0][0]['config']['name']!r} waits for itself"
-            )
+            raise ValueError(f"the model's config is not a graph: {held[0].name!r} waits for itself")
         waiting = held
 
 
 def _inputs(model: Mapping[str, Any]) -> list[Call]:
-    config = model["config"]
     if model["class_name"] == "Sequential":
-        layers = config["layers"] if isinstance(config, Mapping) else config
-        first = layers[0]["config"]["name"]
-        return [(first, 0, 0)] if layers[0]["class_name"] == "InputLayer" else []
-    return list(_references(config["input_layers"], None))
+        layers = _layers(model)
+        return [(layers[0]["config"]["name"], 0, 0) if _begins_with_input(layers) else _UNNAMED_INPUT]
+    return list(_references(model["config"]["input_layers"], None))
 
 
 def _outputs(model: Mapping[str, Any]) -> list[Call]:
-    config = model["config"]
     if model["class_name"] == "Sequential":
-        layers = config["layers"] if isinstance(config, Mapping) else config
-        return [(layers[-1]["config"]["name"], 0, 0)]
-    return list(_references(config["output_layers"], None))
+        last = _layers(model)[-1]
+        return [(last["config"]["name"], _first_call(last), 0)]
+    return list(_references(model["config"]["output_layers"], None))
 
 
 def _references(value: Any, names: set[str] | None) -> Iterator[Call]:

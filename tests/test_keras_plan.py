@@ -1,0 +1,398 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from pytest_tfjs.reference.keras_plan import plan_keras
+
+
+def layer(class_name, name, **config):
+    return {"class_name": class_name, "config": {"name": name, **config}}
+
+
+def functional(name, layers, inputs, outputs):
+    """`layers`: pairs of a layer and its calls, each the tensors (layer, call, index) that it takes."""
+    entries = [
+        {
+            **entry,
+            "name": entry["config"]["name"],
+            "inbound_nodes": [[[*t, {}] for t in call] for call in calls],
+        }
+        for entry, calls in layers
+    ]
+    config = {"name": name, "layers": entries, "input_layers": inputs, "output_layers": outputs}
+    return {"class_name": "Functional", "config": config}
+
+
+def sequential(name, *layers):
+    return {"class_name": "Sequential", "config": {"name": name, "layers": list(layers)}}
+
+
+def rows(model, converted=None):
+    return {row.name: row for row in plan_keras(model, model if converted is None else converted).layers}
+
+
+INPUT = (layer("InputLayer", "x"), [])
+CHAIN = functional(
+    "chain",
+    [INPUT, (layer("Dense", "a"), [[("x", 0, 0)]]), (layer("ReLU", "b"), [[("a", 0, 0)]])],
+    [["x", 0, 0]],
+    [["b", 0, 0]],
+)
+
+
+def test_a_functional_model_has_a_row_for_each_layer_but_its_inputs():
+    plan = plan_keras(CHAIN, CHAIN)
+    assert [(row.name, row.op, row.inputs, row.output) for row in plan.layers] == [
+        ("a", "Dense", (), False),
+        ("b", "ReLU", ("a",), True),
+    ]
+    assert plan.layers[1].tap == {"path": ["b"], "node": 0, "tensor": 0}
+    assert json.loads(plan.tensors["b"]) == [[], "b", 0, 0]
+
+
+@pytest.mark.parametrize("first", [[layer("InputLayer", "x")], []], ids=["input layer", "none"])
+def test_a_sequential_model_is_a_chain(first):
+    found = rows(sequential("s", *first, layer("Dense", "a"), layer("ReLU", "b")))
+    assert [(row.name, row.inputs, row.output) for row in found.values()] == [
+        ("a", (), False),
+        ("b", ("a",), True),
+    ]
+
+
+def test_each_call_of_a_shared_layer_is_a_row():
+    model = functional(
+        "shared",
+        [INPUT, (layer("Dense", "d"), [[("x", 0, 0)], [("d", 0, 0)]]), (layer("ReLU", "r"), [[("d", 1, 0)]])],
+        [["x", 0, 0]],
+        [["r", 0, 0], ["d", 0, 0]],
+    )
+    found = rows(model)
+    assert {name: (row.inputs, row.output) for name, row in found.items()} == {
+        "d": ((), True),
+        "d#2": (("d",), False),
+        "r": (("d#2",), True),
+    }
+    assert found["d#2"].tap == {"path": ["d"], "node": 1, "tensor": 0}
+
+
+def test_outputs_of_a_layer_are_rows_where_they_are_used():
+    model = functional(
+        "states",
+        [INPUT, (layer("LSTM", "l"), [[("x", 0, 0)]]), (layer("ReLU", "r"), [[("l", 0, 2)]])],
+        [["x", 0, 0]],
+        [["r", 0, 0]],
+    )
+    found = rows(model)
+    assert list(found) == ["l", "l:2", "r"]
+    assert found["l:2"].tap == {"path": ["l"], "node": 0, "tensor": 2}
+    assert found["r"].inputs == ("l:2",)
+
+
+def test_arguments_that_are_tensors_count_as_inputs_and_words_do_not():
+    model = functional(
+        "arguments",
+        [INPUT, (layer("Dense", "a"), [[("x", 0, 0)]]), (layer("Attention", "t"), [])],
+        [["x", 0, 0]],
+        [["t", 0, 0]],
+    )
+    attention = model["config"]["layers"][2]
+    attention["inbound_nodes"] = [[["x", 0, 0, {"value": ["a", 0, 0], "mode": ["causal", 0, 0]}]]]
+    assert rows(model)["t"].inputs == ("a",)
+
+
+def encoder():
+    return functional(
+        "encoder",
+        [
+            (layer("InputLayer", "e"), []),
+            (layer("Dense", "d"), [[("e", 0, 0)]]),
+            (layer("ReLU", "r"), [[("d", 0, 0)]]),
+        ],
+        [["e", 0, 0]],
+        [["r", 0, 0], ["d", 0, 0]],
+    )
+
+
+def test_a_nested_model_is_walked_at_each_call():
+    model = functional(
+        "outer",
+        [
+            INPUT,
+            (layer("Dense", "first"), [[("x", 0, 0)]]),
+            (encoder(), [[("first", 0, 0)], [("encoder", 1, 1)]]),
+            (layer("ReLU", "last"), [[("encoder", 2, 0)]]),
+        ],
+        [["x", 0, 0]],
+        [["last", 0, 0]],
+    )
+    found = rows(model)
+    assert {name: row.inputs for name, row in found.items()} == {
+        "first": (),
+        "encoder/d": ("first",),
+        "encoder/r": ("encoder/d",),
+        "encoder": ("encoder/r",),
+        "encoder:1": ("encoder/d",),
+        "encoder#2/d": ("encoder:1",),
+        "encoder#2/r": ("encoder#2/d",),
+        "encoder#2": ("encoder#2/r",),
+        "last": ("encoder#2",),
+    }
+    assert [name for name, row in found.items() if row.output] == ["last"]
+    assert found["encoder/d"].tap == {"path": [["encoder", 1], "d"], "node": 0, "tensor": 0}
+    assert found["encoder#2/d"].tap == {"path": [["encoder", 2], "d"], "node": 0, "tensor": 0}
+    assert found["encoder#2"].tap == {"path": ["encoder"], "node": 2, "tensor": 0}
+    assert found["encoder"].op == "Functional"
+
+
+def test_a_model_that_gives_back_its_input_passes_on_what_entered():
+    inner = functional("inner", [(layer("InputLayer", "e"), [])], [["e", 0, 0]], [["e", 0, 0]])
+    model = functional(
+        "outer",
+        [INPUT, (layer("Dense", "a"), [[("x", 0, 0)]]), (inner, [[("a", 0, 0)]])],
+        [["x", 0, 0]],
+        [["inner", 1, 0]],
+    )
+    found = rows(model)["inner"]
+    assert (found.inputs, found.output, found.tap) == (("a",), True, {"path": ["inner"], "tensor": 0})
+
+
+@pytest.mark.parametrize("first", [[layer("InputLayer", "e")], []], ids=["input layer", "none"])
+def test_a_sequential_model_within_another_takes_what_enters_it(first):
+    inner = sequential("inner", *first, layer("Dense", "d"))
+    found = rows(sequential("outer", layer("InputLayer", "x"), layer("Dense", "a"), inner))
+    assert {name: row.inputs for name, row in found.items()} == {
+        "a": (),
+        "inner/d": ("a",),
+        "inner": ("inner/d",),
+    }
+
+
+def test_a_wrapper_is_named_with_what_it_wraps():
+    wrapped = layer("Bidirectional", "b", layer=layer("LSTM", "lstm"))
+    assert rows(sequential("s", layer("InputLayer", "x"), wrapped))["b"].op == "Bidirectional(LSTM)"
+
+
+def test_layers_are_in_the_order_of_computation_whatever_the_order_of_the_config():
+    model = {**CHAIN, "config": {**CHAIN["config"], "layers": CHAIN["config"]["layers"][::-1]}}
+    assert list(rows(model)) == ["a", "b"]
+
+
+def changed(*layers):
+    return sequential("s", layer("InputLayer", "x"), *layers)
+
+
+SOURCE = changed(layer("Dense", "a"), layer("ReLU", "b"), layer("Dense", "c"))
+
+
+@pytest.mark.parametrize(
+    ("artifacts", "unmapped"),
+    [
+        (SOURCE, {}),
+        (changed(layer("Dense", "a"), layer("Dense", "c")), {"b": "the artifacts have no such layer"}),
+        (
+            changed(layer("Dense", "a"), layer("ELU", "b"), layer("Dense", "c")),
+            {"b": "in the artifacts it is ELU"},
+        ),
+        (
+            changed(layer("Dense", "a"), layer("ReLU", "b"), layer("Dense", "c"), layer("Softmax", "d")),
+            {"d": "only the artifacts have this layer"},
+        ),
+    ],
+    ids=["same", "missing", "another class", "extra"],
+)
+def test_artifacts_with_other_layers_are_unmapped(artifacts, unmapped):
+    plan = plan_keras(SOURCE, artifacts)
+    assert {row.name: row.reason for row in plan.layers if row.coverage == "unmapped"} == unmapped
+    for row in plan.layers:
+        assert (row.tap is None) == (row.coverage == "unmapped") == (row.name not in plan.tensors)
+
+
+def test_a_config_that_waits_for_itself_is_told():
+    model = functional("loop", [(layer("Dense", "a"), [[("a", 0, 0)]])], [], [["a", 0, 0]])
+    with pytest.raises(ValueError, match="'a' waits for itself"):
+        plan_keras(model, model)
+
+
+# Against Keras: the values at the plan's addresses are those of the sub-models called by hand.
+
+RNG = np.random.default_rng(5)
+X = RNG.standard_normal((2, 6)).astype(np.float32)
+SEQUENCE = RNG.standard_normal((2, 5, 3)).astype(np.float32)
+WORDS = np.array([[1, 2, 0, 0], [3, 0, 0, 0]], np.int32)
+
+
+def dense(k, name, units=6):
+    return k.layers.Dense(units, activation="tanh", bias_initializer="ones", name=name)
+
+
+def plain(k):
+    x = k.Input((6,), name="x")
+    a = dense(k, "a")(x)
+    b = dense(k, "b")(k.layers.Dropout(0.5, name="drop")(a))
+    model = k.Model(x, [b, a], name="plain")
+    a_value = model.get_layer("a")(X)
+    return model, [X], {"a": a_value, "drop": a_value, "b": model.get_layer("b")(a_value)}
+
+
+def in_sequence(k):
+    model = k.Sequential([dense(k, "a"), dense(k, "b", 3)], name="in_sequence")
+    model.build((None, 6))
+    a = model.get_layer("a")(X)
+    return model, [X], {"a": a, "b": model.get_layer("b")(a)}
+
+
+def shared(k):
+    x = k.Input((6,), name="x")
+    d = dense(k, "d")
+    model = k.Model(x, k.layers.Add(name="sum")([d(d(x)), d(x)]), name="shared")
+    once = d(X)
+    twice = d(once)
+    calls = {"d": once, "d#2": twice, "d#3": d(X)}
+    return model, [X], {**calls, "sum": twice + once}
+
+
+def nested_twice(k):
+    e = k.Input((6,), name="e")
+    middle = dense(k, "d")(e)
+    inner = k.Model(e, [dense(k, "last")(middle), middle], name="encoder")
+    x = k.Input((6,), name="x")
+    first = dense(k, "d")(x)
+    ahead, _ = inner(first)
+    _, behind = inner(ahead)
+    model = k.Model(x, behind, name="nested_twice")
+    own, d, last = model.get_layer("d"), inner.get_layer("d"), inner.get_layer("last")
+    once = own(X)
+    values = {"d": once, "encoder/d": d(once), "encoder/last": last(d(once))}
+    again = d(values["encoder/last"])
+    values |= {"encoder": values["encoder/last"], "encoder#2/d": again, "encoder#2:1": again}
+    return model, [X], {**values, "encoder#2/last": last(again)}
+
+
+def nested_deep(k):
+    core = k.Sequential([dense(k, "d"), dense(k, "d2")], name="core")
+    e = k.Input((6,), name="e")
+    inner = k.Model(e, core(dense(k, "before")(e)), name="inner")
+    x = k.Input((6,), name="x")
+    model = k.Model(x, inner(x), name="nested_deep")
+    before = inner.get_layer("before")(X)
+    d = core.get_layer("d")(before)
+    d2 = core.get_layer("d2")(d)
+    values = {"inner/before": before, "inner/core/d": d, "inner/core/d2": d2, "inner/core": d2, "inner": d2}
+    return model, [X], values
+
+
+def begins_with_model(k):
+    inner = k.Sequential([k.Input((6,)), dense(k, "d")], name="inner")
+    model = k.Sequential([inner, dense(k, "d2")], name="begins_with_model")
+    model.build((None, 6))
+    d = inner.get_layer("d")(X)
+    return model, [X], {"inner/d": d, "inner": d, "d2": model.get_layer("d2")(d)}
+
+
+def in_two_places(k):
+    d = dense(k, "d")
+    e = k.Input((6,), name="e")
+    inner = k.Model(e, k.layers.ReLU(name="r")(d(e)), name="inner")
+    x = k.Input((6,), name="x")
+    model = k.Model(x, inner(d(x)), name="in_two_places")
+    once = d(X)
+    return model, [X], {"d": once, "inner/d": d(once), "inner": np.maximum(d(once), 0)}
+
+
+def same_twice(k):
+    one, two = k.Input((6,), name="one"), k.Input((6,), name="two")
+    inner = k.Model([one, two], k.layers.Subtract(name="minus")([dense(k, "d")(one), two]), name="inner")
+    x = k.Input((6,), name="x")
+    model = k.Model(x, inner([x, x]), name="same_twice")
+    d = inner.get_layer("d")(X)
+    return model, [X], {"inner/d": d, "inner/minus": d - X}
+
+
+def states(k):
+    x = k.Input((5, 3), name="x")
+    whole, h, c = k.layers.LSTM(4, return_sequences=True, return_state=True, name="lstm")(x)
+    model = k.Model(x, k.layers.Concatenate(name="join")([h, c]), name="states")
+    whole, h, c = model.get_layer("lstm")(SEQUENCE)
+    return model, [SEQUENCE], {"lstm": whole, "lstm:1": h, "lstm:2": c, "join": np.concatenate([h, c], 1)}
+
+
+def wrapped(k):
+    x = k.Input((5, 3), name="x")
+    y = k.layers.TimeDistributed(dense(k, "inside", 4), name="each")(x)
+    model = k.Model(x, k.layers.Bidirectional(k.layers.GRU(3), name="both")(y), name="wrapped")
+    each = model.get_layer("each")(SEQUENCE)
+    return model, [SEQUENCE], {"each": each, "both": model.get_layer("both")(each)}
+
+
+def masked(k):
+    x = k.Input((4,), dtype="int32", name="x")
+    y = k.layers.Embedding(5, 3, mask_zero=True, name="embed")(x)
+    model = k.Model(x, k.layers.LSTM(4, name="lstm")(y), name="masked")
+    vectors = model.get_layer("embed")(WORDS)
+    return model, [WORDS], {"embed": vectors, "lstm": model.get_layer("lstm")(vectors, mask=WORDS > 0)}
+
+
+def two_inputs(k):
+    right, left = k.Input((6,), name="right"), k.Input((6,), name="left")
+    model = k.Model(
+        [right, left], k.layers.Subtract(name="minus")([left, dense(k, "d")(right)]), name="two_inputs"
+    )
+    d = model.get_layer("d")(X)
+    return model, [X, 2 * X], {"d": d, "minus": 2 * X - d}
+
+
+@pytest.mark.convert
+@pytest.mark.parametrize(
+    "build",
+    [
+        plain,
+        in_sequence,
+        shared,
+        nested_twice,
+        nested_deep,
+        begins_with_model,
+        in_two_places,
+        same_twice,
+        states,
+        wrapped,
+        masked,
+        two_inputs,
+    ],
+    ids=lambda build: build.__name__,
+)
+def test_the_values_are_those_of_the_layers_called_by_hand(build):
+    k = pytest.importorskip("tf_keras")
+    from pytest_tfjs.reference.keras_model import TappedKerasModel
+
+    k.utils.set_random_seed(11)
+    model, feed, expected = build(k)
+    nodes = count_nodes(model)
+    weights = model.get_weights()
+    outputs = model(feed if len(feed) > 1 else feed[0])
+
+    tapped = TappedKerasModel(model)
+    plan = plan_keras(tapped.config, tapped.config)
+    assert all(row.coverage == "compared" for row in plan.layers)
+    values = tapped.run(feed, list(plan.tensors.values()))
+    found = {name: values[tensor] for name, tensor in plan.tensors.items()}
+    assert found.keys() >= expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], np.asarray(value), rtol=1e-5, atol=1e-6, err_msg=name)
+    given = [found[row.name] for row in plan.layers if row.output]
+    wanted = outputs if isinstance(outputs, (list, tuple)) else [outputs]
+    assert {v.tobytes() for v in given} == {np.asarray(v).tobytes() for v in wanted}
+
+    assert count_nodes(model) == nodes
+    assert all(np.array_equal(a, b) for a, b in zip(weights, model.get_weights(), strict=True))
+
+
+def count_nodes(model):
+    return {
+        layer.name: (len(layer.inbound_nodes), len(layer.outbound_nodes))
+        for part in model.submodules
+        if hasattr(part, "inbound_nodes")
+        for layer in [part]
+    }
