@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from inner_runs import Project
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 pytest_plugins = ["pytester"]
@@ -79,21 +80,23 @@ def only_this_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def project(tmp_path: Path) -> Iterator[Project]:
     """A project of a user who has no models."""
-    return Project(tmp_path / "project", tmp_path / "models")
+    with contextlib.closing(Project(tmp_path / "project", tmp_path / "models")) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
-def tiny_project(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Callable[[str], Project]:
+def tiny_project(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Iterator[Callable[[str], Project]]:
     """Makes projects whose conftest gives the tiny models: `x`, the feed, and `models`, their folder."""
+    with contextlib.ExitStack() as stack:
 
-    def make(name: str) -> Project:
-        made = Project(tmp_path_factory.mktemp(name), tiny)
-        made.write(conftest=_CONFTEST)
-        return made
+        def make(name: str) -> Project:
+            made = stack.enter_context(contextlib.closing(Project(tmp_path_factory.mktemp(name), tiny)))
+            made.write(conftest=_CONFTEST)
+            return made
 
-    return make
+        yield make
 
 
 _CONFTEST = f"""

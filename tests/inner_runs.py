@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
@@ -15,7 +18,6 @@ import psutil
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 LIMIT_S = 240.0
 
@@ -65,7 +67,8 @@ class Project:
         self.models = models
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "pytest.ini").write_text("[pytest]\n")
-        (folder / "tmp").mkdir()
+        # Chrome does not start where the path of its socket, in a temporary folder, is over 107 bytes.
+        self.scratch = Path(tempfile.mkdtemp(prefix="tfjs-"))
 
     def write(self, **files: str) -> None:
         """Modules by name: `write(test_a="def test(): pass")`."""
@@ -78,7 +81,7 @@ class Project:
 
     def environment(self, **changes: str) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
-        return {**kept, "COLUMNS": "160", "PY_COLORS": "0", "TMPDIR": str(self.folder / "tmp"), **changes}
+        return {**kept, "COLUMNS": "160", "PY_COLORS": "0", "TMPDIR": str(self.scratch), **changes}
 
     def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> InnerRun:
         """Runs pytest to its end."""
@@ -97,10 +100,13 @@ class Project:
         )
         return InnerRun(told.returncode, told.stdout, _cases(xml), _results(results))
 
+    def close(self) -> None:
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
     def left_behind(self) -> list[str]:
-        """Processes that name this folder, and temporary files in it."""
-        mark = str(self.folder)
-        found = [path.name for path in (self.folder / "tmp").iterdir()]
+        """Temporary files of its runs, and processes that name them."""
+        mark = str(self.scratch)
+        found = [path.name for path in self.scratch.iterdir()]
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
                 if any(mark in word for word in [*process.cmdline(), *process.environ().values()]):
