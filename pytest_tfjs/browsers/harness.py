@@ -285,7 +285,11 @@ class Harness:
             self._page = None
         browser = self._browser_for(target)
         self.on_progress(Progress(f"opening a page for {target.backend_variant}"))
-        self._page = Page(self, browser, target)
+        try:
+            self._page = Page(self, browser, target)
+        except BrowserError:
+            self.discard_browser()
+            raise
         return self._page
 
     def close(self) -> None:

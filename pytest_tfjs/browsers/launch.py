@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ Finder = Callable[[], "tuple[str | None, str | None]"]
 
 COMMAND_S = 5.0
 QUIT_S = 5.0
+CLOSE_S = 10.0
+ASK_AGAIN_S = 0.02
 CHROME_NAMES = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser", "chrome")
 CHROME_DRIVER = "chromedriver"
 CHROME_REMEDY = (
@@ -114,13 +117,23 @@ class Chrome:
         try:
             former = self._driver.current_window_handle
             self._driver.switch_to.new_window("tab")
-            # WebDriver's own command waits for the page to close, which one that is busy or loading does not.
-            self._driver.execute_cdp_cmd("Target.closeTarget", {"targetId": former})
             self._driver.get(url)
+            self._close_tab(former)
         except Exception as error:
             raise BrowserError(
                 f"{self.name} {self.version} did not open a page: {_first_line(error)}"
             ) from error
+
+    def _close_tab(self, tab: str) -> None:
+        # WebDriver's own command waits for a page that is busy, and Chrome forgets to close one that has just
+        # begun to load: ask until it is gone.
+        deadline = time.monotonic() + CLOSE_S
+        while tab in self._driver.window_handles:
+            if time.monotonic() > deadline:
+                raise BrowserError("the page before did not close")
+            with contextlib.suppress(Exception):  # it closed in the meantime
+                self._driver.execute_cdp_cmd("Target.closeTarget", {"targetId": tab})
+            time.sleep(ASK_AGAIN_S)
 
     def alive(self) -> bool:  # noqa: D102 (see Browser)
         import psutil
