@@ -117,13 +117,16 @@ class _Matcher:
 
     def _record(self, node: Node) -> None:
         operands = self._operands(node)
-        found = self._best(node, operands) or self._by_name(node, operands)
+        found = self._best(node, operands)
         if isinstance(found, Match):
-            self.matches[node.name] = found
-            self.stands_for[node.name] = found.tail
             for part in self._parts_of(node):
                 for name in part.names:
                     self.unmatched.pop(name, None)
+        elif found is None:
+            found = self._by_name(node, operands)
+        if isinstance(found, Match):
+            self.matches[node.name] = found
+            self.stands_for[node.name] = found.tail
         elif node.name in self.converted.shapes_only:
             # Whatever it is, an error in it shows in the activations whose shapes it gives.
             self.stands_for[node.name] = None
@@ -237,8 +240,11 @@ class _Matcher:
         used = {ref for name in region for ref in self.source.inputs(self.source.nodes[name])}
         if not used.issuperset(entering):
             return False
-        folded = any(i.endswith(_FOLDED_SUFFIXES) for i, _ in node.inputs if i not in self.source.nodes)
-        return not folded or bool(self._region_ops(region)[BATCH_NORM])
+        return not self._has_folded(node) or bool(self._region_ops(region)[BATCH_NORM])
+
+    def _has_folded(self, node: Node) -> bool:
+        """Whether the weights of `node` took in a batch-norm."""
+        return any(i.endswith(_FOLDED_SUFFIXES) for i, _ in node.inputs if i not in self.source.nodes)
 
     def _region_ops(self, region: tuple[str, ...]) -> Counter[str]:
         ops: Counter[str] = Counter()
@@ -318,22 +324,23 @@ class _Matcher:
     def _by_name(self, node: Node, operands: list[_Operand | None]) -> Match | None:
         """A node that kept name and operation, each of whose inputs is what it was or kept its name too."""
         twin = self.source.nodes.get(node.name)
-        if twin is None or node.fused_ops or same_operation(twin.op) != same_operation(node.op):
+        if twin is None or same_operation(twin.op) != same_operation(node.op):
             return None
+        if node.fused_ops or self._has_folded(node):
+            return None
+        ours, theirs = self._entering(self.converted, node), self._entering(self.source, twin)
+        pairs = zip(ours, operands, strict=True)
         if node.op == "Exit":
-            behind = frozenset().union(*(operand for operand in operands if operand is not None))
-            agrees = behind.issubset(self.source.loop_inputs(twin))
+            agrees = all(any(self._same(*pair, there) for there in theirs) for pair in pairs)
         else:
-            agrees = self._same_inputs(node, twin, operands)
+            agrees = len(ours) == len(theirs) and all(map(self._same, ours, operands, theirs))
         return Match(node.name, twin.name, (twin.name,)) if agrees else None
 
-    def _same_inputs(self, node: Node, twin: Node, operands: list[_Operand | None]) -> bool:
-        ours, theirs = self.converted.inputs(node), self.source.inputs(twin)
-        return len(ours) == len(theirs) and all(
-            (operand == (frozenset() if there[0] in self.free else {there}) and here[0] not in self.parts)
-            or (here == there and here[0] not in self.stands_for)
-            for here, there, operand in zip(ours, theirs, operands, strict=True)
-        )
+    def _same(self, ours: Ref, operand: _Operand | None, theirs: Ref) -> bool:
+        """Whether `ours`, behind which is `operand`, is the tensor `theirs`; by name where it is not known."""
+        if ours[0] not in self.stands_for:
+            return ours == theirs
+        return operand == (frozenset() if theirs[0] in self.free else {theirs})
 
 
 def _unfolded(name: str) -> str:

@@ -1,0 +1,26 @@
+"""Graphs in few words, for the tests of what is matched with what."""
+
+from __future__ import annotations
+
+from pytest_tfjs.reference.graphs import Graph, Node, parse_ref
+
+
+def node(name, op, *inputs, fused=(), dtypes=("float32",), same=None, frame=None) -> Node:
+    """`inputs` are written as in a GraphDef: `conv`, `split:1`."""
+    return Node(
+        name,
+        op,
+        tuple(map(parse_ref, inputs)),
+        fused_ops=tuple(fused),
+        frame=frame,
+        dtypes=dtypes,
+        same=None if same is None else parse_ref(same),
+    )
+
+
+def graph(*nodes: Node, outputs: str = "") -> Graph:
+    """`outputs` are separated by spaces. What is not given is an input if it is x, y or z, else a constant."""
+    given = {entry.name for entry in nodes}
+    missing = dict.fromkeys(name for entry in nodes for name, _ in entry.inputs if name not in given)
+    leaves = [node(name, "Placeholder" if name in ("x", "y", "z") else "Const") for name in missing]
+    return Graph.of([*leaves, *nodes], map(parse_ref, outputs.split()))
