@@ -77,7 +77,7 @@ def run(folder: Path) -> Run:
     path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
     environment.pop("PYTEST_ADDOPTS", None)
-    options = ["-q", "-p", "watch", "--tfjs-rtol=1e-3", "--tfjs-atol=1e-4", f"--tfjs-backends={BACKENDS}"]
+    options = ["-q", "-p", "watch", f"--tfjs-backends={BACKENDS}"]
     start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options],
