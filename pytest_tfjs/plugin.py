@@ -58,7 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_RESULTS] = []
     config.stash[EARLIER] = []
     config.pluginmanager.register(_Collector(config), "tfjs-results")
-    if sys.stdout.isatty() and config.get_verbosity() >= 0 and not config.getoption("collectonly"):
+    if sys.stdout.isatty() and config.get_verbosity() >= 0:
         # During a test pytest puts a file in the place of stdout: this is the way to the terminal.
         config.stash[TERMINAL] = os.fdopen(
             os.dup(sys.stdout.fileno()), "w", encoding=sys.stdout.encoding, errors="replace"

@@ -63,7 +63,7 @@ def on_terminal(project: Project, *arguments: str) -> str:
                 written += part
         except OSError:  # so Linux tells that the other end is closed
             pass
-    process.wait()
+    assert process.wait() == pytest.ExitCode.OK, written.decode()
     return written.decode()
 
 

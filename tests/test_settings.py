@@ -132,7 +132,9 @@ def test_the_closest_origin_wins_for_each_setting_by_itself(resolve):
         "tfjs_rtol = 4\ntfjs_atol = 4\ntfjs_timeout = 4\ntfjs_weights = uint8"
     )  # fmt: skip
     closest, farther = pytest.mark.tfjs(rtol=1), pytest.mark.tfjs(rtol=2, atol=2)
-    settings = apply_markers(run, [closest.mark, farther.mark]).updated({"rtol": 0, "atol": None}, "call")
+    marked = apply_markers(run, [closest.mark, farther.mark])
+    assert (marked.rtol, marked.atol) == (1, 2)
+    settings = marked.updated({"rtol": 0, "atol": None}, "call")
     assert (settings.rtol, settings.atol, settings.timeout, settings.weights) == (0, 2, 3, "uint8")
     assert [settings.origin(name) for name in ("rtol", "atol", "timeout", "weights", "layers")] == [
         "call", "marker", "command line", "ini", "default",

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from pytest_tfjs.report.repeat import repeat_command
+from pytest_tfjs.settings import FLAGS
+
+pytestmark = pytest.mark.usefixtures("only_this_plugin")
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ([], []),
+        (["tests", "-k", "cnn", "-x", "-v", "--durations=3"], []),
+        (["--tfjs-backends=webgl,wasm", "tests/test_a.py"], ["--tfjs-backends=webgl,wasm"]),
+        (["--tfjs-backends", "webgl", "tests"], ["--tfjs-backends", "webgl"]),
+        (["--tfjs-headed", "tests/test_a.py"], ["--tfjs-headed"]),
+        (["--tfjs-json=a.json", "--tfjs-json", "b.json", "--tfjs-report", "html"], []),
+        (
+            ["-o", "tfjs_rtol=1", "-c", "other.ini", "-p", "my.plugin"],
+            ["-o", "tfjs_rtol=1", "-c", "other.ini", "-p", "my.plugin"],
+        ),
+        (["-ptwo", "-otfjs_rtol=1"], ["-ptwo", "-otfjs_rtol=1"]),
+        (["--rootdir", "..", "--override-ini=a=b"], ["--rootdir", "..", "--override-ini=a=b"]),
+        (["--tfjs-rtol"], ["--tfjs-rtol"]),
+    ],
+)
+def test_options_that_bear_on_the_test_are_kept(given, kept):
+    command = repeat_command("test_a.py::test", given, flags=FLAGS)
+    assert shlex.split(command) == ["pytest", "test_a.py::test", *kept]
+
+
+def test_what_a_shell_would_read_is_quoted():
+    command = repeat_command("test_a.py::test[chrome-cpu]", ["--tfjs-dist=my app"], flags=FLAGS)
+    assert command == "pytest 'test_a.py::test[chrome-cpu]' '--tfjs-dist=my app'"
+
+
+@pytest.mark.parametrize("start", [".", "below", "aside"])
+def test_the_test_is_named_as_it_is_from_where_pytest_was_started(pytester, monkeypatch, start):
+    pytester.makefile(".ini", pytest="[pytest]")
+    pytester.mkdir("below")
+    pytester.mkdir("aside")
+    (pytester.path / "below" / "test_a.py").write_text(
+        "class TestA:\n    def test_a(self, tfjs): raise RuntimeError(tfjs._context.repeat)"
+    )
+    monkeypatch.chdir(pytester.path / start)
+    result = pytester.runpytest_inprocess(
+        "--tfjs-backends=cpu", f"--rootdir={pytester.path}", str(pytester.path)
+    )
+    told = next(line for line in result.outlines if line.startswith("E  ") and "RuntimeError: " in line)
+    command = shlex.split(told.partition("RuntimeError: ")[2])
+    again = pytester.runpytest_inprocess(*command[1:])
+    again.assert_outcomes(failed=1)
+    assert "TestA.test_a[chrome-cpu]" in again.stdout.str()
