@@ -171,7 +171,7 @@ def test_id(item: pytest.Item) -> str:
 
 
 def test_argument(item: pytest.Item) -> str:
-    """The test as the command line takes it where pytest was started: node ids begin at the root directory."""
+    """The test as the command line takes it from where pytest was started: node ids begin at the root."""
     _, separator, names = test_id(item).partition("::")
     try:
         return os.path.relpath(item.path, item.config.invocation_params.dir) + separator + names
