@@ -19,7 +19,7 @@ def node(name, op, *inputs, fused=(), dtypes=("float32",), same=None, frame=None
 
 
 def graph(*nodes: Node, outputs: str = "") -> Graph:
-    """`outputs` are separated by spaces. What is not given is an input if it is x, y or z, else a constant."""
+    """`outputs` are separated by spaces. What is not given is an input (x, y, z) or else a constant."""
     given = {entry.name for entry in nodes}
     missing = dict.fromkeys(name for entry in nodes for name, _ in entry.inputs if name not in given)
     leaves = [node(name, "Placeholder" if name in ("x", "y", "z") else "Const") for name in missing]

@@ -113,6 +113,8 @@ class _Planner:
             )
 
     def _is_used(self, ref: Ref) -> bool:
+        if ref in map(self.source.resolve, self.source.outputs):
+            return True
         takers = (self.source.nodes[name] for name in self.source.consumers.get(ref[0], ()))
         return any(ref in self.source.inputs(node) for node in takers if node.name in self.source.live)
 

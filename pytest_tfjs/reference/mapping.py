@@ -337,7 +337,7 @@ class _Matcher:
         return Match(node.name, twin.name, (twin.name,)) if agrees else None
 
     def _same(self, ours: Ref, operand: _Operand | None, theirs: Ref) -> bool:
-        """Whether `ours`, behind which is `operand`, is the tensor `theirs`; by name where it is not known."""
+        """Whether `ours`, behind which is `operand`, is the tensor `theirs`; by name if it is not known."""
         if ours[0] not in self.stands_for:
             return ours == theirs
         return operand == (frozenset() if theirs[0] in self.free else {theirs})
