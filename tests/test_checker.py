@@ -162,7 +162,9 @@ def test_the_traceback_is_the_users(run):
 
 
 def test_other_targets_are_held_against_it(run):
-    assert "artifacts" in run.cases["test_damaged[chrome-webgl]"].failure
+    told = run.cases["test_damaged[chrome-webgl]"].error_lines
+    assert [line.split()[1] for line in told if line.startswith("elsewhere")] == ["cpu", "wasm"]
+    assert "elsewhere" not in run.cases["test_damaged[chrome-cpu]"].failure  # the first of them
 
 
 def test_the_command_repeats_just_this_test(project, run):

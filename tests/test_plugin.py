@@ -180,6 +180,23 @@ def test_asking_for_the_fixture_in_a_test_tells_what_to_do(pytester):
     assert "fixtures.py" not in result.stdout.str()
 
 
+def test_an_error_of_our_own_fixtures_does_not_show_how_it_was_called(pytester):
+    pytester.makeconftest(
+        """
+        import pytest_tfjs.fixtures
+        from pytest_tfjs.errors import DistError
+        def damaged(settings): raise DistError("the installation is damaged")
+        pytest_tfjs.fixtures.dist_of = damaged
+        """
+    )
+    pytester.makepyfile("def test_a(tfjs): pass")
+    result = pytester.runpytest_subprocess("--tfjs-backends=cpu")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["E *DistError: the installation is damaged"])
+    assert "_pytest/" not in result.stdout.str()
+    assert "pluggy/" not in result.stdout.str()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["-p", "no:cacheprovider"], ["-p", "no:terminal"], ["-q"], ["-qq"], ["-vv"]],
