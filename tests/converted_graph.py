@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    import numpy as np
-
     from pytest_tfjs.models.artifacts import Artifacts
+    from pytest_tfjs.models.feeds import Feed
+    from pytest_tfjs.reference.capture import Reference
 
 _CONTRACTIONS = {
     "_FusedConv2D": "Conv2D",
@@ -31,22 +33,39 @@ def run_converted(
     graph_def = _graph_def(artifacts)
     with tf.Graph().as_default() as graph:
         tf.import_graph_def(graph_def, name="")
-    feeds = {
-        spec.tensor: feed[spec.name]
-        for spec in artifacts.inputs
-        if _placeholder(spec.tensor) in _names(graph_def)
-    }
+    kept = {f"{node.name}:0" for node in graph_def.node}
+    feeds = {spec.tensor: feed[spec.name] for spec in artifacts.inputs if spec.tensor in kept}
     with tf.compat.v1.Session(graph=graph) as session:
-        values = session.run(list(tensors), feeds)
-    return dict(zip(tensors, values, strict=True))
+        return dict(zip(tensors, session.run(list(tensors), feeds), strict=True))
 
 
-def _placeholder(tensor: str) -> str:
-    return tensor.partition(":")[0]
+def disagreements(
+    artifacts: Artifacts, feed: Feed, reference: Reference, rtol: float = 1e-4
+) -> dict[str, str]:
+    """The compared layers of a plan whose converted nodes compute something else, and how far off they are.
+
+    `feed` is the first one of those captured.
+    """
+    layers = [layer for layer in reference.plan.layers if layer.tap is not None]
+    values = run_converted(artifacts, feed.reference, [layer.tap["node"] for layer in layers])
+    activations = reference.activations(0)
+    found = {
+        layer.name: _difference(values[layer.tap["node"]], activations[layer.name], rtol) for layer in layers
+    }
+    return {name: text for name, text in found.items() if text}
 
 
-def _names(graph_def: Any) -> set[str]:
-    return {node.name for node in graph_def.node}
+def _difference(actual: Any, expected: np.ndarray, rtol: float) -> str:
+    actual = np.asarray(actual)
+    if actual.dtype.kind in "OSU":
+        actual = np.vectorize(lambda item: item.decode() if isinstance(item, bytes) else item)(actual)
+        return "" if np.array_equal(actual, expected) else f"{actual} for {expected}"
+    if actual.shape != expected.shape:
+        return f"shape {actual.shape} for {expected.shape}"
+    scale = float(np.abs(expected).max(initial=0)) if expected.dtype.kind != "b" else 1.0
+    if np.allclose(actual.astype(expected.dtype), expected, rtol=rtol, atol=rtol * scale, equal_nan=True):
+        return ""
+    return f"off by {np.abs(actual - expected).max()} in {scale}"
 
 
 def _graph_def(artifacts: Artifacts) -> Any:

@@ -30,8 +30,6 @@ _STRUCTURAL = frozenset({"Pad", "PadV2", "MirrorPad", "Tile"})
 """Of these the constant is no operand that is broadcast."""
 
 _INVOLUTIONS = frozenset({"Neg", "LogicalNot", "Reciprocal"})
-_SINGLE = {"ConcatV2": 2, "AddN": 1}
-"""These give back their first input where they have so many."""
 
 
 def unchanged_input(operation: Any) -> Any | None:
@@ -47,7 +45,7 @@ def unchanged_input(operation: Any) -> Any | None:
         return inputs[0]
     if kind in _INVOLUTIONS and _origin(inputs[0]).op.type == kind:
         return _origin(inputs[0]).op.inputs[0]
-    return inputs[0] if _SINGLE.get(kind) == len(inputs) else None
+    return inputs[0] if kind == "AddN" and len(inputs) == 1 else None
 
 
 def _beside_neutral(operation: Any) -> Any | None:

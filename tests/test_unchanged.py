@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pytest_tfjs.reference.unchanged import unchanged_input
+
+pytestmark = pytest.mark.convert
+X = np.arange(1.0, 13.0, dtype=np.float32).reshape(3, 4)
+
+
+@pytest.fixture(scope="module")
+def tf():
+    return pytest.importorskip("tensorflow")
+
+
+def ends(tf, function, shape):
+    """The input and the output of `function` in its graph, without the identity that a graph ends with."""
+    concrete = tf.function(
+        function, input_signature=[tf.TensorSpec(shape, tf.float32)]
+    ).get_concrete_function()
+    (output,) = concrete.outputs
+    while output.op.type == "Identity":
+        output = output.op.inputs[0]
+    return concrete.inputs[0], output
+
+
+UNCHANGED = {
+    "times one": lambda tf, x: x * 1.0,
+    "one times": lambda tf, x: tf.constant(1.0) * x,
+    "times ones": lambda tf, x: x * tf.ones([4]),
+    "plus zero": lambda tf, x: 0.0 + x,
+    "minus zero": lambda tf, x: x - tf.zeros([1, 4]),
+    "over one": lambda tf, x: x / 1.0,
+    "bias of zeros": lambda tf, x: tf.nn.bias_add(x, tf.zeros([4])),
+    "to the first power": lambda tf, x: tf.pow(x, 1.0),
+    "padded by nothing": lambda tf, x: tf.pad(x, [[0, 0], [0, 0]]),
+    "tiled once": lambda tf, x: tf.tile(x, [1, 1]),
+    "transposed to itself": lambda tf, x: tf.transpose(x, [0, 1]),
+    "transposed there and back": lambda tf, x: tf.transpose(tf.identity(tf.transpose(x, [1, 0])), [1, 0]),
+    "negated twice": lambda tf, x: tf.negative(-x),
+    "reshaped to its shape": lambda tf, x: tf.reshape(x, [-1, 4]),
+    "cast to its dtype": lambda tf, x: tf.raw_ops.Cast(x=x, DstT=tf.float32),
+    "a sum of one": lambda tf, x: tf.raw_ops.AddN(inputs=[x]),
+}
+
+CHANGED = {
+    "times two": lambda tf, x: x * 2.0,
+    "times ones and a two": lambda tf, x: x * [1.0, 1.0, 1.0, 2.0],
+    "times more ones": lambda tf, x: x * tf.ones([2, 1, 4]),
+    "times itself": lambda tf, x: x * x,
+    "zero minus": lambda tf, x: 0.0 - x,
+    "one over": lambda tf, x: 1.0 / x,
+    "one to the power": lambda tf, x: tf.pow(1.0, x),
+    "padded": lambda tf, x: tf.pad(x, [[0, 0], [0, 1]]),
+    "tiled": lambda tf, x: tf.tile(x, [1, 2]),
+    "transposed": lambda tf, x: tf.transpose(x, [1, 0]),
+    "transposed twice, otherwise": lambda tf, x: tf.transpose(
+        tf.transpose(tf.reshape(x, [1, -1, 4]), [1, 2, 0]), [1, 2, 0]
+    ),
+    "reshaped": lambda tf, x: tf.reshape(x, [-1, 2]),
+    "negated": lambda tf, x: -x,
+    "joined": lambda tf, x: tf.concat([x, x], 0),
+    "cast": lambda tf, x: tf.cast(x, tf.int32),
+}
+
+
+@pytest.mark.parametrize("function", UNCHANGED.values(), ids=UNCHANGED.keys())
+def test_an_operation_that_gives_back_its_input_is_known(tf, function):
+    entering, leaving = ends(tf, lambda x: function(tf, x), [None, 4])
+    assert unchanged_input(leaving.op) is not None
+    found = unchanged_input(leaving.op)
+    while found.op.type == "Identity":
+        found = found.op.inputs[0]
+    assert found is entering
+    np.testing.assert_array_equal(function(tf, X), X)
+
+
+@pytest.mark.parametrize("function", CHANGED.values(), ids=CHANGED.keys())
+def test_an_operation_that_changes_something_is_not_taken_for_one_that_does_not(tf, function):
+    _, leaving = ends(tf, lambda x: function(tf, x), [None, 4])
+    assert unchanged_input(leaving.op) is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "function"),
+    [
+        ([None, None], lambda tf, x: tf.reshape(x, tf.reverse(tf.shape(x), [0]))),
+        (None, lambda tf, x: x * tf.ones([4])),
+        ([None, 1], lambda tf, x: x * tf.ones([4])),
+    ],
+    ids=["two sizes unknown", "rank unknown", "broadcast"],
+)
+def test_what_the_static_shapes_do_not_tell_is_taken_to_change(tf, shape, function):
+    _, leaving = ends(tf, lambda x: function(tf, x), shape)
+    assert unchanged_input(leaving.op) is None
