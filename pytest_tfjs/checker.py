@@ -50,7 +50,7 @@ NotClose.__module__ = "pytest_tfjs"
 
 
 @dataclass(frozen=True)
-class TestContext:
+class Context:
     """What the checker tells the test it works for, and knows of it.
 
     `test` is the node id and `repeat` the command that runs just this; `earlier` are the run's comparisons so
@@ -70,7 +70,7 @@ class Checker:
     """Compares and times models on one target; a test gets it as the fixture `tfjs`."""
 
     def __init__(
-        self, settings: Settings, target: Target, harness: Harness, cache: ContentCache, context: TestContext
+        self, settings: Settings, target: Target, harness: Harness, cache: ContentCache, context: Context
     ) -> None:
         self._settings = settings
         self._asked = target

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.harness import Harness
     from pytest_tfjs.browsers.jobs import Progress
     from pytest_tfjs.browsers.targets import Target
-    from pytest_tfjs.checker import Checker, TestContext
+    from pytest_tfjs.checker import Checker, Context
     from pytest_tfjs.compare.verdict import Comparison
     from pytest_tfjs.models.cache import ContentCache
     from pytest_tfjs.report.progress import ProgressLine
@@ -136,9 +136,9 @@ def _progress_line(config: pytest.Config) -> ProgressLine | None:
     return stash.get(PROGRESS, None)
 
 
-def context_of(item: pytest.Item, progress: Callable[[Progress], None]) -> TestContext:
+def context_of(item: pytest.Item, progress: Callable[[Progress], None]) -> Context:
     """What a checker tells of its comparisons, and whom."""
-    from pytest_tfjs.checker import TestContext
+    from pytest_tfjs.checker import Context
     from pytest_tfjs.report.json_report import comparison_to_json
     from pytest_tfjs.report.junit import junit_properties
     from pytest_tfjs.report.repeat import repeat_command
@@ -151,10 +151,10 @@ def context_of(item: pytest.Item, progress: Callable[[Progress], None]) -> TestC
         item.user_properties.extend(junit_properties(told))
         earlier.append(comparison)
 
-    return TestContext(
-        test=test_id(item),
+    return Context(
+        test=id_of(item),
         repeat=repeat_command(
-            test_argument(item),
+            argument_of(item),
             [str(argument) for argument in item.config.invocation_params.args],
             flags=FLAGS,
         ),
@@ -165,14 +165,14 @@ def context_of(item: pytest.Item, progress: Callable[[Progress], None]) -> TestC
     )
 
 
-def test_id(item: pytest.Item) -> str:
+def id_of(item: pytest.Item) -> str:
     """The node id that the command line takes: pytest-xdist writes `@group` behind that of a grouped test."""
     return item.nodeid if item.parent is None else f"{item.parent.nodeid}::{item.name}"
 
 
-def test_argument(item: pytest.Item) -> str:
+def argument_of(item: pytest.Item) -> str:
     """The test as the command line takes it from where pytest was started: node ids begin at the root."""
-    _, separator, names = test_id(item).partition("::")
+    _, separator, names = id_of(item).partition("::")
     try:
         return os.path.relpath(item.path, item.config.invocation_params.dir) + separator + names
     except ValueError:  # on another drive

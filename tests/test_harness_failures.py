@@ -392,3 +392,11 @@ def test_nothing_of_a_harness_is_left_when_it_closes(tmp_path):
     assert find_processes(workspace) == set()
     assert_runs(harness, tmp_path)
     harness.close()
+
+
+def test_a_page_that_gave_up_between_jobs_is_replaced(harness, page, tmp_path):
+    exchange = page._exchange
+    exchange.tell(exchange._events, [{"type": "failed", "reason": "the server answered 500", "fatal": True}])
+    assert not page.healthy
+    assert harness.open(page.target) is not page
+    assert_runs(harness, tmp_path)

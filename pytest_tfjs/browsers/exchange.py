@@ -15,6 +15,7 @@ from pytest_tfjs.browsers.jobs import (
     Activations,
     ConsoleLine,
     Event,
+    Failure,
     JobResult,
     PageFault,
     ProtocolError,
@@ -69,6 +70,7 @@ class Exchange:
         self._heard: float | None = None
         self._busy_s = 0.0
         self._closed = False
+        self._ended = False
 
     # The harness's side
 
@@ -100,6 +102,10 @@ class Exchange:
     def main_thread_busy(self) -> float:
         """For how many seconds the page's main thread had not answered its heartbeat, at the last one."""
         return self._busy_s
+
+    def ended(self) -> bool:
+        """Whether the page told that it does nothing more."""
+        return self._ended
 
     def close(self) -> None:
         """Refuse all that the page may still send, and let go of what it sent."""
@@ -169,6 +175,7 @@ class Exchange:
                 raise ProtocolError(f"event {first} came, {self._events} was expected")
             self._events += len(events)
             for event in events:
+                self._ended |= isinstance(event, Failure) and event.fatal
                 self._put(event)
 
     def beat(self, busy_s: float) -> None:

@@ -100,7 +100,7 @@ class Page:
         self.target = target
         self.console: deque[ConsoleLine] = deque(maxlen=KEPT_LINES)
         self.errors: deque[PageFault] = deque(maxlen=KEPT_LINES)
-        self.healthy = True
+        self._closed = False
         setup = harness.setup_of(target)
         self._exchange: Exchange = harness.server.open_page(setup)
         try:
@@ -136,9 +136,14 @@ class Page:
             self.close()  # whoever was to receive the rest does not: the page must not go on with it
             raise
 
+    @property
+    def healthy(self) -> bool:
+        """Whether the page can do another job."""
+        return not self._closed and not self._exchange.ended()
+
     def close(self) -> None:
         """Take no more messages of this page."""
-        self.healthy = False
+        self._closed = True
         self._harness.server.close_page(self._exchange)
 
     def _wait_until_up(self) -> PageFacts:

@@ -144,11 +144,12 @@ class PageUp:
 
 @dataclass(frozen=True)
 class Failure:
-    """A job, or making the backend, failed in the page."""
+    """A job, or making the backend, failed in the page; after a `fatal` one the page does nothing more."""
 
     reason: str
     stack: str | None = None
     stage: str | None = None
+    fatal: bool = False
 
 
 Event = Progress | ConsoleLine | PageFault | PageUp | Failure
@@ -194,7 +195,10 @@ def parse_event(message: Any) -> Event:
         return PageUp(_field(message, "facts", dict))
     if kind == "failed":
         return Failure(
-            _field(message, "reason", str), _optional(message, "stack", str), _optional(message, "stage", str)
+            _field(message, "reason", str),
+            _optional(message, "stack", str),
+            _optional(message, "stage", str),
+            message.get("fatal") is True,
         )
     raise ProtocolError(f"unknown event {kind!r}")
 

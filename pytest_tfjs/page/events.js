@@ -68,9 +68,10 @@ export function progress(stage, done, total) {
 /**
  * @param {unknown} error
  * @param {string} stage
+ * @param {{fatal: boolean}} how whether the page does nothing more
  */
-export function failed(error, stage) {
-  send({ type: "failed", reason: cut(reasonOf(error), ARGUMENT_LIMIT), stack: stackOf(error), stage });
+export function failed(error, stage, { fatal }) {
+  send({ type: "failed", reason: cut(reasonOf(error), ARGUMENT_LIMIT), stack: stackOf(error), stage, fatal });
 }
 
 /**

@@ -21,6 +21,9 @@ import { timeRuns } from "./timing.js";
 import * as uploads from "./uploads.js";
 import { bytesOf, decode, plan } from "./wire.js";
 
+// How often at most it is told how many activations were read.
+const TELL_MS = 100;
+
 /**
  * Do a job, and give its result for the server. Leaves no tensor behind, also when it throws.
  *
@@ -104,7 +107,8 @@ async function tapModel(work) {
         for (const [feed, tensors] of feeds.entries()) {
           await withActivations(tf, model, tensors, taps, async (activations) => {
             await sent.arrived;
-            sent = await sendActivations(tf, { job, chunk, feed }, activations);
+            const before = done;
+            sent = await sendActivations(tf, { job, chunk, feed }, activations, (read) => report("layers", before + read, total));
           });
         }
         done += taps.length;
@@ -125,8 +129,9 @@ async function tapModel(work) {
  * @param {TF} tf
  * @param {{job: Job, chunk: number, feed: number}} what
  * @param {Map<string, Tensor>} activations
+ * @param {(read: number) => void} tell how many were read so far
  */
-async function sendActivations(tf, { job, chunk, feed }, activations) {
+async function sendActivations(tf, { job, chunk, feed }, activations, tell) {
   const read = readerOf(tf, [...new Set(activations.values())]);
   const described = [...activations].map(async ([name, tensor]) => {
     const { dtype, shape } = tensor;
@@ -136,7 +141,13 @@ async function sendActivations(tf, { job, chunk, feed }, activations) {
   checkSize(bytes, [...activations.keys()], job.chunkLimit);
   const { arrived } = uploads.announce({ job: job.job, chunk, feed, bytes });
   uploads.send(head);
-  for (const name of order) uploads.send(bytesOf(await read(/** @type {Tensor} */ (activations.get(name)))));
+  let told = performance.now();
+  for (const [at, name] of order.entries()) {
+    uploads.send(bytesOf(await read(/** @type {Tensor} */ (activations.get(name)))));
+    if (performance.now() - told < TELL_MS) continue;
+    told = performance.now();
+    tell(at + 1);
+  }
   uploads.flush();
   checkContext(tf);
   return { arrived };

@@ -37,7 +37,7 @@ async function work(tf) {
       await flush(); // what was said during the job arrives before its end
       await postResult(job.job, result);
     } catch (error) {
-      failed(error, stage);
+      failed(error, stage, { fatal: false });
     }
   }
 }
@@ -48,5 +48,5 @@ await startEvents(releaseGuard);
 try {
   await work(await start());
 } catch (error) {
-  failed(error, stage);
+  failed(error, stage, { fatal: true });
 }
