@@ -58,11 +58,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_RESULTS] = []
     config.stash[EARLIER] = []
     config.pluginmanager.register(_Collector(config), "tfjs-results")
-    if sys.stdout.isatty() and config.get_verbosity() >= 0:
+    if sys.stdout.isatty() and _verbosity(config) >= 0:
         # During a test pytest puts a file in the place of stdout: this is the way to the terminal.
         config.stash[TERMINAL] = os.fdopen(
             os.dup(sys.stdout.fileno()), "w", encoding=sys.stdout.encoding, errors="replace"
         )
+
+
+def _verbosity(config: pytest.Config) -> int:
+    """`Config.get_verbosity` came with pytest 8, and fails there where the terminal's plugin is left out."""
+    return int(config.getoption("verbose", 0))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -185,13 +190,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if unwritten is not None:
         terminalreporter.line(unwritten, red=True)
     results = config.stash[_RESULTS]
-    if not results or config.get_verbosity() < 0:
+    if not results or _verbosity(config) < 0:
         return
     from pytest_tfjs.report.tables import layer_table, summary_table
 
     terminal = config.get_terminal_writer()
     encoding = getattr(sys.stdout, "encoding", None) or "ascii"
-    if config.get_verbosity() > 0:
+    if _verbosity(config) > 0:
         terminalreporter.section("tfjs layers")
         for comparison in results:
             _write(terminalreporter, layer_table(comparison, width=terminal.fullwidth, encoding=encoding))
