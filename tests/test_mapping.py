@@ -247,6 +247,11 @@ CASES = {
         graph(node("ReplaceMulWithSquare_mul", "Square", "x"), node("r", "Relu", "ReplaceMulWithSquare_mul")),
         {"ReplaceMulWithSquare_mul": "mul", "r": "r"},
     ),
+    "a quotient by a constant, taken before a product": Case(
+        graph(node("mul", "Mul", "x", "x"), node("div", "RealDiv", "mul", "c"), node("r", "Relu", "div")),
+        graph(node("mul", "Mul", "div_recip", "x"), node("div", "Mul", "x", "mul"), node("r", "Relu", "div")),
+        {"div": "div", "r": "r"},
+    ),
     "a squared difference that kept the difference's name": Case(
         graph(
             node("sub", "Sub", "x", "y"),
@@ -368,6 +373,7 @@ SWAPPED = {
     "inputs swapped": (node("a", "Sub", "x", "y"), node("a", "Sub", "y", "x")),
     "constant on the other side": (node("a", "RealDiv", "x", "c"), node("a", "RealDiv", "c", "x")),
     "another operation": (node("a", "Tanh", "x"), node("a", "Sigmoid", "x")),
+    "another factor": (node("a", "Mul", "x", "x"), node("a", "Mul", "c", "x")),
     "another input": (node("a", "Tanh", "x"), node("a", "Tanh", "y")),
     "another output of its input": (node("a", "Tanh", "z:1"), node("a", "Tanh", "z")),
     "one input more": (node("a", "Concat", "x", "y"), node("a", "Concat", "x", "y", "z")),

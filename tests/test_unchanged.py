@@ -40,6 +40,7 @@ UNCHANGED = {
     "transposed there and back": lambda tf, x: tf.transpose(tf.identity(tf.transpose(x, [1, 0])), [1, 0]),
     "negated twice": lambda tf, x: tf.negative(-x),
     "reshaped to its shape": lambda tf, x: tf.reshape(x, [-1, 4]),
+    "reshaped there and back": lambda tf, x: tf.squeeze(tf.reshape(tf.reshape(x, [-1, 2]), [-1, 1, 4]), 1),
     "cast to its dtype": lambda tf, x: tf.raw_ops.Cast(x=x, DstT=tf.float32),
     "a sum of one": lambda tf, x: tf.raw_ops.AddN(inputs=[x]),
 }

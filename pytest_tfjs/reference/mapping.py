@@ -256,18 +256,19 @@ class _Matcher:
     def _in_order(
         self, node: Node, operands: list[_Operand], region: tuple[str, ...], entering: _Operand
     ) -> bool:
-        """Whether what enters `node` first enters first there too, where the order matters."""
+        """Whether one of its kind in `region` takes the same as `node` does, in the order that matters."""
         operation = same_operation(node.op)
         twins = [
             twin
             for twin in (self.source.nodes[name] for name in region)
             if same_operation(twin.op) == operation and len(twin.inputs) == len(operands)
         ]
-        if operation in COMMUTATIVE or not twins or self._parts_of(node):
+        if not twins or self._parts_of(node):
             return True
-        return any(
-            [self._behind(ref, entering) for ref in self.source.inputs(twin)] == operands for twin in twins
-        )
+        taken = ([self._behind(ref, entering) for ref in self.source.inputs(twin)] for twin in twins)
+        if operation in COMMUTATIVE:
+            return any(Counter(operands) == Counter(theirs) for theirs in taken)
+        return any(operands == theirs for theirs in taken)
 
     def _behind(self, ref: Ref, entering: _Operand) -> _Operand:
         """Which of the source tensors `entering` the source tensor `ref` is computed from."""

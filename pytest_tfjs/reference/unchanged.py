@@ -29,6 +29,7 @@ _NEUTRAL = {
 _STRUCTURAL = frozenset({"Pad", "PadV2", "MirrorPad", "Tile"})
 """Of these the constant is no operand that is broadcast."""
 
+_RESHAPES = frozenset({"Reshape", "Squeeze", "ExpandDims"})
 _INVOLUTIONS = frozenset({"Neg", "LogicalNot", "Reciprocal"})
 
 
@@ -39,8 +40,8 @@ def unchanged_input(operation: Any) -> Any | None:
         return _beside_neutral(operation)
     if kind == "Transpose":
         return _untransposed(operation)
-    if kind == "Reshape" and _same_shape(inputs[0].shape, operation.outputs[0].shape):
-        return inputs[0]
+    if kind in _RESHAPES:
+        return _unreshaped(operation)
     if kind == "Cast" and inputs[0].dtype == operation.outputs[0].dtype:
         return inputs[0]
     if kind in _INVOLUTIONS and _origin(inputs[0]).op.type == kind:
@@ -70,6 +71,15 @@ def _untransposed(operation: Any) -> Any | None:
     earlier = _static(before.op.inputs[1]) if before.op.type == "Transpose" else None
     restored = earlier is not None and bool(np.all(earlier[axes] == np.arange(axes.size)))
     return before.op.inputs[0] if restored else None
+
+
+def _unreshaped(operation: Any) -> Any | None:
+    before = operation.inputs[0]
+    while not _same_shape(before.shape, operation.outputs[0].shape):
+        if _origin(before).op.type not in _RESHAPES:
+            return None
+        before = _origin(before).op.inputs[0]
+    return before
 
 
 def _origin(tensor: Any) -> Any:
