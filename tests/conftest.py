@@ -22,7 +22,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     `tiny.h5` (Keras 2) and `tiny.keras` (Keras 3) compute the same from `x` (None, 3): `hidden`, then
     `scores`. `layers/` holds the artifacts of tiny.h5, `graph/` of tiny.keras; in `damaged/`, else as
-    `layers/`, one weight of `scores` is doubled.
+    `layers/`, one weight of `scores` is a fifth larger.
     """
     keras2, keras3 = pytest.importorskip("tf_keras"), pytest.importorskip("keras")
     from pytest_tfjs.models.artifacts import with_weights
@@ -50,7 +50,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with_weights(graph, {}, folder / "graph")
         with_weights(layers, {}, folder / "layers")
         kernel = layers.read_weights()["scores/kernel"].copy()
-        kernel[0, 0] *= 2
+        kernel[0, 0] *= 1.2
         with_weights(layers, {"scores/kernel": kernel}, folder / "damaged")
         derive(Prebuilt(folder / "damaged", folder / "tiny.h5"))
     return folder
