@@ -9,7 +9,7 @@ from pytest_tfjs.browsers.jobs import Activations, Job, JobResult, Progress, Tap
 from pytest_tfjs.compare.metrics import Metrics, measure, merge
 from pytest_tfjs.compare.tolerances import Tolerance, resolve_tolerances
 from pytest_tfjs.compare.verdict import Comparison, LayerResult, TargetFacts, judge
-from pytest_tfjs.errors import PageError
+from pytest_tfjs.errors import PageError, SettingsError
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import Feed, normalise_feeds
 from pytest_tfjs.models.source import as_source
@@ -166,8 +166,8 @@ class Checker:
         never one that activations are read from. Raises PageError where the model does not run.
         """
         plan = TimingPlan(
-            warmup=_TIME_WARMUP if warmup is None else warmup,
-            runs=_TIME_RUNS if runs is None else runs,
+            warmup=_count("warmup", _TIME_WARMUP if warmup is None else warmup, least=0),
+            runs=_count("runs", _TIME_RUNS if runs is None else runs, least=1),
             budget_ms=1000.0 * self._settings.timeout,  # all runs, or none: the job ends then anyway
         )
         source = as_source(model)
@@ -212,7 +212,7 @@ class Checker:
         try:
             page = self._open()
             target, tfjs_version = _facts(page), page.facts.tfjs_version
-            job = _job(artifacts, feeds, tuple(_chunks(reference)), _COMPARE_TIMING)
+            job = _job(artifacts, feeds, tuple(_chunks(reference, len(feeds))), _COMPARE_TIMING)
             result = self._perform(page, job, measured.take)
             measured.note_missing(len(feeds))
         except PageError as error:
@@ -281,21 +281,27 @@ class _Measured:
         return {name: merge(parts) for name, parts in found.items() if parts}
 
 
+def _count(name: str, value: int, *, least: int) -> int:
+    if value < least:
+        raise SettingsError(f"{name}={value!r}: expected a whole number, {least} or greater")
+    return value
+
+
 def _job(
     artifacts: Artifacts, feeds: Sequence[Feed], chunks: tuple[tuple[Tap, ...], ...], timing: TimingPlan
 ) -> Job:
     return Job(artifacts.model_json, artifacts.format, tuple(feed.browser for feed in feeds), chunks, timing)
 
 
-def _chunks(reference: Reference) -> Iterator[tuple[Tap, ...]]:
+def _chunks(reference: Reference, feeds: int) -> Iterator[tuple[Tap, ...]]:
     """The taps in the order of computation, in groups that stay under the byte budget."""
     chunk: list[Tap] = []
     size = 0
-    activations = reference.activations(0)
+    activations = [reference.activations(feed) for feed in range(feeds)]
     for layer in reference.plan.layers:
         if layer.coverage != "compared" or layer.tap is None:
             continue
-        nbytes = activations[layer.name].nbytes
+        nbytes = max(each[layer.name].nbytes for each in activations)
         if chunk and size + nbytes > _CHUNK_BYTES:
             yield tuple(chunk)
             chunk, size = [], 0

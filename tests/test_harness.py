@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from in_page import layer_tap, node_tap, open_page, run, tap
@@ -19,7 +21,7 @@ from tiny_models import (
 
 from pytest_tfjs.browsers.dist import Dist
 from pytest_tfjs.browsers.harness import Harness
-from pytest_tfjs.browsers.jobs import Job, TimingPlan
+from pytest_tfjs.browsers.jobs import Job, Tap, TimingPlan
 from pytest_tfjs.errors import PageError
 
 pytestmark = pytest.mark.browser
@@ -258,3 +260,20 @@ def test_a_tap_named_like_an_output_of_the_signature_is_the_node(harness, tmp_pa
     model = write_graph_model(tmp_path, nodes, {}, inputs={"x": "x:0"}, outputs={"relu": "neg:0"})
     tensors = tap(open_page(harness), model, "graph", {"x": X}, node_tap("relu"))
     np.testing.assert_allclose(tensors["relu"], np.maximum(X, 0))
+
+
+def test_a_model_of_more_shards_than_the_browser_has_connections_loads(harness, tmp_path):
+    kernel = np.zeros((1024, 1024), np.float32)
+    weights = {f"w{number}": kernel for number in range(9)}
+    path = dense_graph(tmp_path)
+    model = json.loads(path.read_text())
+    model["modelTopology"]["node"] += [constant(name, kernel) for name in weights]
+    for name, value in weights.items():
+        (tmp_path / f"{name}.bin").write_bytes(value.tobytes())
+        entry = {"name": name, "shape": list(value.shape), "dtype": "float32"}
+        model["weightsManifest"].append({"paths": [f"{name}.bin"], "weights": [entry]})
+    path.write_text(json.dumps(model))
+    taps = (Tap("relu", {"node": "relu:0"}),)
+    received = []
+    open_page(harness, "cpu").run(Job(path, "graph", ({"x": X},), (taps,)), received.append)
+    assert received[0].tensors["relu"].tolist() == RELU.tolist()

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from judging import TOLERANCE, close, layer, measured, target, wrong
 
 from pytest_tfjs.compare.metrics import measure
+from pytest_tfjs.compare.tolerances import Tolerance
 from pytest_tfjs.compare.verdict import LayerResult, frontier, judge
 
 
@@ -181,3 +182,12 @@ def test_the_gravest_verdict_is_told():
 def test_a_target_names_itself():
     assert str(target()) == "webgl on chrome"
     assert str(target(backend="wasm", variant="simd", browser="firefox")) == "wasm:simd on firefox"
+
+
+def test_tolerances_that_allow_all_zeros_are_vacuous():
+    loose = Tolerance(rtol=1e-3, atol=1.0)
+    ones = np.ones(3, np.float32)
+    metrics = {"a": measure(ones, ones, loose)}
+    found = judge([layer("a")], metrics, {"a": loose})
+    assert found.verdict == "vacuous"
+    assert "the tolerances allow activations that are all 0" in found.reason

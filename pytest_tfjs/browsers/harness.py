@@ -238,7 +238,7 @@ class Page:
         self._harness.discard_browser()
         raise JobTimeoutError(
             f"{self.target}: not done after {watch.timeout_s:g} s, while {watch.progress}; {state}."
-            " Give it more time with --tfjs-timeout=SECONDS",
+            " Give it more time with --tfjs-timeout=SECONDS, or the marker's timeout where there is one",
             stage=str(watch.progress),
         )
 

@@ -50,7 +50,9 @@ function load(tf, url) {
 }
 
 /**
- * TF.js takes the body of any answer for weights, whatever its status.
+ * TF.js takes the body of any answer for weights, whatever its status, and reads no body before all answers are
+ * there. A browser holds a connection until its body is read and has six for a server: of more shards than that,
+ * the others and the page's heartbeat would wait for ever. So each body is read at once.
  *
  * @param {RequestInfo | URL} resource
  * @param {RequestInit} [init]
@@ -58,7 +60,8 @@ function load(tf, url) {
 async function fetchOk(resource, init) {
   const response = await fetch(resource, init);
   if (!response.ok) throw new Error(`the server answered ${response.status} to ${resource}`);
-  return response;
+  const { status, statusText, headers } = response;
+  return new Response(await response.arrayBuffer(), { status, statusText, headers });
 }
 
 /**

@@ -35,6 +35,9 @@ _REACH = 10
 _FOLDED_SUFFIXES = ("_bn_offset", "_weights")
 """The converter's names for the constants that a folded batch-norm leaves (`fold_batch_norms.py`)."""
 
+_OPTIMISER = "ArithmeticOptimizer/"
+"""The scope in which TensorFlow's optimiser puts the nodes that it makes, as `Stage_name`."""
+
 _Operand = frozenset[Ref]
 """The source tensors that one input of a node is computed from; none for a constant."""
 
@@ -212,7 +215,7 @@ class _Matcher:
             return None
         if node.name in regions:
             return Match(node.name, node.name, regions[node.name])
-        if len(regions) > 1 and node.name not in self.source.nodes:
+        if len(regions) > 1 and self._named_after(node) is None:
             regions = self._sharing_weights(node, regions)
         tail = max(regions, key=lambda name: len(regions[name]))
         rivals = [other for other in regions if other not in regions[tail]]
@@ -232,7 +235,8 @@ class _Matcher:
 
     def _is_possible(self, node: Node, region: tuple[str, ...], entering: _Operand) -> bool:
         """Whether names allow it, the region takes all that enters, and a folded batch-norm is in it."""
-        if node.name in self.source.nodes and node.name not in region:
+        owner = self._named_after(node)
+        if owner is not None and owner not in region:
             return False
         absorbed = {node.name}.union(*(part.names for part in self._parts_of(node)))
         if any(name in self.claimed and name not in absorbed for name in region):
@@ -241,6 +245,18 @@ class _Matcher:
         if not used.issuperset(entering):
             return False
         return not self._has_folded(node) or bool(self._region_ops(region)[BATCH_NORM])
+
+    def _named_after(self, node: Node) -> str | None:
+        """The source operation that `node` has its name from: `a` for `a`, `a/Mul`, and an optimised `a`."""
+        scope, optimised, stage = node.name.partition(_OPTIMISER)
+        words = stage.split("_") if optimised else []
+        optimised_names = (scope + "_".join(words[first:]) for first in range(1, len(words)))
+        names = (node.name, *optimised_names, node.name.rpartition("/")[0])
+        return next((name for name in names if self._is_operation(name)), None)
+
+    def _is_operation(self, name: str) -> bool:
+        node = self.source.nodes.get(name)
+        return node is not None and node.op != "Const" and not node.is_alias
 
     def _has_folded(self, node: Node) -> bool:
         """Whether the weights of `node` took in a batch-norm."""

@@ -67,7 +67,11 @@ _REWRITES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("Greater",), ("LessEqual", "LogicalNot")),
     (("NotEqual",), ("Equal", "LogicalNot")),
     (("Equal",), ("NotEqual", "LogicalNot")),
+    (("Mul",), ("RealDiv",)),
+    (("Add",), ("Sub",)),
     (("Mul", "Add"), (BATCH_NORM,)),
+    (("Conv2D", "Add"), ("Conv2D", BATCH_NORM)),
+    (("DepthwiseConv2dNative", "Add"), ("DepthwiseConv2dNative", BATCH_NORM)),
     (("ExpandDims",), ("Pack",)),
     (("Prelu",), ("Relu", "Neg", "Relu", "Mul", "Add")),
 )
@@ -138,12 +142,7 @@ class Account:
 
     def _folds(self, ops: Counter[str], last: str) -> bool:
         """Whether `ops` are these with constant operations moved into the weights and the bias."""
-        missing, extra = self.ops - ops, ops - self.ops
+        extra = ops - self.ops
         ends_well = last == self.last or (last in AFFINE and self.last in AFFINE | CONTRACTIONS)
         swallowed = frozenset().union(*(_SWALLOWED.get(op, ()) for op in self.ops))
-        return (
-            ends_well
-            and missing.keys() <= AFFINE
-            and missing.total() <= extra.total()
-            and extra.keys() <= self.foldable | swallowed
-        )
+        return ends_well and not self.ops - ops and extra.keys() <= self.foldable | swallowed

@@ -48,7 +48,7 @@ def summary_table(
     several = len(browsers) > 1
     target = "target" if several else f"on {printable(min(browsers), encoding)}"
     timed = any(comparison["timing"] is not None for comparison in comparisons)
-    whose = (Column("model", flexible=True), Column("format"), Column(target))
+    whose = (Column("model", flexible=True), Column("format", dropped=1), Column(target))
     columns = (*whose, *_SUMMARY, *(_TIMES if timed else ()))
     rows = [_summary_row(comparison, several, encoding)[: len(columns)] for comparison in comparisons]
     heading, *lines = table(columns, rows, width, encoding)
@@ -109,7 +109,8 @@ def _coverage(layer: Mapping[str, Any]) -> str:
         return f"fused into {layer['into']}"
     if layer["coverage"] == "compared" or layer["reason"] is None:
         return str(layer["coverage"])
-    return f"{layer['coverage']}: {layer['reason']}"
+    # What follows the colon is in the JSON; the table has no room for it.
+    return f"{layer['coverage']}: {layer['reason'].partition(':')[0]}"
 
 
 def _error_against_allowed(layer: Mapping[str, Any] | None) -> tuple[str, str]:
