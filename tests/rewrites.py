@@ -248,6 +248,21 @@ CASES = {
         graph(node("mul", "Mul", "div_recip", "x"), node("div", "Mul", "x", "mul"), node("r", "Relu", "div")),
         {"div": "div", "r": "r"},
     ),
+    "a quotient by a constant, taken before a product with what was to be divided": Case(
+        graph(
+            node("gate", "Relu6", "x"),
+            node("div", "RealDiv", "gate", "c"),
+            node("mul", "Mul", "x", "div"),
+            node("r", "Relu", "mul"),
+        ),
+        graph(
+            node("gate", "Relu6", "x"),
+            node("div", "Mul", "div_recip", "x"),
+            node("mul", "Mul", "div", "gate"),
+            node("r", "Relu", "mul"),
+        ),
+        {"gate": "gate", "mul": "mul", "r": "r"},
+    ),
     "a squared difference that kept the difference's name": Case(
         graph(
             node("sub", "Sub", "x", "y"),

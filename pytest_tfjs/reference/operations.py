@@ -130,9 +130,14 @@ class Account:
     def rewritten(self) -> Iterator[Account]:
         """What this account is where one more of the converter's rules was applied."""
         for made, of in _REWRITES:
-            if not Counter(made) - self.ops:
-                ops = self.ops - Counter(made) + Counter(of)
-                yield Account(ops, of[-1] if made[-1] == self.last else self.last, self.foldable)
+            if Counter(made) - self.ops:
+                continue
+            rest = self.ops - Counter(made)
+            ops = rest + Counter(of)
+            if made[-1] == self.last:
+                yield Account(ops, of[-1], self.foldable)
+            if rest[self.last]:
+                yield Account(ops, self.last, self.foldable)
 
     def is_made_of(self, ops: Counter[str], last: str) -> bool:
         """Whether it is `ops` as they are, or with constant operations moved into weights and bias."""
