@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.browsers.jobs import Activations, Job, JobResult, Progress, Tap, TimingPlan
-from pytest_tfjs.compare.metrics import Metrics, measure, merge
 from pytest_tfjs.compare.tolerances import Tolerance, resolve_tolerances
 from pytest_tfjs.compare.verdict import Comparison, LayerResult, TargetFacts, judge
 from pytest_tfjs.errors import PageError, SettingsError
+from pytest_tfjs.measuring import Measured, chunks
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import Feed, normalise_feeds
 from pytest_tfjs.models.source import as_source
@@ -18,7 +18,7 @@ from pytest_tfjs.report.message import failure_message
 from pytest_tfjs.timing.samples import Timing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pytest_tfjs.browsers.harness import Harness, Page
     from pytest_tfjs.browsers.targets import Target
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.cache import ContentCache
     from pytest_tfjs.models.source import Source
     from pytest_tfjs.settings import Settings
-
-_CHUNK_BYTES = 1 << 28
-"""How many bytes of activations the page holds and sends at once."""
 
 _COMPARE_TIMING = TimingPlan(warmup=0, runs=5, budget_ms=1000.0)
 _TIME_WARMUP = 3
@@ -205,14 +202,14 @@ class Checker:
         tolerances: Mapping[str, Tolerance],
     ) -> Comparison:
         """Runs the model and judges each activation as it comes; a failure of the page is a verdict."""
-        measured = _Measured(reference, tolerances)
+        measured = Measured(reference, tolerances)
         target = _unopened(self._asked)
         tfjs_version = None
         result, failure = None, None
         try:
             page = self._open()
             target, tfjs_version = _facts(page), page.facts.tfjs_version
-            job = _job(artifacts, feeds, tuple(_chunks(reference, len(feeds))), _COMPARE_TIMING)
+            job = _job(artifacts, feeds, tuple(chunks(reference, len(feeds))), _COMPARE_TIMING)
             result = self._perform(page, job, measured.take)
             measured.note_missing(len(feeds))
         except PageError as error:
@@ -249,38 +246,6 @@ class Checker:
                     entries.clear()
 
 
-class _Measured:
-    """The metrics of each layer and feed, taken as the activations come; the activations are not kept."""
-
-    def __init__(self, reference: Reference, tolerances: Mapping[str, Tolerance]) -> None:
-        self._reference = reference
-        self._tolerances = tolerances
-        self._metrics: dict[str, dict[int, Metrics]] = {name: {} for name in tolerances}
-        self.nbytes = 0
-
-    def take(self, activations: Activations) -> None:
-        """Measures one chunk of one feed. Raises PageError for an activation that was not asked for."""
-        expected = self._reference.activations(activations.feed)
-        for name, actual in activations.tensors.items():
-            if name not in self._metrics:
-                raise PageError(f"the page gave the activation of {name!r}, which was not asked for")
-            self.nbytes += actual.nbytes
-            self._metrics[name][activations.feed] = measure(actual, expected[name], self._tolerances[name])
-
-    def note_missing(self, feeds: int) -> None:
-        """Counts what did not come as missing: a layer that was seen for some feeds only is not close."""
-        for feed in range(feeds):
-            expected = self._reference.activations(feed)
-            for name, seen in self._metrics.items():
-                if feed not in seen:
-                    seen[feed] = measure(None, expected[name], self._tolerances[name])
-
-    def merged(self) -> dict[str, Metrics]:
-        """One set of metrics for each layer of which anything is known."""
-        found = {name: [seen[feed] for feed in sorted(seen)] for name, seen in self._metrics.items()}
-        return {name: merge(parts) for name, parts in found.items() if parts}
-
-
 def _count(name: str, value: int, *, least: int) -> int:
     if value < least:
         raise SettingsError(f"{name}={value!r}: expected a whole number, {least} or greater")
@@ -291,24 +256,6 @@ def _job(
     artifacts: Artifacts, feeds: Sequence[Feed], chunks: tuple[tuple[Tap, ...], ...], timing: TimingPlan
 ) -> Job:
     return Job(artifacts.model_json, artifacts.format, tuple(feed.browser for feed in feeds), chunks, timing)
-
-
-def _chunks(reference: Reference, feeds: int) -> Iterator[tuple[Tap, ...]]:
-    """The taps in the order of computation, in groups that stay under the byte budget."""
-    chunk: list[Tap] = []
-    size = 0
-    activations = [reference.activations(feed) for feed in range(feeds)]
-    for layer in reference.plan.layers:
-        if layer.coverage != "compared" or layer.tap is None:
-            continue
-        nbytes = max(each[layer.name].nbytes for each in activations)
-        if chunk and size + nbytes > _CHUNK_BYTES:
-            yield tuple(chunk)
-            chunk, size = [], 0
-        chunk.append(Tap(layer.name, layer.tap))
-        size += nbytes
-    if chunk:
-        yield tuple(chunk)
 
 
 def _timing(result: JobResult) -> Timing:

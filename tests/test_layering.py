@@ -21,6 +21,7 @@ ORDER = (
     "plugin",
     "fixtures",
     "checker",
+    "measuring",
     "reference",
     "models",
     "browsers",
