@@ -1,0 +1,204 @@
+"""Runs a converted graph in TensorFlow: what its nodes compute with the weights as they are stored.
+
+The browser is not needed for it, and neither is the source. TensorFlow has no kernels for some of the
+operations that the converter makes, so fused ones are written out again as the operations that TF.js computes
+for them.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_tfjs.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from pytest_tfjs.models.artifacts import Artifacts
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_CONTRACTIONS = {
+    "_FusedConv2D": "Conv2D",
+    "_FusedMatMul": "MatMul",
+    "FusedDepthwiseConv2dNative": "DepthwiseConv2dNative",
+}
+_ACTIVATIONS = frozenset({"Relu", "Relu6", "Elu", "LeakyRelu", "Sigmoid", "Tanh", "Selu", "Softplus"})
+
+_CONVOLUTION = ("strides", "padding", "dilations", "data_format", "explicit_paddings")
+_KEPT = {
+    "Conv2D": _CONVOLUTION,
+    "DepthwiseConv2dNative": _CONVOLUTION,
+    "MatMul": ("transpose_a", "transpose_b"),
+}
+"""The attributes that an operation takes over from the fused one."""
+
+_FILLERS = frozenset({"LookupTableImport", "LookupTableImportV2", "InitializeTable", "InitializeTableV2"})
+
+_NOISE = ("Graph execution error", "Detected at node", "<stack traces unavailable>", "Original stack trace")
+"""How lines of an error of TensorFlow's begin that tell nothing."""
+
+
+class ConvertedGraph:
+    """A graph model's nodes and stored weights as a TensorFlow graph.
+
+    Raises SourceError where TensorFlow cannot build the graph, which is told with what TensorFlow said.
+    """
+
+    def __init__(self, artifacts: Artifacts) -> None:
+        import tensorflow as tf
+
+        self._artifacts = artifacts
+        self._graph = tf.Graph()
+        self._fillers: list[str] = []
+        try:
+            weights = artifacts.read_weights()
+            with self._graph.as_default():
+                tables = self._import_tables(weights)
+                graph_def = _graph_def(artifacts.topology, weights)
+                tf.import_graph_def(graph_def, name="", input_map=tables)
+        except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
+            raise self._unable(error) from error
+        self._names = frozenset(operation.name for operation in self._graph.get_operations())
+
+    def run(self, given: Mapping[str, Array], tensors: Sequence[str]) -> dict[str, Array]:
+        """The values of `tensors` (`node:0`) in one pass; `given` by tensor: inputs, and any others.
+
+        What is given of a node that was left out is ignored. Raises SourceError where a node does not run.
+        """
+        import tensorflow as tf
+
+        feeds = {name: value for name, value in given.items() if name.partition(":")[0] in self._names}
+        try:
+            with tf.compat.v1.Session(graph=self._graph, config=_as_written()) as session:
+                if self._fillers:
+                    session.run(self._fillers)
+                values = session.run(list(tensors), feeds)
+        except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
+            raise self._unable(error) from error
+        return {name: _with_text(np.asarray(value)) for name, value in zip(tensors, values, strict=True)}
+
+    def _import_tables(self, weights: Mapping[str, Array]) -> dict[str, Any]:
+        """Makes the lookup tables, which have a graph of their own; the tensor for each input that is one."""
+        import tensorflow as tf
+
+        content = json.loads(self._artifacts.model_json.read_text(encoding="utf-8"))
+        initializer = content.get("modelInitializer")
+        if not initializer:
+            return {}
+        tf.import_graph_def(_graph_def(initializer, weights), name="tables")
+        made = {
+            entry["resourceId"]: f"tables/{entry['name']}"
+            for entry in content.get("initializerSignature", {}).get("outputs", {}).values()
+            if "resourceId" in entry
+        }
+        operations = self._graph.get_operations()
+        self._fillers = [operation.name for operation in operations if operation.type in _FILLERS]
+        return {
+            entry["name"]: self._graph.get_tensor_by_name(made[entry["resourceId"]])
+            for entry in content["signature"]["inputs"].values()
+            if "resourceId" in entry
+        }
+
+    def _unable(self, error: Exception) -> SourceError:
+        lines = (line.strip() for line in str(error).splitlines())
+        said = next((line for line in lines if line and not line.startswith(_NOISE)), type(error).__name__)
+        return SourceError(
+            f"the converted graph {self._artifacts.model_json} does not run in TensorFlow, which is to tell "
+            f"what its nodes compute with the weights as they are stored: {said} Compare with "
+            "weights='float32', or as format='layers' where the model is one of Keras 2"
+        )
+
+
+def _as_written() -> Any:
+    """Runs each node for itself: TensorFlow's own optimiser fuses nodes away whose values are asked for."""
+    import tensorflow as tf
+
+    config = tf.compat.v1.ConfigProto()
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    return config
+
+
+def _with_text(value: Array) -> Array:
+    """The same, with strings as text, as the source's graph gives them."""
+    if value.dtype.kind not in "OS":
+        return value
+    items = [item.decode() if isinstance(item, bytes) else item for item in value.reshape(-1).tolist()]
+    return np.array(items, dtype=object).reshape(value.shape)
+
+
+def _graph_def(topology: Mapping[str, Any], weights: Mapping[str, Array]) -> Any:
+    import tensorflow as tf
+    from google.protobuf.json_format import ParseDict
+
+    graph_def = ParseDict(dict(topology), tf.compat.v1.GraphDef(), ignore_unknown_fields=True)
+    for function in graph_def.library.function:
+        for node in function.node_def:
+            _fill(node, weights)
+    nodes = list(_written_out(graph_def.node))
+    for node in nodes:
+        _fill(node, weights)
+    del graph_def.node[:]
+    graph_def.node.extend(nodes)
+    return graph_def
+
+
+def _fill(node: Any, weights: Mapping[str, Array]) -> None:
+    import tensorflow as tf
+
+    if node.op == "Const":
+        tensor = node.attr["value"].tensor
+        tensor.CopyFrom(tf.make_tensor_proto(weights[node.name], tensor.dtype))
+    node.device = ""
+
+
+def _written_out(nodes: Iterable[Any]) -> Iterator[Any]:
+    for node in nodes:
+        if node.op in _CONTRACTIONS:
+            yield from _unfused(node)
+        elif node.op == "Prelu":
+            yield from _prelu(node.name, *node.input)
+        else:
+            yield node
+
+
+def _unfused(node: Any) -> Iterator[Any]:
+    """A contraction, a bias and an activation; the last of them has the fused node's name."""
+    operations = [op.decode() for op in node.attr["fused_ops"].list.s if op != b"NoOp"]
+    names = [f"{node.name}/{number}" for number in range(len(operations))] + [node.name]
+    arguments = iter([name for name in node.input[2:] if not name.startswith("^")])
+    yield _node(_CONTRACTIONS[node.op], names[0], *node.input[:2], like=node)
+    for op, before, name in zip(operations, names, names[1:], strict=False):
+        if op == "Prelu":
+            yield from _prelu(name, before, next(arguments))
+        elif op == "BiasAdd":
+            yield _node("AddV2", name, before, next(arguments))
+        elif op in _ACTIVATIONS:
+            yield _node(op, name, before, like=node)
+        else:
+            raise ValueError(f"{node.name!r} is a {node.op} with {op!r} fused in, which is not known here.")
+
+
+def _node(op: str, name: str, *inputs: str, like: Any = None) -> Any:
+    import tensorflow as tf
+
+    node = tf.compat.v1.NodeDef(op=op, name=name, input=inputs)
+    node.attr["T"].type = tf.float32.as_datatype_enum
+    for key in _KEPT.get(op, ()):
+        if key in like.attr:
+            node.attr[key].CopyFrom(like.attr[key])
+    if op == "LeakyRelu":
+        node.attr["alpha"].CopyFrom(like.attr["leakyrelu_alpha"])
+    return node
+
+
+def _prelu(name: str, x: str, alpha: str) -> Iterator[Any]:
+    """That is, relu(x) - alpha * relu(-x)."""
+    yield _node("Relu", f"{name}/positive", x)
+    yield _node("Neg", f"{name}/flipped", x)
+    yield _node("Relu", f"{name}/negative", f"{name}/flipped")
+    yield _node("Mul", f"{name}/scaled", f"{name}/negative", alpha)
+    yield _node("Sub", name, f"{name}/positive", f"{name}/scaled")
