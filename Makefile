@@ -10,11 +10,12 @@ NODE_MODULES := node_modules/.installed
 NPM := PATH="$(abspath $(VENV))/bin:$$PATH" npm
 
 .NOTPARALLEL:
-.PHONY: help demo bench test lint types page pytest browser clean
+.PHONY: help demo bench models test lint types page pytest browser clean
 
 help:
 	@echo "make demo    compare the sample models in a browser, and show a failure that is found"
 	@echo "make bench   measure what the plugin costs (some minutes; benchmarks/README.md)"
+	@echo "make models  compare every model family, and write docs/models.md (ARGS='-k unet' for some of them)"
 	@echo "make test    everything: lint, types, the page's tests, pytest"
 	@echo "make lint    ruff check and ruff format --check"
 	@echo "make types   mypy --strict, and tsc over the page's modules"
@@ -31,6 +32,9 @@ bench: $(INSTALLED) browser
 	@$(PYTHON) -m benchmarks.warm
 	@echo
 	@$(PYTHON) -m benchmarks.capture
+
+models: $(INSTALLED) browser
+	@$(PYTHON) -m benchmarks.families $(ARGS)
 
 test: lint types page pytest
 
