@@ -142,7 +142,9 @@ class Checker:
         artifacts = self._convert(source, settings)
         feeds = normalise_feeds(inputs, artifacts.inputs)
         self._context.progress(Progress("computing the reference"))
-        reference = capture_reference(source, artifacts, feeds, settings.layers, self._cache)
+        reference = capture_reference(
+            source, artifacts, feeds, settings.layers, self._cache, budget=settings.tap_budget
+        )
         tolerances = resolve_tolerances(
             reference.plan.layers,
             backend=self._asked.backend,
@@ -209,7 +211,8 @@ class Checker:
         try:
             page = self._open()
             target, tfjs_version = _facts(page), page.facts.tfjs_version
-            job = _job(artifacts, feeds, tuple(chunks(reference, len(feeds))), _COMPARE_TIMING)
+            taps = chunks(reference, self._settings.tap_budget)
+            job = _job(artifacts, feeds, taps, _COMPARE_TIMING)
             result = self._perform(page, job, measured.take)
             measured.note_missing(len(feeds))
         except PageError as error:

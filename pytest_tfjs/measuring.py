@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_tfjs.browsers.jobs import Activations, Tap
+from pytest_tfjs.browsers.jobs import CHUNK_LIMIT, Activations, Tap
 from pytest_tfjs.compare.metrics import Metrics, measure, merge
 from pytest_tfjs.errors import PageError
+from pytest_tfjs.reference.stored import grouped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from pytest_tfjs.compare.tolerances import Tolerance
     from pytest_tfjs.reference.capture import Reference
-
-CHUNK_BYTES = 1 << 28
-"""How many bytes of activations the page holds and sends at once."""
 
 
 class Measured:
@@ -29,20 +27,20 @@ class Measured:
 
     def take(self, activations: Activations) -> None:
         """Measures one chunk of one feed. Raises PageError for an activation that was not asked for."""
-        expected = self._reference.activations(activations.feed)
-        for name, actual in activations.tensors.items():
+        for name in activations.tensors:
             if name not in self._metrics:
                 raise PageError(f"the page gave the activation of {name!r}, which was not asked for")
+        expected = self._reference.activations(activations.feed, activations.tensors)
+        for name, actual in activations.tensors.items():
             self.nbytes += actual.nbytes
             self._metrics[name][activations.feed] = measure(actual, expected[name], self._tolerances[name])
 
     def note_missing(self, feeds: int) -> None:
         """Counts what did not come as missing: a layer that was seen for some feeds only is not close."""
         for feed in range(feeds):
-            expected = self._reference.activations(feed)
-            for name, seen in self._metrics.items():
-                if feed not in seen:
-                    seen[feed] = measure(None, expected[name], self._tolerances[name])
+            missing = [name for name, seen in self._metrics.items() if feed not in seen]
+            for name, expected in self._reference.activations(feed, missing).items():
+                self._metrics[name][feed] = measure(None, expected, self._tolerances[name])
 
     def merged(self) -> dict[str, Metrics]:
         """One set of metrics for each layer of which anything is known."""
@@ -50,19 +48,17 @@ class Measured:
         return {name: merge(parts) for name, parts in found.items() if parts}
 
 
-def chunks(reference: Reference, feeds: int) -> Iterator[tuple[Tap, ...]]:
-    """The taps in the order of computation, in groups that stay under the byte budget."""
-    chunk: list[Tap] = []
-    size = 0
-    activations = [reference.activations(feed) for feed in range(feeds)]
-    for layer in reference.plan.layers:
-        if layer.coverage != "compared" or layer.tap is None:
-            continue
-        nbytes = max(each[layer.name].nbytes for each in activations)
-        if chunk and size + nbytes > CHUNK_BYTES:
-            yield tuple(chunk)
-            chunk, size = [], 0
-        chunk.append(Tap(layer.name, layer.tap))
-        size += nbytes
-    if chunk:
-        yield tuple(chunk)
+def chunks(reference: Reference, budget: int) -> tuple[tuple[Tap, ...], ...]:
+    """The taps in the order of computation, in groups that keep the page within `budget` bytes of them.
+
+    Where everything fits, for all feeds, it is one chunk, computed once. Else a chunk of one feed takes half
+    of the budget, as the next is computed while it is on its way; a larger activation is a chunk by itself.
+    """
+    sizes = [reference.sizes(feed) for feed in range(reference.feeds)]
+    taps = [
+        (Tap(layer.name, layer.tap), max(each[layer.name] for each in sizes))
+        for layer in reference.plan.layers
+        if layer.coverage == "compared" and layer.tap is not None
+    ]
+    everything = sum(sum(each.values()) for each in sizes)
+    return tuple(grouped(taps, min(budget if everything <= budget else budget // 2, CHUNK_LIMIT // 2)))

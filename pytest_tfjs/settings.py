@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +24,8 @@ class Settings:
     """The settings of one test, or of the run.
 
     `browsers` None: the first one found. `rtol` and `atol` None: by dtype and backend. `timeout`: in seconds.
-    `origins` tells by name where each value came from: `default`, `ini`, `command line`, `marker` or `call`.
+    `tap_budget`: in bytes. `origins` tells by name where each value came from: `default`, `ini`,
+    `command line`, `marker` or `call`.
     """
 
     backends: tuple[str, ...] = ("webgl", "wasm")
@@ -34,6 +36,7 @@ class Settings:
     rtol: float | None = None
     atol: float | None = None
     timeout: float = 300.0
+    tap_budget: int = 256_000_000
     headed: bool = False
     browser_binary: Path | None = None
     driver_binary: Path | None = None
@@ -120,6 +123,21 @@ def _seconds(value: Any) -> float:
     return seconds
 
 
+_BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmg])(i?)b?|b)?", re.IGNORECASE)
+
+
+def _byte_count(value: Any) -> int:
+    """A number of bytes: 256MB is 256 million, 256MiB 256 times 2**20."""
+    match = None if isinstance(value, bool) else _BYTES.fullmatch(str(value).strip())
+    if match is None:
+        raise SettingsError("expected a number of bytes, such as 256MB, 1GiB or 268435456")
+    number, unit, binary = match.groups()
+    count = int(float(number) * (1024 if binary else 1000) ** (" kmg".index(unit.lower()) if unit else 0))
+    if count == 0:
+        raise SettingsError("expected more than 0 bytes")
+    return count
+
+
 def _flag(value: Any) -> bool:
     if isinstance(value, bool):
         return value
@@ -190,6 +208,9 @@ _OPTIONS: Mapping[str, _Option] = {
         _number, "X", "tolerance relative to the layer's largest activation (default: by dtype and backend)"
     ),
     "timeout": _Option(_seconds, "SECONDS", "limit of one job in the browser (default: 300)"),
+    "tap_budget": _Option(
+        _byte_count, "BYTES", "activations held in memory at once, such as 256MB or 1GiB (default: 256MB)"
+    ),
     "headed": _Option(_flag, None, "show the browser"),
     "browser_binary": _Option(_program, "FILE", "the browser to start (default: found)"),
     "driver_binary": _Option(_program, "FILE", "its WebDriver program (default: found)"),
@@ -201,7 +222,7 @@ _OPTIONS: Mapping[str, _Option] = {
     "json": _Option(_new_file, "FILE", "write the results as JSON"),
 }
 
-_MARKER = ("backends", "browsers", "layers", "format", "weights", "rtol", "atol", "timeout")
+_MARKER = ("backends", "browsers", "layers", "format", "weights", "rtol", "atol", "timeout", "tap_budget")
 
 
 def option_of(name: str) -> str:

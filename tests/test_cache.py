@@ -339,6 +339,18 @@ def test_over_the_size_limit_the_oldest_goes_first(tmp_path):
         assert keys(cache) == ["a", "b"]
 
 
+def test_one_great_entry_goes_before_many_small_ones(tmp_path):
+    def great(folder):
+        (folder / "activations").write_bytes(bytes(30 * len(DATA)))
+
+    with ContentCache(tmp_path) as cache:
+        age(cache.entry("kind", "old", Builder()), 100)
+        cache.entry("kind", "great", great)
+    with ContentCache(tmp_path, max_bytes=25 * len(DATA)) as cache:
+        cache.prune()
+        assert keys(cache) == ["old"]
+
+
 def test_reading_an_entry_makes_it_young(tmp_path):
     with ContentCache(tmp_path) as cache:
         for number, key in enumerate(("a", "b")):

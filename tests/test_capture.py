@@ -221,7 +221,7 @@ def test_an_entry_that_does_not_hold_is_rebuilt(tmp_path, harm, format_):
         folder = folder_of(cache, dense(), format=format_)
         good = {file.name: file.read_bytes() for file in folder.iterdir()}
         if harm == "truncated":
-            (folder / "feed-0.safetensors").write_bytes(good["feed-0.safetensors"][:-4])
+            (folder / "feed-0-0.safetensors").write_bytes(good["feed-0-0.safetensors"][:-4])
         else:
             other = json.loads(good["plan.json"])
             other["layers"][0]["name"] = other["layers"][0]["name"][::-1]

@@ -26,13 +26,14 @@ VALUES = {
     "rtol": ("1e-2", 0.01),
     "atol": ("0", 0.0),
     "timeout": ("2.5", 2.5),
+    "tap_budget": ("1.5 MiB", 1572864),
     "headed": ("yes", True),
     "browser_binary": (sys.executable, Path(sys.executable)),
     "driver_binary": (sys.executable, Path(sys.executable)),
     "json": ("results.json", "results.json"),
 }
 PATHS = ("browser_binary", "driver_binary", "json", "dist")
-MARKED = ("backends", "browsers", "layers", "format", "weights", "rtol", "atol", "timeout")
+MARKED = ("backends", "browsers", "layers", "format", "weights", "rtol", "atol", "timeout", "tap_budget")
 
 # A value of each setting that is not valid, and what the message must say.
 INVALID = [
@@ -47,6 +48,9 @@ INVALID = [
     ("atol", "-1", "expected a number, 0 or greater"),
     ("timeout", "0", "expected more than 0 seconds"),
     ("timeout", "inf", "expected a number"),
+    ("tap_budget", "lots", "expected a number of bytes, such as 256MB, 1GiB or 268435456"),
+    ("tap_budget", "-1MB", "expected a number of bytes"),
+    ("tap_budget", "0", "expected more than 0 bytes"),
     ("browser_binary", "/nowhere/chrome", "there is no such file; expected the path of a program"),
     ("driver_binary", "/nowhere/chromedriver", "there is no such file; expected the path of a program"),
     ("dist", "/nowhere/node_modules", "there is no such directory; expected one that holds @tensorflow/tfjs"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import struct
 from pathlib import Path
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from safetensors.numpy import load
 
-from pytest_tfjs.browsers.wire import WireError, decode, encode
+from pytest_tfjs.browsers.wire import WireError, decode, encode, write
 
 GOLDEN = Path(__file__).parent / "page" / "golden.safetensors"
 GOLDEN_TENSORS = {
@@ -47,6 +48,12 @@ def tensors(draw):
     return np.array(values, object).reshape(shape)
 
 
+def written(sent):
+    stream = io.BytesIO()
+    write(stream, sent)
+    return stream.getvalue()
+
+
 def assert_same(actual, expected):
     assert actual.shape == expected.shape
     if expected.dtype.kind in "USO":
@@ -55,6 +62,18 @@ def assert_same(actual, expected):
     else:
         assert actual.dtype == expected.dtype.newbyteorder("=")
         np.testing.assert_array_equal(actual, expected)
+
+
+@given(st.dictionaries(NAMES, tensors(), max_size=6))
+def test_what_is_written_piece_by_piece_comes_back(sent):
+    body = written(sent)
+    received = decode(body)
+    assert received.keys() == sent.keys()
+    for name, value in sent.items():
+        assert_same(received[name], value)
+        if value.dtype.kind not in "USO":
+            assert received[name].flags.aligned
+    assert load(body).keys() == {name for name, value in sent.items() if value.dtype.kind not in "USO"}
 
 
 @given(st.dictionaries(NAMES, tensors(), max_size=6))

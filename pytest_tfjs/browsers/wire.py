@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import BinaryIO
 
     from numpy.typing import NDArray
 
@@ -28,6 +29,7 @@ _DTYPES = {
     "F64": "<f8",
     "C64": "<c8",
 }
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
 class WireError(ValueError):
@@ -42,23 +44,38 @@ def encode(tensors: Mapping[str, NDArray[Any]]) -> bytes:
     """
     from safetensors.numpy import save
 
-    if _METADATA in tensors:
-        raise WireError(f"a tensor cannot be named {_METADATA!r}: safetensors keeps that name for itself")
-    plain = {
-        name: _little_endian(name, value) for name, value in tensors.items() if value.dtype.kind not in "USO"
-    }
-    strings = {
-        name: {
-            "shape": list(value.shape),
-            "values": [_text(name, item) for item in value.reshape(-1).tolist()],
-        }
-        for name, value in tensors.items()
-        if value.dtype.kind in "USO"
-    }
+    plain, strings = _split(tensors)
+    little = {name: _little_endian(value) for name, value in plain.items()}
     try:
-        return save(plain, {_STRINGS: json.dumps(strings)} if strings else None)
+        return save(little, {_STRINGS: json.dumps(strings)} if strings else None)
     except UnicodeEncodeError as error:
-        raise WireError(f"a tensor's name is not valid Unicode: {error.object!r}") from error
+        raise _not_unicode(error) from error
+
+
+def write(stream: BinaryIO, tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Writes what `encode` gives, tensor by tensor: nothing is held in memory but what is given.
+
+    Raises WireError as `encode` does.
+    """
+    import numpy as np
+
+    plain, strings = _split(tensors)
+    # The widest first, so that each begins at a multiple of its width.
+    ordered = dict(sorted(plain.items(), key=lambda item: -item[1].dtype.itemsize))
+    header: dict[str, Any] = {_METADATA: {_STRINGS: json.dumps(strings)}} if strings else {}
+    end = 0
+    for name, value in ordered.items():
+        dtype = _NAMES[value.dtype.newbyteorder("<").str]
+        header[name] = {"dtype": dtype, "shape": value.shape, "data_offsets": [end, end + value.nbytes]}
+        end += value.nbytes
+    try:
+        text = json.dumps(header, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise _not_unicode(error) from error
+    text += b" " * (-len(text) % 8)
+    stream.write(len(text).to_bytes(8, "little") + text)
+    for value in ordered.values():
+        stream.write(_little_endian(value).reshape(-1).view(np.uint8).data)
 
 
 def decode(data: bytes | bytearray | memoryview) -> dict[str, NDArray[Any]]:
@@ -82,12 +99,33 @@ def decode(data: bytes | bytearray | memoryview) -> dict[str, NDArray[Any]]:
     return tensors
 
 
-def _little_endian(name: str, value: NDArray[Any]) -> NDArray[Any]:
+def _split(tensors: Mapping[str, NDArray[Any]]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """The tensors of numbers and bools, each of a dtype that can be written, and the metadata of strings."""
+    if _METADATA in tensors:
+        raise WireError(f"a tensor cannot be named {_METADATA!r}: safetensors keeps that name for itself")
+    plain = {name: value for name, value in tensors.items() if value.dtype.kind not in "USO"}
+    for name, value in plain.items():
+        if value.dtype.newbyteorder("<").str not in _NAMES:
+            raise WireError(f"tensor {name!r} has dtype {value.dtype}: expected one of {_dtype_names()}")
+    strings = {
+        name: {
+            "shape": list(value.shape),
+            "values": [_text(name, item) for item in value.reshape(-1).tolist()],
+        }
+        for name, value in tensors.items()
+        if name not in plain
+    }
+    return plain, strings
+
+
+def _not_unicode(error: UnicodeEncodeError) -> WireError:
+    return WireError(f"a tensor's name is not valid Unicode: {error.object!r}")
+
+
+def _little_endian(value: NDArray[Any]) -> NDArray[Any]:
     import numpy as np
 
     dtype = value.dtype.newbyteorder("<")
-    if dtype.str not in _DTYPES.values():
-        raise WireError(f"tensor {name!r} has dtype {value.dtype}: expected one of {_dtype_names()}")
     # require() and not ascontiguousarray(), which gives a scalar one dimension.
     return np.require(value, dtype=dtype, requirements="C")
 

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 _SAMPLE = 1 << 20
+_BLOCK = 1 << 16
 _MOST_AXES = 5
 _FEWEST_TO_FIT = 3
 _UNEXPLAINED = 1e-4
@@ -44,15 +47,18 @@ class Symptoms:
 
 def symptoms_of(actual: NDArray[Any], reference: NDArray[Any], mask: NDArray[np.bool_]) -> Symptoms:
     """The symptoms of two arrays of numbers of one shape; `mask`, not all False, names the mismatched."""
-    sizes = np.abs(reference[mask].astype(np.complex128 if reference.dtype.kind == "c" else np.float64))
-    zeros = int(np.count_nonzero((actual[mask] == 0) & (sizes != 0)))
-    sizes = sizes[np.isfinite(sizes)]
+    zeros, low, high = 0, math.inf, -math.inf
+    for ours, theirs in _mismatched_blocks(actual, reference, mask):
+        sizes = np.abs(theirs.astype(np.complex128 if theirs.dtype.kind == "c" else np.float64))
+        zeros += int(np.count_nonzero((ours == 0) & (sizes != 0)))
+        sizes = sizes[np.isfinite(sizes)]
+        low, high = float(sizes.min(initial=low)), float(sizes.max(initial=high))
     ratio, offset = _factor_or_shift(actual, reference, mask)
     return Symptoms(
         zeros=zeros,
         all_zero=not actual.any(),
-        low=float(sizes.min()) if sizes.size else None,
-        high=float(sizes.max()) if sizes.size else None,
+        low=low if low <= high else None,
+        high=high if low <= high else None,
         box=_box(mask),
         ratio=ratio,
         offset=offset,
@@ -86,7 +92,7 @@ def _factor_or_shift(
     if reference.dtype.kind not in "iuf":
         return None, None
     step = max(1, math.ceil(np.count_nonzero(mask) / _SAMPLE))
-    ours, theirs = (array[mask][::step].astype(np.float64) for array in (actual, reference))
+    ours, theirs = _sample(actual, reference, mask, step)
     usable = np.isfinite(ours) & np.isfinite(theirs)
     ours, theirs = ours[usable], theirs[usable]
     # One or two elements fit anything, and so do those of equal values.
@@ -99,6 +105,29 @@ def _factor_or_shift(
     if scaled <= _UNEXPLAINED * total and scaled <= shifted:
         return (ratio if ratio != 0 else None), None
     return None, offset if shifted <= _UNEXPLAINED * total else None
+
+
+def _mismatched_blocks(
+    actual: NDArray[Any], reference: NDArray[Any], mask: NDArray[np.bool_]
+) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """The mismatched elements of both, block by block, so that those of a whole layer are never copied."""
+    flat, ours, theirs = mask.reshape(-1), actual.reshape(-1), reference.reshape(-1)
+    for start in range(0, flat.size, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        yield ours[block][flat[block]], theirs[block][flat[block]]
+
+
+def _sample(
+    actual: NDArray[Any], reference: NDArray[Any], mask: NDArray[np.bool_], step: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Every `step`-th mismatched element of both, in float64."""
+    samples = []
+    skip = 0
+    for ours, theirs in _mismatched_blocks(actual, reference, mask):
+        samples.append((ours[skip::step], theirs[skip::step]))
+        skip = (skip - ours.size) % step
+    found, expected = (np.concatenate(parts).astype(np.float64) for parts in zip(*samples, strict=True))
+    return found, expected
 
 
 def _squares(array: NDArray[np.float64]) -> float:

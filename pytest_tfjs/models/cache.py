@@ -96,14 +96,18 @@ class ContentCache:
         return folder / "content"
 
     def prune(self) -> None:
-        """Removes what no living process uses: what is too old, then the oldest over the size limit."""
+        """Removes what no living process uses: what is too old, then what is over the size limit.
+
+        Of that the entries go first that take half of the limit by themselves, so that one great model does
+        not drive out those of a whole project; then the oldest.
+        """
         used = self._sweep_sessions()
-        entries = sorted(_entries(self.root), key=lambda entry: entry[1])
+        entries = sorted(_entries(self.root), key=lambda entry: (entry[2] <= self._max_bytes // 2, entry[1]))
         total = sum(size for _, _, size in entries)
         too_old = time.time() - self._max_age_s
         for folder, last_used, size in entries:
             if last_used >= too_old and total <= self._max_bytes:
-                break
+                continue
             kind, key = folder.parent.name, folder.name
             if f"{kind}.{key}" not in used and self._remove(folder, kind, key, last_used):
                 total -= size

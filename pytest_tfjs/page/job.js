@@ -124,7 +124,7 @@ async function tapModel(work) {
 }
 
 /**
- * Read activations and send each as soon as it is there; the promise `arrived` says when the server has all.
+ * Read activations, send each as soon as it is there and dispose of it; the promise `arrived` says when the server has all.
  *
  * @param {TF} tf
  * @param {{job: Job, chunk: number, feed: number}} what
@@ -142,8 +142,14 @@ async function sendActivations(tf, { job, chunk, feed }, activations, tell) {
   const { arrived } = uploads.announce({ job: job.job, chunk, feed, bytes });
   uploads.send(head);
   let told = performance.now();
+  const left = countUses(activations);
   for (const [at, name] of order.entries()) {
-    uploads.send(bytesOf(await read(/** @type {Tensor} */ (activations.get(name)))));
+    const tensor = /** @type {Tensor} */ (activations.get(name));
+    uploads.send(bytesOf(await read(tensor)));
+    const uses = Number(left.get(tensor)) - 1;
+    left.set(tensor, uses);
+    // What is on its way is not held here as well. Disposing of a tensor twice does nothing.
+    if (uses === 0) tensor.dispose();
     if (performance.now() - told < TELL_MS) continue;
     told = performance.now();
     tell(at + 1);
@@ -151,6 +157,18 @@ async function sendActivations(tf, { job, chunk, feed }, activations, tell) {
   uploads.flush();
   checkContext(tf);
   return { arrived };
+}
+
+/**
+ * For how many names each tensor stands.
+ *
+ * @param {Map<string, Tensor>} activations
+ */
+function countUses(activations) {
+  /** @type {Map<Tensor, number>} */
+  const uses = new Map();
+  for (const tensor of activations.values()) uses.set(tensor, (uses.get(tensor) ?? 0) + 1);
+  return uses;
 }
 
 /**

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,11 @@ from pytest_tfjs.reference.unchanged import unchanged_input
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
+
+_STRING_BYTES = 64
+# What Python computes in another dtype than the browser's is held in both.
+_WIDTHS = {"float64": 12, "int64": 12, "uint64": 12, "complex128": 24, "uint32": 8}
+_WIDTHS |= {"float16": 6, "bfloat16": 6, "int16": 6, "uint16": 6, "int8": 5, "uint8": 5}
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -37,16 +43,67 @@ class FrozenGraph:
 
     def run(self, feed: Mapping[str, Array], tensors: Sequence[str]) -> dict[str, Array]:
         """The values of `tensors` (`node:0`) in one pass; `feed` is by input tensor (`image:0`)."""
+        wanted = [self._frozen.graph.get_tensor_by_name(name) for name in tensors]
+        return dict(zip(tensors, self._fetch(feed, wanted), strict=True))
+
+    def sizes(self, feed: Mapping[str, Array], tensors: Sequence[str]) -> dict[str, int]:
+        """The bytes that the values of `tensors` take, from their shapes; nothing is held to learn them."""
         import tensorflow as tf
 
         graph = self._frozen.graph
-        taken = [name for name in feed if name.partition(":")[0] in self.graph.nodes]
-        pruned = self._frozen.prune(
-            [graph.get_tensor_by_name(name) for name in taken],
-            [graph.get_tensor_by_name(name) for name in tensors],
+        shapes = self._static_shapes(feed, tensors)
+        unknown = [name for name in tensors if shapes[name] is None]
+        with graph.as_default():
+            asked = [tf.shape(graph.get_tensor_by_name(name), out_type=tf.int64) for name in unknown]
+        shapes.update(
+            zip(unknown, (tuple(map(int, shape)) for shape in self._fetch(feed, asked)), strict=True)
         )
-        given = [tf.constant(feed[name], dtype=graph.get_tensor_by_name(name).dtype) for name in taken]
-        return {name: np.asarray(value.numpy()) for name, value in zip(tensors, pruned(*given), strict=True)}
+        return {
+            name: nbytes(shape or (), graph.get_tensor_by_name(name).dtype) for name, shape in shapes.items()
+        }
+
+    def _static_shapes(
+        self, feed: Mapping[str, Array], tensors: Sequence[str]
+    ) -> dict[str, tuple[int, ...] | None]:
+        """The shapes that follow from the feed's; None where only running tells."""
+        import tensorflow as tf
+
+        with tf.Graph().as_default():
+            inputs = {
+                name: tf.compat.v1.placeholder(
+                    self._frozen.graph.get_tensor_by_name(name).dtype, feed[name].shape, f"pytest_tfjs_{at}"
+                )
+                for at, name in enumerate(self._taken(feed))
+            }
+            found = tf.import_graph_def(
+                self._frozen.graph.as_graph_def(), input_map=inputs, return_elements=list(tensors), name=""
+            )
+            return {
+                name: tuple(tensor.shape) if tensor.shape.is_fully_defined() else None
+                for name, tensor in zip(tensors, found, strict=True)
+            }
+
+    def _fetch(self, feed: Mapping[str, Array], wanted: list[Any]) -> list[Array]:
+        """The values of tensors of the frozen graph."""
+        import tensorflow as tf
+
+        if not wanted:
+            return []
+        taken = [self._frozen.graph.get_tensor_by_name(name) for name in self._taken(feed)]
+        given = [tf.constant(feed[tensor.name], dtype=tensor.dtype) for tensor in taken]
+        return [np.asarray(value.numpy()) for value in self._frozen.prune(taken, wanted)(*given)]
+
+    def _taken(self, feed: Mapping[str, Array]) -> list[str]:
+        """The inputs that the graph has: one that nothing uses has no node."""
+        return [name for name in feed if name.partition(":")[0] in self.graph.nodes]
+
+
+def nbytes(shape: Sequence[int], dtype: Any) -> int:
+    """The bytes of a tensor of this shape and TensorFlow dtype beside its cast to the browser's.
+
+    Of a string, which has any length, those of a short one are counted.
+    """
+    return math.prod(shape) * _WIDTHS.get(dtype.name, dtype.size or _STRING_BYTES)
 
 
 def _plain(graph: Any, outputs: Iterable[str]) -> Graph:

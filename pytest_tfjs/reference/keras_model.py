@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tfjs.reference.frozen import nbytes
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -28,14 +30,46 @@ class TappedKerasModel:
 
     def run(self, feed: Sequence[Array], tensors: Sequence[str]) -> dict[str, Array]:
         """The values of `tensors` (a plan's addresses) in one pass; `feed` is in the order of the inputs."""
+        values = self._tapped(tensors)([np.asarray(array) for array in feed])
+        return {name: np.asarray(value) for name, value in zip(tensors, values, strict=True)}
+
+    def sizes(self, feed: Sequence[Array], tensors: Sequence[str]) -> dict[str, int]:
+        """The bytes that the values of `tensors` take, from their shapes; nothing is held to learn them."""
+        import tensorflow as tf
+
+        symbols = dict(zip(tensors, self._symbols(tensors), strict=True))
+        batch = feed[0].shape[0] if feed and feed[0].ndim else 1
+        shapes = {name: _static_shape(symbol.shape, batch) for name, symbol in symbols.items()}
+        if unknown := [name for name, shape in shapes.items() if shape is None]:
+            tapped = self._tapped(unknown)
+            # As a graph, which lets go of what it computed as soon as the shape is taken.
+            asked = tf.function(lambda given: [tf.shape(value) for value in tapped(given)])
+            found = asked([tf.constant(array) for array in feed])
+            shapes.update((name, tuple(map(int, shape))) for name, shape in zip(unknown, found, strict=True))
+        return {name: nbytes(shapes[name] or (), symbols[name].dtype) for name in tensors}
+
+    def _symbols(self, tensors: Sequence[str]) -> list[Any]:
+        return _tensors(self._copy, [_parse(name) for name in tensors])
+
+    def _tapped(self, tensors: Sequence[str]) -> Callable[[list[Any]], list[Any]]:
+        """A function of the inputs that gives the values of `tensors`."""
         import tf_keras
 
-        wanted = {name: _parse(name) for name in tensors}
-        outputs = _tensors(self._copy, list(wanted.values()))
-        tapped = tf_keras.Model(self._copy.inputs, list(outputs))
-        values = tapped([np.asarray(array) for array in feed], training=False)
-        flat = values if isinstance(values, (list, tuple)) else [values]
-        return {name: np.asarray(value) for name, value in zip(wanted, flat, strict=True)}
+        model = tf_keras.Model(self._copy.inputs, self._symbols(tensors))
+
+        def call(given: list[Any]) -> list[Any]:
+            values = model(given, training=False)
+            return list(values) if isinstance(values, (list, tuple)) else [values]
+
+        return call
+
+
+def _static_shape(shape: Any, batch: int) -> tuple[int, ...] | None:
+    """The shape with the batch's size filled in; None where more than that is not known."""
+    if shape.rank is None:
+        return None
+    filled = tuple(batch if size is None and axis == 0 else size for axis, size in enumerate(shape.as_list()))
+    return None if None in filled else filled
 
 
 _Address = tuple[tuple[tuple[str, int], ...], str, int, int]

@@ -1,0 +1,87 @@
+"""Activations in files: written group by group, read as views of the files that are looked at."""
+
+from __future__ import annotations
+
+import json
+import mmap
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from pytest_tfjs.browsers import wire
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+Array = np.ndarray[Any, np.dtype[Any]]
+T = TypeVar("T")
+
+_INDEX = "activations.json"
+
+
+def grouped(sizes: Iterable[tuple[T, int]], limit: int) -> Iterator[tuple[T, ...]]:
+    """The items in their order, in groups whose sizes sum up to `limit` at most; a larger one is alone."""
+    group: list[T] = []
+    total = 0
+    for item, size in sizes:
+        if group and total + size > limit:
+            yield tuple(group)
+            group, total = [], 0
+        group.append(item)
+        total += size
+    if group:
+        yield tuple(group)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The activations of some feeds below `folder`.
+
+    `files`: of each feed, of each of its files, the bytes of the activations in it by layer name.
+    """
+
+    folder: Path
+    files: list[list[dict[str, int]]] = field(default_factory=list)
+
+    def add(self, feed: int, activations: Mapping[str, Array]) -> None:
+        """Writes one group of a feed; feeds come in their order."""
+        if feed == len(self.files):
+            self.files.append([])
+        files = self.files[feed]
+        with self._path(feed, len(files)).open("wb") as stream:
+            wire.write(stream, activations)
+        files.append({name: value.nbytes for name, value in activations.items()})
+
+    def close(self) -> None:
+        """Writes what `open` needs."""
+        (self.folder / _INDEX).write_text(json.dumps(self.files), encoding="utf-8")
+
+    @classmethod
+    def open(cls, folder: Path) -> Stored:
+        """What was written into `folder`."""
+        return cls(folder, json.loads((folder / _INDEX).read_text(encoding="utf-8")))
+
+    @property
+    def feeds(self) -> int:
+        """For how many feeds there are activations."""
+        return len(self.files)
+
+    def sizes(self, feed: int) -> dict[str, int]:
+        """The bytes of each activation of a feed."""
+        return {name: size for file in self.files[feed] for name, size in file.items()}
+
+    def read(self, feed: int, names: Collection[str]) -> dict[str, Array]:
+        """The activations of these names: views of files, whose memory goes when the last view does."""
+        found: dict[str, Array] = {}
+        for number, file in enumerate(self.files[feed]):
+            if wanted := [name for name in file if name in names]:
+                with self._path(feed, number).open("rb") as stream:
+                    mapped = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+                tensors = wire.decode(mapped)
+                found.update((name, tensors[name]) for name in wanted)
+        return found
+
+    def _path(self, feed: int, number: int) -> Path:
+        return self.folder / f"feed-{feed}-{number}.safetensors"
