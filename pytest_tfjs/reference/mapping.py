@@ -6,7 +6,8 @@ walked from the inputs on. Given which source tensors enter a converted node, th
 its output are those computed from just these and constants, by operations that the node's own operation and
 `fused_ops` account for. Names decide only among candidates that have passed this: a node that has the name of
 a source operation stands for operations of which that is one. Where a node's inputs are not known, it is
-matched if it kept its name, its operation and the names of its inputs.
+matched if it kept its name, its operation and the names of its inputs. Artifacts that were made of another
+trace may have the scopes of other layers; so where names lead nowhere, the graphs are matched without them.
 """
 
 from __future__ import annotations
@@ -68,7 +69,21 @@ class Matching:
 
 def match_graphs(source: Graph, converted: Graph) -> Matching:
     """Matches the nodes of `converted` with those of `source`. Nodes inside loop bodies are left out."""
-    return _Matcher(source, converted).run()
+    found = _Matcher(source, converted).run()
+    if not found.unmatched and not _has_misnamed_parts(source, converted, found):
+        return found
+    nameless = _Matcher(source, converted, names_tell=False).run()
+    explains_more = not nameless.unmatched and len(nameless.matches) > len(found.matches)
+    return nameless if explains_more else found
+
+
+def _has_misnamed_parts(source: Graph, converted: Graph, found: Matching) -> bool:
+    """Whether a node that has the name of a source operation is explained only with the one after it."""
+    return any(
+        name in source.nodes and name not in found.stands_for and node.op not in ALIASES
+        for name, node in converted.nodes.items()
+        if not converted.loop_depth[name]
+    )
 
 
 @dataclass(frozen=True)
@@ -86,9 +101,10 @@ class _Part:
 
 
 class _Matcher:
-    def __init__(self, source: Graph, converted: Graph) -> None:
+    def __init__(self, source: Graph, converted: Graph, *, names_tell: bool = True) -> None:
         self.source = source
         self.converted = converted
+        self.names_tell = names_tell
         self.stands_for: dict[str, str | None] = {}
         self.matches: dict[str, Match] = {}
         self.unmatched: dict[str, str] = {}
@@ -98,7 +114,7 @@ class _Matcher:
         self.claimed = frozenset(
             name
             for name, node in converted.nodes.items()
-            if name in source.nodes and node.op != "Const" and node.op not in ALIASES
+            if names_tell and name in source.nodes and node.op != "Const" and node.op not in ALIASES
         )
 
     def run(self) -> Matching:
@@ -213,9 +229,9 @@ class _Matcher:
         regions = self._explained(node, regions)
         if not regions:
             return None
-        if node.name in regions:
+        if self.names_tell and node.name in regions:
             return Match(node.name, node.name, regions[node.name])
-        if len(regions) > 1 and self._named_after(node) is None:
+        if self.names_tell and len(regions) > 1 and self._named_after(node) is None:
             regions = self._sharing_weights(node, regions)
         tail = max(regions, key=lambda name: len(regions[name]))
         rivals = [other for other in regions if other not in regions[tail]]
@@ -248,6 +264,8 @@ class _Matcher:
 
     def _named_after(self, node: Node) -> str | None:
         """The source operation that `node` has its name from: `a` for `a`, `a/Mul`, and an optimised `a`."""
+        if not self.names_tell:
+            return None
         scope, optimised, stage = node.name.partition(_OPTIMISER)
         words = stage.split("_") if optimised else []
         optimised_names = (scope + "_".join(words[first:]) for first in range(1, len(words)))
@@ -340,7 +358,7 @@ class _Matcher:
 
     def _by_name(self, node: Node, operands: list[_Operand | None]) -> Match | None:
         """A node that kept name and operation, each of whose inputs is what it was or kept its name too."""
-        twin = self.source.nodes.get(node.name)
+        twin = self.source.nodes.get(node.name) if self.names_tell else None
         if twin is None or same_operation(twin.op) != same_operation(node.op):
             return None
         if node.fused_ops or self._has_folded(node):
