@@ -12,6 +12,7 @@ from pytest_tfjs.errors import PageError, SettingsError
 from pytest_tfjs.measuring import Measured, chunks
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import Feed, normalise_feeds
+from pytest_tfjs.models.isolation import here
 from pytest_tfjs.models.source import as_source
 from pytest_tfjs.reference.capture import Reference, capture_reference
 from pytest_tfjs.report.message import failure_message
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.targets import Target
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.cache import ContentCache
+    from pytest_tfjs.models.isolation import Isolation, Place
     from pytest_tfjs.models.source import Source
     from pytest_tfjs.settings import Settings
 
@@ -67,12 +69,20 @@ class Checker:
     """Compares and times models on one target; a test gets it as the fixture `tfjs`."""
 
     def __init__(
-        self, settings: Settings, target: Target, harness: Harness, cache: ContentCache, context: Context
+        self,
+        settings: Settings,
+        target: Target,
+        harness: Harness,
+        cache: ContentCache,
+        *,
+        isolation: Isolation,
+        context: Context,
     ) -> None:
         self._settings = settings
         self._asked = target
         self._harness = harness
         self._cache = cache
+        self._isolation = isolation
         self._context = context
 
     def __repr__(self) -> str:
@@ -143,7 +153,13 @@ class Checker:
         feeds = normalise_feeds(inputs, artifacts.inputs)
         self._context.progress(Progress("computing the reference"))
         reference = capture_reference(
-            source, artifacts, feeds, settings.layers, self._cache, budget=settings.tap_budget
+            source,
+            artifacts,
+            feeds,
+            settings.layers,
+            self._cache,
+            budget=settings.tap_budget,
+            place=self._place(source),
         )
         tolerances = resolve_tolerances(
             reference.plan.layers,
@@ -190,7 +206,17 @@ class Checker:
 
     def _convert(self, source: Source, settings: Settings) -> Artifacts:
         self._context.progress(Progress("converting"))
-        return convert(source, format=settings.format, weights=settings.weights, cache=self._cache)
+        return convert(
+            source,
+            format=settings.format,
+            weights=settings.weights,
+            cache=self._cache,
+            place=self._place(source),
+        )
+
+    def _place(self, source: Source) -> Place:
+        """Where TensorFlow runs for this source: one that is in memory is in this process's."""
+        return self._isolation if source.in_files else here
 
     def _open(self) -> Page:
         return self._harness.open(self._asked)

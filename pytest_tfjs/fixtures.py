@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.checker import Checker, Context
     from pytest_tfjs.compare.verdict import Comparison
     from pytest_tfjs.models.cache import ContentCache
+    from pytest_tfjs.models.isolation import Isolation
     from pytest_tfjs.report.progress import ProgressLine
 
 COMPARISONS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
@@ -51,6 +52,15 @@ def tfjs_cache(pytestconfig: pytest.Config) -> Iterator[ContentCache]:
     cache = getattr(pytestconfig, "cache", None)
     with ContentCache(None if cache is None else cache.mkdir("tfjs")) as content:
         yield content
+
+
+@pytest.fixture(scope="session")
+def tfjs_isolation() -> Iterator[Isolation]:
+    """The process that runs TensorFlow for models in files; it starts when it is needed."""
+    from pytest_tfjs.models.isolation import Isolation
+
+    with Isolation() as isolation:
+        yield isolation
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +100,11 @@ def tfjs_target(request: pytest.FixtureRequest) -> Target:
 
 @pytest.fixture
 def tfjs(
-    request: pytest.FixtureRequest, tfjs_target: Target, tfjs_harness: Harness, tfjs_cache: ContentCache
+    request: pytest.FixtureRequest,
+    tfjs_target: Target,
+    tfjs_harness: Harness,
+    tfjs_cache: ContentCache,
+    tfjs_isolation: Isolation,
 ) -> Checker:
     """Compares and times models in the browser: `tfjs.assert_close(model, inputs)`."""
     from pytest_tfjs.checker import Checker
@@ -100,7 +114,14 @@ def tfjs(
     progress = progress_of(item, tfjs_target)
     tfjs_harness.timeout_s = settings.timeout
     tfjs_harness.on_progress = progress
-    return Checker(settings, tfjs_target, tfjs_harness, tfjs_cache, context_of(item, progress))
+    return Checker(
+        settings,
+        tfjs_target,
+        tfjs_harness,
+        tfjs_cache,
+        isolation=tfjs_isolation,
+        context=context_of(item, progress),
+    )
 
 
 def settings_of(node: pytest.Item) -> Settings:

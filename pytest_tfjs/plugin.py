@@ -21,6 +21,7 @@ from pytest_tfjs.fixtures import (
     tfjs_browser_args,
     tfjs_cache,
     tfjs_harness,
+    tfjs_isolation,
     tfjs_target,
 )
 from pytest_tfjs.settings import SETTINGS, Settings, add_options, resolve_settings
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.targets import Target
     from pytest_tfjs.report.text import Line
 
-__all__ = ["tfjs", "tfjs_browser_args", "tfjs_cache", "tfjs_harness", "tfjs_target"]
+__all__ = ["tfjs", "tfjs_browser_args", "tfjs_cache", "tfjs_harness", "tfjs_isolation", "tfjs_target"]
 
 _RESULTS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
 _UNWRITTEN: pytest.StashKey[str] = pytest.StashKey()

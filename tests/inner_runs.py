@@ -65,6 +65,7 @@ class Project:
     def __init__(self, folder: Path, models: Path) -> None:
         self.folder = folder
         self.models = models
+        self.cache = models / "cache"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "pytest.ini").write_text("[pytest]\n")
         # Chrome does not start where the path of its socket, in a temporary folder, is over 107 bytes.
@@ -76,7 +77,7 @@ class Project:
             (self.folder / f"{name}.py").write_text(content.replace("@MODELS@", repr(str(self.models))))
 
     def command(self, *arguments: str) -> list[str]:
-        cache = ("-o", f"cache_dir={self.models / 'cache'}")
+        cache = ("-o", f"cache_dir={self.cache}")
         return [sys.executable, "-m", "pytest", f"--basetemp={self.folder / 'base'}", *cache, *arguments]
 
     def environment(self, **changes: str) -> dict[str, str]:

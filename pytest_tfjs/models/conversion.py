@@ -14,10 +14,12 @@ from pytest_tfjs.errors import ConversionError, SourceError, TfjsError
 from pytest_tfjs.models import converter as converters
 from pytest_tfjs.models import functions, graph_conversion, keras_models
 from pytest_tfjs.models.artifacts import read_artifacts
+from pytest_tfjs.models.isolation import here
 
 if TYPE_CHECKING:
     from pytest_tfjs.models.artifacts import Artifacts, Format
     from pytest_tfjs.models.cache import ContentCache
+    from pytest_tfjs.models.isolation import Place
     from pytest_tfjs.models.source import Source
 
 WEIGHTS = ("float32", "float16", "uint16", "uint8")
@@ -31,12 +33,13 @@ def convert(
     format: Literal["auto", "layers", "graph"] = "auto",  # noqa: A002  (the public API's word)
     weights: str = "float32",
     cache: ContentCache,
+    place: Place = here,
 ) -> Artifacts:
     """The source's artifacts, converted now or taken from the cache.
 
     For format `graph` the artifacts know the SavedModel that they were made of. Prebuilt artifacts are read
     as they are, whatever `weights` says. A source that is a file needs no TensorFlow where the cache has
-    its artifacts.
+    its artifacts, and else needs it at `place` only.
     Raises ConversionError, which says what stands in the way; SourceError, ArtifactsError,
     MissingPackageError.
     """
@@ -44,12 +47,12 @@ def convert(
     if weights not in WEIGHTS:
         raise ConversionError(f"weights={weights!r} is none of {', '.join(WEIGHTS)}")
     if source.kind == "prebuilt":
-        return _prebuilt(source, cache)
-    fingerprint = source.fingerprint()
+        return _prebuilt(source, cache, place)
+    fingerprint = source.fingerprint(place)
 
     def build(folder: Path) -> None:
-        build_artifacts(source, wanted, weights, folder)
-        _check_unchanged(source, fingerprint)
+        place(f"converting {source.label!r}", build_artifacts, source, wanted, weights, folder)
+        _check_unchanged(source, fingerprint, place)
 
     folder = cache.entry("artifacts", _key(fingerprint, wanted, weights), build)
     return _with_saved_model(read_artifacts(folder / "artifacts"), folder)
@@ -104,22 +107,26 @@ def build_artifacts(source: Source, format_: Format, weights: str, folder: Path)
         ) from error
 
 
-def _prebuilt(source: Source, cache: ContentCache) -> Artifacts:
+def _prebuilt(source: Source, cache: ContentCache, place: Place) -> Artifacts:
     assert source.path is not None
     artifacts = read_artifacts(source.path)
     if artifacts.format == "layers" or source.origin is None:
         return artifacts
     origin = source.origin
-    fingerprint = origin.fingerprint()
+    fingerprint = origin.fingerprint(place)
 
     def build(folder: Path) -> None:
-        converters.import_tensorflow()
-        with converters.captured():
-            _save_model(origin, folder)
-        _check_unchanged(origin, fingerprint)
+        place(f"saving {origin.label!r}", _save_origin, origin, folder)
+        _check_unchanged(origin, fingerprint, place)
 
     folder = cache.entry("saved_model", _key(fingerprint, "saved_model", ""), build)
     return _with_saved_model(artifacts, folder)
+
+
+def _save_origin(origin: Source, folder: Path) -> None:
+    converters.import_tensorflow()
+    with converters.captured():
+        _save_model(origin, folder)
 
 
 def _with_saved_model(artifacts: Artifacts, folder: Path) -> Artifacts:
@@ -129,8 +136,8 @@ def _with_saved_model(artifacts: Artifacts, folder: Path) -> Artifacts:
     return dataclasses.replace(artifacts, saved_model=folder / "saved_model", signature=signature)
 
 
-def _check_unchanged(source: Source, fingerprint: str) -> None:
-    if source.path is not None and source.fingerprint() != fingerprint:
+def _check_unchanged(source: Source, fingerprint: str, place: Place) -> None:
+    if source.path is not None and source.fingerprint(place) != fingerprint:
         raise ConversionError(f"{source.path} changed while it was converted: run again when it is written")
 
 

@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 import warnings
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib import metadata
 from types import ModuleType
@@ -19,6 +20,7 @@ from pytest_tfjs.errors import MissingPackageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 # What tensorflowjs imports and, for Keras models and SavedModels, never calls.
 _UNUSED = (
@@ -38,6 +40,9 @@ _INSTALL = (
 )
 # Distributions that bring the module `tensorflow`.
 _TENSORFLOWS = ("tensorflow", "tensorflow-cpu", "tensorflow-macos", "tensorflow-intel", "tf-nightly")
+
+KEPT_LOG: ContextVar[Path | None] = ContextVar("KEPT_LOG", default=None)
+"""A file that what is captured goes to, if any, so that it is not lost where the process crashes."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,8 @@ def captured(chatter: Chatter | None = None) -> Iterator[Chatter]:
     What was said is in the Chatter once the block is left, also by an error.
     """
     chatter = Chatter() if chatter is None else chatter
-    with tempfile.TemporaryFile() as sink, contextlib.ExitStack() as stack:
+    with _sink() as sink, contextlib.ExitStack() as stack:
+        start = sink.seek(0, os.SEEK_END)
         out, err = _Diverted("stdout", sink), _Diverted("stderr", sink)
         for number in (1, 2):
             stack.enter_context(_redirected_descriptor(number, sink.fileno()))
@@ -144,8 +150,13 @@ def captured(chatter: Chatter | None = None) -> Iterator[Chatter]:
         finally:
             stack.close()
             out.sink = err.sink = None
-            sink.seek(0)
+            sink.seek(start)
             chatter.text = sink.read().decode("utf-8", "replace")
+
+
+def _sink() -> BinaryIO:
+    kept = KEPT_LOG.get()
+    return tempfile.TemporaryFile() if kept is None else kept.open("a+b")
 
 
 @contextlib.contextmanager

@@ -15,12 +15,14 @@ from pytest_tfjs.models import functions, keras_models
 from pytest_tfjs.models.artifacts import read_artifacts
 from pytest_tfjs.models.cache import file_digest
 from pytest_tfjs.models.converter import captured, import_tensorflow
+from pytest_tfjs.models.isolation import here
 from pytest_tfjs.models.weights import shard_paths
 
 if TYPE_CHECKING:
     import os
 
     from pytest_tfjs.models.artifacts import Format
+    from pytest_tfjs.models.isolation import Place
 
 Kind = Literal["keras2", "keras3", "keras_file", "h5", "saved_model", "function", "module", "prebuilt"]
 
@@ -76,12 +78,19 @@ class Source:
     _unreadable: str = field(default_factory=lambda: uuid.uuid4().hex, init=False, repr=False)
     _root: Any = field(default=None, init=False, repr=False)
 
-    def fingerprint(self) -> str:
+    @property
+    def in_files(self) -> bool:
+        """Whether it is in files alone, so that another process can load it."""
+        source = self if self.origin is None else self.origin
+        return source.path is not None
+
+    def fingerprint(self, place: Place = here) -> str:
         """SHA-256 in hex over the content: a file's bytes, a model's config and weights, a function's graph.
 
-        Read anew at each call, as a model in memory may have been trained on since.
+        Read anew at each call, as a model in memory may have been trained on since. What needs TensorFlow for
+        it is done at `place`.
         """
-        return hashlib.sha256(f"{self.kind}:{self._content()}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.kind}:{self._content(place)}".encode()).hexdigest()
 
     def load(self) -> Any:
         """The live object: a Keras model or a ConcreteFunction; for prebuilt artifacts, that of their source.
@@ -120,12 +129,12 @@ class Source:
             )
         return self.origin
 
-    def _content(self) -> str:
+    def _content(self, place: Place) -> str:
         if self.kind == "prebuilt":
             assert self.path is not None
             shards = shard_paths(self.path, read_artifacts(self.path).manifest)
             parts = [file_digest(file) for file in (self.path, *shards)]
-            return ":".join([*parts, self.origin.fingerprint() if self.origin is not None else ""])
+            return ":".join([*parts, self.origin.fingerprint(place) if self.origin is not None else ""])
         if self.kind == "saved_model":
             assert self.path is not None
             return _directory_digest(self.path)
@@ -136,7 +145,7 @@ class Source:
         digest = file_digest(self.path)
         if self.kind == "keras_file" and keras_models.keras_file_has_custom_code(self.path):
             # The classes it names are code of the user's, which may change while the file does not.
-            return f"{digest}:{_keras_digest(self.load(), self._unreadable)}"
+            return f"{digest}:{place(f'loading {self.label!r}', _loaded_digest, self)}"
         return digest
 
 
@@ -282,6 +291,10 @@ def _directory_digest(path: Path) -> str:
             name = file.relative_to(path).as_posix()
             digest.update(f"{len(name)}:{name}:{file_digest(file)}".encode())
     return digest.hexdigest()
+
+
+def _loaded_digest(source: Source) -> str:
+    return _keras_digest(source.load(), source._unreadable)  # noqa: SLF001  (of this module)
 
 
 def _keras_digest(model: Any, unreadable: str) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from pytest_tfjs.browsers import wire
 from pytest_tfjs.errors import TfjsError
 from pytest_tfjs.models.cache import ContentCache, file_digest
 from pytest_tfjs.models.converter import versions
+from pytest_tfjs.models.isolation import here
 from pytest_tfjs.reference.graph_plan import plan_graph
 from pytest_tfjs.reference.graphs import Graph, converted_node, parse_ref
 from pytest_tfjs.reference.keras_plan import plan_keras
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.feeds import Feed
+    from pytest_tfjs.models.isolation import Place
     from pytest_tfjs.models.source import Source
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -78,25 +81,26 @@ def capture_reference(
     cache: ContentCache,
     *,
     budget: int = BUDGET,
+    place: Place = here,
 ) -> Reference:
-    """What Python computes for `feeds` at each layer of `source` that `artifacts` have.
+    """What Python computes for `feeds` at each layer of `source` that `artifacts` have, computed at `place`.
 
     With `layers="outputs"` at the model's outputs alone. At most `budget` bytes of activations are held in
     memory at once; where a feed has more, it is computed in several passes. Raises SourceError where the
     source cannot be read or has no graph that could be held against the artifacts, TfjsError where there is
     no room on the disk.
     """
-    key = _key(source, artifacts, feeds, layers)
-    return Reference.open(
-        cache.entry(
-            "reference", key, lambda out: _build(source, artifacts, feeds, layers, out, budget=budget)
-        )
-    )
+
+    def build(folder: Path) -> None:
+        doing = f"computing the reference of {source.label!r}"
+        place(doing, partial(_build, budget=budget), source, artifacts, feeds, layers, folder)
+
+    return Reference.open(cache.entry("reference", _key(source, artifacts, feeds, layers, place), build))
 
 
-def _key(source: Source, artifacts: Artifacts, feeds: Sequence[Feed], layers: Layers) -> str:
+def _key(source: Source, artifacts: Artifacts, feeds: Sequence[Feed], layers: Layers, place: Place) -> str:
     digest = hashlib.sha256(
-        f"{_SCHEMA} {versions()} {layers} {source.require_origin().fingerprint()} "
+        f"{_SCHEMA} {versions()} {layers} {source.require_origin().fingerprint(place)} "
         f"{_topology_digest(artifacts)}".encode()
     )
     for feed in feeds:
