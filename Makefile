@@ -32,6 +32,8 @@ bench: $(INSTALLED) browser
 	@$(PYTHON) -m benchmarks.warm
 	@echo
 	@$(PYTHON) -m benchmarks.capture
+	@echo
+	@$(PYTHON) -m benchmarks.memory
 
 models: $(INSTALLED) browser
 	@$(PYTHON) -m benchmarks.families $(ARGS)
