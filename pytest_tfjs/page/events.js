@@ -67,7 +67,7 @@ export function progress(stage, done, total) {
 
 /**
  * @param {unknown} error
- * @param {string} stage
+ * @param {string | null} stage
  * @param {{fatal: boolean}} how whether the page does nothing more
  */
 export function failed(error, stage, { fatal }) {

@@ -11,6 +11,7 @@
  * @typedef {import("./types").Tap} Tap
  */
 
+import { missingKernels, registeredKernels, watchNodes } from "./kernels.js";
 import { toList } from "./lists.js";
 
 // The kinds of node whose execution gives a promise, for which TF.js has executeAsync(): its executor goes by
@@ -24,14 +25,17 @@ const ASYNC_CATEGORIES = new Set(["control", "dynamic", "hash_table"]);
  */
 export async function openGraph(tf, source) {
   const model = await tf.loadGraphModel(source);
-  const outputs = model.executor.graph.outputs.map((node) => node.name);
+  const { graph, weightMap } = model.executor;
+  const outputs = graph.outputs.map((node) => node.name);
   return {
     run: (feed) => execute(model, feed, outputs, undefined),
     tap: (feed, taps) => {
       const names = taps.map((tap) => tensorName(model, tap));
       return execute(model, feed, names, names);
     },
-    describe: () => Object.values(model.executor.graph.nodes).map(({ name, op }) => ({ name, class: op })),
+    describe: () => Object.values(graph.nodes).map(({ name, op }) => ({ name, class: op })),
+    lacks: () => missingKernels(graph, weightMap, tf.getBackend(), registeredKernels(tf)),
+    watch: () => watchNodes([graph, ...Object.values(graph.functions ?? {})].flatMap(({ nodes }) => Object.values(nodes))),
     dispose: () => model.dispose(),
   };
 }

@@ -9,12 +9,14 @@
  * @typedef {import("./types").HostTensor} HostTensor
  * @typedef {import("./types").Model} Model
  * @typedef {import("./types").ModelArtifacts} ModelArtifacts
+ * @typedef {import("./types").Need} Need
  * @typedef {import("./types").Report} Report
  * @typedef {{tf: TF, job: Job, artifacts: ModelArtifacts, feeds: Promise<Map<string, HostTensor>[]>, report: Report}} Work
  */
 
 import { fetchFeed } from "./api.js";
 import { checkContext } from "./backend.js";
+import { KernelError, explain, registeredKernels, unregistered } from "./kernels.js";
 import { pick } from "./lists.js";
 import { fetchArtifacts, openModel, upload } from "./model.js";
 import { timeRuns } from "./timing.js";
@@ -220,14 +222,65 @@ async function withActivations(tf, model, tensors, taps, use) {
  * @param {(model: Model) => Promise<T>} use
  * @returns {Promise<T & {buildMs: number, layers: unknown}>}
  */
-async function withModel({ tf, artifacts, job }, use) {
+async function withModel(work, use) {
+  const { tf, artifacts, job } = work;
   const start = performance.now();
   const model = await openModel(tf, artifacts, job.format);
   const buildMs = performance.now() - start;
   try {
+    const lacking = model.lacks();
+    if (lacking.length > 0) throw kernelError(work, lacking);
     return { ...(await use(model)), buildMs, layers: model.describe() };
+  } catch (error) {
+    throw await withLayer(work, model, error);
   } finally {
     model.dispose();
+  }
+}
+
+/**
+ * @param {Work} work
+ * @param {Need[]} lacking
+ * @param {string} [stack] of the call that failed
+ */
+function kernelError({ tf, job }, lacking, stack) {
+  const named = lacking.map(({ layer, kernel }) => ({ layer: rowOf(job, layer), kernel }));
+  return new KernelError(explain(named, tf.getBackend(), registeredKernels(tf)), stack);
+}
+
+/**
+ * The name of the row that a node or layer is compared under; its own where it is not compared.
+ *
+ * @param {Job} job
+ * @param {string} name
+ */
+function rowOf({ chunks }, name) {
+  const tap = chunks.flat().find(({ address: { node } }) => typeof node === "string" && node.replace(/:.*/, "") === name);
+  return tap?.name ?? name;
+}
+
+/**
+ * An error with the layer in it, where it says that a kernel is missing: the model is run once more and watched.
+ *
+ * @param {Work} work
+ * @param {Model} model
+ * @param {unknown} error
+ */
+async function withLayer(work, model, error) {
+  const missing = unregistered(error);
+  if (missing === null) return error;
+  const running = model.watch();
+  const feed = upload(work.tf, pick(await work.feeds, 0));
+  try {
+    work.tf.dispose(await model.run(feed));
+    return error;
+  } catch (again) {
+    const layer = running();
+    if (layer === null || unregistered(again) === null) return error;
+    const stack = error instanceof Error ? error.stack : undefined;
+    return kernelError(work, [{ layer, kernel: missing.kernel }], stack);
+  } finally {
+    work.tf.dispose([...feed.values()]);
   }
 }
 

@@ -14,6 +14,7 @@
  * @typedef {{tap: Tap, path: (string | [string, number])[]}} Route a tap, and what is left of its path
  */
 
+import { watchLayers } from "./kernels.js";
 import { pick, single, toList } from "./lists.js";
 
 // A container's first node is its own creation, from its inputs to its outputs; calls of it follow.
@@ -38,7 +39,9 @@ export async function openLayers(tf, source) {
       const outputs = toList(made.model.predictOnBatch(inputs));
       return made.places.map((place) => pick(outputs, place));
     },
-    describe: () => describe(model.layers, []),
+    describe: () => describe(model.layers, []).map(({ layer, name, path }) => ({ name, class: layer.getClassName(), path })),
+    lacks: () => [], // which kernels a layer runs only running it tells
+    watch: () => watchLayers(describe(model.layers, []).map(({ layer, path }) => ({ layer, name: path.join("/") }))),
     // The tap models have no weights of their own, and disposing of them would count down the layers' references.
     // TF.js does not let go of a layer that is called more than once, but its weights are variables.
     dispose: () => {
@@ -244,12 +247,12 @@ function inOrder(model, feed) {
 /**
  * @param {Layer[]} layers
  * @param {string[]} outer
- * @returns {{name: string, class: string, path: string[]}[]}
+ * @returns {{name: string, layer: Layer, path: string[]}[]}
  */
 function describe(layers, outer) {
   return layers.flatMap((layer) => {
     const path = [...outer, layer.name];
-    const own = { name: layer.name, class: layer.getClassName(), path };
+    const own = { name: layer.name, layer, path };
     return isContainer(layer) ? [own, ...describe(layer.layers, path)] : [own];
   });
 }

@@ -7,6 +7,7 @@ import { fetchJob, fetchSetup, postResult } from "./api.js";
 import { factsOf, loadTF, makeBackend } from "./backend.js";
 import { failed, flush, progress, send, startEvents } from "./events.js";
 import { runJob } from "./job.js";
+import { KernelError } from "./kernels.js";
 
 /** What the page is doing, for the message of a failure. */
 let stage = "loading TF.js";
@@ -37,7 +38,8 @@ async function work(tf) {
       await flush(); // what was said during the job arrives before its end
       await postResult(job.job, result);
     } catch (error) {
-      failed(error, stage, { fatal: false });
+      // Which kernel is missing is no matter of what was being done.
+      failed(error, error instanceof KernelError ? null : stage, { fatal: false });
     }
   }
 }

@@ -28,6 +28,7 @@ export interface Layer {
   inboundNodes: LayerNode[];
   layers?: Layer[];
   getClassName(): string;
+  call?: Function;
   apply(inputs: SymbolicTensor | SymbolicTensor[]): SymbolicTensor | SymbolicTensor[];
 }
 export interface LayersModel extends Layer {
@@ -44,6 +45,12 @@ export interface GraphNode {
   op: string;
   category: string;
   inputs: GraphNode[];
+  attrParams?: Record<string, { type: string; value?: unknown }>;
+}
+export interface Graph {
+  nodes: Record<string, GraphNode>;
+  outputs: GraphNode[];
+  functions?: Record<string, Graph>;
 }
 export interface TensorInfo {
   name: string;
@@ -53,7 +60,7 @@ export interface GraphModel {
   inputs: { name: string }[];
   outputNodes: string[];
   modelSignature?: { inputs?: Record<string, TensorInfo>; outputs?: Record<string, TensorInfo> };
-  executor: { graph: { nodes: Record<string, GraphNode>; outputs: GraphNode[] }; weightMap: Record<string, unknown> };
+  executor: { graph: Graph; weightMap: Record<string, unknown> };
   execute(inputs: Record<string, Tensor>, outputs?: string[]): Outputs;
   executeAsync(inputs: Record<string, Tensor>, outputs?: string[]): Promise<Outputs>;
   dispose(): void;
@@ -76,6 +83,7 @@ export interface TF {
   setBackend(name: string): Promise<boolean>;
   ready(): Promise<void>;
   getBackend(): string;
+  getKernelsForBackend(name: string): { kernelName: string }[];
   backend(): { gpgpu?: { gl: WebGL2RenderingContext }; adapterInfo?: Record<string, string> };
   wasm?: { setWasmPaths(prefix: string): void; setThreadsCount(count: number): void };
   io: { http(url: string, options: HttpOptions): IOHandler; fromMemory(artifacts: ModelArtifacts): IOHandler };
@@ -131,7 +139,17 @@ export interface Model {
   tap(feed: Map<string, Tensor>, taps: Tap[]): Promise<Tensor[]>;
   /** Name and class of every layer, or name and op of every node. */
   describe(): { name: string; class: string; path?: string[] }[];
+  /** Which nodes need a kernel that the backend does not have, where that is known before they run. */
+  lacks(): Need[];
+  /** Notice what is computed from now on; the function given tells what was computed last, or is being computed. */
+  watch(): () => string | null;
   dispose(): void;
+}
+
+/** A node or layer, and the kernel that it needs. */
+export interface Need {
+  layer: string;
+  kernel: string;
 }
 
 /** Tell what is being done, and how much of it. */

@@ -1,0 +1,190 @@
+// @ts-check
+/**
+ * Which kernel each operation of a graph runs, and which backends have it. TF.js tells only when a kernel is missing
+ * that was just to be run, and not for which layer.
+ *
+ * @typedef {import("./types").TF} TF
+ * @typedef {import("./types").Graph} Graph
+ * @typedef {import("./types").GraphNode} GraphNode
+ * @typedef {import("./types").Need} Need
+ */
+
+const BACKENDS = ["cpu", "wasm", "webgl", "webgpu"];
+
+// What executes nodes of these categories is JavaScript of TF.js's converter, whatever kernels are called as they are:
+// NonMaxSuppressionV4 runs without the kernel of that name.
+const WITHOUT_KERNEL = new Set(["control", "custom", "dynamic", "graph", "hash_table"]);
+
+// Operations whose kernel has another name; where it has the same, but for `_` before it and V2 or V3 after it, no
+// entry is needed.
+/** @type {Record<string, string>} */
+const ALIASES = {
+  BiasAdd: "Add",
+  Conv1D: "Conv2D",
+  Div: "RealDiv",
+  FloorMod: "Mod",
+  FusedDepthwiseConv2dNative: "FusedDepthwiseConv2D",
+  Gather: "GatherV2",
+  ImageProjectiveTransformV3: "Transform",
+  IRFFT: "IFFT",
+  LowerBound: "SearchSorted",
+  MatMul: "BatchMatMul",
+  Mul: "Multiply",
+  Pad: "PadV2",
+  RFFT: "FFT",
+  Split: "SplitV",
+  UpperBound: "SearchSorted",
+};
+
+/** The model needs a kernel that the backend does not have. */
+export class KernelError extends Error {
+  /**
+   * @param {string} message
+   * @param {string} [stack] of the call of the kernel
+   */
+  constructor(message, stack = "") {
+    super(message);
+    this.stack = stack;
+  }
+}
+
+/**
+ * The kernels that each backend registers, of those that the page has.
+ *
+ * @param {TF} tf
+ * @returns {Map<string, Set<string>>}
+ */
+export function registeredKernels(tf) {
+  const found = BACKENDS.map((name) => /** @type {const} */ ([name, new Set(tf.getKernelsForBackend(name).map(({ kernelName }) => kernelName))]));
+  return new Map(found.filter(([, kernels]) => kernels.size > 0));
+}
+
+/**
+ * The kernel that an operation runs; null where its name does not tell, so that it is judged when it runs.
+ *
+ * @param {Pick<GraphNode, "op" | "category">} node
+ * @param {(kernel: string) => boolean} exists whether any backend has a kernel of this name
+ */
+export function kernelOf({ op, category }, exists) {
+  if (WITHOUT_KERNEL.has(category)) return null;
+  const plain = op.replace(/^_/, "");
+  const candidates = [ALIASES[op] ?? op, plain, plain.replace(/V\d$/, "")];
+  return candidates.find(exists) ?? null;
+}
+
+/**
+ * Nodes that need a kernel which `backend` does not register, in the order of the graph.
+ *
+ * @param {Graph} graph with its functions, of which the bodies of loops and branches are looked at
+ * @param {Record<string, unknown>} weights by node: these are not computed
+ * @param {string} backend
+ * @param {Map<string, Set<string>>} registered
+ * @returns {Need[]}
+ */
+export function missingKernels(graph, weights, backend, registered) {
+  const exists = (/** @type {string} */ kernel) => [...registered.values()].some((kernels) => kernels.has(kernel));
+  return nodesToRun(graph, weights).flatMap((node) => {
+    const kernel = kernelOf(node, exists);
+    return kernel === null || registered.get(backend)?.has(kernel) ? [] : [{ layer: node.name, kernel }];
+  });
+}
+
+/**
+ * The nodes that lead to a graph's outputs, then those of the functions that they call.
+ *
+ * @param {Graph} graph
+ * @param {Record<string, unknown>} weights
+ */
+export function nodesToRun(graph, weights) {
+  /** @type {Set<GraphNode>} */
+  const seen = new Set();
+  const functions = new Set([graph]);
+  for (const { outputs } of functions) {
+    const left = [...outputs];
+    for (let node = left.pop(); node !== undefined; node = left.pop()) {
+      if (seen.has(node) || Object.hasOwn(weights, node.name)) continue;
+      seen.add(node);
+      left.push(...node.inputs);
+      for (const called of functionsOf(node, graph)) functions.add(called);
+    }
+  }
+  return [...functions].flatMap(({ nodes }) => Object.values(nodes).filter((node) => seen.has(node)));
+}
+
+/**
+ * @param {GraphNode} node
+ * @param {Graph} graph
+ */
+function functionsOf({ attrParams = {} }, { functions = {} }) {
+  const names = Object.values(attrParams).filter(({ type }) => type === "func");
+  return names.flatMap(({ value }) => functions[String(value)] ?? []);
+}
+
+/**
+ * What to tell of kernels that are missing: the first with its layer and the backends that have it, then the others.
+ *
+ * @param {Need[]} needs at least one
+ * @param {string} backend
+ * @param {Map<string, Set<string>>} registered
+ */
+export function explain(needs, backend, registered) {
+  return needs.map(({ layer, kernel }) => {
+    const having = [...registered].flatMap(([name, kernels]) => (kernels.has(kernel) ? [name] : []));
+    const others = having.length > 0 ? `${having.join(", ")} ${having.length > 1 ? "do" : "does"}` : "no backend in the page does";
+    return `'${layer}' needs the kernel ${kernel}, which ${backend} does not register; ${others}`;
+  }).join("\n");
+}
+
+/**
+ * The kernel that TF.js says is missing; null where an error says something else.
+ *
+ * @param {unknown} error
+ */
+export function unregistered(error) {
+  const match = error instanceof Error ? /Kernel '([^']+)' not registered for backend '([^']+)'/.exec(error.message) : null;
+  return match && { kernel: String(match[1]), backend: String(match[2]) };
+}
+
+/**
+ * Notice which node is computed: the graph's executor asks each for its category just before. What is given tells the
+ * node it asked last.
+ *
+ * @param {GraphNode[]} nodes
+ * @returns {() => string | null}
+ */
+export function watchNodes(nodes) {
+  /** @type {string | null} */
+  let last = null;
+  for (const node of nodes) {
+    const { category, name } = node;
+    Object.defineProperty(node, "category", {
+      get: () => {
+        last = name;
+        return category;
+      },
+    });
+  }
+  return () => last;
+}
+
+/**
+ * Notice which layer is called. What is given tells the innermost layer whose call has not returned.
+ *
+ * @param {{layer: {call?: Function}, name: string}[]} layers
+ * @returns {() => string | null}
+ */
+export function watchLayers(layers) {
+  /** @type {string[]} */
+  const running = [];
+  for (const { layer, name } of layers) {
+    const { call } = layer;
+    if (call === undefined) continue;
+    layer.call = function (/** @type {unknown[]} */ ...values) {
+      running.push(name);
+      const result = call.apply(this, values);
+      running.pop();
+      return result;
+    };
+  }
+  return () => running.at(-1) ?? null;
+}

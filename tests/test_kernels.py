@@ -1,0 +1,129 @@
+"""Kernels that a backend does not have: told with their layer, and before anything runs where names tell."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+from in_page import layer_tap, node_tap, open_page, run
+from tiny_models import (
+    KERNEL,
+    X,
+    constant,
+    dense_graph,
+    dense_model,
+    node,
+    placeholder,
+    string_value,
+    write_graph_model,
+)
+
+from pytest_tfjs.browsers.dist import Dist
+from pytest_tfjs.browsers.harness import Harness
+from pytest_tfjs.browsers.jobs import Job, Tap, TimingPlan
+from pytest_tfjs.errors import PageError
+
+pytestmark = pytest.mark.browser
+# A TF.js whose cpu backend lacks some kernels.
+LACKING = "\nfor (const name of ['Relu', 'Tile', '_FusedMatMul']) tf.unregisterKernel(name, 'cpu');\n"
+
+
+@pytest.fixture(scope="module")
+def harness():
+    harness = Harness(dist=Dist.shipped(), timeout_s=120)
+    yield harness
+    harness.close()
+
+
+@pytest.fixture(scope="module")
+def lacking(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dist") / "node_modules"
+    shutil.copytree(Dist.shipped().root, folder)
+    with (folder / "@tensorflow/tfjs/dist/tf.min.js").open("a") as script:
+        script.write(LACKING)
+    harness = Harness(dist=Dist.from_directory(folder), timeout_s=120)
+    yield harness
+    harness.close()
+
+
+def failure(page, model, form, *taps, timing=None):
+    with pytest.raises(PageError) as caught:
+        run(page, Job(model, form, ({"x": X},), (taps,), timing))
+    return caught.value
+
+
+def einsum(folder):
+    equation = {"s": string_value("ij,jk->ik")}
+    return write_graph_model(
+        folder,
+        [
+            placeholder("serving_x", -1, 3),
+            constant("kernel", KERNEL),
+            node("Einsum", "product", "serving_x", "kernel", equation=equation),
+            node("Identity", "Identity", "product"),
+        ],
+        {"kernel": KERNEL},
+        inputs={"x": "serving_x:0"},
+        outputs={"y": "Identity:0"},
+    )
+
+
+def test_an_operation_without_a_kernel_is_named_before_anything_runs(harness, tmp_path):
+    page = open_page(harness, "wasm")
+    told = failure(page, einsum(tmp_path), "graph", node_tap("product"), timing=TimingPlan(0, 1, 1.0))
+    assert told.reason == (
+        "wasm on chrome: 'product' needs the kernel Einsum, which wasm does not register; cpu, webgl do"
+    )
+    assert (told.stage, told.stack) == (None, None)
+    assert page.healthy
+
+
+def test_the_backends_that_have_it_run_it(harness, tmp_path):
+    _, ((_, tensors),) = run(
+        open_page(harness, "cpu"),
+        Job(einsum(tmp_path), "graph", ({"x": X},), ((node_tap("product"),),)),
+    )
+    np.testing.assert_allclose(tensors["product"], X @ KERNEL, rtol=1e-6)
+
+
+def test_the_layer_is_named_as_its_row(lacking, tmp_path):
+    told = failure(
+        open_page(lacking, "cpu"), dense_graph(tmp_path), "graph", Tap("block/relu", {"node": "relu:0"})
+    )
+    assert told.reason == (
+        "cpu on chrome: 'block/relu' needs the kernel Relu, which cpu does not register; webgl does"
+    )
+
+
+def test_a_kernel_that_no_name_tells_is_told_with_its_layer_when_it_is_missed(lacking, tmp_path):
+    nodes = [
+        placeholder("serving_x", -1, 3),
+        constant("shape", np.array([4, 2, 3], np.int32)),
+        node("Neg", "neg", "serving_x"),
+        node("BroadcastTo", "broad", "neg", "shape"),
+        node("Identity", "Identity", "broad"),
+    ]
+    model = write_graph_model(
+        tmp_path,
+        nodes,
+        {"shape": np.array([4, 2, 3], np.int32)},
+        inputs={"x": "serving_x:0"},
+        outputs={"y": "Identity:0"},
+    )
+    told = failure(open_page(lacking, "cpu"), model, "graph", node_tap("broad"))
+    assert told.reason == (
+        "cpu on chrome: 'broad' needs the kernel Tile, which cpu does not register; webgl does"
+    )
+    assert re.search(r"runKernel|tf\.min\.js", told.stack)
+
+
+@pytest.mark.parametrize("timing", [None, TimingPlan(0, 1, 1.0)])
+def test_a_layer_whose_kernel_is_missing_is_named(lacking, tmp_path, timing):
+    page = open_page(lacking, "cpu")
+    told = failure(page, dense_model(tmp_path), "layers", layer_tap("relu"), timing=timing)
+    assert told.reason == (
+        "cpu on chrome: 'dense' needs the kernel _FusedMatMul, which cpu does not register; webgl does"
+    )
+    assert page.healthy
