@@ -23,6 +23,9 @@ __all__ = ["Artifacts", "Format", "GraphNode", "TensorSpec", "read_artifacts", "
 
 Format = Literal["layers", "graph"]
 
+_METADATA = "userDefinedMetadata"
+_NOTES = "pytest_tfjs.notes"
+
 
 @dataclass(frozen=True)
 class Artifacts:
@@ -31,7 +34,7 @@ class Artifacts:
     `bytes` is the length of model.json and all shards; `weights` is how most of the weights are stored:
     float32, float16, uint16 or uint8. `inputs` and `outputs` are in signature order. `saved_model` is the
     SavedModel that a graph model was made of and `signature` the signature taken; None where there is none
-    at hand.
+    at hand. `notes` tell, a sentence each, what this plugin's conversion did beside the converter's.
     """
 
     model_json: Path
@@ -45,6 +48,7 @@ class Artifacts:
     manifest: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     saved_model: Path | None = None
     signature: str | None = None
+    notes: tuple[str, ...] = ()
 
     def nodes(self) -> tuple[GraphNode, ...]:
         """The nodes of a graph model, as they stand in model.json; empty for a layers model."""
@@ -89,7 +93,15 @@ def read_artifacts(path: Path | str) -> Artifacts:
         topology=topology,
         converted_by=content.get("convertedBy"),
         manifest=tuple(manifest or []),
+        notes=_notes(content),
     )
+
+
+def add_note(content: dict[str, Any], note: str) -> None:
+    """Writes into the content of a `model.json` what was done to it; `Artifacts.notes` reads it."""
+    notes = content.setdefault(_METADATA, {}).setdefault(_NOTES, [])
+    if note not in notes:
+        notes.append(note)
 
 
 def with_weights(artifacts: Artifacts, changes: Mapping[str, Array], out_dir: Path | str) -> Artifacts:
@@ -111,6 +123,12 @@ def with_weights(artifacts: Artifacts, changes: Mapping[str, Array], out_dir: Pa
     return dataclasses.replace(
         read_artifacts(target), saved_model=artifacts.saved_model, signature=artifacts.signature
     )
+
+
+def _notes(content: Mapping[str, Any]) -> tuple[str, ...]:
+    metadata = content.get(_METADATA)
+    notes = metadata.get(_NOTES) if isinstance(metadata, dict) else None
+    return tuple(map(str, notes)) if isinstance(notes, list) else ()
 
 
 def _find_model_json(path: Path) -> Path:

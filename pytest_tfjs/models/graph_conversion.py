@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.errors import ConversionError, SourceError
+from pytest_tfjs.models.artifacts import add_note
+from pytest_tfjs.models.list_writes import WRITES_MOVED, put_writes_last
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -66,7 +68,12 @@ def convert_graph(saved: SavedModel, converter: Converter, weights: str, out: Pa
         if not head.startswith("Unsupported Ops"):
             raise
         raise _unsupported(saved, [name.strip() for name in names.split(",")]) from error
-    _name_signature(out / "model.json", frozen[0], saved)
+    model_json = out / "model.json"
+    content = json.loads(model_json.read_text(encoding="utf-8"))
+    _name_signature(content, frozen[0], saved)
+    if put_writes_last(content["modelTopology"]):
+        add_note(content, WRITES_MOVED)
+    model_json.write_text(json.dumps(content), encoding="utf-8")
 
 
 @contextlib.contextmanager
@@ -111,13 +118,12 @@ def _observed_freezing(module: Any, label: str) -> Iterator[list[Any]]:
             setattr(module, name, original)
 
 
-def _name_signature(model_json: Path, concrete: Any, saved: SavedModel) -> None:
+def _name_signature(content: dict[str, Any], concrete: Any, saved: SavedModel) -> None:
     """Gives inputs and outputs the signature's names and a fixed order.
 
     The converter matches names by dtype and shape, so that two inputs alike keep the names of tensors
     (`a:0`), and the order that it writes is that of a hash table.
     """
-    content = json.loads(model_json.read_text(encoding="utf-8"))
     signature = content["signature"]
     count = len(concrete.inputs) - len(concrete.captured_inputs)
     inputs = [tensor.name for tensor in concrete.inputs[:count]]
@@ -134,7 +140,6 @@ def _name_signature(model_json: Path, concrete: Any, saved: SavedModel) -> None:
     signature["outputs"] = _renamed(
         signature.get("outputs", {}), dict(zip(outputs, results, strict=True)), saved.outputs
     )
-    model_json.write_text(json.dumps(content), encoding="utf-8")
 
 
 def _renamed(entries: Mapping[str, Any], names: Mapping[str, str], order: tuple[str, ...]) -> dict[str, Any]:

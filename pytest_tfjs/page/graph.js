@@ -41,7 +41,8 @@ export async function openGraph(tf, source) {
 }
 
 /**
- * One pass; `needed` names the tensors that it computes, `asked` is undefined for the model's own outputs.
+ * One pass; `needed` names the tensors that it computes, `asked` is undefined for the model's own outputs. The
+ * tensors are the caller's to dispose of: a branch that gives back what it was given gives that very tensor.
  *
  * @param {GraphModel} model
  * @param {Map<string, Tensor>} feed
@@ -53,7 +54,8 @@ async function execute(model, feed, needed, asked) {
   const outputs = needsAsync(model, needed)
     ? await model.executeAsync(inputs, asked)
     : model.execute(inputs, asked);
-  return toList(outputs);
+  const taken = new Set([...Object.values(inputs), ...Object.values(model.executor.weightMap).flat()]);
+  return toList(outputs).map((tensor) => (taken.has(tensor) ? tensor.clone() : tensor));
 }
 
 /**

@@ -10,6 +10,7 @@ export interface Tensor {
   readonly dtype: DType;
   data(): Promise<Data>;
   dispose(): void;
+  clone(): Tensor;
 }
 export type Outputs = Tensor | Tensor[];
 
@@ -60,7 +61,7 @@ export interface GraphModel {
   inputs: { name: string }[];
   outputNodes: string[];
   modelSignature?: { inputs?: Record<string, TensorInfo>; outputs?: Record<string, TensorInfo> };
-  executor: { graph: Graph; weightMap: Record<string, unknown> };
+  executor: { graph: Graph; weightMap: Record<string, Tensor[]> };
   execute(inputs: Record<string, Tensor>, outputs?: string[]): Outputs;
   executeAsync(inputs: Record<string, Tensor>, outputs?: string[]): Promise<Outputs>;
   dispose(): void;

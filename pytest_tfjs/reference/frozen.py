@@ -39,6 +39,9 @@ class FrozenGraph:
         self._frozen = convert_variables_to_constants_v2(
             function, lower_control_flow=lower_control_flow, aggressive_inlining=True
         )
+        # Variables have become constants, lookup tables are inputs still.
+        stayed = {tensor.name for tensor in self._frozen.inputs if tensor.dtype == tf.resource}
+        self._tables = {inner.name: outer for outer, inner in function.graph.captures if inner.name in stayed}
         self.graph = _plain(self._frozen.graph, [tensor.name for tensor in function.outputs])
 
     def run(self, feed: Mapping[str, Array], tensors: Sequence[str]) -> dict[str, Array]:
@@ -89,11 +92,13 @@ class FrozenGraph:
 
         if not wanted:
             return []
-        taken = [self._frozen.graph.get_tensor_by_name(name) for name in self._taken(feed)]
-        given = [tf.constant(feed[tensor.name], dtype=tensor.dtype) for tensor in taken]
+        names = self._taken(feed)
+        taken = [self._frozen.graph.get_tensor_by_name(name) for name in [*names, *self._tables]]
+        given = [tf.constant(feed[name], tensor.dtype) for name, tensor in zip(names, taken, strict=False)]
+        given += self._tables.values()
         return [np.asarray(value.numpy()) for value in self._frozen.prune(taken, wanted)(*given)]
 
-    def _taken(self, feed: Mapping[str, Array]) -> list[str]:
+    def _taken(self, feed: Mapping[str, Any]) -> list[str]:
         """The inputs that the graph has: one that nothing uses has no node."""
         return [name for name in feed if name.partition(":")[0] in self.graph.nodes]
 

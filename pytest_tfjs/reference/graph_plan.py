@@ -84,31 +84,32 @@ class _Planner:
             )
 
     def _add_compared(self, node: Node, match: Match) -> None:
-        name = self._name(match)
-        handle = next((_HANDLES[dtype] for dtype in node.dtypes if dtype in _HANDLES), None)
-        if handle is None and node.op in _ROUTING:
-            handle = "control flow"
-        if handle is not None:
-            reason = f"{handle}: holds no tensor that could be read"
-            self._put(Layer(name, node.op, (), None, None, "eliminated", reason=reason))
-            return
+        """A row for each output that anything uses, and for the first: a handle cannot be read."""
+        outputs = range(max(len(node.dtypes), 1))
+        used = [index for index in outputs if self._is_used((node.name, index))]
+        if not used or _handle(node, 0) is None:
+            used = [0, *(index for index in used if index)]
         op = "+".join(self.source.nodes[part].op for part in match.region)
-        members = tuple(self.short(part) for part in match.region if self.short(part) != name)
-        for index in range(max(len(node.dtypes), 1)):
-            if index and not self._is_used((node.name, index)):
+        for index in used:
+            name = self._name(match) + (f":{index}" if index else "")
+            handle = _handle(node, index)
+            if handle is not None:
+                reason = f"{handle}: holds no tensor that could be read"
+                self._put(Layer(name, node.op, (), None, None, "eliminated", reason=reason))
                 continue
-            suffix = f":{index}" if index else ""
-            self.tensors[name + suffix] = f"{node.name}:{index}"
+            self.tensors[name] = f"{node.name}:{index}"
             self._put(
                 Layer(
-                    name=name + suffix,
+                    name=name,
                     op=op,
                     inputs=self._inputs(match),
                     shape=None,
                     dtype=None,
                     coverage="compared",
                     tap={"node": f"{match.node}:{index}"},
-                    members=members,
+                    members=tuple(
+                        self.short(part) for part in match.region if self.short(part) != self._name(match)
+                    ),
                 )
             )
 
@@ -190,6 +191,13 @@ class _Planner:
             reason = f"it gives the output {name!r}, which the source computes as {self.short(tensor[0])!r}"
             self.tensors.pop(row, None)
             self._put(replace(self.layers[row], coverage="unmapped", reason=reason, tap=None))
+
+
+def _handle(node: Node, index: int) -> str | None:
+    """What an output of `node` is if it is no tensor, and nothing that could be read."""
+    if node.op in _ROUTING:
+        return "control flow"
+    return _HANDLES.get(node.dtypes[index]) if index < len(node.dtypes) else None
 
 
 def _common_scope(names: Iterable[str]) -> str:
