@@ -142,10 +142,32 @@ def test_what_holds_no_tensor_is_not_compared():
     found = rows(source, source)
     assert {name: row.coverage for name, row in found.items()} == {
         "list": "eliminated",
-        "while": "eliminated",
+        "while": "compared",
+        "while:1": "eliminated",
         "stack": "compared",
     }
     assert found["list"].reason == "tensor list: holds no tensor that could be read"
+
+
+def test_each_output_of_a_loop_that_anything_uses_is_compared():
+    dtypes = ("variant", "int32", "float32", "variant", "float32")
+    source = graph(
+        node("while", "While", "list", "zero", "x", "list", "y", dtypes=dtypes),
+        node("stack", "TensorListStack", "while:3", "shape"),
+        node("a", "Relu", "while:2"),
+        outputs="stack a while:4",
+    )
+    plan = plan_graph(source, source)
+    found = {row.name: (row.coverage, row.output) for row in plan.layers}
+    assert found == {
+        "while:2": ("compared", False),
+        "while:3": ("eliminated", False),
+        "while:4": ("compared", True),
+        "stack": ("compared", True),
+        "a": ("compared", True),
+    }
+    assert plan.tensors["while:2"] == "while:2"
+    assert next(row for row in plan.layers if row.name == "a").inputs == ("while:2",)
 
 
 def test_a_loop_s_body_is_left_out():
