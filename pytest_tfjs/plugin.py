@@ -200,7 +200,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if _verbosity(config) > 0:
         terminalreporter.section("tfjs layers")
         for comparison in results:
-            _write(terminalreporter, layer_table(comparison, width=terminal.fullwidth, encoding=encoding))
+            table = layer_table(
+                comparison, width=terminal.fullwidth, encoding=encoding, nodes=_verbosity(config) > 1
+            )
+            _write(terminalreporter, table)
             terminalreporter.line("")
     terminalreporter.section("tfjs")
     _write(terminalreporter, summary_table(results, width=terminal.fullwidth, encoding=encoding))

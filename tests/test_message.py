@@ -433,3 +433,21 @@ def test_the_nearest_layers_are_shown_and_the_others_counted():
     shown = [line.split()[0] for line in lines if line.startswith("   l")]
     assert shown == ["layer", "l2", "l3", "l5", "l6", "l7"]
     assert "   and 4 more diverged" in lines
+
+
+# ---- names ----
+
+
+@pytest.mark.parametrize(
+    ("name", "group", "said"),
+    [
+        ("conv/Conv2D", "conv", "'conv/Conv2D'"),
+        ("conv", "conv", "'conv'"),
+        ("conv_1/convolution", "conv", "'conv_1/convolution' of the layer 'conv'"),
+        ("conv_1/convolution", "conv_1", "'conv_1/convolution'"),
+        ("convolution", None, "'convolution'"),
+    ],
+)
+def test_the_first_line_names_the_keras_layer(name, group, said):
+    rows = [layer(name, op="Conv2D", group=group, output=True)]
+    assert first_line(rows, {name: wrong()}).startswith(f"webgl on chrome: {said} diverged first: ")

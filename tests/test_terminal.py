@@ -103,6 +103,63 @@ def test_the_table_of_layers():
     assert [line.verdict for line in lines] == [None, "close", "diverged", None, None, "diverged"]
 
 
+def grouped_layers():
+    gone = {"shape": None, "dtype": None}
+    return (
+        layer("c_1/conv", op="Conv2D+Relu", group="c", group_op="Conv2D"),
+        layer("c_1/bias", coverage="fused", into="c_1/conv", group="c", group_op="Conv2D", **gone),
+        layer("k", coverage="eliminated", reason="constant: x", **gone),
+        layer("r_1/Relu", coverage="fused", into="c_1/conv", group="r", group_op="ReLU", **gone),
+        layer("d_1/in", coverage="eliminated", reason="identity", group="d", group_op="Dropout", **gone),
+        layer("p_1/pool", "c_1/conv", op="MaxPool", group="p", group_op="MaxPooling2D"),
+        layer("c_1/again", "p_1/pool", op="Neg", group="c", group_op="Conv2D", output=True),
+    )
+
+
+OF_GROUPS = {"c_1/conv": close(), "p_1/pool": wrong(), "c_1/again": measured([3, 1], [1, 1])}
+
+GROUPS = """\
+layer  op            coverage              |error|  allowed  verdict
+c      Conv2D        2 compared, 1 fused   2.0e+00  1.1e-03  diverged
+k      Dense         eliminated: constant        -        -  -
+r      ReLU          fused into c                -        -  -
+d      Dropout       eliminated: identity        -        -  -
+p      MaxPooling2D  compared              5.0e+00  4.4e-03  diverged first"""
+
+NODES = """\
+layer        op            shape   coverage              max abs      rms  |error|  allowed  verdict
+c            Conv2D                2 compared, 1 fused                     2.0e+00  1.1e-03  diverged
+  c_1/conv   Conv2D+Relu   [1, 4]  compared              1.9e-06  1.5e-06  1.9e-06  2.2e-03  close
+  c_1/bias   Dense         -       fused into c_1/conv         -        -        -        -  -
+  c_1/again  Neg           [1, 4]  compared              2.0e+00  1.4e+00  2.0e+00  1.1e-03  diverged
+k            Dense         -       eliminated: constant        -        -        -        -  -
+r            ReLU                  fused into c                                  -        -  -
+  r_1/Relu   Dense         -       fused into c_1/conv         -        -        -        -  -
+d            Dropout               eliminated: identity                          -        -  -
+  d_1/in     Dense         -       eliminated: identity        -        -        -        -  -
+p            MaxPooling2D          compared                                5.0e+00  4.4e-03  diverged first
+  p_1/pool   MaxPool       [1, 4]  compared              5.0e+00  2.5e+00  5.0e+00  4.4e-03  diverged first"""
+
+
+def test_the_nodes_of_a_layer_are_one_line():
+    _, *lines = layer_table(told(grouped_layers(), OF_GROUPS), width=140)
+    assert "\n".join(texts(lines)) == GROUPS
+    assert [line.verdict for line in lines] == [None, "diverged", None, None, None, "diverged"]
+
+
+def test_the_nodes_of_a_layer_are_listed_below_it():
+    lines = layer_table(told(grouped_layers(), OF_GROUPS), width=140, nodes=True)
+    assert "\n".join(texts(lines)[1:]) == NODES
+
+
+def test_a_group_with_an_unmapped_node_is_unmapped():
+    lost = layer("c_1/odd", coverage="unmapped", reason="gone", group="c", group_op="Conv2D")
+    made = told((*grouped_layers()[:2], lost), {"c_1/conv": close()})
+    line = layer_table(made, width=140)[-1]
+    assert line.verdict == "unmapped"
+    assert "1 compared, 1 fused, 1 unmapped" in line.text
+
+
 def test_narrow_terminals_lose_the_least_telling_columns_first():
     headings = {
         width: texts(layer_table(told(CHAIN, BAD), width=width))[-6].split() for width in (200, 90, 60)

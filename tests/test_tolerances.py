@@ -74,6 +74,12 @@ def test_a_pattern_finds_a_layer_by_its_members():
     assert resolve(fused, per_layer={"*/conv": LOOSE})["block/Relu6"] == LOOSE
 
 
+def test_a_pattern_finds_the_nodes_of_a_group():
+    nodes = [layer("c_1/conv", group="c"), layer("c_1/add", group="c"), layer("c_2/conv", group="c_1")]
+    found = resolve(*nodes, per_layer={"c": LOOSE})
+    assert [found[node.name] == LOOSE for node in nodes] == [True, True, False]
+
+
 def test_a_pattern_tells_upper_case_from_lower():
     with pytest.raises(ToleranceError):
         resolve(layer("Conv"), per_layer={"conv": LOOSE})

@@ -22,7 +22,9 @@ class Layer:
     one in. `reason`: why a layer is fused, eliminated or unmapped, in words; an eliminated one's begins with
     a word or two that can be counted, ended by a colon if more follows. `tap`: where the page finds the
     activation, set when compared. `output`: whether it is one of the model's outputs. `members`: the layers
-    fused into this one, and other names that a user may know it by.
+    fused into this one, and other names that a user may know it by. `group`: of a graph node the Keras layer
+    that it is part of, else its scope; None where there is none, and in a layers model. `group_op`: the
+    Keras class of that layer, None where the group is a scope.
     """
 
     name: str
@@ -36,3 +38,5 @@ class Layer:
     tap: Mapping[str, Any] | None = None
     output: bool = False
     members: tuple[str, ...] = ()
+    group: str | None = None
+    group_op: str | None = None

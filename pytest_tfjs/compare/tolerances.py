@@ -88,8 +88,8 @@ def resolve_tolerances(
 
     `rtol` and `atol` each override the default singly, and only for float and complex layers: integers, bools
     and strings stay exact unless a pattern of `per_layer` names them. A pattern is a glob that is held
-    against the layer's name and its members; a later pattern wins over an earlier. Raises ToleranceError for
-    a value that is no tolerance and for a pattern that matches no compared layer.
+    against the layer's name, its members and its group; a later pattern wins over an earlier. Raises
+    ToleranceError for a value that is no tolerance and for a pattern that matches no compared layer.
     """
     resolved = {}
     for layer in layers:
@@ -115,7 +115,11 @@ def _overridden(default: Tolerance, rtol: float | None, atol: float | None) -> T
 
 def _matches(pattern: str, layer: Layer) -> bool:
     # A name may hold brackets, which a glob reads as a set of characters: the name itself always matches.
-    return any(pattern == name or fnmatchcase(name, pattern) for name in (layer.name, *layer.members))
+    return any(pattern == name or fnmatchcase(name, pattern) for name in _names(layer))
+
+
+def _names(layer: Layer) -> tuple[str, ...]:
+    return (layer.name, *layer.members, *(() if layer.group is None else (layer.group,)))
 
 
 def _matches_nothing(pattern: str, layers: Sequence[Layer]) -> str:
@@ -124,9 +128,9 @@ def _matches_nothing(pattern: str, layers: Sequence[Layer]) -> str:
         if layer.coverage != "compared" and _matches(pattern, layer):
             why = layer.reason if layer.into is None else f"fused into {layer.into!r}"
             return f"{said}: {layer.name!r} is {layer.coverage} ({why})"
-    names = [
-        name for layer in layers if layer.coverage == "compared" for name in (layer.name, *layer.members)
-    ]
+    names = list(
+        dict.fromkeys(name for layer in layers if layer.coverage == "compared" for name in _names(layer))
+    )
     if not names:
         return f"{said}: no layer is compared"
     close = difflib.get_close_matches(pattern, names, n=5, cutoff=0.4)

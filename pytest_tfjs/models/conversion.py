@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pytest_tfjs.errors import ConversionError, SourceError, TfjsError
 from pytest_tfjs.models import converter as converters
-from pytest_tfjs.models import functions, graph_conversion, keras_models
+from pytest_tfjs.models import functions, graph_conversion, keras_models, layer_calls
 from pytest_tfjs.models.artifacts import read_artifacts
 from pytest_tfjs.models.isolation import here
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = ("float32", "float16", "uint16", "uint8")
 # Part of every key: raised when the same source would be converted otherwise than before.
-_SCHEMA = 2
+_SCHEMA = 3
 
 
 def convert(
@@ -196,7 +196,10 @@ def _save_model(source: Source, folder: Path) -> graph_conversion.SavedModel:
         names = graph_conversion.signature_names(target)
         signature = functions.choose_signature(names, f"the SavedModel {source.path}")
     elif source.keras is not None:
-        inputs, outputs = keras_models.export_keras(source.load(), source.keras, target)
+        model = source.load()
+        with layer_calls.observed_calls(converters.import_keras(source.keras)) as calls:
+            inputs, outputs = keras_models.export_keras(model, source.keras, target)
+        layer_calls.write_calls(calls, folder)
     else:
         owner = source.model if source.kind == "module" else None
         try:

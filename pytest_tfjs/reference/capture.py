@@ -16,8 +16,10 @@ from pytest_tfjs.errors import TfjsError
 from pytest_tfjs.models.cache import ContentCache, file_digest
 from pytest_tfjs.models.converter import versions
 from pytest_tfjs.models.isolation import here
+from pytest_tfjs.models.layer_calls import read_calls
 from pytest_tfjs.reference.graph_plan import plan_graph
 from pytest_tfjs.reference.graphs import Graph, converted_node, parse_ref
+from pytest_tfjs.reference.groups import by_layer, by_scope
 from pytest_tfjs.reference.keras_plan import plan_keras
 from pytest_tfjs.reference.plan import Plan
 from pytest_tfjs.reference.stored import Stored, grouped
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 Layers = Literal["all", "outputs"]
 
-_SCHEMA = 2
+_SCHEMA = 3
 _PLAN = "plan.json"
 BUDGET = 256_000_000
 
@@ -185,7 +187,9 @@ def _prepare_graph(source: Source, artifacts: Artifacts) -> tuple[Plan, _Runner]
     lowered = any(node.op in ("Switch", "Merge") for node in nodes)
     frozen = FrozenGraph(artifacts.saved_model, artifacts.signature, lower_control_flow=lowered)
     outputs = tuple(parse_ref(spec.tensor) for spec in artifacts.outputs if spec.tensor is not None)
-    plan = plan_graph(Graph(frozen.graph.nodes, outputs), Graph.of(nodes, outputs))
+    calls = read_calls(artifacts.saved_model)
+    grouping = by_scope if calls is None else by_layer(calls)
+    plan = plan_graph(Graph(frozen.graph.nodes, outputs), Graph.of(nodes, outputs), grouping)
     tensors = {spec.name: spec.tensor for spec in artifacts.inputs if spec.tensor is not None}
 
     def by_tensor(feed: Feed) -> dict[str, Array]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_tfjs.compare.layers import Coverage, Layer
 from pytest_tfjs.reference.graphs import ALIASES, SOURCES, Graph, Node, Ref
+from pytest_tfjs.reference.groups import Grouping, by_scope
 from pytest_tfjs.reference.mapping import Match, Matching, match_graphs
 from pytest_tfjs.reference.operations import CONTRACTIONS
 from pytest_tfjs.reference.plan import Plan
@@ -20,20 +21,22 @@ _HANDLES = {"variant": "tensor list", "resource": "resource"}
 _ROUTING = frozenset({"Switch", "LoopCond", "Enter", "NextIteration"})
 
 
-def plan_graph(source: Graph, converted: Graph) -> Plan:
+def plan_graph(source: Graph, converted: Graph, grouping: Grouping = by_scope) -> Plan:
     """Accounts for every operation of `source` on which its outputs depend.
 
     The nodes of `source` carry the dtypes of their outputs; both graphs' `outputs` are in signature order.
+    `grouping` tells which layer an operation of `source` is part of.
     """
     source = source.distinguishing(converted.nodes)
-    return _Planner(source, converted, match_graphs(source, converted)).plan()
+    return _Planner(source, converted, match_graphs(source, converted), grouping).plan()
 
 
 class _Planner:
-    def __init__(self, source: Graph, converted: Graph, matching: Matching) -> None:
+    def __init__(self, source: Graph, converted: Graph, matching: Matching, grouping: Grouping) -> None:
         self.source = source
         self.converted = converted
         self.matching = matching
+        self.grouping = grouping
         self.prefix = _common_scope(
             name for name in source.live if source.nodes[name].op not in ALIASES and source.nodes[name].inputs
         )
@@ -56,7 +59,11 @@ class _Planner:
             self._mark_output(theirs, ours)
         return Plan(tuple(self.layers.values()), self.tensors)
 
-    def _put(self, layer: Layer) -> None:
+    def _put(self, layer: Layer, node: str | None = None) -> None:
+        """Adds or replaces a row; `node` is the operation of the source that it is named after."""
+        group = None if node is None else self.grouping(node, self.short(node))
+        if group is not None:
+            layer = replace(layer, group=group.name, group_op=group.op)
         self.layers[layer.name] = layer
 
     def _is_plumbing(self, node: Node) -> bool:
@@ -70,7 +77,8 @@ class _Planner:
         match = self.owner.get(node.name)
         if match is None:
             coverage, reason = self._why_not(node)
-            self._put(Layer(self.short(node.name), node.op, (), None, None, coverage, reason=reason))
+            row = Layer(self.short(node.name), node.op, (), None, None, coverage, reason=reason)
+            self._put(row, node.name)
             return
         if match.tail == node.name:
             self._add_compared(node, match)
@@ -80,7 +88,8 @@ class _Planner:
             reason = f"the browser computes it as part of {into!r}"
             reason += "" if node.name == match.tail else f", which is compared after {tail!r}"
             self._put(
-                Layer(self.short(node.name), node.op, (), None, None, "fused", into=into, reason=reason)
+                Layer(self.short(node.name), node.op, (), None, None, "fused", into=into, reason=reason),
+                node.name,
             )
 
     def _add_compared(self, node: Node, match: Match) -> None:
@@ -95,7 +104,9 @@ class _Planner:
             handle = _handle(node, index)
             if handle is not None:
                 reason = f"{handle}: holds no tensor that could be read"
-                self._put(Layer(name, node.op, (), None, None, "eliminated", reason=reason))
+                self._put(
+                    Layer(name, node.op, (), None, None, "eliminated", reason=reason), self._core(match)
+                )
                 continue
             self.tensors[name] = f"{node.name}:{index}"
             self._put(
@@ -110,7 +121,8 @@ class _Planner:
                     members=tuple(
                         self.short(part) for part in match.region if self.short(part) != self._name(match)
                     ),
-                )
+                ),
+                self._core(match),
             )
 
     def _is_used(self, ref: Ref) -> bool:

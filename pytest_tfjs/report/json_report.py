@@ -106,6 +106,8 @@ def _layer(result: LayerResult) -> dict[str, Any]:
         "coverage": layer.coverage,
         "into": layer.into,
         "members": list(layer.members),
+        "group": layer.group,
+        "group_op": layer.group_op,
         "output": layer.output,
         "verdict": result.verdict,
         "reason": result.reason,

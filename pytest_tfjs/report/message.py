@@ -11,6 +11,7 @@ from pytest_tfjs.report.text import LOG_WIDTH, Column, apart, fact, plural, prin
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pytest_tfjs.compare.layers import Layer
     from pytest_tfjs.compare.verdict import Comparison, LayerResult
 
 _NAME_WIDTH = 60
@@ -45,9 +46,7 @@ def failure_message(
     elif first:
         lines += ["", *_around(comparison, first), "", *findings(comparison, first[0], others)]
         for result in first[1 : _MOST_LISTED + 1]:
-            lines += fact(
-                "also first", f"{quoted(result.layer.name, _NAME_WIDTH)}: {what_diverged(comparison, result)}"
-            )
+            lines += fact("also first", f"{_known_as(result.layer)}: {what_diverged(comparison, result)}")
     if repeat is not None:
         lines += ["", *fact("repeat", repeat, wrap=False)]
     return "\n".join(lines)
@@ -62,12 +61,20 @@ def _headline(comparison: Comparison, first: Sequence[LayerResult]) -> str:
     target = str(comparison.target)
     if first:
         more = f" (and {len(first) - 1} more)" if len(first) > 1 else ""
-        name = quoted(first[0].layer.name, _NAME_WIDTH)
+        name = _known_as(first[0].layer)
         what, where = what_diverged(comparison, first[0]), origin(comparison, first[0])
         return printable(f"{target}: {name} diverged first{more}: {what} ({where})")
     reason = ((comparison.reason or "no reason is known").strip().splitlines() or [""])[0]
     stage = f" while {comparison.stage}" if comparison.verdict == "error" and comparison.stage else ""
     return printable(f"{target}: {comparison.verdict}{stage}: {reason}")
+
+
+def _known_as(layer: Layer) -> str:
+    """The row's name; with the layer that it is part of, where the name does not begin with that."""
+    name = quoted(layer.name, _NAME_WIDTH)
+    if layer.group is None or f"{layer.name}/".startswith(f"{layer.group}/"):
+        return name
+    return f"{name} of the layer {quoted(layer.group, _NAME_WIDTH)}"
 
 
 def _subject(comparison: Comparison) -> list[str]:

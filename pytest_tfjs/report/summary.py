@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_COVERAGES = ("compared", "fused", "eliminated", "unmapped")
+COVERAGES = ("compared", "fused", "eliminated", "unmapped")
 
 
 def target_label(target: Mapping[str, Any], *, with_browser: bool = True) -> str:
@@ -48,17 +48,17 @@ def coverage_text(layers: Sequence[Mapping[str, Any]]) -> str:
     """`compared 41, fused 23, eliminated 6: identity 4, constant 2`; what did not occur is left out."""
     counts = Counter(layer["coverage"] for layer in layers)
     parts = []
-    for coverage in _COVERAGES:
+    for coverage in COVERAGES:
         if not counts[coverage]:
             continue
         part = f"{coverage} {counts[coverage]}"
         if coverage == "eliminated":
-            why = Counter(_kind(layer["reason"]) for layer in layers if layer["coverage"] == coverage)
+            why = Counter(reason_kind(layer["reason"]) for layer in layers if layer["coverage"] == coverage)
             part += ": " + ", ".join(f"{kind} {count}" for kind, count in why.most_common())
         parts.append(part)
     return ", ".join(parts) or "no layers"
 
 
-def _kind(reason: str | None) -> str:
+def reason_kind(reason: str | None) -> str:
     """The countable head of an eliminated layer's reason: `identity` of `identity: x passes its input on`."""
     return (reason or "reason unknown").partition(":")[0].strip()

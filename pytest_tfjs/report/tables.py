@@ -5,11 +5,12 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfjs.report.grouped import Grouped, grouped
 from pytest_tfjs.report.summary import coverage_text, target_label, worst_layer
 from pytest_tfjs.report.text import Column, Line, number, printable, shorten, table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
 _NOTHING = "-"
 
@@ -32,6 +33,12 @@ _LAYERS = (
     Column("allowed", "right"),
     Column("verdict"),
 )
+
+_OF_GROUPS = (0, 1, 3, 6, 7, 8)
+"""Of a layer's columns those that a group has as well."""
+
+_GROUPS = tuple(_LAYERS[place] for place in _OF_GROUPS)
+_INDENT = "  "
 
 
 def summary_table(
@@ -56,19 +63,65 @@ def summary_table(
     return [Line(heading), *told, *_reasons(comparisons, width, encoding)]
 
 
-def layer_table(comparison: Mapping[str, Any], *, width: int, encoding: str = "ascii") -> list[Line]:
+def layer_table(
+    comparison: Mapping[str, Any], *, width: int, encoding: str = "ascii", nodes: bool = False
+) -> list[Line]:
     """All layers of one comparison, under a line that tells the verdict and the counts of the coverage.
 
     `|error|` and `allowed` are those of the layer's worst element. Where the width does not do, max abs, rms,
-    op and shape are left out, in this order.
+    op and shape are left out, in this order. The nodes of a graph model are gathered into one line for each
+    group, with the numbers of its worst node; `nodes` lists them under it.
     """
     subject = f"{comparison['model']}, {target_label(comparison['target'])}: {comparison['verdict']}"
     title = printable(f"{subject}; {coverage_text(comparison['layers'])}", encoding)
     first = set(comparison["first_divergence"])
-    rows = [_layer_row(layer, layer["name"] in first, encoding) for layer in comparison["layers"]]
-    heading, *lines = table(_LAYERS, rows, width, encoding)
-    told = [Line(text, layer["verdict"]) for text, layer in zip(lines, comparison["layers"], strict=True)]
+    columns: Sequence[Column] = _LAYERS
+    if all(layer["group"] is None for layer in comparison["layers"]):
+        rows = [_layer_row(layer, first, encoding) for layer in comparison["layers"]]
+        verdicts = [layer["verdict"] for layer in comparison["layers"]]
+    else:
+        columns = _LAYERS if nodes else _GROUPS
+        rows, verdicts = _grouped_rows(comparison["layers"], first, nodes, encoding)
+    heading, *lines = table(columns, rows, width, encoding)
+    told = [Line(text, verdict) for text, verdict in zip(lines, verdicts, strict=True)]
     return [*(Line(text, comparison["verdict"]) for text in _wrapped(title, width)), Line(heading), *told]
+
+
+def _grouped_rows(
+    layers: Sequence[Mapping[str, Any]], first: Container[str], nodes: bool, encoding: str
+) -> tuple[list[list[str]], list[str | None]]:
+    """The rows of a table of groups, with those of their nodes if `nodes`, and the verdict of each."""
+    groups = {layer["name"]: layer["group"] for layer in layers}
+    rows, verdicts = [], []
+    for group in grouped(layers):
+        if group.name is not None:
+            row = _group_row(group, groups, first, encoding)
+            rows.append(row if nodes else [row[place] for place in _OF_GROUPS])
+            verdicts.append(group.verdict)
+        if nodes or group.name is None:
+            indent = "" if group.name is None else _INDENT
+            for layer in group.rows:
+                row = _layer_row(layer, first, encoding)
+                row[0] = indent + row[0]
+                rows.append(row if nodes else [row[place] for place in _OF_GROUPS])
+                verdicts.append(layer["verdict"])
+    return rows, verdicts
+
+
+def _group_row(
+    group: Grouped, groups: Mapping[str, str | None], first: Container[str], encoding: str
+) -> list[str]:
+    is_first = any(row["name"] in first for row in group.rows)
+    return [
+        printable(group.name or "", encoding),
+        printable(group.op or _NOTHING, encoding),
+        "",
+        printable(group.coverage(groups), encoding),
+        "",
+        "",
+        *_error_against_allowed(group.worst),
+        "diverged first" if is_first else group.verdict or _NOTHING,
+    ]
 
 
 def _summary_row(comparison: Mapping[str, Any], with_browser: bool, encoding: str) -> list[str]:
@@ -90,7 +143,7 @@ def _format(comparison: Mapping[str, Any]) -> str:
     return str(comparison["format"] if weights == "float32" else f"{comparison['format']} {weights}")
 
 
-def _layer_row(layer: Mapping[str, Any], first: bool, encoding: str) -> list[str]:
+def _layer_row(layer: Mapping[str, Any], first: Container[str], encoding: str) -> list[str]:
     shape = layer["shape"]
     return [
         printable(layer["name"], encoding),
@@ -100,7 +153,7 @@ def _layer_row(layer: Mapping[str, Any], first: bool, encoding: str) -> list[str
         _error(layer, "max_abs"),
         _error(layer, "rms"),
         *_error_against_allowed(layer),
-        "diverged first" if first else layer["verdict"] or _NOTHING,
+        "diverged first" if layer["name"] in first else layer["verdict"] or _NOTHING,
     ]
 
 

@@ -1,0 +1,57 @@
+"""The group of each node of a source's graph: the Keras layer that made it, or else its scope."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_tfjs.models.layer_calls import LayerCall
+
+_INLINED = re.compile(r"(Stateful)?PartitionedCall(_\d+)?$")
+"""The scope of a function that was inlined, such as the one that a signature calls."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that a person knows as one thing; `op` is the Keras class, None for a scope."""
+
+    name: str
+    op: str | None = None
+
+
+class Grouping(Protocol):
+    """Tells the group of a node."""
+
+    def __call__(self, node: str, short: str) -> Group | None:
+        """The group of `node`, whose name without the scopes that all nodes share is `short`."""
+
+
+def by_scope(node: str, short: str) -> Group | None:  # noqa: ARG001  (it is a Grouping)
+    """The scope that the node is in; None at the top."""
+    scope = short.rpartition("/")[0]
+    return Group(scope) if scope else None
+
+
+def by_layer(calls: Mapping[str, LayerCall]) -> Grouping:
+    """The Keras layer that made the node, or the operation whose function or loop the node is of."""
+
+    def group(node: str, short: str) -> Group | None:  # noqa: ARG001
+        scopes = node.split("/")
+        while len(scopes) > 1 and _INLINED.match(scopes[0]) and not _made(calls, scopes):
+            scopes = scopes[1:]
+        call = _made(calls, scopes)
+        return None if call is None else Group(call.name, call.layer_class)
+
+    return group
+
+
+def _made(calls: Mapping[str, LayerCall], scopes: list[str]) -> LayerCall | None:
+    for end in range(len(scopes), 0, -1):
+        call = calls.get("/".join(scopes[:end]))
+        if call is not None:
+            return call
+    return None

@@ -1,0 +1,68 @@
+"""The rows of a graph model gathered by the Keras layer, or the scope, that they are part of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfjs.report.summary import COVERAGES, reason_kind, share_of_tolerance
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_GRAVEST = ("diverged", "unmapped", "close")
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """Rows of one group in the order of computation; `name` is None for a row that is of no group."""
+
+    name: str | None
+    op: str | None
+    rows: tuple[Mapping[str, Any], ...]
+
+    @property
+    def first(self) -> Mapping[str, Any]:
+        """The first row that is computed; constants come before all that is."""
+        return next((row for row in self.rows if row["coverage"] != "eliminated"), self.rows[0])
+
+    @property
+    def worst(self) -> Mapping[str, Any]:
+        """The row that uses most of its tolerance, the first of equal ones."""
+        return max(self.rows, key=share_of_tolerance)
+
+    @property
+    def verdict(self) -> str | None:
+        """The gravest verdict among the rows; None where none was compared."""
+        verdicts = {row["verdict"] for row in self.rows}
+        return next((verdict for verdict in _GRAVEST if verdict in verdicts), None)
+
+    def coverage(self, groups: Mapping[str, str | None]) -> str:
+        """`2 compared, 1 fused`, and of a single row the word alone.
+
+        Of what was not compared at all, where it went or why it is not there.
+        `groups` tells the group of each row.
+        """
+        counts = Counter(row["coverage"] for row in self.rows)
+        if counts["compared"] or counts["unmapped"]:
+            if len(self.rows) == 1:
+                return str(self.rows[0]["coverage"])
+            return ", ".join(f"{counts[name]} {name}" for name in COVERAGES if counts[name])
+        into = dict.fromkeys(
+            groups.get(row["into"]) or row["into"] for row in self.rows if row["coverage"] == "fused"
+        )
+        if into:
+            return f"fused into {', '.join(map(str, into))}"
+        return f"eliminated: {', '.join(dict.fromkeys(reason_kind(row['reason']) for row in self.rows))}"
+
+
+def grouped(layers: Sequence[Mapping[str, Any]]) -> list[Grouped]:
+    """The groups in the order of the first rows that are computed; a row of no group stands for itself."""
+    found: dict[object, list[Mapping[str, Any]]] = {}
+    for layer in layers:
+        key = ("row", layer["name"]) if layer["group"] is None else ("group", layer["group"])
+        found.setdefault(key, []).append(layer)
+    place = {layer["name"]: number for number, layer in enumerate(layers)}
+    groups = [Grouped(rows[0]["group"], rows[0]["group_op"], tuple(rows)) for rows in found.values()]
+    return sorted(groups, key=lambda group: place[group.first["name"]])
