@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs.browsers.jobs import Activations, Job, JobResult, Progress, Tap, TimingPlan
+from pytest_tfjs.browsers.jobs import Activations, Job, JobResult, Progress, TimingPlan
 from pytest_tfjs.compare.tolerances import Tolerance, resolve_tolerances
 from pytest_tfjs.compare.verdict import Comparison, LayerResult, TargetFacts, judge
 from pytest_tfjs.errors import PageError, SettingsError
-from pytest_tfjs.measuring import Measured, chunks
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import Feed, normalise_feeds
 from pytest_tfjs.models.isolation import here
 from pytest_tfjs.models.source import as_source
+from pytest_tfjs.observing import Observing
 from pytest_tfjs.reference.capture import Reference, capture_reference
 from pytest_tfjs.report.message import failure_message
 from pytest_tfjs.timing.samples import Timing
@@ -188,7 +188,7 @@ class Checker:
         source = as_source(model)
         artifacts = self._convert(source, self._settings)
         feeds = normalise_feeds(inputs, artifacts.inputs)
-        result = self._perform(self._open(), _job(artifacts, feeds[:1], (), plan), lambda _: None)
+        result = self._perform(self._open(), _job(artifacts, feeds[:1], plan, chunks=()), lambda _: None)
         return _timing(result)
 
     def convert(
@@ -230,20 +230,24 @@ class Checker:
         tolerances: Mapping[str, Tolerance],
     ) -> Comparison:
         """Runs the model and judges each activation as it comes; a failure of the page is a verdict."""
-        measured = Measured(reference, tolerances)
+        observing = Observing(reference, tolerances, self._settings.tap_budget)
         target = _unopened(self._asked)
         tfjs_version = None
-        result, failure = None, None
+        failure = None
         try:
             page = self._open()
             target, tfjs_version = _facts(page), page.facts.tfjs_version
-            taps = chunks(reference, self._settings.tap_budget)
-            job = _job(artifacts, feeds, taps, _COMPARE_TIMING)
-            result = self._perform(page, job, measured.take)
-            measured.note_missing(len(feeds))
+
+            def perform(take: Callable[[Activations], None], *, timed: bool, **asked: Any) -> JobResult:
+                job = _job(artifacts, feeds, _COMPARE_TIMING if timed else None, **asked)
+                return self._perform(page, job, take)
+
+            observing.run(perform)
         except PageError as error:
             failure = error
-        judgement = judge(reference.plan.layers, measured.merged(), tolerances)
+        layers, measured = observing.reference.plan.layers, observing.measured
+        judgement = judge(layers, measured.merged(), observing.tolerances)
+        result = observing.result
         failed = failure is not None
         return Comparison(
             model=source.label,
@@ -254,14 +258,15 @@ class Checker:
             reason=judgement.reason if failure is None else failure.reason.removeprefix(f"{self._asked}: "),
             layers=tuple(map(_not_run, judgement.results)) if failed else judgement.results,
             first_divergence=() if failed else judgement.first_divergence,
-            outputs=tuple(layer.name for layer in reference.plan.layers if layer.output),
+            outputs=tuple(layer.name for layer in layers if layer.output),
             timing=None if result is None else _timing(result),
-            bytes={"artifacts": artifacts.bytes, "activations": measured.nbytes},
+            bytes={"artifacts": artifacts.bytes, "activations": observing.nbytes},
             feeds=len(feeds),
             test=self._context.test,
             tfjs_version=tfjs_version,
             stage=None if failure is None else failure.stage,
             stack=None if failure is None else failure.stack,
+            observation=observing.observation,
         )
 
     def _perform(self, page: Page, job: Job, take: Callable[[Activations], None]) -> JobResult:
@@ -281,10 +286,9 @@ def _count(name: str, value: int, *, least: int) -> int:
     return value
 
 
-def _job(
-    artifacts: Artifacts, feeds: Sequence[Feed], chunks: tuple[tuple[Tap, ...], ...], timing: TimingPlan
-) -> Job:
-    return Job(artifacts.model_json, artifacts.format, tuple(feed.browser for feed in feeds), chunks, timing)
+def _job(artifacts: Artifacts, feeds: Sequence[Feed], timing: TimingPlan | None, **asked: Any) -> Job:
+    browser = tuple(feed.browser for feed in feeds)
+    return Job(artifacts.model_json, artifacts.format, browser, timing=timing, **asked)
 
 
 def _timing(result: JobResult) -> Timing:

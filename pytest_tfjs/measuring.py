@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_tfjs.browsers.jobs import CHUNK_LIMIT, Activations, Tap
 from pytest_tfjs.compare.metrics import Metrics, measure, merge
+from pytest_tfjs.compare.observer import differing, fingerprint
 from pytest_tfjs.errors import PageError
 from pytest_tfjs.reference.stored import grouped
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from pytest_tfjs.reference.capture import Reference
 
 
+Outputs = dict[tuple[int, str], tuple[bytes, Metrics]]
+"""Fingerprint and metrics by feed and name."""
+
+
 class Measured:
     """The metrics of each layer and feed, taken as the activations come; the activations are not kept."""
 
@@ -23,6 +28,9 @@ class Measured:
         self._reference = reference
         self._tolerances = tolerances
         self._metrics: dict[str, dict[int, Metrics]] = {name: {} for name in tolerances}
+        self._outputs = {layer.name for layer in reference.plan.layers if layer.output}
+        self._tapped: Outputs = {}
+        self._plain: dict[int, Outputs] = {}
         self.nbytes = 0
 
     def take(self, activations: Activations) -> None:
@@ -32,8 +40,32 @@ class Measured:
                 raise PageError(f"the page gave the activation of {name!r}, which was not asked for")
         expected = self._reference.activations(activations.feed, activations.tensors)
         for name, actual in activations.tensors.items():
-            self.nbytes += actual.nbytes
-            self._metrics[name][activations.feed] = measure(actual, expected[name], self._tolerances[name])
+            metrics = measure(actual, expected[name], self._tolerances[name])
+            if activations.plain_run is None:
+                self._metrics[name][activations.feed] = metrics
+                self.nbytes += actual.nbytes
+            if name in self._outputs:
+                run = self._tapped if activations.plain_run is None else self._run(activations.plain_run)
+                run[activations.feed, name] = (fingerprint(actual), metrics)
+
+    def plain(self, run: int) -> dict[tuple[int, str], bytes]:
+        """The fingerprints of the outputs that a plain run gave, by feed and name."""
+        return _fingerprints(self._run(run))
+
+    def checked(self) -> tuple[str, ...]:
+        """The outputs that came both of the first plain run and with the other activations."""
+        return tuple(dict.fromkeys(name for feed, name in self._run(0) if (feed, name) in self._tapped))
+
+    def settle(self) -> tuple[str, ...]:
+        """The outputs that differ in the first plain run; what counts of these is what that run gave."""
+        altered = differing(self.plain(0), _fingerprints(self._tapped))
+        for (feed, name), (_, metrics) in self._run(0).items():
+            if name in altered:
+                self._metrics[name][feed] = metrics
+        return altered
+
+    def _run(self, number: int) -> Outputs:
+        return self._plain.setdefault(number, {})
 
     def note_missing(self, feeds: int) -> None:
         """Counts what did not come as missing: a layer that was seen for some feeds only is not close."""
@@ -46,6 +78,10 @@ class Measured:
         """One set of metrics for each layer of which anything is known."""
         found = {name: [seen[feed] for feed in sorted(seen)] for name, seen in self._metrics.items()}
         return {name: merge(parts) for name, parts in found.items() if parts}
+
+
+def _fingerprints(outputs: Outputs) -> dict[tuple[int, str], bytes]:
+    return {key: digest for key, (digest, _) in outputs.items()}
 
 
 def chunks(reference: Reference, budget: int) -> tuple[tuple[Tap, ...], ...]:

@@ -86,6 +86,8 @@ def test_the_page_is_told_the_job_as_json():
             [{"name": "a", "address": {"node": "a:0"}}, {"name": "b", "address": {"node": "b:0"}}],
             [{"name": "c", "address": {"node": "c:0"}}],
         ],
+        "outputs": [],
+        "plainRuns": 0,
         "timing": {"warmup": 1, "runs": 2, "budgetMs": 3.5},
         "chunkLimit": 9,
     }
@@ -169,6 +171,24 @@ def test_activations_come_chunk_by_chunk_and_each_for_every_feed():
         assert (message.feed, set(message.tensors)) == (feed, set(names))
     exchange.finish(1, RESULT)
     assert isinstance(exchange.next_message(0), JobResult)
+
+
+def test_outputs_of_plain_runs_come_before_the_chunks():
+    exchange = Exchange({})
+    exchange.assign(job(feeds=(FEED, FEED), outputs=(B, C), plain_runs=2), "http://m")
+    expected = [(0, 0, "bc"), (0, 1, "b"), (1, 0, ""), (1, 1, "c"), (2, 0, "ab"), (2, 1, "ab"), (3, 0, "c")]
+    for group, feed, names in expected:
+        exchange.deliver(1, group, feed, activations(*names))
+        message = exchange.next_message(0)
+        assert (message.feed, set(message.tensors)) == (feed, set(names))
+        assert message.plain_run == (group if group < 2 else None)
+
+
+def test_a_plain_run_gives_outputs_only():
+    exchange = Exchange({})
+    exchange.assign(job(outputs=(C,), plain_runs=1), "http://m")
+    with pytest.raises(ProtocolError, match="exactly its taps: a"):
+        exchange.deliver(1, 0, 0, activations("a", "c"))
 
 
 @pytest.mark.parametrize(("chunk", "feed"), [(1, 0), (0, 1), (2, 0)])

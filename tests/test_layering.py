@@ -21,6 +21,7 @@ ORDER = (
     "plugin",
     "fixtures",
     "checker",
+    "observing",
     "measuring",
     "reference",
     "models",

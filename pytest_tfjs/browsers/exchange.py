@@ -47,9 +47,9 @@ class _Order:
     received: int = 0
 
     def expected(self) -> tuple[int, int] | None:
-        """The chunk and feed whose activations come next: all feeds of a chunk, then the next chunk."""
+        """The group and feed whose activations come next: all feeds of a group, then the next group."""
         feeds = len(self.job.feeds)
-        return divmod(self.received, feeds) if self.received < feeds * len(self.job.chunks) else None
+        return divmod(self.received, feeds) if self.received < feeds * len(self.job.groups) else None
 
 
 class Exchange:
@@ -139,7 +139,7 @@ class Exchange:
         return bool(await self._wait(self._has_room, timeout))
 
     def deliver(self, number: int, chunk: int, feed: int, body: memoryview) -> None:
-        """Hand over the activations of one chunk for one feed.
+        """Hand over the activations of one chunk for one feed; `chunk` counts the job's groups.
 
         Raises WireError where `body` is no safetensors file, and ProtocolError where it is not the chunk that
         comes next or does not hold exactly its taps.
@@ -149,12 +149,15 @@ class Exchange:
             order = self._current(number)
             if order.expected() != (chunk, feed):
                 raise ProtocolError(f"chunk {chunk} of feed {feed} came, {order.expected()} was expected")
-            names = {tap.name for tap in order.job.chunks[chunk]}
-            if names != set(tensors):
-                different = ", ".join(sorted(names ^ set(tensors))[:5])
-                raise ProtocolError(f"chunk {chunk} does not hold exactly its taps: {different}")
+            plain = chunk < order.job.plain_runs
+            names = {tap.name for tap in order.job.groups[chunk]}
+            # Which of its outputs are which rows the page tells: it may not know all of them.
+            different = set(tensors) - names if plain else names ^ set(tensors)
+            if different:
+                some = ", ".join(sorted(different)[:5])
+                raise ProtocolError(f"chunk {chunk} does not hold exactly its taps: {some}")
             order.received += 1
-            self._put(Activations(feed, tensors))
+            self._put(Activations(feed, tensors, chunk if plain else None))
 
     def finish(self, number: int, message: Any) -> None:
         """Hand over the end of a job; raises ProtocolError where activations are missing."""

@@ -46,7 +46,8 @@ class Job:
 
     `artifacts`: the model.json. `chunks`: the taps, in groups small enough to hold in memory; each chunk of
     each feed comes back by itself. `timing`: None where nothing is timed. `chunk_limit`: the most bytes that
-    one chunk of one feed may have.
+    one chunk of one feed may have. `outputs`: taps that are the model's outputs; before the chunks they come
+    from `plain_runs` runs of a model that nothing else is read from.
     """
 
     artifacts: Path
@@ -55,6 +56,8 @@ class Job:
     chunks: tuple[tuple[Tap, ...], ...]
     timing: TimingPlan | None = None
     chunk_limit: int = CHUNK_LIMIT
+    outputs: tuple[Tap, ...] = ()
+    plain_runs: int = 0
 
     def __post_init__(self) -> None:
         if not self.feeds:
@@ -64,6 +67,11 @@ class Job:
             raise ValueError("a job's chunks are not empty, and its taps' names unique")
 
     @property
+    def groups(self) -> tuple[tuple[Tap, ...], ...]:
+        """What comes back for each feed, in this order: the outputs of the plain runs, then the chunks."""
+        return (self.outputs,) * self.plain_runs + self.chunks
+
+    @property
     def taps(self) -> int:
         """How many activations there are to read for each feed."""
         return sum(len(chunk) for chunk in self.chunks)
@@ -71,10 +79,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Activations:
-    """The tensors of one chunk for one feed, by tap name."""
+    """The tensors of one chunk for one feed, by tap name; of a plain run those outputs that it gave."""
 
     feed: int
     tensors: dict[str, NDArray[Any]]
+    plain_run: int | None = None
 
 
 @dataclass
@@ -170,6 +179,8 @@ def job_message(job: Job, number: int, artifacts_url: str) -> dict[str, Any]:
         "chunks": [
             [{"name": tap.name, "address": dict(tap.address)} for tap in chunk] for chunk in job.chunks
         ],
+        "outputs": [{"name": tap.name, "address": dict(tap.address)} for tap in job.outputs],
+        "plainRuns": job.plain_runs,
         "timing": timing and {"warmup": timing.warmup, "runs": timing.runs, "budgetMs": timing.budget_ms},
         "chunkLimit": job.chunk_limit,
     }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
+
+from pytest_tfjs.compare.observer import Observation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,7 +89,7 @@ class Comparison:
 
     `bytes`: of the `artifacts` served and the `activations` received. `feeds`: their number. `test`: the
     pytest node id. `stage` and `stack`: of an `error` in the page, what it was doing and its JavaScript
-    stack.
+    stack. `observation`: whether reading activations altered the outputs.
     """
 
     model: str
@@ -106,6 +108,7 @@ class Comparison:
     tfjs_version: str | None = None
     stage: str | None = None
     stack: str | None = None
+    observation: Observation = field(default_factory=Observation)
 
 
 def judge(

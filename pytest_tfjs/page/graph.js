@@ -12,11 +12,12 @@
  */
 
 import { missingKernels, registeredKernels, watchNodes } from "./kernels.js";
-import { toList } from "./lists.js";
+import { pick, toList } from "./lists.js";
 
 // The kinds of node whose execution gives a promise, for which TF.js has executeAsync(): its executor goes by
 // these same categories.
 const ASYNC_CATEGORIES = new Set(["control", "dynamic", "hash_table"]);
+const UNCHANGED = new Set(["Identity", "StopGradient", "PreventGradient", "Snapshot", "CheckNumerics"]);
 
 /**
  * @param {TF} tf
@@ -29,6 +30,10 @@ export async function openGraph(tf, source) {
   const outputs = graph.outputs.map((node) => node.name);
   return {
     run: (feed) => execute(model, feed, outputs, undefined),
+    places: (taps) => {
+      const names = graph.outputs.map(namesOf);
+      return taps.map((tap) => names.findIndex((known) => known.includes(tensorName(model, tap))));
+    },
     tap: (feed, taps) => {
       const names = taps.map((tap) => tensorName(model, tap));
       return execute(model, feed, names, names);
@@ -72,6 +77,20 @@ function tensorName(model, { name, address }) {
     throw new Error(`there is no activation to read for '${name}': the model has no node '${node}'`);
   }
   return text.includes(":") ? text : `${text}:0`;
+}
+
+/**
+ * The tensors that an output is: its own, and those that it passes on unchanged.
+ *
+ * @param {GraphNode} output
+ */
+function namesOf(output) {
+  const names = [`${output.name}:${output.defaultOutput ?? 0}`];
+  for (let node = output; UNCHANGED.has(node.op) && node.inputs.length > 0; node = pick(node.inputs, 0)) {
+    const name = pick(node.inputNames, 0);
+    names.push(name.includes(":") ? name : `${name}:0`);
+  }
+  return names;
 }
 
 /**

@@ -41,6 +41,7 @@ export async function runJob(tf, job, report) {
   try {
     result = await perform(tf, job, report);
   } catch (error) {
+    uploads.reset();
     tf.disposeVariables();
     throw error;
   } finally {
@@ -63,7 +64,7 @@ async function perform(tf, job, report) {
   const artifacts = await fetchArtifacts(tf, job.artifacts, { fresh: job.timing !== null });
   const fetchMs = performance.now() - start;
   const work = { tf, job, artifacts, feeds, report };
-  const timing = job.timing === null ? {} : await timeModel(work, job.timing);
+  const timing = job.timing === null && job.plainRuns === 0 ? {} : await runPlainly(work);
   const { layers, buildMs } = job.timing === null || job.chunks.length > 0 ? await tapModel(work) : timing;
   return {
     loadMs: fetchMs + (timing.buildMs ?? buildMs ?? 0),
@@ -74,21 +75,50 @@ async function perform(tf, job, report) {
 }
 
 /**
+ * What is told of a model that nothing is read from but its outputs, as in an app: its times, and its outputs.
+ *
  * @param {Work} work
- * @param {NonNullable<Job["timing"]>} plan
  * @returns {Promise<{buildMs?: number, firstMs?: number, warmMs?: number[], layers?: unknown}>}
  */
-async function timeModel(work, plan) {
-  const { tf, report } = work;
+async function runPlainly(work) {
+  const { tf, job, report } = work;
   const first = isGPU(tf) ? "compiling shaders" : "first run";
   return withModel(work, async (model) => {
-    const feed = upload(tf, pick(await work.feeds, 0));
-    try {
-      return await timeRuns(model, feed, plan, { report, first });
-    } finally {
-      tf.dispose([...feed.values()]);
+    const feeds = await work.feeds;
+    const times = job.timing === null ? {} : await withFeed(tf, pick(feeds, 0), (feed) =>
+      timeRuns(model, feed, /** @type {NonNullable<Job["timing"]>} */ (job.timing), { report, first }),
+    );
+    for (let run = 0; run < job.plainRuns; run++) {
+      for (const [at, tensors] of feeds.entries()) {
+        report("outputs", at, feeds.length);
+        await withFeed(tf, tensors, (feed) => sendOutputs(work, model, feed, { group: run, feed: at }));
+      }
     }
+    return times;
   });
+}
+
+/**
+ * Run a model once and send its outputs, under the names of the rows that they are.
+ *
+ * @param {Work} work
+ * @param {Model} model
+ * @param {Map<string, Tensor>} feed
+ * @param {{group: number, feed: number}} where
+ */
+async function sendOutputs({ tf, job }, model, feed, where) {
+  const outputs = await model.run(feed);
+  try {
+    const places = model.places(job.outputs);
+    const named = job.outputs.flatMap(({ name }, at) => {
+      const place = pick(places, at);
+      return place < 0 ? [] : [/** @type {const} */ ([name, pick(outputs, place)])];
+    });
+    const { arrived } = await sendActivations(tf, { job, ...where }, new Map(named), () => undefined);
+    await arrived;
+  } finally {
+    tf.dispose([...new Set(outputs)]);
+  }
 }
 
 /**
@@ -99,41 +129,37 @@ async function timeModel(work, plan) {
 async function tapModel(work) {
   const { tf, job, report } = work;
   const total = job.chunks.reduce((sum, chunk) => sum + chunk.length, 0);
-  try {
-    return await withModel(work, async (model) => {
-      const feeds = await work.feeds;
-      let done = 0;
-      let sent = { arrived: Promise.resolve() };
-      report("layers", done, total);
-      for (const [chunk, taps] of job.chunks.entries()) {
-        for (const [feed, tensors] of feeds.entries()) {
-          await withActivations(tf, model, tensors, taps, async (activations) => {
-            await sent.arrived;
-            const before = done;
-            sent = await sendActivations(tf, { job, chunk, feed }, activations, (read) => report("layers", before + read, total));
-          });
-        }
-        done += taps.length;
-        report("layers", done, total);
+  return withModel(work, async (model) => {
+    const feeds = await work.feeds;
+    let done = 0;
+    let sent = { arrived: Promise.resolve() };
+    report("layers", done, total);
+    for (const [chunk, taps] of job.chunks.entries()) {
+      const group = job.plainRuns + chunk;
+      for (const [feed, tensors] of feeds.entries()) {
+        await withActivations(tf, model, tensors, taps, async (activations) => {
+          await sent.arrived;
+          const before = done;
+          sent = await sendActivations(tf, { job, group, feed }, activations, (read) => report("layers", before + read, total));
+        });
       }
-      await sent.arrived;
-      return {};
-    });
-  } catch (error) {
-    uploads.reset();
-    throw error;
-  }
+      done += taps.length;
+      report("layers", done, total);
+    }
+    await sent.arrived;
+    return {};
+  });
 }
 
 /**
  * Read activations, send each as soon as it is there and dispose of it; the promise `arrived` says when the server has all.
  *
  * @param {TF} tf
- * @param {{job: Job, chunk: number, feed: number}} what
+ * @param {{job: Job, group: number, feed: number}} what
  * @param {Map<string, Tensor>} activations
  * @param {(read: number) => void} tell how many were read so far
  */
-async function sendActivations(tf, { job, chunk, feed }, activations, tell) {
+async function sendActivations(tf, { job, group, feed }, activations, tell) {
   const read = readerOf(tf, [...new Set(activations.values())]);
   const described = [...activations].map(async ([name, tensor]) => {
     const { dtype, shape } = tensor;
@@ -141,7 +167,7 @@ async function sendActivations(tf, { job, chunk, feed }, activations, tell) {
   });
   const { head, order, bytes } = plan(new Map(await Promise.all(described)));
   checkSize(bytes, [...activations.keys()], job.chunkLimit);
-  const { arrived } = uploads.announce({ job: job.job, chunk, feed, bytes });
+  const { arrived } = uploads.announce({ job: job.job, chunk: group, feed, bytes });
   uploads.send(head);
   let told = performance.now();
   const left = countUses(activations);
@@ -203,14 +229,30 @@ function isGPU(tf) {
  * @param {(activations: Map<string, Tensor>) => Promise<void>} use
  */
 async function withActivations(tf, model, tensors, taps, use) {
+  await withFeed(tf, tensors, async (feed) => {
+    const activations = await model.tap(feed, taps);
+    try {
+      await use(new Map(activations.map((tensor, at) => [pick(taps, at).name, tensor])));
+    } finally {
+      tf.dispose([...new Set(activations)]);
+    }
+  });
+}
+
+/**
+ * A feed in the backend for `use`, disposed of after.
+ *
+ * @template T
+ * @param {TF} tf
+ * @param {Map<string, HostTensor>} tensors
+ * @param {(feed: Map<string, Tensor>) => Promise<T>} use
+ */
+async function withFeed(tf, tensors, use) {
   const feed = upload(tf, tensors);
-  /** @type {Tensor[]} */
-  let activations = [];
   try {
-    activations = await model.tap(feed, taps);
-    await use(new Map(activations.map((tensor, at) => [pick(taps, at).name, tensor])));
+    return await use(feed);
   } finally {
-    tf.dispose([...new Set([...activations, ...feed.values()])]);
+    tf.dispose([...feed.values()]);
   }
 }
 
@@ -270,17 +312,15 @@ async function withLayer(work, model, error) {
   const missing = unregistered(error);
   if (missing === null) return error;
   const running = model.watch();
-  const feed = upload(work.tf, pick(await work.feeds, 0));
   try {
-    work.tf.dispose(await model.run(feed));
+    const tensors = pick(await work.feeds, 0);
+    await withFeed(work.tf, tensors, async (feed) => work.tf.dispose(await model.run(feed)));
     return error;
   } catch (again) {
     const layer = running();
     if (layer === null || unregistered(again) === null) return error;
     const stack = error instanceof Error ? error.stack : undefined;
     return kernelError(work, [{ layer, kernel: missing.kernel }], stack);
-  } finally {
-    work.tf.dispose([...feed.values()]);
   }
 }
 

@@ -32,6 +32,10 @@ export async function openLayers(tf, source) {
   const tapping = new Map();
   return {
     run: async (feed) => toList(model.predict(inOrder(model, feed))),
+    places: (taps) => {
+      const routes = taps.map((tap) => ({ tap, path: tap.address.path ?? [] }));
+      return symbolsOf(tf, model, routes).map((symbol) => model.outputs.indexOf(symbol));
+    },
     tap: async (feed, taps) => {
       const inputs = inOrder(model, feed);
       const made = tapping.get(taps) ?? makeTapModel(tf, model, taps);

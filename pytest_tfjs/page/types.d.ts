@@ -46,6 +46,8 @@ export interface GraphNode {
   op: string;
   category: string;
   inputs: GraphNode[];
+  inputNames: string[];
+  defaultOutput?: number;
   attrParams?: Record<string, { type: string; value?: unknown }>;
 }
 export interface Graph {
@@ -128,6 +130,9 @@ export interface Job {
   format: "graph" | "layers";
   feeds: number;
   chunks: Tap[][];
+  /** The model's outputs, of which `plainRuns` runs as an app makes them are sent before the chunks. */
+  outputs: Tap[];
+  plainRuns: number;
   timing: TimingPlan | null;
   chunkLimit: number;
 }
@@ -136,6 +141,8 @@ export interface Job {
 export interface Model {
   /** Its outputs, computed as an app does. */
   run(feed: Map<string, Tensor>): Promise<Tensor[]>;
+  /** Which of the tensors that run() gives each tap is; -1 where it is none. */
+  places(taps: Tap[]): number[];
   /** The activations of the taps, in their order, from one pass; one tensor may stand for several taps. */
   tap(feed: Map<string, Tensor>, taps: Tap[]): Promise<Tensor[]>;
   /** Name and class of every layer, or name and op of every node. */

@@ -52,6 +52,13 @@ def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
         "feeds": int(comparison.feeds),
         "first_divergence": list(comparison.first_divergence),
         "outputs": list(comparison.outputs),
+        "observer_effect": {
+            "checked": list(comparison.observation.checked),
+            "altered": list(comparison.observation.altered),
+            "cause": comparison.observation.cause,
+            "read": comparison.observation.read,
+            "settled": comparison.observation.settled,
+        },
         "layers": [_layer(result) for result in comparison.layers],
         "timing": None if comparison.timing is None else _timing(comparison.timing),
         "bytes": {name: int(count) for name, count in comparison.bytes.items()},

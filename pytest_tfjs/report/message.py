@@ -95,6 +95,8 @@ def _subject(comparison: Comparison) -> list[str]:
         lines += fact("flags", ", ".join(flags))
     if comparison.layers and comparison.verdict != "error":
         lines += fact("layers", _counts(comparison))
+    if said := str(comparison.observation):
+        lines += fact("observer", said)
     return lines
 
 

@@ -1,0 +1,174 @@
+"""Whether reading activations alters the outputs, what is read then, and what becomes of the other rows."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from pytest_tfjs.compare.layers import Layer
+
+Extent = Literal["all", "boundaries", "outputs"]
+Cause = Literal["reading", "nondeterministic"]
+
+_BLOCK = 1 << 16
+# Operations and Keras classes with weights: a compiler begins anew there, and takes in what follows.
+_WEIGHTED = re.compile(
+    r"Conv|MatMul|Dense|Einsum|RNN|LSTM|GRU|Bidirectional|TimeDistributed|Attention|Embedding"
+)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What was found of the effect that reading activations has on the outputs.
+
+    `checked`: outputs that were held, bit for bit, against those of a run that reads nothing else; `altered`:
+    those of them that were not the same. `cause`: `reading`, or `nondeterministic` where two runs that read
+    nothing differ as well; None where nothing was altered. `read`: from which rows activations were read in
+    the end. `settled`: whether the outputs were the same then.
+    """
+
+    checked: tuple[str, ...] = ()
+    altered: tuple[str, ...] = ()
+    cause: Cause | None = None
+    read: Extent = "all"
+    settled: bool = True
+
+    def __str__(self) -> str:
+        """What a person should know of it; empty where nothing was altered."""
+        if self.cause is None:
+            return ""
+        names = ", ".join(repr(name) for name in self.altered[:3])
+        names += f" and {len(self.altered) - 3} more" if len(self.altered) > 3 else ""  # noqa: PLR2004
+        if self.cause == "nondeterministic":
+            return (
+                f"two runs on the same feed gave different outputs ({names}), though nothing else was read:"
+                " the model is not deterministic, and the layers are of another run than the outputs"
+            )
+        said = f"reading activations altered the outputs ({names})"
+        if self.settled:
+            return f"{said}: {_READ[self.read]}, which did not"
+        said += f", and still did when {_READ[self.read]}"
+        return f"{said}: the outputs that are judged come from a run that read nothing else"
+
+
+_READ: Mapping[Extent, str] = {
+    "all": "all layers were read",
+    "boundaries": "only layers with weights, where branches part and outputs were read",
+    "outputs": "the outputs alone were read",
+}
+
+
+def fingerprint(array: NDArray[Any]) -> bytes:
+    """A digest that two arrays share if shape, dtype and all bits are the same; any NaN is as any other."""
+    digest = hashlib.blake2b(f"{array.dtype.str} {array.shape}".encode(), digest_size=16)
+    if array.dtype.kind in "OSU":
+        digest.update(repr(array.tolist()).encode())
+        return digest.digest()
+    flat = array.reshape(-1)
+    for start in range(0, flat.size, _BLOCK):
+        digest.update(_one_nan(flat[start : start + _BLOCK]).data)
+    return digest.digest()
+
+
+def _one_nan(block: NDArray[Any]) -> NDArray[np.uint8]:
+    block = np.ascontiguousarray(block)
+    if block.dtype.kind == "c":
+        block = block.view(block.real.dtype)
+    if block.dtype.kind == "f":
+        block = np.where(np.isnan(block), block.dtype.type(np.nan), block)
+    return block.view(np.uint8)
+
+
+def differing(
+    one: Mapping[tuple[int, str], bytes], other: Mapping[tuple[int, str], bytes]
+) -> tuple[str, ...]:
+    """The outputs, once each, of which for some feed both have a fingerprint and not the same."""
+    return tuple(dict.fromkeys(key[1] for key in one if key in other and one[key] != other[key]))
+
+
+def fewer(layers: Sequence[Layer], extent: Extent) -> tuple[Layer, ...]:
+    """The same rows, of which only those at fusion boundaries, or the outputs, are still compared.
+
+    Boundaries are rows with weights, rows that enter several others, and outputs. Another row is fused into
+    the compared row that its activation enters next, or is eliminated where there is none.
+    """
+    if extent == "all":
+        return tuple(layers)
+    takers = _takers(layers)
+    kept = {
+        layer.name
+        for layer in layers
+        if layer.coverage == "compared" and (layer.output or _is_boundary(layer, takers, extent))
+    }
+    dropped = {
+        layer.name: layer for layer in layers if layer.coverage == "compared" and layer.name not in kept
+    }
+    return tuple(_without(layer, dropped, takers, kept) for layer in layers)
+
+
+def _takers(layers: Sequence[Layer]) -> dict[str, list[str]]:
+    takers: dict[str, list[str]] = {}
+    for layer in layers:
+        if layer.coverage == "compared":
+            for name in layer.inputs:
+                takers.setdefault(name, []).append(layer.name)
+    return takers
+
+
+def _is_boundary(layer: Layer, takers: Mapping[str, Sequence[str]], extent: Extent) -> bool:
+    parts = len(takers.get(layer.name, ())) > 1
+    return extent == "boundaries" and (parts or _WEIGHTED.search(layer.op) is not None)
+
+
+def _without(
+    layer: Layer, dropped: Mapping[str, Layer], takers: Mapping[str, Sequence[str]], kept: set[str]
+) -> Layer:
+    if layer.name not in dropped:
+        inputs = dict.fromkeys(name for given in layer.inputs for name in _kept_behind(given, dropped))
+        into = layer.into
+        if into is not None and into in dropped:
+            into = _next_kept(into, takers, kept) or into
+        return replace(layer, inputs=tuple(inputs), into=into)
+    into = _next_kept(layer.name, takers, kept)
+    said = "not read: reading it altered the outputs"
+    if into is None:
+        return replace(layer, inputs=(), shape=None, dtype=None, tap=None, coverage="eliminated", reason=said)
+    reason = f"{said}; it is compared as part of {into!r}"
+    return replace(
+        layer, inputs=(), shape=None, dtype=None, tap=None, coverage="fused", into=into, reason=reason
+    )
+
+
+def _next_kept(name: str, takers: Mapping[str, Sequence[str]], kept: set[str]) -> str | None:
+    """The nearest compared row that the activation of `name` leads to."""
+    ahead, seen = list(takers.get(name, ())), set()
+    for taker in ahead:
+        if taker in kept:
+            return taker
+        if taker not in seen:
+            seen.add(taker)
+            ahead.extend(takers.get(taker, ()))
+    return None
+
+
+def _kept_behind(name: str, dropped: Mapping[str, Layer]) -> Iterator[str]:
+    """The compared rows that lead to `name` through rows that are no longer compared; itself if it is one."""
+    stack, seen = [name], set()
+    while stack:
+        one = stack.pop()
+        if one in seen:
+            continue
+        seen.add(one)
+        if one in dropped:
+            stack.extend(reversed(dropped[one].inputs))
+        else:
+            yield one
