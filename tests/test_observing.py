@@ -1,4 +1,4 @@
-"""The jobs that it takes to read activations without altering outputs: of a page made up, and of a real one."""
+"""The jobs it takes to read activations without altering outputs: of a page made up, and of a real one."""
 
 from __future__ import annotations
 
