@@ -292,6 +292,19 @@ CASES = {
         graph(node("ArithmeticOptimizer/FoldTransposeIntoMatMul_mm", "BatchMatMulV2", "y", "x")),
         {"ArithmeticOptimizer/FoldTransposeIntoMatMul_mm": "mm"},
     ),
+    "a transposition within a product, and by itself for another": Case(
+        graph(
+            node("t", "Transpose", "x", "perm"),
+            node("r", "Relu", "t"),
+            node("mm", "BatchMatMulV2", "t", "r"),
+        ),
+        graph(
+            node("t", "Transpose", "x", "perm"),
+            node("r", "Relu", "t"),
+            node("ArithmeticOptimizer/FoldTransposeIntoMatMul_mm", "BatchMatMulV2", "x", "r"),
+        ),
+        {"t": "t", "r": "r", "ArithmeticOptimizer/FoldTransposeIntoMatMul_mm": "mm"},
+    ),
     "an activation moved behind a concatenation": Case(
         graph(
             node("a", "Relu", "x"),

@@ -23,6 +23,7 @@ from pytest_tfjs.reference.operations import (
     COMMUTATIVE,
     CONTRACTIONS,
     MULTIPLICATIVE,
+    SWALLOWED,
     Account,
     same_operation,
 )
@@ -255,7 +256,11 @@ class _Matcher:
         if owner is not None and owner not in region:
             return False
         absorbed = {node.name}.union(*(part.names for part in self._parts_of(node)))
-        if any(name in self.claimed and name not in absorbed for name in region):
+        repeated = SWALLOWED.get(same_operation(node.op), frozenset())
+        if any(
+            name in self.claimed and name not in absorbed and self.source.nodes[name].op not in repeated
+            for name in region
+        ):
             return False
         used = {ref for name in region for ref in self.source.inputs(self.source.nodes[name])}
         if not used.issuperset(entering):

@@ -80,7 +80,7 @@ _REWRITES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
 _MOST_REWRITES = 2
 """How many of these rules are tried at once."""
 
-_SWALLOWED = {
+SWALLOWED = {
     "Reshape": frozenset({"Reshape", "Squeeze", "ExpandDims"}),
     "Transpose": frozenset({"Transpose"}),
     "Cast": frozenset({"Cast"}),
@@ -149,5 +149,5 @@ class Account:
         """Whether `ops` are these with constant operations moved into the weights and the bias."""
         extra = ops - self.ops
         ends_well = last == self.last or (last in AFFINE and self.last in AFFINE | CONTRACTIONS)
-        swallowed = frozenset().union(*(_SWALLOWED.get(op, ()) for op in self.ops))
+        swallowed = frozenset().union(*(SWALLOWED.get(op, ()) for op in self.ops))
         return ends_well and not self.ops - ops and extra.keys() <= self.foldable | swallowed
