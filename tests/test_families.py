@@ -64,7 +64,7 @@ def _failure(tfjs, model, feed, format_):
         comparison = tfjs.compare(model, feed, format=format_)
     except TfjsError as error:
         return str(error)
-    return f"{comparison.reason}" if comparison.verdict == "error" else ""
+    return comparison.reason or ""
 
 
 @pytest.mark.browser
