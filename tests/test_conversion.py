@@ -134,6 +134,12 @@ def test_names_that_tensorflow_cannot_have_are_made_plain(keras, made):
     assert (names(artifacts.inputs), names(artifacts.outputs)) == (["x1_my_input"], ["out_put"])
 
 
+def test_a_sequential_model_that_was_never_called_converts(keras, made):
+    model = keras.Sequential([keras.Input((3,), name="x"), keras.layers.Dense(2, name="y")])
+    artifacts = made(model, format="graph")
+    assert [spec.shape for spec in (*artifacts.inputs, *artifacts.outputs)] == [(None, 3), (None, 2)]
+
+
 def test_keras_2_becomes_layers_by_default(tf_keras, made):
     model = twin(tf_keras)
     artifacts = made(model)

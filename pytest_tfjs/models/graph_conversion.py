@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.errors import ConversionError, SourceError
 from pytest_tfjs.models.artifacts import add_note
+from pytest_tfjs.models.fusing import known_fusions_only
 from pytest_tfjs.models.list_writes import WRITES_MOVED, put_writes_last
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def convert_graph(saved: SavedModel, converter: Converter, weights: str, out: Pa
     """Writes the graph model into `out`. Raises ConversionError for operations that TF.js does not have."""
     module = converter.graph
     try:
-        with _observed_freezing(module, saved.label) as frozen:
+        with _observed_freezing(module, saved.label) as frozen, known_fusions_only(module):
             module.convert_tf_saved_model(
                 str(saved.path),
                 str(out),

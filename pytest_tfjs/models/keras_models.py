@@ -111,8 +111,11 @@ def inference_function(model: Any) -> tuple[Any, list[Any]]:
         for name, tensor in zip(names, model.inputs, strict=True)
     ]
 
+    # A Sequential of Keras 3 that was never called has no `input`; it takes one tensor.
+    structure = getattr(model, "input", model.inputs[0])
+
     def serve(*tensors: Any) -> Mapping[str, Any]:
-        results = model(tf.nest.pack_sequence_as(model.input, list(tensors)), training=False)
+        results = model(tf.nest.pack_sequence_as(structure, list(tensors)), training=False)
         return dict(zip(outputs, tf.nest.flatten(results), strict=True))
 
     return serve, spec
