@@ -1,4 +1,4 @@
-"""Artifacts as converters wrote them before control flow v2, which by default tensorflowjs_converter still does."""
+"""Artifacts with control flow of version 1, as tensorflowjs_converter writes them by default."""
 
 from __future__ import annotations
 

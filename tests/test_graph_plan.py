@@ -187,7 +187,40 @@ def test_a_loop_s_body_is_left_out():
     assert found["exit"].coverage == "compared"
     assert found["exit"].inputs == ("a",)
     assert {found[name].coverage for name in ("merge", "less", "switch", "body", "next")} == {"eliminated"}
-    assert found["body"].reason == "loop body: it runs many times; what leaves the loop is compared"
+    assert found["body"].reason == "inside a loop body: it runs many times; what leaves the loop is compared"
+
+
+def test_what_is_inside_a_branch_is_left_out():
+    """It has no value where the other branch is taken; and a loop inside or before is no branch."""
+    source = graph(
+        node("enter", "Enter", "x", frame="f"),
+        node("merge_loop", "Merge", "enter", "next"),
+        node("less", "Less", "merge_loop", "limit"),
+        node("loop_cond", "LoopCond", "less"),
+        node("switch_loop", "Switch", "merge_loop", "loop_cond"),
+        node("next", "NextIteration", "switch_loop:1"),
+        node("exit", "Exit", "switch_loop"),
+        node("greater", "Greater", "exit", "zero"),
+        node("switch", "Switch", "exit", "greater"),
+        node("then", "Tanh", "switch:1"),
+        node("else", "Sigmoid", "switch"),
+        node("merge", "Merge", "else", "then", dtypes=("float32", "int32")),
+        node("after", "Relu", "merge"),
+        outputs="after",
+    )
+    plan = plan_graph(source, source)
+    found = {row.name: row for row in plan.layers}
+    assert {name for name, row in found.items() if row.coverage == "compared"} == {
+        "exit",
+        "greater",
+        "merge",
+        "after",
+    }
+    for name in ("switch", "then", "else"):
+        assert found[name].reason == (
+            "inside a branch: it may not run at all; what leaves the branch is compared"
+        )
+    assert set(found["merge"].inputs) == {"exit", "greater"}
 
 
 def test_an_output_that_the_artifacts_compute_otherwise_is_unmapped_and_still_compared_as_output():

@@ -54,6 +54,8 @@ class _Planner:
             if name in self.source.live and node.op not in SOURCES and not self._is_plumbing(node):
                 self._add(node)
         for name, reason in self.matching.unmatched.items():
+            if self.converted.branch_depth[name]:
+                continue
             self._put(Layer(name, self.converted.nodes[name].op, (), None, None, "unmapped", reason=reason))
         for theirs, ours in zip(self.source.outputs, self.converted.outputs, strict=True):
             self._mark_output(theirs, ours)
@@ -75,7 +77,7 @@ class _Planner:
 
     def _add(self, node: Node) -> None:
         match = self.owner.get(node.name)
-        if match is None:
+        if match is None or self.source.branch_depth[node.name]:
             coverage, reason = self._why_not(node)
             row = Layer(self.short(node.name), node.op, (), None, None, coverage, reason=reason)
             self._put(row, node.name)
@@ -172,9 +174,17 @@ class _Planner:
                 stack.extend(reversed(self._entering(self.source.nodes[ref[0]])))
         return rows
 
-    def _why_not(self, node: Node) -> tuple[Coverage, str]:
+    def _inside(self, node: Node) -> str | None:
         if self.source.loop_depth[node.name]:
-            return "eliminated", "loop body: it runs many times; what leaves the loop is compared"
+            return "inside a loop body: it runs many times; what leaves the loop is compared"
+        if self.source.branch_depth[node.name]:
+            return "inside a branch: it may not run at all; what leaves the branch is compared"
+        return None
+
+    def _why_not(self, node: Node) -> tuple[Coverage, str]:
+        inside = self._inside(node)
+        if inside is not None:
+            return "eliminated", inside
         if node.is_alias or node.op == "IdentityN":
             return "eliminated", "identity"
         if node.name not in self.source.needed:

@@ -169,6 +169,18 @@ class Graph:
         return depth
 
     @cached_property
+    def branch_depth(self) -> Mapping[str, int]:
+        """How many branches a node is inside of: it is computed only where they are taken."""
+        depth: dict[str, int] = {}
+        for name in self.order:
+            node = self.nodes[name]
+            around = max((depth.get(i, 0) for i, _ in node.inputs), default=0)
+            # Loops are made of Switch and Merge too, which choose nothing.
+            change = 0 if self.loop_depth[name] else {"Switch": 1, "Merge": -1}.get(node.op, 0)
+            depth[name] = max(around + change, 0)
+        return depth
+
+    @cached_property
     def consumers(self) -> Mapping[str, tuple[str, ...]]:
         """For each node those that take one of its outputs, identities looked through."""
         found: dict[str, dict[str, None]] = defaultdict(dict)

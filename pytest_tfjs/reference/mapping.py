@@ -380,7 +380,7 @@ class _Matcher:
         """Whether `ours`, behind which is `operand`, is the tensor `theirs`; by name if it is not known."""
         if ours[0] not in self.stands_for:
             return ours == theirs
-        return operand == {theirs} or (theirs[0] in self.free and not operand)
+        return operand == frozenset({theirs}) or (theirs[0] in self.free and not operand)
 
 
 def _unfolded(name: str) -> str:
