@@ -9,6 +9,7 @@ from pytest_tfjs.browsers.jobs import Activations, Job, JobResult, Progress, Tim
 from pytest_tfjs.compare.tolerances import Tolerance, resolve_tolerances
 from pytest_tfjs.compare.verdict import Comparison, LayerResult, TargetFacts, judge
 from pytest_tfjs.errors import PageError, SettingsError
+from pytest_tfjs.measuring import measure_compression
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import Feed, normalise_feeds
 from pytest_tfjs.models.isolation import here
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from pytest_tfjs.browsers.harness import Harness, Page
     from pytest_tfjs.browsers.targets import Target
+    from pytest_tfjs.compare.compression import Compression
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.cache import ContentCache
     from pytest_tfjs.models.isolation import Isolation, Place
@@ -102,8 +104,9 @@ class Checker:
         rtol: float | None = None,
         atol: float | None = None,
         per_layer: Mapping[str, Tolerance] | None = None,
+        compression: float | None = None,
         format: str | None = None,  # noqa: A002
-        weights: str | None = None,
+        weights: str | Mapping[str, Any] | None = None,
     ) -> Comparison:
         """The comparison of `model` in the browser with Python, if it is close at every layer.
 
@@ -111,9 +114,15 @@ class Checker:
         signature, or `Prebuilt(artifacts, source)`. `inputs`: an array, a dict by input name, a tuple in
         signature order, or a list of these: several feeds. An element is close where
         |browser - reference| <= atol * (the layer's largest |reference|) + rtol * |reference|;
-        `per_layer` maps glob patterns over layer names to tolerances of their own. What is not given comes
-        from the marker, the command line, the ini file or the default. Raises NotClose on any verdict but
-        `close`, and TfjsError for what cannot be compared at all.
+        `per_layer` maps glob patterns over layer names to tolerances of their own.
+
+        `weights` is how weights are stored: a dtype, or a mapping from dtypes to glob patterns over weight
+        names (True: all others). The reference then computes with the weights as they are stored, and
+        `compression` is how far they may move an output from that of the source, relative to its largest
+        value.
+
+        What is not given comes from the marker, the command line, the ini file or the default. Raises
+        NotClose on any verdict but `close`, and TfjsError for what cannot be compared at all.
         """
         __tracebackhide__ = True
         comparison = self.compare(
@@ -123,6 +132,7 @@ class Checker:
             rtol=rtol,
             atol=atol,
             per_layer=per_layer,
+            compression=compression,
             format=format,
             weights=weights,
         )
@@ -141,12 +151,15 @@ class Checker:
         rtol: float | None = None,
         atol: float | None = None,
         per_layer: Mapping[str, Tolerance] | None = None,
+        compression: float | None = None,
         format: str | None = None,  # noqa: A002
-        weights: str | None = None,
+        weights: str | Mapping[str, Any] | None = None,
     ) -> Comparison:
         """As `assert_close`, whatever the verdict; raises TfjsError for what cannot be compared at all."""
         __tracebackhide__ = True
-        settings = self._call(layers=layers, rtol=rtol, atol=atol, format=format, weights=weights)
+        settings = self._call(
+            layers=layers, rtol=rtol, atol=atol, compression=compression, format=format, weights=weights
+        )
         source = as_source(model)
         source.require_origin()
         artifacts = self._convert(source, settings)
@@ -169,7 +182,10 @@ class Checker:
             atol=settings.atol,
             per_layer=per_layer,
         )
-        comparison = self._run(source, artifacts, feeds, reference, tolerances)
+        cost = measure_compression(
+            reference, artifacts.weights, settings.compression, self._settings.tap_budget
+        )
+        comparison = self._run(source, artifacts, feeds, reference, tolerances, compression=cost)
         self._context.record(comparison)
         return comparison
 
@@ -196,7 +212,7 @@ class Checker:
         model: Any,
         *,
         format: str | None = None,  # noqa: A002
-        weights: str | None = None,
+        weights: str | Mapping[str, Any] | None = None,
     ) -> Artifacts:
         """The artifacts of `model`, converted now or cached. Raises ConversionError and SourceError."""
         return self._convert(as_source(model), self._call(format=format, weights=weights))
@@ -228,6 +244,8 @@ class Checker:
         feeds: Sequence[Feed],
         reference: Reference,
         tolerances: Mapping[str, Tolerance],
+        *,
+        compression: Compression | None,
     ) -> Comparison:
         """Runs the model and judges each activation as it comes; a failure of the page is a verdict."""
         observing = Observing(reference, tolerances, self._settings.tap_budget)
@@ -246,7 +264,13 @@ class Checker:
         except PageError as error:
             failure = error
         layers, measured = observing.reference.plan.layers, observing.measured
-        judgement = judge(layers, measured.merged(), observing.tolerances)
+        judgement = judge(
+            layers,
+            measured.merged(),
+            observing.tolerances,
+            weight_check=reference.weights,
+            compression=compression,
+        )
         result = observing.result
         failed = failure is not None
         return Comparison(
@@ -267,6 +291,8 @@ class Checker:
             stage=None if failure is None else failure.stage,
             stack=None if failure is None else failure.stack,
             observation=observing.observation,
+            weight_check=reference.weights,
+            compression=compression,
         )
 
     def _perform(self, page: Page, job: Job, take: Callable[[Activations], None]) -> JobResult:

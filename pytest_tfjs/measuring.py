@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_tfjs.browsers.jobs import CHUNK_LIMIT, Activations, Tap
+from pytest_tfjs.compare.compression import Compression, Cost, cost, default_allowance, merge_costs
 from pytest_tfjs.compare.metrics import Metrics, measure, merge
 from pytest_tfjs.compare.observer import differing, fingerprint
 from pytest_tfjs.errors import PageError
@@ -98,3 +99,29 @@ def chunks(reference: Reference, budget: int) -> tuple[tuple[Tap, ...], ...]:
     ]
     everything = sum(sum(each.values()) for each in sizes)
     return tuple(grouped(taps, min(budget if everything <= budget else budget // 2, CHUNK_LIMIT // 2)))
+
+
+def measure_compression(
+    reference: Reference, stored: str, allowed: float | None, budget: int
+) -> Compression | None:
+    """What it costs that the weights are stored as `stored`, with at most `budget` bytes in memory at once.
+
+    None where they are not quantised. `allowed` None: by `stored`.
+    """
+    if not reference.quantised:
+        return None
+    costs: dict[str, list[Cost]] = {}
+    for feed in range(reference.feeds):
+        for names in grouped(reference.sizes(feed).items(), budget // 2):
+            source, activations = (
+                reference.source_activations(feed, names),
+                reference.activations(feed, names),
+            )
+            for name in names:
+                costs.setdefault(name, []).append(cost(activations[name], source[name]))
+    return Compression(
+        stored=stored,
+        allowed=default_allowance(stored) if allowed is None else allowed,
+        costs={name: merge_costs(found) for name, found in costs.items()},
+        outputs=tuple(layer.name for layer in reference.plan.layers if layer.output),
+    )

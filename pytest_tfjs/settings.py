@@ -13,9 +13,9 @@ from typing import Any, Literal, NamedTuple
 import pytest
 
 from pytest_tfjs.errors import SettingsError
+from pytest_tfjs.stored_weights import spell_weights
 
 FORMATS = ("auto", "layers", "graph")
-WEIGHTS = ("float32", "float16", "uint16", "uint8")
 LAYERS = ("all", "outputs")
 
 
@@ -23,7 +23,8 @@ LAYERS = ("all", "outputs")
 class Settings:
     """The settings of one test, or of the run.
 
-    `browsers` None: the first one found. `rtol` and `atol` None: by dtype and backend. `timeout`: in seconds.
+    `browsers` None: the first one found. `weights`: as `spell_weights` spells them. `rtol` and `atol` None:
+    by dtype and backend; `compression` None: by how the weights are stored. `timeout`: in seconds.
     `tap_budget`: in bytes. `origins` tells by name where each value came from: `default`, `ini`,
     `command line`, `marker` or `call`.
     """
@@ -35,6 +36,7 @@ class Settings:
     weights: str = "float32"
     rtol: float | None = None
     atol: float | None = None
+    compression: float | None = None
     timeout: float = 300.0
     tap_budget: int = 256_000_000
     headed: bool = False
@@ -201,11 +203,19 @@ _OPTIONS: Mapping[str, _Option] = {
         "auto, layers or graph (default: auto: layers for Keras 2, graph for all else)",
     ),
     "weights": _Option(
-        _one_of(*WEIGHTS), "DTYPE", "store weights as float32, float16, uint16 or uint8 (default: float32)"
+        spell_weights,
+        "DTYPE",
+        "store weights as float32, float16, uint16 or uint8, or by pattern: uint8:*kernel*,float16 "
+        "(default: float32)",
     ),
     "rtol": _Option(_number, "X", "tolerance relative to each element (default: by dtype and backend)"),
     "atol": _Option(
         _number, "X", "tolerance relative to the layer's largest activation (default: by dtype and backend)"
+    ),
+    "compression": _Option(
+        _number,
+        "X",
+        "how far quantised weights may move an output, relative to its largest value (default: by dtype)",
     ),
     "timeout": _Option(_seconds, "SECONDS", "limit of one job in the browser (default: 300)"),
     "tap_budget": _Option(
@@ -222,7 +232,18 @@ _OPTIONS: Mapping[str, _Option] = {
     "json": _Option(_new_file, "FILE", "write the results as JSON"),
 }
 
-_MARKER = ("backends", "browsers", "layers", "format", "weights", "rtol", "atol", "timeout", "tap_budget")
+_MARKER = (
+    "backends",
+    "browsers",
+    "layers",
+    "format",
+    "weights",
+    "rtol",
+    "atol",
+    "compression",
+    "timeout",
+    "tap_budget",
+)
 
 
 def option_of(name: str) -> str:

@@ -163,7 +163,7 @@ def test_weights_are_decoded_as_declared(folder):
 
 
 def test_the_quantisation_is_told(folder):
-    assert read_artifacts(folder).weights == "float16"
+    assert read_artifacts(folder).weights == "float16+float32+uint8"
     manifest = graph_json()["weightsManifest"]
     del manifest[1]
     write(folder, weightsManifest=manifest)

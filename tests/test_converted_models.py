@@ -34,11 +34,15 @@ def cache(tmp_path_factory):
 
 
 def examine(model, given, cache):
-    """The rows that nothing was found for, and those whose converted node computes something else."""
+    """The rows that nothing was found for, and those whose converted node computes something else.
+
+    The weights are those of the source, each of which is known.
+    """
     source = as_source(model)
     artifacts = convert(source, format="graph", cache=cache)
     feeds = normalise_feeds(given, artifacts.inputs)
     reference = capture_reference(source, artifacts, feeds, "all", cache)
+    assert reference.weights.findings == ()
     unmapped = [layer.name for layer in reference.plan.layers if layer.coverage == "unmapped"]
     return unmapped, disagreements(artifacts, feeds[0], reference)
 

@@ -17,11 +17,13 @@ from demo.fault import double_largest_weight
 from pytest_tfjs import Checker, NotClose, Prebuilt
 from pytest_tfjs import fixtures as our_fixtures
 from pytest_tfjs.browsers.targets import BACKENDS, VARIANTS
+from pytest_tfjs.compare.compression import Compression, Cost, default_allowance
 from pytest_tfjs.compare.layers import Coverage
 from pytest_tfjs.compare.tolerances import default_tolerance
 from pytest_tfjs.compare.verdict import Verdict
 from pytest_tfjs.report.json_report import comparison_to_json, environment_to_json, write_json
 from pytest_tfjs.settings import _MARKER, _OPTIONS, Settings, option_of
+from pytest_tfjs.stored_weights import QUANTISED
 from pytest_tfjs.timing import Timing
 
 ROOT = Path(__file__).parents[1]
@@ -115,6 +117,11 @@ def test_the_default_tolerances_are_true(row):
             assert (tolerance.rtol, tolerance.atol, tolerance.absolute) == (float(rtol), float(atol), False)
 
 
+def test_the_default_allowances_of_compression_are_true():
+    told = {code(row[0])[0]: float(row[1]) for row in rows("tolerances.md", "## Compression")}
+    assert told == {dtype: default_allowance(dtype) for dtype in QUANTISED}
+
+
 def test_every_backend_has_its_default_in_the_table():
     table = rows("tolerances.md", "## Defaults")
     said = [name for row in table[:2] for name in code(row[1])]
@@ -125,7 +132,9 @@ def test_every_backend_has_its_default_in_the_table():
 
 def test_the_json_has_exactly_the_keys_that_are_told(tmp_path):
     timing = Timing(1.0, 2.0, (3.0,))
-    told = comparison_to_json(comparison([layer("a", output=True)], {"a": close()}, timing=timing))
+    cost = Compression("uint8", 0.1, {"a": Cost(0.0, 0.0, 0.0, 4)}, ("a",))
+    given = {"timing": timing, "compression": cost}
+    told = comparison_to_json(comparison([layer("a", output=True)], {"a": close()}, **given))
     write_json(tmp_path / "out.json", environment_to_json("4.22.0"), [told])
     document = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     found = document["comparisons"][0]
@@ -134,6 +143,7 @@ def test_the_json_has_exactly_the_keys_that_are_told(tmp_path):
         "## A comparison": found,
         "## A target": found["target"],
         "## A layer": found["layers"][0],
+        "## Compression": found["compression"],
         "## Timing": found["timing"],
     }
     for heading, value in sections.items():

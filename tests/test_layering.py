@@ -30,6 +30,7 @@ ORDER = (
     "timing",
     "compare",
     "settings",
+    "stored_weights",
     "errors",
 )
 STRANGERS = {("models", "browsers"), ("browsers", "models")}

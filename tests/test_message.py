@@ -355,11 +355,6 @@ CAUSES = {
     "a factor": (3 * REFERENCE, {}, "browser = 3 * reference where it is wrong: a weight or a scale factor"),
     "an offset": (REFERENCE - 1, {}, "browser = reference -1 where it is wrong: a bias or a constant"),
     "a channel": (doubled_channel(), {}, "channel 5 alone is wrong, of 8: look at its weights and its bias"),
-    "quantised": (
-        REFERENCE[..., ::-1],
-        {"weights": "uint8"},
-        "the weights are quantised to uint8: weights='float32' tells whether that is all",
-    ),
     "rounding": (
         REFERENCE + np.float32(1e-3) * np.sign(REFERENCE[..., ::-1]),
         {},

@@ -25,6 +25,7 @@ VALUES = {
     "weights": ("uint8", "uint8"),
     "rtol": ("1e-2", 0.01),
     "atol": ("0", 0.0),
+    "compression": ("0.1", 0.1),
     "timeout": ("2.5", 2.5),
     "tap_budget": ("1.5 MiB", 1572864),
     "headed": ("yes", True),
@@ -33,7 +34,18 @@ VALUES = {
     "json": ("results.json", "results.json"),
 }
 PATHS = ("browser_binary", "driver_binary", "json", "dist")
-MARKED = ("backends", "browsers", "layers", "format", "weights", "rtol", "atol", "timeout", "tap_budget")
+MARKED = (
+    "backends",
+    "browsers",
+    "layers",
+    "format",
+    "weights",
+    "rtol",
+    "atol",
+    "compression",
+    "timeout",
+    "tap_budget",
+)
 
 # A value of each setting that is not valid, and what the message must say.
 INVALID = [
@@ -43,6 +55,9 @@ INVALID = [
     ("layers", "some", "expected one of all, outputs"),
     ("format", "tflite", "expected one of auto, layers, graph"),
     ("weights", "int4", "expected one of float32, float16, uint16, uint8"),
+    ("weights", "uint8:", "'' is no pattern"),
+    ("weights", "uint8,float16", "expected one dtype for all the weights that no pattern matches"),
+    ("compression", "-1", "expected a number, 0 or greater"),
     ("rtol", "abc", "expected a number, 0 or greater, such as 1e-4"),
     ("rtol", "nan", "expected a number, 0 or greater"),
     ("atol", "-1", "expected a number, 0 or greater"),

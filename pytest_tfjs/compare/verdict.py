@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -10,9 +11,11 @@ from pytest_tfjs.compare.observer import Observation
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pytest_tfjs.compare.compression import Compression
     from pytest_tfjs.compare.layers import Layer
     from pytest_tfjs.compare.metrics import Metrics
     from pytest_tfjs.compare.tolerances import Tolerance
+    from pytest_tfjs.compare.weights import WeightCheck
 
 LayerVerdict = Literal["close", "diverged", "unmapped"]
 Verdict = Literal["close", "diverged", "vacuous", "unmapped", "error"]
@@ -89,7 +92,8 @@ class Comparison:
 
     `bytes`: of the `artifacts` served and the `activations` received. `feeds`: their number. `test`: the
     pytest node id. `stage` and `stack`: of an `error` in the page, what it was doing and its JavaScript
-    stack. `observation`: whether reading activations altered the outputs.
+    stack. `observation`: whether reading activations altered the outputs. `weight_check`: what was found of
+    the artifacts' weights. `compression`: what it costs that they are quantised, None where they are not.
     """
 
     model: str
@@ -109,10 +113,17 @@ class Comparison:
     stage: str | None = None
     stack: str | None = None
     observation: Observation = field(default_factory=Observation)
+    weight_check: WeightCheck | None = None
+    compression: Compression | None = None
 
 
 def judge(
-    layers: Sequence[Layer], metrics: Mapping[str, Metrics], tolerances: Mapping[str, Tolerance]
+    layers: Sequence[Layer],
+    metrics: Mapping[str, Metrics],
+    tolerances: Mapping[str, Tolerance],
+    *,
+    weight_check: WeightCheck | None = None,
+    compression: Compression | None = None,
 ) -> Judgement:
     """The verdict on all layers; `metrics` and `tolerances` are by name, of the compared ones.
 
@@ -120,11 +131,18 @@ def judge(
     seen) over `vacuous` (nothing that was seen could have been wrong) over `close`. `error`, graver than all,
     is not judged here: then nothing ran. A compared layer without metrics, or of which the browser gave no
     activation, is unmapped; so is the whole where there are metrics of a name that is no compared layer.
+    Where all layers are close, it is `diverged` still if a weight is not the source's, or if quantised
+    weights move an output by more than is allowed.
     """
     results = tuple(_result(layer, metrics.get(layer.name), tolerances.get(layer.name)) for layer in layers)
     first = frontier(results)
+    weights = _weights_reason(weight_check)
     if first:
-        return Judgement("diverged", _diverged_reason(results, first), results, first)
+        said = "; ".join(filter(None, (_diverged_reason(results, first), weights)))
+        return Judgement("diverged", said, results, first)
+    reason = weights or _compression_reason(compression)
+    if reason is not None:
+        return Judgement("diverged", reason, results, ())
     known = {layer.name for layer in layers if layer.coverage == "compared"}
     reason = _unmapped_reason(results, [name for name in metrics if name not in known])
     if reason is not None:
@@ -186,6 +204,25 @@ def _diverged_reason(results: Sequence[LayerResult], first: Sequence[str]) -> st
     diverged = sum(result.verdict == "diverged" for result in results)
     compared = sum(result.layer.coverage == "compared" for result in results)
     return f"{diverged} of {compared} compared layers diverged, first {_names(first)}"
+
+
+def _weights_reason(check: WeightCheck | None) -> str | None:
+    if check is None or not check.differences:
+        return None
+    first, *others = check.differences
+    more = f" (and {len(others)} more)" if others else ""
+    return f"the artifacts' weight {first.name!r} is not that of the source{more}: {first.what}"
+
+
+def _compression_reason(compression: Compression | None) -> str | None:
+    if compression is None or compression.worst is None or not compression.exceeded:
+        return None
+    share = compression.costs[compression.worst].share
+    cost = f"{share:.1e} of the largest value" if math.isfinite(share) else "NaN, Inf or another shape"
+    return (
+        f"compression to {compression.stored} costs {cost} at {compression.worst!r}, "
+        f"{compression.allowed:.1e} allowed; the browser computes the compressed model rightly"
+    )
 
 
 def _unmapped_reason(results: Sequence[LayerResult], unknown: Sequence[str]) -> str | None:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pytest_tfjs.compare.weights import Storage
 from pytest_tfjs.errors import ArtifactsError
 from pytest_tfjs.models import topology as _topology
 from pytest_tfjs.models import weights as _weights
+from pytest_tfjs.models.cache import file_digest
 from pytest_tfjs.models.topology import GraphNode, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from pytest_tfjs.models.weights import Array
 
@@ -31,10 +34,11 @@ _NOTES = "pytest_tfjs.notes"
 class Artifacts:
     """A converted model: where it is and what it takes and gives.
 
-    `bytes` is the length of model.json and all shards; `weights` is how most of the weights are stored:
-    float32, float16, uint16 or uint8. `inputs` and `outputs` are in signature order. `saved_model` is the
-    SavedModel that a graph model was made of and `signature` the signature taken; None where there is none
-    at hand. `notes` tell, a sentence each, what this plugin's conversion did beside the converter's.
+    `bytes` is the length of model.json and all shards; `weights` is how the weights are stored: float32,
+    float16, uint16 or uint8, or several of these joined by `+`, that of most weights first. `inputs` and
+    `outputs` are in signature order. `saved_model` is the SavedModel that a graph model was made of and
+    `signature` the signature taken; None where there is none at hand. `notes` tell, a sentence each, what
+    this plugin's conversion did beside the converter's.
     """
 
     model_json: Path
@@ -57,6 +61,33 @@ class Artifacts:
     def read_weights(self) -> dict[str, Array]:
         """Every weight by name, dequantised to the dtype that it is declared with."""
         return _weights.decode_weights(self.model_json, self.manifest)
+
+    @property
+    def quantised(self) -> bool:
+        """Whether any weight is stored in fewer bits than it has."""
+        return self.weights != "float32"
+
+    def weight_names(self) -> list[str]:
+        """The names of the weights, in the order of the manifest."""
+        return [str(entry["name"]) for entry in self._entries()]
+
+    def storage(self) -> dict[str, Storage]:
+        """How those weights are stored that are quantised, by name."""
+        return {
+            str(entry["name"]): Storage(given["dtype"], given.get("scale"), given.get("min"))
+            for entry in self._entries()
+            if (given := entry.get("quantization")) is not None
+        }
+
+    def weights_digest(self) -> str:
+        """SHA-256 in hex over the weights: how each is stored, and the shards."""
+        digest = hashlib.sha256(json.dumps(list(self._entries()), sort_keys=True).encode())
+        for shard in _weights.shard_paths(self.model_json, self.manifest):
+            digest.update(file_digest(shard).encode())
+        return digest.hexdigest()
+
+    def _entries(self) -> Iterator[Mapping[str, Any]]:
+        return (entry for group in self.manifest for entry in group["weights"])
 
 
 def read_artifacts(path: Path | str) -> Artifacts:
@@ -168,9 +199,9 @@ def _format(model_json: Path, content: Mapping[str, Any], topology: Mapping[str,
 
 def _quantisation(manifest: Any) -> str:
     kinds = [
-        entry["quantization"]["dtype"]
+        entry.get("quantization", entry)["dtype"]
         for group in manifest
         for entry in group["weights"]
-        if "quantization" in entry
+        if "quantization" in entry or entry["dtype"] == "float32"
     ]
-    return max(sorted(set(kinds)), key=kinds.count) if kinds else "float32"
+    return "+".join(sorted(set(kinds), key=lambda kind: (-kinds.count(kind), kind))) or "float32"

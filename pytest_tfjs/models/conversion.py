@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import fnmatch
 import hashlib
 import json
 import shutil
@@ -10,19 +12,21 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from pytest_tfjs.errors import ConversionError, SourceError, TfjsError
+from pytest_tfjs.errors import ConversionError, SettingsError, SourceError, TfjsError
 from pytest_tfjs.models import converter as converters
 from pytest_tfjs.models import functions, graph_conversion, keras_models, layer_calls
 from pytest_tfjs.models.artifacts import read_artifacts
 from pytest_tfjs.models.isolation import here
+from pytest_tfjs.stored_weights import patterns_of, quantisation_map, spell_weights
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pytest_tfjs.models.artifacts import Artifacts, Format
     from pytest_tfjs.models.cache import ContentCache
     from pytest_tfjs.models.isolation import Place
     from pytest_tfjs.models.source import Source
 
-WEIGHTS = ("float32", "float16", "uint16", "uint8")
 # Part of every key: raised when the same source would be converted otherwise than before.
 _SCHEMA = 3
 
@@ -31,7 +35,7 @@ def convert(
     source: Source,
     *,
     format: Literal["auto", "layers", "graph"] = "auto",  # noqa: A002  (the public API's word)
-    weights: str = "float32",
+    weights: str | Mapping[str, Any] = "float32",
     cache: ContentCache,
     place: Place = here,
 ) -> Artifacts:
@@ -44,8 +48,10 @@ def convert(
     MissingPackageError.
     """
     wanted = resolve_format(source, format)
-    if weights not in WEIGHTS:
-        raise ConversionError(f"weights={weights!r} is none of {', '.join(WEIGHTS)}")
+    try:
+        weights = spell_weights(weights)
+    except SettingsError as error:
+        raise ConversionError(f"weights={weights!r}: {error}") from None
     if source.kind == "prebuilt":
         return _prebuilt(source, cache, place)
     fingerprint = source.fingerprint(place)
@@ -97,6 +103,7 @@ def build_artifacts(source: Source, format_: Format, weights: str, folder: Path)
             else:
                 saved = _save_model(source, folder)
                 graph_conversion.convert_graph(saved, converter, weights, folder / "artifacts")
+        _check_patterns(source, weights, read_artifacts(folder / "artifacts"))
     except TfjsError:
         raise
     except Exception as error:
@@ -105,6 +112,18 @@ def build_artifacts(source: Source, format_: Format, weights: str, folder: Path)
             f"'{source.label}' cannot be converted to a {format_} model: {type(error).__name__}: {error}"
             + (f"\nThe converter said:\n{said}" if said else "")
         ) from error
+
+
+def _check_patterns(source: Source, weights: str, artifacts: Artifacts) -> None:
+    """Raises ConversionError for a pattern that no weight has, as nothing would be stored so."""
+    names = artifacts.weight_names()
+    for pattern in patterns_of(weights):
+        if not fnmatch.filter(names, pattern):
+            close = difflib.get_close_matches(pattern, names, n=5, cutoff=0.3)
+            raise ConversionError(
+                f"weights={weights!r}: no weight of '{source.label}' matches {pattern!r}; some are "
+                f"{', '.join(repr(name) for name in close or names[:5])}"
+            )
 
 
 def _prebuilt(source: Source, cache: ContentCache, place: Place) -> Artifacts:
@@ -170,7 +189,7 @@ def _convert_layers(source: Source, converter: converters.Converter, weights: st
     _check_input_known(source, topology)
     out.mkdir()
     converter.keras.write_artifacts(
-        topology, groups, str(out), quantization_dtype_map=graph_conversion.quantisation(weights)
+        topology, groups, str(out), quantization_dtype_map=quantisation_map(weights)
     )
 
 

@@ -13,6 +13,7 @@ from pytest_tfjs.errors import ConversionError, SourceError
 from pytest_tfjs.models.artifacts import add_note
 from pytest_tfjs.models.fusing import known_fusions_only
 from pytest_tfjs.models.list_writes import WRITES_MOVED, put_writes_last
+from pytest_tfjs.stored_weights import quantisation_map
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -30,11 +31,6 @@ class SavedModel:
     label: str
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
-
-
-def quantisation(weights: str) -> dict[str, bool] | None:
-    """The converter's map for storing all weights in this dtype; None for float32."""
-    return None if weights == "float32" else {weights: True}
 
 
 def signature_names(path: Path) -> list[str]:
@@ -58,7 +54,7 @@ def convert_graph(saved: SavedModel, converter: Converter, weights: str, out: Pa
                 str(saved.path),
                 str(out),
                 signature_def=saved.signature,
-                quantization_dtype_map=quantisation(weights),
+                quantization_dtype_map=quantisation_map(weights),
                 strip_debug_ops=True,  # as the command line does
                 # Lowered to Switch and Merge, some loops of Keras 3 do not run in TF.js, and in their
                 # bodies the converter fuses sums into _FusedMatMul that wasm refuses.

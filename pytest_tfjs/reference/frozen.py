@@ -11,7 +11,7 @@ from pytest_tfjs.reference.graphs import Graph, Node, parse_ref
 from pytest_tfjs.reference.unchanged import unchanged_input
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 _STRING_BYTES = 64
@@ -101,6 +101,24 @@ class FrozenGraph:
     def _taken(self, feed: Mapping[str, Any]) -> list[str]:
         """The inputs that the graph has: one that nothing uses has no node."""
         return [name for name in feed if name.partition(":")[0] in self.graph.nodes]
+
+    def constants(self, tensors: Sequence[str]) -> dict[str, Array]:
+        """The values of `tensors` that follow from constants alone."""
+        wanted = [self._frozen.graph.get_tensor_by_name(name) for name in tensors]
+        return dict(zip(tensors, self._fetch({}, wanted), strict=True))
+
+    def epsilon(self, batch_norm: str) -> float:
+        """The epsilon of a batch-norm, which is added to its variance."""
+        return float(self._frozen.graph.get_operation_by_name(batch_norm).get_attr("epsilon"))
+
+    def function_constants(self) -> Iterator[tuple[str, Array]]:
+        """The constants inside functions (the bodies of loops and branches), as `function/node`."""
+        import tensorflow as tf
+
+        for function in self._frozen.graph.as_graph_def().library.function:
+            for node in function.node_def:
+                if node.op == "Const":
+                    yield f"{function.signature.name}/{node.name}", tf.make_ndarray(node.attr["value"].tensor)
 
 
 def nbytes(shape: Sequence[int], dtype: Any) -> int:

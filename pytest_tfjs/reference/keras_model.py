@@ -9,24 +9,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tfjs.reference.frozen import nbytes
+from pytest_tfjs.reference.keras_weights import weight_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class TappedKerasModel:
-    """A copy of a Keras 2 model, so that the user's own model gains no nodes and keeps its state."""
+    """A copy of a Keras 2 model, so that the user's own model gains no nodes and keeps its state.
 
-    def __init__(self, model: Any) -> None:
+    `weights`, by the names that artifacts have, take the place of the model's own.
+    """
+
+    def __init__(self, model: Any, weights: Mapping[str, Array] | None = None) -> None:
         import tf_keras
 
         self.config: dict[str, Any] = json.loads(model.to_json())
         self._copy = tf_keras.models.clone_model(model)
         for layer in model.layers:
             # One by one: a layer used both here and in a nested model is two layers in the copy, as in TF.js.
-            self._copy.get_layer(layer.name).set_weights(layer.get_weights())
+            self._copy.get_layer(layer.name).set_weights(_values(layer, weights or {}))
 
     def run(self, feed: Sequence[Array], tensors: Sequence[str]) -> dict[str, Array]:
         """The values of `tensors` (a plan's addresses) in one pass; `feed` is in the order of the inputs."""
@@ -70,6 +74,13 @@ def _static_shape(shape: Any, batch: int) -> tuple[int, ...] | None:
         return None
     filled = tuple(batch if size is None and axis == 0 else size for axis, size in enumerate(shape.as_list()))
     return None if None in filled else filled
+
+
+def _values(layer: Any, weights: Mapping[str, Array]) -> list[Array]:
+    """The layer's weights in its own order, those given in place of its own where the shape is the same."""
+    own = zip(layer.weights, layer.get_weights(), strict=True)
+    given = ((weights.get(weight_name(weight)), value) for weight, value in own)
+    return [value if other is None or other.shape != value.shape else other for other, value in given]
 
 
 _Address = tuple[tuple[tuple[str, int], ...], str, int, int]

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pytest_tfjs.compare.tolerances import is_inexact
 from pytest_tfjs.report.text import number
 
 if TYPE_CHECKING:
@@ -160,13 +159,6 @@ def _here_only(case: Case) -> str | None:
     )
 
 
-def _quantised(case: Case) -> str | None:
-    weights = case.comparison.weights
-    if weights == "float32" or not is_inexact(case.result.layer.dtype):
-        return None
-    return f"the weights are quantised to {weights}: weights='float32' tells whether that is all"
-
-
 def _rounding(case: Case) -> str | None:
     metrics = case.metrics
     if not math.isfinite(metrics.worst_error) or not 0 < metrics.worst_error <= _ROUNDING * metrics.allowed:
@@ -202,5 +194,4 @@ _CAUSES: tuple[Callable[[Case], str | None], ...] = (
     _channel,
     _everywhere,
     _here_only,
-    _quantised,
 )

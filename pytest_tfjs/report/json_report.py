@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pytest_tfjs.compare.compression import Compression, Cost
     from pytest_tfjs.compare.verdict import Comparison, LayerResult, TargetFacts, TimingFacts
 
 SCHEMA = 1
@@ -38,6 +39,7 @@ def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
     A number that is infinite or missing is None, and `null_reasons` beside it holds the reason in words by
     key.
     """
+    check = comparison.weight_check
     return {
         "test": comparison.test,
         "model": comparison.model,
@@ -59,7 +61,13 @@ def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
             "read": comparison.observation.read,
             "settled": comparison.observation.settled,
         },
-        "layers": [_layer(result) for result in comparison.layers],
+        "layers": [_layer(result, comparison.compression) for result in comparison.layers],
+        "compression": None if comparison.compression is None else _compression(comparison.compression),
+        "weights_checked": None if check is None else dict(check.counts),
+        "weight_differences": [
+            {"name": finding.name, "layer": finding.layer, "what": finding.what}
+            for finding in (() if check is None else check.differences)
+        ],
         "timing": None if comparison.timing is None else _timing(comparison.timing),
         "bytes": {name: int(count) for name, count in comparison.bytes.items()},
     }
@@ -101,7 +109,7 @@ def _target(facts: TargetFacts) -> dict[str, Any]:
     }
 
 
-def _layer(result: LayerResult) -> dict[str, Any]:
+def _layer(result: LayerResult, compression: Compression | None) -> dict[str, Any]:
     layer, metrics, tolerance = result.layer, result.metrics, result.tolerance
     numbers, reasons = _numbers(*_layer_numbers(result))
     return {
@@ -127,8 +135,34 @@ def _layer(result: LayerResult) -> dict[str, Any]:
         "tolerance": None
         if tolerance is None
         else {"rtol": tolerance.rtol, "atol": tolerance.atol, "absolute": tolerance.absolute},
+        "compression": None
+        if compression is None or layer.name not in compression.costs
+        else _cost(compression.costs[layer.name]),
         "null_reasons": reasons,
     }
+
+
+def _compression(compression: Compression) -> dict[str, Any]:
+    worst = compression.worst
+    share = None if worst is None else compression.costs[worst].share
+    why = "no output was measured" if worst is None else _CHANGED["share"]
+    numbers, reasons = _numbers({"share": share}, {"share": why})
+    return {
+        "stored": compression.stored,
+        "output": worst,
+        **numbers,
+        "allowed": compression.allowed,
+        "passed": not compression.exceeded,
+        "null_reasons": reasons,
+    }
+
+
+_CHANGED = dict.fromkeys(("max_abs", "rms", "share"), "NaN or Inf stand elsewhere, or the shape changed")
+
+
+def _cost(cost: Cost) -> dict[str, Any]:
+    numbers, reasons = _numbers({"max_abs": cost.max_abs, "rms": cost.rms, "share": cost.share}, _CHANGED)
+    return {**numbers, "null_reasons": reasons}
 
 
 _LAYER_NUMBERS = ("max_abs", "max_rel", "rms", "allowed", "worst_error", "needed")

@@ -17,6 +17,7 @@ def junit_properties(comparison: Mapping[str, Any]) -> list[tuple[str, str | flo
     What is missing (a comparison that was not timed, a layer that is not there) has no property.
     """
     timing, worst = comparison["timing"] or {}, worst_layer(comparison) or {}
+    compression = comparison["compression"] or {}
     found = {
         "tfjs_model": comparison["model"],
         "tfjs_target": target_label(comparison["target"]),
@@ -26,6 +27,8 @@ def junit_properties(comparison: Mapping[str, Any]) -> list[tuple[str, str | flo
         "tfjs_worst_layer": worst.get("name"),
         "tfjs_error": worst.get("worst_error"),
         "tfjs_allowed": worst.get("allowed"),
+        "tfjs_compression": compression.get("share"),
+        "tfjs_compression_allowed": compression.get("allowed"),
         "tfjs_first_ms": timing.get("first_ms"),
         "tfjs_median_ms": timing.get("median_ms"),
     }

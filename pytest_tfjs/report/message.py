@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_tfjs.report.findings import findings, what_diverged
 from pytest_tfjs.report.neighbours import neighbours, origin
 from pytest_tfjs.report.text import LOG_WIDTH, Column, apart, fact, plural, printable, quoted, table
+from pytest_tfjs.report.weights import weight_facts, wrong_weight_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,11 +63,18 @@ def _headline(comparison: Comparison, first: Sequence[LayerResult]) -> str:
     if first:
         more = f" (and {len(first) - 1} more)" if len(first) > 1 else ""
         name = _known_as(first[0].layer)
-        what, where = what_diverged(comparison, first[0]), origin(comparison, first[0])
+        what, where = what_diverged(comparison, first[0]), _origin(comparison, first[0])
         return printable(f"{target}: {name} diverged first{more}: {what} ({where})")
     reason = ((comparison.reason or "no reason is known").strip().splitlines() or [""])[0]
     stage = f" while {comparison.stage}" if comparison.verdict == "error" and comparison.stage else ""
     return printable(f"{target}: {comparison.verdict}{stage}: {reason}")
+
+
+def _origin(comparison: Comparison, result: LayerResult) -> str:
+    weight = wrong_weight_of(comparison, result)
+    if weight is not None:
+        return f"its weight {quoted(weight, _NAME_WIDTH)} is not the source's"
+    return origin(comparison, result)
 
 
 def _known_as(layer: Layer) -> str:
@@ -97,7 +105,7 @@ def _subject(comparison: Comparison) -> list[str]:
         lines += fact("layers", _counts(comparison))
     if said := str(comparison.observation):
         lines += fact("observer", said)
-    return lines
+    return lines + weight_facts(comparison)
 
 
 def _counts(comparison: Comparison) -> str:

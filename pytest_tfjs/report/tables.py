@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ _SUMMARY = (
     Column("|error|", "right"),
     Column("allowed", "right"),
 )
+_COSTS = (Column("cost", "right"), Column("cost allowed", "right"))
 _TIMES = (Column("first ms", "right"), Column("warm ms", "right"))
 
 _LAYERS = (
@@ -31,10 +33,11 @@ _LAYERS = (
     Column("rms", "right", dropped=2),
     Column("|error|", "right"),
     Column("allowed", "right"),
+    _COSTS[0],
     Column("verdict"),
 )
 
-_OF_GROUPS = (0, 1, 3, 6, 7, 8)
+_OF_GROUPS = (0, 1, 3, 6, 7, 8, 9)
 """Of a layer's columns those that a group has as well."""
 
 _GROUPS = tuple(_LAYERS[place] for place in _OF_GROUPS)
@@ -46,8 +49,9 @@ def summary_table(
 ) -> list[Line]:
     """Model x target: verdict, worst layer, its error against what was allowed, first and warm inference.
 
-    Warm is the median. A browser that is the same for all is told in the heading. The columns of times are
-    left out where nothing was timed. Below the table stands the reason of each verdict but `close`.
+    Where weights are quantised, `cost` is how far that moved the output that it moved most, relative to its
+    largest value. Warm is the median. A browser that is the same for all is told in the heading. Columns that
+    nothing is known for are left out. Below the table stands the reason of each verdict but `close`.
     """
     if not comparisons:
         return []
@@ -56,8 +60,16 @@ def summary_table(
     target = "target" if several else f"on {printable(min(browsers), encoding)}"
     timed = any(comparison["timing"] is not None for comparison in comparisons)
     whose = (Column("model", flexible=True), Column("format", dropped=1), Column(target))
-    columns = (*whose, *_SUMMARY, *(_TIMES if timed else ()))
-    rows = [_summary_row(comparison, several, encoding)[: len(columns)] for comparison in comparisons]
+    quantised = any(comparison["compression"] is not None for comparison in comparisons)
+    columns = (*whose, *_SUMMARY, *(_COSTS if quantised else ()), *(_TIMES if timed else ()))
+    rows = [
+        [
+            *_summary_row(comparison, several, encoding),
+            *(_compression(comparison) if quantised else ()),
+            *(_times(comparison) if timed else ()),
+        ]
+        for comparison in comparisons
+    ]
     heading, *lines = table(columns, rows, width, encoding)
     told = [Line(text, one["verdict"]) for text, one in zip(lines, comparisons, strict=True)]
     return [Line(heading), *told, *_reasons(comparisons, width, encoding)]
@@ -70,7 +82,8 @@ def layer_table(
 
     `|error|` and `allowed` are those of the layer's worst element. Where the width does not do, max abs, rms,
     op and shape are left out, in this order. The nodes of a graph model are gathered into one line for each
-    group, with the numbers of its worst node; `nodes` lists them under it.
+    group, with the numbers of its worst node; `nodes` lists them under it. `cost` is there where weights are
+    quantised: how far that moved the activation, relative to its largest value.
     """
     subject = f"{comparison['model']}, {target_label(comparison['target'])}: {comparison['verdict']}"
     title = printable(f"{subject}; {coverage_text(comparison['layers'])}", encoding)
@@ -82,6 +95,10 @@ def layer_table(
     else:
         columns = _LAYERS if nodes else _GROUPS
         rows, verdicts = _grouped_rows(comparison["layers"], first, nodes, encoding)
+    if comparison["compression"] is None:
+        place = columns.index(_COSTS[0])
+        columns = [column for column in columns if column is not _COSTS[0]]
+        rows = [row[:place] + row[place + 1 :] for row in rows]
     heading, *lines = table(columns, rows, width, encoding)
     told = [Line(text, verdict) for text, verdict in zip(lines, verdicts, strict=True)]
     return [*(Line(text, comparison["verdict"]) for text in _wrapped(title, width)), Line(heading), *told]
@@ -120,12 +137,13 @@ def _group_row(
         "",
         "",
         *_error_against_allowed(group.worst),
+        _cost([row["compression"] for row in group.rows]),
         "diverged first" if is_first else group.verdict or _NOTHING,
     ]
 
 
 def _summary_row(comparison: Mapping[str, Any], with_browser: bool, encoding: str) -> list[str]:
-    worst, timing = worst_layer(comparison), comparison["timing"] or {}
+    worst = worst_layer(comparison)
     return [
         printable(comparison["model"], encoding),
         _format(comparison),
@@ -133,9 +151,23 @@ def _summary_row(comparison: Mapping[str, Any], with_browser: bool, encoding: st
         comparison["verdict"],
         _NOTHING if worst is None else printable(worst["name"], encoding),
         *_error_against_allowed(worst),
-        _milliseconds(timing.get("first_ms")),
-        _milliseconds(timing.get("median_ms")),
     ]
+
+
+def _times(comparison: Mapping[str, Any]) -> tuple[str, str]:
+    timing = comparison["timing"] or {}
+    return _milliseconds(timing.get("first_ms")), _milliseconds(timing.get("median_ms"))
+
+
+def _compression(comparison: Mapping[str, Any]) -> tuple[str, str]:
+    told = comparison["compression"]
+    return (_NOTHING, _NOTHING) if told is None else (_cost([told]), number(told["allowed"]))
+
+
+def _cost(costs: Sequence[Mapping[str, Any] | None]) -> str:
+    """The greatest of the costs; `-` where there is none."""
+    shares = [math.inf if cost["share"] is None else cost["share"] for cost in costs if cost is not None]
+    return number(max(shares)) if shares else _NOTHING
 
 
 def _format(comparison: Mapping[str, Any]) -> str:
@@ -153,6 +185,7 @@ def _layer_row(layer: Mapping[str, Any], first: Container[str], encoding: str) -
         _error(layer, "max_abs"),
         _error(layer, "rms"),
         *_error_against_allowed(layer),
+        _cost([layer["compression"]]),
         "diverged first" if layer["name"] in first else layer["verdict"] or _NOTHING,
     ]
 

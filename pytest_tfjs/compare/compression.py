@@ -1,0 +1,114 @@
+"""What it costs to store weights in fewer bits: the model with stored weights against the one as it was."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_tfjs.compare.elements import Kind, kind_of, largest, tally, text_elements
+from pytest_tfjs.compare.tolerances import is_inexact
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+_DEFAULTS = {"float32": 0.0, "uint16": 0.01, "float16": 0.05, "uint8": 0.1}
+"""A few times what sample models need, but for MobileNetV2 as uint8: docs/tolerances.md tells."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """How far one layer moved, over one or more feeds.
+
+    `max_abs` and `rms`: of the error, in the activation's unit, over the `elements` that are finite in both;
+    a wrong bool or string has error 1. `share`: what is held against the tolerance: the largest |error| in
+    parts of the largest |value| of the original over the feed; of integers, bools and strings the share of
+    elements that changed. All are infinite where NaN, Inf or the shape changed.
+    """
+
+    max_abs: float
+    rms: float
+    share: float
+    elements: int
+
+
+@dataclass(frozen=True)
+class Compression:
+    """The cost of storing weights as `stored`, by layer; judged at the model's outputs alone.
+
+    `allowed` is the greatest share that an output may move by.
+    """
+
+    stored: str
+    allowed: float
+    costs: Mapping[str, Cost]
+    outputs: tuple[str, ...]
+
+    @property
+    def worst(self) -> str | None:
+        """The output that moved most; None where no output was measured."""
+        measured = [name for name in self.outputs if name in self.costs]
+        return max(measured, key=lambda name: self.costs[name].share, default=None)
+
+    @property
+    def exceeded(self) -> bool:
+        """Whether an output moved by more than is allowed."""
+        return self.worst is not None and self.costs[self.worst].share > self.allowed
+
+
+def default_allowance(stored: str) -> float:
+    """What an output may move by where nobody said: by the coarsest dtype in `stored` (`uint8+float16`)."""
+    return max(_DEFAULTS[dtype] for dtype in stored.split("+"))
+
+
+def cost(stored: NDArray[Any], original: NDArray[Any]) -> Cost:
+    """The cost at one layer for one feed; any shape and dtype, differences are taken in float64."""
+    stored, original = np.asarray(stored), np.asarray(original)
+    kind = kind_of(original)
+    if stored.shape != original.shape or kind is not kind_of(stored):
+        return Cost(math.inf, math.inf, math.inf, original.size)
+    if original.size == 0:
+        return Cost(0.0, 0.0, 0.0, 0)
+    if kind is Kind.NUMBER and is_inexact(original.dtype.name):
+        return _cost_of_numbers(stored, original)
+    return _cost_of_discrete(stored, original, kind)
+
+
+def merge_costs(costs: Sequence[Cost]) -> Cost:
+    """The cost at one layer over several feeds. Raises ValueError where there is none."""
+    elements = sum(one.elements for one in costs)
+    rms = math.hypot(*(one.rms * math.sqrt(one.elements / elements) for one in costs)) if elements else 0.0
+    return Cost(
+        max_abs=max(one.max_abs for one in costs),
+        rms=math.inf if any(math.isinf(one.rms) for one in costs) else rms,
+        share=max(one.share for one in costs),
+        elements=elements,
+    )
+
+
+def _cost_of_numbers(stored: NDArray[Any], original: NDArray[Any]) -> Cost:
+    counts = tally(stored, original, 0.0, 0.0)
+    if counts.nonfinite_mismatched:
+        return Cost(math.inf, math.inf, math.inf, counts.finite)
+    scale = largest(original)
+    unmoved = 0.0 if counts.max_abs == 0 else math.inf
+    share = counts.max_abs / scale if scale else unmoved
+    return Cost(counts.max_abs, counts.rms, share, counts.finite)
+
+
+def _cost_of_discrete(stored: NDArray[Any], original: NDArray[Any], kind: Kind) -> Cost:
+    if kind is Kind.TEXT:
+        pairs = zip(text_elements(stored), text_elements(original), strict=True)
+        error = np.array([ours != theirs for ours, theirs in pairs], np.float64)
+    else:
+        error = np.abs(stored.astype(np.float64) - original.astype(np.float64)).reshape(-1)
+    return Cost(
+        max_abs=float(error.max()),
+        rms=math.sqrt(float(np.mean(error**2))),
+        share=np.count_nonzero(error) / error.size,
+        elements=error.size,
+    )

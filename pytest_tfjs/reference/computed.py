@@ -1,0 +1,173 @@
+"""What Python computes for one model: with the source's weights, and with those that the artifacts have."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from pytest_tfjs.models.layer_calls import read_calls
+from pytest_tfjs.reference.converted import ConvertedGraph
+from pytest_tfjs.reference.frozen import FrozenGraph
+from pytest_tfjs.reference.graph_plan import plan_graph
+from pytest_tfjs.reference.graph_weights import GraphWeights
+from pytest_tfjs.reference.graphs import Graph, converted_node, parse_ref
+from pytest_tfjs.reference.groups import by_layer, by_scope
+from pytest_tfjs.reference.keras_model import TappedKerasModel
+from pytest_tfjs.reference.keras_plan import plan_keras
+from pytest_tfjs.reference.keras_weights import check_keras_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_tfjs.compare.layers import Layer
+    from pytest_tfjs.compare.weights import WeightCheck
+    from pytest_tfjs.models.artifacts import Artifacts
+    from pytest_tfjs.models.feeds import Feed
+    from pytest_tfjs.models.source import Source
+    from pytest_tfjs.reference.plan import Plan
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Computed(Protocol):
+    """A model that Python runs, with the plan of its layers.
+
+    Layers are named as in the plan, and must be compared ones. Activations have the dtypes of TensorFlow.
+    """
+
+    plan: Plan
+
+    def sizes(self, feed: Feed, layers: Sequence[str]) -> dict[str, int]:
+        """The bytes about that activations take; nothing is held to learn them."""
+
+    def from_source(self, feed: Feed, layers: Sequence[str]) -> Mapping[str, Array]:
+        """Activations with the source's own weights, in one pass."""
+
+    def from_artifacts(self, feed: Feed, layers: Sequence[str]) -> Mapping[str, Array]:
+        """Activations with the artifacts' weights, dequantised, in one pass.
+
+        Raises SourceError where they cannot be computed.
+        """
+
+    def check_weights(self, feed: Feed) -> WeightCheck:
+        """The artifacts' weights held against the source's."""
+
+
+def computed(source: Source, artifacts: Artifacts) -> Computed:
+    """The model, loaded. Raises SourceError where the source cannot be read or has no graph."""
+    return (
+        ComputedLayers(source, artifacts)
+        if artifacts.format == "layers"
+        else ComputedGraph(source, artifacts)
+    )
+
+
+class ComputedLayers:
+    """A Keras 2 model and its layers model."""
+
+    def __init__(self, source: Source, artifacts: Artifacts) -> None:
+        self._model = source.load()
+        self._artifacts = artifacts
+        self._tapped = TappedKerasModel(self._model)
+        topology = artifacts.topology.get("model_config", artifacts.topology)
+        self.plan = plan_keras(self._tapped.config, topology)
+
+    def sizes(self, feed: Feed, layers: Sequence[str]) -> dict[str, int]:
+        """The bytes about that activations take."""
+        tensors = {name: self.plan.tensors[name] for name in layers}
+        sizes = self._tapped.sizes(list(feed.reference.values()), list(dict.fromkeys(tensors.values())))
+        return {name: sizes[tensor] for name, tensor in tensors.items()}
+
+    def from_source(self, feed: Feed, layers: Sequence[str]) -> Mapping[str, Array]:
+        """Activations with the source's own weights."""
+        return self._run(self._tapped, feed, layers)
+
+    def from_artifacts(self, feed: Feed, layers: Sequence[str]) -> Mapping[str, Array]:
+        """Activations with the artifacts' weights."""
+        return self._run(self._with_stored_weights, feed, layers)
+
+    def check_weights(self, feed: Feed) -> WeightCheck:
+        """The artifacts' weights held against the source's."""
+        del feed
+        artifacts = self._artifacts
+        return check_keras_weights(artifacts.read_weights(), artifacts.storage(), self._model)
+
+    @cached_property
+    def _with_stored_weights(self) -> TappedKerasModel:
+        return TappedKerasModel(self._model, self._artifacts.read_weights())
+
+    def _run(self, model: TappedKerasModel, feed: Feed, layers: Sequence[str]) -> Mapping[str, Array]:
+        tensors = {name: self.plan.tensors[name] for name in layers}
+        values = model.run(list(feed.reference.values()), list(dict.fromkeys(tensors.values())))
+        return {name: values[tensor] for name, tensor in tensors.items()}
+
+
+class ComputedGraph:
+    """A SavedModel and its graph model."""
+
+    def __init__(self, source: Source, artifacts: Artifacts) -> None:
+        source.require_origin()
+        assert artifacts.saved_model is not None
+        assert artifacts.signature is not None
+        self._artifacts = artifacts
+        nodes = [converted_node(node.name, node.op, node.inputs, node.attr) for node in artifacts.nodes()]
+        lowered = any(node.op in ("Switch", "Merge") for node in nodes)
+        self._frozen = FrozenGraph(artifacts.saved_model, artifacts.signature, lower_control_flow=lowered)
+        outputs = tuple(parse_ref(spec.tensor) for spec in artifacts.outputs if spec.tensor is not None)
+        self._nodes = Graph.of(nodes, outputs)
+        calls = read_calls(artifacts.saved_model)
+        grouping = by_scope if calls is None else by_layer(calls)
+        self.plan = plan_graph(Graph(self._frozen.graph.nodes, outputs), self._nodes, grouping)
+
+    def sizes(self, feed: Feed, layers: Sequence[str]) -> dict[str, int]:
+        """The bytes about that activations take."""
+        tensors = {name: self.plan.tensors[name] for name in layers}
+        sizes = self._frozen.sizes(self._given(feed), list(dict.fromkeys(tensors.values())))
+        return {name: sizes[tensor] for name, tensor in tensors.items()}
+
+    def from_source(self, feed: Feed, layers: Sequence[str]) -> Mapping[str, Array]:
+        """Activations with the source's own weights."""
+        tensors = {name: self.plan.tensors[name] for name in layers}
+        values = self._frozen.run(self._given(feed), list(dict.fromkeys(tensors.values())))
+        return {name: values[tensor] for name, tensor in tensors.items()}
+
+    def from_artifacts(self, feed: Feed, layers: Sequence[str]) -> Mapping[str, Array]:
+        """Activations with the artifacts' weights."""
+        taps = {name: self._tap(name) for name in layers}
+        values = self._converted.run(self._given(feed), list(dict.fromkeys(taps.values())))
+        return {name: values[tensor] for name, tensor in taps.items()}
+
+    def check_weights(self, feed: Feed) -> WeightCheck:
+        """The artifacts' weights held against the source's."""
+        artifacts = self._artifacts
+
+        def by_value(layer: Layer) -> tuple[Array, Array]:
+            entering = [name for name in layer.inputs if name in self._taps]
+            values = self.from_source(feed, [*entering, layer.name])
+            given = self._given(feed) | {self._tap(name): values[name] for name in entering}
+            tap = self._tap(layer.name)
+            return self._converted.run(given, [tap])[tap], values[layer.name]
+
+        weights = GraphWeights(
+            artifacts.read_weights(), artifacts.storage(), self._frozen, self._nodes, self.plan.layers
+        )
+        return weights.check(by_value)
+
+    @cached_property
+    def _converted(self) -> ConvertedGraph:
+        return ConvertedGraph(self._artifacts)
+
+    @cached_property
+    def _taps(self) -> Mapping[str, str]:
+        return {layer.name: layer.tap["node"] for layer in self.plan.layers if layer.tap is not None}
+
+    def _tap(self, layer: str) -> str:
+        return self._taps[layer]
+
+    def _given(self, feed: Feed) -> dict[str, Array]:
+        tensors = {spec.name: spec.tensor for spec in self._artifacts.inputs}
+        return {
+            tensor: value for name, value in feed.reference.items() if (tensor := tensors[name]) is not None
+        }

@@ -1,0 +1,250 @@
+"""The weights of a graph model against the constants of the source's graph.
+
+A constant that kept its name has its value too, or the converter computed it from constants alone. One that a
+batch-norm was folded into is computed again. All others, which the optimiser made and named, are held against
+the source by what the node computes that takes them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_tfjs.compare.compression import cost, default_allowance
+from pytest_tfjs.compare.weights import (
+    FOLDED_ULPS,
+    BatchNorm,
+    WeightCheck,
+    WeightFinding,
+    difference,
+)
+from pytest_tfjs.reference.operations import ADDITIVE, BATCH_NORM, same_operation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pytest_tfjs.compare.layers import Layer
+    from pytest_tfjs.compare.weights import State, Storage
+    from pytest_tfjs.reference.frozen import FrozenGraph
+    from pytest_tfjs.reference.graphs import Graph, Node, Ref
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_KERNEL, _OFFSET = "_weights", "_bn_offset"
+_DEPTHWISE = frozenset({"DepthwiseConv2dNative"})
+_NEGATED = frozenset({"Prelu"})
+_SAME_BY_VALUE = 1e-4
+_EPSILON = float(np.finfo(np.float32).eps)
+
+
+class GraphWeights:
+    """Checks the weights of one graph model.
+
+    `stored`: the artifacts' weights, dequantised; `storage`: how those that are quantised are stored.
+    `layers`: the plan's, whose taps tell which converted nodes are compared.
+    """
+
+    def __init__(
+        self,
+        stored: Mapping[str, Array],
+        storage: Mapping[str, Storage],
+        source: FrozenGraph,
+        converted: Graph,
+        layers: Sequence[Layer],
+    ) -> None:
+        self._stored = stored
+        self._storage = storage
+        self._source = source
+        self._converted = converted
+        self._rows = {
+            layer.tap["node"].rpartition(":")[0]: layer for layer in layers if layer.tap is not None
+        }
+
+    def check(self, by_value: Callable[[Layer], tuple[Array, Array]]) -> WeightCheck:
+        """What was found of each weight.
+
+        `by_value` gives, for a layer, what its converted node computes from the source's own activations, and
+        the source's activation.
+        """
+        return WeightCheck.of(self._finding(name, by_value) for name in self._stored)
+
+    def _finding(self, name: str, by_value: Callable[[Layer], tuple[Array, Array]]) -> WeightFinding:
+        row = self._row_of(name)
+        layer = None if row is None else row.name
+        kept = self._kept(name)
+        if kept is not None:
+            state, what = kept
+            return WeightFinding(name, layer, "differs" if what and state != "unverified" else state, what)
+        folded = self._folded(name)
+        if folded is not None:
+            value, rounding = folded
+            what = difference(self._stored[name], value, self._storage.get(name), rounding)
+            return WeightFinding(name, layer, "differs" if what else "folded", what)
+        if row is None:
+            why = "the source has no constant of this name, and no compared layer takes it"
+            return WeightFinding(name, None, "unverified", why)
+        what = self._wrong_by_value(name, *by_value(row))
+        return WeightFinding(name, layer, "differs" if what else "folded", what)
+
+    def _row_of(self, name: str) -> Layer | None:
+        """The compared layer whose converted node takes the weight first."""
+        edge, seen = [name], {name}
+        while edge:
+            following: list[str] = []
+            for each in edge:
+                for user in self._users.get(each, ()):
+                    if user in self._rows:
+                        return self._rows[user]
+                    if user not in seen:
+                        seen.add(user)
+                        following.append(user)
+            edge = following
+        return None
+
+    @cached_property
+    def _users(self) -> Mapping[str, Sequence[str]]:
+        found: dict[str, list[str]] = defaultdict(list)
+        for node in self._converted.nodes.values():
+            for name, _ in node.inputs:
+                found[name].append(node.name)
+        return found
+
+    # Constants that kept their names.
+
+    def _kept(self, name: str) -> tuple[State, str | None] | None:
+        """The state, and what differs, of a weight whose name the source has; None if it has not."""
+        stored, storage = self._stored[name], self._storage.get(name)
+        state: State = "equal" if storage is None else "quantised"
+        if name in self._constants:
+            value = self._constants[name]
+            if value.dtype.kind in "iu" and _is_cut_off(stored, value):
+                return "unverified", f"TF.js holds no {value.dtype} beyond int32, so the value was cut off"
+            what = difference(stored, value, storage)
+            if what is not None and self._is_negated(name):
+                what = difference(stored, -value, storage)
+                state = "folded"
+            if what is not None and self._is_computed(name):
+                # TensorFlow may sum in another order when it computes a constant in advance.
+                rounding = FOLDED_ULPS * _EPSILON * float(np.abs(value).max(initial=0))
+                what = difference(stored, value, storage, rounding) if value.dtype.kind == "f" else what
+                state = "folded"
+            return state, what
+        inside = self._in_functions.get(_without_number(name))
+        if inside is None:
+            return None
+        found = [difference(stored, value, storage) for value in inside]
+        return state, None if None in found else found[0]
+
+    def _is_computed(self, name: str) -> bool:
+        """Whether the constant is no weight as it stands, but computed from some in advance."""
+        graph = self._source.graph
+        return graph.nodes[graph.resolve((name, 0))[0]].op != "Const"
+
+    def _is_negated(self, name: str) -> bool:
+        """Whether the converter turned the constant's sign: Keras writes PReLU with -alpha."""
+        users = [self._converted.nodes[user] for user in self._users.get(name, ())]
+        return any(user.op in _NEGATED or _NEGATED & set(user.fused_ops) for user in users)
+
+    @cached_property
+    def _constants(self) -> Mapping[str, Array]:
+        names = [name for name in self._stored if name in self._source.graph.constants]
+        return {name: self._values[f"{name}:0"] for name in names}
+
+    @cached_property
+    def _values(self) -> Mapping[str, Array]:
+        """All tensors of the source that weights are held against, computed in one pass."""
+        kept = [f"{name}:0" for name in self._stored if name in self._source.graph.constants]
+        folded = [tensor for _, tensors in self._batch_norms.values() for tensor in tensors]
+        return self._source.constants(list(dict.fromkeys([*kept, *folded])))
+
+    @cached_property
+    def _in_functions(self) -> Mapping[str, list[Array]]:
+        found: dict[str, list[Array]] = defaultdict(list)
+        for name, value in self._source.function_constants():
+            found[_without_number(name)].append(value)
+        return found
+
+    # Constants that took in a batch-norm.
+
+    def _folded(self, name: str) -> tuple[Array, Array] | None:
+        """What the weight should be, and what rounding may have changed; None if no batch-norm is in it."""
+        convolution = _convolution_of(name)
+        if convolution is None or convolution not in self._batch_norms:
+            return None
+        batch_norm, tensors = self._batch_norms[convolution]
+        values = [self._values[tensor] for tensor in tensors]
+        kernel, gamma, beta, mean, variance, *bias = values
+        epsilon = self._source.epsilon(batch_norm)
+        norm = BatchNorm(kernel, next(iter(bias), None), gamma, beta, mean, variance, epsilon)
+        if name.endswith(_OFFSET):
+            return norm.offset_folded()
+        return norm.kernel_folded(depthwise=self._source.graph.nodes[convolution].op in _DEPTHWISE)
+
+    @cached_property
+    def _batch_norms(self) -> Mapping[str, tuple[str, tuple[str, ...]]]:
+        """For each convolution with folded weights the batch-norm after it, and the tensors of all weights.
+
+        These are the kernel, gamma, beta, mean and variance, and the bias where there is one.
+        """
+        found: dict[str, tuple[str, tuple[str, ...]]] = {}
+        for convolution in filter(None, map(_convolution_of, self._stored)):
+            if convolution in self._source.graph.nodes and convolution not in found:
+                entry = self._batch_norm_after(convolution)
+                if entry is not None:
+                    found[convolution] = entry
+        return found
+
+    def _batch_norm_after(self, convolution: str) -> tuple[str, tuple[str, ...]] | None:
+        graph = self._source.graph
+        bias: tuple[Ref, ...] = ()
+        after = self._following(convolution)
+        if after is not None and same_operation(after.op) in ADDITIVE:
+            bias = tuple(ref for ref in graph.inputs(after) if ref[0] in graph.constants)
+            after = self._following(after.name)
+        if after is None or same_operation(after.op) != BATCH_NORM:
+            return None
+        refs = (graph.inputs(graph.nodes[convolution])[1], *graph.inputs(after)[1:5], *bias)
+        if any(name not in graph.constants for name, _ in refs):
+            return None
+        return after.name, tuple(f"{name}:{index}" for name, index in refs)
+
+    def _following(self, name: str) -> Node | None:
+        graph = self._source.graph
+        return next((graph.nodes[user] for user in graph.consumers.get(name, ())), None)
+
+    # Constants that the optimiser made.
+
+    def _wrong_by_value(self, name: str, found: Array, expected: Array) -> str | None:
+        storage = self._storage.get(name)
+        allowed = _SAME_BY_VALUE if storage is None else default_allowance(storage.dtype)
+        moved = cost(found, expected).share
+        if moved <= allowed:
+            return None
+        return f"the operation that takes it computes something else: off by {moved:.1e} of its largest value"
+
+
+def _is_cut_off(stored: Array, source: Array) -> bool:
+    """Whether a 64-bit integer lost its upper half: slices have such, where they mean no end."""
+    return (
+        stored.shape == source.shape
+        and bool(np.array_equal(stored, source.astype(stored.dtype)))
+        and not np.array_equal(stored, source)
+    )
+
+
+def _convolution_of(name: str) -> str | None:
+    """The convolution whose folded weight has this name; None for other names."""
+    for suffix in (_KERNEL, _OFFSET):
+        if name.endswith(suffix):
+            return name.removesuffix(suffix)
+    return None
+
+
+def _without_number(name: str) -> str:
+    """A constant inside a function, without the number that TensorFlow ends the function's name with."""
+    function, slash, node = name.partition("/")
+    return re.sub(r"_\d+$", "", function) + slash + node

@@ -1,0 +1,52 @@
+"""The weights of a layers model against those of its Keras model, name by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_tfjs.compare.weights import WeightCheck, WeightFinding, difference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pytest_tfjs.compare.weights import State, Storage
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def weights_by_name(model: Any) -> dict[str, tuple[str, Array]]:
+    """Each weight of a Keras 2 model by the name that the converter gives it: its layer and its value."""
+    return {
+        weight_name(weight): (layer.name, np.asarray(weight))
+        for layer in model.layers
+        for weight in layer.weights
+    }
+
+
+def weight_name(weight: Any) -> str:
+    """The name of a Keras variable as artifacts have it: without `:0`."""
+    return str(weight.name).partition(":")[0]
+
+
+def check_keras_weights(
+    stored: Mapping[str, Array], storage: Mapping[str, Storage], model: Any
+) -> WeightCheck:
+    """Holds the artifacts' weights, dequantised, against the model's; one that either lacks differs."""
+    return WeightCheck.of(_findings(stored, storage, weights_by_name(model)))
+
+
+def _findings(
+    stored: Mapping[str, Array], storage: Mapping[str, Storage], source: Mapping[str, tuple[str, Array]]
+) -> Iterator[WeightFinding]:
+    for name, (layer, value) in source.items():
+        if name not in stored:
+            yield WeightFinding(name, layer, "differs", "the artifacts have no weight of this name")
+            continue
+        what = difference(stored[name], value, storage.get(name))
+        sound: State = "quantised" if name in storage else "equal"
+        yield WeightFinding(name, layer, "differs" if what else sound, what)
+    for name in stored:
+        if name not in source:
+            yield WeightFinding(name, None, "differs", "the source has no weight of this name")
