@@ -100,21 +100,19 @@ def rows_behind(run):
     rows = defaultdict(set)
     for row in run.rows:
         rows[parse_ref(row.tap["node"])[0]].add(row.name)
-    found = {}
-    for name, value in run.artifacts.read_weights().items():
-        takers = graph.consumers.get(name, ())
-        if name not in graph.nodes or value.dtype.kind != "f" or not value.size or len(takers) != 1:
-            continue
-        edge = set(takers)
-        while edge - rows.keys():
-            edge = {
-                after
-                for node in edge
-                for after in ([node] if node in rows else graph.consumers.get(node, ()))
-            }
-        if len(edge) == 1:
-            found[name] = rows[edge.pop()]
-    return found
+
+    def after(node):
+        own = rows.get(node, set())
+        # A loop may give what it computed as a list of tensors, which is read only where it is stacked.
+        if own and graph.nodes[node].op not in ("While", "StatelessWhile"):
+            return own
+        return own.union(*map(after, graph.consumers.get(node, ())))
+
+    return {
+        name: after(*graph.consumers[name])
+        for name, value in run.artifacts.read_weights().items()
+        if value.dtype.kind == "f" and value.size and len(graph.consumers.get(name, ())) == 1
+    }
 
 
 def layers_of(run, rows):
