@@ -121,8 +121,8 @@ OF_GROUPS = {"c_1/conv": close(), "p_1/pool": wrong(), "c_1/again": measured([3,
 GROUPS = """\
 layer  op            coverage              |error|  allowed  verdict
 c      Conv2D        2 compared, 1 fused   2.0e+00  1.1e-03  diverged
-k      Dense         eliminated: constant        -        -  -
 r      ReLU          fused into c                -        -  -
+k      Dense         eliminated: constant        -        -  -
 d      Dropout       eliminated: identity        -        -  -
 p      MaxPooling2D  compared              5.0e+00  4.4e-03  diverged first"""
 
@@ -132,9 +132,9 @@ c            Conv2D                2 compared, 1 fused                     2.0e+
   c_1/conv   Conv2D+Relu   [1, 4]  compared              1.9e-06  1.5e-06  1.9e-06  2.2e-03  close
   c_1/bias   Dense         -       fused into c_1/conv         -        -        -        -  -
   c_1/again  Neg           [1, 4]  compared              2.0e+00  1.4e+00  2.0e+00  1.1e-03  diverged
-k            Dense         -       eliminated: constant        -        -        -        -  -
 r            ReLU                  fused into c                                  -        -  -
   r_1/Relu   Dense         -       fused into c_1/conv         -        -        -        -  -
+k            Dense         -       eliminated: constant        -        -        -        -  -
 d            Dropout               eliminated: identity                          -        -  -
   d_1/in     Dense         -       eliminated: identity        -        -        -        -  -
 p            MaxPooling2D          compared                                5.0e+00  4.4e-03  diverged first
@@ -150,6 +150,22 @@ def test_the_nodes_of_a_layer_are_one_line():
 def test_the_nodes_of_a_layer_are_listed_below_it():
     lines = layer_table(told(grouped_layers(), OF_GROUPS), width=140, nodes=True)
     assert "\n".join(texts(lines)[1:]) == NODES
+
+
+def test_what_is_fused_into_a_group_follows_it():
+    """The row of a fused operation has the place of the last one that it took in."""
+    gone = {"shape": None, "dtype": None, "coverage": "fused", "into": "c/conv"}
+    made = told(
+        [
+            layer("k/c", group="late", shape=None, dtype=None, coverage="eliminated", reason="constant"),
+            layer("n/norm", group="n", **gone),
+            layer("c/conv", op="Conv2D+FusedBatchNormV3+Relu", group="c"),
+            layer("r/relu", group="r", **gone),
+            layer("k/d", "c/conv", group="late", output=True),
+        ],
+        {"c/conv": close(), "k/d": close()},
+    )
+    assert [line.split()[0] for line in texts(layer_table(made, width=140)[2:])] == ["c", "n", "r", "late"]
 
 
 def test_a_group_with_an_unmapped_node_is_unmapped():

@@ -22,10 +22,14 @@ class Grouped:
     op: str | None
     rows: tuple[Mapping[str, Any], ...]
 
-    @property
-    def first(self) -> Mapping[str, Any]:
-        """The first row that is computed; constants come before all that is."""
-        return next((row for row in self.rows if row["coverage"] != "eliminated"), self.rows[0])
+    def place(self, places: Mapping[str, int]) -> tuple[int, bool, int]:
+        """By what groups are ordered, given the place of each row."""
+        kept = [row for row in self.rows if row["coverage"] in ("compared", "unmapped")]
+        fused = [row for row in self.rows if row["coverage"] == "fused"]
+        own = places[self.rows[0]["name"]]
+        if kept or not fused:
+            return places[(kept or self.rows)[0]["name"]], False, own
+        return places.get(fused[0]["into"], own), True, own
 
     @property
     def worst(self) -> Mapping[str, Any]:
@@ -58,11 +62,14 @@ class Grouped:
 
 
 def grouped(layers: Sequence[Mapping[str, Any]]) -> list[Grouped]:
-    """The groups in the order of the first rows that are computed; a row of no group stands for itself."""
+    """The groups in the order of their first compared rows, each before what is fused into it.
+
+    A row of no group stands for itself.
+    """
     found: dict[object, list[Mapping[str, Any]]] = {}
     for layer in layers:
         key = ("row", layer["name"]) if layer["group"] is None else ("group", layer["group"])
         found.setdefault(key, []).append(layer)
     place = {layer["name"]: number for number, layer in enumerate(layers)}
     groups = [Grouped(rows[0]["group"], rows[0]["group_op"], tuple(rows)) for rows in found.values()]
-    return sorted(groups, key=lambda group: place[group.first["name"]])
+    return sorted(groups, key=lambda group: group.place(place))
