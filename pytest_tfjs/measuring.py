@@ -120,7 +120,7 @@ def measure_compression(
             for name in names:
                 costs.setdefault(name, []).append(cost(activations[name], source[name]))
     return Compression(
-        stored=stored,
+        stored="+".join(dtype for dtype in stored.split("+") if dtype != "float32"),
         allowed=default_allowance(stored) if allowed is None else allowed,
         costs={name: merge_costs(found) for name, found in costs.items()},
         outputs=tuple(layer.name for layer in reference.plan.layers if layer.output),
