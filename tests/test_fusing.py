@@ -49,6 +49,16 @@ def test_a_layer_norm_stays_a_layer_norm(tf, tmp_path):
     assert {"Rsqrt", "SquaredDifference"} <= operations
 
 
+def test_a_bias_that_is_no_vector_is_not_fused(tf, tmp_path):
+    k = pytest.importorskip("keras")
+    x = k.Input((6, 6, 3))
+    model = k.Model(x, k.layers.Conv2D(1, 1, bias_initializer="ones")(x))
+    with ContentCache(tmp_path) as cache:
+        artifacts = convert(as_source(model), format="graph", cache=cache)
+    assert {"Conv2D", "AddV2"} <= {node.op for node in artifacts.nodes()}
+    assert any(note.startswith("some operations were not fused") for note in artifacts.notes)
+
+
 @pytest.fixture
 def fuses_tanh(tf):
     """A module whose optimiser fuses each Tanh with the BiasAdd before it, as oneDNN's does."""

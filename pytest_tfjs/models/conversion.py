@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.source import Source
 
 # Part of every key: raised when the same source would be converted otherwise than before.
-_SCHEMA = 3
+_SCHEMA = 4
 
 
 def convert(

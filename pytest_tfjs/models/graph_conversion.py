@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.errors import ConversionError, SourceError
 from pytest_tfjs.models.artifacts import add_note
-from pytest_tfjs.models.fusing import known_fusions_only
+from pytest_tfjs.models.fusing import KEPT_APART, known_fusions_only
 from pytest_tfjs.models.list_writes import WRITES_MOVED, put_writes_last
 from pytest_tfjs.stored_weights import quantisation_map
 
@@ -49,7 +49,7 @@ def convert_graph(saved: SavedModel, converter: Converter, weights: str, out: Pa
     """Writes the graph model into `out`. Raises ConversionError for operations that TF.js does not have."""
     module = converter.graph
     try:
-        with _observed_freezing(module, saved.label) as frozen, known_fusions_only(module):
+        with _observed_freezing(module, saved.label) as frozen, known_fusions_only(module) as apart:
             module.convert_tf_saved_model(
                 str(saved.path),
                 str(out),
@@ -68,6 +68,8 @@ def convert_graph(saved: SavedModel, converter: Converter, weights: str, out: Pa
     model_json = out / "model.json"
     content = json.loads(model_json.read_text(encoding="utf-8"))
     _name_signature(content, frozen[0], saved)
+    if apart:
+        add_note(content, KEPT_APART)
     if put_writes_last(content["modelTopology"]):
         add_note(content, WRITES_MOVED)
     model_json.write_text(json.dumps(content), encoding="utf-8")
