@@ -268,7 +268,7 @@ class Checker:
             layers,
             measured.merged(),
             observing.tolerances,
-            weight_check=reference.weights,
+            weight_check=reference.weights if self._settings.weight_check == "fail" else None,
             compression=compression,
         )
         result = observing.result

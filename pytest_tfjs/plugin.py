@@ -48,7 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "tfjs(backends, browsers, layers, format, weights, rtol, atol, compression, timeout): "
+        "tfjs(backends, browsers, layers, format, weights, rtol, atol, compression, weight_check, timeout): "
         "settings of one test for its TensorFlow.js models, over those of the command line",
     )
     try:

@@ -17,6 +17,7 @@ from pytest_tfjs.stored_weights import spell_weights
 
 FORMATS = ("auto", "layers", "graph")
 LAYERS = ("all", "outputs")
+WEIGHT_CHECKS = ("fail", "tell")
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Settings:
     """The settings of one test, or of the run.
 
     `browsers` None: the first one found. `weights`: as `spell_weights` spells them. `rtol` and `atol` None:
-    by dtype and backend; `compression` None: by how the weights are stored. `timeout`: in seconds.
+    by dtype and backend; `compression` None: by how the weights are stored. `weight_check`: what
+    a weight does that is not the source's. `timeout`: in seconds.
     `tap_budget`: in bytes. `origins` tells by name where each value came from: `default`, `ini`,
     `command line`, `marker` or `call`.
     """
@@ -37,6 +39,7 @@ class Settings:
     rtol: float | None = None
     atol: float | None = None
     compression: float | None = None
+    weight_check: Literal["fail", "tell"] = "fail"
     timeout: float = 300.0
     tap_budget: int = 256_000_000
     headed: bool = False
@@ -217,6 +220,11 @@ _OPTIONS: Mapping[str, _Option] = {
         "X",
         "how far quantised weights may move an output, relative to its largest value (default: by dtype)",
     ),
+    "weight_check": _Option(
+        _one_of(*WEIGHT_CHECKS),
+        "HOW",
+        "fail: weights that are not the source's fail a test; tell: they are told only (default: fail)",
+    ),
     "timeout": _Option(_seconds, "SECONDS", "limit of one job in the browser (default: 300)"),
     "tap_budget": _Option(
         _byte_count, "BYTES", "activations held in memory at once, such as 256MB or 1GiB (default: 256MB)"
@@ -241,6 +249,7 @@ _MARKER = (
     "rtol",
     "atol",
     "compression",
+    "weight_check",
     "timeout",
     "tap_budget",
 )

@@ -25,6 +25,9 @@ import numpy as np
 import pytest
 from pytest_tfjs import NotClose, Prebuilt, Tolerance
 
+# What tolerances do is shown on a model with a wrong weight, which would fail whatever they allow.
+pytestmark = pytest.mark.tfjs(weight_check="tell")
+
 @pytest.fixture
 def damaged(models):
     return Prebuilt(models / "damaged", models / "tiny.h5")
@@ -70,6 +73,12 @@ def test_call_wins_over_marker(tfjs, damaged, x):
 def test_per_layer(tfjs, damaged, x):
     assert tfjs.assert_close(damaged, x, per_layer={"sc*": Tolerance(rtol=0, atol=0.5)}).verdict == "close"
     assert tfjs.compare(damaged, x, per_layer={"hidden": Tolerance(rtol=0, atol=0.5)}).verdict == "diverged"
+
+@pytest.mark.tfjs(weight_check="fail")
+def test_no_tolerance_allows_a_wrong_weight(tfjs, damaged, x):
+    comparison = tfjs.compare(damaged, x, rtol=0.5)
+    assert (comparison.verdict, comparison.first_divergence) == ("diverged", ())
+    assert comparison.reason.startswith("the artifacts' weight 'scores/kernel' is not that of the source: ")
 
 def test_outputs_only(tfjs, models, x):
     comparison = tfjs.assert_close(models / "tiny.h5", x, layers="outputs")

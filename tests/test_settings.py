@@ -26,6 +26,7 @@ VALUES = {
     "rtol": ("1e-2", 0.01),
     "atol": ("0", 0.0),
     "compression": ("0.1", 0.1),
+    "weight_check": ("tell", "tell"),
     "timeout": ("2.5", 2.5),
     "tap_budget": ("1.5 MiB", 1572864),
     "headed": ("yes", True),
@@ -43,6 +44,7 @@ MARKED = (
     "rtol",
     "atol",
     "compression",
+    "weight_check",
     "timeout",
     "tap_budget",
 )
@@ -58,6 +60,7 @@ INVALID = [
     ("weights", "uint8:", "'' is no pattern"),
     ("weights", "uint8,float16", "expected one dtype for all the weights that no pattern matches"),
     ("compression", "-1", "expected a number, 0 or greater"),
+    ("weight_check", "off", "expected one of fail, tell"),
     ("rtol", "abc", "expected a number, 0 or greater, such as 1e-4"),
     ("rtol", "nan", "expected a number, 0 or greater"),
     ("atol", "-1", "expected a number, 0 or greater"),
