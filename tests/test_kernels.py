@@ -14,6 +14,7 @@ from tiny_models import (
     constant,
     dense_graph,
     dense_model,
+    dtype_attribute,
     node,
     placeholder,
     string_value,
@@ -117,6 +118,53 @@ def test_a_kernel_that_no_name_tells_is_told_with_its_layer_when_it_is_missed(la
         "cpu on chrome: 'broad' needs the kernel Tile, which cpu does not register; webgl does"
     )
     assert re.search(r"runKernel|tf\.min\.js", told.stack)
+
+
+def test_a_weight_that_takes_a_kernel_is_named(harness, tmp_path):
+    turn = np.array([1j], np.complex64)
+    nodes = [
+        placeholder("serving_x", -1, 3),
+        constant("turn", turn),
+        node("Cast", "cast", "serving_x", SrcT=dtype_attribute("float32"), DstT=dtype_attribute("complex64")),
+        node("Mul", "turned", "cast", "turn"),
+        node("Identity", "Identity", "turned"),
+    ]
+    model = write_graph_model(
+        tmp_path, nodes, {"turn": turn}, inputs={"x": "serving_x:0"}, outputs={"y": "Identity:0"}
+    )
+    told = failure(open_page(harness, "wasm"), model, "graph", node_tap("turned"))
+    assert told.reason == (
+        "wasm on chrome: 'turn' needs the kernel Complex, which wasm does not register; cpu, webgl do"
+    )
+
+
+EINSUM = """
+import numpy as np
+import tensorflow as tf
+
+W = tf.constant(np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4))
+
+@tf.function(input_signature=[tf.TensorSpec([2, 3], tf.float32, name="x")])
+def product(x):
+    return {"y": tf.einsum("ij,jk->ik", tf.tanh(x), W)}
+
+def test_product(tfjs):
+    tfjs.assert_close(product, np.ones((2, 3), np.float32))
+"""
+
+
+@pytest.mark.convert
+def test_the_first_line_of_a_failure_names_layer_kernel_and_backends(project):
+    pytest.importorskip("tensorflow")
+    project.write(test_model=EINSUM)
+    run = project.run("--tfjs-backends=cpu,wasm")
+    assert [case.outcome for case in run.cases.values()] == ["passed", "failure"], run.text
+    (comparison,) = [one for one in run.results["comparisons"] if one["verdict"] == "error"]
+    (layer,) = comparison["outputs"]
+    assert run.cases["test_product[chrome-wasm]"].message.splitlines()[0] == (
+        f"pytest_tfjs.NotClose: wasm on chrome: error: '{layer}' needs the kernel Einsum, which wasm does not"
+        " register; cpu, webgl do"
+    )
 
 
 @pytest.mark.parametrize("timing", [None, TimingPlan(0, 1, 1.0)])

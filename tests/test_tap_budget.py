@@ -6,9 +6,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from in_page import open_page
 from judging import layer
+from tiny_models import node, placeholder, write_graph_model
 
-from pytest_tfjs.browsers.jobs import CHUNK_LIMIT
+from pytest_tfjs.browsers.dist import Dist
+from pytest_tfjs.browsers.harness import Harness
+from pytest_tfjs.browsers.jobs import CHUNK_LIMIT, Job
+from pytest_tfjs.errors import TfjsError
 from pytest_tfjs.measuring import chunks
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
@@ -131,6 +136,14 @@ def test_shapes_that_only_running_tells_are_learned_without_holding_values(passe
 
 
 @pytest.mark.convert
+def test_a_reference_that_the_disk_has_no_room_for_is_told_before_it_is_written(monkeypatch, tmp_path):
+    free = SimpleNamespace(total=1000, used=901, free=99)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: free)
+    with ContentCache(tmp_path) as cache, pytest.raises(TfjsError, match="has 99 left: make room"):
+        capture(model(pytest.importorskip("tf_keras")), X, cache, 1 << 20)
+
+
+@pytest.mark.convert
 def test_sizes_of_a_keras_model_whose_sequence_is_unknown(tmp_path):
     k = pytest.importorskip("tf_keras")
     x = k.Input((None, 3), name="x")
@@ -138,3 +151,40 @@ def test_sizes_of_a_keras_model_whose_sequence_is_unknown(tmp_path):
     feed = [np.ones((2, 7, 3), np.float32)]
     tensor = '[[], "conv", 0, 0]'
     assert tapped.sizes(feed, [tensor]) == {tensor: tapped.run(feed, [tensor])[tensor].nbytes}
+
+
+@pytest.mark.browser
+def test_the_page_holds_two_chunks_at_most_and_gives_what_one_chunk_gives(tmp_path):
+    names = [f"node_{number}" for number in range(12)]
+    nodes = [placeholder("x", -1, 6), *map(node, ["Tanh", "Neg"] * 6, names, ["x", *names[:-1]])]
+    graph = write_graph_model(tmp_path, nodes, {}, inputs={"x": "x:0"}, outputs={"y": "node_11:0"})
+    feed = {"x": np.tile(X, (500, 1))}
+    size = feed["x"].nbytes
+    rows = [layer(name, tap={"node": f"{name}:0"}) for name in names]
+    fake = SimpleNamespace(
+        plan=SimpleNamespace(layers=rows), feeds=1, sizes=lambda feed: dict.fromkeys(names, size)
+    )
+    harness = Harness(dist=Dist.shipped(), timeout_s=120)
+    try:
+        found, held = [], []
+        for budget in (12 * size, 4 * size):
+            groups = chunks(fake, budget)
+            page, tensors, most = open_page(harness), {}, []
+
+            def take(activations, tensors=tensors, most=most):
+                tensors.update(activations.tensors)
+                memory = harness._browser._driver.execute_script("return tf.memory().numBytes")
+                most.append(memory)
+
+            page.run(Job(graph, "graph", (feed,), groups), take)
+            found.append(tensors)
+            held.append((len(groups), max(most)))
+    finally:
+        harness.close()
+    (one, _), (many, most) = held
+    assert (one, many) == (1, 6)
+    # The feed beside the two chunks, of which the budget is made.
+    assert most <= size + 4 * size
+    assert found[0].keys() == found[1].keys() == set(names)
+    for name in names:
+        np.testing.assert_array_equal(found[0][name], found[1][name])

@@ -17,6 +17,13 @@ BIAS = np.array([0.5, -0.5], np.float32)
 X = np.array([[1, 2, 3], [-1, 0, 1]], np.float32)
 DENSE = X @ KERNEL + BIAS
 RELU = np.maximum(DENSE, 0)
+_DTYPES = {
+    "float32": "DT_FLOAT",
+    "int32": "DT_INT32",
+    "bool": "DT_BOOL",
+    "str": "DT_STRING",
+    "complex64": "DT_COMPLEX64",
+}
 
 
 def write_model(
@@ -24,11 +31,11 @@ def write_model(
 ) -> Path:
     """A model.json with one shard; gives its path."""
     folder.mkdir(parents=True, exist_ok=True)
-    names = {"float32": "float32", "int32": "int32", "bool": "bool"}
     specs = [
-        {"name": name, "shape": list(value.shape), "dtype": names[value.dtype.name]}
+        {"name": name, "shape": list(value.shape), "dtype": value.dtype.name}
         for name, value in weights.items()
     ]
+    assert {spec["dtype"] for spec in specs} <= _DTYPES.keys()
     shard = "group1-shard1of1.bin"
     (folder / shard).write_bytes(b"".join(value.tobytes() for value in weights.values()))
     manifest = [{"paths": [shard], "weights": specs}] if specs else []
@@ -98,9 +105,7 @@ def node(op: str, name: str, *inputs: str, **attributes: Any) -> dict[str, Any]:
 
 
 def dtype_attribute(dtype: str) -> dict[str, str]:
-    return {
-        "type": {"float32": "DT_FLOAT", "int32": "DT_INT32", "bool": "DT_BOOL", "str": "DT_STRING"}[dtype]
-    }
+    return {"type": _DTYPES[dtype]}
 
 
 def placeholder(name: str, *shape: int, dtype: str = "float32") -> dict[str, Any]:

@@ -98,6 +98,11 @@ export function checkContext(tf) {
 }
 
 /** @param {TF} tf */
+export function isGPU(tf) {
+  return ["webgl", "webgpu"].includes(tf.getBackend());
+}
+
+/** @param {TF} tf */
 function contextOf(tf) {
   return tf.getBackend() === "webgl" ? tf.backend().gpgpu?.gl : undefined;
 }

@@ -15,16 +15,14 @@
  */
 
 import { fetchFeed } from "./api.js";
-import { checkContext } from "./backend.js";
+import { isGPU } from "./backend.js";
 import { KernelError, explain, registeredKernels, unregistered } from "./kernels.js";
 import { pick } from "./lists.js";
 import { fetchArtifacts, openModel, upload } from "./model.js";
+import { sendActivations } from "./sending.js";
 import { timeRuns } from "./timing.js";
 import * as uploads from "./uploads.js";
-import { bytesOf, decode, plan } from "./wire.js";
-
-// How often at most it is told how many activations were read.
-const TELL_MS = 100;
+import { decode } from "./wire.js";
 
 /**
  * Do a job, and give its result for the server. Leaves no tensor behind, also when it throws.
@@ -114,7 +112,7 @@ async function sendOutputs({ tf, job }, model, feed, where) {
       const place = pick(places, at);
       return place < 0 ? [] : [/** @type {const} */ ([name, pick(outputs, place)])];
     });
-    const { arrived } = await sendActivations(tf, { job, ...where }, new Map(named), () => undefined);
+    const { arrived } = await sendActivations(tf, uploads, { job, ...where }, new Map(named), () => undefined);
     await arrived;
   } finally {
     tf.dispose([...new Set(outputs)]);
@@ -140,7 +138,7 @@ async function tapModel(work) {
         await withActivations(tf, model, tensors, taps, async (activations) => {
           await sent.arrived;
           const before = done;
-          sent = await sendActivations(tf, { job, group, feed }, activations, (read) => report("layers", before + read, total));
+          sent = await sendActivations(tf, uploads, { job, group, feed }, activations, (read) => report("layers", before + read, total));
         });
       }
       done += taps.length;
@@ -149,74 +147,6 @@ async function tapModel(work) {
     await sent.arrived;
     return {};
   });
-}
-
-/**
- * Read activations, send each as soon as it is there and dispose of it; the promise `arrived` says when the server has all.
- *
- * @param {TF} tf
- * @param {{job: Job, group: number, feed: number}} what
- * @param {Map<string, Tensor>} activations
- * @param {(read: number) => void} tell how many were read so far
- */
-async function sendActivations(tf, { job, group, feed }, activations, tell) {
-  const read = readerOf(tf, [...new Set(activations.values())]);
-  const described = [...activations].map(async ([name, tensor]) => {
-    const { dtype, shape } = tensor;
-    return /** @type {const} */ ([name, dtype === "string" ? { dtype, shape, data: await read(tensor) } : { dtype, shape }]);
-  });
-  const { head, order, bytes } = plan(new Map(await Promise.all(described)));
-  checkSize(bytes, [...activations.keys()], job.chunkLimit);
-  const { arrived } = uploads.announce({ job: job.job, chunk: group, feed, bytes });
-  uploads.send(head);
-  let told = performance.now();
-  const left = countUses(activations);
-  for (const [at, name] of order.entries()) {
-    const tensor = /** @type {Tensor} */ (activations.get(name));
-    uploads.send(bytesOf(await read(tensor)));
-    const uses = Number(left.get(tensor)) - 1;
-    left.set(tensor, uses);
-    // What is on its way is not held here as well. Disposing of a tensor twice does nothing.
-    if (uses === 0) tensor.dispose();
-    if (performance.now() - told < TELL_MS) continue;
-    told = performance.now();
-    tell(at + 1);
-  }
-  uploads.flush();
-  checkContext(tf);
-  return { arrived };
-}
-
-/**
- * For how many names each tensor stands.
- *
- * @param {Map<string, Tensor>} activations
- */
-function countUses(activations) {
-  /** @type {Map<Tensor, number>} */
-  const uses = new Map();
-  for (const tensor of activations.values()) uses.set(tensor, (uses.get(tensor) ?? 0) + 1);
-  return uses;
-}
-
-/**
- * How tensors are read. A GPU reads best when it is asked for all at once; where reading is a copy, each is read
- * when its turn to be sent has come, and the one before is already on its way.
- *
- * @param {TF} tf
- * @param {Tensor[]} tensors
- * @returns {(tensor: Tensor) => Promise<HostTensor["data"]>}
- */
-function readerOf(tf, tensors) {
-  if (!isGPU(tf)) return (tensor) => tensor.data();
-  const reads = new Map(tensors.map((tensor) => [tensor, tensor.data()]));
-  for (const read of reads.values()) read.catch(() => undefined); // each is thrown where it is awaited
-  return (tensor) => /** @type {Promise<HostTensor["data"]>} */ (reads.get(tensor));
-}
-
-/** @param {TF} tf */
-function isGPU(tf) {
-  return ["webgl", "webgpu"].includes(tf.getBackend());
 }
 
 /**
@@ -267,7 +197,11 @@ async function withFeed(tf, tensors, use) {
 async function withModel(work, use) {
   const { tf, artifacts, job } = work;
   const start = performance.now();
-  const model = await openModel(tf, artifacts, job.format);
+  const model = await openModel(tf, artifacts, job.format).catch((error) => {
+    // Of weights only complex ones take a kernel.
+    const weight = artifacts.weightSpecs?.find(({ dtype }) => dtype === "complex64");
+    throw inWords(work, error, weight?.name ?? null);
+  });
   const buildMs = performance.now() - start;
   try {
     const lacking = model.lacks();
@@ -286,7 +220,7 @@ async function withModel(work, use) {
  * @param {string} [stack] of the call that failed
  */
 function kernelError({ tf, job }, lacking, stack) {
-  const named = lacking.map(({ layer, kernel }) => ({ layer: rowOf(job, layer), kernel }));
+  const named = lacking.map(({ layer, kernel }) => ({ layer: layer && rowOf(job, layer), kernel }));
   return new KernelError(explain(named, tf.getBackend(), registeredKernels(tf)), stack);
 }
 
@@ -309,30 +243,26 @@ function rowOf({ chunks }, name) {
  * @param {unknown} error
  */
 async function withLayer(work, model, error) {
-  const missing = unregistered(error);
-  if (missing === null) return error;
+  if (unregistered(error) === null) return error;
   const running = model.watch();
   try {
     const tensors = pick(await work.feeds, 0);
     await withFeed(work.tf, tensors, async (feed) => work.tf.dispose(await model.run(feed)));
-    return error;
+    return inWords(work, error, null);
   } catch (again) {
-    const layer = running();
-    if (layer === null || unregistered(again) === null) return error;
-    const stack = error instanceof Error ? error.stack : undefined;
-    return kernelError(work, [{ layer, kernel: missing.kernel }], stack);
+    return inWords(work, error, unregistered(again) && running());
   }
 }
 
 /**
- * @param {number} bytes
- * @param {string[]} names
- * @param {number} limit
+ * An error in our words, where it says that a kernel is missing.
+ *
+ * @param {Work} work
+ * @param {unknown} error
+ * @param {string | null} layer that needs it
  */
-function checkSize(bytes, names, limit) {
-  if (bytes > limit) {
-    const some = names.slice(0, 5).map((name) => `'${name}'`).join(", ");
-    const more = names.length > 5 ? ", …" : "";
-    throw new Error(`the activations of ${some}${more} have ${bytes} bytes; this job takes at most ${limit} at once`);
-  }
+function inWords(work, error, layer) {
+  const missing = unregistered(error);
+  const stack = error instanceof Error ? error.stack : undefined;
+  return missing === null ? error : kernelError(work, [{ layer, kernel: missing.kernel }], stack);
 }

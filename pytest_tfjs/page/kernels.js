@@ -131,7 +131,8 @@ export function explain(needs, backend, registered) {
   return needs.map(({ layer, kernel }) => {
     const having = [...registered].flatMap(([name, kernels]) => (kernels.has(kernel) ? [name] : []));
     const others = having.length > 0 ? `${having.join(", ")} ${having.length > 1 ? "do" : "does"}` : "no backend in the page does";
-    return `'${layer}' needs the kernel ${kernel}, which ${backend} does not register; ${others}`;
+    const who = layer === null ? "the model" : `'${layer}'`;
+    return `${who} needs the kernel ${kernel}, which ${backend} does not register; ${others}`;
   }).join("\n");
 }
 

@@ -71,6 +71,7 @@ export interface GraphModel {
 
 export interface ModelArtifacts {
   weightData?: ArrayBuffer | ArrayBuffer[];
+  weightSpecs?: { name: string; dtype: string }[];
 }
 export interface IOHandler {
   load(): Promise<ModelArtifacts>;
@@ -154,9 +155,9 @@ export interface Model {
   dispose(): void;
 }
 
-/** A node or layer, and the kernel that it needs. */
+/** A node, a layer or a weight, null where it is not known, and the kernel that it needs. */
 export interface Need {
-  layer: string;
+  layer: string | null;
   kernel: string;
 }
 

@@ -83,11 +83,11 @@ test("functions that call each other are looked at once", () => {
 });
 
 test("what is missing is told with the backends that have it", () => {
-  const needs = [{ layer: "a", kernel: "Conv3D" }, { layer: "b", kernel: "TopK" }, { layer: "c", kernel: "Nowhere" }];
+  const needs = [{ layer: "a", kernel: "Conv3D" }, { layer: "b", kernel: "TopK" }, { layer: null, kernel: "Nowhere" }];
   assert.deepEqual(explain(needs, "wasm", REGISTERED).split("\n"), [
     "'a' needs the kernel Conv3D, which wasm does not register; cpu, webgl do",
     "'b' needs the kernel TopK, which wasm does not register; cpu does",
-    "'c' needs the kernel Nowhere, which wasm does not register; no backend in the page does",
+    "the model needs the kernel Nowhere, which wasm does not register; no backend in the page does",
   ]);
 });
 

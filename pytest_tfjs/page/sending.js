@@ -1,0 +1,93 @@
+// @ts-check
+/**
+ * Activations from the backend to the server: read, sent and let go of, one after another.
+ *
+ * @typedef {import("./types").TF} TF
+ * @typedef {import("./types").Job} Job
+ * @typedef {import("./types").Tensor} Tensor
+ * @typedef {import("./types").HostTensor} HostTensor
+ * @typedef {typeof import("./uploads.js")} Uploads
+ */
+
+import { checkContext, isGPU } from "./backend.js";
+import { bytesOf, plan } from "./wire.js";
+
+// How often at most it is told how many activations were read.
+const TELL_MS = 100;
+
+/**
+ * Read activations, send each as soon as it is there and dispose of it; the promise `arrived` says when the server has all.
+ *
+ * @param {TF} tf
+ * @param {Pick<Uploads, "announce" | "send" | "flush">} uploads
+ * @param {{job: Pick<Job, "job" | "chunkLimit">, group: number, feed: number}} what
+ * @param {Map<string, Tensor>} activations
+ * @param {(read: number) => void} tell how many were read so far
+ */
+export async function sendActivations(tf, uploads, { job, group, feed }, activations, tell) {
+  const read = readerOf(tf, [...new Set(activations.values())]);
+  const described = [...activations].map(async ([name, tensor]) => {
+    const { dtype, shape } = tensor;
+    return /** @type {const} */ ([name, dtype === "string" ? { dtype, shape, data: await read(tensor) } : { dtype, shape }]);
+  });
+  const { head, order, bytes } = plan(new Map(await Promise.all(described)));
+  checkSize(bytes, [...activations.keys()], job.chunkLimit);
+  const { arrived } = uploads.announce({ job: job.job, chunk: group, feed, bytes });
+  uploads.send(head);
+  let told = performance.now();
+  const left = countUses(activations);
+  for (const [at, name] of order.entries()) {
+    const tensor = /** @type {Tensor} */ (activations.get(name));
+    uploads.send(bytesOf(await read(tensor)));
+    const uses = Number(left.get(tensor)) - 1;
+    left.set(tensor, uses);
+    // What is on its way is not held here as well. Disposing of a tensor twice does nothing.
+    if (uses === 0) tensor.dispose();
+    if (performance.now() - told < TELL_MS) continue;
+    told = performance.now();
+    tell(at + 1);
+  }
+  uploads.flush();
+  checkContext(tf);
+  return { arrived };
+}
+
+/**
+ * For how many names each tensor stands.
+ *
+ * @param {Map<string, Tensor>} activations
+ */
+function countUses(activations) {
+  /** @type {Map<Tensor, number>} */
+  const uses = new Map();
+  for (const tensor of activations.values()) uses.set(tensor, (uses.get(tensor) ?? 0) + 1);
+  return uses;
+}
+
+/**
+ * How tensors are read. A GPU reads best when it is asked for all at once; where reading is a copy, each is read
+ * when its turn to be sent has come, and the one before is already on its way.
+ *
+ * @param {TF} tf
+ * @param {Tensor[]} tensors
+ * @returns {(tensor: Tensor) => Promise<HostTensor["data"]>}
+ */
+function readerOf(tf, tensors) {
+  if (!isGPU(tf)) return (tensor) => tensor.data();
+  const reads = new Map(tensors.map((tensor) => [tensor, tensor.data()]));
+  for (const read of reads.values()) read.catch(() => undefined); // each is thrown where it is awaited
+  return (tensor) => /** @type {Promise<HostTensor["data"]>} */ (reads.get(tensor));
+}
+
+/**
+ * @param {number} bytes
+ * @param {string[]} names
+ * @param {number} limit
+ */
+function checkSize(bytes, names, limit) {
+  if (bytes > limit) {
+    const some = names.slice(0, 5).map((name) => `'${name}'`).join(", ");
+    const more = names.length > 5 ? ", …" : "";
+    throw new Error(`the activations of ${some}${more} have ${bytes} bytes; this job takes at most ${limit} at once`);
+  }
+}
