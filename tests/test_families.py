@@ -47,6 +47,8 @@ def test_every_layer_is_accounted_for_and_close(tfjs, tfjs_target, case, saved, 
     comparison = tfjs.assert_close(saved(case), feed, format=case.format)
     found[case, tfjs_target.backend] = comparison
     assert comparison.format == case.format
+    assert set(comparison.observation.checked) == set(comparison.outputs)
+    assert comparison.observation.cause is None
     rows = comparison.layers
     assert {row.layer.coverage for row in rows} <= {"compared", "fused", "eliminated"}
     assert all(row.layer.into for row in rows if row.layer.coverage == "fused")
