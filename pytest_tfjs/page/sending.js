@@ -38,7 +38,7 @@ export async function sendActivations(tf, uploads, { job, group, feed }, activat
   const left = countUses(activations);
   for (const [at, name] of order.entries()) {
     const tensor = /** @type {Tensor} */ (activations.get(name));
-    uploads.send(bytesOf(await read(tensor)));
+    uploads.send(bytesOf({ dtype: tensor.dtype, shape: tensor.shape, data: await read(tensor) }));
     const uses = Number(left.get(tensor)) - 1;
     left.set(tensor, uses);
     // What is on its way is not held here as well. Disposing of a tensor twice does nothing.

@@ -11,12 +11,12 @@
 const STRINGS = "pytest_tfjs.strings";
 const METADATA = "__metadata__";
 
-/** @type {Record<"F32" | "I32" | "BOOL" | "C64", {dtype: DType, make: (buffer: ArrayBuffer, at: number, length: number) => Data, width: number}>} */
+/** @type {Record<"F32" | "I32" | "BOOL" | "C64", {dtype: DType, array: Float32ArrayConstructor | Int32ArrayConstructor | Uint8ArrayConstructor, width: number}>} */
 const READ = {
-  F32: { dtype: "float32", make: (buffer, at, length) => new Float32Array(buffer, at, length), width: 4 },
-  I32: { dtype: "int32", make: (buffer, at, length) => new Int32Array(buffer, at, length), width: 4 },
-  BOOL: { dtype: "bool", make: (buffer, at, length) => new Uint8Array(buffer, at, length), width: 1 },
-  C64: { dtype: "complex64", make: (buffer, at, length) => new Float32Array(buffer, at, length * 2), width: 8 },
+  F32: { dtype: "float32", array: Float32Array, width: 4 },
+  I32: { dtype: "int32", array: Int32Array, width: 4 },
+  BOOL: { dtype: "bool", array: Uint8Array, width: 1 },
+  C64: { dtype: "complex64", array: Float32Array, width: 8 },
 };
 /** @type {Record<Exclude<DType, "string">, keyof typeof READ>} */
 const WRITE = { float32: "F32", int32: "I32", bool: "BOOL", complex64: "C64" };
@@ -54,14 +54,21 @@ export function plan(tensors) {
 }
 
 /**
- * A tensor's data as bytes, without a copy.
+ * A tensor's data as bytes: without a copy where the data is of the kind that its dtype says. TF.js gives bytes of
+ * a float32 tensor that it cast from bools. Throws where there are more or fewer numbers than the shape says.
  *
- * @param {Data} data
+ * @param {HostTensor} tensor
  * @returns {Uint8Array<ArrayBuffer>}
  */
-export function bytesOf(data) {
-  if (Array.isArray(data)) throw new TypeError("strings have no bytes of their own");
-  return new Uint8Array(/** @type {ArrayBuffer} */ (data.buffer), data.byteOffset, data.byteLength);
+export function bytesOf({ dtype, shape, data }) {
+  if (dtype === "string" || Array.isArray(data)) throw new TypeError("strings have no bytes of their own");
+  const { array, width } = READ[WRITE[dtype]];
+  const { buffer, byteOffset, byteLength } = data instanceof array ? data : array.from(data);
+  const expected = shape.reduce((size, dimension) => size * dimension, width);
+  if (byteLength !== expected) {
+    throw new Error(`TF.js gave ${byteLength} bytes for a ${dtype} tensor of shape [${shape}], which has ${expected}`);
+  }
+  return new Uint8Array(/** @type {ArrayBuffer} */ (buffer), byteOffset, byteLength);
 }
 
 /**
@@ -101,10 +108,10 @@ function read(name, { dtype, shape, data_offsets: [begin, end] }, buffer, start)
     throw new Error(`feed '${name}' has dtype ${dtype}, which TF.js has not: it takes float32, int32, bool, complex64 and str`);
   }
   const at = start + begin;
-  const aligned = at % Math.min(type.width, 4) === 0;
-  const data = aligned
-    ? type.make(buffer, at, (end - begin) / type.width)
-    : type.make(buffer.slice(at, start + end), 0, (end - begin) / type.width);
+  const { array } = type;
+  const length = (end - begin) / array.BYTES_PER_ELEMENT;
+  const aligned = at % array.BYTES_PER_ELEMENT === 0;
+  const data = aligned ? new array(buffer, at, length) : new array(buffer.slice(at, start + end), 0, length);
   return { dtype: type.dtype, shape, data };
 }
 

@@ -20,11 +20,25 @@ async function golden() {
 /** @param {Map<string, HostTensor>} tensors */
 function encode(tensors) {
   const { head, order, bytes } = plan(tensors);
-  const parts = [head, ...order.map((name) => bytesOf(/** @type {HostTensor} */ (tensors.get(name)).data))];
+  const parts = [head, ...order.map((name) => bytesOf(/** @type {HostTensor} */ (tensors.get(name))))];
   const file = Buffer.concat(parts);
   assert.equal(file.byteLength, bytes);
   return bufferOf(file);
 }
+
+test("data of another kind than its dtype is written as its dtype", () => {
+  const bytes = new Uint8Array([1, 0, 1]);
+  const tensors = decode(encode(new Map([["cast", { dtype: "float32", shape: [3], data: bytes }]])));
+  assert.deepEqual(tensors.get("cast")?.data, new Float32Array([1, 0, 1]));
+  const floats = new Float32Array([0, 1]);
+  const flags = decode(encode(new Map([["flags", { dtype: "bool", shape: [2], data: floats }]])));
+  assert.deepEqual(flags.get("flags")?.data, new Uint8Array([0, 1]));
+});
+
+test("data that is not as long as the shape says is told", () => {
+  const short = { dtype: /** @type {const} */ ("float32"), shape: [2, 2], data: new Float32Array(3) };
+  assert.throws(() => bytesOf(short), /TF.js gave 12 bytes for a float32 tensor of shape \[2,2\], which has 16/);
+});
 
 test("what Python wrote is read", async () => {
   const tensors = decode(await golden());
