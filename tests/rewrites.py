@@ -305,6 +305,22 @@ CASES = {
         ),
         {"t": "t", "r": "r", "ArithmeticOptimizer/FoldTransposeIntoMatMul_mm": "mm"},
     ),
+    "concatenations within another": Case(
+        graph(
+            node("left", "ConcatV2", "x", "y", "axis"),
+            node("a", "Tanh", "x"),
+            node("right", "ConcatV2", "y", "a", "axis"),
+            node("join", "ConcatV2", "left", "x", "right", "axis"),
+            node("r", "Relu", "join"),
+        ),
+        graph(
+            node("a", "Tanh", "x"),
+            node("join", "ConcatV2", "x", "y", "x", "y", "a", "axis"),
+            node("r", "Relu", "join"),
+        ),
+        {"a": "a", "join": "join", "r": "r"},
+        names_suffice=True,
+    ),
     "an activation moved behind a concatenation": Case(
         graph(
             node("a", "Relu", "x"),

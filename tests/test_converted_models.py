@@ -82,6 +82,9 @@ FUNCTIONS = {
     ),
     "reshaped": lambda tf, x, y: tf.nn.relu(tf.reshape(tf.reshape(x, [-1, 2]), [4, -1])),
     "moved behind a join": lambda tf, x, y: tf.concat([tf.exp(x), tf.exp(y)], 1),
+    "joined in another join": lambda tf, x, y: tf.concat(
+        [tf.concat([x, y], 1), tf.nn.relu(tf.concat([y, x], 1)), tf.concat([tf.exp(x), y], 1)], 1
+    ),
     "products": lambda tf, x, y: (x @ W + B) * (x @ W + C) + (y @ W) * C + B,
     "transposed product": lambda tf, x, y: tf.nn.softmax(x @ tf.transpose(y)),
     "comparisons": lambda tf, x, y: (

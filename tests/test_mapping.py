@@ -57,6 +57,16 @@ def test_what_stays_ambiguous_is_unmatched_and_says_between_what():
     assert matching.unmatched["new"] == "Softmax may stand for 'left' or for 'right', and nothing tells which"
 
 
+def test_concatenations_within_another_must_stand_there_in_order():
+    source = graph(
+        node("inner", "ConcatV2", "x", "y", "axis"),
+        node("a", "Tanh", "x"),
+        node("join", "ConcatV2", "inner", "a", "axis"),
+    )
+    converted = graph(node("a", "Tanh", "x"), node("join", "ConcatV2", "y", "x", "a", "axis"))
+    assert tails(source, converted) == {"a": "a"}
+
+
 def test_a_name_made_from_another_speaks_for_that_operation():
     norm = node("bn", "FusedBatchNormV3", "x", "gamma", "beta", "mean", "variance")
     source = graph(

@@ -297,17 +297,25 @@ class _Matcher:
     ) -> bool:
         """Whether one of its kind in `region` takes the same as `node` does, in the order that matters."""
         operation = same_operation(node.op)
-        twins = [
-            twin
-            for twin in (self.source.nodes[name] for name in region)
-            if same_operation(twin.op) == operation and len(twin.inputs) == len(operands)
-        ]
-        if not twins or self._parts_of(node):
+        twins = [self.source.nodes[name] for name in region]
+        taken = [self._taken(twin, entering) for twin in twins if same_operation(twin.op) == operation]
+        taken = [theirs for theirs in taken if len(theirs) == len(operands)]
+        if not taken or self._parts_of(node):
             return True
-        taken = ([self._behind(ref, entering) for ref in self.source.inputs(twin)] for twin in twins)
         if operation in COMMUTATIVE:
             return any(Counter(operands) == Counter(theirs) for theirs in taken)
         return any(operands == theirs for theirs in taken)
+
+    def _taken(self, twin: Node, entering: _Operand) -> list[_Operand]:
+        """What each input of `twin` is computed from; a concatenation that it takes has its inputs there."""
+        taken: list[_Operand] = []
+        for ref in self.source.inputs(twin):
+            before = self.source.nodes[ref[0]]
+            if twin.op == before.op == "ConcatV2" and ref not in entering and ref[0] not in self.free:
+                taken += self._taken(before, entering)[:-1]  # without its axis
+            else:
+                taken.append(self._behind(ref, entering))
+        return taken
 
     def _behind(self, ref: Ref, entering: _Operand) -> _Operand:
         """Which of the source tensors `entering` the source tensor `ref` is computed from."""

@@ -86,6 +86,7 @@ SWALLOWED = {
     "Cast": frozenset({"Cast"}),
     "MatMul": frozenset({"Transpose"}),
     "BatchMatMul": frozenset({"Transpose"}),
+    "ConcatV2": frozenset({"ConcatV2"}),
 }
 """Operations that the one on the left takes in when it follows them."""
 
