@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 from pytest_tfjs.reference.graphs import Graph, Node, parse_ref
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def node(name, op, *inputs, fused=(), dtypes=("float32",), same=None, frame=None) -> Node:
@@ -18,9 +24,16 @@ def node(name, op, *inputs, fused=(), dtypes=("float32",), same=None, frame=None
     )
 
 
-def graph(*nodes: Node, outputs: str = "") -> Graph:
-    """`outputs` are separated by spaces. What is not given is an input (x, y, z) or else a constant."""
+def graph(*nodes: Node, outputs: str = "", values: Mapping[str, str] | None = None) -> Graph:
+    """`outputs` are separated by spaces. What is not given is an input (x, y, z) or else a constant.
+
+    `values` tells the values of weights.
+    """
+    values = {} if values is None else values
     given = {entry.name for entry in nodes}
     missing = dict.fromkeys(name for entry in nodes for name, _ in entry.inputs if name not in given)
-    leaves = [node(name, "Placeholder" if name in ("x", "y", "z") else "Const") for name in missing]
+    leaves = [
+        replace(node(name, "Placeholder" if name in ("x", "y", "z") else "Const"), value=values.get(name))
+        for name in missing
+    ]
     return Graph.of([*leaves, *nodes], map(parse_ref, outputs.split()))

@@ -351,6 +351,18 @@ CASES = {
         ),
         {"bias": "bias"},
     ),
+    "a list of what was reversed along an axis of one": Case(
+        graph(
+            node("r", "ReverseV2", "x", "axis", same="x"),
+            node("list", "TensorListFromTensor", "r", "shape"),
+            node("loop", "StatelessWhile", "zero", "list"),
+        ),
+        graph(
+            node("list", "TensorListFromTensor", "x", "shape"), node("loop", "StatelessWhile", "zero", "list")
+        ),
+        {"list": "list", "loop": "loop"},
+        names_suffice=True,
+    ),
     "an operation that leaves its input as it is": Case(
         graph(
             node("beta", "Mul", "one", "x", same="x"),

@@ -178,6 +178,21 @@ SAME_NAMES = {
             "dense_3/MatMul": "dense_2/MatMul",
         },
     ),
+    "renamed scopes of branches that are alike, which their weights tell apart": Case(
+        graph(
+            *_convolution("conv", "x"),
+            *_convolution("conv_1", "x"),
+            node("join", "ConcatV2", "conv/Relu", "conv_1/Relu", "axis"),
+            values={"conv/convolution/ReadVariableOp": "K", "conv_1/convolution/ReadVariableOp": "L"},
+        ),
+        graph(
+            _fused("conv_1", "x"),
+            _fused("conv_1_2", "x"),
+            node("join", "ConcatV2", "conv_1/Relu", "conv_1_2/Relu", "axis"),
+            values={"conv_1/convolution/ReadVariableOp": "K", "conv_1_2/convolution/ReadVariableOp": "L"},
+        ),
+        {"conv_1/Relu": "conv/Relu", "conv_1_2/Relu": "conv_1/Relu", "join": "join"},
+    ),
     "names that were swapped": Case(
         graph(node("sub", "Sub", "x", "y"), node("sub_1", "Sub", "y", "x")),
         graph(node("sub_1", "Sub", "x", "y"), node("sub", "Sub", "y", "x")),

@@ -12,6 +12,7 @@ from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.source import Prebuilt, as_source
 from pytest_tfjs.reference.capture import capture_reference
+from pytest_tfjs.reference.computed import computed
 from pytest_tfjs.reference.frozen import FrozenGraph
 
 pytestmark = pytest.mark.convert
@@ -111,3 +112,31 @@ def test_renamed_scopes(cache):
     assert all(agrees(value, right) for value, _, right in found.values())
     misnamed = {row for row, (value, named, _) in found.items() if not agrees(value, named)}
     assert misnamed == {"dense/matmul", "dense_1/matmul"}
+
+
+def test_renamed_scopes_of_branches_that_are_alike(cache):
+    """Only their weights tell which is which; these, too, have names that are those of others."""
+    tf = pytest.importorskip("tensorflow")
+    kernels = np.random.default_rng(3).uniform(-0.5, 0.6, (2, 6, 6)).astype(np.float32)
+
+    def traced(*scopes):
+        def branches(x):
+            found = []
+            for scope, kernel in zip(scopes, kernels, strict=True):
+                with tf.name_scope(scope):
+                    found.append(tf.nn.relu(tf.nn.bias_add(x @ tf.constant(kernel, name="k"), kernel[0])))
+            return tf.concat(found, 1)
+
+        spec = [tf.TensorSpec([None, 6], tf.float32, name="x")]
+        return tf.function(branches, input_signature=spec)
+
+    feed = SEQUENCE[:, 0]
+    other = convert(as_source(traced("dense_1", "dense_2")), cache=cache)
+    source = as_source(Prebuilt(other.model_json, traced("dense", "dense_1")))
+    found = meanings(source, feed, cache)
+    assert all(agrees(value, right) for value, _, right in found.values())
+    assert {row for row, (value, named, _) in found.items() if not agrees(value, named)} == {"dense/matmul"}
+    artifacts = convert(source, cache=cache)
+    weights = computed(source, artifacts).check_weights(normalise_feeds(feed, artifacts.inputs)[0])
+    assert weights.counts["equal"] >= 2
+    assert weights.counts.keys() <= {"equal", "folded"}

@@ -42,6 +42,9 @@ UNCHANGED = {
     "reshaped to its shape": lambda tf, x: tf.reshape(x, [-1, 4]),
     "reshaped there and back": lambda tf, x: tf.squeeze(tf.reshape(tf.reshape(x, [-1, 2]), [-1, 1, 4]), 1),
     "cast to its dtype": lambda tf, x: tf.raw_ops.Cast(x=x, DstT=tf.float32),
+    "sliced whole": lambda tf, x: tf.slice(x, [0, 0], [-1, 4]),
+    "indexed whole": lambda tf, x: x[:, 0:4],
+    "indexed further than it goes": lambda tf, x: x[:, :9],
     "a sum of one": lambda tf, x: tf.raw_ops.AddN(inputs=[x]),
 }
 
@@ -61,6 +64,14 @@ CHANGED = {
     ),
     "reshaped": lambda tf, x: tf.reshape(x, [-1, 2]),
     "negated": lambda tf, x: -x,
+    "reversed": lambda tf, x: tf.reverse(x, [1]),
+    "reversed along a size unknown": lambda tf, x: tf.reverse(x, [0]),
+    "sliced": lambda tf, x: tf.slice(x, [0, 1], [-1, 3]),
+    "indexed": lambda tf, x: x[:, 1:],
+    "indexed up to before the end": lambda tf, x: x[:, :3],
+    "indexed along a size unknown": lambda tf, x: x[:3],
+    "indexed in steps": lambda tf, x: x[:, ::2],
+    "indexed backwards": lambda tf, x: x[:, ::-1],
     "joined": lambda tf, x: tf.concat([x, x], 0),
     "cast": lambda tf, x: tf.cast(x, tf.int32),
 }
@@ -75,6 +86,14 @@ def test_an_operation_that_gives_back_its_input_is_known(tf, function):
         found = found.op.inputs[0]
     assert found is entering
     np.testing.assert_array_equal(function(tf, X), X)
+
+
+def test_reversing_an_axis_of_one_changes_nothing(tf):
+    for axes in ([1], [-2]):
+        entering, leaving = ends(tf, lambda x, axes=axes: tf.reverse(x, axes), [None, 1, 4])
+        assert unchanged_input(leaving.op) is entering
+    _, leaving = ends(tf, lambda x: tf.reverse(x, [1, 2]), [None, 1, 4])
+    assert unchanged_input(leaving.op) is None
 
 
 @pytest.mark.parametrize("function", CHANGED.values(), ids=CHANGED.keys())

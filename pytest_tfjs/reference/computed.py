@@ -12,7 +12,7 @@ from pytest_tfjs.reference.converted import ConvertedGraph
 from pytest_tfjs.reference.frozen import FrozenGraph
 from pytest_tfjs.reference.graph_plan import plan_graph
 from pytest_tfjs.reference.graph_weights import GraphWeights
-from pytest_tfjs.reference.graphs import Graph, converted_node, parse_ref
+from pytest_tfjs.reference.graphs import Graph, converted_node, parse_ref, value_digest
 from pytest_tfjs.reference.groups import by_layer, by_scope
 from pytest_tfjs.reference.keras_model import TappedKerasModel
 from pytest_tfjs.reference.keras_plan import plan_keras
@@ -112,7 +112,11 @@ class ComputedGraph:
         assert artifacts.saved_model is not None
         assert artifacts.signature is not None
         self._artifacts = artifacts
-        nodes = [converted_node(node.name, node.op, node.inputs, node.attr) for node in artifacts.nodes()]
+        values = {name: value_digest(value) for name, value in artifacts.read_weights().items()}
+        nodes = [
+            converted_node(node.name, node.op, node.inputs, node.attr, values.get(node.name))
+            for node in artifacts.nodes()
+        ]
         lowered = any(node.op in ("Switch", "Merge") for node in nodes)
         self._frozen = FrozenGraph(artifacts.saved_model, artifacts.signature, lower_control_flow=lowered)
         outputs = tuple(parse_ref(spec.tensor) for spec in artifacts.outputs if spec.tensor is not None)

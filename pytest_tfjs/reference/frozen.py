@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.reference.graphs import Graph, Node, parse_ref
+from pytest_tfjs.reference.graphs import Graph, Node, parse_ref, value_digest
 from pytest_tfjs.reference.unchanged import unchanged_input
 
 if TYPE_CHECKING:
@@ -142,4 +142,11 @@ def _node(operation: Any) -> Node:
         frame=operation.get_attr("frame_name").decode() if operation.type == "Enter" else None,
         dtypes=tuple(tensor.dtype.name for tensor in operation.outputs),
         same=None if unchanged is None else parse_ref(unchanged.name),
+        value=_value(operation) if operation.type == "Const" else None,
     )
+
+
+def _value(constant: Any) -> str | None:
+    import tensorflow as tf
+
+    return value_digest(tf.make_ndarray(constant.get_attr("value")))

@@ -22,6 +22,7 @@ from pytest_tfjs.compare.weights import (
     WeightFinding,
     difference,
 )
+from pytest_tfjs.reference.evidence import is_renamed
 from pytest_tfjs.reference.operations import ADDITIVE, BATCH_NORM, same_operation
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class GraphWeights:
         self._storage = storage
         self._source = source
         self._converted = converted
+        renamed = is_renamed(source.graph, converted)
+        self._renamed = {node.value for node in source.graph.nodes.values()} - {None} if renamed else None
         self._rows = {
             layer.tap["node"].rpartition(":")[0]: layer for layer in layers if layer.tap is not None
         }
@@ -75,6 +78,8 @@ class GraphWeights:
     def _finding(self, name: str, by_value: Callable[[Layer], tuple[Array, Array]]) -> WeightFinding:
         row = self._row_of(name)
         layer = None if row is None else row.name
+        if self._renamed is not None:
+            return self._of_renamed(name, row, by_value)
         kept = self._kept(name)
         if kept is not None:
             state, what = kept
@@ -84,11 +89,25 @@ class GraphWeights:
             value, rounding = folded
             what = difference(self._stored[name], value, self._storage.get(name), rounding)
             return WeightFinding(name, layer, "differs" if what else "folded", what)
+        return self._by_value(name, row, by_value)
+
+    def _by_value(
+        self, name: str, row: Layer | None, by_value: Callable[[Layer], tuple[Array, Array]]
+    ) -> WeightFinding:
         if row is None:
             why = "the source has no constant of this name, and no compared layer takes it"
             return WeightFinding(name, None, "unverified", why)
         what = self._wrong_by_value(name, *by_value(row))
-        return WeightFinding(name, layer, "differs" if what else "folded", what)
+        return WeightFinding(name, row.name, "differs" if what else "folded", what)
+
+    def _of_renamed(
+        self, name: str, row: Layer | None, by_value: Callable[[Layer], tuple[Array, Array]]
+    ) -> WeightFinding:
+        """The same in artifacts of another trace, whose names are those of other weights."""
+        node = self._converted.nodes.get(name)
+        if node is not None and self._renamed is not None and node.value in self._renamed:
+            return WeightFinding(name, None if row is None else row.name, "equal", None)
+        return self._by_value(name, row, by_value)
 
     def _row_of(self, name: str) -> Layer | None:
         """The compared layer whose converted node takes the weight first."""

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping
+
+_LEAST_WEIGHT = 2
 
 Ref = tuple[str, int]
 """One output of a node: the node's name and the index of the output."""
@@ -27,7 +32,8 @@ class Node:
     """One operation: `inputs` are its data inputs in order; control inputs are left out.
 
     `fused_ops` are those that follow within the node, `frame` names the loop that an Enter enters, `dtypes`
-    are of the outputs, and `same` is a tensor that the output always equals, where one is known.
+    are of the outputs, and `same` is a tensor that the output always equals, where one is known. `value` is
+    equal for constants of equal value, where that tells a weight (`value_digest`).
     """
 
     name: str
@@ -37,6 +43,7 @@ class Node:
     frame: str | None = None
     dtypes: tuple[str, ...] = ()
     same: Ref | None = None
+    value: str | None = None
 
     @property
     def is_alias(self) -> bool:
@@ -50,7 +57,17 @@ def parse_ref(text: str) -> Ref:
     return (name, int(index)) if colon and index.isdigit() else (text, 0)
 
 
-def converted_node(name: str, op: str, inputs: Iterable[str], attributes: Mapping[str, Any]) -> Node:
+def value_digest(value: np.ndarray[Any, Any]) -> str | None:
+    """What tells a weight from others; None of a scalar and of what is no weight, which many are alike."""
+    if value.dtype.kind != "f" or value.size < _LEAST_WEIGHT:
+        return None
+    content = np.ascontiguousarray(value, np.float32)
+    return hashlib.sha256(f"{value.shape}".encode() + content.tobytes()).hexdigest()
+
+
+def converted_node(
+    name: str, op: str, inputs: Iterable[str], attributes: Mapping[str, Any], value: str | None = None
+) -> Node:
     """A node of a converted `model.json`: a NodeDef in protobuf's JSON, in which bytes are base64."""
     fused = attributes.get("fused_ops", {}).get("list", {}).get("s", [])
     frame = attributes.get("frame_name", {}).get("s")
@@ -60,6 +77,7 @@ def converted_node(name: str, op: str, inputs: Iterable[str], attributes: Mappin
         inputs=tuple(parse_ref(ref) for ref in inputs if not ref.startswith("^")),
         fused_ops=tuple(op for op in map(_text, fused) if op != "NoOp"),
         frame=None if frame is None else _text(frame),
+        value=value,
     )
 
 

@@ -7,7 +7,8 @@ its output are those computed from just these and constants, by operations that 
 `fused_ops` account for. Names decide only among candidates that have passed this: a node that has the name of
 a source operation stands for operations of which that is one. Where a node's inputs are not known, it is
 matched if it kept its name, its operation and the names of its inputs. Artifacts that were made of another
-trace may have the scopes of other layers; so where names lead nowhere, the graphs are matched without them.
+trace may have the scopes of other layers; so where weights show that, or names lead nowhere, the graphs are
+matched without names.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_tfjs.reference.evidence import Names, Weights, is_renamed
 from pytest_tfjs.reference.graphs import ALIASES, SOURCES, Graph, Node, Ref
 from pytest_tfjs.reference.operations import (
     ADDITIVE,
@@ -31,14 +33,13 @@ from pytest_tfjs.reference.operations import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from pytest_tfjs.reference.evidence import Evidence
+
 _REACH = 10
 """How many source operations one converted node may stand for, in depth."""
 
 _FOLDED_SUFFIXES = ("_bn_offset", "_weights")
 """The converter's names for the constants that a folded batch-norm leaves (`fold_batch_norms.py`)."""
-
-_OPTIMISER = "ArithmeticOptimizer/"
-"""The scope in which TensorFlow's optimiser puts the nodes that it makes, as `Stage_name`."""
 
 _Operand = frozenset[Ref]
 """The source tensors that one input of a node is computed from; none for a constant."""
@@ -70,10 +71,13 @@ class Matching:
 
 def match_graphs(source: Graph, converted: Graph) -> Matching:
     """Matches the nodes of `converted` with those of `source`. Nodes inside loop bodies are left out."""
-    found = _Matcher(source, converted).run()
+    weights = Weights(source, converted)
+    if is_renamed(source, converted):
+        return _Matcher(source, converted, weights, names_tell=False).run()
+    found = _Matcher(source, converted, Names(source, converted)).run()
     if not found.unmatched and not _has_misnamed_parts(source, converted, found):
         return found
-    nameless = _Matcher(source, converted, names_tell=False).run()
+    nameless = _Matcher(source, converted, weights, names_tell=False).run()
     explains_more = not nameless.unmatched and len(nameless.matches) > len(found.matches)
     return nameless if explains_more else found
 
@@ -102,9 +106,12 @@ class _Part:
 
 
 class _Matcher:
-    def __init__(self, source: Graph, converted: Graph, *, names_tell: bool = True) -> None:
+    def __init__(
+        self, source: Graph, converted: Graph, evidence: Evidence, *, names_tell: bool = True
+    ) -> None:
         self.source = source
         self.converted = converted
+        self.evidence = evidence
         self.names_tell = names_tell
         self.stands_for: dict[str, str | None] = {}
         self.matches: dict[str, Match] = {}
@@ -112,11 +119,6 @@ class _Matcher:
         self.parts: dict[str, _Part] = {}
         self.position = {name: i for i, name in enumerate(source.order)}
         self.free = source.constants | source.shapes_only
-        self.claimed = frozenset(
-            name
-            for name, node in converted.nodes.items()
-            if names_tell and name in source.nodes and node.op != "Const" and node.op not in ALIASES
-        )
 
     def run(self) -> Matching:
         for name in self.converted.order:
@@ -232,7 +234,7 @@ class _Matcher:
             return None
         if self.names_tell and node.name in regions:
             return Match(node.name, node.name, regions[node.name])
-        if self.names_tell and len(regions) > 1 and self._named_after(node) is None:
+        if self.names_tell and len(regions) > 1 and self.evidence.owner(node) is None:
             regions = self._sharing_weights(node, regions)
         tail = max(regions, key=lambda name: len(regions[name]))
         rivals = [other for other in regions if other not in regions[tail]]
@@ -252,13 +254,14 @@ class _Matcher:
 
     def _is_possible(self, node: Node, region: tuple[str, ...], entering: _Operand) -> bool:
         """Whether names allow it, the region takes all that enters, and a folded batch-norm is in it."""
-        owner = self._named_after(node)
+        owner = self.evidence.owner(node)
         if owner is not None and owner not in region:
             return False
         absorbed = {node.name}.union(*(part.names for part in self._parts_of(node)))
         repeated = SWALLOWED.get(same_operation(node.op), frozenset())
         if any(
-            name in self.claimed and name not in absorbed and self.source.nodes[name].op not in repeated
+            self.evidence.claims.get(name, node.name) not in absorbed
+            and self.source.nodes[name].op not in repeated
             for name in region
         ):
             return False
@@ -266,20 +269,6 @@ class _Matcher:
         if not used.issuperset(entering):
             return False
         return not self._has_folded(node) or bool(self._region_ops(region)[BATCH_NORM])
-
-    def _named_after(self, node: Node) -> str | None:
-        """The source operation that `node` has its name from: `a` for `a`, `a/Mul`, and an optimised `a`."""
-        if not self.names_tell:
-            return None
-        scope, optimised, stage = node.name.partition(_OPTIMISER)
-        words = stage.split("_") if optimised else []
-        optimised_names = (scope + "_".join(words[first:]) for first in range(1, len(words)))
-        names = (node.name, *optimised_names, node.name.rpartition("/")[0])
-        return next((name for name in names if self._is_operation(name)), None)
-
-    def _is_operation(self, name: str) -> bool:
-        node = self.source.nodes.get(name)
-        return node is not None and node.op != "Const" and not node.is_alias
 
     def _has_folded(self, node: Node) -> bool:
         """Whether the weights of `node` took in a batch-norm."""

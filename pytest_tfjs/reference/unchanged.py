@@ -42,11 +42,11 @@ def unchanged_input(operation: Any) -> Any | None:
         return _untransposed(operation)
     if kind in _RESHAPES:
         return _unreshaped(operation)
-    if kind == "Cast" and inputs[0].dtype == operation.outputs[0].dtype:
-        return inputs[0]
+    if kind in _WHOLE:
+        return inputs[0] if _WHOLE[kind](operation) else None
     if kind in _INVOLUTIONS and _origin(inputs[0]).op.type == kind:
         return _origin(inputs[0]).op.inputs[0]
-    return inputs[0] if kind == "AddN" and len(inputs) == 1 else None
+    return None
 
 
 def _beside_neutral(operation: Any) -> Any | None:
@@ -80,6 +80,55 @@ def _unreshaped(operation: Any) -> Any | None:
             return None
         before = _origin(before).op.inputs[0]
     return before
+
+
+def _casts_nothing(operation: Any) -> bool:
+    return bool(operation.inputs[0].dtype == operation.outputs[0].dtype)
+
+
+def _adds_nothing(operation: Any) -> bool:
+    return len(operation.inputs) == 1
+
+
+def _reverses_nothing(operation: Any) -> bool:
+    axes, shape = _static(operation.inputs[1]), operation.inputs[0].shape
+    return axes is not None and shape.rank is not None and all(shape[int(axis)] == 1 for axis in axes)
+
+
+def _cuts_off_nothing(operation: Any) -> bool:
+    """Whether a Slice begins at 0 and ends at the end, along each axis."""
+    begin, size = _static(operation.inputs[1]), _static(operation.inputs[2])
+    shape = operation.inputs[0].shape
+    if begin is None or size is None or shape.rank is None or begin.any():
+        return False
+    return all(taken in (-1, whole) for taken, whole in zip(size, shape, strict=True))
+
+
+def _skips_nothing(operation: Any) -> bool:
+    """The same of a StridedSlice, whose masks tell where no bound is given."""
+    shape = operation.inputs[0].shape
+    begin, end, strides = (_static(each) for each in operation.inputs[1:4])
+    others = ("ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
+    if begin is None or end is None or strides is None or shape.rank is None or (strides != 1).any():
+        return False
+    if any(operation.get_attr(mask) for mask in others):
+        return False
+    no_begin, no_end = operation.get_attr("begin_mask"), operation.get_attr("end_mask")
+    return all(
+        (no_begin >> axis & 1 or first == 0)
+        and (no_end >> axis & 1 or (shape[axis] is not None and last >= shape[axis]))
+        for axis, (first, last) in enumerate(zip(begin, end, strict=True))
+    )
+
+
+_WHOLE = {
+    "Cast": _casts_nothing,
+    "AddN": _adds_nothing,
+    "ReverseV2": _reverses_nothing,
+    "Slice": _cuts_off_nothing,
+    "StridedSlice": _skips_nothing,
+}
+"""For each operation whether it gives back its first input whole and in order."""
 
 
 def _origin(tensor: Any) -> Any:
