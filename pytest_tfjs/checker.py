@@ -293,6 +293,7 @@ class Checker:
             observation=observing.observation,
             weight_check=reference.weights,
             compression=compression,
+            notes=_notes(artifacts, feeds, reference),
         )
 
     def _perform(self, page: Page, job: Job, take: Callable[[Activations], None]) -> JobResult:
@@ -315,6 +316,11 @@ def _count(name: str, value: int, *, least: int) -> int:
 def _job(artifacts: Artifacts, feeds: Sequence[Feed], timing: TimingPlan | None, **asked: Any) -> Job:
     browser = tuple(feed.browser for feed in feeds)
     return Job(artifacts.model_json, artifacts.format, browser, timing=timing, **asked)
+
+
+def _notes(artifacts: Artifacts, feeds: Sequence[Feed], reference: Reference) -> tuple[str, ...]:
+    of_feeds = (note for feed in feeds for note in feed.notes)
+    return tuple(dict.fromkeys((*artifacts.notes, *of_feeds, *reference.plan.notes)))
 
 
 def _timing(result: JobResult) -> Timing:

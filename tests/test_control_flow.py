@@ -134,6 +134,44 @@ def test_what_was_written_into_a_list_is_read_in_any_order_of_the_nodes(derived)
     assert "writes into tensor lists" in note
 
 
+@pytest.mark.tfjs(backends="cpu,wasm,webgl")
+def test_an_activation_may_be_empty_and_an_output_may_not(tfjs, tf):
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="x")])
+    def serve(x):
+        none = tf.tanh(tf.boolean_mask(x, x[:, 0] > 1000.0))
+        return {"y": tf.concat([tf.nn.relu(x), none], 0), "none": none}
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="x")])
+    def inside(x):
+        return serve(x)["y"]
+
+    comparison = tfjs.assert_close(inside, X)
+    empty = [row for row in comparison.layers if (row.reason or "").startswith("empty: ")]
+    assert {row.layer.op for row in empty} >= {"Tanh"}
+    assert {row.layer.coverage for row in empty} == {"eliminated"}
+    found = tfjs.compare(serve, X)
+    assert found.verdict == "unmapped"
+    assert "empty: shape [0, 3] holds no elements" in found.reason
+    both = tfjs.assert_close(serve, [X, X + 2000.0])  # compared for the feed for which it is not empty
+    assert [row.verdict for row in both.layers if row.layer.op == "Tanh"] == ["close"]
+
+
+@pytest.mark.tfjs(backends="cpu")
+def test_casts_are_told_and_what_int32_does_not_hold_is_unmapped(tfjs, tf):
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int64, name="n")])
+    def serve(n):
+        return {"small": n + 1, "large": n * 1_000_000 + 1}
+
+    comparison = tfjs.compare(serve, np.array([5000, 7]))
+    rows = {row.layer.op: row for row in comparison.layers}
+    assert comparison.notes == (
+        "input 'n' was cast from int64 to int32, for the browser",
+        "the reference of 'add' was cast from int64 to int32, as TF.js has no int64",
+    )
+    assert comparison.verdict == "unmapped"
+    assert "with values from 7000000 to 5000000000; int32" in rows["Mul"].reason
+
+
 @pytest.mark.tfjs(backends="cpu")
 def test_a_loop_that_only_passes_on_what_an_inner_one_gives_is_found_wrong(tfjs, tf):
     """TF.js takes the last of them for all."""

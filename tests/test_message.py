@@ -161,7 +161,7 @@ CHAIN = (layer("in"), layer("conv", "in"), layer("out", "conv", output=True))
             "Inf in the browser, NaN in the reference at [1]",
         ),
         (measured([[1, 2]], [1, 2]), "shape [1, 2] in the browser, [2] in the reference"),
-        (measured([], []), "empty: shape [0] holds no elements, so there is nothing to compare"),
+        (measured([], [1]), "shape [0] in the browser, [1] in the reference"),
     ],
 )
 def test_what_went_wrong_on_the_first_line(metrics, what):
@@ -446,3 +446,12 @@ def test_the_nearest_layers_are_shown_and_the_others_counted():
 def test_the_first_line_names_the_keras_layer(name, group, said):
     rows = [layer(name, op="Conv2D", group=group, output=True)]
     assert first_line(rows, {name: wrong()}).startswith(f"webgl on chrome: {said} diverged first: ")
+
+
+def test_what_was_cast_is_noted_and_many_notes_are_counted():
+    notes = tuple(f"input 'x{number}' was cast" for number in range(10))
+    message = " ".join(failure_message(comparison([layer("a")], {"a": wrong()}, notes=notes)).split())
+    assert "note input 'x0' was cast" in message
+    assert "'x7' was cast" in message
+    assert "'x8'" not in message
+    assert "and 2 more" in message

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from judging import f32
+from judging import f32, measured
 
 from pytest_tfjs.compare import elements
 from pytest_tfjs.compare.metrics import Metrics, measure, merge
@@ -328,6 +328,20 @@ def test_memory_stays_far_below_the_layer():
 
 
 # ---- several feeds ----
+
+
+def test_feeds_for_which_the_layer_is_empty_add_nothing():
+    empty, right, wrong = measured([], []), measured([1, 2], [1, 2]), measured([1, 5], [1, 2])
+    assert empty.empty
+    assert not empty.passed
+    for others in ([right], [wrong], [right, wrong]):
+        found = merge([empty, *others])
+        assert (found.empty, found.passed, found.elements) == (False, wrong not in others, 2 * len(others))
+        assert found.max_abs == (3 if wrong in others else 0)
+    assert merge([empty, right, wrong]).worst_feed == 2
+    assert merge([empty, empty]).empty
+    assert merge([empty, empty]).reason == empty.reason
+    assert not merge([empty, measured([], [1])]).empty
 
 
 @given(st.lists(both_arrays(np.float32), min_size=1, max_size=4), TOLERANCES)

@@ -338,3 +338,12 @@ def test_the_terminal_parts_import_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
     assert run.stdout.strip() == "set()"
+
+
+def test_notes_stand_above_the_layers():
+    found = comparison([layer("a")], {"a": close()}, notes=("input 'x' was cast", "and\x1b this"))
+    _, first, second, heading, *_ = (line.text for line in layer_table(comparison_to_json(found), width=80))
+    assert first == "note: input 'x' was cast"
+    assert second.startswith("note: and")
+    assert "\x1b" not in second
+    assert heading.startswith("layer")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from judging import TOLERANCE, close, layer, measured, target, wrong
+from judging import TOLERANCE, close, comparison, layer, measured, target, wrong
 
 from pytest_tfjs.compare.metrics import measure
 from pytest_tfjs.compare.tolerances import Tolerance
@@ -191,3 +191,28 @@ def test_tolerances_that_allow_all_zeros_are_vacuous():
     found = judge([layer("a")], metrics, {"a": loose})
     assert found.verdict == "vacuous"
     assert "the tolerances allow activations that are all 0" in found.reason
+
+
+def test_an_empty_layer_is_eliminated_and_never_close():
+    layers = [layer("some"), layer("none", "some"), layer("after", "none", output=True)]
+    found = comparison(layers, {"some": close(), "none": measured([], []), "after": close()})
+    assert found.verdict == "close"
+    row = found.layers[1]
+    assert (row.layer.coverage, row.verdict, row.metrics) == ("eliminated", None, None)
+    assert row.reason == "empty: shape [0] holds no elements, so there is nothing to compare"
+
+
+def test_an_empty_output_is_unmapped():
+    layers = [layer("some"), layer("none", "some", output=True)]
+    found = comparison(layers, {"some": close(), "none": measured([], [])})
+    assert found.verdict == "unmapped"
+    assert "'none' (empty: shape [0] holds no elements" in found.reason
+
+
+def test_nothing_but_empty_layers_is_vacuous():
+    assert comparison([layer("none")], {"none": measured([], [])}).verdict == "vacuous"
+
+
+def test_what_is_empty_on_one_side_alone_diverged():
+    for actual, reference in (([], [1]), ([1], [])):
+        assert comparison([layer("a")], {"a": measured(actual, reference)}).verdict == "diverged"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _EXCERPT = 80
 
 MISSING = "the browser gave no activation"
+_EMPTY = "empty"
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class Metrics:
       the same.
     - `needed`: the smallest `atol`, with the tolerance's own `rtol` and scale, that would have passed;
       infinite if none.
-    - `missing`: there was nothing to compare with. `reason`: why nothing could be compared, in words.
+    - `missing`: there was nothing to compare with. `empty`: both have no elements, and agree in shape and
+      dtype, for every feed. `reason`: why nothing could be compared, in words.
     - `symptoms`: how the wrong elements of the worst feed look; None where none is wrong.
     """
 
@@ -76,6 +78,7 @@ class Metrics:
     reason: str | None = None
     finite: int = 0
     missing: bool = False
+    empty: bool = False
     worst_text: tuple[str, str] | None = None
     symptoms: Symptoms | None = None
 
@@ -110,7 +113,8 @@ def measure(actual: NDArray[Any] | None, reference: NDArray[Any], tolerance: Tol
     kind = kind_of(reference)
     reason = _incomparable_reason(actual, reference, kind)
     if reason is not None:
-        return _incomparable(reference, reason, symptoms=permutation_of(actual, reference))
+        empty = reason.startswith(_EMPTY)
+        return _incomparable(reference, reason, empty=empty, symptoms=permutation_of(actual, reference))
     if kind is Kind.TEXT:
         return _measure_text(actual, reference)
     return _measure_numbers(actual, reference, EXACT if kind is Kind.BOOL else tolerance)
@@ -119,14 +123,18 @@ def measure(actual: NDArray[Any] | None, reference: NDArray[Any], tolerance: Tol
 def merge(metrics: Sequence[Metrics]) -> Metrics:
     """The metrics of one layer over several feeds, given in the feeds' order.
 
-    `worst_feed` counts from 0 in that order. Raises ValueError where `metrics` is empty.
+    `worst_feed` counts from 0 in that order. Feeds for which the layer is empty, as it should be, add nothing
+    to the others. Raises ValueError where `metrics` is empty.
     """
     if not metrics:
         raise ValueError("merge() needs the metrics of at least one feed")
-    feed = max(range(len(metrics)), key=lambda index: _badness(metrics[index]))
-    worst, finite = metrics[feed], sum(one.finite for one in metrics)
+    several = len(metrics) > 1
+    numbers = [number for number, one in enumerate(metrics) if not one.empty] or list(range(len(metrics)))
+    feed = max(numbers, key=lambda number: _badness(metrics[number]))
+    worst, metrics = metrics[feed], [metrics[number] for number in numbers]
+    finite = sum(one.finite for one in metrics)
     reason = worst.reason
-    if reason is not None and len(metrics) > 1:
+    if reason is not None and several and not worst.empty:
         reason = f"in feed {feed}: {reason}"
     # hypot over the parts, not the root of a sum of squares: the squares of tiny rms underflow.
     rms = math.hypot(*(one.rms * math.sqrt(one.finite / finite) for one in metrics)) if finite else worst.rms
@@ -238,12 +246,17 @@ def _incomparable_reason(actual: NDArray[Any], reference: NDArray[Any], kind: Ki
         said = f"dtype {_dtype(actual)} in the browser, {_dtype(reference)} in the reference"
         return f"{said}, of equal values" if equal else said
     if reference.size == 0:
-        return f"empty: shape {_shape(reference)} holds no elements, so there is nothing to compare"
+        return f"{_EMPTY}: shape {_shape(reference)} holds no elements, so there is nothing to compare"
     return None
 
 
 def _incomparable(
-    reference: NDArray[Any], reason: str, *, missing: bool = False, symptoms: Symptoms | None = None
+    reference: NDArray[Any],
+    reason: str,
+    *,
+    missing: bool = False,
+    empty: bool = False,
+    symptoms: Symptoms | None = None,
 ) -> Metrics:
     return Metrics(
         elements=reference.size,
@@ -268,6 +281,7 @@ def _incomparable(
         passed=False,
         reason=reason,
         missing=missing,
+        empty=empty,
         symptoms=symptoms,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from pytest_tfjs.compare.observer import Observation
@@ -94,6 +94,7 @@ class Comparison:
     pytest node id. `stage` and `stack`: of an `error` in the page, what it was doing and its JavaScript
     stack. `observation`: whether reading activations altered the outputs. `weight_check`: what was found of
     the artifacts' weights. `compression`: what it costs that they are quantised, None where they are not.
+    `notes`: what was done to the artifacts, the feeds and the reference that the user has to know.
     """
 
     model: str
@@ -112,6 +113,7 @@ class Comparison:
     tfjs_version: str | None = None
     stage: str | None = None
     stack: str | None = None
+    notes: tuple[str, ...] = ()
     observation: Observation = field(default_factory=Observation)
     weight_check: WeightCheck | None = None
     compression: Compression | None = None
@@ -131,6 +133,7 @@ def judge(
     seen) over `vacuous` (nothing that was seen could have been wrong) over `close`. `error`, graver than all,
     is not judged here: then nothing ran. A compared layer without metrics, or of which the browser gave no
     activation, is unmapped; so is the whole where there are metrics of a name that is no compared layer.
+    An empty one is eliminated, but an output of the model is unmapped: something of it has to be compared.
     Where all layers are close, it is `diverged` still if a weight is not the source's, or if quantised
     weights move an output by more than is allowed.
     """
@@ -194,7 +197,9 @@ def _result(layer: Layer, metrics: Metrics | None, tolerance: Tolerance | None) 
         )
     if layer.coverage != "compared":
         return LayerResult(layer, None, None, None, layer.reason)
-    if metrics is None or metrics.missing:
+    if metrics is not None and metrics.empty and not layer.output:
+        return LayerResult(replace(layer, coverage="eliminated"), None, None, None, metrics.reason)
+    if metrics is None or metrics.missing or metrics.empty:
         reason = "the browser gave no activation" if metrics is None else metrics.reason
         return LayerResult(layer, "unmapped", metrics, tolerance, reason)
     return LayerResult(layer, "close" if metrics.passed else "diverged", metrics, tolerance, metrics.reason)

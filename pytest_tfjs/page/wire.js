@@ -61,9 +61,11 @@ export function plan(tensors) {
  * @returns {Uint8Array<ArrayBuffer>}
  */
 export function bytesOf({ dtype, shape, data }) {
-  if (dtype === "string" || Array.isArray(data)) throw new TypeError("strings have no bytes of their own");
+  // Of a tensor without elements webgl gives a bare array, whatever its dtype.
+  const numbers = Array.isArray(data) && data.length === 0 ? new Uint8Array(0) : data;
+  if (dtype === "string" || Array.isArray(numbers)) throw new TypeError("strings have no bytes of their own");
   const { array, width } = READ[WRITE[dtype]];
-  const { buffer, byteOffset, byteLength } = data instanceof array ? data : array.from(data);
+  const { buffer, byteOffset, byteLength } = numbers instanceof array ? numbers : array.from(numbers);
   const expected = shape.reduce((size, dimension) => size * dimension, width);
   if (byteLength !== expected) {
     throw new Error(`TF.js gave ${byteLength} bytes for a ${dtype} tensor of shape [${shape}], which has ${expected}`);

@@ -16,6 +16,7 @@ from pytest_tfjs.compare.weights import WeightCheck
 from pytest_tfjs.errors import TfjsError
 from pytest_tfjs.models.converter import versions
 from pytest_tfjs.models.isolation import here
+from pytest_tfjs.reference.casts import Casts
 from pytest_tfjs.reference.computed import computed
 from pytest_tfjs.reference.plan import Plan
 from pytest_tfjs.reference.stored import Stored, grouped
@@ -33,14 +34,11 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 Layers = Literal["all", "outputs"]
 
-_SCHEMA = 4
+_SCHEMA = 5
 _PLAN = "plan.json"
 _WEIGHTS = "weights.json"
 _QUANTISED = "quantised"
 BUDGET = 256_000_000
-
-_BROWSER_DTYPES = {"f": "float32", "i": "int32", "u": "int32", "c": "complex64", "V": "float32"}
-"""TF.js has one float, one integer and one complex dtype; bfloat16 is of numpy's kind V."""
 
 
 @dataclass(frozen=True)
@@ -137,12 +135,14 @@ def _build(
     plan = model.plan.outputs_only() if layers == "outputs" else model.plan
     sizes = [model.sizes(feed, list(plan.tensors)) for feed in feeds]
     _require_room(out, sum(sum(each.values()) for each in sizes) * (2 if artifacts.quantised else 1))
-    facts = _store(Stored(out), model.from_source, feeds, sizes, budget)
+    casts = Casts()
+    facts = _store(Stored(out), model.from_source, feeds, sizes, budget, casts)
     if artifacts.quantised:
         (out / _QUANTISED).mkdir()
-        _store(Stored(out / _QUANTISED), model.from_artifacts, feeds, sizes, budget)
+        _store(Stored(out / _QUANTISED), model.from_artifacts, feeds, sizes, budget, casts)
     (out / _WEIGHTS).write_text(json.dumps(model.check_weights(feeds[0]).to_json()), encoding="utf-8")
-    (out / _PLAN).write_text(json.dumps(plan.with_facts(facts).to_json()), encoding="utf-8")
+    plan = plan.with_facts(facts).cast(casts.unfit, casts.notes)
+    (out / _PLAN).write_text(json.dumps(plan.to_json()), encoding="utf-8")
 
 
 def _store(
@@ -151,12 +151,13 @@ def _store(
     feeds: Sequence[Feed],
     sizes: Sequence[Mapping[str, int]],
     budget: int,
+    casts: Casts,
 ) -> dict[str, tuple[tuple[int, ...], str]]:
     """Writes the activations of all feeds, in groups that fit the budget; shape and dtype for the first."""
     facts: dict[str, tuple[tuple[int, ...], str]] = {}
     for number, feed in enumerate(feeds):
         for names in grouped(sizes[number].items(), budget):
-            activations = {name: _for_browser(value) for name, value in run(feed, names).items()}
+            activations = casts.apply(run(feed, names))
             stored.add(number, activations)
             for name, value in activations.items():
                 dtype = "str" if value.dtype.kind in "OSU" else value.dtype.name
@@ -172,8 +173,3 @@ def _require_room(folder: Path, nbytes: int) -> None:
             f"the reference takes about {nbytes} bytes, and the disk of {folder} has {free} left: make room, "
             "name another with `-o cache_dir=DIR`, or compare less (fewer feeds, or --tfjs-layers=outputs)"
         )
-
-
-def _for_browser(value: Array) -> Array:
-    wanted = _BROWSER_DTYPES.get(value.dtype.kind)
-    return value if wanted is None else value.astype(wanted, copy=False)

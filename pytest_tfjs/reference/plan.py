@@ -17,17 +17,19 @@ class Plan:
 
     `tensors` names, for each compared layer, the source tensor: `node:0` in a graph; of a Keras model the
     JSON of `[path, name, call, index]`, that is the nested models, each with the number of its call, then the
-    layer, the number of its call, and the index of its output.
+    layer, the number of its call, and the index of its output. `notes` tell, a sentence each, what the user
+    has to know of the reference.
     """
 
     layers: tuple[Layer, ...]
     tensors: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
     def outputs_only(self) -> Plan:
         """The same, of the model's outputs alone."""
         kept = tuple(layer for layer in self.layers if layer.output)
         tensors = {layer.name: self.tensors[layer.name] for layer in kept if layer.name in self.tensors}
-        return Plan(kept, tensors)
+        return Plan(kept, tensors, self.notes)
 
     def with_facts(self, facts: Mapping[str, tuple[tuple[int, ...], str]]) -> Plan:
         """The same, with the shape and dtype of each compared layer's activation filled in."""
@@ -37,16 +39,33 @@ class Plan:
             else layer
             for layer in self.layers
         )
-        return Plan(tuple(layers), self.tensors)
+        return replace(self, layers=tuple(layers))
+
+    def cast(self, unfit: Mapping[str, str], notes: tuple[str, ...]) -> Plan:
+        """The same, with these notes; the layers named in `unfit` are unmapped for the reason there."""
+        layers = (
+            replace(layer, coverage="unmapped", reason=unfit[layer.name], tap=None, shape=None, dtype=None)
+            if layer.name in unfit
+            else layer
+            for layer in self.layers
+        )
+        tensors = {name: tensor for name, tensor in self.tensors.items() if name not in unfit}
+        return Plan(tuple(layers), tensors, notes)
 
     def to_json(self) -> dict[str, Any]:
         """The plan as JSON values."""
-        return {"layers": [asdict(layer) for layer in self.layers], "tensors": dict(self.tensors)}
+        return {
+            "layers": [asdict(layer) for layer in self.layers],
+            "tensors": dict(self.tensors),
+            "notes": list(self.notes),
+        }
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Plan:
         """The plan that `to_json` gave."""
-        return cls(tuple(_layer(row) for row in content["layers"]), content["tensors"])
+        return cls(
+            tuple(_layer(row) for row in content["layers"]), content["tensors"], tuple(content["notes"])
+        )
 
 
 def _layer(row: Mapping[str, Any]) -> Layer:

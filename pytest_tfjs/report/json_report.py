@@ -61,6 +61,7 @@ def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
             "read": comparison.observation.read,
             "settled": comparison.observation.settled,
         },
+        "notes": list(comparison.notes),
         "layers": [_layer(result, comparison.compression) for result in comparison.layers],
         "compression": None if comparison.compression is None else _compression(comparison.compression),
         "weights_checked": None if check is None else dict(check.counts),

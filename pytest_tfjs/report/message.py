@@ -105,7 +105,11 @@ def _subject(comparison: Comparison) -> list[str]:
         lines += fact("layers", _counts(comparison))
     if said := str(comparison.observation):
         lines += fact("observer", said)
-    return lines + weight_facts(comparison)
+    lines += weight_facts(comparison)
+    for note in comparison.notes[:_MOST_LISTED]:
+        lines += fact("note", note)
+    left = len(comparison.notes) - _MOST_LISTED
+    return lines + (fact("", f"and {left} more") if left > 0 else [])
 
 
 def _counts(comparison: Comparison) -> str:

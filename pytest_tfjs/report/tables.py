@@ -80,13 +80,15 @@ def layer_table(
 ) -> list[Line]:
     """All layers of one comparison, under a line that tells the verdict and the counts of the coverage.
 
-    `|error|` and `allowed` are those of the layer's worst element. Where the width does not do, max abs, rms,
-    op and shape are left out, in this order. The nodes of a graph model are gathered into one line for each
-    group, with the numbers of its worst node; `nodes` lists them under it. `cost` is there where weights are
-    quantised: how far that moved the activation, relative to its largest value.
+    The notes stand between. `|error|` and `allowed` are those of the layer's worst element. Where the width
+    does not do, max abs, rms, op and shape are left out, in this order. The nodes of a graph model are
+    gathered into one line for each group, with the numbers of its worst node; `nodes` lists them under it.
+    `cost` is there where weights are quantised: how far that moved the activation, relative to its largest
+    value.
     """
     subject = f"{comparison['model']}, {target_label(comparison['target'])}: {comparison['verdict']}"
     title = printable(f"{subject}; {coverage_text(comparison['layers'])}", encoding)
+    notes = [printable(f"note: {note}", encoding) for note in comparison["notes"]]
     first = set(comparison["first_divergence"])
     columns: Sequence[Column] = _LAYERS
     if all(layer["group"] is None for layer in comparison["layers"]):
@@ -101,7 +103,12 @@ def layer_table(
         rows = [row[:place] + row[place + 1 :] for row in rows]
     heading, *lines = table(columns, rows, width, encoding)
     told = [Line(text, verdict) for text, verdict in zip(lines, verdicts, strict=True)]
-    return [*(Line(text, comparison["verdict"]) for text in _wrapped(title, width)), Line(heading), *told]
+    return [
+        *(Line(text, comparison["verdict"]) for text in _wrapped(title, width)),
+        *(Line(text) for note in notes for text in _wrapped(note, width)),
+        Line(heading),
+        *told,
+    ]
 
 
 def _grouped_rows(

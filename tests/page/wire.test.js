@@ -114,3 +114,10 @@ test("the name that safetensors keeps is refused", () => {
   const tensor = { dtype: /** @type {const} */ ("bool"), shape: [0], data: new Uint8Array(0) };
   assert.throws(() => plan(new Map([["__metadata__", tensor]])), /cannot be named '__metadata__'/);
 });
+
+test("a tensor without elements has no bytes, also where webgl gives a bare array for it", () => {
+  const empty = { dtype: /** @type {const} */ ("float32"), shape: [0, 3], data: [] };
+  assert.equal(bytesOf(empty).byteLength, 0);
+  assert.throws(() => bytesOf({ ...empty, shape: [3] }), /gave 0 bytes/);
+  assert.throws(() => bytesOf({ ...empty, data: ["a"] }), /strings have no bytes/);
+});

@@ -1,0 +1,86 @@
+"""The reference's activations in the dtypes of TF.js: what was narrowed is told, as is what does not fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_BROWSER_DTYPES = {"f": "float32", "i": "int32", "u": "int32", "c": "complex64", "V": "float32"}
+"""TF.js has one float, one integer and one complex dtype; bfloat16 is of numpy's kind V."""
+
+_NAMED = 3
+
+
+@dataclass
+class Casts:
+    """What became of activations of 64-bit dtypes, over all groups and feeds that `apply` was given.
+
+    `unfit`: why a layer cannot be compared, by name: casting it would make other numbers of some of its own.
+    """
+
+    unfit: dict[str, str] = field(default_factory=dict)
+    _narrowed: dict[tuple[str, str], dict[str, None]] = field(default_factory=dict)
+
+    def apply(self, activations: Mapping[str, Array]) -> dict[str, Array]:
+        """The activations, by layer name, as TF.js would give them; without those that do not fit."""
+        found = {name: self._cast(name, value) for name, value in activations.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was narrowed, a sentence for each pair of dtypes."""
+        return tuple(
+            f"the reference of {_listed([name for name in names if name not in self.unfit])} was cast from "
+            f"{given} to {wanted}, as TF.js has no {given}"
+            for (given, wanted), names in self._narrowed.items()
+            if names.keys() - self.unfit.keys()
+        )
+
+    def _cast(self, name: str, value: Array) -> Array | None:
+        dtype = _BROWSER_DTYPES.get(value.dtype.kind)
+        if dtype is None or value.dtype.name == dtype:
+            return value
+        wanted = np.dtype(dtype)
+        with np.errstate(over="ignore"):
+            cast = value.astype(wanted)
+        if _is_narrower(value.dtype, wanted):
+            self._narrowed.setdefault((value.dtype.name, wanted.name), {})[name] = None
+            unfit = _why_unfit(value, cast)
+            if unfit is not None:
+                self.unfit.setdefault(name, unfit)
+                return None
+        return cast
+
+
+def _is_narrower(given: np.dtype[Any], wanted: np.dtype[Any]) -> bool:
+    return given.itemsize > wanted.itemsize or given.name == "uint32"
+
+
+def _why_unfit(value: Array, cast: Array) -> str | None:
+    """Which values of an activation its cast does not hold; None where it holds all."""
+    if cast.dtype.kind == "i":
+        if np.array_equal(cast, value):
+            return None
+        held = np.iinfo(cast.dtype)
+        return (
+            f"its reference is {value.dtype}, with values from {value.min()} to {value.max()}; {cast.dtype}, "
+            f"the integer dtype of TF.js, holds {held.min} to {held.max}"
+        )
+    if np.array_equal(np.isfinite(cast), np.isfinite(value)):
+        return None
+    largest = np.abs(value[np.isfinite(value)]).max()
+    return (
+        f"its reference is {value.dtype} and has values up to {largest:.3g}, beyond the range of {cast.dtype}"
+    )
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(repr(name) for name in names[:_NAMED]) + more
