@@ -19,6 +19,7 @@ from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.source import Prebuilt, as_source
 from pytest_tfjs.reference import capture
 from pytest_tfjs.reference.capture import capture_reference
+from pytest_tfjs.reference.casts import Casts
 
 pytestmark = pytest.mark.convert
 ROOT = Path(__file__).parent.parent
@@ -152,9 +153,11 @@ def test_dtypes_are_those_of_the_browser(tf, captured):
 
 def test_bfloat16_becomes_float32(tf):
     value = tf.constant([1.5, -2.0], tf.bfloat16).numpy()
-    found = capture._for_browser(value)
+    casts = Casts()
+    found = casts.apply({"a": value})["a"]
     assert found.dtype == np.float32
     assert found.tolist() == [1.5, -2.0]
+    assert casts.notes == ()
 
 
 def test_activations_are_read_when_they_are_looked_at(captured):

@@ -136,10 +136,10 @@ def _build(
     sizes = [model.sizes(feed, list(plan.tensors)) for feed in feeds]
     _require_room(out, sum(sum(each.values()) for each in sizes) * (2 if artifacts.quantised else 1))
     casts = Casts()
-    facts = _store(Stored(out), model.from_source, feeds, sizes, budget, casts)
+    facts = _store(Stored(out), model.from_source, feeds, sizes, budget=budget, casts=casts)
     if artifacts.quantised:
         (out / _QUANTISED).mkdir()
-        _store(Stored(out / _QUANTISED), model.from_artifacts, feeds, sizes, budget, casts)
+        _store(Stored(out / _QUANTISED), model.from_artifacts, feeds, sizes, budget=budget, casts=casts)
     (out / _WEIGHTS).write_text(json.dumps(model.check_weights(feeds[0]).to_json()), encoding="utf-8")
     plan = plan.with_facts(facts).cast(casts.unfit, casts.notes)
     (out / _PLAN).write_text(json.dumps(plan.to_json()), encoding="utf-8")
@@ -150,6 +150,7 @@ def _store(
     run: Callable[[Feed, Sequence[str]], Mapping[str, Array]],
     feeds: Sequence[Feed],
     sizes: Sequence[Mapping[str, int]],
+    *,
     budget: int,
     casts: Casts,
 ) -> dict[str, tuple[tuple[int, ...], str]]:
