@@ -175,6 +175,42 @@ def test_a_wrapper_is_named_with_what_it_wraps():
     assert rows(sequential("s", layer("InputLayer", "x"), wrapped))["b"].op == "Bidirectional(LSTM)"
 
 
+def test_layers_within_a_wrapper_are_part_of_it_at_each_call():
+    body = sequential("body", layer("InputLayer", "e"), layer("Dense", "d"))
+    each = layer("TimeDistributed", "each", layer=body)
+    stacked = layer(
+        "StackedRNNCells", "two", cells=[layer("GRUCell", "low"), layer("LSTMCell", "high")], dtype="float32"
+    )
+    both = layer("Bidirectional", "both", layer=layer("RNN", "ahead", cell=stacked), backward_layer=None)
+    model = functional(
+        "outer",
+        [INPUT, (each, [[("x", 0, 0)], [("each", 0, 0)]]), (both, [[("each", 1, 0)]])],
+        [["x", 0, 0]],
+        [["both", 0, 0]],
+    )
+    found = rows(model)
+    assert {name: (row.op, row.into) for name, row in found.items() if row.coverage == "fused"} == {
+        "each/body": ("Sequential", "each"),
+        "each/body/d": ("Dense", "each"),
+        "each#2/body": ("Sequential", "each#2"),
+        "each#2/body/d": ("Dense", "each#2"),
+        "both/ahead": ("RNN", "both"),
+        "both/ahead/two": ("StackedRNNCells", "both"),
+        "both/ahead/two/low": ("GRUCell", "both"),
+        "both/ahead/two/high": ("LSTMCell", "both"),
+    }
+    assert all("part of" in row.reason for row in found.values() if row.coverage == "fused")
+    assert [row.name for row in found.values() if row.coverage == "compared"] == ["each", "each#2", "both"]
+
+
+def test_another_layer_within_a_wrapper_of_the_artifacts_is_unmapped():
+    ours, theirs = (
+        changed(layer("TimeDistributed", "each", layer=layer(kind, "inside"))) for kind in ("Dense", "ReLU")
+    )
+    found = {row.name: row.reason for row in plan_keras(ours, theirs).layers if row.coverage == "unmapped"}
+    assert found["each/inside"] == "in the artifacts it is ReLU"
+
+
 def test_layers_are_in_the_order_of_computation_whatever_the_order_of_the_config():
     model = {**CHAIN, "config": {**CHAIN["config"], "layers": CHAIN["config"]["layers"][::-1]}}
     assert list(rows(model)) == ["a", "b"]
@@ -322,7 +358,7 @@ def states(k):
 def wrapped(k):
     x = k.Input((5, 3), name="x")
     y = k.layers.TimeDistributed(dense(k, "inside", 4), name="each")(x)
-    model = k.Model(x, k.layers.Bidirectional(k.layers.GRU(3), name="both")(y), name="wrapped")
+    model = k.Model(x, k.layers.Bidirectional(k.layers.GRU(3, name="gru"), name="both")(y), name="wrapped")
     each = model.get_layer("each")(SEQUENCE)
     return model, [SEQUENCE], {"each": each, "both": model.get_layer("both")(each)}
 
@@ -342,6 +378,9 @@ def two_inputs(k):
     )
     d = model.get_layer("d")(X)
     return model, [X, 2 * X], {"d": d, "minus": 2 * X - d}
+
+
+WRAPPED = {"wrapped": {"each/inside", "both/gru"}}
 
 
 @pytest.mark.convert
@@ -375,7 +414,8 @@ def test_the_values_are_those_of_the_layers_called_by_hand(build):
 
     tapped = TappedKerasModel(model)
     plan = plan_keras(tapped.config, tapped.config)
-    assert all(row.coverage == "compared" for row in plan.layers)
+    assert {row.coverage for row in plan.layers} <= {"compared", "fused"}
+    assert {row.name for row in plan.layers if row.coverage == "fused"} == WRAPPED.get(model.name, set())
     values = tapped.run(feed, list(plan.tensors.values()))
     found = {name: values[tensor] for name, tensor in plan.tensors.items()}
     assert found.keys() >= expected.keys()

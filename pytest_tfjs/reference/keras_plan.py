@@ -16,6 +16,9 @@ from pytest_tfjs.reference.plan import Plan
 
 _MODELS = frozenset({"Functional", "Model", "Sequential"})
 
+_WRAPPED = ("layer", "backward_layer", "cell", "cells")
+"""Where the config of a wrapper, or of an RNN, has the layers within it."""
+
 Call = tuple[str, int, int]
 """Layer, number of the call, index of the output: how a config names a tensor."""
 
@@ -85,10 +88,29 @@ class _Planner:
             for index in sorted({i for n, k, i in used if (n, k) == (called.name, called.number)} | {0}):
                 row = self._row(called, index, path, inner[index] if index < len(inner) else before)
                 rows[called.name, called.number, index] = (row.name,)
+            if called.layer["class_name"] not in _MODELS:
+                self._add_wrapped(called.layer, self._name(called, path))
         return [rows.get(call, ()) for call in outputs]
 
+    def _add_wrapped(self, wrapper: Mapping[str, Any], name: str) -> None:
+        for scope, layer in _within(wrapper):
+            row = Layer(
+                name=f"{name}/{scope}",
+                op=_operation(layer),
+                inputs=(),
+                shape=None,
+                dtype=None,
+                coverage="fused",
+                into=name,
+                reason=f"the browser computes it as part of {name!r}, which wraps it",
+            )
+            self.layers[row.name] = row
+
+    def _name(self, called: _Called, path: _Path) -> str:
+        scopes = (_numbered(scope, ordinal) for scope, ordinal, _ in path)
+        return "/".join((*scopes, _numbered(called.name, called.ordinal)))
+
     def _row(self, called: _Called, index: int, path: _Path, inputs: tuple[str, ...]) -> Layer:
-        scopes = [_numbered(scope, ordinal) for scope, ordinal, _ in path]
         is_model = called.layer["class_name"] in _MODELS
         tap: dict[str, Any] = {
             "path": [
@@ -100,7 +122,7 @@ class _Planner:
         if not is_model or not called.only:
             tap["node"] = called.ordinal + is_model
         row = Layer(
-            name="/".join((*scopes, _numbered(called.name, called.ordinal))) + (f":{index}" if index else ""),
+            name=self._name(called, path) + (f":{index}" if index else ""),
             op=_operation(called.layer),
             inputs=inputs,
             shape=None,
@@ -123,6 +145,22 @@ def _operation(layer: Mapping[str, Any]) -> str:
     if isinstance(inner, Mapping) and "class_name" in inner:
         return f"{layer['class_name']}({inner['class_name']})"
     return str(layer["class_name"])
+
+
+def _within(layer: Mapping[str, Any], scope: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The layers in a wrapper, and those in them, each with its name among the others."""
+    for inner in _held(layer):
+        name = f"{scope}{inner['config']['name']}"
+        yield name, inner
+        yield from _within(inner, f"{name}/")
+
+
+def _held(layer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    if layer["class_name"] in _MODELS:
+        return [inner for inner in _layers(layer) if inner["class_name"] != "InputLayer"]
+    values = [layer["config"].get(key) for key in _WRAPPED]
+    layers = [inner for value in values for inner in (value if isinstance(value, list) else [value])]
+    return [inner for inner in layers if isinstance(inner, Mapping) and "class_name" in inner]
 
 
 @dataclass(frozen=True)
