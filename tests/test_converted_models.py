@@ -100,11 +100,33 @@ FUNCTIONS = {
     "loop": lambda tf, x, y: (
         tf.while_loop(lambda i, a: i < 3, lambda i, a: (i + 1, tf.tanh(a @ W)), (0, x))[1] * y
     ),
+    "several results of a loop": lambda tf, x, y: tf.while_loop(
+        lambda i, a, b: i < 3, lambda i, a, b: (i + 1, tf.tanh(a @ W), a + b), (0, x, y)
+    )[1:],
+    "a loop in a loop": lambda tf, x, y: tf.while_loop(
+        lambda i, a: i < tf.shape(x)[0],
+        lambda i, a: (
+            i + 1,
+            tf.while_loop(lambda j, b: j < i, lambda j, b: (j + 1, tf.tanh(b) + y), (0, a))[1] * 2.0,
+        ),
+        (0, x),
+    ),
+    "a list": lambda tf, x, y: tf.map_fn(lambda row: tf.tanh(row) + row[0], x) * y,
     "branch": lambda tf, x, y: tf.cond(tf.reduce_sum(x) > 0, lambda: x * 2.0, lambda: y - 1.0) + 1.0,
     "einsum": lambda tf, x, y: tf.einsum("bi,ij->bj", x, W) + tf.einsum("bi,bj->ij", x, y)[:3],
     "quotients": lambda tf, x, y: (1.0 / (tf.abs(x) + 1.0), y / tf.sqrt(tf.abs(x) + 1.0)),
     "given back": lambda tf, x, y: {"same": x, "constant": tf.constant([1.0, 2.0]), "y": tf.nn.relu(y)},
     "the same twice": lambda tf, x, y: {"a": tf.nn.relu(x), "b": tf.identity(tf.nn.relu(x)), "c": y + 1.0},
+    "branch in a branch": lambda tf, x, y: tf.cond(
+        tf.reduce_sum(x) > 0,
+        lambda: tf.cond(tf.reduce_max(y) > 0, lambda: (x, tf.tanh(y)), lambda: (y, x)),
+        lambda: (x - y, y),
+    ),
+    "strings": lambda tf, x, y: tf.strings.regex_replace(
+        tf.where(x > 0, tf.constant("yes!"), tf.constant("no?")), "[!?]", ""
+    ),
+    "scalars": lambda tf, x, y: (tf.reduce_max(x) * tf.reduce_min(y), tf.argmax(tf.reduce_sum(y, 0))),
+    "wide integers": lambda tf, x, y: tf.cast(tf.cast(x * 10.0, tf.int64) * 3, tf.float32) + y,
     "complex": lambda tf, x, y: tf.abs(tf.signal.fft(tf.cast(x + y, tf.complex64))),
 }
 
