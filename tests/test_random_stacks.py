@@ -58,6 +58,7 @@ class Run:
         self.feeds = normalise_feeds(feed(recipe), self.artifacts.inputs)
         self.reference = capture_reference(source, self.artifacts, self.feeds, "all", cache)
         self.rows = [layer for layer in self.reference.plan.layers if layer.tap is not None]
+        assert self.reference.weights.findings == ()
 
     def unmapped(self):
         layers = self.reference.plan.layers
