@@ -19,6 +19,7 @@ W = RNG.standard_normal((4, 4)).astype(np.float32)
 B, C = RNG.uniform(0.5, 2, (2, 4)).astype(np.float32)
 IMAGE = RNG.standard_normal((2, 12, 12, 3)).astype(np.float32)
 SEQUENCE = RNG.standard_normal((2, 10, 6)).astype(np.float32)
+VOLUME = RNG.standard_normal((2, 6, 6, 6, 2)).astype(np.float32)
 VECTOR = RNG.standard_normal((3, 8)).astype(np.float32)
 
 
@@ -213,6 +214,18 @@ LAYERS = {
             k.Conv1D(4, 3, padding="causal", activation="relu", name="c")(x)
         ),
     ),
+    "volumes": (
+        VOLUME,
+        lambda k, x: k.MaxPooling3D(2, name="p")(k.BatchNormalization(name="n")(k.Conv3D(4, 3, name="c")(x))),
+    ),
+    "norms": (
+        IMAGE,
+        lambda k, x: k.UnitNormalization(name="u")(
+            k.GroupNormalization(2, name="g")(k.Conv2D(4, 3, activation="elu", name="c")(x))
+        ),
+    ),
+    "tanh": (VECTOR, lambda k, x: k.Dense(3, name="b")(k.Dense(4, "tanh", name="a")(x))),
+    "one channel": (IMAGE, lambda k, x: k.Conv2D(1, 1, activation="sigmoid", name="c")(x)),
     "upsampling": (
         IMAGE,
         lambda k, x: k.UpSampling2D(interpolation="bilinear", name="b")(k.UpSampling2D(name="a")(x)),
