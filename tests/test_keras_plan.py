@@ -103,6 +103,18 @@ def test_arguments_that_are_tensors_count_as_inputs_and_words_do_not():
     assert rows(model)["t"].inputs == ("a",)
 
 
+def test_an_input_that_the_model_gives_back_is_a_row():
+    model = functional(
+        "pair", [INPUT, (layer("Dense", "a"), [[("x", 0, 0)]])], [["x", 0, 0]], [["a", 0, 0], ["x", 0, 0]]
+    )
+    plan = plan_keras(model, model)
+    assert [(row.name, row.op, row.inputs, row.output) for row in plan.layers] == [
+        ("x", "InputLayer", (), True),
+        ("a", "Dense", ("x",), True),
+    ]
+    assert plan.layers[0].tap == {"path": ["x"], "node": 0, "tensor": 0}
+
+
 def encoder():
     return functional(
         "encoder",
@@ -273,6 +285,12 @@ def plain(k):
     return model, [X], {"a": a_value, "drop": a_value, "b": model.get_layer("b")(a_value)}
 
 
+def given_back(k):
+    x = k.Input((6,), name="x")
+    model = k.Model(x, [x, dense(k, "a")(x)], name="given_back")
+    return model, [X], {"x": X, "a": model.get_layer("a")(X)}
+
+
 def in_sequence(k):
     model = k.Sequential([dense(k, "a"), dense(k, "b", 3)], name="in_sequence")
     model.build((None, 6))
@@ -388,6 +406,7 @@ WRAPPED = {"wrapped": {"each/inside", "both/gru"}}
     "build",
     [
         plain,
+        given_back,
         in_sequence,
         shared,
         nested_twice,

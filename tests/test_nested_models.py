@@ -68,6 +68,26 @@ def test_layers_of_a_nested_model_are_read(harness, tmp_path):
     np.testing.assert_allclose(tensors["inner"], tensors["after"])
 
 
+def test_an_input_that_is_given_back_is_read_for_each_feed(harness, tmp_path):
+    model = write_layers_model(
+        tmp_path,
+        functional(
+            "pair",
+            [(input_layer("x", 3), []), (DENSE_LAYER, [[("x", 0, 0)]])],
+            ["x"],
+            [("dense", 0, 0), ("x", 0, 0)],
+        ),
+        WEIGHTS,
+    )
+    chunks = ((layer_tap("x", node=0),), (layer_tap("again", "x"), layer_tap("dense")))
+    result, received = run(open_page(harness), Job(model, "layers", ({"x": X}, {"x": -X}), chunks))
+    assert [feed for feed, _ in received] == [0, 1, 0, 1]
+    for feed, tensors in received:
+        np.testing.assert_array_equal(tensors.get("x", tensors.get("again")), -X if feed else X)
+    np.testing.assert_allclose(received[-1][1]["dense"], -X @ KERNEL + BIAS)
+    assert result.memory["numTensors"] == result.memory["numTensorsBefore"]
+
+
 def test_models_nested_in_nested_models_are_read(harness, tmp_path):
     middle = functional(
         "middle",

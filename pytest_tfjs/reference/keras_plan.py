@@ -76,7 +76,9 @@ class _Planner:
         outputs = _outputs(model)
         used = {call for called in calls for call in called.inputs} | set(outputs)
         for called in _in_order(calls):
-            if called.layer["class_name"] == "InputLayer":
+            # An input is a row only where the whole model gives it back.
+            given_back = not path and (called.name, called.number, 0) in outputs
+            if called.layer["class_name"] == "InputLayer" and not given_back:
                 continue
             behind = [rows.get(call, ()) for call in called.inputs]
             inner: list[tuple[str, ...]] = []
