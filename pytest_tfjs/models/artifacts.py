@@ -39,6 +39,9 @@ class Artifacts:
     `outputs` are in signature order. `saved_model` is the SavedModel that a graph model was made of and
     `signature` the signature taken; None where there is none at hand. `notes` tell, a sentence each, what
     this plugin's conversion did beside the converter's.
+
+    A graph model without a signature (`has_signature`), as converters of 2019 wrote them, has for inputs its
+    placeholders and for outputs whatever no node takes.
     """
 
     model_json: Path
@@ -53,6 +56,7 @@ class Artifacts:
     saved_model: Path | None = None
     signature: str | None = None
     notes: tuple[str, ...] = ()
+    has_signature: bool = True
 
     def nodes(self) -> tuple[GraphNode, ...]:
         """The nodes of a graph model, as they stand in model.json; empty for a layers model."""
@@ -125,6 +129,7 @@ def read_artifacts(path: Path | str) -> Artifacts:
         converted_by=content.get("convertedBy"),
         manifest=tuple(manifest or []),
         notes=_notes(content),
+        has_signature=format_ == "layers" or _topology.has_signature(content),
     )
 
 

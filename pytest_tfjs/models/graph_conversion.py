@@ -124,6 +124,13 @@ def _name_signature(content: dict[str, Any], concrete: Any, saved: SavedModel) -
     (`a:0`), and the order that it writes is that of a hash table.
     """
     signature = content["signature"]
+    inputs, outputs = named_ends(concrete)
+    signature["inputs"] = _renamed(signature.get("inputs", {}), inputs, saved.inputs)
+    signature["outputs"] = _renamed(signature.get("outputs", {}), outputs, saved.outputs)
+
+
+def named_ends(concrete: Any) -> tuple[dict[str, str], dict[str, str]]:
+    """The signature's names by tensor (`x:0`), of a ConcreteFunction's inputs and of its outputs."""
     count = len(concrete.inputs) - len(concrete.captured_inputs)
     inputs = [tensor.name for tensor in concrete.inputs[:count]]
     named = getattr(concrete, "_arg_keywords", None)
@@ -133,12 +140,7 @@ def _name_signature(content: dict[str, Any], concrete: Any, saved: SavedModel) -
     structure = concrete.structured_outputs
     known = isinstance(structure, dict) and len(structure) == len(outputs)
     results = sorted(structure) if known else outputs
-    signature["inputs"] = _renamed(
-        signature.get("inputs", {}), dict(zip(inputs, named, strict=True)), saved.inputs
-    )
-    signature["outputs"] = _renamed(
-        signature.get("outputs", {}), dict(zip(outputs, results, strict=True)), saved.outputs
-    )
+    return dict(zip(inputs, named, strict=True)), dict(zip(outputs, results, strict=True))
 
 
 def _renamed(entries: Mapping[str, Any], names: Mapping[str, str], order: tuple[str, ...]) -> dict[str, Any]:

@@ -66,11 +66,21 @@ def graph_nodes(topology: Mapping[str, Any]) -> tuple[GraphNode, ...]:
 
 def graph_signature(content: Mapping[str, Any]) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """Inputs and outputs of a graph model: from its signature, or its nodes where there is none."""
-    signature = content.get("signature") or (content.get("userDefinedMetadata") or {}).get("signature") or {}
+    signature = _signature(content)
     inputs = _signature_tensors(signature.get("inputs"))
     outputs = _signature_tensors(signature.get("outputs"))
     nodes = graph_nodes(content["modelTopology"])
     return inputs or tuple(_placeholders(nodes)), outputs or tuple(_ends(nodes))
+
+
+def has_signature(content: Mapping[str, Any]) -> bool:
+    """Whether a graph model tells its outputs, other than by its nodes."""
+    return bool(_signature(content).get("outputs"))
+
+
+def _signature(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    # Versions from 1.4 to 2.3 wrote it among the user's own.
+    return content.get("signature") or (content.get("userDefinedMetadata") or {}).get("signature") or {}
 
 
 def layers_signature(content: Mapping[str, Any]) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
@@ -89,7 +99,9 @@ def _signature_tensors(tensors: Mapping[str, Any] | None) -> tuple[TensorSpec, .
 
 
 def _placeholders(nodes: tuple[GraphNode, ...]) -> Iterator[TensorSpec]:
-    for node in nodes:
+    placeholders = [node for node in nodes if node.op == "Placeholder"]
+    used = {_bare(name) for node in nodes for name in node.inputs}
+    for node in [node for node in placeholders if node.name in used] or placeholders:
         if node.op == "Placeholder":
             shape = node.attr.get("shape", {}).get("shape")
             yield TensorSpec(

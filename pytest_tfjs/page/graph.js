@@ -27,9 +27,11 @@ const UNCHANGED = new Set(["Identity", "StopGradient", "PreventGradient", "Snaps
 export async function openGraph(tf, source) {
   const model = await tf.loadGraphModel(source);
   const { graph, weightMap } = model.executor;
-  const outputs = graph.outputs.map((node) => node.name);
+  // Without a signature TF.js counts what nothing takes, placeholders with it, and cannot compute these.
+  const outputs = graph.outputs.filter(({ op }) => op !== "Placeholder").map((node) => node.name);
+  const asked = outputs.length < graph.outputs.length ? outputs : undefined;
   return {
-    run: (feed) => execute(model, feed, outputs, undefined),
+    run: (feed) => execute(model, feed, outputs, asked),
     places: (taps) => {
       const names = graph.outputs.map(namesOf);
       return taps.map((tap) => names.findIndex((known) => known.includes(tensorName(model, tap))));
@@ -121,8 +123,21 @@ function inputNodes(model) {
   // A resource is no input of the user's, and an input that nothing uses has no node.
   const named = signature.filter(([, info]) => info.resourceId == null && Object.hasOwn(nodes, nodeOf(info.name)));
   return named.length > 0
-    ? new Map(named.map(([name, info]) => [name, info.name]))
-    : new Map(model.inputs.map(({ name }) => [name, name]));
+    // Where the converter lost a name it wrote the tensor's, `x:0`.
+    ? new Map(named.map(([name, info]) => [nodeOf(name), info.name]))
+    : placeholders(model);
+}
+
+/**
+ * The inputs of a model without a signature: not what the converter left over of a loop, which nothing takes.
+ *
+ * @param {GraphModel} model
+ * @returns {Map<string, string>}
+ */
+function placeholders(model) {
+  const all = model.executor.graph.placeholders;
+  const used = all.filter(({ children }) => children.length > 0);
+  return new Map((used.length > 0 ? used : all).map(({ name }) => [name, name]));
 }
 
 /**

@@ -46,6 +46,7 @@ export interface GraphNode {
   op: string;
   category: string;
   inputs: GraphNode[];
+  children: GraphNode[];
   inputNames: string[];
   defaultOutput?: number;
   attrParams?: Record<string, { type: string; value?: unknown }>;
@@ -53,6 +54,7 @@ export interface GraphNode {
 export interface Graph {
   nodes: Record<string, GraphNode>;
   outputs: GraphNode[];
+  placeholders: GraphNode[];
   functions?: Record<string, Graph>;
 }
 export interface TensorInfo {

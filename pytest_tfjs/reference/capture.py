@@ -121,7 +121,8 @@ def _key(source: Source, artifacts: Artifacts, feeds: Sequence[Feed], layers: La
     topology = json.dumps(artifacts.topology, sort_keys=True)
     digest = hashlib.sha256(
         f"{_SCHEMA} {versions()} {layers} {source.require_origin().fingerprint(place)} {artifacts.format} "
-        f"{artifacts.signature} {topology} {artifacts.weights_digest()}".encode()
+        f"{artifacts.signature} {artifacts.inputs} {artifacts.outputs} {topology} "
+        f"{artifacts.weights_digest()}".encode()
     )
     for feed in feeds:
         digest.update(hashlib.sha256(wire.encode(feed.reference)).digest())
@@ -131,7 +132,7 @@ def _key(source: Source, artifacts: Artifacts, feeds: Sequence[Feed], layers: La
 def _build(
     source: Source, artifacts: Artifacts, feeds: Sequence[Feed], layers: Layers, out: Path, *, budget: int
 ) -> None:
-    model = computed(source, artifacts)
+    model = computed(source, artifacts, feeds)
     plan = model.plan.outputs_only() if layers == "outputs" else model.plan
     sizes = [model.sizes(feed, list(plan.tensors)) for feed in feeds]
     _require_room(out, sum(sum(each.values()) for each in sizes) * (2 if artifacts.quantised else 1))

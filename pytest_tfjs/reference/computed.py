@@ -9,10 +9,11 @@ import numpy as np
 
 from pytest_tfjs.models.layer_calls import read_calls
 from pytest_tfjs.reference.converted import ConvertedGraph
+from pytest_tfjs.reference.ends import match_ends, same_ends
 from pytest_tfjs.reference.frozen import FrozenGraph
 from pytest_tfjs.reference.graph_plan import plan_graph
 from pytest_tfjs.reference.graph_weights import GraphWeights
-from pytest_tfjs.reference.graphs import Graph, converted_node, parse_ref, value_digest
+from pytest_tfjs.reference.graphs import Graph, converted_node, parse_ref, renamed, value_digest
 from pytest_tfjs.reference.groups import by_layer, by_scope
 from pytest_tfjs.reference.keras_model import TappedKerasModel
 from pytest_tfjs.reference.keras_plan import plan_keras
@@ -55,12 +56,16 @@ class Computed(Protocol):
         """The artifacts' weights held against the source's."""
 
 
-def computed(source: Source, artifacts: Artifacts) -> Computed:
-    """The model, loaded. Raises SourceError where the source cannot be read or has no graph."""
+def computed(source: Source, artifacts: Artifacts, feeds: Sequence[Feed]) -> Computed:
+    """The model, loaded. `feeds` may tell apart outputs of prebuilt artifacts that have lost their names.
+
+    Raises SourceError where the source cannot be read or has no graph, ArtifactsError where prebuilt
+    artifacts are not the source's, or which output is which stays open.
+    """
     return (
         ComputedLayers(source, artifacts)
         if artifacts.format == "layers"
-        else ComputedGraph(source, artifacts)
+        else ComputedGraph(source, artifacts, feeds)
     )
 
 
@@ -107,8 +112,7 @@ class ComputedLayers:
 class ComputedGraph:
     """A SavedModel and its graph model."""
 
-    def __init__(self, source: Source, artifacts: Artifacts) -> None:
-        source.require_origin()
+    def __init__(self, source: Source, artifacts: Artifacts, feeds: Sequence[Feed]) -> None:
         assert artifacts.saved_model is not None
         assert artifacts.signature is not None
         self._artifacts = artifacts
@@ -119,11 +123,13 @@ class ComputedGraph:
         ]
         lowered = any(node.op in ("Switch", "Merge") for node in nodes)
         self._frozen = FrozenGraph(artifacts.saved_model, artifacts.signature, lower_control_flow=lowered)
-        outputs = tuple(parse_ref(spec.tensor) for spec in artifacts.outputs if spec.tensor is not None)
-        self._nodes = Graph.of(nodes, outputs)
+        same = source.kind != "prebuilt"
+        self._ends = same_ends(artifacts) if same else match_ends(artifacts, self._frozen, feeds)
+        ours, theirs = (tuple(map(parse_ref, side)) for side in zip(*self._ends.outputs, strict=True))
+        self._nodes = Graph.of(renamed(nodes, self._ends.renamed), theirs)
         calls = read_calls(artifacts.saved_model)
         grouping = by_scope if calls is None else by_layer(calls)
-        self.plan = plan_graph(Graph(self._frozen.graph.nodes, outputs), self._nodes, grouping)
+        self.plan = plan_graph(Graph(self._frozen.graph.nodes, ours), self._nodes, grouping)
 
     def sizes(self, feed: Feed, layers: Sequence[str]) -> dict[str, int]:
         """The bytes about that activations take."""
@@ -140,7 +146,7 @@ class ComputedGraph:
     def from_artifacts(self, feed: Feed, layers: Sequence[str]) -> Mapping[str, Array]:
         """Activations with the artifacts' weights."""
         taps = {name: self._tap(name) for name in layers}
-        values = self._converted.run(self._given(feed), list(dict.fromkeys(taps.values())))
+        values = self._converted.run(self._given_converted(feed), list(dict.fromkeys(taps.values())))
         return {name: values[tensor] for name, tensor in taps.items()}
 
     def check_weights(self, feed: Feed) -> WeightCheck:
@@ -150,7 +156,7 @@ class ComputedGraph:
         def by_value(layer: Layer) -> tuple[Array, Array]:
             entering = [name for name in layer.inputs if name in self._taps]
             values = self.from_source(feed, [*entering, layer.name])
-            given = self._given(feed) | {self._tap(name): values[name] for name in entering}
+            given = self._given_converted(feed) | {self._tap(name): values[name] for name in entering}
             tap = self._tap(layer.name)
             return self._converted.run(given, [tap])[tap], values[layer.name]
 
@@ -171,6 +177,10 @@ class ComputedGraph:
         return self._taps[layer]
 
     def _given(self, feed: Feed) -> dict[str, Array]:
+        tensors = self._ends.inputs
+        return {tensors[name]: value for name, value in feed.reference.items() if name in tensors}
+
+    def _given_converted(self, feed: Feed) -> dict[str, Array]:
         tensors = {spec.name: spec.tensor for spec in self._artifacts.inputs}
         return {
             tensor: value for name, value in feed.reference.items() if (tensor := tensors[name]) is not None

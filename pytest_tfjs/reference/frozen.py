@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tfjs.models.graph_conversion import named_ends
+from pytest_tfjs.models.topology import TensorSpec
 from pytest_tfjs.reference.graphs import Graph, Node, parse_ref, value_digest
 from pytest_tfjs.reference.unchanged import unchanged_input
 
@@ -26,7 +28,8 @@ class FrozenGraph:
     """The graph of one signature with its variables as constants and its functions inlined.
 
     `lower_control_flow` turns loops and branches into Switch and Merge, as in artifacts that have these.
-    `graph` is the same as plain data, whose nodes carry the dtypes of their outputs.
+    `graph` is the same as plain data, whose nodes carry the dtypes of their outputs. `inputs` and `outputs`
+    are the signature's.
     """
 
     def __init__(self, saved_model: Path, signature: str, *, lower_control_flow: bool) -> None:
@@ -43,6 +46,9 @@ class FrozenGraph:
         stayed = {tensor.name for tensor in self._frozen.inputs if tensor.dtype == tf.resource}
         self._tables = {inner.name: outer for outer, inner in function.graph.captures if inner.name in stayed}
         self.graph = _plain(self._frozen.graph, [tensor.name for tensor in function.outputs])
+        inputs, outputs = named_ends(function)
+        self.inputs = _specs(inputs, function.inputs)
+        self.outputs = _specs(outputs, function.outputs)
 
     def run(self, feed: Mapping[str, Array], tensors: Sequence[str]) -> dict[str, Array]:
         """The values of `tensors` (`node:0`) in one pass; `feed` is by input tensor (`image:0`)."""
@@ -127,6 +133,19 @@ def nbytes(shape: Sequence[int], dtype: Any) -> int:
     Of a string, which has any length, those of a short one are counted.
     """
     return math.prod(shape) * _WIDTHS.get(dtype.name, dtype.size or _STRING_BYTES)
+
+
+def _specs(names: Mapping[str, str], tensors: Iterable[Any]) -> tuple[TensorSpec, ...]:
+    found = {tensor.name: tensor for tensor in tensors}
+    return tuple(
+        TensorSpec(
+            name=name,
+            shape=None if found[tensor].shape.rank is None else tuple(found[tensor].shape),
+            dtype="str" if found[tensor].dtype.name == "string" else found[tensor].dtype.name,
+            tensor=tensor,
+        )
+        for tensor, name in names.items()
+    )
 
 
 def _plain(graph: Any, outputs: Iterable[str]) -> Graph:

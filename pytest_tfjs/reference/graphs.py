@@ -81,6 +81,18 @@ def converted_node(
     )
 
 
+def renamed(nodes: Iterable[Node], names: Mapping[str, str]) -> list[Node]:
+    """The nodes with those that `names` has under their new names, also where others take them."""
+
+    def new(ref: Ref) -> Ref:
+        return names.get(ref[0], ref[0]), ref[1]
+
+    return [
+        replace(node, name=names.get(node.name, node.name), inputs=tuple(map(new, node.inputs)))
+        for node in nodes
+    ]
+
+
 def _text(encoded: str) -> str:
     return base64.b64decode(encoded).decode()
 
