@@ -28,12 +28,13 @@ export async function openGraph(tf, source) {
   const model = await tf.loadGraphModel(source);
   const { graph, weightMap } = model.executor;
   // Without a signature TF.js counts what nothing takes, placeholders with it, and cannot compute these.
-  const outputs = graph.outputs.filter(({ op }) => op !== "Placeholder").map((node) => node.name);
+  const given = graph.outputs.filter(({ op }) => op !== "Placeholder");
+  const outputs = given.map((node) => node.name);
   const asked = outputs.length < graph.outputs.length ? outputs : undefined;
   return {
     run: (feed) => execute(model, feed, outputs, asked),
     places: (taps) => {
-      const names = graph.outputs.map(namesOf);
+      const names = given.map(namesOf);
       return taps.map((tap) => names.findIndex((known) => known.includes(tensorName(model, tap))));
     },
     tap: (feed, taps) => {

@@ -126,7 +126,10 @@ class ComputedGraph:
         same = source.kind != "prebuilt"
         self._ends = same_ends(artifacts) if same else match_ends(artifacts, self._frozen, feeds)
         ours, theirs = (tuple(map(parse_ref, side)) for side in zip(*self._ends.outputs, strict=True))
-        self._nodes = Graph.of(renamed(nodes, self._ends.renamed), theirs)
+        taken = {name for node in nodes for name, _ in node.inputs}
+        # Old converters left placeholders over from loops, which nothing takes.
+        kept = [node for node in nodes if node.op != "Placeholder" or node.name in taken]
+        self._nodes = Graph.of(renamed(kept, self._ends.renamed), theirs)
         calls = read_calls(artifacts.saved_model)
         grouping = by_scope if calls is None else by_layer(calls)
         self.plan = plan_graph(Graph(self._frozen.graph.nodes, ours), self._nodes, grouping)

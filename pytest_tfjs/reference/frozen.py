@@ -110,8 +110,18 @@ class FrozenGraph:
 
     def constants(self, tensors: Sequence[str]) -> dict[str, Array]:
         """The values of `tensors` that follow from constants alone."""
-        wanted = [self._frozen.graph.get_tensor_by_name(name) for name in tensors]
-        return dict(zip(tensors, self._fetch({}, wanted), strict=True))
+        import tensorflow as tf
+
+        found = {name: self._frozen.graph.get_tensor_by_name(name) for name in tensors}
+        # Read and not run: inside a branch they depend on what decides it, and that on the feed.
+        values = {
+            name: tf.make_ndarray(tensor.op.get_attr("value"))
+            for name, tensor in found.items()
+            if tensor.op.type == "Const"
+        }
+        rest = [name for name in tensors if name not in values]
+        values.update(zip(rest, self._fetch({}, [found[name] for name in rest]), strict=True))
+        return values
 
     def epsilon(self, batch_norm: str) -> float:
         """The epsilon of a batch-norm, which is added to its variance."""

@@ -1,0 +1,190 @@
+"""Artifacts that converters of all times made, held against their sources."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+
+from fixtures.prebuilt.make import HERE, VERSIONS
+from pytest_tfjs.errors import ArtifactsError
+from pytest_tfjs.models.artifacts import TensorSpec, read_artifacts
+from pytest_tfjs.models.cache import ContentCache
+from pytest_tfjs.models.conversion import convert
+from pytest_tfjs.models.feeds import normalise_feeds
+from pytest_tfjs.models.pairing import candidates
+from pytest_tfjs.models.source import Prebuilt, as_source
+
+SOURCES = HERE / "sources"
+RNG = np.random.default_rng(5)
+PAIR = {name: RNG.normal(size=(2, 6, 6, 2)).astype(np.float32) for name in ("right", "left")}
+FEEDS = {"twins": PAIR, "net": PAIR, "loop": {"x": RNG.normal(size=(2, 3)).astype(np.float32)}}
+
+
+def spec(name, tensor, shape=(2, 3), dtype="float32"):
+    return TensorSpec(name, shape, dtype, tensor)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("model", ["twins", "loop"])
+def test_inputs_are_read_under_their_names_whatever_wrote_them(version, model):
+    artifacts = read_artifacts(HERE / version / model)
+    assert {one.name for one in artifacts.inputs} == set(FEEDS[model])
+    assert artifacts.has_signature == (version != "1.0.1")
+    assert {one.tensor for one in artifacts.outputs} == {"Identity:0", "Identity_1:0"}
+    assert artifacts.converted_by == f"TensorFlow.js Converter v{version}"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_layers_models_are_read_whatever_wrote_them(version):
+    artifacts = read_artifacts(HERE / version / "net")
+    assert [one.name for one in artifacts.inputs] == ["right", "left"]
+    assert [one.name for one in artifacts.outputs] == ["zebra", "ape"]
+    weights = read_artifacts(HERE / "4.22.0" / "net").read_weights()
+    assert artifacts.read_weights().keys() == weights.keys()
+
+
+def test_a_name_of_both_signatures_settles_and_the_rest_is_left():
+    source = [spec("a", "Identity:0"), spec("b", "Identity_1:0"), spec("c", "Identity_2:0")]
+    converted = [
+        spec("Identity", "Identity:0"),
+        spec("c", "Identity_1:0"),
+        spec("Identity_2", "Identity_2:0"),
+    ]
+    assert candidates(converted, source, tensors_tell=False) == [(0, 2), (0, 2), (1,)]
+
+
+def test_dtype_and_shape_settle_where_names_are_lost():
+    source = [spec("a", "Identity:0"), spec("b", "Identity_1:0", dtype="int64"), spec("c", "x:0", (None, 4))]
+    converted = [
+        spec("Identity", "Identity:0", dtype="int32"),
+        spec("Identity_1", "Identity_1:0", (8, 4)),
+        spec("Identity_2", "Identity_2:0", (None, 3)),
+    ]
+    assert candidates(converted, source, tensors_tell=False) == [(2,), (0,), (1,)]
+
+
+def test_a_name_that_only_numbers_an_order_settles_nothing():
+    ends = [spec("Identity", "Identity:0"), spec("Identity_1", "Identity_1:0")]
+    source = [spec("a", "Identity:0"), spec("b", "Identity_1:0")]
+    assert candidates(ends, source, tensors_tell=False) == [(0, 1), (0, 1)]
+
+
+def test_placeholders_keep_the_names_of_inputs():
+    converted = [spec("left", "left:0"), spec("right", "right:0")]
+    source = [spec("a", "right:0"), spec("left", "left:0")]
+    assert candidates(converted, source, tensors_tell=True) == [(1,), (0,)]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    pytest.importorskip("tensorflow")
+    with ContentCache(tmp_path_factory.mktemp("cache")) as cache:
+        yield cache
+
+
+@pytest.fixture
+def reference(cache):
+    from pytest_tfjs.reference.capture import capture_reference
+
+    def make(folder, source="twins", feed=PAIR):
+        model = as_source(Prebuilt(folder, SOURCES / source))
+        artifacts = convert(model, cache=cache)
+        feeds = normalise_feeds(feed, artifacts.inputs)
+        return capture_reference(model, artifacts, feeds, "outputs", cache)
+
+    return make
+
+
+@pytest.fixture
+def rewired(tmp_path):
+    """A copy of a model whose outputs `Identity` and `Identity_1` take these nodes instead."""
+
+    def make(version, nodes):
+        folder = shutil.copytree(HERE / version / "twins", tmp_path / version)
+        content = json.loads((folder / "model.json").read_text())
+        for node in content["modelTopology"]["node"]:
+            if node["name"] in nodes:
+                node["input"] = [f"StatefulPartitionedCall/{nodes[node['name']]}"]
+        (folder / "model.json").write_text(json.dumps(content))
+        return folder
+
+    return make
+
+
+def outputs(reference):
+    """Which converted node gives each of the source's outputs."""
+    return {layer.name: layer.tap["node"] for layer in reference.plan.layers if layer.output}
+
+
+@pytest.mark.convert
+@pytest.mark.parametrize("version", ["1.0.1", "1.7.4", "4.22.0"])
+def test_outputs_in_another_order_are_told_by_value(reference, rewired, version):
+    swapped = rewired(version, {"Identity": "Relu", "Identity_1": "Softmax"})
+    plans = [reference(folder).plan for folder in (HERE / version / "twins", swapped)]
+    rows = [{layer.name: layer.coverage for layer in plan.layers} for plan in plans]
+    assert rows[0] == rows[1]
+    assert set(rows[0].values()) == {"compared"}
+    assert outputs(reference(swapped)) == outputs(reference(HERE / version / "twins"))
+
+
+@pytest.mark.convert
+def test_outputs_that_compute_the_same_are_told_and_not_picked(reference, rewired):
+    folder = rewired("2.8.5", {"Identity": "Softmax", "Identity_1": "Softmax"})
+    with pytest.raises(
+        ArtifactsError,
+        match=r"lost the names of its outputs, .*'Identity' float32 .*'Identity_1' float32 .* cannot be told",
+    ):
+        reference(folder)
+
+
+@pytest.mark.convert
+def test_artifacts_of_another_model_are_told(reference):
+    with pytest.raises(
+        ArtifactsError, match=r"not the converted form of this source: its inputs are 'x' .*'left' float32"
+    ):
+        reference(HERE / "3.9.0" / "loop", "twins", FEEDS["loop"])
+
+
+@pytest.mark.convert
+def test_artifacts_of_another_signature_are_told(reference, tmp_path):
+    folder = shutil.copytree(HERE / "3.9.0" / "loop", tmp_path / "fewer")
+    content = json.loads((folder / "model.json").read_text())
+    del content["signature"]["outputs"]["count"]
+    (folder / "model.json").write_text(json.dumps(content))
+    with pytest.raises(
+        ArtifactsError, match=r"its outputs are 'y' float32 \[2, 3\], and the source's 'count'"
+    ):
+        reference(folder, "loop", FEEDS["loop"])
+
+
+TESTS = """
+import numpy as np
+import pytest
+from pytest_tfjs import Prebuilt
+
+@pytest.mark.parametrize("version", @VERSIONS@)
+@pytest.mark.parametrize("model", ["twins", "loop", "net.h5"])
+def test_prebuilt(tfjs, version, model, pytestconfig):
+    source = @SOURCES@ + "/" + model
+    name = model.partition(".")[0]
+    with np.load(name + ".npz") as feed:
+        comparison = tfjs.assert_close(Prebuilt(@HERE@ + f"/{version}/{name}", source), dict(feed))
+    assert sum(row.layer.output for row in comparison.layers) == 2
+"""
+
+
+@pytest.mark.browser
+@pytest.mark.convert
+@pytest.mark.skipif(sys.platform == "win32", reason="its paths do not go into the test as they are")
+def test_artifacts_of_every_version_are_close_in_the_browser(project):
+    for name, feed in FEEDS.items():
+        np.savez(project.folder / f"{name}.npz", **feed)
+    text = TESTS.replace("@VERSIONS@", repr(VERSIONS)).replace("@SOURCES@", repr(str(SOURCES)))
+    project.write(test_prebuilt=text.replace("@HERE@", repr(str(HERE))))
+    run = project.run("--tfjs-backends=cpu", "--tfjs-timeout=60")
+    assert {case.outcome for case in run.cases.values()} == {"passed"}, run.text
+    assert len(run.cases) == 3 * len(VERSIONS)
