@@ -32,6 +32,9 @@ _NUMPY_NAMES = {
 _ENUM_NAMES = {1: "DT_FLOAT", 2: "DT_DOUBLE", 3: "DT_INT32", 4: "DT_UINT8", 7: "DT_STRING", 8: "DT_COMPLEX64",
                9: "DT_INT64", 10: "DT_BOOL", 19: "DT_HALF"}  # fmt: skip
 
+# Placeholders that TensorFlow puts into loops, and that version 1.0 of the converter left over.
+_LEFT_OVER = "unused_control_flow_input"
+
 
 @dataclass(frozen=True)
 class TensorSpec:
@@ -99,10 +102,8 @@ def _signature_tensors(tensors: Mapping[str, Any] | None) -> tuple[TensorSpec, .
 
 
 def _placeholders(nodes: tuple[GraphNode, ...]) -> Iterator[TensorSpec]:
-    placeholders = [node for node in nodes if node.op == "Placeholder"]
-    used = {_bare(name) for node in nodes for name in node.inputs}
-    for node in [node for node in placeholders if node.name in used] or placeholders:
-        if node.op == "Placeholder":
+    for node in nodes:
+        if node.op == "Placeholder" and not node.name.startswith(_LEFT_OVER):
             shape = node.attr.get("shape", {}).get("shape")
             yield TensorSpec(
                 node.name, _shape(shape), _dtype(node.attr["dtype"].get("type")), f"{node.name}:0"

@@ -19,6 +19,9 @@ import { pick, toList } from "./lists.js";
 const ASYNC_CATEGORIES = new Set(["control", "dynamic", "hash_table"]);
 const UNCHANGED = new Set(["Identity", "StopGradient", "PreventGradient", "Snapshot", "CheckNumerics"]);
 
+// Placeholders that TensorFlow puts into loops, and that version 1.0 of the converter left over.
+const LEFT_OVER = "unused_control_flow_input";
+
 /**
  * @param {TF} tf
  * @param {IOHandler} source
@@ -130,15 +133,14 @@ function inputNodes(model) {
 }
 
 /**
- * The inputs of a model without a signature: not what the converter left over of a loop, which nothing takes.
+ * The inputs of a model without a signature: its placeholders, but for those left over of loops.
  *
  * @param {GraphModel} model
  * @returns {Map<string, string>}
  */
 function placeholders(model) {
-  const all = model.executor.graph.placeholders;
-  const used = all.filter(({ children }) => children.length > 0);
-  return new Map((used.length > 0 ? used : all).map(({ name }) => [name, name]));
+  const inputs = model.inputs.filter(({ name }) => !name.startsWith(LEFT_OVER));
+  return new Map(inputs.map(({ name }) => [name, name]));
 }
 
 /**

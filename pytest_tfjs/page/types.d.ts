@@ -46,7 +46,6 @@ export interface GraphNode {
   op: string;
   category: string;
   inputs: GraphNode[];
-  children: GraphNode[];
   inputNames: string[];
   defaultOutput?: number;
   attrParams?: Record<string, { type: string; value?: unknown }>;
@@ -54,7 +53,6 @@ export interface GraphNode {
 export interface Graph {
   nodes: Record<string, GraphNode>;
   outputs: GraphNode[];
-  placeholders: GraphNode[];
   functions?: Record<string, Graph>;
 }
 export interface TensorInfo {
