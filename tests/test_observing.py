@@ -11,6 +11,7 @@ from tiny_models import X, dense_graph, dense_model
 from pytest_tfjs.browsers.dist import Dist
 from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.jobs import Activations, Job, JobResult
+from pytest_tfjs.compare.weights import WeightCheck
 from pytest_tfjs.errors import PageError
 from pytest_tfjs.observing import Observing
 from pytest_tfjs.reference.capture import Reference
@@ -29,7 +30,7 @@ RIGHT = {"conv": 1.0, "relu": 2.0, "y": 3.0}
 def reference(tmp_path):
     stored = Stored(tmp_path)
     stored.add(0, {name: np.full(4, value, np.float32) for name, value in RIGHT.items()})
-    return Reference(Plan(ROWS, dict.fromkeys(RIGHT, "")), tmp_path, stored)
+    return Reference(Plan(ROWS, dict.fromkeys(RIGHT, "")), tmp_path, stored, stored, WeightCheck.of(()))
 
 
 class MadeUp:
