@@ -41,9 +41,7 @@ export async function openLayers(tf, source) {
       const made = tapping.get(taps) ?? makeTapModel(tf, model, taps);
       tapping.set(taps, made);
       const outputs = toList(made.model.predictOnBatch(inputs));
-      const given = new Set(toList(inputs));
-      // An input that the model gives back is the feed's own tensor, and what is given here is disposed of.
-      return made.places.map((place) => pick(outputs, place)).map((tensor) => (given.has(tensor) ? tensor.clone() : tensor));
+      return made.places.map((place) => pick(outputs, place));
     },
     describe: () => describe(model.layers, []).map(({ layer, name, path }) => ({ name, class: layer.getClassName(), path })),
     lacks: () => [], // which kernels a layer runs only running it tells
