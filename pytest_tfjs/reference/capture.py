@@ -137,11 +137,13 @@ def _build(
     sizes = [model.sizes(feed, list(plan.tensors)) for feed in feeds]
     _require_room(out, sum(sum(each.values()) for each in sizes) * (2 if artifacts.quantised else 1))
     casts = Casts()
-    facts = _store(Stored(out), model.from_source, feeds, sizes, budget=budget, casts=casts)
+    activations = Stored(out)
+    facts = _store(activations, model.from_source, feeds, sizes, budget=budget, casts=casts)
     if artifacts.quantised:
         (out / _QUANTISED).mkdir()
         _store(Stored(out / _QUANTISED), model.from_artifacts, feeds, sizes, budget=budget, casts=casts)
-    (out / _WEIGHTS).write_text(json.dumps(model.check_weights(feeds[0]).to_json()), encoding="utf-8")
+    check = model.check_weights(feeds[0], lambda names: activations.read(0, names))
+    (out / _WEIGHTS).write_text(json.dumps(check.to_json()), encoding="utf-8")
     plan = plan.with_facts(facts).cast(casts.unfit, casts.notes)
     (out / _PLAN).write_text(json.dumps(plan.to_json()), encoding="utf-8")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -22,7 +22,6 @@ from pytest_tfjs.reference.keras_weights import check_keras_weights
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_tfjs.compare.layers import Layer
     from pytest_tfjs.compare.weights import WeightCheck
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.feeds import Feed
@@ -30,6 +29,13 @@ if TYPE_CHECKING:
     from pytest_tfjs.reference.plan import Plan
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Known(Protocol):
+    """Activations for the feed that were computed already with the source's own weights."""
+
+    def __call__(self, layers: Sequence[str]) -> Mapping[str, Array]:
+        """Those of these layers that are known."""
 
 
 class Computed(Protocol):
@@ -52,8 +58,8 @@ class Computed(Protocol):
         Raises SourceError where they cannot be computed.
         """
 
-    def check_weights(self, feed: Feed) -> WeightCheck:
-        """The artifacts' weights held against the source's."""
+    def check_weights(self, feed: Feed, known: Known | None = None) -> WeightCheck:
+        """The artifacts' weights held against the source's; `known` saves computing activations again."""
 
 
 def computed(source: Source, artifacts: Artifacts, feeds: Sequence[Feed]) -> Computed:
@@ -93,9 +99,9 @@ class ComputedLayers:
         """Activations with the artifacts' weights."""
         return self._run(self._with_stored_weights, feed, layers)
 
-    def check_weights(self, feed: Feed) -> WeightCheck:
+    def check_weights(self, feed: Feed, known: Known | None = None) -> WeightCheck:
         """The artifacts' weights held against the source's."""
-        del feed
+        del feed, known
         artifacts = self._artifacts
         return check_keras_weights(artifacts.read_weights(), artifacts.storage(), self._model)
 
@@ -152,21 +158,25 @@ class ComputedGraph:
         values = self._converted.run(self._given_converted(feed), list(dict.fromkeys(taps.values())))
         return {name: values[tensor] for name, tensor in taps.items()}
 
-    def check_weights(self, feed: Feed) -> WeightCheck:
+    def check_weights(self, feed: Feed, known: Known | None = None) -> WeightCheck:
         """The artifacts' weights held against the source's."""
         artifacts = self._artifacts
+        inputs = {layer.name: layer.inputs for layer in self.plan.layers}
 
-        def by_value(layer: Layer) -> tuple[Array, Array]:
-            entering = [name for name in layer.inputs if name in self._taps]
-            values = self.from_source(feed, [*entering, layer.name])
+        @cache
+        def by_value(layer: str) -> tuple[Array, Array]:
+            entering = [name for name in inputs[layer] if name in self._taps]
+            values = dict(known([*entering, layer])) if known is not None else {}
+            missing = [name for name in (*entering, layer) if name not in values]
+            values.update(self.from_source(feed, missing) if missing else {})
             given = self._given_converted(feed) | {self._tap(name): values[name] for name in entering}
-            tap = self._tap(layer.name)
-            return self._converted.run(given, [tap])[tap], values[layer.name]
+            tap = self._tap(layer)
+            return self._converted.run(given, [tap])[tap], values[layer]
 
         weights = GraphWeights(
             artifacts.read_weights(), artifacts.storage(), self._frozen, self._nodes, self.plan.layers
         )
-        return weights.check(by_value)
+        return weights.check(lambda layer: by_value(layer.name))
 
     @cached_property
     def _converted(self) -> ConvertedGraph:

@@ -8,6 +8,7 @@ for them.
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,13 +74,19 @@ class ConvertedGraph:
 
         feeds = {name: value for name, value in given.items() if name.partition(":")[0] in self._names}
         try:
-            with tf.compat.v1.Session(graph=self._graph, config=_as_written()) as session:
-                if self._fillers:
-                    session.run(self._fillers)
-                values = session.run(list(tensors), feeds)
+            values = self._session.run(list(tensors), feeds)
         except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
             raise self._unable(error) from error
         return {name: _with_text(np.asarray(value)) for name, value in zip(tensors, values, strict=True)}
+
+    @cached_property
+    def _session(self) -> Any:
+        import tensorflow as tf
+
+        session = tf.compat.v1.Session(graph=self._graph, config=_as_written())
+        if self._fillers:
+            session.run(self._fillers)
+        return session
 
     def _import_tables(self, weights: Mapping[str, Array]) -> dict[str, Any]:
         """Makes the lookup tables, which have a graph of their own; the tensor for each input that is one."""
