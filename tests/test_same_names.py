@@ -137,6 +137,7 @@ def test_renamed_scopes_of_branches_that_are_alike(cache):
     assert all(agrees(value, right) for value, _, right in found.values())
     assert {row for row, (value, named, _) in found.items() if not agrees(value, named)} == {"dense/matmul"}
     artifacts = convert(source, cache=cache)
-    weights = computed(source, artifacts).check_weights(normalise_feeds(feed, artifacts.inputs)[0])
+    feeds = normalise_feeds(feed, artifacts.inputs)
+    weights = computed(source, artifacts, feeds).check_weights(feeds[0])
     assert weights.counts["equal"] >= 2
     assert weights.counts.keys() <= {"equal", "folded"}
