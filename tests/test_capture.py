@@ -84,7 +84,9 @@ def test_a_plan_does_not_depend_on_how_the_weights_are_stored(captured, name):
 def test_every_layer_of_a_layers_model_is_compared(captured, name):
     model, feed = sample(name, 2)
     artifacts, _, reference = captured(model, feed, format="layers")
-    assert {layer.coverage for layer in reference.plan.layers} == {"compared"}
+    within = [layer.name for layer in reference.plan.layers if layer.coverage == "fused"]
+    assert within == (["bidirectional/lstm"] if name == "text" else [])
+    assert {layer.coverage for layer in reference.plan.layers if layer.name not in within} == {"compared"}
     expected = model(list(feed.values()) if len(feed) > 1 else next(iter(feed.values())), training=False)
     outputs = [layer.name for layer in reference.plan.layers if layer.output]
     activations = reference.activations(0)

@@ -1,8 +1,9 @@
 """Keeps the converter's optimiser from making operations that TF.js does not have on every backend.
 
 It is the optimiser of TensorFlow's own runtime. On processors that oneDNN speeds up it fuses more than the
-converter and TF.js know of: a tanh into `_FusedMatMul`, a layer norm into `_MklLayerNorm`. A model would
-convert on one machine and not on another, or convert and not run. On all of them it takes any sum for a bias,
+converter and TF.js know of: a tanh into `_FusedMatMul`, a layer norm into `_MklLayerNorm`, a batch-norm and
+its activation into `_FusedBatchNormEx`. A model would convert on one machine and not on another, or convert
+and not run. On all of them it takes any sum for a bias,
 and a bias that is no vector does not run on wasm.
 """
 
@@ -25,6 +26,10 @@ KEPT_APART = (
     "compare those that you ship as Prebuilt"
 )
 
+_BATCH_NORM = "FusedBatchNorm"
+_OF_THE_RUNTIME = ("_Mkl", f"_{_BATCH_NORM}")
+"""How the operations begin that TensorFlow's own runtime has and TF.js has not."""
+
 _ONE_ROUND = 1
 """`RewriterConfig.ONE`"""
 
@@ -35,8 +40,8 @@ def known_fusions_only(module: Any) -> Iterator[set[str]]:
 
     Gives the set of the operations that it kept apart, filled as it works.
 
-    A graph is optimised as always. Where that made something unknown, it is done again with identities before
-    the operation that the others were fused into: no rule of fusion knows those, and later steps drop them.
+    A graph is optimised as always. Where that made something unknown, it is done again with identities
+    between the operations that were fused: no rule of fusion knows those, and later steps drop them.
     """
     original = getattr(module, _STEP)
     apart: set[str] = set()
@@ -72,17 +77,23 @@ def _is_unknown(node: Any, vectors: set[str]) -> bool:
     fused = node.attr["fused_ops"].list.s if "fused_ops" in node.attr else ()
     has_bias = b"BiasAdd" in fused
     return (
-        node.op.startswith("_Mkl")
+        node.op.startswith(_OF_THE_RUNTIME)
         or not _KNOWN.issuperset(fused)
         or (has_bias and node.input[2] not in vectors)
     )
+
+
+def _last_fused(graph_def: Any, names: set[str]) -> set[str]:
+    """The last operations fused into nodes of these names, which are the last's but for batch-norms."""
+    norms = {node.name for node in graph_def.node if node.name in names and node.op.startswith(_BATCH_NORM)}
+    return (names - norms) | {node.name for node in graph_def.node if not norms.isdisjoint(node.input)}
 
 
 def _with_identities(graph_def: Any, names: set[str]) -> Any:
     """A copy in which the nodes of these names take what is computed through identities."""
     changed = copy.deepcopy(graph_def)
     constants = {node.name for node in changed.node if node.op == "Const"}
-    for node in [node for node in changed.node if node.name in names]:
+    for node in [node for node in changed.node if node.name in _last_fused(changed, names)]:
         for number, taken in enumerate(node.input):
             if not taken.startswith("^") and taken not in constants:
                 identity = changed.node.add(op="Identity", name=f"{node.name}/apart_{number}", input=[taken])
