@@ -15,7 +15,7 @@ from pytest_tfjs.models.artifacts import TensorSpec, read_artifacts
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
-from pytest_tfjs.models.pairing import candidates
+from pytest_tfjs.models.pairing import candidates, disagreeing
 from pytest_tfjs.models.source import Prebuilt, as_source
 
 SOURCES = HERE / "sources"
@@ -79,6 +79,26 @@ def test_placeholders_keep_the_names_of_inputs():
     assert candidates(converted, source, tensors_tell=True) == [(1,), (0,)]
 
 
+def test_one_name_with_another_shape_or_dtype_is_no_pair():
+    source = [spec("a", "Identity:0"), spec("b", "Identity_1:0", (None, 4)), spec("c", "Identity_2:0")]
+    converted = [
+        spec("a", "Identity_1:0", (None, 4)),
+        spec("b", "Identity:0"),
+        spec("c", "Identity_2:0", dtype="int32"),
+    ]
+    found = disagreeing(converted, source, tensors_tell=False)
+    assert [(one.name, other.name) for one, other in found] == [("a", "a"), ("b", "b"), ("c", "c")]
+    agreeing = [spec("b", "Identity:0", (8, 4)), spec("c", "Identity_2:0", None)]
+    assert disagreeing(agreeing, source, tensors_tell=False) == []
+
+
+def test_an_input_of_one_name_with_another_shape_is_no_pair_also_where_a_tensor_has_that_name():
+    converted, source = spec("x", "x:0"), spec("x", "serving_default_x:0", (4,))
+    assert disagreeing([converted], [source], tensors_tell=True) == [(converted, source)]
+    # Of outputs such a name only numbers an order.
+    assert disagreeing([converted], [source], tensors_tell=False) == []
+
+
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
     pytest.importorskip("tensorflow")
@@ -139,6 +159,42 @@ def test_outputs_that_compute_the_same_are_told_and_not_picked(reference, rewire
         match=r"lost the names of its outputs, .*'Identity' float32 .*'Identity_1' float32 .* cannot be told",
     ):
         reference(folder)
+
+
+@pytest.fixture
+def signed(tmp_path):
+    """A copy of the loop whose outputs are renamed by `names`."""
+
+    def make(names):
+        folder = shutil.copytree(HERE / "4.22.0" / "loop", tmp_path / "signed")
+        content = json.loads((folder / "model.json").read_text())
+        outputs = content["signature"]["outputs"]
+        content["signature"]["outputs"] = {names.get(name, name): outputs[name] for name in outputs}
+        (folder / "model.json").write_text(json.dumps(content))
+        return folder
+
+    return make
+
+
+@pytest.mark.convert
+def test_outputs_under_each_others_names_are_told_and_not_put_right(reference, signed):
+    with pytest.raises(
+        ArtifactsError,
+        match=r"outputs of the same name that cannot be one tensor: in the artifacts .*'count' float32 "
+        r"\[2, 3\].* in the source .*'count' int32 \[\].*Correct the signature",
+    ):
+        reference(signed({"count": "y", "y": "count"}), "loop", FEEDS["loop"])
+
+
+@pytest.mark.convert
+def test_what_was_not_paired_by_name_is_noted(reference, signed):
+    assert reference(HERE / "4.22.0" / "loop", "loop", FEEDS["loop"]).plan.notes == ()
+    assert reference(signed({"y": "z"}), "loop", FEEDS["loop"]).plan.notes == (
+        "the artifacts' output 'z' was taken for the source's 'y', told by dtype and shape",
+    )
+    notes = reference(HERE / "1.0.1" / "twins").plan.notes
+    assert len(notes) == 2
+    assert all("output 'Identity" in note and note.endswith("told by the values") for note in notes)
 
 
 @pytest.mark.convert

@@ -36,6 +36,30 @@ def candidates(
     ]
 
 
+def disagreeing(
+    converted: Sequence[TensorSpec], source: Sequence[TensorSpec], *, tensors_tell: bool
+) -> list[tuple[TensorSpec, TensorSpec]]:
+    """Pairs, the converted one first, that have one name and that cannot be one tensor.
+
+    `tensors_tell` as in `candidates`: without it a name that only numbers an order is none.
+    """
+    named = {spec.name: spec for spec in source}
+    return [
+        (one, named[one.name])
+        for one in converted
+        if one.name in named and (tensors_tell or not _is_of_tensor(one)) and not agrees(one, named[one.name])
+    ]
+
+
+def told_by(one: TensorSpec, spec: TensorSpec, *, tensors_tell: bool, by_value: bool) -> str | None:
+    """By what a converted one was found to be the source's `spec`; None where it has its name."""
+    if one.name == spec.name:
+        return None
+    if tensors_tell and _node(one) in (spec.name, _node(spec)):
+        return "the name of its tensor"
+    return "the values" if by_value else "dtype and shape"
+
+
 def agrees(one: TensorSpec, other: TensorSpec) -> bool:
     """Whether the two can be one tensor: the same kind of dtype, and shapes that differ in nothing known."""
     if _kind(one.dtype) != _kind(other.dtype):

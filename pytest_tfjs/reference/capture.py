@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 Layers = Literal["all", "outputs"]
 
-_SCHEMA = 5
+_SCHEMA = 6
 _PLAN = "plan.json"
 _WEIGHTS = "weights.json"
 _QUANTISED = "quantised"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -138,7 +139,8 @@ class ComputedGraph:
         self._nodes = Graph.of(renamed(kept, self._ends.renamed), theirs)
         calls = read_calls(artifacts.saved_model)
         grouping = by_scope if calls is None else by_layer(calls)
-        self.plan = plan_graph(Graph(self._frozen.graph.nodes, ours), self._nodes, grouping)
+        plan = plan_graph(Graph(self._frozen.graph.nodes, ours), self._nodes, grouping)
+        self.plan = replace(plan, notes=self._ends.notes)
 
     def sizes(self, feed: Feed, layers: Sequence[str]) -> dict[str, int]:
         """The bytes about that activations take."""

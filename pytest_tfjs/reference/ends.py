@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tfjs.errors import ArtifactsError
-from pytest_tfjs.models.pairing import candidates, described
+from pytest_tfjs.models.pairing import candidates, described, disagreeing, told_by
 from pytest_tfjs.reference.converted import ConvertedGraph
 
 if TYPE_CHECKING:
@@ -39,11 +39,13 @@ class Ends:
     """The source's tensor (`x:0`) for each input's name, and pairs of output tensors, the source's first.
 
     `renamed` gives, for placeholders of the artifacts that have another name in the source, that name.
+    `notes` tell, a sentence each, what was paired other than by name.
     """
 
     inputs: Mapping[str, str]
     outputs: tuple[tuple[str, str], ...]
     renamed: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def same_ends(artifacts: Artifacts) -> Ends:
@@ -72,28 +74,42 @@ class _Matcher:
         self.outputs = candidates(artifacts.outputs, source.outputs, tensors_tell=False)
 
     def match(self) -> Ends:
+        self._require_agreement("input", self.artifacts.inputs, self.taken)
+        self._require_agreement("output", self.artifacts.outputs, self.source.outputs)
         self._require("inputs", self.inputs, artifacts=self.artifacts.inputs, source=self.taken)
         self._require("outputs", self.outputs, artifacts=self.artifacts.outputs, source=self.source.outputs)
         orders = list(itertools.islice(_orders(self.inputs), _MOST_ORDERS + 1))
         if not orders:
             raise self._other_model("inputs", self.artifacts.inputs, self.taken)
         if len(orders) == 1 and all(len(options) == 1 for options in self.outputs):
-            return self._ends(orders[0], [options[0] for options in self.outputs])
+            return self._ends(orders[0], [options[0] for options in self.outputs], told=True)
         if len(orders) > _MOST_ORDERS:
             raise self._open("inputs", self.artifacts.inputs, "too many are alike to try all orders")
         return self._by_value(orders)
 
-    def _ends(self, order: Sequence[int], outputs: Sequence[int]) -> Ends:
+    def _ends(self, order: Sequence[int], outputs: Sequence[int], *, told: bool) -> Ends:
+        """The pairs; `told`: the order of the inputs was so before any values were looked at."""
         if len(set(outputs)) < len(outputs):
             raise self._other_model("outputs", self.artifacts.outputs, self.source.outputs)
         pairs = [(self.artifacts.inputs[at], spec) for at, spec in zip(order, self.taken, strict=True)]
+        ends = [
+            (self.artifacts.outputs[at], spec) for at, spec in zip(outputs, self.source.outputs, strict=True)
+        ]
+        notes = [
+            *(
+                _note("input", *pair, tensors_tell=True, by_value=not told and len(options) > 1)
+                for pair, options in zip(pairs, self.inputs, strict=True)
+            ),
+            *(
+                _note("output", *pair, tensors_tell=False, by_value=len(options) > 1)
+                for pair, options in zip(ends, self.outputs, strict=True)
+            ),
+        ]
         return Ends(
             {ours.name: _tensor(theirs) for ours, theirs in pairs},
-            tuple(
-                (_tensor(spec), _tensor(self.artifacts.outputs[at]))
-                for at, spec in zip(outputs, self.source.outputs, strict=True)
-            ),
+            tuple((_tensor(theirs), _tensor(ours)) for ours, theirs in ends),
             {_node(ours): _node(theirs) for ours, theirs in pairs if _node(ours) != _node(theirs)},
+            tuple(filter(None, notes)),
         )
 
     def _by_value(self, orders: list[tuple[int, ...]]) -> Ends:
@@ -111,7 +127,8 @@ class _Matcher:
         (best, order, errors), *others = found
         if others and not _is_clear(best, others[0][0]):
             raise self._open("inputs", self.artifacts.inputs, "either order gives the same outputs")
-        return self._ends(order, [self._nearest(*each) for each in zip(self.outputs, errors, strict=True)])
+        nearest = [self._nearest(*each) for each in zip(self.outputs, errors, strict=True)]
+        return self._ends(order, nearest, told=len(orders) == 1)
 
     def _nearest(self, options: tuple[int, ...], errors: list[float]) -> int:
         first, *others = sorted(options, key=lambda at: errors[at])
@@ -142,6 +159,18 @@ class _Matcher:
                     row[at] = max(row[at], _distance(value, ours[_tensor(spec)]))
         return errors
 
+    def _require_agreement(
+        self, what: str, artifacts: Sequence[TensorSpec], source: Sequence[TensorSpec]
+    ) -> None:
+        pairs = disagreeing(artifacts, source, tensors_tell=what == "input")
+        if pairs:
+            ours, theirs = zip(*pairs, strict=True)
+            raise ArtifactsError(
+                f"{self.artifacts.model_json} and the source have {what}s of the same name that cannot be "
+                f"one tensor: in the artifacts {described(ours)}, in the source {described(theirs)}. Correct "
+                "the signature in model.json or convert anew, or pass the model that it was converted from"
+            )
+
     def _require(
         self, what: str, options: _Options, *, artifacts: Sequence[TensorSpec], source: Sequence[TensorSpec]
     ) -> None:
@@ -165,6 +194,16 @@ class _Matcher:
             f"which of {described(specs)} cannot be told: {why}. Feed values from which the {what} can be "
             "told apart"
         )
+
+
+def _note(
+    what: str, ours: TensorSpec, theirs: TensorSpec, *, tensors_tell: bool, by_value: bool
+) -> str | None:
+    """What to tell of a pair that has two names."""
+    told = told_by(ours, theirs, tensors_tell=tensors_tell, by_value=by_value)
+    if told is None:
+        return None
+    return f"the artifacts' {what} {ours.name!r} was taken for the source's {theirs.name!r}, told by {told}"
 
 
 def _orders(options: _Options) -> Iterator[tuple[int, ...]]:

@@ -42,7 +42,7 @@ class Plan:
         return replace(self, layers=tuple(layers))
 
     def cast(self, unfit: Mapping[str, str], notes: tuple[str, ...]) -> Plan:
-        """The same, with these notes; the layers named in `unfit` are unmapped for the reason there."""
+        """The same, with these notes too; the layers named in `unfit` are unmapped for the reason there."""
         layers = (
             replace(layer, coverage="unmapped", reason=unfit[layer.name], tap=None, shape=None, dtype=None)
             if layer.name in unfit
@@ -50,7 +50,7 @@ class Plan:
             for layer in self.layers
         )
         tensors = {name: tensor for name, tensor in self.tensors.items() if name not in unfit}
-        return Plan(tuple(layers), tensors, notes)
+        return Plan(tuple(layers), tensors, (*self.notes, *notes))
 
     def to_json(self) -> dict[str, Any]:
         """The plan as JSON values."""
