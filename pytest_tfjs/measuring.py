@@ -106,13 +106,16 @@ def measure_compression(
 ) -> Compression | None:
     """What it costs that the weights are stored as `stored`, with at most `budget` bytes in memory at once.
 
-    None where they are not quantised. `allowed` None: by `stored`.
+    None where they are not quantised. `allowed` None: by `stored`. A layer that is not compared, as TF.js
+    does not hold its values with the one or the other weights, has no cost.
     """
     if not reference.quantised:
         return None
+    compared = {layer.name for layer in reference.plan.layers if layer.coverage == "compared"}
     costs: dict[str, list[Cost]] = {}
     for feed in range(reference.feeds):
-        for names in grouped(reference.sizes(feed).items(), budget // 2):
+        sizes = [(name, size) for name, size in reference.sizes(feed).items() if name in compared]
+        for names in grouped(sizes, budget // 2):
             source, activations = (
                 reference.source_activations(feed, names),
                 reference.activations(feed, names),

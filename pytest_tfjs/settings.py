@@ -208,7 +208,7 @@ _OPTIONS: Mapping[str, _Option] = {
     "weights": _Option(
         spell_weights,
         "DTYPE",
-        "store weights as float32, float16, uint16 or uint8, or by pattern: uint8:*kernel*,float16 "
+        "store weights as float32, float16, uint16 or uint8, or by pattern: uint8:*stem*,float16 "
         "(default: float32)",
     ),
     "rtol": _Option(_number, "X", "tolerance relative to each element (default: by dtype and backend)"),

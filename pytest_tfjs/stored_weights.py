@@ -51,15 +51,26 @@ def _part(text: str) -> _Part:
 
 
 def _parts_of_mapping(value: Mapping[Any, Any]) -> list[_Part]:
+    if not value:
+        raise SettingsError(
+            "the mapping is empty: expected a dtype with patterns, such as {'uint8': '*stem*'}"
+        )
     parts: list[_Part] = []
     for dtype, patterns in value.items():
-        if patterns is True:
-            parts.append((dtype, None))
-            continue
-        listed = [patterns] if isinstance(patterns, str) else patterns
-        if not isinstance(listed, Iterable) or isinstance(listed, Mapping):
-            raise SettingsError(f"{dtype} has {patterns!r}: expected a pattern, a list of them, or True")
-        parts.extend((str(dtype), str(pattern)) for pattern in listed)
+        if not isinstance(dtype, str):
+            raise SettingsError(f"{dtype!r} is no dtype: expected one of {', '.join(QUANTISED)}")
+        parts.extend([(dtype, None)] if patterns is True else _parts_of_dtype(dtype, patterns))
+    return parts
+
+
+def _parts_of_dtype(dtype: str, patterns: Any) -> list[_Part]:
+    wanted = f"{dtype} has {patterns!r}: expected a pattern, a list of them, or True"
+    listed = [patterns] if isinstance(patterns, str) else patterns
+    if not isinstance(listed, Iterable) or isinstance(listed, (Mapping, bytes, bytearray)):
+        raise SettingsError(wanted)
+    parts: list[_Part] = [(dtype, pattern) for pattern in listed]
+    if not parts or not all(isinstance(pattern, str) for _, pattern in parts):
+        raise SettingsError(wanted)
     return parts
 
 

@@ -17,6 +17,7 @@ from pytest_tfjs.report.json_report import comparison_to_json
 from pytest_tfjs.report.junit import junit_properties
 from pytest_tfjs.report.message import failure_message
 from pytest_tfjs.report.tables import layer_table, summary_table
+from pytest_tfjs.report.weights import weight_facts
 
 LAYERS = (layer("conv"), layer("classes", "conv", output=True))
 GOOD = {"conv": close(), "classes": close()}
@@ -138,9 +139,32 @@ def test_a_wrong_weight_is_named_beside_the_layer_that_it_made_diverge():
 
 
 def test_a_weight_that_could_not_be_held_against_the_source_is_no_difference():
-    check = WeightCheck.of([WeightFinding("folded", None, "unverified", "no layer takes it")])
-    assert judged(weight_check=check).verdict == "close"
+    check = WeightCheck.of(
+        [WeightFinding("folded", None, "unverified", "no layer takes it"), WeightFinding("a", None, "equal")]
+    )
+    found = judged(weight_check=check, compression=compression(share=0.01))
+    assert found.verdict == "close"
     assert WeightCheck.from_json(json.loads(json.dumps(check.to_json()))) == check
+    assert check.unverified == check.findings
+    told = weight_facts(found)
+    assert "  weights      as those of the source: 1 equal" in told
+    assert "  unverified   'folded': no layer takes it" in told
+
+
+def test_weights_of_which_none_was_held_against_the_source_are_not_told_to_be_as_those():
+    check = WeightCheck.of([WeightFinding("folded", "conv", "unverified", "no layer takes it")])
+    told = weight_facts(judged(weight_check=check, compression=compression(share=0.01)))
+    assert not any("as those of the source" in line for line in told)
+    assert "  unverified   'folded' of 'conv': no layer takes it" in told
+
+
+def test_an_output_whose_cost_is_not_known_is_told():
+    found = compression(share=0.01)
+    assert found.unmeasured == ()
+    more = replace(found, outputs=("classes", "count"))
+    assert (more.worst, more.unmeasured) == ("classes", ("count",))
+    told = " ".join(" ".join(weight_facts(judged(compression=more))).split())
+    assert told.endswith("; not measured at 'count', which TF.js does not hold")
 
 
 def test_tables_and_properties_have_both_numbers():

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 
 from fixtures import build, inputs
+from pytest_tfjs.errors import ConversionError, SourceError
+from pytest_tfjs.measuring import measure_compression
 from pytest_tfjs.models.artifacts import with_weights
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.source import as_source
 from pytest_tfjs.reference.capture import capture_reference
+from pytest_tfjs.reference.keras_model import TappedKerasModel
 
 pytestmark = pytest.mark.convert
 
@@ -112,6 +116,36 @@ def test_weights_that_either_side_lacks_are_differences(cache, cnn):
     }
 
 
+@pytest.mark.parametrize("format_", ["layers", "graph"])
+def test_a_weight_that_patterns_of_two_dtypes_match_is_told_with_both(cache, cnn, format_):
+    weights = {"uint8": "*stem*", "float16": "*conv*"}
+    with pytest.raises(ConversionError) as error:
+        convert(cnn, format=format_, weights=weights, cache=cache)
+    assert re.search(r"the weight '\S*stem\S*' of '.*' is matched by ", str(error.value))
+    assert "'*stem*' and '*conv*', which have different dtypes" in str(error.value)
+
+
+def test_a_pattern_for_constants_that_are_never_quantised_is_told_with_those_that_are(cache, cnn):
+    names = convert(cnn, format="graph", cache=cache).read_weights()
+    whole = [name for name, value in names.items() if value.dtype.kind == "i"]
+    with pytest.raises(ConversionError) as error:
+        convert(cnn, format="graph", weights={"uint8": whole[0]}, cache=cache)
+    said = str(error.value)
+    suggested = re.findall(r"'([^']+)'", said.partition("some are ")[2])
+    assert suggested
+    assert not set(suggested) & set(whole)
+
+
+def test_a_stored_weight_of_another_shape_is_not_taken_for_the_models_own():
+    k = pytest.importorskip("tf_keras")
+    x = k.Input((3,), name="x")
+    model = k.Model(x, k.layers.Dense(2, name="dense")(x))
+    with pytest.raises(
+        SourceError, match=r"'dense/kernel' has the shape \[2, 3\], and the source's \[3, 2\]"
+    ):
+        TappedKerasModel(model, {"dense/kernel": np.zeros((2, 3), np.float32)})
+
+
 @pytest.fixture
 def reference_of(cache):
     def run(model, given, changes=None, folder=None):
@@ -162,3 +196,31 @@ def test_the_bodies_of_loops_and_the_slopes_of_prelu(reference_of):
     artifacts, reference = reference_of(model, np.ones((2, 5, 3), np.float32))
     assert any(name.startswith("__inference") for name in artifacts.weight_names())
     assert reference.weights.findings == ()
+
+
+@pytest.mark.parametrize("feeds", [[0], [1, 0], [0, 1]])
+def test_what_int32_does_not_hold_with_the_one_weights_has_no_cost_and_is_unmapped(cache, feeds):
+    """The middle weight is stored as less than it is in the source."""
+    tf = pytest.importorskip("tensorflow")
+    weight = tf.Variable(np.float32([[0.0], [0.4995], [1.0]]))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="x")])
+    def function(x):
+        large = tf.matmul(x, weight) * np.float32(2**31 / 0.499)
+        return {"large": tf.cast(large, tf.int64), "small": tf.matmul(tf.tanh(x), weight)}
+
+    function.weight = weight
+    source = as_source(function)
+    artifacts = convert(source, format="graph", weights="uint8", cache=cache)
+    rows = [np.float32([[0, 1, 0]]), np.float32([[0, 0.1, 0]])]
+    given = normalise_feeds([rows[number] for number in feeds], artifacts.inputs)
+    reference = capture_reference(source, artifacts, given, "all", cache)
+    (unmapped,) = (layer for layer in reference.plan.layers if layer.coverage == "unmapped")
+    assert "the integer dtype of TF.js, holds" in unmapped.reason
+    stored = any(unmapped.name in reference.sizes(number) for number in range(len(feeds)))
+    assert stored, "with the weights as they are stored it fits"
+    found = measure_compression(reference, artifacts.weights, None, 1000)
+    assert found.unmeasured == (unmapped.name,)
+    assert found.costs.keys() == {
+        layer.name for layer in reference.plan.layers if layer.coverage == "compared"
+    }

@@ -55,6 +55,11 @@ class Compression:
         return max(measured, key=lambda name: self.costs[name].share, default=None)
 
     @property
+    def unmeasured(self) -> tuple[str, ...]:
+        """The outputs whose cost is not known, as TF.js does not hold their values."""
+        return tuple(name for name in self.outputs if name not in self.costs)
+
+    @property
     def exceeded(self) -> bool:
         """Whether an output moved by more than is allowed."""
         return self.worst is not None and self.costs[self.worst].share > self.allowed

@@ -55,7 +55,15 @@ class WeightCheck:
     @property
     def differences(self) -> tuple[WeightFinding, ...]:
         """The weights that are not those of the source."""
-        return tuple(finding for finding in self.findings if finding.state == "differs")
+        return self._of_state("differs")
+
+    @property
+    def unverified(self) -> tuple[WeightFinding, ...]:
+        """The weights that could not be held against the source."""
+        return self._of_state("unverified")
+
+    def _of_state(self, state: State) -> tuple[WeightFinding, ...]:
+        return tuple(finding for finding in self.findings if finding.state == state)
 
     @classmethod
     def of(cls, findings: Iterable[WeightFinding]) -> WeightCheck:

@@ -71,9 +71,9 @@ class Artifacts:
         """Whether any weight is stored in fewer bits than it has."""
         return self.weights != "float32"
 
-    def weight_names(self) -> list[str]:
-        """The names of the weights, in the order of the manifest."""
-        return [str(entry["name"]) for entry in self._entries()]
+    def weight_names(self, dtype: str | None = None) -> list[str]:
+        """The names of the weights, in the order of the manifest: all, or those declared as `dtype`."""
+        return [str(entry["name"]) for entry in self._entries() if dtype in (None, entry["dtype"])]
 
     def storage(self) -> dict[str, Storage]:
         """How those weights are stored that are quantised, by name."""

@@ -7,6 +7,7 @@ import difflib
 import fnmatch
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -107,6 +108,7 @@ def build_artifacts(source: Source, format_: Format, weights: str, folder: Path)
     except TfjsError:
         raise
     except Exception as error:
+        _check_overlap(source, weights, error)
         said = chatter.tail()
         raise ConversionError(
             f"'{source.label}' cannot be converted to a {format_} model: {type(error).__name__}: {error}"
@@ -115,15 +117,31 @@ def build_artifacts(source: Source, format_: Format, weights: str, folder: Path)
 
 
 def _check_patterns(source: Source, weights: str, artifacts: Artifacts) -> None:
-    """Raises ConversionError for a pattern that no weight has, as nothing would be stored so."""
-    names = artifacts.weight_names()
+    """Raises ConversionError for a pattern that matches nothing that is ever quantised."""
+    names = artifacts.weight_names(dtype="float32")
     for pattern in patterns_of(weights):
         if not fnmatch.filter(names, pattern):
             close = difflib.get_close_matches(pattern, names, n=5, cutoff=0.3)
             raise ConversionError(
-                f"weights={weights!r}: no weight of '{source.label}' matches {pattern!r}; some are "
+                f"weights={weights!r}: no float32 weight of '{source.label}' matches {pattern!r}; some are "
                 f"{', '.join(repr(name) for name in close or names[:5])}"
             )
+
+
+_TWO_DTYPES = re.compile(r"Two quantization values .* match the same node (?P<name>.+)", re.DOTALL)
+
+
+def _check_overlap(source: Source, weights: str, error: Exception) -> None:
+    """Raises ConversionError where the converter's error is that patterns of two dtypes match one weight."""
+    found = _TWO_DTYPES.fullmatch(str(error))
+    if found is None:
+        return
+    name = found["name"]
+    both = [pattern for pattern in patterns_of(weights) if fnmatch.fnmatch(name, pattern)]
+    raise ConversionError(
+        f"weights={weights!r}: the weight {name!r} of '{source.label}' is matched by "
+        f"{' and '.join(map(repr, both))}, which have different dtypes: make one of them narrower"
+    ) from error
 
 
 def _prebuilt(source: Source, cache: ContentCache, place: Place) -> Artifacts:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tfjs.errors import SourceError
 from pytest_tfjs.reference.frozen import nbytes
 from pytest_tfjs.reference.keras_weights import weight_name
 
@@ -20,7 +21,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class TappedKerasModel:
     """A copy of a Keras 2 model, so that the user's own model gains no nodes and keeps its state.
 
-    `weights`, by the names that artifacts have, take the place of the model's own.
+    `weights`, by the names that artifacts have, take the place of the model's own. Raises SourceError where
+    one has another shape.
     """
 
     def __init__(self, model: Any, weights: Mapping[str, Array] | None = None) -> None:
@@ -77,10 +79,21 @@ def _static_shape(shape: Any, batch: int) -> tuple[int, ...] | None:
 
 
 def _values(layer: Any, weights: Mapping[str, Array]) -> list[Array]:
-    """The layer's weights in its own order, those given in place of its own where the shape is the same."""
-    own = zip(layer.weights, layer.get_weights(), strict=True)
-    given = ((weights.get(weight_name(weight)), value) for weight, value in own)
-    return [value if other is None or other.shape != value.shape else other for other, value in given]
+    """The layer's weights in its own order, those given in place of its own."""
+    return [
+        _value(weight_name(weight), own, weights)
+        for weight, own in zip(layer.weights, layer.get_weights(), strict=True)
+    ]
+
+
+def _value(name: str, own: Array, weights: Mapping[str, Array]) -> Array:
+    given = weights.get(name, own)
+    if given.shape != own.shape:
+        raise SourceError(
+            f"the artifacts' weight {name!r} has the shape {list(given.shape)}, and the source's "
+            f"{list(own.shape)}: they are not of one model. Convert the source again"
+        )
+    return given
 
 
 _Address = tuple[tuple[tuple[str, int], ...], str, int, int]

@@ -17,7 +17,7 @@ _NAME_WIDTH = 60
 
 
 def weight_facts(comparison: Comparison) -> list[str]:
-    """The lines on the weights: those that differ from the source's, if any, and the cost of compression."""
+    """The lines on the weights: which differ from the source's or were not checked, and what they cost."""
     lines = []
     check = comparison.weight_check
     differences = () if check is None else check.differences
@@ -25,9 +25,15 @@ def weight_facts(comparison: Comparison) -> list[str]:
         lines += fact("weights", _told(finding))
     if len(differences) > _MOST_LISTED:
         lines += fact("", f"and {len(differences) - _MOST_LISTED} more")
+    unverified = () if check is None else check.unverified
     if check is not None and comparison.compression is not None and not differences:
-        counts = ", ".join(f"{count} {state}" for state, count in check.counts.items())
-        lines += fact("weights", f"as those of the source: {counts}")
+        sound = {state: count for state, count in check.counts.items() if state != "unverified"}
+        counts = ", ".join(f"{count} {state}" for state, count in sound.items())
+        lines += fact("weights", f"as those of the source: {counts}") if sound else []
+    for finding in unverified[:_MOST_LISTED]:
+        lines += fact("unverified", f"{_named(finding)}: {printable(finding.what or 'it was not checked')}")
+    if len(unverified) > _MOST_LISTED:
+        lines += fact("", f"and {len(unverified) - _MOST_LISTED} more")
     if comparison.compression is not None:
         lines += fact("compression", _cost(comparison.compression))
     return lines
@@ -48,8 +54,12 @@ def wrong_weight_of(comparison: Comparison, result: LayerResult) -> str | None:
 
 
 def _told(finding: WeightFinding) -> str:
+    return f"{_named(finding)} is not the source's: {printable(finding.what or 'it differs')}"
+
+
+def _named(finding: WeightFinding) -> str:
     of = "" if finding.layer is None else f" of {quoted(finding.layer, _NAME_WIDTH)}"
-    return f"{quoted(finding.name)}{of} is not the source's: {printable(finding.what or 'it differs')}"
+    return f"{quoted(finding.name)}{of}"
 
 
 def _cost(compression: Compression) -> str:
@@ -60,7 +70,12 @@ def _cost(compression: Compression) -> str:
         f"to {compression.stored}: moves {_moved(compression, worst)}, {number(compression.allowed)} allowed"
     )
     most = max(compression.costs, key=lambda name: compression.costs[name].share)
-    return said if most == worst else f"{said}; of all layers it moves {_moved(compression, most)} most"
+    if most != worst:
+        said += f"; of all layers it moves {_moved(compression, most)} most"
+    if compression.unmeasured:
+        outputs = ", ".join(quoted(name, _NAME_WIDTH) for name in compression.unmeasured)
+        said += f"; not measured at {outputs}, which TF.js does not hold"
+    return said
 
 
 def _moved(compression: Compression, name: str) -> str:
