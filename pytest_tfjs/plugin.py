@@ -24,7 +24,7 @@ from pytest_tfjs.fixtures import (
     tfjs_isolation,
     tfjs_target,
 )
-from pytest_tfjs.settings import SETTINGS, Settings, add_options, resolve_settings
+from pytest_tfjs.settings import MARKER, SETTINGS, Settings, add_options, resolve_settings
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -48,7 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "tfjs(backends, browsers, layers, format, weights, rtol, atol, compression, weight_check, timeout): "
+        f"tfjs({', '.join(MARKER)}): "
         "settings of one test for its TensorFlow.js models, over those of the command line",
     )
     try:

@@ -18,6 +18,7 @@ from pytest_tfjs.stored_weights import spell_weights
 FORMATS = ("auto", "layers", "graph")
 LAYERS = ("all", "outputs")
 WEIGHT_CHECKS = ("fail", "tell")
+TAP_BUDGET = 256_000_000  # bytes
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Settings:
     compression: float | None = None
     weight_check: Literal["fail", "tell"] = "fail"
     timeout: float = 300.0
-    tap_budget: int = 256_000_000
+    tap_budget: int = TAP_BUDGET
     headed: bool = False
     browser_binary: Path | None = None
     driver_binary: Path | None = None
@@ -240,7 +241,7 @@ _OPTIONS: Mapping[str, _Option] = {
     "json": _Option(_new_file, "FILE", "write the results as JSON"),
 }
 
-_MARKER = (
+MARKER = (
     "backends",
     "browsers",
     "layers",
@@ -253,6 +254,7 @@ _MARKER = (
     "timeout",
     "tap_budget",
 )
+"""The arguments of the marker `tfjs`."""
 
 
 def option_of(name: str) -> str:
@@ -298,9 +300,9 @@ def apply_markers(settings: Settings, markers: Iterable[pytest.Mark]) -> Setting
                 f"it was given {marker.args!r}"
             )
         for name, value in marker.kwargs.items():
-            if name not in _MARKER:
+            if name not in MARKER:
                 raise SettingsError(
-                    f"@pytest.mark.tfjs has no argument {name!r}: expected one of {', '.join(_MARKER)}"
+                    f"@pytest.mark.tfjs has no argument {name!r}: expected one of {', '.join(MARKER)}"
                 )
             arguments.setdefault(name, value)
     return settings.updated(arguments, "marker")

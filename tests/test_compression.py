@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from judging import close, comparison, layer, wrong
+from judging import TOLERANCE, close, comparison, layer, measured, wrong
 
 from pytest_tfjs.compare.compression import Compression, Cost, cost, default_allowance, merge_costs
 from pytest_tfjs.compare.verdict import judge
@@ -106,6 +106,17 @@ def test_an_output_that_moved_too_far_diverged_though_the_browser_is_right():
     )
     (told,) = [text for text in rest if text.startswith("  compression")]
     assert "moves 'classes' by 7.0e-02 of its largest value, 5.0e-02 allowed" in told
+
+
+@pytest.mark.parametrize("seen", ["unmapped", "vacuous"])
+def test_the_browser_is_said_to_be_right_only_where_that_was_seen(seen):
+    rows = [layer("classes", output=True)]
+    if seen == "unmapped":
+        rows.append(layer("lost", coverage="unmapped", reason="no node computes it"))
+    metrics = {"classes": close() if seen == "unmapped" else measured([0, 0], [0, 0])}
+    found = judge(rows, metrics, {"classes": TOLERANCE}, compression=compression())
+    assert found.verdict == "diverged"
+    assert found.reason.endswith("5.0e-02 allowed")
 
 
 def test_inner_layers_are_told_and_not_judged():

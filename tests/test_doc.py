@@ -22,7 +22,7 @@ from pytest_tfjs.compare.layers import Coverage
 from pytest_tfjs.compare.tolerances import default_tolerance
 from pytest_tfjs.compare.verdict import Verdict
 from pytest_tfjs.report.json_report import comparison_to_json, environment_to_json, write_json
-from pytest_tfjs.settings import _MARKER, _OPTIONS, Settings, option_of
+from pytest_tfjs.settings import _OPTIONS, MARKER, Settings, option_of
 from pytest_tfjs.stored_weights import QUANTISED
 from pytest_tfjs.timing import Timing
 
@@ -54,7 +54,7 @@ def test_every_setting_is_in_the_table_and_no_other():
     for name, option in _OPTIONS.items():
         flag = option_of(name) + ("" if option.metavar is None else f"={option.metavar}")
         calls = arguments_of(Checker.assert_close) - {"per_layer"}
-        expected[flag] = (f"tfjs_{name}", name if name in _MARKER else "", name if name in calls else "")
+        expected[flag] = (f"tfjs_{name}", name if name in MARKER else "", name if name in calls else "")
     told = {code(row[0])[0]: tuple(code(cell)[0] if cell else "" for cell in row[1:4]) for row in _settings()}
     assert told == expected
 

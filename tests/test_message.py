@@ -207,6 +207,14 @@ def test_an_input_near_its_tolerance_is_told():
     assert line.endswith("(its input 'in' is at 82% of its tolerance)")
 
 
+def test_an_output_that_could_not_be_compared_is_not_said_to_be_left_out():
+    about = {"coverage": "unmapped", "reason": "its reference is int64, with values up to 5000000000"}
+    for output, said in ((False, "layers='outputs' compares"), (True, "an output cannot be left out: where")):
+        text = failure_message(comparison([layer("a"), layer("b", output=output, **about)], {"a": close()}))
+        (advice,) = [line for line in text.splitlines() if line.startswith("  what to do")]
+        assert said in advice
+
+
 def test_an_unmapped_layer_leaves_the_origin_open():
     rows = (*CHAIN, layer("lost", coverage="unmapped", reason="gone"))
     line = first_line(rows, {"in": close(), "conv": wrong(), "out": wrong()})

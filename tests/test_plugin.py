@@ -166,7 +166,7 @@ def test_markers_of_function_class_and_module_add_up_the_closest_first(pytester)
 def test_the_marker_is_documented(pytester):
     result = pytester.runpytest_inprocess("--markers")
     result.stdout.fnmatch_lines(
-        ["@pytest.mark.tfjs(backends, browsers, layers, *timeout): settings of one test*"]
+        ["@pytest.mark.tfjs(backends, browsers, layers, *timeout, tap_budget): settings of one test*"]
     )
 
 

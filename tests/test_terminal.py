@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from judging import TOLERANCE, close, comparison, layer, measured, target, wrong
 
 from pytest_tfjs.compare.metrics import measure
+from pytest_tfjs.compare.observer import Observation
+from pytest_tfjs.compare.weights import WeightCheck, WeightFinding
 from pytest_tfjs.report.json_report import comparison_to_json
 from pytest_tfjs.report.summary import coverage_text, worst_layer
 from pytest_tfjs.report.tables import layer_table, summary_table
@@ -338,6 +340,31 @@ def test_the_terminal_parts_import_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
     assert run.stdout.strip() == "set()"
+
+
+def test_an_error_counts_no_layers():
+    failed = comparison([layer("a")], {}, verdict="error", reason="Unknown op 'Foo'")
+    assert layer_table(comparison_to_json(failed), width=80)[0].text == "digits, webgl on chrome: error"
+
+
+def test_what_passes_and_has_to_be_known_all_the_same_stands_above_the_layers():
+    found = comparison(
+        [layer("a", output=True)],
+        {"a": close()},
+        notes=("a note",),
+        observation=Observation(checked=("a",), altered=("a",), cause="nondeterministic"),
+        weight_check=WeightCheck.of(
+            tuple(WeightFinding(f"w{i}", "a", "differs", "1 of 2 values differ") for i in range(10))
+        ),
+    )
+    assert found.verdict == "close"
+    _, *notes, last, heading, _ = [line.text for line in layer_table(comparison_to_json(found), width=400)]
+    assert notes[0] == "note: a note"
+    assert notes[1].startswith("note: two runs on the same feed gave different outputs ('a')")
+    assert notes[2] == "note: the weight 'w0' of 'a' is not the source's: 1 of 2 values differ"
+    assert len(notes) == 10
+    assert last == "note: and 2 more weights are not the source's"
+    assert heading.startswith("layer")
 
 
 def test_notes_stand_above_the_layers():

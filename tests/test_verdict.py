@@ -113,6 +113,12 @@ def test_a_wrong_layer_is_diverged():
 UNMAPPED = layer("lost", coverage="unmapped", reason="no node computes it")
 
 
+def test_each_reason_of_unmapped_layers_stands_behind_its_layer():
+    lost = [layer(name, coverage="unmapped", reason=name.upper()) for name in ("a", "b", "c", "d")]
+    assert verdict(lost[:2]).reason == "2 of 2 layers could not be compared: 'a' (A), 'b' (B)"
+    assert verdict(lost).reason.endswith(": 'a' (A), 'b' (B), 'c' (C) and 1 more")
+
+
 def test_an_unmapped_layer_is_unmapped():
     found = verdict((*CHAIN, UNMAPPED), a=close(), b=close(), c=close())
     assert found.verdict == "unmapped"

@@ -143,16 +143,17 @@ def judge(
     if first:
         said = "; ".join(filter(None, (_diverged_reason(results, first), weights)))
         return Judgement("diverged", said, results, first)
-    reason = weights or _compression_reason(compression)
+    known = {layer.name for layer in layers if layer.coverage == "compared"}
+    unmapped = _unmapped_reason(results, [name for name in metrics if name not in known])
+    vacuous = _vacuous_reason(results)
+    is_proven = unmapped is None and vacuous is None
+    reason = weights or _compression_reason(compression, is_proven=is_proven)
     if reason is not None:
         return Judgement("diverged", reason, results, ())
-    known = {layer.name for layer in layers if layer.coverage == "compared"}
-    reason = _unmapped_reason(results, [name for name in metrics if name not in known])
-    if reason is not None:
-        return Judgement("unmapped", reason, results, ())
-    reason = _vacuous_reason(results)
-    if reason is not None:
-        return Judgement("vacuous", reason, results, ())
+    if unmapped is not None:
+        return Judgement("unmapped", unmapped, results, ())
+    if vacuous is not None:
+        return Judgement("vacuous", vacuous, results, ())
     return Judgement("close", None, results, ())
 
 
@@ -219,23 +220,24 @@ def _weights_reason(check: WeightCheck | None) -> str | None:
     return f"the artifacts' weight {first.name!r} is not that of the source{more}: {first.what}"
 
 
-def _compression_reason(compression: Compression | None) -> str | None:
+def _compression_reason(compression: Compression | None, *, is_proven: bool) -> str | None:
+    """Why the compression is too much; `is_proven`: all layers were seen to be close."""
     if compression is None or compression.worst is None or not compression.exceeded:
         return None
     share = compression.costs[compression.worst].share
     cost = f"{share:.1e} of the largest value" if math.isfinite(share) else "NaN, Inf or another shape"
-    return (
+    said = (
         f"compression to {compression.stored} costs {cost} at {compression.worst!r}, "
-        f"{compression.allowed:.1e} allowed; the browser computes the compressed model rightly"
+        f"{compression.allowed:.1e} allowed"
     )
+    return f"{said}; the browser computes the compressed model rightly" if is_proven else said
 
 
 def _unmapped_reason(results: Sequence[LayerResult], unknown: Sequence[str]) -> str | None:
     unmapped = [result for result in results if result.verdict == "unmapped"]
     if unmapped:
-        names = _names([result.layer.name for result in unmapped])
         counted = f"{len(unmapped)} of {len(results)} layers could not be compared"
-        return f"{counted}: {names} ({unmapped[0].reason})"
+        return f"{counted}: {_names_with_reasons(unmapped)}"
     if unknown:
         return f"the browser gave activations that no compared layer asked for: {_names(unknown)}"
     return None
@@ -262,6 +264,14 @@ def _could_fail(result: LayerResult) -> bool:
         return False
     scale = result.metrics.scale
     return result.tolerance.floor(scale) + result.tolerance.rtol * scale < scale
+
+
+def _names_with_reasons(unmapped: Sequence[LayerResult]) -> str:
+    """The names, and the reason once where it is that of all."""
+    if len({result.reason for result in unmapped}) == 1:
+        return f"{_names([result.layer.name for result in unmapped])} ({unmapped[0].reason})"
+    listed = ", ".join(f"{result.layer.name!r} ({result.reason})" for result in unmapped[:_NAMED])
+    return listed if len(unmapped) <= _NAMED else f"{listed} and {len(unmapped) - _NAMED} more"
 
 
 def _names(names: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ from pytest_tfjs.reference.casts import Casts
 from pytest_tfjs.reference.computed import computed
 from pytest_tfjs.reference.plan import Plan
 from pytest_tfjs.reference.stored import Stored, grouped
+from pytest_tfjs.settings import TAP_BUDGET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -38,7 +39,6 @@ _SCHEMA = 6
 _PLAN = "plan.json"
 _WEIGHTS = "weights.json"
 _QUANTISED = "quantised"
-BUDGET = 256_000_000
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def capture_reference(
     layers: Layers,
     cache: ContentCache,
     *,
-    budget: int = BUDGET,
+    budget: int = TAP_BUDGET,
     place: Place = here,
 ) -> Reference:
     """What Python computes for `feeds` at each layer of `source` that `artifacts` have, computed at `place`.

@@ -23,6 +23,7 @@ from pytest_tfjs.compare.weights import (
     difference,
 )
 from pytest_tfjs.reference.evidence import is_renamed
+from pytest_tfjs.reference.mapping import FOLDED_KERNEL, FOLDED_OFFSET
 from pytest_tfjs.reference.operations import ADDITIVE, BATCH_NORM, same_operation
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_KERNEL, _OFFSET = "_weights", "_bn_offset"
 _DEPTHWISE = frozenset({"DepthwiseConv2dNative"})
 _NEGATED = frozenset({"Prelu"})
 _SAME_BY_VALUE = 1e-4
@@ -199,7 +199,7 @@ class GraphWeights:
         kernel, gamma, beta, mean, variance, *bias = values
         epsilon = self._source.epsilon(batch_norm)
         norm = BatchNorm(kernel, next(iter(bias), None), gamma, beta, mean, variance, epsilon)
-        if name.endswith(_OFFSET):
+        if name.endswith(FOLDED_OFFSET):
             return norm.offset_folded()
         return norm.kernel_folded(depthwise=self._source.graph.nodes[convolution].op in _DEPTHWISE)
 
@@ -257,7 +257,7 @@ def _is_cut_off(stored: Array, source: Array) -> bool:
 
 def _convolution_of(name: str) -> str | None:
     """The convolution whose folded weight has this name; None for other names."""
-    for suffix in (_KERNEL, _OFFSET):
+    for suffix in (FOLDED_KERNEL, FOLDED_OFFSET):
         if name.endswith(suffix):
             return name.removesuffix(suffix)
     return None

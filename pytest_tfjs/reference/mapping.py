@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _REACH = 10
 """How many source operations one converted node may stand for, in depth."""
 
-_FOLDED_SUFFIXES = ("_bn_offset", "_weights")
+FOLDED_KERNEL, FOLDED_OFFSET = "_weights", "_bn_offset"
 """The converter's names for the constants that a folded batch-norm leaves (`fold_batch_norms.py`)."""
 
 _Operand = frozenset[Ref]
@@ -272,7 +272,9 @@ class _Matcher:
 
     def _has_folded(self, node: Node) -> bool:
         """Whether the weights of `node` took in a batch-norm."""
-        return any(i.endswith(_FOLDED_SUFFIXES) for i, _ in node.inputs if i not in self.source.nodes)
+        return any(
+            i.endswith((FOLDED_OFFSET, FOLDED_KERNEL)) for i, _ in node.inputs if i not in self.source.nodes
+        )
 
     def _region_ops(self, region: tuple[str, ...]) -> Counter[str]:
         ops: Counter[str] = Counter()
@@ -381,6 +383,6 @@ class _Matcher:
 
 
 def _unfolded(name: str) -> str:
-    for suffix in _FOLDED_SUFFIXES:
+    for suffix in (FOLDED_OFFSET, FOLDED_KERNEL):
         name = name.removesuffix(suffix)
     return name

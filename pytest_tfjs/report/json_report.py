@@ -60,6 +60,7 @@ def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
             "cause": comparison.observation.cause,
             "read": comparison.observation.read,
             "settled": comparison.observation.settled,
+            "told": str(comparison.observation) or None,
         },
         "notes": list(comparison.notes),
         "layers": [_layer(result, comparison.compression) for result in comparison.layers],

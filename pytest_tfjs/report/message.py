@@ -144,7 +144,16 @@ def _unmapped(comparison: Comparison) -> list[str]:
         lines += fact("unmapped", f"{name} ({op}): {printable(result.reason or 'no reason is known')}")
     if len(unmapped) > _MOST_LISTED:
         lines += fact("", f"and {len(unmapped) - _MOST_LISTED} more")
-    return lines + fact("what to do", "layers='outputs' compares the model's outputs alone")
+    return lines + fact("what to do", _advice(unmapped))
+
+
+def _advice(unmapped: Sequence[LayerResult]) -> str:
+    if not any(result.layer.output for result in unmapped):
+        return "layers='outputs' compares the model's outputs alone"
+    return (
+        "an output cannot be left out: where TF.js does not hold its values, cast it in the model or feed "
+        "smaller ones; where it is empty, feed others"
+    )
 
 
 def _around(comparison: Comparison, first: Sequence[LayerResult]) -> list[str]:

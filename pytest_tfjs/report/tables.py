@@ -11,7 +11,7 @@ from pytest_tfjs.report.summary import coverage_text, target_label, worst_layer
 from pytest_tfjs.report.text import Column, Line, number, printable, shorten, table
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
 
 _NOTHING = "-"
 
@@ -42,6 +42,7 @@ _OF_GROUPS = (0, 1, 3, 6, 7, 8, 9)
 
 _GROUPS = tuple(_LAYERS[place] for place in _OF_GROUPS)
 _INDENT = "  "
+_MOST_WEIGHTS = 8
 
 
 def summary_table(
@@ -80,15 +81,17 @@ def layer_table(
 ) -> list[Line]:
     """All layers of one comparison, under a line that tells the verdict and the counts of the coverage.
 
-    The notes stand between. `|error|` and `allowed` are those of the layer's worst element. Where the width
-    does not do, max abs, rms, op and shape are left out, in this order. The nodes of a graph model are
-    gathered into one line for each group, with the numbers of its worst node; `nodes` lists them under it.
-    `cost` is there where weights are quantised: how far that moved the activation, relative to its largest
-    value.
+    The notes stand between, and what reading altered, and weights that are not the source's. `|error|` and
+    `allowed` are those of the layer's worst element. Where the width does not do, max abs, rms, op and
+    shape are left out, in this order. The nodes of a graph model are gathered into one line for each group,
+    with the numbers of its worst node; `nodes` lists them under it. `cost` is there where weights are
+    quantised: how far that moved the activation, relative to its largest value.
     """
     subject = f"{comparison['model']}, {target_label(comparison['target'])}: {comparison['verdict']}"
-    title = printable(f"{subject}; {coverage_text(comparison['layers'])}", encoding)
-    notes = [printable(f"note: {note}", encoding) for note in comparison["notes"]]
+    # Of an error the layers are what was planned, and nobody knows what became of them.
+    counts = "" if comparison["verdict"] == "error" else f"; {coverage_text(comparison['layers'])}"
+    title = printable(f"{subject}{counts}", encoding)
+    notes = [printable(f"note: {note}", encoding) for note in _notes(comparison)]
     first = set(comparison["first_divergence"])
     columns: Sequence[Column] = _LAYERS
     if all(layer["group"] is None for layer in comparison["layers"]):
@@ -109,6 +112,21 @@ def layer_table(
         Line(heading),
         *told,
     ]
+
+
+def _notes(comparison: Mapping[str, Any]) -> Iterator[str]:
+    """What the user has to know though it may be no failure, a sentence each."""
+    yield from comparison["notes"]
+    told = comparison["observer_effect"]["told"]
+    if told is not None:
+        yield told
+    # Of a comparison that failed, the message and the reason tell them.
+    differences = comparison["weight_differences"] if comparison["verdict"] == "close" else []
+    for one in differences[:_MOST_WEIGHTS]:
+        of = "" if one["layer"] is None else f" of {one['layer']!r}"
+        yield f"the weight {one['name']!r}{of} is not the source's: {one['what'] or 'it differs'}"
+    if len(differences) > _MOST_WEIGHTS:
+        yield f"and {len(differences) - _MOST_WEIGHTS} more weights are not the source's"
 
 
 def _grouped_rows(
