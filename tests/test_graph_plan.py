@@ -79,6 +79,24 @@ def test_what_is_left_out_says_why():
     }
 
 
+def test_what_the_browser_computes_from_weights_alone_is_not_said_to_be_folded():
+    table = [node("range", "Range", "start", "stop", "step"), node("sin", "Sin", "range")]
+    noise = [node("draw", "RandomUniform", "size"), node("scaled", "Mul", "draw", "factor")]
+    ends = [node("add", "AddV2", "x", "sin"), node("noisy", "AddV2", "add", "scaled")]
+    source = graph(*table, *noise, *ends, outputs="noisy")
+    folded = graph(*noise, *ends, outputs="noisy")
+
+    def told(converted):
+        found = rows(source, converted)
+        assert {found[name].coverage for name in ("range", "sin", "draw", "scaled")} == {"eliminated"}
+        return [found[name].reason for name in ("range", "sin", "draw", "scaled")]
+
+    drawn = ["random: the browser draws numbers of its own, which cannot be compared"] * 2
+    kept = "constant: the browser computes it from weights alone; an error in it shows in what takes it"
+    assert told(source) == [kept, kept, *drawn]
+    assert told(folded) == ["constant: computed from weights when converting"] * 2 + drawn
+
+
 def test_an_operation_that_changes_nothing_is_compared_where_the_artifacts_have_it():
     source = graph(node("mul", "Mul", "x", "one", same="x"), node("r", "Relu", "mul"), outputs="r")
     converted = graph(node("mul", "Mul", "x", "one"), node("r", "Relu", "mul"), outputs="r")

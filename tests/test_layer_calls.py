@@ -9,6 +9,7 @@ from test_converted_models import IMAGE, SEQUENCE, built
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
+from pytest_tfjs.models.layer_calls import _name, _Trace
 from pytest_tfjs.models.source import as_source
 from pytest_tfjs.reference.capture import capture_reference
 
@@ -71,6 +72,20 @@ def test_nested_models_shared_layers_and_wrappers(cache, keras):
         ("both", "Bidirectional"),
     ]
     assert None not in {row.group for row in rows if row.coverage == "compared"}
+
+
+def test_calls_are_counted_anew_in_a_graph_that_has_the_id_of_one_that_is_gone():
+    class Traced:
+        """A graph of which each has the id of the one before."""
+
+    def numbered():
+        return _name(trace, Traced(), "dense")
+
+    trace = _Trace()
+    assert [numbered() for _ in range(5)] == ["dense"] * 5
+    assert len(trace.counts) == 0
+    graph = Traced()
+    assert [_name(trace, graph, "dense") for _ in range(2)] == ["dense", "dense#2"]
 
 
 def test_a_saved_model_alone_has_scopes(cache, tmp_path):

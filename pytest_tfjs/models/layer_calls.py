@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from pytest_tfjs.models.converter import import_tensorflow
 
@@ -43,7 +44,8 @@ class _Trace:
     path: list[str] = field(default_factory=list)
     depth: int = 0
     leaf: bool = False
-    counts: Counter[tuple[int, str]] = field(default_factory=Counter)
+    # By the graph itself: the id of one that is gone may be that of the next.
+    counts: WeakKeyDictionary[Any, Counter[str]] = field(default_factory=WeakKeyDictionary)
 
 
 @contextlib.contextmanager
@@ -94,9 +96,10 @@ def _recorded(trace: _Trace, layer: Any, *, is_model: bool) -> Iterator[None]:
 
 def _name(trace: _Trace, graph: Any, layer: str) -> str:
     """The layer's name, numbered from its second call in a graph on."""
-    key = (id(graph), "/".join([*trace.path, layer]))
-    trace.counts[key] += 1
-    return layer if trace.counts[key] == 1 else f"{layer}#{trace.counts[key]}"
+    counts = trace.counts.setdefault(graph, Counter())
+    full = "/".join([*trace.path, layer])
+    counts[full] += 1
+    return layer if counts[full] == 1 else f"{layer}#{counts[full]}"
 
 
 def write_calls(calls: Mapping[str, LayerCall], folder: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pytest_tfjs.compare.layers import Coverage, Layer
 from pytest_tfjs.reference.graphs import ALIASES, SOURCES, Graph, Node, Ref
 from pytest_tfjs.reference.groups import Grouping, by_scope
 from pytest_tfjs.reference.mapping import Match, Matching, match_graphs
-from pytest_tfjs.reference.operations import CONTRACTIONS
+from pytest_tfjs.reference.operations import CONTRACTIONS, RANDOM
 from pytest_tfjs.reference.plan import Plan
 
 if TYPE_CHECKING:
@@ -47,6 +48,16 @@ class _Planner:
         self.owner.update({match.tail: match for match in matching.matches.values()})
         self.layers: dict[str, Layer] = {}
         self.tensors: dict[str, str] = {}
+
+    @cached_property
+    def random(self) -> frozenset[str]:
+        """Nodes of the source that draw numbers, and those that depend on them."""
+        found: set[str] = set()
+        for name in self.source.order:
+            node = self.source.nodes[name]
+            if node.op in RANDOM or any(i in found for i, _ in node.inputs):
+                found.add(name)
+        return frozenset(found)
 
     def plan(self) -> Plan:
         for name in self.source.order:
@@ -189,11 +200,24 @@ class _Planner:
             return "eliminated", "identity"
         if node.name not in self.source.needed:
             return "eliminated", "undone: by the operation after it"
-        if node.name in self.source.constants:
-            return "eliminated", "constant: computed from weights when converting"
-        if node.name in self.source.shapes_only:
-            return "eliminated", "shape: arithmetic on shapes, folded when converting"
+        alone = self._without_feeds(node)
+        if alone is not None:
+            return "eliminated", alone
         return "unmapped", "no node of the artifacts was found to compute it"
+
+    def _without_feeds(self, node: Node) -> str | None:
+        """Why a node is not compared whose outputs do not depend on the values of the feeds."""
+        is_constant = node.name in self.source.constants
+        if not is_constant and node.name not in self.source.shapes_only:
+            return None
+        if node.name in self.random:
+            return "random: the browser draws numbers of its own, which cannot be compared"
+        if not is_constant:
+            return "shape: arithmetic on shapes, folded when converting"
+        twin = self.converted.nodes.get(node.name)
+        if twin is None or twin.op == "Const" or twin.op in ALIASES:
+            return "constant: computed from weights when converting"
+        return "constant: the browser computes it from weights alone; an error in it shows in what takes it"
 
     def _mark_output(self, theirs: Ref, ours: Ref) -> None:
         """Marks the layer that gives an output, and holds the mapping against the signature."""

@@ -232,8 +232,10 @@ class GraphWeights:
         return after.name, tuple(f"{name}:{index}" for name, index in refs)
 
     def _following(self, name: str) -> Node | None:
+        """The one operation that takes what `name` gives; None where there are several, or none."""
         graph = self._source.graph
-        return next((graph.nodes[user] for user in graph.consumers.get(name, ())), None)
+        users = [user for user in graph.consumers.get(name, ()) if user in graph.live]
+        return graph.nodes[users[0]] if len(users) == 1 else None
 
     # Constants that the optimiser made.
 
