@@ -224,3 +224,30 @@ def test_what_int32_does_not_hold_with_the_one_weights_has_no_cost_and_is_unmapp
     assert found.costs.keys() == {
         layer.name for layer in reference.plan.layers if layer.coverage == "compared"
     }
+
+
+@pytest.fixture(scope="module")
+def gru():
+    k = pytest.importorskip("tf_keras")
+    k.utils.set_random_seed(1)
+    x = k.Input((4, 6), name="x")
+    return as_source(k.Model(x, k.layers.GRU(3, name="g", bias_initializer="random_normal")(x), name="m"))
+
+
+BIAS = "/unstack-folded-0"
+GRU_FEED = np.random.default_rng(3).normal(size=(2, 4, 6)).astype(np.float32)
+
+
+@pytest.mark.parametrize("weights", ["float32", "float16", "uint8", {"uint8": f"*{BIAS}"}], ids=str)
+def test_constants_beside_a_loop_are_held_by_the_outputs_that_they_reach(cache, gru, tmp_path, weights):
+    """The loop's first output is its counter, on which the biases have no effect."""
+    artifacts = convert(gru, format="graph", weights=weights, cache=cache)
+    feeds = normalise_feeds(GRU_FEED, artifacts.inputs)
+    sound = capture_reference(gru, artifacts, feeds, "all", cache).weights
+    assert sound.findings == ()
+    assert sound.counts["folded"] == 2
+    (bias,) = (name for name in artifacts.weight_names() if name.endswith(BIAS))
+    changed = {bias: np.full_like(artifacts.read_weights()[bias], 0.05)}
+    damaged = with_weights(artifacts, changed, tmp_path / "damaged")
+    found = capture_reference(gru, damaged, feeds, "all", cache).weights.differences
+    assert bias in {one.name for one in found}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -23,6 +23,7 @@ from pytest_tfjs.reference.keras_weights import check_keras_weights
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pytest_tfjs.compare.layers import Layer
     from pytest_tfjs.compare.weights import WeightCheck
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.feeds import Feed
@@ -165,20 +166,21 @@ class ComputedGraph:
         artifacts = self._artifacts
         inputs = {layer.name: layer.inputs for layer in self.plan.layers}
 
-        @cache
-        def by_value(layer: str) -> tuple[Array, Array]:
+        def run(row: Layer, constants: Mapping[str, Array]) -> tuple[Array, Array]:
+            layer = row.name
             entering = [name for name in inputs[layer] if name in self._taps]
             values = dict(known([*entering, layer])) if known is not None else {}
             missing = [name for name in (*entering, layer) if name not in values]
             values.update(self.from_source(feed, missing) if missing else {})
-            given = self._given_converted(feed) | {self._tap(name): values[name] for name in entering}
+            given = self._given_converted(feed) | {f"{name}:0": value for name, value in constants.items()}
+            given |= {self._tap(name): values[name] for name in entering}
             tap = self._tap(layer)
             return self._converted.run(given, [tap])[tap], values[layer]
 
         weights = GraphWeights(
             artifacts.read_weights(), artifacts.storage(), self._frozen, self._nodes, self.plan.layers
         )
-        return weights.check(lambda layer: by_value(layer.name))
+        return weights.check(run)
 
     @cached_property
     def _converted(self) -> ConvertedGraph:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.compare.compression import cost, default_allowance
 from pytest_tfjs.compare.weights import (
     FOLDED_ULPS,
     BatchNorm,
@@ -22,15 +21,17 @@ from pytest_tfjs.compare.weights import (
     WeightFinding,
     difference,
 )
+from pytest_tfjs.reference.by_value import ByValue
 from pytest_tfjs.reference.evidence import is_renamed
 from pytest_tfjs.reference.mapping import FOLDED_KERNEL, FOLDED_OFFSET
 from pytest_tfjs.reference.operations import ADDITIVE, BATCH_NORM, same_operation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from pytest_tfjs.compare.layers import Layer
     from pytest_tfjs.compare.weights import State, Storage
+    from pytest_tfjs.reference.by_value import Run
     from pytest_tfjs.reference.frozen import FrozenGraph
     from pytest_tfjs.reference.graphs import Graph, Node, Ref
 
@@ -38,7 +39,6 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 _DEPTHWISE = frozenset({"DepthwiseConv2dNative"})
 _NEGATED = frozenset({"Prelu"})
-_SAME_BY_VALUE = 1e-4
 _EPSILON = float(np.finfo(np.float32).eps)
 
 
@@ -63,23 +63,29 @@ class GraphWeights:
         self._converted = converted
         renamed = is_renamed(source.graph, converted)
         self._renamed = {node.value for node in source.graph.nodes.values()} - {None} if renamed else None
-        self._rows = {
-            layer.tap["node"].rpartition(":")[0]: layer for layer in layers if layer.tap is not None
-        }
+        self._rows: dict[str, list[Layer]] = defaultdict(list)
+        for layer in layers:
+            if layer.tap is not None:
+                self._rows[layer.tap["node"].rpartition(":")[0]].append(layer)
 
-    def check(self, by_value: Callable[[Layer], tuple[Array, Array]]) -> WeightCheck:
-        """What was found of each weight.
-
-        `by_value` gives, for a layer, what its converted node computes from the source's own activations, and
-        the source's activation.
-        """
+    def check(self, run: Run) -> WeightCheck:
+        """What was found of each weight; `run` computes single layers with chosen constants."""
+        by_value = ByValue(
+            stored=self._stored,
+            storage=self._storage,
+            converted=self._converted,
+            users=self._users,
+            rows=self._rows,
+            source_value=self._source_value,
+            run=run,
+        )
         return WeightCheck.of(self._finding(name, by_value) for name in self._stored)
 
-    def _finding(self, name: str, by_value: Callable[[Layer], tuple[Array, Array]]) -> WeightFinding:
-        row = self._row_of(name)
-        layer = None if row is None else row.name
+    def _finding(self, name: str, by_value: ByValue) -> WeightFinding:
         if self._renamed is not None:
-            return self._of_renamed(name, row, by_value)
+            return self._of_renamed(name, by_value)
+        row = by_value.first_row(name)
+        layer = None if row is None else row.name
         kept = self._kept(name)
         if kept is not None:
             state, what = kept
@@ -89,40 +95,30 @@ class GraphWeights:
             value, rounding = folded
             what = difference(self._stored[name], value, self._storage.get(name), rounding)
             return WeightFinding(name, layer, "differs" if what else "folded", what)
-        return self._by_value(name, row, by_value)
+        return by_value.finding(name)
 
-    def _by_value(
-        self, name: str, row: Layer | None, by_value: Callable[[Layer], tuple[Array, Array]]
-    ) -> WeightFinding:
-        if row is None:
-            why = "the source has no constant of this name, and no compared layer takes it"
-            return WeightFinding(name, None, "unverified", why)
-        what = self._wrong_by_value(name, *by_value(row))
-        return WeightFinding(name, row.name, "differs" if what else "folded", what)
-
-    def _of_renamed(
-        self, name: str, row: Layer | None, by_value: Callable[[Layer], tuple[Array, Array]]
-    ) -> WeightFinding:
+    def _of_renamed(self, name: str, by_value: ByValue) -> WeightFinding:
         """The same in artifacts of another trace, whose names are those of other weights."""
         node = self._converted.nodes.get(name)
         if node is not None and self._renamed is not None and node.value in self._renamed:
+            row = by_value.first_row(name)
             return WeightFinding(name, None if row is None else row.name, "equal", None)
-        return self._by_value(name, row, by_value)
+        return by_value.finding(name)
 
-    def _row_of(self, name: str) -> Layer | None:
-        """The compared layer whose converted node takes the weight first."""
-        edge, seen = [name], {name}
-        while edge:
-            following: list[str] = []
-            for each in edge:
-                for user in self._users.get(each, ()):
-                    if user in self._rows:
-                        return self._rows[user]
-                    if user not in seen:
-                        seen.add(user)
-                        following.append(user)
-            edge = following
-        return None
+    def _source_value(self, name: str) -> Array | None:
+        """What the weight is in the source, before it was quantised; None where that is not known."""
+        if self._renamed is not None:
+            return None
+        stored, storage = self._stored[name], self._storage.get(name)
+        if name in self._constants:
+            value = self._constants[name]
+            turned = self._is_negated(name) and difference(stored, value, storage) is not None
+            return -value if turned else value
+        inside = self._in_functions.get(_without_number(name))
+        if inside is not None:
+            return next((value for value in inside if difference(stored, value, storage) is None), None)
+        folded = self._folded(name)
+        return None if folded is None else folded[0]
 
     @cached_property
     def _users(self) -> Mapping[str, Sequence[str]]:
@@ -236,16 +232,6 @@ class GraphWeights:
         graph = self._source.graph
         users = [user for user in graph.consumers.get(name, ()) if user in graph.live]
         return graph.nodes[users[0]] if len(users) == 1 else None
-
-    # Constants that the optimiser made.
-
-    def _wrong_by_value(self, name: str, found: Array, expected: Array) -> str | None:
-        storage = self._storage.get(name)
-        allowed = _SAME_BY_VALUE if storage is None else default_allowance(storage.dtype)
-        moved = cost(found, expected).share
-        if moved <= allowed:
-            return None
-        return f"the operation that takes it computes something else: off by {moved:.1e} of its largest value"
 
 
 def _is_cut_off(stored: Array, source: Array) -> bool:

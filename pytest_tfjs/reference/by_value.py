@@ -1,0 +1,188 @@
+"""Constants that the optimiser made, held against the source by what is computed with them."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from pytest_tfjs.compare.compression import cost, default_allowance
+from pytest_tfjs.compare.weights import WeightFinding
+from pytest_tfjs.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from pytest_tfjs.compare.layers import Layer
+    from pytest_tfjs.compare.weights import Storage
+    from pytest_tfjs.reference.graphs import Graph
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_SAME = 1e-4
+_HALF_ULP = 2.0**-11
+_DRAWS = 4
+_OF_ROUNDING = 3.0
+"""Rounding moves a layer by less than the worst of some draws in which each value is half a step off."""
+_MOST_TAKERS = 8
+"""How many compared nodes are looked at for one that a constant has an effect on."""
+
+
+class Run(Protocol):
+    """Computes one layer from the source's own activations."""
+
+    def __call__(self, layer: Layer, constants: Mapping[str, Array], /) -> tuple[Array, Array]:
+        """What the layer's converted node computes, with `constants` (by name) for the stored ones.
+
+        Beside it the source's activation.
+        """
+
+
+class ByValue:
+    """Holds constants against the source, each by the first compared node that it has an effect on.
+
+    `users`: for each converted node those that take it. `rows`: the compared layers by their converted node,
+    several where several of its outputs are. `source_value`: what a constant is in the source, None where
+    that is not known; the constants beside one take these values, so that their quantisation is no error.
+    """
+
+    def __init__(
+        self,
+        *,
+        stored: Mapping[str, Array],
+        storage: Mapping[str, Storage],
+        converted: Graph,
+        users: Mapping[str, Sequence[str]],
+        rows: Mapping[str, Sequence[Layer]],
+        source_value: Callable[[str], Array | None],
+        run: Run,
+    ) -> None:
+        self._stored = stored
+        self._storage = storage
+        self._converted = converted
+        self._users = users
+        self._rows = rows
+        self._taps = {row.name: row.tap["node"] for each in rows.values() for row in each if row.tap}
+        self._source_value = source_value
+        self._run = run
+        self._beside: dict[str, tuple[dict[str, Array], list[str]]] = {}
+        self._computed: dict[str, tuple[Array, Array]] = {}
+
+    def first_row(self, name: str) -> Layer | None:
+        """The compared layer whose converted node takes the constant first."""
+        return next((self._rows[node][0] for node in self._takers(name)), None)
+
+    def finding(self, name: str) -> WeightFinding:
+        """What was found of a constant."""
+        first = None
+        for node in islice(self._takers(name), _MOST_TAKERS):
+            first = first or self._rows[node][0]
+            rows = [row for row in self._rows[node] if self._depends(row, name)]
+            for row in rows:
+                what = self._wrong(row)
+                if what is not None:
+                    return WeightFinding(name, row.name, "differs", what)
+            if rows:
+                return WeightFinding(name, rows[0].name, "folded", None)
+        if first is None:
+            why = "the source has no constant of this name, and no compared layer takes it"
+            return WeightFinding(name, None, "unverified", why)
+        why = "the source has no constant of this name, and no compared layer changes with it for this feed"
+        return WeightFinding(name, first.name, "unverified", why)
+
+    def _takers(self, name: str) -> Iterator[str]:
+        """The compared nodes that a constant leads to, nearest first."""
+        edge, seen = [name], {name}
+        while edge:
+            users = [user for each in edge for user in self._users.get(each, ())]
+            edge = [user for user in dict.fromkeys(users) if user not in seen]
+            seen.update(edge)
+            yield from (node for node in edge if node in self._rows)
+
+    def _depends(self, row: Layer, name: str) -> bool:
+        """Whether a layer changes where a constant does; of integers and text it is taken to."""
+        value = self._stored[name]
+        if value.dtype.kind not in "fc" or not value.size:
+            return True
+        found, _ = self._compute(row)
+        by = max(1.0, float(np.abs(value).max()))
+        # Both ways, as an upper bound that is raised changes nothing.
+        return any(
+            self._changes(row, found, name, value + np.asarray(step, value.dtype)) for step in (by, -by)
+        )
+
+    def _changes(self, row: Layer, found: Array, name: str, value: Array) -> bool:
+        try:
+            moved, _ = self._run(row, {**self._constants_of(row)[0], name: value})
+        except SourceError:
+            return True  # it ran with the constant as it is
+        return not np.array_equal(moved, found, equal_nan=found.dtype.kind in "fc")
+
+    def _wrong(self, row: Layer) -> str | None:
+        moved = cost(*self._compute(row)).share
+        if moved <= _SAME or moved <= self._allowed(row):
+            return None
+        return f"the operation that takes it computes something else: off by {moved:.1e} of its largest value"
+
+    def _compute(self, row: Layer) -> tuple[Array, Array]:
+        if row.name not in self._computed:
+            self._computed[row.name] = self._run(row, self._constants_of(row)[0])
+        return self._computed[row.name]
+
+    def _allowed(self, row: Layer) -> float:
+        """What a layer may be off by: what rounding moves of which the source's value is not known."""
+        given, left = self._constants_of(row)
+        if not left:
+            return _SAME
+        most = default_allowance("+".join(self._storage[name].dtype for name in left))
+        found, _ = self._compute(row)
+        # What is in the bodies of loops cannot be moved, and what is no float moves in leaps.
+        if found.dtype.kind not in "fc" or any(name not in self._converted.nodes for name in left):
+            return most
+        signs = np.random.default_rng(0)
+        shares = [
+            cost(self._run(row, {**given, **{name: self._rounded(name, signs) for name in left}})[0], found)
+            for _ in range(_DRAWS)
+        ]
+        return min(most, max(_SAME, _OF_ROUNDING * max(one.share for one in shares)))
+
+    def _rounded(self, name: str, signs: np.random.Generator) -> Array:
+        """A constant with each value half a step of its quantisation off, up or down."""
+        value, storage = self._stored[name], self._storage[name]
+        half = np.abs(value) * _HALF_ULP if storage.scale is None else storage.scale / 2
+        moved: Array = (value + half * signs.choice([-1.0, 1.0], value.shape)).astype(value.dtype)
+        return moved
+
+    def _constants_of(self, row: Layer) -> tuple[dict[str, Array], list[str]]:
+        """The quantised constants that a layer takes, as the source has them, and those not known there."""
+        if row.name not in self._beside:
+            quantised = [name for name in self._above(row) if name in self._storage]
+            # Those in the bodies of loops cannot be given, and wherever they are used they count.
+            within = [name for name in self._storage if name not in self._converted.nodes]
+            known = {name: self._source_value(name) for name in (*quantised, *within)}
+            values = {name: known[name] for name in quantised}
+            given = {name: value for name, value in values.items() if value is not None}
+            left = [
+                name for name, value in known.items() if name not in given and not self._is_exact(name, value)
+            ]
+            self._beside[row.name] = given, left
+        return self._beside[row.name]
+
+    def _is_exact(self, name: str, value: Array | None) -> bool:
+        return value is not None and np.array_equal(self._stored[name], value)
+
+    def _above(self, row: Layer) -> Iterator[str]:
+        """The nodes that a layer's converted node takes, up to the activations that it is given."""
+        assert row.tap is not None
+        given = {self._taps[name] for name in row.inputs if name in self._taps}
+        start = row.tap["node"].rpartition(":")[0]
+        edge, seen = [start], {start}
+        while edge:
+            for name, index in self._converted.nodes[edge.pop()].inputs:
+                if name in seen or f"{name}:{index}" in given:
+                    continue
+                seen.add(name)
+                yield name
+                if name in self._converted.nodes:
+                    edge.append(name)
