@@ -1,8 +1,4 @@
-"""The layers of a Keras 2 model, from its config alone: each call of a layer is a row.
-
-The config is the one that `model.get_config()` gives and that `model.json` holds. In it a layer's calls are
-numbered as they are in the model that TF.js builds from it.
-"""
+"""The layers of a Keras 2 model, from its config alone: each call of a layer is a row."""
 
 from __future__ import annotations
 
@@ -12,18 +8,20 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pytest_tfjs.compare.layers import Layer
+from pytest_tfjs.models.keras_config import (
+    MODELS,
+    Call,
+    Called,
+    calls_of,
+    in_order,
+    inputs_of,
+    layers_of,
+    outputs_of,
+)
 from pytest_tfjs.reference.plan import Plan
-
-_MODELS = frozenset({"Functional", "Model", "Sequential"})
 
 _WRAPPED = ("layer", "backward_layer", "cell", "cells")
 """Where the config of a wrapper, or of an RNN, has the layers within it."""
-
-Call = tuple[str, int, int]
-"""Layer, number of the call, index of the output: how a config names a tensor."""
-
-_UNNAMED_INPUT: Call = ("", 0, 0)
-"""The input of a Sequential model that does not begin with an InputLayer."""
 
 
 def plan_keras(source: Mapping[str, Any], converted: Mapping[str, Any]) -> Plan:
@@ -72,25 +70,25 @@ class _Planner:
         `entering` are the rows behind its own inputs.
         """
         rows: dict[Call, tuple[str, ...]] = dict(entering)
-        calls = _calls(model)
-        outputs = _outputs(model)
+        calls = calls_of(model)
+        outputs = outputs_of(model)
         used = {call for called in calls for call in called.inputs} | set(outputs)
-        for called in _in_order(calls):
+        for called in in_order(calls):
             # An input is a row only where the whole model gives it back.
             given_back = not path and (called.name, called.number, 0) in outputs
             if called.layer["class_name"] == "InputLayer" and not given_back:
                 continue
             behind = [rows.get(call, ()) for call in called.inputs]
             inner: list[tuple[str, ...]] = []
-            if called.layer["class_name"] in _MODELS:
+            if called.layer["class_name"] in MODELS:
                 inside = (*path, (called.name, called.ordinal, called.only))
-                given = dict(zip(_inputs(called.layer), behind, strict=False))
+                given = dict(zip(inputs_of(called.layer), behind, strict=False))
                 inner = self._model(called.layer, inside, given)
             before = tuple(dict.fromkeys(row for group in behind for row in group))
             for index in sorted({i for n, k, i in used if (n, k) == (called.name, called.number)} | {0}):
                 row = self._row(called, index, path, inner[index] if index < len(inner) else before)
                 rows[called.name, called.number, index] = (row.name,)
-            if called.layer["class_name"] not in _MODELS:
+            if called.layer["class_name"] not in MODELS:
                 self._add_wrapped(called.layer, self._name(called, path))
         return [rows.get(call, ()) for call in outputs]
 
@@ -108,12 +106,12 @@ class _Planner:
             )
             self.layers[row.name] = row
 
-    def _name(self, called: _Called, path: _Path) -> str:
+    def _name(self, called: Called, path: _Path) -> str:
         scopes = (_numbered(scope, ordinal) for scope, ordinal, _ in path)
         return "/".join((*scopes, _numbered(called.name, called.ordinal)))
 
-    def _row(self, called: _Called, index: int, path: _Path, inputs: tuple[str, ...]) -> Layer:
-        is_model = called.layer["class_name"] in _MODELS
+    def _row(self, called: Called, index: int, path: _Path, inputs: tuple[str, ...]) -> Layer:
+        is_model = called.layer["class_name"] in MODELS
         tap: dict[str, Any] = {
             "path": [
                 *(scope if only else [scope, ordinal + 1] for scope, ordinal, only in path),
@@ -158,108 +156,8 @@ def _within(layer: Mapping[str, Any], scope: str = "") -> Iterator[tuple[str, Ma
 
 
 def _held(layer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    if layer["class_name"] in _MODELS:
-        return [inner for inner in _layers(layer) if inner["class_name"] != "InputLayer"]
+    if layer["class_name"] in MODELS:
+        return [inner for inner in layers_of(layer) if inner["class_name"] != "InputLayer"]
     values = [layer["config"].get(key) for key in _WRAPPED]
     layers = [inner for value in values for inner in (value if isinstance(value, list) else [value])]
     return [inner for inner in layers if isinstance(inner, Mapping) and "class_name" in inner]
-
-
-@dataclass(frozen=True)
-class _Called:
-    """One call of a layer: its number in the config, its place among its calls, and if it is the only one."""
-
-    layer: Mapping[str, Any]
-    number: int
-    ordinal: int
-    only: bool
-    inputs: tuple[Call, ...]
-
-    @property
-    def name(self) -> str:
-        return str(self.layer["config"]["name"])
-
-
-def _calls(model: Mapping[str, Any]) -> list[_Called]:
-    """Each call of each layer of `model`, with the tensors that enter it."""
-    if model["class_name"] == "Sequential":
-        return _chain(_layers(model))
-    calls: list[_Called] = []
-    names = {layer["config"]["name"] for layer in _layers(model)}
-    for layer in _layers(model):
-        nodes = layer.get("inbound_nodes") or [[]]
-        for ordinal, node in enumerate(nodes):
-            inputs = tuple(_references(node, names))
-            calls.append(_Called(layer, ordinal + _first_call(layer), ordinal, len(nodes) == 1, inputs))
-    return calls
-
-
-def _chain(layers: list[Mapping[str, Any]]) -> list[_Called]:
-    calls: list[_Called] = []
-    before: tuple[Call, ...] = () if _begins_with_input(layers) else (_UNNAMED_INPUT,)
-    for layer in layers:
-        calls.append(_Called(layer, _first_call(layer), 0, True, before))
-        before = ((layer["config"]["name"], _first_call(layer), 0),)
-    return calls
-
-
-def _first_call(layer: Mapping[str, Any]) -> int:
-    """The config's number for the first call of `layer`: before those of a model comes its own making."""
-    if layer["class_name"] == "Sequential":
-        return int(_begins_with_input(_layers(layer)))
-    return int(layer["class_name"] in _MODELS)
-
-
-def _layers(model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    config = model["config"]
-    return list(config["layers"] if isinstance(config, Mapping) else config)
-
-
-def _begins_with_input(layers: list[Mapping[str, Any]]) -> bool:
-    return bool(layers[0]["class_name"] == "InputLayer")
-
-
-def _in_order(calls: list[_Called]) -> Iterator[_Called]:
-    """The calls such that each follows those whose outputs it takes."""
-    known = {(call.name, call.number) for call in calls}
-    done: set[tuple[str, int]] = set()
-    waiting = list(calls)
-    while waiting:
-        held = []
-        for call in waiting:
-            if all((name, k) in done or (name, k) not in known for name, k, _ in call.inputs):
-                done.add((call.name, call.number))
-                yield call
-            else:
-                held.append(call)
-        if len(held) == len(waiting):
-            raise ValueError(f"the model's config is not a graph: {held[0].name!r} waits for itself")
-        waiting = held
-
-
-def _inputs(model: Mapping[str, Any]) -> list[Call]:
-    if model["class_name"] == "Sequential":
-        layers = _layers(model)
-        return [(layers[0]["config"]["name"], 0, 0) if _begins_with_input(layers) else _UNNAMED_INPUT]
-    return list(_references(model["config"]["input_layers"], None))
-
-
-def _outputs(model: Mapping[str, Any]) -> list[Call]:
-    if model["class_name"] == "Sequential":
-        last = _layers(model)[-1]
-        return [(last["config"]["name"], _first_call(last), 0)]
-    return list(_references(model["config"]["output_layers"], None))
-
-
-def _references(value: Any, names: set[str] | None) -> Iterator[Call]:
-    """Each `["layer", call, tensor, ...]` within nested lists and dicts; other strings are arguments."""
-    if isinstance(value, Mapping):
-        for item in value.values():
-            yield from _references(item, names)
-    elif isinstance(value, (list, tuple)):
-        if value[2:] and isinstance(value[0], str) and all(isinstance(i, int) for i in value[1:3]):
-            if names is None or value[0] in names:
-                yield value[0], value[1], value[2]
-            value = value[3:]
-        for item in value:
-            yield from _references(item, names)
