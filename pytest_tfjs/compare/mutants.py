@@ -1,0 +1,207 @@
+"""Faults put into one layer on purpose, to see whether the judge would notice them in the browser.
+
+Each operator gives what the browser would have given if it had the fault, or what it would have computed
+with; it changes nothing in place. What is drawn (which channels, which weight) is drawn from the generator
+that is passed in, so that a seed repeats it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+SCALED_BY = 1.001
+WEIGHT_BY = 1.01
+_MAP_RANK = 4
+_PAIR = 2
+
+
+MutantKind = Literal[
+    "two channels swapped",
+    "height and width swapped",
+    "rounded to half precision",
+    "output scaled by 1.001",
+    "bias dropped",
+    "one weight +1 %",
+    "padding shifted by one",
+    "batch-norm epsilon wrong",
+    "activation swapped",
+]
+KINDS: tuple[MutantKind, ...] = get_args(MutantKind)
+
+
+@dataclass(frozen=True)
+class Mutated:
+    """An array with the fault in it, and what was changed, in words."""
+
+    value: Array
+    what: str
+
+
+@dataclass(frozen=True)
+class NotApplicable:
+    """Why a layer cannot have such a fault, in words."""
+
+    why: str
+
+
+Made = Mutated | NotApplicable
+
+
+# What the browser would have given.
+
+
+def swap_channels(activation: Array, rng: np.random.Generator) -> Made:
+    """The activation with two entries of its last axis swapped; any dtype."""
+    if activation.ndim < _PAIR or activation.shape[-1] < _PAIR:
+        return NotApplicable("it has fewer than two channels")
+    one, other = (int(place) for place in sorted(rng.choice(activation.shape[-1], _PAIR, replace=False)))
+    value = activation.copy()
+    value[..., [one, other]] = activation[..., [other, one]]
+    return Mutated(value, f"channels {one} and {other}")
+
+
+def transpose_map(activation: Array) -> Made:
+    """A square map [batch, height, width, channels] with height and width swapped; any dtype."""
+    if activation.ndim != _MAP_RANK or activation.shape[1] < _PAIR:
+        return NotApplicable("it is no map of at least 2 x 2")
+    if activation.shape[1] != activation.shape[2]:
+        return NotApplicable("its map is not square, so that its shape would tell")
+    return Mutated(activation.swapaxes(1, 2).copy(), "axes 1 and 2")
+
+
+def round_to_half(activation: Array) -> Made:
+    """The activation rounded to float16 and back; what is over 65504 becomes Inf."""
+    if activation.dtype != np.float32:
+        return NotApplicable(f"it is {activation.dtype.name}, not float32")
+    with np.errstate(over="ignore"):
+        return Mutated(activation.astype(np.float16).astype(np.float32), "to float16 and back")
+
+
+def scale(activation: Array) -> Made:
+    """The activation times `SCALED_BY`; float32 and complex64."""
+    if activation.dtype.kind not in "fc":
+        return NotApplicable(f"it is {activation.dtype.name}, which nothing scales")
+    return Mutated(activation * activation.dtype.type(SCALED_BY), f"times {SCALED_BY}")
+
+
+def shift_map(activation: Array) -> Made:
+    """A map [batch, height, width, channels] moved by one pixel down and right, zeros where it came from.
+
+    Of what enters a convolution or a pooling, this is padding with one more before and one less behind; of
+    what a padding gives, the same.
+    """
+    if activation.ndim != _MAP_RANK or min(activation.shape[1:3]) < _PAIR:
+        return NotApplicable("no map of at least 2 x 2 is padded")
+    value = np.zeros_like(activation)
+    value[:, 1:, 1:] = activation[:, :-1, :-1]
+    return Mutated(value, "by one pixel down and right")
+
+
+# What the browser would have computed with.
+
+
+def drop(weight: Array) -> Mutated:
+    """A bias of zeros."""
+    return Mutated(np.zeros_like(weight), f"{weight.size} values set to 0")
+
+
+def change_one(weight: Array, rng: np.random.Generator) -> Made:
+    """The weight with one element, drawn among those that are not 0, times `WEIGHT_BY`."""
+    places = np.flatnonzero(weight)
+    if weight.dtype.kind != "f" or not places.size:
+        return NotApplicable("it has no weight other than 0")
+    at = int(rng.choice(places))
+    value = weight.copy()
+    value.reshape(-1)[at] *= weight.dtype.type(WEIGHT_BY)
+    index = ", ".join(str(int(place)) for place in np.unravel_index(at, weight.shape))
+    return Mutated(value, f"the weight at [{index}]")
+
+
+def other_epsilon(epsilon: float) -> float:
+    """The epsilon that a batch-norm of this one is mistaken for: Keras's default is 1e-3, PyTorch's 1e-5."""
+    keras, pytorch = 1e-3, 1e-5
+    return pytorch if epsilon > math.sqrt(keras * pytorch) else keras
+
+
+def epsilon_ratio(variance: Array, epsilon: float) -> Array:
+    """By what each channel is multiplied, before the offset is added, where the epsilon is the other one."""
+    wide = variance.astype(np.float64)
+    ratio: Array = np.sqrt((wide + epsilon) / (wide + other_epsilon(epsilon)))
+    return ratio
+
+
+# What the browser would have applied at the end.
+
+
+@dataclass(frozen=True)
+class ActivationSwap:
+    """Another activation in place of a layer's own, as a function of what enters that; float64.
+
+    `harmless`: why no element tells the two apart, where none does, in words.
+    """
+
+    what: str
+    apply: Callable[[Array], Array]
+    harmless: str
+
+
+SWAPS: Mapping[str, ActivationSwap] = {
+    "Relu6": ActivationSwap(
+        "ReLU6 made ReLU", lambda x: np.maximum(x, 0.0), "nothing exceeds 6 for these feeds"
+    ),
+    "Relu": ActivationSwap(
+        "ReLU made ReLU6", lambda x: np.clip(x, 0.0, 6.0), "nothing exceeds 6 for these feeds"
+    ),
+    "LeakyRelu": ActivationSwap(
+        "LeakyReLU made one with PyTorch's slope of 0.01",
+        lambda x: np.where(x < 0, 0.01 * x, x),
+        "nothing is negative for these feeds",
+    ),
+    "Elu": ActivationSwap(
+        "ELU made ReLU", lambda x: np.maximum(x, 0.0), "nothing is negative for these feeds"
+    ),
+    "Selu": ActivationSwap(
+        "SELU made ELU",
+        lambda x: np.where(x < 0, np.expm1(np.minimum(x, 0.0)), x),
+        "all that enters is 0 for these feeds",
+    ),
+    "Sigmoid": ActivationSwap(
+        "sigmoid made hard sigmoid",
+        lambda x: np.clip(x / 6.0 + 0.5, 0.0, 1.0),
+        "all that enters is 0 or saturates it for these feeds",
+    ),
+    "Tanh": ActivationSwap(
+        "tanh made hard tanh",
+        lambda x: np.clip(x, -1.0, 1.0),
+        "all that enters is 0 or saturates it for these feeds",
+    ),
+    "Softplus": ActivationSwap(
+        "softplus made ReLU", lambda x: np.maximum(x, 0.0), "all that enters saturates it for these feeds"
+    ),
+}
+"""By the graph operation of an activation; each is one that it is mistaken for."""
+
+
+def swap_activation(op: str, entering: Array, dtype: np.dtype[Any]) -> Made:
+    """What another activation than `op` (a graph operation's name) gives for what enters it, as `dtype`."""
+    swap = SWAPS.get(op)
+    if swap is None:
+        return NotApplicable("it ends in no activation function that is mistaken for another")
+    with np.errstate(all="ignore"):
+        return Mutated(swap.apply(entering.astype(np.float64)).astype(dtype), swap.what)
+
+
+def same_bits(one: Array, other: Array) -> bool:
+    """Whether nothing tells two arrays apart: shape, dtype and every element; NaN is NaN, -0 is 0."""
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    return bool(np.array_equal(one, other, equal_nan=one.dtype.kind in "fc"))

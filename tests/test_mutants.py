@@ -1,0 +1,190 @@
+"""Each operator changes what it says, and nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from pytest_tfjs.compare.mutants import (
+    SWAPS,
+    Mutated,
+    NotApplicable,
+    change_one,
+    drop,
+    epsilon_ratio,
+    other_epsilon,
+    round_to_half,
+    same_bits,
+    scale,
+    shift_map,
+    swap_activation,
+    swap_channels,
+    transpose_map,
+)
+
+numbers = st.floats(-1e4, 1e4, width=32)
+sizes = st.integers(2, 5)
+seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
+
+
+def arrays(shape):
+    return hnp.arrays(np.float32, shape, elements=numbers)
+
+
+activations = hnp.array_shapes(min_dims=2, max_dims=4, min_side=2, max_side=5).flatmap(arrays)
+maps = st.tuples(st.integers(1, 2), sizes, sizes, st.integers(1, 3)).flatmap(arrays)
+square_maps = st.tuples(sizes, st.integers(1, 3)).map(lambda s: (1, s[0], s[0], s[1])).flatmap(arrays)
+
+
+def mutated(made):
+    assert isinstance(made, Mutated)
+    assert made.what
+    return made.value
+
+
+def why_not(made):
+    assert isinstance(made, NotApplicable)
+    return made.why
+
+
+@given(activations, seeds)
+def test_two_channels_change_places_and_the_others_stay(activation, rng):
+    before = activation.copy()
+    made = swap_channels(activation, rng)
+    value = mutated(made)
+    one, other = (int(word) for word in made.what.removeprefix("channels ").split(" and "))
+    assert one < other
+    order = list(range(activation.shape[-1]))
+    order[one], order[other] = other, one
+    assert np.array_equal(value, before[..., order])
+    assert np.array_equal(activation, before)
+
+
+@given(square_maps)
+def test_height_and_width_change_places(activation):
+    assert np.array_equal(mutated(transpose_map(activation)), np.einsum("nhwc->nwhc", activation))
+
+
+@given(activations)
+def test_half_precision_is_a_fixed_point_of_rounding(activation):
+    value = mutated(round_to_half(activation))
+    assert value.dtype == np.float32
+    assert np.abs(value - activation).max() <= np.abs(activation).max() * 2.0**-11 + 2.0**-25
+    assert same_bits(mutated(round_to_half(value)), value)
+
+
+def test_what_half_precision_cannot_hold_becomes_infinite():
+    assert mutated(round_to_half(np.array([[70000.0, 1.0]], np.float32))).tolist() == [[np.inf, 1.0]]
+
+
+@given(activations)
+def test_scaling_moves_each_element_by_a_thousandth(activation):
+    assert mutated(scale(activation)) == pytest.approx(activation * 1.001, rel=1e-6)
+
+
+@given(maps)
+def test_a_shifted_map_loses_its_last_row_and_column(activation):
+    value = mutated(shift_map(activation))
+    assert np.array_equal(value[:, 1:, 1:], activation[:, :-1, :-1])
+    assert not value[:, 0].any()
+    assert not value[:, :, 0].any()
+
+
+@given(arrays((2, 3)), seeds)
+def test_one_weight_grows_by_a_hundredth(weight, rng):
+    assume(weight.any())
+    before = weight.copy()
+    value = mutated(change_one(weight, rng))
+    assert np.array_equal(weight, before)
+    changed = value != before
+    assert changed.sum() <= 1  # a denormal one may round to itself
+    assert value[changed] == pytest.approx(before[changed] * 1.01, rel=1e-6)
+
+
+@given(arrays((3,)))
+def test_a_dropped_bias_is_zero(bias):
+    value = mutated(drop(bias))
+    assert not value.any()
+    assert same_bits(value, bias) == (not bias.any())
+
+
+@given(arrays((4,)).map(np.abs), st.sampled_from([1e-3, 1e-5, 1.001e-5, 1e-6, 1e-2]))
+def test_a_wrong_epsilon_scales_as_the_batch_norm_would(variance, epsilon):
+    wrong = other_epsilon(epsilon)
+    assert wrong in (1e-3, 1e-5)
+    assert max(wrong, epsilon) > 9 * min(wrong, epsilon)
+    right = 1 / np.sqrt(variance.astype(np.float64) + epsilon)
+    made = 1 / np.sqrt(variance.astype(np.float64) + wrong)
+    assert right * epsilon_ratio(variance, epsilon) == pytest.approx(made)
+
+
+@given(st.sampled_from(sorted(SWAPS)), arrays((2, 6)))
+def test_a_swapped_activation_has_the_shape_and_dtype_of_the_right_one(op, entering):
+    value = mutated(swap_activation(op, entering, np.dtype(np.float32)))
+    assert (value.shape, value.dtype) == (entering.shape, entering.dtype)
+    assert np.isfinite(value).all()
+
+
+def test_a_relu6_made_relu_is_the_same_where_nothing_exceeds_6():
+    entering = np.array([[-2.0, 0.0, 5.5, 6.0]], np.float32)
+    right = np.clip(entering, 0, 6)
+    assert same_bits(mutated(swap_activation("Relu6", entering, right.dtype)), right)
+    over = np.append(entering, [[6.5]], axis=1).astype(np.float32)
+    assert not same_bits(mutated(swap_activation("Relu6", over, over.dtype)), np.clip(over, 0, 6))
+
+
+def test_the_harmless_case_of_each_swap_is_harmless():
+    """What `harmless` says of a swap: an activation made of such elements alone is the same after it."""
+    right = {
+        "Relu6": ([-1, 5], lambda x: np.clip(x, 0, 6)),
+        "Relu": ([-1, 5], lambda x: np.maximum(x, 0)),
+        "LeakyRelu": ([0, 7], lambda x: np.where(x < 0, 0.3 * x, x)),
+        "Elu": ([0, 7], lambda x: np.where(x < 0, np.expm1(x), x)),
+        "Sigmoid": ([0, 40], lambda x: 1 / (1 + np.exp(-x))),
+        "Tanh": ([0, 40], np.tanh),
+        "Selu": ([0], lambda x: 1.05 * np.where(x < 0, 1.67 * np.expm1(x), x)),
+        "Softplus": ([-200, 40], lambda x: np.log1p(np.exp(x))),
+    }
+    assert right.keys() == SWAPS.keys()
+    for op, (entering, function) in right.items():
+        x = np.array(entering, np.float64)
+        made = mutated(swap_activation(op, x.astype(np.float32), np.dtype(np.float32)))
+        assert same_bits(made, function(x).astype(np.float32)), op
+
+
+@pytest.mark.parametrize(
+    ("made", "why"),
+    [
+        (lambda rng: swap_channels(np.ones((4, 1)), rng), "channels"),
+        (lambda _: transpose_map(np.ones((1, 4, 5, 2))), "square"),
+        (lambda _: transpose_map(np.ones((1, 1, 1, 2))), "no map"),
+        (lambda _: transpose_map(np.ones((1, 4))), "no map"),
+        (lambda _: round_to_half(np.ones((1, 4), np.int32)), "int32"),
+        (lambda _: scale(np.ones((1, 4), np.int32)), "int32"),
+        (lambda _: shift_map(np.ones((1, 4))), "no map"),
+        (lambda rng: change_one(np.zeros(4), rng), "weight"),
+        (lambda _: swap_activation("Conv2D", np.ones(4), np.dtype(np.float32)), "activation"),
+    ],
+)
+def test_what_a_layer_cannot_have_is_told(made, why):
+    assert why in why_not(made(np.random.default_rng(0)))
+
+
+@given(activations, seeds)
+def test_bits_are_the_same_only_of_what_nothing_tells_apart(activation, rng):
+    assert same_bits(activation, activation.copy())
+    assert not same_bits(activation, activation.astype(np.float64))
+    assert not same_bits(activation, activation[..., :1])
+    at = tuple(rng.integers(size) for size in activation.shape)
+    other = activation.copy()
+    other[at] = np.nextafter(other[at], np.float32(np.inf))
+    assert same_bits(activation, other) == (other[at] == activation[at])
+
+
+def test_nan_is_the_same_as_nan_at_the_same_place_only():
+    one = np.array([np.nan, 1.0], np.float32)
+    assert same_bits(one, one.copy())
+    assert not same_bits(one, one[::-1])
