@@ -90,6 +90,8 @@ def test_the_page_is_told_the_job_as_json():
         "plainRuns": 0,
         "timing": {"warmup": 1, "runs": 2, "budgetMs": 3.5},
         "chunkLimit": 9,
+        "isolate": False,
+        "known": [],
     }
     assert job_message(job(), 1, "")["timing"] is None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import secrets
 import threading
 import time
@@ -23,10 +24,10 @@ from pytest_tfjs.browsers.jobs import (
     parse_event,
     parse_result,
 )
-from pytest_tfjs.browsers.wire import decode, encode
+from pytest_tfjs.browsers.wire import decode, encode, write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from pytest_tfjs.browsers.jobs import Job
 
@@ -47,9 +48,8 @@ class _Order:
     received: int = 0
 
     def expected(self) -> tuple[int, int] | None:
-        """The group and feed whose activations come next: all feeds of a group, then the next group."""
-        feeds = len(self.job.feeds)
-        return divmod(self.received, feeds) if self.received < feeds * len(self.job.groups) else None
+        """The group and feed whose activations come next."""
+        return self.job.group_at(self.received)
 
 
 class Exchange:
@@ -129,6 +129,29 @@ class Exchange:
             raise IndexError(f"job {number} has no feed {index}")
         return encode(order.job.feeds[index])
 
+    def references(self, number: int, feed: int, names: Sequence[str]) -> memoryview:
+        """The reference's activations of some layers of the current job for one feed, on the wire.
+
+        Raises IndexError where the job has no such feed, and ProtocolError where it runs no layers alone,
+        knows no such layer, or would have to give more than one chunk may have.
+        """
+        job = self._current(number).job
+        if feed >= len(job.feeds):
+            raise IndexError(f"job {number} has no feed {feed}")
+        if job.isolate is None:
+            raise ProtocolError(f"job {number} runs no layers alone")
+        wanted = set(names)
+        unknown = wanted - {tap.name for tap in job.known}
+        if unknown:
+            raise ProtocolError(f"job {number} knows no layers {', '.join(sorted(unknown)[:5])}")
+        tensors = {name: value for name, value in job.isolate(feed, wanted).items() if name in wanted}
+        size = sum(value.nbytes for value in tensors.values())
+        if size > job.chunk_limit:
+            raise ProtocolError(f"{size} bytes were asked for at once, at most {job.chunk_limit} are given")
+        body = io.BytesIO()
+        write(body, tensors)
+        return body.getbuffer()
+
     def chunk_limit(self, number: int) -> int:
         """The most bytes that a chunk of the current job may have."""
         return self._current(number).job.chunk_limit
@@ -149,15 +172,16 @@ class Exchange:
             order = self._current(number)
             if order.expected() != (chunk, feed):
                 raise ProtocolError(f"chunk {chunk} of feed {feed} came, {order.expected()} was expected")
-            plain = chunk < order.job.plain_runs
+            plain, isolated = chunk < order.job.plain_runs, order.job.isolates(chunk)
             names = {tap.name for tap in order.job.groups[chunk]}
-            # Which of its outputs are which rows the page tells: it may not know all of them.
-            different = set(tensors) - names if plain else names ^ set(tensors)
+            # Which of its outputs are which rows the page tells, and which layers could be run alone: it may
+            # not be all of them.
+            different = set(tensors) - names if plain or isolated else names ^ set(tensors)
             if different:
                 some = ", ".join(sorted(different)[:5])
                 raise ProtocolError(f"chunk {chunk} does not hold exactly its taps: {some}")
             order.received += 1
-            self._put(Activations(feed, tensors, chunk if plain else None))
+            self._put(Activations(feed, tensors, chunk if plain else None, isolated))
 
     def finish(self, number: int, message: Any) -> None:
         """Hand over the end of a job; raises ProtocolError where activations are missing."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -48,6 +48,11 @@ class Job:
     each feed comes back by itself. `timing`: None where nothing is timed. `chunk_limit`: the most bytes that
     one chunk of one feed may have. `outputs`: taps that are the model's outputs; before the chunks they come
     from `plain_runs` runs of a model that nothing else is read from.
+
+    `isolate` gives the reference's activations for a feed's number and names of `known`, in the dtypes of
+    TF.js; it is called in another thread. With it, each layer of a chunk is run once more, alone, on the
+    reference of the layers in front of it, and the results come after the chunk. None: no layer is run alone.
+    `known`: the taps of all layers whose reference can be had, where a run of one layer begins.
     """
 
     artifacts: Path
@@ -58,6 +63,8 @@ class Job:
     chunk_limit: int = CHUNK_LIMIT
     outputs: tuple[Tap, ...] = ()
     plain_runs: int = 0
+    isolate: Callable[[int, Collection[str]], Mapping[str, NDArray[Any]]] | None = None
+    known: tuple[Tap, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.feeds:
@@ -65,11 +72,41 @@ class Job:
         names = [tap.name for chunk in self.chunks for tap in chunk]
         if len(set(names)) != len(names) or not all(self.chunks):
             raise ValueError("a job's chunks are not empty, and its taps' names unique")
+        if len({tap.name for tap in self.known}) != len(self.known):
+            raise ValueError("a job's known taps have unique names")
 
     @property
     def groups(self) -> tuple[tuple[Tap, ...], ...]:
-        """What comes back for each feed, in this order: the outputs of the plain runs, then the chunks."""
-        return (self.outputs,) * self.plain_runs + self.chunks
+        """What comes back for each feed: the outputs of the plain runs, then the chunks.
+
+        Where layers are run alone, each chunk is there twice: as the model computes it, then each of its
+        layers alone.
+        """
+        chunks = tuple(chunk for chunk in self.chunks for _ in range(self._passes))
+        return (self.outputs,) * self.plain_runs + chunks
+
+    def isolates(self, group: int) -> bool:
+        """Whether a group is of layers that were run alone."""
+        return self._passes > 1 and group >= self.plain_runs and (group - self.plain_runs) % self._passes == 1
+
+    def group_at(self, received: int) -> tuple[int, int] | None:
+        """The group and feed that come after `received` others; None after the last.
+
+        All feeds of a plain run, then of the next; all feeds of a chunk, each with its layers alone right
+        after it, then of the next.
+        """
+        feeds = len(self.feeds)
+        if received >= feeds * len(self.groups):
+            return None
+        if received < feeds * self.plain_runs:
+            return divmod(received, feeds)
+        chunk, within = divmod(received - feeds * self.plain_runs, feeds * self._passes)
+        feed, number = divmod(within, self._passes)
+        return self.plain_runs + chunk * self._passes + number, feed
+
+    @property
+    def _passes(self) -> int:
+        return 1 if self.isolate is None else 2
 
     @property
     def taps(self) -> int:
@@ -79,11 +116,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Activations:
-    """The tensors of one chunk for one feed, by tap name; of a plain run those outputs that it gave."""
+    """The tensors of one chunk for one feed, by tap name; of a plain run those outputs that it gave.
+
+    `isolated`: they are of layers that were run alone; those are missing that could not be.
+    """
 
     feed: int
     tensors: dict[str, NDArray[Any]]
     plain_run: int | None = None
+    isolated: bool = False
 
 
 @dataclass
@@ -94,6 +135,9 @@ class JobResult:
     its outputs in memory, `warm_ms` the runs after it; the latter two stay empty where nothing was timed.
     `memory`: `tf.memory()` after the job, with `numTensorsBefore` it. `model`: under `layers` the name and
     class of each layer (graph: node and op) of the loaded model, with its `path` if it is nested.
+    `isolated`: for each layer that was run alone, for all feeds, the names of those whose reference it was
+    given, in the order in which the artifacts have them; none where it takes the feed and weights only.
+    `not_isolated`: why each of the others was not, or not for all feeds, in words.
     """
 
     load_ms: float | None = None
@@ -101,6 +145,8 @@ class JobResult:
     warm_ms: tuple[float, ...] = ()
     memory: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
+    isolated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    not_isolated: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -176,14 +222,18 @@ def job_message(job: Job, number: int, artifacts_url: str) -> dict[str, Any]:
         "artifacts": artifacts_url,
         "format": job.format,
         "feeds": len(job.feeds),
-        "chunks": [
-            [{"name": tap.name, "address": dict(tap.address)} for tap in chunk] for chunk in job.chunks
-        ],
-        "outputs": [{"name": tap.name, "address": dict(tap.address)} for tap in job.outputs],
+        "chunks": [_taps(chunk) for chunk in job.chunks],
+        "outputs": _taps(job.outputs),
         "plainRuns": job.plain_runs,
         "timing": timing and {"warmup": timing.warmup, "runs": timing.runs, "budgetMs": timing.budget_ms},
         "chunkLimit": job.chunk_limit,
+        "isolate": job.isolate is not None,
+        "known": _taps(job.known),
     }
+
+
+def _taps(taps: tuple[Tap, ...]) -> list[dict[str, Any]]:
+    return [{"name": tap.name, "address": dict(tap.address)} for tap in taps]
 
 
 def parse_event(message: Any) -> Event:
@@ -225,7 +275,24 @@ def parse_result(message: Any) -> JobResult:
         warm_ms=tuple(float(item) for item in warm),
         memory=_field(message, "memory", dict),
         model=_field(message, "model", dict),
+        isolated={name: _names(rows) for name, rows in _pairs(message, "isolated")},
+        not_isolated=dict(_pairs(message, "notIsolated", str)),
     )
+
+
+def _pairs(message: Any, name: str, kind: type = list) -> list[tuple[str, Any]]:
+    """A list of pairs, of which an object of JavaScript would not keep all names. It may be missing."""
+    pairs = _optional(message, name, list) or []
+    for pair in pairs:
+        if not (isinstance(pair, list) and [type(item) for item in pair] == [str, kind]):
+            raise ProtocolError(f"{name!r} does not hold pairs of a name and a {kind.__name__}")
+    return [(key, value) for key, value in pairs]
+
+
+def _names(names: list[Any]) -> tuple[str, ...]:
+    if not all(isinstance(name, str) for name in names):
+        raise ProtocolError("layers' names are strings")
+    return tuple(names)
 
 
 def _is_number(value: Any) -> bool:

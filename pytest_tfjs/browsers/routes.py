@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
@@ -37,6 +38,7 @@ PAGE_SUFFIXES = {".html", ".js", ".mjs"}
 POLL_S = 20.0
 EVENTS_LIMIT = 1 << 20
 RESULT_LIMIT = 64 << 20
+REFERENCES_LIMIT = 8 << 20
 BEAT_LIMIT = 1 << 10
 
 
@@ -68,6 +70,7 @@ def make_app(site: Site) -> Starlette:
             Route("/api/{page}/setup", routes.setup),
             Route("/api/{page}/job", routes.job),
             Route(f"{job}/feeds/{{feed:int}}", routes.feed),
+            Route(f"{job}/references/{{feed:int}}", routes.references, methods=["POST"]),
             Route(f"{job}/result", routes.result, methods=["POST"]),
             Route("/api/{page}/events", routes.events, methods=["POST"]),
             Route("/api/{page}/beat", routes.beat, methods=["POST"]),
@@ -134,6 +137,22 @@ class _Routes:
             body = exchange.feed(request.path_params["job"], request.path_params["feed"])
         except IndexError as error:
             raise HTTPException(404, str(error)) from error
+        return Response(body, media_type="application/octet-stream")
+
+    async def references(self, request: Request) -> Response:
+        exchange = self._exchange(request)
+        message = await _json(request, REFERENCES_LIMIT)
+        names = message.get("names") if isinstance(message, dict) else None
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ProtocolError("references are asked for as {names}")
+        job, feed = request.path_params["job"], request.path_params["feed"]
+        try:
+            # They are read from files, and what else the server answers is not to wait for that.
+            body = await run_in_threadpool(exchange.references, job, feed, names)
+        except IndexError as error:
+            raise HTTPException(404, str(error)) from error
+        except OSError as error:
+            raise HTTPException(500, f"the reference cannot be read: {error}") from error
         return Response(body, media_type="application/octet-stream")
 
     async def result(self, request: Request) -> Response:

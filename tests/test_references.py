@@ -1,0 +1,185 @@
+"""The reference's activations on their way to the page, and what comes back of layers that were run alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from pytest_tfjs.browsers import routes
+from pytest_tfjs.browsers.dist import Dist
+from pytest_tfjs.browsers.exchange import Exchange
+from pytest_tfjs.browsers.jobs import Job, JobResult, ProtocolError, Tap, job_message, parse_result
+from pytest_tfjs.browsers.server import Server
+from pytest_tfjs.browsers.wire import decode, encode
+
+A, B, C = (Tap(name, {"node": f"{name}:0"}) for name in "abc")
+FEED = {"x": np.ones((1, 2), np.float32)}
+RESULT = {"loadMs": 1, "firstMs": None, "warmMs": [], "memory": {}, "model": {}}
+
+
+def references(feed, names):
+    return {name: np.full((2, 3), feed, np.float32) for name in [*names, "more than was asked for"]}
+
+
+def job(**changes):
+    given = {"feeds": (FEED, FEED), "chunks": ((A, B), (C,)), "isolate": references, "known": (A, B)}
+    return Job(Path("model.json"), "graph", **{**given, **changes})
+
+
+def activations(*names):
+    return memoryview(encode({name: np.array(0, np.float32) for name in names}))
+
+
+def test_the_page_is_told_what_is_known_and_asked_to_run_layers_alone():
+    message = json.loads(json.dumps(job_message(job(), 1, "")))
+    assert message["isolate"] is True
+    assert message["known"] == [
+        {"name": "a", "address": {"node": "a:0"}},
+        {"name": "b", "address": {"node": "b:0"}},
+    ]
+
+
+def test_two_known_taps_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="unique names"):
+        job(known=(A, A))
+
+
+@pytest.mark.parametrize("plain_runs", [0, 2])
+def test_layers_alone_come_after_their_chunk_of_their_feed(plain_runs):
+    exchange = Exchange({})
+    exchange.assign(job(outputs=(C,), plain_runs=plain_runs), "http://m")
+    plain = [(run, feed, "c") for run in range(plain_runs) for feed in (0, 1)]
+    chunks = [(0, 0, "ab"), (1, 0, "a"), (0, 1, "ab"), (1, 1, ""), (2, 0, "c"), (3, 0, "c"), (2, 1, "c")]
+    last = (3, 1, "c")
+    expected = [*plain, *((plain_runs + group, feed, names) for group, feed, names in [*chunks, last])]
+    for group, feed, names in expected:
+        exchange.deliver(1, group, feed, activations(*names))
+        message = exchange.next_message(0)
+        assert (message.feed, "".join(message.tensors)) == (feed, names)
+        assert message.plain_run == (group if group < plain_runs else None)
+        assert message.isolated == (group >= plain_runs and (group - plain_runs) % 2 == 1)
+    exchange.finish(1, RESULT)
+
+
+@pytest.mark.parametrize(("group", "feed"), [(0, 0), (0, 1), (2, 0)])
+def test_a_job_does_not_go_on_without_the_layers_alone(group, feed):
+    exchange = Exchange({})
+    exchange.assign(job(), "http://m")
+    exchange.deliver(1, 0, 0, activations("a", "b"))
+    with pytest.raises(ProtocolError, match=r"\(1, 0\) was expected"):
+        exchange.deliver(1, group, feed, activations("a", "b"))
+    with pytest.raises(ProtocolError, match=r"\(1, 0\) came"):
+        exchange.finish(1, RESULT)
+
+
+def test_a_layer_of_another_chunk_is_refused():
+    exchange = Exchange({})
+    exchange.assign(job(), "http://m")
+    exchange.deliver(1, 0, 0, activations("a", "b"))
+    with pytest.raises(ProtocolError, match="exactly its taps: c"):
+        exchange.deliver(1, 1, 0, activations("a", "c"))
+
+
+def test_a_job_that_runs_no_layers_alone_has_a_group_for_each_chunk():
+    assert job(isolate=None).groups == ((A, B), (C,))
+    assert not any(job(isolate=None).isolates(group) for group in (0, 1))
+
+
+def test_the_end_tells_what_was_run_alone():
+    told = {"isolated": [["b", ["a"]], ["__proto__", []]], "notIsolated": [["c", "it is random"]]}
+    result = parse_result({**RESULT, **told})
+    assert result.isolated == {"b": ("a",), "__proto__": ()}
+    assert result.not_isolated == {"c": "it is random"}
+    assert parse_result(RESULT) == JobResult(load_ms=1)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"isolated": {}},
+        {"isolated": [["a"]]},
+        {"isolated": [["a", "b"]]},
+        {"isolated": [["a", [1]]]},
+        {"isolated": [[[], []]]},
+        {"notIsolated": [["a", 1]]},
+        {"notIsolated": [["a", None]]},
+    ],
+)
+def test_malformed_ends_are_refused(told):
+    with pytest.raises(ProtocolError):
+        parse_result({**RESULT, **told})
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with Server(Dist.shipped(), page_root=tmp_path_factory.mktemp("page")) as server:
+        yield server
+
+
+@pytest.fixture
+def exchange(server):
+    exchange = server.open_page({})
+    yield exchange
+    server.close_page(exchange)
+
+
+@pytest.fixture
+def ask(server, exchange):
+    """Asks for references as the page does."""
+    with httpx.Client(base_url=server.url, timeout=30) as client:
+        yield lambda path, **what: client.post(f"/api/{exchange.page}/jobs/{path}", **what)
+
+
+def test_the_page_is_given_the_references_that_it_names_and_no_others(ask, exchange):
+    exchange.assign(job(), "http://m")
+    answer = ask("1/references/1", json={"names": ["b", "a", "b"]})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/octet-stream")
+    tensors = decode(answer.content)
+    assert set(tensors) == {"a", "b"}
+    np.testing.assert_array_equal(tensors["b"], np.ones((2, 3), np.float32))
+    assert decode(ask("1/references/0", json={"names": []}).content) == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "names", "refusal"),
+    [
+        ({}, "1/references/2", ["a"], (404, "no feed 2")),
+        ({}, "2/references/0", ["a"], (410, "not the current one")),
+        ({}, "1/references/0", ["c"], (400, "knows no layers c")),
+        ({"isolate": None}, "1/references/0", ["a"], (400, "runs no layers alone")),
+        (
+            {"chunk_limit": 47},
+            "1/references/0",
+            ["a", "b"],
+            400,
+            "48 bytes were asked for at once, at most 47",
+        ),
+        ({}, "1/references/0", None, (400, "asked for as {names}")),
+        ({}, "1/references/0", [1], (400, "asked for as {names}")),
+    ],
+)
+def test_other_references_are_refused(ask, exchange, changes, path, names, refusal):
+    exchange.assign(job(**changes), "http://m")
+    answer = ask(path, json={"names": names})
+    status, why = refusal
+    assert (answer.status_code, why in answer.text) == (status, True), answer.text
+
+
+def test_what_asks_for_references_is_bounded_and_json(ask, exchange, monkeypatch):
+    exchange.assign(job(), "http://m")
+    assert ask("1/references/0", content=b"{").status_code == 400
+    monkeypatch.setattr(routes, "REFERENCES_LIMIT", 10)
+    assert ask("1/references/0", json={"names": ["a"]}).status_code == 413
+
+
+def test_a_reference_that_cannot_be_read_is_told(ask, exchange):
+    def missing(feed, names):
+        raise FileNotFoundError("activations-0.safetensors")
+
+    exchange.assign(job(isolate=missing), "http://m")
+    answer = ask("1/references/0", json={"names": ["a"]})
+    assert (answer.status_code, "activations-0.safetensors" in answer.text) == (500, True)
