@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from pytest_tfjs.models.layer_calls import read_calls
+from pytest_tfjs.reference.alone import GraphAlone
 from pytest_tfjs.reference.converted import ConvertedGraph
 from pytest_tfjs.reference.ends import match_ends, same_ends
 from pytest_tfjs.reference.frozen import FrozenGraph
@@ -19,6 +20,8 @@ from pytest_tfjs.reference.groups import by_layer, by_scope
 from pytest_tfjs.reference.keras_model import TappedKerasModel
 from pytest_tfjs.reference.keras_plan import plan_keras
 from pytest_tfjs.reference.keras_weights import check_keras_weights
+from pytest_tfjs.reference.tapped_graph import TappedGraph
+from pytest_tfjs.reference.traced import traced
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,6 +66,12 @@ class Computed(Protocol):
     def check_weights(self, feed: Feed, known: Known | None = None) -> WeightCheck:
         """The artifacts' weights held against the source's; `known` saves computing activations again."""
 
+    def alone(self) -> GraphAlone:
+        """Its compared layers, each by itself, with the artifacts' weights.
+
+        Raises SourceError where TensorFlow cannot build the graph of them.
+        """
+
 
 def computed(source: Source, artifacts: Artifacts, feeds: Sequence[Feed]) -> Computed:
     """The model, loaded. `feeds` may tell apart outputs of prebuilt artifacts that have lost their names.
@@ -106,6 +115,11 @@ class ComputedLayers:
         del feed, known
         artifacts = self._artifacts
         return check_keras_weights(artifacts.read_weights(), artifacts.storage(), self._model)
+
+    def alone(self) -> GraphAlone:
+        """Its compared layers, each by itself."""
+        model = self._with_stored_weights if self._artifacts.quantised else self._tapped
+        return GraphAlone(traced(model, self.plan, [spec.name for spec in self._artifacts.inputs]))
 
     @cached_property
     def _with_stored_weights(self) -> TappedKerasModel:
@@ -181,6 +195,20 @@ class ComputedGraph:
             artifacts.read_weights(), artifacts.storage(), self._frozen, self._nodes, self.plan.layers
         )
         return weights.check(run)
+
+    def alone(self) -> GraphAlone:
+        """Its compared layers, each by itself."""
+        names = {operation.name for operation in self._converted.graph.get_operations()}
+        inputs = {spec.name: spec.tensor for spec in self._artifacts.inputs if spec.tensor is not None}
+        tapped = TappedGraph(
+            graph=self._converted.graph,
+            run=self._converted.run,
+            inputs={name: at for name, at in inputs.items() if at.partition(":")[0] in names},
+            taps=self._taps,
+            weights={name: name for name in self._artifacts.weight_names() if name in names},
+            copies={},
+        )
+        return GraphAlone(tapped)
 
     @cached_property
     def _converted(self) -> ConvertedGraph:

@@ -8,12 +8,12 @@ for them.
 from __future__ import annotations
 
 import json
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pytest_tfjs.errors import SourceError
+from pytest_tfjs.reference.tapped_graph import Session, failures, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -39,12 +39,9 @@ _KEPT = {
 
 _FILLERS = frozenset({"LookupTableImport", "LookupTableImportV2", "InitializeTable", "InitializeTableV2"})
 
-_NOISE = ("Graph execution error", "Detected at node", "<stack traces unavailable>", "Original stack trace")
-"""How lines of an error of TensorFlow's begin that tell nothing."""
-
 
 class ConvertedGraph:
-    """A graph model's nodes and stored weights as a TensorFlow graph.
+    """A graph model's nodes and stored weights as a TensorFlow graph: `graph`.
 
     Raises SourceError where TensorFlow cannot build the graph, which is told with what TensorFlow said.
     """
@@ -53,40 +50,29 @@ class ConvertedGraph:
         import tensorflow as tf
 
         self._artifacts = artifacts
-        self._graph = tf.Graph()
+        self.graph = tf.Graph()
         self._fillers: list[str] = []
         try:
             weights = artifacts.read_weights()
-            with self._graph.as_default():
+            with self.graph.as_default():
                 tables = self._import_tables(weights)
                 graph_def = _graph_def(artifacts.topology, weights)
                 tf.import_graph_def(graph_def, name="", input_map=tables)
-        except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
+        except failures() as error:
             raise self._unable(error) from error
-        self._names = frozenset(operation.name for operation in self._graph.get_operations())
+        self._session = Session(self.graph, self._fillers)
+        self._names = frozenset(operation.name for operation in self.graph.get_operations())
 
     def run(self, given: Mapping[str, Array], tensors: Sequence[str]) -> dict[str, Array]:
         """The values of `tensors` (`node:0`) in one pass; `given` by tensor: inputs, and any others.
 
         What is given of a node that was left out is ignored. Raises SourceError where a node does not run.
         """
-        import tensorflow as tf
-
         feeds = {name: value for name, value in given.items() if name.partition(":")[0] in self._names}
         try:
-            values = self._session.run(list(tensors), feeds)
-        except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
+            return self._session.run(feeds, tensors)
+        except failures() as error:
             raise self._unable(error) from error
-        return {name: _with_text(np.asarray(value)) for name, value in zip(tensors, values, strict=True)}
-
-    @cached_property
-    def _session(self) -> Any:
-        import tensorflow as tf
-
-        session = tf.compat.v1.Session(graph=self._graph, config=_as_written())
-        if self._fillers:
-            session.run(self._fillers)
-        return session
 
     def _import_tables(self, weights: Mapping[str, Array]) -> dict[str, Any]:
         """Makes the lookup tables, which have a graph of their own; the tensor for each input that is one."""
@@ -102,39 +88,20 @@ class ConvertedGraph:
             for entry in content.get("initializerSignature", {}).get("outputs", {}).values()
             if "resourceId" in entry
         }
-        operations = self._graph.get_operations()
+        operations = self.graph.get_operations()
         self._fillers = [operation.name for operation in operations if operation.type in _FILLERS]
         return {
-            entry["name"]: self._graph.get_tensor_by_name(made[entry["resourceId"]])
+            entry["name"]: self.graph.get_tensor_by_name(made[entry["resourceId"]])
             for entry in content["signature"]["inputs"].values()
             if "resourceId" in entry
         }
 
     def _unable(self, error: Exception) -> SourceError:
-        lines = (line.strip() for line in str(error).splitlines())
-        said = next((line for line in lines if line and not line.startswith(_NOISE)), type(error).__name__)
         return SourceError(
             f"the converted graph {self._artifacts.model_json} does not run in TensorFlow, which is to tell "
-            f"what its nodes compute with the weights as they are stored: {said} Compare with "
+            f"what its nodes compute with the weights as they are stored: {told(error)} Compare with "
             "weights='float32', or as format='layers' where the model is one of Keras 2"
         )
-
-
-def _as_written() -> Any:
-    """Runs each node for itself: TensorFlow's own optimiser fuses nodes away whose values are asked for."""
-    import tensorflow as tf
-
-    config = tf.compat.v1.ConfigProto()
-    config.graph_options.rewrite_options.disable_meta_optimizer = True
-    return config
-
-
-def _with_text(value: Array) -> Array:
-    """The same, with strings as text, as the source's graph gives them."""
-    if value.dtype.kind not in "OS":
-        return value
-    items = [item.decode() if isinstance(item, bytes) else item for item in value.reshape(-1).tolist()]
-    return np.array(items, dtype=object).reshape(value.shape)
 
 
 def _graph_def(topology: Mapping[str, Any], weights: Mapping[str, Array]) -> Any:

@@ -30,13 +30,16 @@ class TappedKerasModel:
 
         self.config: dict[str, Any] = json.loads(model.to_json())
         self._copy = tf_keras.models.clone_model(model)
+        self._variables: list[tuple[Any, str]] = []
         for layer in model.layers:
             # One by one: a layer used both here and in a nested model is two layers in the copy, as in TF.js.
-            self._copy.get_layer(layer.name).set_weights(_values(layer, weights or {}))
+            twin = self._copy.get_layer(layer.name)
+            twin.set_weights(_values(layer, weights or {}))
+            self._variables += zip(twin.weights, map(weight_name, layer.weights), strict=True)
 
     def run(self, feed: Sequence[Array], tensors: Sequence[str]) -> dict[str, Array]:
         """The values of `tensors` (a plan's addresses) in one pass; `feed` is in the order of the inputs."""
-        values = self._tapped(tensors)([np.asarray(array) for array in feed])
+        values = self.tapped(tensors)([np.asarray(array) for array in feed])
         return {name: np.asarray(value) for name, value in zip(tensors, values, strict=True)}
 
     def sizes(self, feed: Sequence[Array], tensors: Sequence[str]) -> dict[str, int]:
@@ -47,7 +50,7 @@ class TappedKerasModel:
         batch = feed[0].shape[0] if feed and feed[0].ndim else 1
         shapes = {name: _static_shape(symbol.shape, batch) for name, symbol in symbols.items()}
         if unknown := [name for name, shape in shapes.items() if shape is None]:
-            tapped = self._tapped(unknown)
+            tapped = self.tapped(unknown)
             # As a graph, which lets go of what it computed as soon as the shape is taken.
             asked = tf.function(lambda given: [tf.shape(value) for value in tapped(given)])
             found = asked([tf.constant(array) for array in feed])
@@ -57,7 +60,17 @@ class TappedKerasModel:
     def _symbols(self, tensors: Sequence[str]) -> list[Any]:
         return _tensors(self._copy, [_parse(name) for name in tensors])
 
-    def _tapped(self, tensors: Sequence[str]) -> Callable[[list[Any]], list[Any]]:
+    def specs(self) -> list[Any]:
+        """The `tf.TensorSpec`s of the inputs, in their order."""
+        import tensorflow as tf
+
+        return [tf.TensorSpec(symbol.shape, symbol.dtype) for symbol in self._copy.inputs]
+
+    def variables(self) -> Sequence[tuple[Any, str]]:
+        """The variables, each with the name that artifacts have for it."""
+        return self._variables
+
+    def tapped(self, tensors: Sequence[str]) -> Callable[[list[Any]], list[Any]]:
         """A function of the inputs that gives the values of `tensors`."""
         import tf_keras
 

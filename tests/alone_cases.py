@@ -1,0 +1,45 @@
+"""Models with what is needed to run their layers one by one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfjs.models.conversion import convert
+from pytest_tfjs.models.feeds import normalise_feeds
+from pytest_tfjs.models.source import as_source
+from pytest_tfjs.reference.computed import computed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+
+    from pytest_tfjs.models.cache import ContentCache
+    from pytest_tfjs.models.feeds import Feed
+    from pytest_tfjs.reference.alone import GraphAlone
+    from pytest_tfjs.reference.plan import Plan
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A converted model: its plan, its layers alone, and the reference activations of one feed by name.
+
+    Among the activations are the model's inputs.
+    """
+
+    plan: Plan
+    alone: GraphAlone
+    activations: Mapping[str, np.ndarray[Any, Any]]
+    feed: Feed
+
+
+def load(model: Any, given: Any, cache: ContentCache, **options: Any) -> Loaded:
+    """Converts `model` and computes its reference for the feed `given`."""
+    source = as_source(model)
+    artifacts = convert(source, cache=cache, **options)
+    feeds = normalise_feeds(given, artifacts.inputs)
+    found = computed(source, artifacts, feeds)
+    names = [layer.name for layer in found.plan.layers if layer.coverage == "compared"]
+    run = found.from_artifacts if artifacts.quantised else found.from_source
+    return Loaded(found.plan, found.alone(), {**feeds[0].reference, **run(feeds[0], names)}, feeds[0])
