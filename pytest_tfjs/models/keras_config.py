@@ -16,6 +16,9 @@ MODELS = frozenset({"Functional", "Model", "Sequential"})
 Call = tuple[str, int, int]
 """Layer, number of the call, index of the output: how a config names a tensor."""
 
+Path = tuple[tuple[str, int, bool], ...]
+"""Through nested models: each one's name, which of its calls it is, and whether that is the only one."""
+
 _UNNAMED_INPUT: Call = ("", 0, 0)
 """The input of a Sequential model that does not begin with an InputLayer."""
 
@@ -34,6 +37,25 @@ class Called:
     def name(self) -> str:
         """The layer's name."""
         return str(self.layer["config"]["name"])
+
+    @property
+    def is_model(self) -> bool:
+        """Whether it is a model within the model."""
+        return self.layer["class_name"] in MODELS
+
+    @property
+    def step(self) -> tuple[str, int, bool]:
+        """Of a nested model: the part of a path that leads into this call of it."""
+        return self.name, self.ordinal, self.only
+
+
+def address_of(called: Called, index: int, path: Path) -> dict[str, Any]:
+    """Where the page finds an output of a call in the nested models of `path`; see `browsers.jobs.Tap`."""
+    steps = [name if only else [name, ordinal + 1] for name, ordinal, only in path]
+    address: dict[str, Any] = {"path": [*steps, called.name], "tensor": index}
+    if not called.is_model or not called.only:
+        address["node"] = called.ordinal + called.is_model
+    return address
 
 
 def calls_of(model: Mapping[str, Any]) -> list[Called]:

@@ -59,6 +59,14 @@ class GraphNode:
     attr: Mapping[str, Any]
 
 
+def tensorflow_dtype(name: str) -> str:
+    """TensorFlow's name of a dtype, of numpy's: `DT_FLOAT` of `float32`. Raises ValueError for others."""
+    for theirs, ours in _NUMPY_NAMES.items():
+        if ours == name:
+            return theirs
+    raise ValueError(f"a graph model has no dtype {name!r}")
+
+
 def graph_nodes(topology: Mapping[str, Any]) -> tuple[GraphNode, ...]:
     """The nodes of a graph model's topology, in file order."""
     return tuple(

@@ -12,7 +12,7 @@ import numpy as np
 from pytest_tfjs.errors import ArtifactsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
     from pathlib import Path
 
 SHARD_BYTES = 4 * 2**20  # the converter's default: the largest file that all major browsers cache
@@ -81,6 +81,26 @@ def replace_weights(
         paths = _write_shards(out_dir, number, b"".join(blobs))
         result.append({"paths": paths, "weights": entries})
     return result
+
+
+def keep_weights(
+    model_json: Path, manifest: Manifest, names: Container[str], shard: Path
+) -> list[dict[str, Any]]:
+    """Writes the weights named, as they are stored, into the one file `shard`; the new manifest.
+
+    Without any there is no file, and the manifest is empty.
+    """
+    found = [
+        (entry, raw)
+        for group in manifest
+        if any(entry["name"] in names for entry in group["weights"])
+        for entry, raw in split_group(group, _read_group(model_json, group))
+        if entry["name"] in names
+    ]
+    if not found:
+        return []
+    shard.write_bytes(b"".join(raw for _, raw in found))
+    return [{"paths": [shard.name], "weights": [dict(entry) for entry, _ in found]}]
 
 
 def split_group(group: Mapping[str, Any], data: bytes) -> Iterator[tuple[Mapping[str, Any], bytes]]:

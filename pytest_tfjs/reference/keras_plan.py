@@ -12,6 +12,8 @@ from pytest_tfjs.models.keras_config import (
     MODELS,
     Call,
     Called,
+    Path,
+    address_of,
     calls_of,
     in_order,
     inputs_of,
@@ -47,10 +49,6 @@ def _unmapped(layer: Layer, reason: str) -> Layer:
     return replace(layer, coverage="unmapped", reason=reason, tap=None)
 
 
-_Path = tuple[tuple[str, int, bool], ...]
-"""Through nested models: each one's name, which of its calls it is, and whether that is the only one."""
-
-
 @dataclass
 class _Planner:
     layers: dict[str, Layer] = field(default_factory=dict)
@@ -63,7 +61,7 @@ class _Planner:
         return Plan(tuple(self.layers.values()), self.tensors)
 
     def _model(
-        self, model: Mapping[str, Any], path: _Path, entering: Mapping[Call, tuple[str, ...]]
+        self, model: Mapping[str, Any], path: Path, entering: Mapping[Call, tuple[str, ...]]
     ) -> list[tuple[str, ...]]:
         """Adds the rows of `model`, nested at `path`; gives the rows behind each of its outputs.
 
@@ -81,7 +79,7 @@ class _Planner:
             behind = [rows.get(call, ()) for call in called.inputs]
             inner: list[tuple[str, ...]] = []
             if called.layer["class_name"] in MODELS:
-                inside = (*path, (called.name, called.ordinal, called.only))
+                inside = (*path, called.step)
                 given = dict(zip(inputs_of(called.layer), behind, strict=False))
                 inner = self._model(called.layer, inside, given)
             before = tuple(dict.fromkeys(row for group in behind for row in group))
@@ -106,21 +104,11 @@ class _Planner:
             )
             self.layers[row.name] = row
 
-    def _name(self, called: Called, path: _Path) -> str:
+    def _name(self, called: Called, path: Path) -> str:
         scopes = (_numbered(scope, ordinal) for scope, ordinal, _ in path)
         return "/".join((*scopes, _numbered(called.name, called.ordinal)))
 
-    def _row(self, called: Called, index: int, path: _Path, inputs: tuple[str, ...]) -> Layer:
-        is_model = called.layer["class_name"] in MODELS
-        tap: dict[str, Any] = {
-            "path": [
-                *(scope if only else [scope, ordinal + 1] for scope, ordinal, only in path),
-                called.name,
-            ],
-            "tensor": index,
-        }
-        if not is_model or not called.only:
-            tap["node"] = called.ordinal + is_model
+    def _row(self, called: Called, index: int, path: Path, inputs: tuple[str, ...]) -> Layer:
         row = Layer(
             name=self._name(called, path) + (f":{index}" if index else ""),
             op=_operation(called.layer),
@@ -128,7 +116,7 @@ class _Planner:
             shape=None,
             dtype=None,
             coverage="compared",
-            tap=tap,
+            tap=address_of(called, index, path),
         )
         self.layers[row.name] = row
         place = [[[scope, ordinal] for scope, ordinal, _ in path], called.name, called.ordinal, index]

@@ -1,0 +1,240 @@
+"""A part of a layers model as a layers model of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfjs.models.cut import Cut, Fed, unique
+from pytest_tfjs.models.keras_config import (
+    MODELS,
+    Call,
+    Called,
+    Path,
+    address_of,
+    calls_of,
+    inputs_of,
+    outputs_of,
+)
+
+if TYPE_CHECKING:
+    from pytest_tfjs.models.artifacts import Artifacts
+    from pytest_tfjs.models.weights import Array
+
+_NAME = "excerpt"
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.]+")
+
+
+def cut(artifacts: Artifacts, tap: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> Cut:
+    """The layers between the tensor at `tap` and the nearest ones that can be fed; see `excerpt`.
+
+    Raises ValueError where they cannot stand alone.
+    """
+    model = artifacts.topology.get("model_config", artifacts.topology)
+    rows = {_key(address): row for row, address in known.items()}
+    return _Cutter(artifacts, rows, _Scope(model)).cut(tap)
+
+
+@dataclass
+class _Scope:
+    """A model, or one call of a nested one: `called` in `parent`."""
+
+    model: Mapping[str, Any]
+    parent: _Scope | None = None
+    called: Called | None = None
+
+    @cached_property
+    def path(self) -> Path:
+        if self.parent is None or self.called is None:
+            return ()
+        return (*self.parent.path, self.called.step)
+
+    @cached_property
+    def calls(self) -> dict[tuple[str, int], Called]:
+        return {(one.name, one.number): one for one in calls_of(self.model)}
+
+    @cached_property
+    def inputs(self) -> list[Call]:
+        return inputs_of(self.model)
+
+    def within(self, called: Called) -> _Scope:
+        return _Scope(called.layer, self, called)
+
+    def places(self) -> Iterator[tuple[_Scope, Called]]:
+        """Every call of a layer, with those within nested models."""
+        for called in self.calls.values():
+            yield self, called
+            if called.is_model:
+                yield from self.within(called).places()
+
+
+_Layer = tuple[str, ...]
+"""A layer, which all of its calls share: its name behind those of the models that it is in."""
+
+
+@dataclass
+class _Kept:
+    """A layer of the excerpt, and its calls with the tensors that they take, as the excerpt names them."""
+
+    layer: Mapping[str, Any]
+    calls: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return str(self.layer["config"]["name"])
+
+
+@dataclass
+class _Cutter:
+    artifacts: Artifacts
+    rows: Mapping[str, str]
+    model: _Scope
+    kept: dict[_Layer, _Kept] = field(default_factory=dict)
+    fed: dict[str, Fed] = field(default_factory=dict)
+
+    def cut(self, tap: Mapping[str, Any]) -> Cut:
+        scope, called = self._find(tap)
+        index = int(tap.get("tensor", 0))
+        if called.is_model:
+            raise ValueError("it is a model within the model, and its own layers are compared")
+        if called.layer["class_name"] == "InputLayer":
+            raise ValueError("it is an input, which is given back")
+        name, number, index = self._add(scope, called, index)
+        names = [kept.name for kept in self.kept.values()]
+        if len(set(names)) < len(names):
+            raise ValueError(f"layers of one name lead to it, in several models: {', '.join(sorted(names))}")
+        scopes = tuple(scope for kept in self.kept.values() for scope in _scopes(kept.layer))
+        return Cut(
+            fed=tuple(self.fed.values()),
+            address={"path": [name], "node": number, "tensor": index},
+            weights=frozenset(one for one in self.artifacts.weight_names() if one.startswith(scopes)),
+            content=partial(
+                _content, self.artifacts.topology, list(self.kept.values()), (name, number, index)
+            ),
+            described=tuple(
+                {"name": kept.name, "class": kept.layer["class_name"], "config": kept.layer["config"]}
+                for kept in self.kept.values()
+            ),
+        )
+
+    def _find(self, tap: Mapping[str, Any]) -> tuple[_Scope, Called]:
+        wanted, index = _key(tap), int(tap.get("tensor", 0))
+        for scope, called in self.model.places():
+            if _key(address_of(called, index, scope.path)) == wanted:
+                return scope, called
+        raise ValueError(f"the artifacts have no layer at {json.dumps(tap)}")
+
+    def _add(self, scope: _Scope, called: Called, index: int) -> Call:
+        """Keeps a call of a layer and all that leads to it; names its output in the excerpt."""
+        layer = (*(name for name, _, _ in scope.path), called.name)
+        call = json.dumps([scope.path, called.ordinal])
+        if layer not in self.kept or call not in self.kept[layer].calls:
+            node = self._inbound(scope, called)  # first, as TF.js numbers a layer's calls as it makes them
+            self.kept.setdefault(layer, _Kept(called.layer)).calls[call] = node
+        return called.name, list(self.kept[layer].calls).index(call), index
+
+    def _inbound(self, scope: _Scope, called: Called) -> list[Any]:
+        """The node by which the excerpt calls the layer, as its config has it."""
+        nodes = called.layer.get("inbound_nodes")
+        if not nodes:  # in a Sequential model
+            return [[*self._source(scope, call), {}] for call in called.inputs]
+        names = {name for name, _ in scope.calls}
+        changed = _rewritten(nodes[called.ordinal], names, partial(self._source, scope))
+        assert isinstance(changed, list)
+        return changed
+
+    def _source(self, scope: _Scope, call: Call) -> Call:
+        """The tensor of the excerpt that stands for one of the model, which is added where it has none."""
+        name, number, index = call
+        called = scope.calls.get((name, number))
+        if called is not None:
+            row = self.rows.get(_key(address_of(called, index, scope.path)))
+            if row is not None:
+                return self._feed(row=row)
+        if called is None or called.layer["class_name"] == "InputLayer":
+            place = scope.inputs.index(call)
+            if scope.parent is None or scope.called is None:
+                return self._feed(source_input=self.artifacts.inputs[place].name)
+            return self._source(scope.parent, scope.called.inputs[place])
+        if called.is_model:
+            inner = scope.within(called)
+            return self._source(inner, outputs_of(inner.model)[index])
+        return self._add(scope, called, index)
+
+    def _feed(self, *, row: str | None = None, source_input: str | None = None) -> Call:
+        key = f"row {row}" if row is not None else f"input {source_input}"
+        if key not in self.fed:
+            # The names of all of the model's layers are taken: one may yet be added.
+            taken = {called.name for _, called in self.model.places()} | {
+                one.name for one in self.fed.values()
+            }
+            name = unique(f"in_{_UNSAFE.sub('_', row or source_input or '')}", taken)
+            self.fed[key] = Fed(name, row, source_input)
+        return self.fed[key].name, 0, 0
+
+
+def _key(address: Mapping[str, Any]) -> str:
+    return json.dumps([address["path"], address.get("node"), int(address.get("tensor", 0))])
+
+
+def _rewritten(value: Any, names: set[str], source: Callable[[Call], Call]) -> Any:
+    """A node of a config with each `["layer", call, tensor, ...]` in it replaced by what `source` gives."""
+    if isinstance(value, Mapping):
+        return {key: _rewritten(item, names, source) for key, item in value.items()}
+    if not isinstance(value, (list, tuple)):
+        return value
+    head: list[Any] = []
+    if value[2:] and isinstance(value[0], str) and all(isinstance(i, int) for i in value[1:3]):
+        head = list(source((value[0], value[1], value[2])) if value[0] in names else value[:3])
+        value = value[3:]
+    return [*head, *(_rewritten(item, names, source) for item in value)]
+
+
+def _scopes(layer: Mapping[str, Any]) -> Iterator[str]:
+    """How the names of the layer's weights begin: with its own name, or that of a layer of a model in it."""
+    if layer["class_name"] not in MODELS:
+        yield f"{layer['config']['name']}/"
+    for model in _models_in(layer):
+        for called in calls_of(model):
+            yield from _scopes(called.layer)
+
+
+def _models_in(value: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(value, Mapping):
+        if value.get("class_name") in MODELS and "config" in value:
+            yield value
+        else:
+            for item in value.values():
+                yield from _models_in(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _models_in(item)
+
+
+def _content(
+    topology: Mapping[str, Any], layers: list[_Kept], output: Call, fed: Mapping[str, Array]
+) -> dict[str, Any]:
+    stateful = any(kept.layer["config"].get("stateful") for kept in layers)
+    inputs = [_input(name, value, stateful=stateful) for name, value in fed.items()]
+    kept = [{**one.layer, "name": one.name, "inbound_nodes": list(one.calls.values())} for one in layers]
+    config = {
+        "name": _NAME,
+        "layers": [*inputs, *kept],
+        "input_layers": [[name, 0, 0] for name in fed],
+        "output_layers": [list(output)],
+    }
+    about = {key: topology[key] for key in ("keras_version", "backend") if key in topology}
+    model = {"class_name": "Functional", "config": config}
+    return {"format": "layers-model", "modelTopology": {**about, "model_config": model}}
+
+
+def _input(name: str, value: Array, *, stateful: bool) -> dict[str, Any]:
+    """The config of an input of any batch, as in a model; a layer that keeps its state is bound to one."""
+    shape = [value.shape[0] if stateful else None, *value.shape[1:]]
+    dtype = "string" if value.dtype.kind in "OSU" else value.dtype.name
+    config = {"name": name, "batch_input_shape": shape, "dtype": dtype}
+    return {"class_name": "InputLayer", "config": config, "name": name, "inbound_nodes": []}
