@@ -1,0 +1,1 @@
+"""Computes a layer again in numpy, in as many readings of its operations as there are."""

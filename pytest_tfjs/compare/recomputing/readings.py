@@ -1,0 +1,317 @@
+"""The other readings that an operation is known to get: each changes one thing of one step.
+
+A reading is told in words that follow the operation's name: `ResizeBilinear with align_corners=true and ...`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from pytest_tfjs.compare.recomputing.elementwise import ACTIVATIONS
+from pytest_tfjs.compare.recomputing.steps import Step
+
+Rule = Callable[[Step], Iterator[tuple[str, Step]]]
+
+_EPSILONS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-12, 0.0)
+_SLOPES = (0.01, 0.1, 0.2, 0.3, 1.0)
+_MOST_ORDERS = 4
+
+
+def other_readings(step: Step) -> Iterator[tuple[str, Step]]:
+    """The operation in its other meanings."""
+    for ops, rule in _RULES:
+        if step.op in ops:
+            yield from rule(step)
+
+
+def same_value(one: Any, other: Any) -> bool:
+    """Whether two attributes are the same, to what float32 holds of them."""
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-6)
+    return bool(one == other) if not isinstance(one, (list, tuple)) else list(one) == list(other)
+
+
+def told(value: Any) -> str:
+    """An attribute as a person writes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _changed(step: Step, **attributes: Any) -> Step:
+    return replace(step, attributes={**step.attributes, **attributes})
+
+
+def _resizing(step: Step) -> Iterator[tuple[str, Step]]:
+    own = [bool(step.attributes.get(key, False)) for key in ("align_corners", "half_pixel_centers")]
+    for corners, centres in ((False, False), (True, False), (False, True)):
+        if [corners, centres] != own:
+            changed = _changed(step, align_corners=corners, half_pixel_centers=centres)
+            yield f"with align_corners={told(corners)} and half_pixel_centers={told(centres)}", changed
+
+
+def _padding(step: Step) -> Iterator[tuple[str, Step]]:
+    own = step.attributes.get("padding", "VALID")
+    for padding in ("SAME", "VALID"):
+        if padding != own:
+            yield f"with padding {padding}", _changed(step, padding=padding)
+    if own == "SAME":
+        said = "with the odd row of its padding before the image and not after it"
+        yield said, _changed(step, odd="before")
+    if own == "EXPLICIT":
+        pads = np.asarray(step.attributes["explicit_paddings"]).reshape(-1, 2)[:, ::-1]
+        said = "with its padding before and after the image swapped"
+        yield said, _changed(step, explicit_paddings=pads.reshape(-1).tolist())
+
+
+def _moved_padding(step: Step) -> Iterator[tuple[str, Step]]:
+    """Padding that is one row or column off, which keeps the shape."""
+    if step.op in ("Pad", "PadV2", "MirrorPad"):
+        yield "with the padding before and after swapped", _changed(step, side="other")
+        pads = np.asarray(step.inputs[1])
+        for axis, by in itertools.product(range(len(pads)), (-1, 1)):
+            moved = pads.copy()
+            moved[axis] += (by, -by)
+            if pads[axis].any() and (moved[axis] >= 0).all():
+                given = (step.inputs[0], moved, *step.inputs[2:])
+                yield (
+                    f"with {abs(by)} more of axis {axis}'s padding {_SIDES[by]}",
+                    replace(step, inputs=given),
+                )
+    if step.op == "MirrorPad":
+        mode = {"REFLECT": "SYMMETRIC", "SYMMETRIC": "REFLECT"}[step.attributes["mode"]]
+        yield f"with mode {mode}", _changed(step, mode=mode)
+
+
+_SIDES = {1: "before and less after it", -1: "after and less before it"}
+
+
+def _strides(step: Step) -> Iterator[tuple[str, Step]]:
+    for key in ("strides", "dilations", "ksize"):
+        given = list(step.attributes.get(key) or [])
+        if given and given != given[::-1]:
+            middle = (
+                slice(2, 4) if str(step.attributes.get("data_format", "")).startswith("NC") else slice(1, 3)
+            )
+            turned = list(given)
+            turned[middle] = given[middle][::-1]
+            if turned != given:
+                yield f"with {key} of rows and columns swapped", _changed(step, **{key: turned})
+    if any(size != 1 for size in step.attributes.get("dilations") or []):
+        yield "without dilation", _changed(step, dilations=[1, 1, 1, 1])
+
+
+def _outside(step: Step) -> Iterator[tuple[str, Step]]:
+    if step.op == "AvgPool":
+        yield "with the padding counted in the mean", _changed(step, outside="counted")
+        yield "as a maximum and no mean", replace(step, op="MaxPool")
+    else:
+        yield "with padding of 0, which is greater than negative values", _changed(step, outside="zero")
+        yield "as a mean and no maximum", replace(step, op="AvgPool")
+
+
+def _epsilon(step: Step) -> Iterator[tuple[str, Step]]:
+    own = step.attributes.get("epsilon")
+    for epsilon in _EPSILONS:
+        if own is None or not same_value(epsilon, float(own)):
+            yield f"with epsilon={epsilon:g}", _changed(step, epsilon=epsilon)
+
+
+def _parameter(step: Step) -> Iterator[tuple[str, Step]]:
+    """The same activation with another parameter, or by another formula."""
+    if step.op in ("LeakyRelu", "Elu"):
+        own = float(step.attributes.get("alpha", {"LeakyRelu": 0.2, "Elu": 1.0}[step.op]))
+        others = (alpha for alpha in _SLOPES if not same_value(alpha, own))
+        yield from ((f"with alpha={alpha:g}", _changed(step, alpha=alpha)) for alpha in others)
+    elif step.op == "HardSigmoid":
+        own = float(step.attributes.get("slope", 0.2))
+        for slope, name in ((0.2, "0.2"), (1 / 6, "1/6")):
+            if not math.isclose(slope, own, rel_tol=1e-3):
+                yield f"with the slope {name}", _changed(step, slope=slope)
+    elif step.op == "Gelu":
+        tanh = bool(step.attributes.get("approximate", False))
+        said = "computed with the error function, not by tanh" if tanh else "approximated by tanh"
+        yield said, _changed(step, approximate=not tanh)
+        yield "replaced by x * sigmoid(1.702 x)", Step("Swish", step.inputs, {"beta": 1.702})
+
+
+def _activation(step: Step) -> Iterator[tuple[str, Step]]:
+    """Another activation in its place."""
+    for op in ACTIVATIONS:
+        if op not in (step.op, "Exp"):
+            said = "left out" if op == "Identity" else f"replaced by {op}"
+            yield said, Step(op, step.inputs[:1])
+
+
+def _axis(step: Step) -> Iterator[tuple[str, Step]]:
+    value = step.inputs[0]
+    own = step.attributes.get("axis", -1)
+    rank = value.ndim if isinstance(value, np.ndarray) else 4
+    for axis in range(rank):
+        if axis != (own % rank if isinstance(own, int) else None):
+            yield f"over axis {axis}", _changed(step, axis=axis)
+
+
+def _reduced(step: Step) -> Iterator[tuple[str, Step]]:
+    value = step.inputs[0]
+    axes = [int(axis) for axis in np.asarray(step.inputs[1]).reshape(-1)]
+    if isinstance(value, np.ndarray) and value.ndim <= 5:  # noqa: PLR2004
+        own = {axis % value.ndim for axis in axes}
+        for others in itertools.combinations(range(value.ndim), len(axes)):
+            if set(others) != own:
+                named = ", ".join(map(str, others))
+                yield f"over axis {named}", replace(step, inputs=(value, np.array(others)))
+    for op in ("Mean", "Sum", "Max", "Min"):
+        if op != step.op:
+            yield f"replaced by {op}", replace(step, op=op)
+
+
+def _division(step: Step) -> Iterator[tuple[str, Step]]:
+    if step.op in ("FloorDiv", "FloorMod"):
+        yield "rounded towards 0 and not down, for negative numbers", _changed(step, division="truncated")
+    else:
+        for value in (1.0, 0.0):
+            yield f"with 0/0 = {value:g}", _changed(step, zero_over_zero=value)
+
+
+def _rounding(step: Step) -> Iterator[tuple[str, Step]]:
+    if step.op == "Round":
+        yield (
+            "with halves rounded up, as JavaScript does, and not to even",
+            _changed(step, rounding="half up"),
+        )
+        yield "with halves rounded away from 0, and not to even", _changed(step, rounding="half away")
+    else:
+        yield "rounded down and not towards 0", _changed(step, rounding="down")
+        yield "rounded to the nearest and not towards 0", _changed(step, rounding="to nearest")
+
+
+def _nan(step: Step) -> Iterator[tuple[str, Step]]:
+    yield "that drops NaN where the other is a number", _changed(step, nan="dropped")
+
+
+def _product(step: Step) -> Iterator[tuple[str, Step]]:
+    if all(isinstance(each, np.ndarray) and each.dtype.kind in "iu" for each in step.inputs):
+        yield "in float32, which holds integers up to 2**24 exactly", _changed(step, held="float32")
+        yield "that stops at the largest integer and does not wrap", _changed(step, held="float64")
+
+
+def _transposing(step: Step) -> Iterator[tuple[str, Step]]:
+    for key in ("transpose_a", "transpose_b", "adj_x", "adj_y"):
+        if key in step.attributes or (step.op == "MatMul" and key.startswith("transpose")):
+            flipped = not step.attributes.get(key, False)
+            yield f"with {key}={told(flipped)}", _changed(step, **{key: flipped})
+
+
+def _inverse(step: Step) -> Iterator[tuple[str, Step]]:
+    order = np.asarray(step.inputs[1]).reshape(-1)
+    if not np.array_equal(np.argsort(order), order):
+        yield "by the inverse order of axes", replace(step, inputs=(step.inputs[0], np.argsort(order)))
+
+
+def _channels(step: Step) -> Iterator[tuple[str, Step]]:
+    if step.op == "Reshape":
+        value = step.inputs[0]
+        if not isinstance(value, np.ndarray) or value.ndim > 2:  # noqa: PLR2004
+            yield "with the channels before rows and columns", _changed(step, channels="first")
+    elif step.op == "DepthwiseConv2dNative":
+        yield "with the outputs of one channel apart and not side by side", _changed(step, multiplier="first")
+    else:
+        order = "channels last" if step.attributes.get("order") else "channels first"
+        yield f"in the order of {order} blocks", _changed(step, order=order)
+
+
+def _cumulative(step: Step) -> Iterator[tuple[str, Step]]:
+    for key in ("exclusive", "reverse"):
+        flipped = not step.attributes.get(key, False)
+        yield f"with {key}={told(flipped)}", _changed(step, **{key: flipped})
+
+
+def _recurrent(step: Step) -> Iterator[tuple[str, Step]]:
+    if step.op == "GRU":
+        after = not step.attributes.get("reset_after", True)
+        yield f"with reset_after={told(after)}", _changed(step, reset_after=after)
+        yield "with the gates in the order r, z, h", _changed(step, gates="rzh")
+    else:
+        for gates in ("ifoc", "icfo", "iofc"):
+            yield f"with the gates in the order {', '.join(gates)}", _changed(step, gates=gates)
+    for key, usual in (("recurrent_activation", "Sigmoid"), ("activation", "Tanh")):
+        own = step.attributes.get(key, usual)
+        for op in ("Sigmoid", "HardSigmoid", "Tanh", "Relu", "Identity"):
+            if op != own:
+                yield f"with {key} {op}", _changed(step, **{key: op})
+    backwards = not step.attributes.get("go_backwards", False)
+    yield f"with go_backwards={told(backwards)}", _changed(step, go_backwards=backwards)
+
+
+def other_orders(step: Step) -> Iterator[tuple[str, Step]]:
+    """The same inputs in another order."""
+    if step.op in _ORDERED_PAIRS and len(step.inputs) > 1:
+        a, b, *rest = step.inputs
+        yield "with its two inputs swapped", replace(step, inputs=(b, a, *rest))
+    if step.op in ("ConcatV2", "Pack"):
+        end = len(step.inputs) - (step.op == "ConcatV2")
+        joined, axis = step.inputs[:end], step.inputs[end:]
+        if 1 < len(joined) <= _MOST_ORDERS:
+            for order in itertools.permutations(range(len(joined))):
+                if order != tuple(range(len(joined))):
+                    named = ", ".join(str(place + 1) for place in order)
+                    changed = replace(step, inputs=(*(joined[place] for place in order), *axis))
+                    yield f"with its inputs in the order {named}", changed
+
+
+def other_weights(step: Step) -> Iterator[tuple[str, Step]]:
+    """Weights that are turned, in another order, or not applied."""
+    if step.op in ("Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput"):
+        yield "with rows and columns of its kernel swapped", _changed(step, kernel="transposed")
+        yield "with its kernel turned by 180 degrees", _changed(step, kernel="rotated")
+        yield (
+            "with its kernel's input channels in reverse (BGR for RGB)",
+            _changed(step, kernel="channels reversed"),
+        )
+    elif step.op in ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"):
+        x, gamma, beta, mean, variance = step.inputs
+        yield "with gamma and beta swapped", replace(step, inputs=(x, beta, gamma, mean, variance))
+        yield "with mean and variance swapped", replace(step, inputs=(x, gamma, beta, variance, mean))
+        if isinstance(gamma, np.ndarray) and isinstance(beta, np.ndarray):
+            yield "without gamma", replace(step, inputs=(x, np.ones_like(gamma), beta, mean, variance))
+            yield "without beta", replace(step, inputs=(x, gamma, np.zeros_like(beta), mean, variance))
+    elif step.op == "BiasAdd":
+        yield "left out", Step("Identity", step.inputs[:1])
+
+
+_CONVOLUTIONS = frozenset({"Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput"})
+_POOLS = frozenset({"MaxPool", "AvgPool"})
+_NORMS = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3", "LayerNorm"})
+_ORDERED_PAIRS = frozenset(
+    {"Sub", "RealDiv", "Div", "FloorDiv", "FloorMod", "Pow", "MatMul", "BatchMatMulV2", "Atan2", "Greater",
+     "GreaterEqual", "Less", "LessEqual", "DivNoNan"}
+)  # fmt: skip
+
+_RULES: tuple[tuple[frozenset[str], Rule], ...] = (
+    (frozenset({"ResizeBilinear", "ResizeNearestNeighbor"}), _resizing),
+    (_CONVOLUTIONS | _POOLS, _padding),
+    (_CONVOLUTIONS | _POOLS, _strides),
+    (frozenset({"Pad", "PadV2", "MirrorPad"}), _moved_padding),
+    (_POOLS, _outside),
+    (_NORMS, _epsilon),
+    (frozenset({"LeakyRelu", "Elu", "HardSigmoid", "Gelu"}), _parameter),
+    (frozenset(ACTIVATIONS) - {"Identity", "Exp"}, _activation),
+    (frozenset({"Softmax", "LogSoftmax"}), _axis),
+    (frozenset({"Mean", "Sum", "Max", "Min", "Prod"}), _reduced),
+    (frozenset({"RealDiv", "Div", "FloorDiv", "FloorMod"}), _division),
+    (frozenset({"Round", "Cast"}), _rounding),
+    (frozenset({"Maximum", "Minimum"}), _nan),
+    (frozenset({"Mul"}), _product),
+    (frozenset({"MatMul", "BatchMatMul", "BatchMatMulV2"}), _transposing),
+    (frozenset({"Transpose"}), _inverse),
+    (frozenset({"Reshape", "DepthToSpace", "SpaceToDepth", "DepthwiseConv2dNative"}), _channels),
+    (frozenset({"Cumsum"}), _cumulative),
+    (frozenset({"GRU", "LSTM"}), _recurrent),
+)

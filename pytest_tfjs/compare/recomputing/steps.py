@@ -1,0 +1,76 @@
+"""A layer as the operations that it consists of, and their evaluation in numpy, in double precision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_tfjs.compare.recomputing.elementwise import ELEMENTWISE
+from pytest_tfjs.compare.recomputing.recurrent import RECURRENT
+from pytest_tfjs.compare.recomputing.shaping import SHAPING
+from pytest_tfjs.compare.recomputing.spatial import SPATIAL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_OPERATIONS: Mapping[str, Callable[[Sequence[Array], Mapping[str, Any]], Array]] = {
+    **ELEMENTWISE,
+    **SHAPING,
+    **SPATIAL,
+    **RECURRENT,
+}
+
+
+class CannotRecompute(Exception):  # noqa: N818  (told as it stands: what could not be tried, and why)
+    """An operation, or a use of it, that is not known here; the text says which."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation, by its name as a graph node, on arrays or on what earlier steps give.
+
+    `inputs`: an array, or the number of an earlier step of the same layer. `attributes`: as the graph
+    operation has them, in Python builtins (`padding` is `"SAME"`); one that is not given has TensorFlow's
+    default. Readings that TensorFlow has no attribute for have names of their own; see `compare.semantics`.
+    """
+
+    op: str
+    inputs: tuple[Array | int, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def evaluate(steps: Sequence[Step]) -> Array:
+    """What the last step gives; floats are computed in float64, integers in their own dtype.
+
+    Raises CannotRecompute for an operation that is not known here, or inputs that it does not take.
+    """
+    values: list[Array] = []
+    for step in steps:
+        operation = _OPERATIONS.get(step.op)
+        if operation is None:
+            raise CannotRecompute(f"no recomputation of {step.op} is known")
+        inputs = [values[one] if isinstance(one, int) else widened(one) for one in step.inputs]
+        try:
+            with np.errstate(all="ignore"):
+                values.append(np.asarray(operation(inputs, step.attributes)))
+        except (ValueError, IndexError, TypeError, KeyError) as error:
+            raise CannotRecompute(f"{step.op} on these inputs: {error}") from error
+    return values[-1]
+
+
+def known(op: str) -> bool:
+    """Whether an operation of this name is known."""
+    return op in _OPERATIONS
+
+
+def widened(array: Array) -> Array:
+    """The array in float64 or complex128 where it is inexact, else as it is."""
+    if array.dtype.kind == "c":
+        return array.astype(np.complex128)
+    if array.dtype.kind == "f" or array.dtype.name == "bfloat16":
+        return array.astype(np.float64)
+    return array

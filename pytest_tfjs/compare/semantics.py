@@ -1,0 +1,168 @@
+"""The readings of a layer other than the source's, and which of them gives what the browser gave.
+
+Two programs that name an operation alike may not mean the same by it: where the pixels' centres are, on which
+side the odd row of padding goes, which epsilon, which of two formulas of GELU. A layer of which the browser
+gives other values than Python is computed again in each of these readings; the one that gives the browser's
+values tells what went wrong.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from pytest_tfjs.compare.recomputing.readings import (
+    other_orders,
+    other_readings,
+    other_weights,
+    same_value,
+    told,
+)
+from pytest_tfjs.compare.recomputing.steps import CannotRecompute, Step, evaluate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Reading = Literal["semantics", "wiring", "weight"]
+
+EXPLAINED = 0.05
+"""A reading explains an error where it leaves less of its root mean square than this share."""
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """A layer in another reading: what it is called in words, of which kind, and its steps.
+
+    `semantics`: an operation means something else; `wiring`: its inputs stand in another order; `weight`: it
+    has its weights otherwise, or lacks one.
+    """
+
+    name: str
+    steps: tuple[Step, ...]
+    kind: Reading = "semantics"
+    declared: bool = False
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What became of one reading. `left`: the share of the error that it does not explain, 0 to infinity.
+
+    `declared`: the artifacts have it so.
+    """
+
+    name: str
+    left: float
+    kind: Reading = "semantics"
+    declared: bool = False
+
+    @property
+    def explains(self) -> bool:
+        """Whether this is what the browser computed."""
+        return self.left <= EXPLAINED
+
+
+def alternatives(steps: Sequence[Step], declared: Sequence[Step] | None = None) -> Iterator[Alternative]:
+    """The layer's other readings, each of which changes one thing.
+
+    `declared`: the same layer as the artifacts have it. Where its attributes differ, that is the first.
+    """
+    steps = tuple(steps)
+    if declared is not None and (differences := differing(steps, declared)):
+        yield Alternative("; ".join(differences), tuple(declared), declared=True)
+    for number, step in enumerate(steps):
+        for name, other in other_readings(step):
+            yield Alternative(f"{step.op} {name}", _with(steps, number, other))
+        for name, other in other_orders(step):
+            yield Alternative(f"{step.op} {name}", _with(steps, number, other), "wiring")
+        for name, other in other_weights(step):
+            yield Alternative(f"{step.op} {name}", _with(steps, number, other), "weight")
+
+
+def _with(steps: tuple[Step, ...], number: int, step: Step) -> tuple[Step, ...]:
+    return (*steps[:number], step, *steps[number + 1 :])
+
+
+def try_one(alternative: Alternative, actual: Array, reference: Array) -> Tried | None:
+    """How much of the browser's error a reading explains.
+
+    None where it cannot be computed, or gives another shape, or what the reference gives.
+    """
+    try:
+        found = evaluate(alternative.steps)
+    except CannotRecompute:
+        return None
+    if found.shape != reference.shape or not error_left(found, reference, actual) > EXPLAINED:
+        return None
+    left = error_left(actual, found, reference)
+    return Tried(alternative.name, left, alternative.kind, alternative.declared)
+
+
+def error_left(actual: Array, candidate: Array, reference: Array) -> float:
+    """The root mean square of actual - candidate over that of actual - reference: 0 where it explains all.
+
+    Infinite where NaN or Inf stand at other places. Where only these tell `actual` from `reference`, what is
+    left is held against the root mean square of the reference.
+    """
+    if not (actual.shape == candidate.shape == reference.shape):
+        return math.inf
+    ours, theirs, truth = (np.asarray(each, np.float64) for each in (actual, candidate, reference))
+    finite = np.isfinite(ours)
+    if not np.array_equal(finite, np.isfinite(theirs)) or not _same_where(ours, theirs, ~finite):
+        return math.inf
+    both = finite & np.isfinite(truth)
+    with np.errstate(over="ignore"):
+        left, error = _rms(ours[finite] - theirs[finite]), _rms(ours[both] - truth[both])
+    if np.array_equal(finite, np.isfinite(truth)):
+        return left / error if error else (0.0 if left == 0 else math.inf)
+    scale = max(error, 1e-3 * _rms(ours[finite]))
+    return left / scale if scale else (0.0 if left == 0 else math.inf)
+
+
+def _same_where(ours: Array, theirs: Array, where: Array) -> bool:
+    return np.array_equal(ours[where], theirs[where], equal_nan=True)
+
+
+def _rms(values: Array) -> float:
+    return float(np.sqrt(np.mean(np.square(values)))) if values.size else 0.0
+
+
+def differing(steps: Sequence[Step], declared: Sequence[Step]) -> tuple[str, ...]:
+    """How the artifacts' operations of a layer differ from the source's, in words; empty where they do not.
+
+    Only attributes that both have are held against each other: a converter leaves out defaults.
+    """
+    ours, theirs = ([step for step in each if step.op not in _COPIES] for each in (declared, steps))
+    names = [[_SAME.get(step.op, step.op) for step in each] for each in (ours, theirs)]
+    if names[0] != names[1]:
+        return (f"{_listed(names[0])} in place of {_listed(names[1])}",)
+    return tuple(
+        f"{one.op} with {key}={told(one.attributes[key])} in place of {told(other.attributes[key])}"
+        for one, other in zip(ours, theirs, strict=True)
+        for key in sorted(one.attributes.keys() & other.attributes.keys() & _TOLD)
+        if not same_value(one.attributes[key], other.attributes[key])
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return "+".join(names) or "nothing"
+
+
+_COPIES = frozenset({"Identity", "Const", "NoOp"})
+_SAME = {
+    "AddV2": "Add",
+    "BiasAdd": "Add",
+    "FusedBatchNorm": "FusedBatchNormV3",
+    "FusedBatchNormV2": "FusedBatchNormV3",
+}
+_TOLD = frozenset(
+    {
+        "strides", "padding", "explicit_paddings", "dilations", "data_format", "epsilon", "alpha", "ksize",
+        "axis", "align_corners", "half_pixel_centers", "transpose_a", "transpose_b", "adj_x", "adj_y",
+        "keep_dims", "block_size", "mode", "exclusive", "reverse", "slope", "approximate", "reset_after",
+        "activation", "recurrent_activation", "go_backwards", "equation", "squeeze_dims",
+    }
+)  # fmt: skip
