@@ -118,14 +118,17 @@ class Tally:
 
 @dataclass
 class _Errors:
-    """One block in float64: |error| and |reference|, 0 where not `finite` (in both); None if all of it is."""
+    """One block in float64: |error| and the size it is held against, 0 where not `finite` (in both).
+
+    The size is |reference|, or the largest partial sum; `finite` is None where all of the block is.
+    """
 
     error: NDArray[np.float64]
     size: NDArray[np.float64]
     finite: NDArray[np.bool_] | None = None
 
     def excess(self, rtol: float) -> NDArray[np.float64]:
-        """|error| - rtol * |reference|; 0 or less where not finite."""
+        """|error| - rtol * size; 0 or less where not finite."""
         with np.errstate(over="ignore", invalid="ignore"):
             excess = self.error - rtol * self.size
         if self.finite is not None:
@@ -147,27 +150,40 @@ class _Errors:
         return share
 
 
-def tally(actual: NDArray[Any], reference: NDArray[Any], rtol: float, floor: float) -> Tally:
+def tally(
+    actual: NDArray[Any],
+    reference: NDArray[Any],
+    rtol: float,
+    floor: float,
+    magnitude: NDArray[Any] | None = None,
+) -> Tally:
     """One pass over two arrays of numbers or bools, of one shape and dtype, any rank, not empty.
 
     An element mismatches if |error| - rtol * |reference| is over `floor`, or if it is NaN or Inf in one and
-    not the same in the other.
+    not the same in the other. With `magnitude`, of the same shape, `partial_sum` stands for |reference| here
+    and in all that is told relative to it.
     """
     result = Tally()
-    for start, ours, theirs in _blocks(actual, reference):
-        errors = _errors(ours, theirs)
+    for start, ours, theirs, entering in _blocks(actual, reference, magnitude):
+        errors = _errors(ours, theirs, entering)
         if errors.finite is not None:
             result.add_nonfinite(start, ours, theirs)
         result.add_errors(start, errors, rtol, floor)
     return result
 
 
-def mismatches(actual: NDArray[Any], reference: NDArray[Any], rtol: float, floor: float) -> NDArray[np.bool_]:
+def mismatches(
+    actual: NDArray[Any],
+    reference: NDArray[Any],
+    rtol: float,
+    floor: float,
+    magnitude: NDArray[Any] | None = None,
+) -> NDArray[np.bool_]:
     """Which elements `tally` counts as mismatched, in the arrays' shape."""
     mask = np.empty(reference.size, dtype=np.bool_)
-    for start, ours, theirs in _blocks(actual, reference):
+    for start, ours, theirs, entering in _blocks(actual, reference, magnitude):
         block = mask[start : start + len(theirs)]
-        errors = _errors(ours, theirs)
+        errors = _errors(ours, theirs, entering)
         np.greater(errors.excess(rtol), floor, out=block)
         if errors.finite is not None:
             block |= _nonfinite_mismatch(ours, theirs)
@@ -186,12 +202,57 @@ def largest(array: NDArray[Any]) -> float:
     return result
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """Of the finite magnitudes of an array: the largest, the smallest that is not 0, their root mean square.
+
+    All are 0 where there is none.
+    """
+
+    largest: float
+    smallest: float
+    rms: float
+
+
+def sizes_of(array: NDArray[Any]) -> Sizes:
+    """The sizes of an array of numbers or bools, in one pass."""
+    flat, most, least, squares, count = array.reshape(-1), 0.0, math.inf, 0.0, 0
+    for start in range(0, flat.size, BLOCK):
+        size = np.abs(_wide(flat[start : start + BLOCK])).astype(np.float64, copy=False)
+        if not math.isfinite(size.max()):
+            size = size[np.isfinite(size)]
+        most = max(most, float(size.max(initial=0.0)))
+        low = float(size.min(initial=math.inf))
+        least = min(least, low if low > 0 else float(np.min(size, initial=math.inf, where=size > 0)))
+        squares, count = squares + float(np.dot(size, size)), count + size.size
+    return Sizes(most, least if most > 0 else 0.0, math.sqrt(squares / count) if count else 0.0)
+
+
+def partial_sum(entering: NDArray[np.float64], size: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The largest partial sum that any order of summing can reach: (sum of |terms| + |sum of terms|) / 2.
+
+    Terms of one sign add up to no more than that. `entering`: the sums of |terms|; where they are smaller
+    than the sums' own `size`, or not finite, that size stands for them.
+    """
+    largest_sum: NDArray[np.float64] = (np.maximum(entering, size) + size) / 2
+    if not math.isfinite(largest_sum.max()):
+        largest_sum = np.where(np.isfinite(largest_sum), largest_sum, size)
+    return largest_sum
+
+
 def _blocks(
-    actual: NDArray[Any], reference: NDArray[Any]
-) -> Iterator[tuple[int, NDArray[Any], NDArray[Any]]]:
+    actual: NDArray[Any], reference: NDArray[Any], magnitude: NDArray[Any] | None
+) -> Iterator[tuple[int, NDArray[Any], NDArray[Any], NDArray[np.float64] | None]]:
     ours, theirs = actual.reshape(-1), reference.reshape(-1)
+    entering = None if magnitude is None else magnitude.reshape(-1)
     for start in range(0, theirs.size, BLOCK):
-        yield start, _wide(ours[start : start + BLOCK]), _wide(theirs[start : start + BLOCK])
+        block = slice(start, start + BLOCK)
+        yield (
+            start,
+            _wide(ours[block]),
+            _wide(theirs[block]),
+            None if entering is None else entering[block].astype(np.float64),
+        )
 
 
 def _wide(block: NDArray[Any]) -> NDArray[Any]:
@@ -201,7 +262,7 @@ def _wide(block: NDArray[Any]) -> NDArray[Any]:
     return block.astype(np.complex128 if block.dtype.kind == "c" else np.float64)
 
 
-def _errors(ours: NDArray[Any], theirs: NDArray[Any]) -> _Errors:
+def _errors(ours: NDArray[Any], theirs: NDArray[Any], entering: NDArray[np.float64] | None = None) -> _Errors:
     if theirs.dtype.kind in "iu":
         size = theirs.astype(np.float64)
         error = np.abs(ours.astype(np.float64) - size)
@@ -210,10 +271,11 @@ def _errors(ours: NDArray[Any], theirs: NDArray[Any]) -> _Errors:
         return _Errors(error, np.abs(size))
     with np.errstate(invalid="ignore", over="ignore"):
         error, size = np.abs(ours - theirs), np.abs(theirs)
-    if math.isfinite(error.max()):
-        return _Errors(error, size)
-    finite = np.isfinite(ours) & np.isfinite(theirs)
-    return _Errors(np.where(finite, error, 0.0), np.where(np.isfinite(theirs), size, 0.0), finite)
+    finite = None
+    if not math.isfinite(error.max()):
+        finite = np.isfinite(ours) & np.isfinite(theirs)
+        error, size = np.where(finite, error, 0.0), np.where(np.isfinite(theirs), size, 0.0)
+    return _Errors(error, size if entering is None else partial_sum(entering, size), finite)
 
 
 def _greatest_ratio(error: NDArray[np.float64], size: NDArray[np.float64]) -> float:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.compare.elements import Kind, kind_of, largest, mismatches, tally, text_elements
+from pytest_tfjs.compare.elements import (
+    Kind,
+    kind_of,
+    largest,
+    mismatches,
+    partial_sum,
+    tally,
+    text_elements,
+)
 from pytest_tfjs.compare.symptoms import permutation_of, symptoms_of
 from pytest_tfjs.compare.tolerances import EXACT
 
@@ -98,13 +106,22 @@ class Metrics:
         return self.worst_error / self.allowed
 
 
-def measure(actual: NDArray[Any] | None, reference: NDArray[Any], tolerance: Tolerance) -> Metrics:
+def measure(
+    actual: NDArray[Any] | None,
+    reference: NDArray[Any],
+    tolerance: Tolerance,
+    magnitude: NDArray[Any] | None = None,
+) -> Metrics:
     """The metrics of one layer for one feed.
 
     Any shape and dtype; differences are taken in float64. NaN equals NaN at the same place, and Inf equals
     Inf of the same sign. Bools and strings are exact whatever the tolerance. Whatever is wrong with `actual`
     is a result: a shape or dtype other than the reference's, no activation at all (None), and an empty one,
     which never passes.
+
+    `magnitude`, of the reference's shape: the sums of the magnitudes that enter its elements. With it, the
+    tolerance's `rtol` and all that is told relative to |reference| are relative to the largest partial sum
+    that these allow (`elements.partial_sum`).
     """
     reference = np.asarray(reference)
     if actual is None:
@@ -117,7 +134,7 @@ def measure(actual: NDArray[Any] | None, reference: NDArray[Any], tolerance: Tol
         return _incomparable(reference, reason, empty=empty, symptoms=permutation_of(actual, reference))
     if kind is Kind.TEXT:
         return _measure_text(actual, reference)
-    return _measure_numbers(actual, reference, EXACT if kind is Kind.BOOL else tolerance)
+    return _measure_numbers(actual, reference, EXACT if kind is Kind.BOOL else tolerance, magnitude)
 
 
 def merge(metrics: Sequence[Metrics]) -> Metrics:
@@ -164,16 +181,19 @@ def _badness(one: Metrics) -> tuple[float, float]:
     return one.share, one.worst_error
 
 
-def _measure_numbers(actual: NDArray[Any], reference: NDArray[Any], tolerance: Tolerance) -> Metrics:
+def _measure_numbers(
+    actual: NDArray[Any], reference: NDArray[Any], tolerance: Tolerance, magnitude: NDArray[Any] | None
+) -> Metrics:
     scale = largest(reference)
     floor = tolerance.floor(scale)
-    counts = tally(actual, reference, tolerance.rtol, floor)
+    counts = tally(actual, reference, tolerance.rtol, floor, magnitude)
     broken = counts.nonfinite_mismatched > 0
     at = counts.first_nonfinite if broken else counts.worst_at
     found, expected = (math.nan, math.nan) if at is None else (_value(actual, at), _value(reference, at))
     symptoms = None
     if counts.mismatched:
-        symptoms = symptoms_of(actual, reference, mismatches(actual, reference, tolerance.rtol, floor))
+        wrong = mismatches(actual, reference, tolerance.rtol, floor, magnitude)
+        symptoms = symptoms_of(actual, reference, wrong)
     return Metrics(
         elements=reference.size,
         finite=counts.finite,
@@ -186,7 +206,7 @@ def _measure_numbers(actual: NDArray[Any], reference: NDArray[Any], tolerance: T
         worst_actual=found,
         worst_reference=expected,
         worst_error=math.inf if broken else counts.worst_error,
-        allowed=_allowed(tolerance, floor, expected),
+        allowed=_allowed(tolerance, floor, expected, _value_at(magnitude, at)),
         scale=scale,
         nan_actual=counts.nan_actual,
         nan_reference=counts.nan_reference,
@@ -301,8 +321,17 @@ def _needed(counts: Tally, tolerance: Tolerance, scale: float) -> float:
     return needed
 
 
-def _allowed(tolerance: Tolerance, floor: float, reference: float) -> float:
-    return floor + tolerance.rtol * abs(reference) if math.isfinite(reference) else math.nan
+def _allowed(tolerance: Tolerance, floor: float, reference: float, entering: float | None) -> float:
+    if not math.isfinite(reference):
+        return math.nan
+    size = abs(reference)
+    if entering is not None:
+        size = float(partial_sum(np.array([entering]), np.array([size]))[0])
+    return floor + tolerance.rtol * size
+
+
+def _value_at(magnitude: NDArray[Any] | None, at: int | None) -> float | None:
+    return None if magnitude is None or at is None else _value(magnitude, at)
 
 
 def _value(array: NDArray[Any], at: int) -> float:

@@ -1,0 +1,116 @@
+"""How exactly backends compute functions: units in the last place, by backend, from what they promise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+ULP = 2.0**-23
+"""One unit in the last place of a float32, relative to the power of two below it."""
+
+GPU_BACKENDS = frozenset({"webgl", "webgpu"})
+
+
+@dataclass(frozen=True)
+class Units:
+    """What a function may be off by: `ULP * (relative * |y| + exponent * |ln y| * |y| + absolute)`.
+
+    `exponent` is for functions made of exp(x), whose error grows with |x|, which is |ln y|.
+    """
+
+    relative: float
+    absolute: float = 0.0
+    exponent: float = 0.0
+
+    def __add__(self, other: Units) -> Units:
+        """What two functions may be off by together."""
+        return Units(
+            self.relative + other.relative,
+            self.absolute + other.absolute,
+            self.exponent + other.exponent,
+        )
+
+
+NONE = Units(0.0)
+
+# JavaScript's Math has doubles, rounded to float32 once: half a unit. The rest is the reference's, whose
+# vectorised exp, tanh and logistic are off by up to 4 units.
+_DEFAULT = Units(4.0)
+_CPU: Mapping[str, Units] = {
+    # Abramowitz & Stegun (1964), 7.1.26, |error| <= 1.5e-7, is what TF.js computes, everywhere.
+    "Erf": Units(4.0, 2.0),
+    "Erfc": Units(4.0, 4.0),
+}
+# C++ in float32: what is written as the difference of two numbers near 1 loses the units of 1.
+_WASM: Mapping[str, Units] = {
+    "Acosh": Units(8.0, 4.0),
+    "Asinh": Units(8.0, 4.0),
+    "Atanh": Units(8.0, 4.0),
+    "Elu": Units(4.0, 2.0),
+    "Erf": Units(4.0, 6.0),
+    "Erfc": Units(4.0, 8.0),
+    "Expm1": Units(4.0, 2.0),
+    "Log": Units(4.0, 1.0),
+    "Log1p": Units(4.0, 2.0),
+    "Selu": Units(4.0, 4.0),
+    "Sinh": Units(8.0, 4.0),
+    "Softplus": Units(4.0, 4.0),
+    "Tanh": Units(4.0, 2.0),
+}
+# What GLSL and WGSL promise of exp, log, division, ... (Vulkan 1.3, "Precision of GLSL.std.450 Instructions";
+# WGSL 15.7.4, "Floating Point Accuracy"), put into the formulas of TF.js's shaders. OpenGL ES 3 promises
+# nothing of these, but its drivers share their compilers with Vulkan's.
+_GPU_DEFAULT = Units(8.0, 4.0)
+_GPU: Mapping[str, Units] = {
+    "Acos": Units(8.0, 6.77e-5 / ULP),
+    "Acosh": Units(8.0, 16.0),
+    "Asin": Units(8.0, 6.77e-5 / ULP),
+    "Asinh": Units(8.0, 16.0),
+    "Atan": Units(4096.0),
+    "Atan2": Units(4096.0),
+    "Atanh": Units(8.0, 16.0),
+    "Cos": Units(4.0, 2.0**-11 / ULP),
+    "Cosh": Units(8.0, 0.0, 4.0),
+    "Elu": Units(8.0, 8.0, 2.0),
+    "Erf": Units(8.0, 8.0),
+    "Erfc": Units(8.0, 8.0),
+    "Exp": Units(3.0 + 4.0, 0.0, 2.0),
+    "Expm1": Units(8.0, 8.0, 2.0),
+    "Log": Units(3.0 + 4.0, 2.0**-21 / ULP),
+    "Log1p": Units(3.0 + 4.0, 2.0**-21 / ULP + 1.0),
+    "Pow": Units(16.0 + 4.0, 0.0, 5.0),
+    "RealDiv": Units(2.5 + 0.5),
+    "Reciprocal": Units(2.5 + 0.5),
+    "Rsqrt": Units(2.0 + 2.0),
+    "Selu": Units(8.0, 16.0, 2.0),
+    "Sigmoid": Units(8.0, 0.0, 4.0),
+    "Sin": Units(4.0, 2.0**-11 / ULP),
+    "Sinh": Units(8.0, 8.0, 4.0),
+    "Softplus": Units(8.0, 8.0, 2.0),
+    "Sqrt": Units(2.0 + 2.5),
+    "Tan": Units(2.0 * 4096.0, 2.0 * 4096.0),
+    "Tanh": Units(8.0, 8.0),
+}
+_ALIASES = {
+    "Div": "RealDiv",
+    "DivNoNan": "RealDiv",
+    "FloorDiv": "RealDiv",
+    "Inv": "Reciprocal",
+    "Softmax": "Exp",
+    "LogSoftmax": "Exp",
+}
+
+
+def units_of(functions: Iterable[str], backend: str) -> Units:
+    """What the functions may be off by together in the browser and in the reference, each counted once.
+
+    `functions`: names of graph operations. One that no table has is taken for a common one.
+    """
+    if backend in GPU_BACKENDS:
+        table, default = _GPU, _GPU_DEFAULT
+    else:
+        table, default = (_CPU if backend == "cpu" else _WASM), _DEFAULT
+    return sum((table.get(_ALIASES.get(name, name), default) for name in dict.fromkeys(functions)), NONE)
