@@ -40,10 +40,14 @@ KINDS: tuple[MutantKind, ...] = get_args(MutantKind)
 
 @dataclass(frozen=True)
 class Mutated:
-    """An array with the fault in it, and what was changed, in words."""
+    """An array with the fault in it, and what was changed, in words.
+
+    `harmless`: why the fault changes nothing, where it changes nothing, in words; None where nobody knows.
+    """
 
     value: Array
     what: str
+    harmless: str | None = None
 
 
 @dataclass(frozen=True)
@@ -197,7 +201,8 @@ def swap_activation(op: str, entering: Array, dtype: np.dtype[Any]) -> Made:
     if swap is None:
         return NotApplicable("it ends in no activation function that is mistaken for another")
     with np.errstate(all="ignore"):
-        return Mutated(swap.apply(entering.astype(np.float64)).astype(dtype), swap.what)
+        value = swap.apply(entering.astype(np.float64)).astype(dtype)
+    return Mutated(value, swap.what, swap.harmless)
 
 
 def same_bits(one: Array, other: Array) -> bool:

@@ -27,7 +27,7 @@ from pytest_tfjs.reference.mapping import FOLDED_KERNEL, FOLDED_OFFSET
 from pytest_tfjs.reference.operations import ADDITIVE, BATCH_NORM, same_operation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from pytest_tfjs.compare.layers import Layer
     from pytest_tfjs.compare.weights import State, Storage
@@ -185,7 +185,19 @@ class GraphWeights:
 
     # Constants that took in a batch-norm.
 
-    def _folded(self, name: str) -> tuple[Array, Array] | None:
+    def refolded(self, names: Collection[str], epsilon: Callable[[float], float]) -> dict[str, Array]:
+        """What those of the weights that a batch-norm is folded into would be if it had another epsilon.
+
+        `epsilon` gives the other for its own. Where artifacts and source are of two traces, nobody knows.
+        """
+        if self._renamed is not None:
+            return {}
+        changed = {name: self._folded(name, epsilon) for name in names}
+        return {name: folded[0] for name, folded in changed.items() if folded is not None}
+
+    def _folded(
+        self, name: str, epsilon: Callable[[float], float] = lambda own: own
+    ) -> tuple[Array, Array] | None:
         """What the weight should be, and what rounding may have changed; None if no batch-norm is in it."""
         convolution = _convolution_of(name)
         if convolution is None or convolution not in self._batch_norms:
@@ -193,8 +205,8 @@ class GraphWeights:
         batch_norm, tensors = self._batch_norms[convolution]
         values = [self._values[tensor] for tensor in tensors]
         kernel, gamma, beta, mean, variance, *bias = values
-        epsilon = self._source.epsilon(batch_norm)
-        norm = BatchNorm(kernel, next(iter(bias), None), gamma, beta, mean, variance, epsilon)
+        own = epsilon(self._source.epsilon(batch_norm))
+        norm = BatchNorm(kernel, next(iter(bias), None), gamma, beta, mean, variance, own)
         if name.endswith(FOLDED_OFFSET):
             return norm.offset_folded()
         return norm.kernel_folded(depthwise=self._source.graph.nodes[convolution].op in _DEPTHWISE)

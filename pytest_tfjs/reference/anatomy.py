@@ -1,0 +1,103 @@
+"""What a layer is made of: which of its weights does what, where it pads, and how it ends."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from pytest_tfjs.reference.alone import constant_value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_tfjs.reference.alone import GraphAlone
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_ADDITIVE = frozenset({"Add", "AddV2", "BiasAdd", "Sub"})
+_BATCH_NORMS = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
+_CONVOLUTIONS = frozenset({"Conv2D", "DepthwiseConv2dNative"})
+_POOLINGS = frozenset({"MaxPool", "AvgPool"})
+_PADS = frozenset({"Pad", "PadV2"})
+_OFFSET, _VARIANCE = 2, 4
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """One layer's parts; weights by the artifacts' names.
+
+    `kernel`: its largest weight that is neither of those below. `bias`: what is added. `variance` and
+    `epsilon`: of a batch-norm in it. `activation`: the graph operation of the activation that it ends with.
+    `pads`: whether it pads what enters it, or only gives its input padded. None where there is none.
+    """
+
+    kernel: str | None = None
+    bias: str | None = None
+    variance: str | None = None
+    epsilon: float | None = None
+    activation: str | None = None
+    pads: Literal["input", "output"] | None = None
+
+
+def anatomy(alone: GraphAlone, name: str) -> Anatomy:
+    """The parts of a layer that can be run alone."""
+    region = alone.region(name)
+    constants = {constant: weight for weight, constant in region.weights.items()}
+    bias = variance = epsilon = None
+    for operation in region.operations:
+        entering = [_through_identities(tensor.op) for tensor in operation.inputs]
+        weights = [constants.get(one.name) for one in entering]
+        if operation.type in _BATCH_NORMS:
+            bias, variance = weights[_OFFSET], weights[_VARIANCE]
+            epsilon = float(operation.get_attr("epsilon"))
+        elif operation.type in _ADDITIVE and any(weights):
+            added = next(weight for weight in weights if weight is not None)
+            pairs = zip(entering, weights, strict=True)
+            beside = [one for one, weight in pairs if weight is None and _is_number(one)]
+            if beside:  # a constant is added to a weight: a batch-norm that is written out
+                variance, epsilon = added, float(constant_value(beside[0]))
+            else:
+                bias = bias or added
+    attributes = alone.attributes(name)
+    values = alone.weights_of(name)
+    others = {bias, variance}
+    return Anatomy(
+        kernel=_largest({weight: value for weight, value in values.items() if weight not in others}),
+        bias=bias,
+        variance=variance,
+        epsilon=epsilon,
+        activation=attributes["activation"],
+        pads=_pads(attributes, region.operations),
+    )
+
+
+def _through_identities(operation: Any) -> Any:
+    while operation.type == "Identity":
+        operation = operation.inputs[0].op
+    return operation
+
+
+def _is_number(operation: Any) -> bool:
+    return operation.type == "Const" and constant_value(operation).size == 1
+
+
+def _largest(weights: Mapping[str, Array]) -> str | None:
+    floats = {name: value.size for name, value in weights.items() if value.dtype.kind == "f"}
+    return max(floats, key=lambda name: floats[name], default=None)
+
+
+def _pads(attributes: Mapping[str, Any], operations: tuple[Any, ...]) -> Literal["input", "output"] | None:
+    main = attributes["op"]
+    if main in _PADS:
+        return "output"
+    if main not in _CONVOLUTIONS | _POOLINGS or attributes.get("padding") == "VALID":
+        return None
+    if main in _POOLINGS:
+        window = attributes["ksize"]
+    else:
+        convolution = next(one for one in operations if one.type == main)
+        window = convolution.inputs[1].shape[:2].as_list()
+    return "input" if math.prod(window) > 1 else None

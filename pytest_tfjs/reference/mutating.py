@@ -1,0 +1,197 @@
+"""The mutants of one layer: faults put into what it gives, or what it gives with faults in its making."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from pytest_tfjs.compare.mutants import (
+    Mutated,
+    NotApplicable,
+    change_one,
+    drop,
+    other_epsilon,
+    round_to_half,
+    scale,
+    shift_map,
+    swap_activation,
+    swap_channels,
+    transpose_map,
+)
+from pytest_tfjs.errors import SourceError
+from pytest_tfjs.reference.anatomy import anatomy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+
+    from pytest_tfjs.compare.mutants import Made, MutantKind
+    from pytest_tfjs.reference.alone import GraphAlone
+    from pytest_tfjs.reference.anatomy import Anatomy
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+SEED = 0
+"""What the channels and the weight that are changed are drawn by, beside the layer's name and the kind."""
+
+
+class Refold(Protocol):
+    """What folded weights would be if the batch-norms in them had another epsilon."""
+
+    def __call__(self, weights: Collection[str], epsilon: Callable[[float], float], /) -> Mapping[str, Array]:
+        """Those of `weights` that a batch-norm is folded into; `epsilon` gives the other of its own."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One fault in one layer for one feed; `right` is what the layer gives without it, computed alike."""
+
+    kind: MutantKind
+    made: Made
+    right: Array
+
+
+class Mutating:
+    """Makes the mutants of a model's layers."""
+
+    def __init__(self, alone: GraphAlone, refold: Refold) -> None:
+        self._alone = alone
+        self._refold = refold
+
+    def inputs_of(self, name: str) -> tuple[str, ...]:
+        """The layers and model inputs that a layer's mutants are computed from."""
+        return () if self._alone.why_not(name) else self._alone.inputs_of(name)
+
+    def mutants(
+        self, name: str, activation: Array, inputs: Mapping[str, Array], kinds: Collection[MutantKind]
+    ) -> Iterator[Mutant]:
+        """One mutant of each of `kinds`, made when it is asked for; for each feed the same is drawn.
+
+        `activation` is the layer's own and `inputs` those of `inputs_of`, both of the reference.
+        """
+        for kind in (kind for kind in _CHANGED if kind in kinds):
+            yield Mutant(kind, _CHANGED[kind](activation, _generator(name, kind)), activation)
+        computed = [kind for kind in _COMPUTED if kind in kinds]
+        if not computed:
+            return
+        layer = LayerAlone(self._alone, self._refold, name, activation.dtype, inputs)
+        try:
+            right, why_not = layer.right, None
+        except SourceError as error:
+            right, why_not = activation, str(error)
+        for kind in computed:
+            made = NotApplicable(why_not) if why_not else _COMPUTED[kind](layer, _generator(name, kind))
+            yield Mutant(kind, made, right)
+
+
+@dataclass(frozen=True)
+class LayerAlone:
+    """A layer that is run alone on `inputs`, which are those of `Alone.inputs_of`; gives `dtype`."""
+
+    alone: GraphAlone
+    refold: Refold
+    name: str
+    dtype: np.dtype[Any]
+    inputs: Mapping[str, Array]
+
+    @cached_property
+    def right(self) -> Array:
+        """What it gives as it is. Raises SourceError where it cannot be run alone."""
+        return self.run()
+
+    @cached_property
+    def parts(self) -> Anatomy:
+        """What it is made of."""
+        return anatomy(self.alone, self.name)
+
+    @cached_property
+    def weights(self) -> Mapping[str, Array]:
+        """Its weights, as the artifacts have them."""
+        return self.alone.weights_of(self.name)
+
+    def run(
+        self,
+        weights: Mapping[str, Array] | None = None,
+        *,
+        inputs: Mapping[str, Array] | None = None,
+        before_activation: bool = False,
+    ) -> Array:
+        """What it gives with these weights and inputs in place of its own."""
+        given = {**self.inputs, **(inputs or {})}
+        return self.alone.run(self.name, given, weights, before_activation=before_activation).astype(
+            self.dtype
+        )
+
+
+def _without_bias(layer: LayerAlone, _: np.random.Generator) -> Made:
+    name = layer.parts.bias
+    if name is None:
+        return NotApplicable("it has no bias")
+    dropped = drop(layer.weights[name])
+    return Mutated(layer.run({name: dropped.value}), dropped.what)
+
+
+def _with_a_weight_off(layer: LayerAlone, rng: np.random.Generator) -> Made:
+    name = layer.parts.kernel
+    if name is None:
+        return NotApplicable("it has no weights that multiply")
+    changed = change_one(layer.weights[name], rng)
+    if isinstance(changed, NotApplicable):
+        return changed
+    return Mutated(layer.run({name: changed.value}), f"{changed.what} of {name!r}")
+
+
+def _with_shifted_padding(layer: LayerAlone, _: np.random.Generator) -> Made:
+    if layer.parts.pads == "output":
+        return shift_map(layer.right)
+    entering = next(iter(layer.inputs), None)
+    if layer.parts.pads is None or entering is None:
+        return NotApplicable("it pads nothing")
+    shifted = shift_map(layer.inputs[entering])
+    if isinstance(shifted, NotApplicable):
+        return shifted
+    return Mutated(layer.run(inputs={entering: shifted.value}), f"what enters it moved {shifted.what}")
+
+
+def _with_other_epsilon(layer: LayerAlone, _: np.random.Generator) -> Made:
+    variance, epsilon = layer.parts.variance, layer.parts.epsilon
+    if variance is not None and epsilon is not None:
+        other = other_epsilon(epsilon)
+        # Of this variance the right epsilon makes what the other would of the right variance.
+        moved = layer.weights[variance] + np.float32(other - epsilon)
+        return Mutated(layer.run({variance: moved}), f"{other:g} in place of {epsilon:g}")
+    refolded = layer.refold(layer.weights.keys(), other_epsilon)
+    if not refolded:
+        return NotApplicable("it has no batch-norm, nor one folded into its weights")
+    return Mutated(layer.run(refolded), "of the batch-norm folded into its weights")
+
+
+def _with_other_activation(layer: LayerAlone, _: np.random.Generator) -> Made:
+    if layer.parts.activation is None:
+        return NotApplicable("it ends in no activation function")
+    return swap_activation(layer.parts.activation, layer.run(before_activation=True), layer.dtype)
+
+
+_CHANGED: Mapping[MutantKind, Callable[[Array, np.random.Generator], Made]] = {
+    "two channels swapped": swap_channels,
+    "height and width swapped": lambda activation, _: transpose_map(activation),
+    "rounded to half precision": lambda activation, _: round_to_half(activation),
+    "output scaled by 1.001": lambda activation, _: scale(activation),
+}
+"""The faults that are put into an activation."""
+
+_COMPUTED: Mapping[MutantKind, Callable[[LayerAlone, np.random.Generator], Made]] = {
+    "bias dropped": _without_bias,
+    "one weight +1 %": _with_a_weight_off,
+    "padding shifted by one": _with_shifted_padding,
+    "batch-norm epsilon wrong": _with_other_epsilon,
+    "activation swapped": _with_other_activation,
+}
+"""The faults that an activation is computed with."""
+
+
+def _generator(name: str, kind: MutantKind) -> np.random.Generator:
+    return np.random.default_rng([SEED, zlib.crc32(name.encode()), zlib.crc32(kind.encode())])

@@ -1,0 +1,102 @@
+"""What is told of the faults that a comparison would have caught."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pytest_tfjs.compare.mutants import KINDS
+from pytest_tfjs.report.sensitivity import (
+    LayerSensitivity,
+    Outcome,
+    Sensitivity,
+    headline,
+    summary_lines,
+)
+
+WHY = "it moves an element by 1.0e-07 at most, where 2.0e-07 is allowed"
+
+
+def layer(name, *fates, smallest=1e-6):
+    outcomes = tuple(
+        Outcome(kind, fate, f"change of {kind}", None if fate == "caught" else WHY)
+        for kind, fate in zip(KINDS, fates, strict=False)
+    )
+    return LayerSensitivity(name, "Conv2D", outcomes, smallest)
+
+
+def sensitivity(*layers, **fields):
+    given = {"model": "digits", "target": "webgl on chrome", "feeds": 2, "seed": 0, **fields}
+    return Sensitivity(layers=layers, **given)
+
+
+MIXED = sensitivity(
+    layer("stem", "caught", "caught", "survived", "equivalent"),
+    layer("head", "caught", "not applicable", "caught", "caught", smallest=None),
+)
+
+
+def test_the_share_is_of_the_mutants_that_change_anything():
+    assert dict(MIXED.counts) == {"caught": 5, "survived": 1, "equivalent": 1, "not applicable": 1}
+    assert MIXED.share == pytest.approx(5 / 6)
+    assert sensitivity(layer("a", "equivalent", "not applicable")).share is None
+    assert sensitivity().share is None
+
+
+def test_survivors_are_named_with_what_was_changed_and_why_they_survived():
+    ((name, outcome),) = MIXED.survivors
+    assert (name, outcome.kind) == ("stem", KINDS[2])
+    table = str(MIXED)
+    assert f"survived: {KINDS[2]} at 'stem' (change of {KINDS[2]})\n  {WHY}" in table
+    assert "digits, webgl on chrome: 5 of 6 mutants caught (83.3 %), 1 more change nothing" in table
+    assert "seed 0" in table
+    assert "2 feeds" in table
+
+
+def test_the_table_has_a_line_for_each_kind_and_for_each_layer():
+    lines = str(MIXED).splitlines()
+    for kind in KINDS:
+        assert sum(line.startswith(kind) for line in lines) == 1
+    (stem,) = (line for line in lines if line.startswith("stem"))
+    assert stem.split()[-4:] == ["2", "1", "1", "1e-06"]
+    (head,) = (line for line in lines if line.startswith("head"))
+    assert head.split()[-1] == "-"
+
+
+def test_a_share_is_rounded_down_so_that_100_is_all():
+    almost = sensitivity(*(layer(f"l{n}", "caught") for n in range(2000)), layer("last", "survived"))
+    assert "(99.9 %)" in headline(almost.to_json())
+    assert "(100 %)" in headline(sensitivity(layer("a", "caught")).to_json())
+    assert "nothing tells" in headline(sensitivity(layer("a", "equivalent")).to_json())
+
+
+def test_many_survivors_are_counted():
+    many = sensitivity(*(layer(f"l{n}", "survived") for n in range(5)))
+    assert headline(many.to_json()).endswith("at 'l2' and 2 more")
+
+
+def test_the_json_holds_all_of_it_and_nothing_but_json():
+    told = MIXED.to_json()
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    assert told["share"] == MIXED.share
+    assert told["layers"][1]["smallest"] is None
+    assert told["layers"][0]["mutants"][2] == {
+        "kind": KINDS[2],
+        "fate": "survived",
+        "what": f"change of {KINDS[2]}",
+        "why": WHY,
+    }
+
+
+def test_the_summary_tells_each_comparison_that_was_measured():
+    target = {"backend": "webgl", "variant": "f16", "browser": "chrome"}
+    one = {"model": "digits", "target": target, "sensitivity": MIXED.to_json()}
+    other = {**one, "sensitivity": None}
+    assert summary_lines([other]) == []
+    (line,) = summary_lines([one, other])
+    assert line.startswith("sensitivity of digits, webgl:f16 on chrome: 5 of 6 mutants caught (83.3 %)")
+
+
+def test_names_cannot_move_the_cursor():
+    assert "\x1b" not in str(sensitivity(layer("a\x1b[2J", "survived"), model="b\x1b[2J"))
