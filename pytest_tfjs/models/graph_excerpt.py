@@ -79,9 +79,7 @@ def _check(node: Mapping[str, Any]) -> None:
     if node["op"] in _SOURCES:
         raise ValueError(f"it takes {node['name']!r}, an input that nothing feeds")
     if node["op"].startswith(_RESOURCES):
-        raise ValueError(
-            f"it takes {node['name']!r}, which is filled when the whole model is loaded"
-        )
+        raise ValueError(f"it takes {node['name']!r}, which is filled when the whole model is loaded")
 
 
 def _data_inputs(node: Mapping[str, Any]) -> Iterator[str]:

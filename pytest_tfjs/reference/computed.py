@@ -24,7 +24,7 @@ from pytest_tfjs.reference.tapped_graph import TappedGraph
 from pytest_tfjs.reference.traced import traced
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from pytest_tfjs.compare.layers import Layer
     from pytest_tfjs.compare.weights import WeightCheck
@@ -70,6 +70,12 @@ class Computed(Protocol):
         """Its compared layers, each by itself, with the artifacts' weights.
 
         Raises SourceError where TensorFlow cannot build the graph of them.
+        """
+
+    def refolded(self, weights: Collection[str], epsilon: Callable[[float], float], /) -> Mapping[str, Array]:
+        """What those of the weights that a batch-norm is folded into would be if it had another epsilon.
+
+        `epsilon` gives the other for its own.
         """
 
 
@@ -120,6 +126,11 @@ class ComputedLayers:
         """Its compared layers, each by itself."""
         model = self._with_stored_weights if self._artifacts.quantised else self._tapped
         return GraphAlone(traced(model, self.plan, [spec.name for spec in self._artifacts.inputs]))
+
+    def refolded(self, weights: Collection[str], epsilon: Callable[[float], float], /) -> Mapping[str, Array]:
+        """None: a layers model keeps its batch-norms."""
+        del weights, epsilon
+        return {}
 
     @cached_property
     def _with_stored_weights(self) -> TappedKerasModel:
@@ -177,7 +188,6 @@ class ComputedGraph:
 
     def check_weights(self, feed: Feed, known: Known | None = None) -> WeightCheck:
         """The artifacts' weights held against the source's."""
-        artifacts = self._artifacts
         inputs = {layer.name: layer.inputs for layer in self.plan.layers}
 
         def run(row: Layer, constants: Mapping[str, Array]) -> tuple[Array, Array]:
@@ -191,10 +201,7 @@ class ComputedGraph:
             tap = self._tap(layer)
             return self._converted.run(given, [tap])[tap], values[layer]
 
-        weights = GraphWeights(
-            artifacts.read_weights(), artifacts.storage(), self._frozen, self._nodes, self.plan.layers
-        )
-        return weights.check(run)
+        return self._weights.check(run)
 
     def alone(self) -> GraphAlone:
         """Its compared layers, each by itself."""
@@ -209,6 +216,17 @@ class ComputedGraph:
             copies={},
         )
         return GraphAlone(tapped)
+
+    def refolded(self, weights: Collection[str], epsilon: Callable[[float], float], /) -> Mapping[str, Array]:
+        """What those of the weights that a batch-norm is folded into would be with another epsilon."""
+        return self._weights.refolded(weights, epsilon)
+
+    @cached_property
+    def _weights(self) -> GraphWeights:
+        artifacts = self._artifacts
+        return GraphWeights(
+            artifacts.read_weights(), artifacts.storage(), self._frozen, self._nodes, self.plan.layers
+        )
 
     @cached_property
     def _converted(self) -> ConvertedGraph:

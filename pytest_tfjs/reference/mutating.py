@@ -70,14 +70,16 @@ class Mutating:
     ) -> Iterator[Mutant]:
         """One mutant of each of `kinds`, made when it is asked for; for each feed the same is drawn.
 
-        `activation` is the layer's own and `inputs` those of `inputs_of`, both of the reference.
+        `activation` is the layer's own; `inputs` has those of `inputs_of`, perhaps others. Both are the
+        reference's.
         """
         for kind in (kind for kind in _CHANGED if kind in kinds):
             yield Mutant(kind, _CHANGED[kind](activation, _generator(name, kind)), activation)
         computed = [kind for kind in _COMPUTED if kind in kinds]
         if not computed:
             return
-        layer = LayerAlone(self._alone, self._refold, name, activation.dtype, inputs)
+        entering = {one: inputs[one] for one in self.inputs_of(name)}
+        layer = LayerAlone(self._alone, self._refold, name, activation.dtype, entering)
         try:
             right, why_not = layer.right, None
         except SourceError as error:
