@@ -6,32 +6,29 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.browsers.jobs import Activations, Job, JobResult, Progress, TimingPlan
-from pytest_tfjs.compare.tolerances import Tolerance, resolve_tolerances
-from pytest_tfjs.compare.verdict import Comparison, LayerResult, TargetFacts, judge
-from pytest_tfjs.errors import PageError, SettingsError
-from pytest_tfjs.measuring import measure_compression
+from pytest_tfjs.comparing import Subject, compare, facts_of, job_of, timing_of
+from pytest_tfjs.errors import SettingsError
 from pytest_tfjs.models.conversion import convert
-from pytest_tfjs.models.feeds import Feed, normalise_feeds
+from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.isolation import here
 from pytest_tfjs.models.source import as_source
-from pytest_tfjs.observing import Observing
-from pytest_tfjs.reference.capture import Reference, capture_reference
+from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.report.message import failure_message
-from pytest_tfjs.timing.samples import Timing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pytest_tfjs.browsers.harness import Harness, Page
     from pytest_tfjs.browsers.targets import Target
-    from pytest_tfjs.compare.compression import Compression
+    from pytest_tfjs.compare.tolerances import Tolerance
+    from pytest_tfjs.compare.verdict import Comparison, TargetFacts
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.cache import ContentCache
     from pytest_tfjs.models.isolation import Isolation, Place
     from pytest_tfjs.models.source import Source
     from pytest_tfjs.settings import Settings
+    from pytest_tfjs.timing.samples import Timing
 
-_COMPARE_TIMING = TimingPlan(warmup=0, runs=5, budget_ms=1000.0)
 _TIME_WARMUP = 3
 _TIME_RUNS = 20
 
@@ -93,7 +90,7 @@ class Checker:
     @property
     def target(self) -> TargetFacts:
         """Browser, backend, variant, flags and renderer of this test; starts the browser if need be."""
-        return _facts(self._open())
+        return facts_of(self._open())
 
     def assert_close(
         self,
@@ -104,6 +101,7 @@ class Checker:
         rtol: float | None = None,
         atol: float | None = None,
         per_layer: Mapping[str, Tolerance] | None = None,
+        isolate: str | None = None,
         compression: float | None = None,
         format: str | None = None,  # noqa: A002
         weights: str | Mapping[str, Any] | None = None,
@@ -112,9 +110,13 @@ class Checker:
 
         `model`: a Keras model, a `.keras` or `.h5` file, a SavedModel, a tf.function or tf.Module with a
         signature, or `Prebuilt(artifacts, source)`. `inputs`: an array, a dict by input name, a tuple in
-        signature order, or a list of these: several feeds. An element is close where
-        |browser - reference| <= atol * (the layer's largest |reference|) + rtol * |reference|;
-        `per_layer` maps glob patterns over layer names to tolerances of their own.
+        signature order, or a list of these: several feeds.
+
+        Each layer is also run alone, on the reference's own inputs (`isolate="none"`: it is not), and a layer
+        is close where the error that it makes by itself is one that its arithmetic explains. Where `rtol` or
+        `atol` is given, they decide alone: an element is close where |browser - reference| <= atol * (the
+        layer's largest |reference|) + rtol * |reference|; `per_layer` maps glob patterns over layer names to
+        tolerances of their own.
 
         `weights` is how weights are stored: a dtype, or a mapping from dtypes to glob patterns over weight
         names (True: all others). The reference then computes with the weights as they are stored, and
@@ -132,6 +134,7 @@ class Checker:
             rtol=rtol,
             atol=atol,
             per_layer=per_layer,
+            isolate=isolate,
             compression=compression,
             format=format,
             weights=weights,
@@ -151,6 +154,7 @@ class Checker:
         rtol: float | None = None,
         atol: float | None = None,
         per_layer: Mapping[str, Tolerance] | None = None,
+        isolate: str | None = None,
         compression: float | None = None,
         format: str | None = None,  # noqa: A002
         weights: str | Mapping[str, Any] | None = None,
@@ -158,7 +162,13 @@ class Checker:
         """As `assert_close`, whatever the verdict; raises TfjsError for what cannot be compared at all."""
         __tracebackhide__ = True
         settings = self._call(
-            layers=layers, rtol=rtol, atol=atol, compression=compression, format=format, weights=weights
+            layers=layers,
+            rtol=rtol,
+            atol=atol,
+            isolate=isolate,
+            compression=compression,
+            format=format,
+            weights=weights,
         )
         source = as_source(model)
         source.require_origin()
@@ -174,18 +184,11 @@ class Checker:
             budget=settings.tap_budget,
             place=self._place(source),
         )
-        tolerances = resolve_tolerances(
-            reference.plan.layers,
-            backend=self._asked.backend,
-            half=self._asked.half,
-            rtol=settings.rtol,
-            atol=settings.atol,
-            per_layer=per_layer,
+        subject = Subject(source, artifacts, tuple(feeds), reference)
+        comparison = compare(
+            subject, self._asked, settings, per_layer, open_page=self._open, perform=self._perform
         )
-        cost = measure_compression(
-            reference, artifacts.weights, settings.compression, self._settings.tap_budget
-        )
-        comparison = self._run(source, artifacts, feeds, reference, tolerances, compression=cost)
+        comparison = replace(comparison, test=self._context.test)
         self._context.record(comparison)
         return comparison
 
@@ -204,8 +207,8 @@ class Checker:
         source = as_source(model)
         artifacts = self._convert(source, self._settings)
         feeds = normalise_feeds(inputs, artifacts.inputs)
-        result = self._perform(self._open(), _job(artifacts, feeds[:1], plan, chunks=()), lambda _: None)
-        return _timing(result)
+        result = self._perform(self._open(), job_of(artifacts, feeds[:1], plan, chunks=()), lambda _: None)
+        return timing_of(result)
 
     def convert(
         self,
@@ -237,65 +240,6 @@ class Checker:
     def _open(self) -> Page:
         return self._harness.open(self._asked)
 
-    def _run(
-        self,
-        source: Source,
-        artifacts: Artifacts,
-        feeds: Sequence[Feed],
-        reference: Reference,
-        tolerances: Mapping[str, Tolerance],
-        *,
-        compression: Compression | None,
-    ) -> Comparison:
-        """Runs the model and judges each activation as it comes; a failure of the page is a verdict."""
-        observing = Observing(reference, tolerances, self._settings.tap_budget)
-        target = _unopened(self._asked)
-        tfjs_version = None
-        failure = None
-        try:
-            page = self._open()
-            target, tfjs_version = _facts(page), page.facts.tfjs_version
-
-            def perform(take: Callable[[Activations], None], *, timed: bool, **asked: Any) -> JobResult:
-                job = _job(artifacts, feeds, _COMPARE_TIMING if timed else None, **asked)
-                return self._perform(page, job, take)
-
-            observing.run(perform)
-        except PageError as error:
-            failure = error
-        layers, measured = observing.reference.plan.layers, observing.measured
-        judgement = judge(
-            layers,
-            measured.merged(),
-            observing.tolerances,
-            weight_check=reference.weights if self._settings.weight_check == "fail" else None,
-            compression=compression,
-        )
-        result = observing.result
-        failed = failure is not None
-        return Comparison(
-            model=source.label,
-            format=artifacts.format,
-            weights=artifacts.weights,
-            target=target,
-            verdict="error" if failed else judgement.verdict,
-            reason=judgement.reason if failure is None else failure.reason.removeprefix(f"{self._asked}: "),
-            layers=tuple(map(_not_run, judgement.results)) if failed else judgement.results,
-            first_divergence=() if failed else judgement.first_divergence,
-            outputs=tuple(layer.name for layer in layers if layer.output),
-            timing=None if result is None else _timing(result),
-            bytes={"artifacts": artifacts.bytes, "activations": observing.nbytes},
-            feeds=len(feeds),
-            test=self._context.test,
-            tfjs_version=tfjs_version,
-            stage=None if failure is None else failure.stage,
-            stack=None if failure is None else failure.stack,
-            observation=observing.observation,
-            weight_check=reference.weights,
-            compression=compression,
-            notes=_notes(artifacts, feeds, reference),
-        )
-
     def _perform(self, page: Page, job: Job, take: Callable[[Activations], None]) -> JobResult:
         """Runs a job; what the page's console said meanwhile goes into the test's report."""
         try:
@@ -311,56 +255,6 @@ def _count(name: str, value: int, *, least: int) -> int:
     if value < least:
         raise SettingsError(f"{name}={value!r}: expected a whole number, {least} or greater")
     return value
-
-
-def _job(artifacts: Artifacts, feeds: Sequence[Feed], timing: TimingPlan | None, **asked: Any) -> Job:
-    browser = tuple(feed.browser for feed in feeds)
-    return Job(artifacts.model_json, artifacts.format, browser, timing=timing, **asked)
-
-
-def _notes(artifacts: Artifacts, feeds: Sequence[Feed], reference: Reference) -> tuple[str, ...]:
-    of_feeds = (note for feed in feeds for note in feed.notes)
-    return tuple(dict.fromkeys((*artifacts.notes, *of_feeds, *reference.plan.notes)))
-
-
-def _timing(result: JobResult) -> Timing:
-    assert result.load_ms is not None
-    assert result.first_ms is not None
-    return Timing(load_ms=result.load_ms, first_ms=result.first_ms, warm_ms=result.warm_ms)
-
-
-def _facts(page: Page) -> TargetFacts:
-    facts = page.facts
-    return TargetFacts(
-        browser=facts.browser,
-        browser_version=facts.browser_version,
-        backend=facts.backend,
-        variant=facts.variant,
-        flags=facts.flags,
-        renderer=facts.renderer,
-        software=facts.software,
-        float32_textures=facts.float32_textures,
-    )
-
-
-def _unopened(target: Target) -> TargetFacts:
-    """What is known of a target whose page did not come up."""
-    return TargetFacts(
-        browser=target.browser,
-        browser_version="",
-        backend=target.backend,
-        variant=target.variant,
-        flags=dict(target.flags),
-        renderer=None,
-        software=None,
-        float32_textures=None,
-    )
-
-
-def _not_run(result: LayerResult) -> LayerResult:
-    """The row of a layer of which nothing was heard: that the page failed is told once, of the whole."""
-    heard = result.metrics is not None or result.layer.coverage != "compared"
-    return result if heard else replace(result, verdict=None, reason="not reached: the page failed before")
 
 
 def _same_but_target(one: Comparison, other: Comparison) -> bool:

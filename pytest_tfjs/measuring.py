@@ -2,36 +2,63 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.browsers.jobs import CHUNK_LIMIT, Activations, Tap
 from pytest_tfjs.compare.compression import Compression, Cost, cost, default_allowance, merge_costs
-from pytest_tfjs.compare.metrics import Metrics, measure, merge
+from pytest_tfjs.compare.local import Local, allowance, measure_local, merge_local
+from pytest_tfjs.compare.metrics import Metrics, distance, measure, merge
 from pytest_tfjs.compare.observer import differing, fingerprint
+from pytest_tfjs.compare.verdict import Alone
 from pytest_tfjs.errors import PageError
 from pytest_tfjs.reference.stored import grouped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_tfjs.compare.tolerances import Tolerance
+    from numpy.typing import NDArray
+
+    from pytest_tfjs.compare.arithmetic import Arithmetic
+    from pytest_tfjs.compare.tolerances import Tolerance, Tolerances
     from pytest_tfjs.reference.capture import Reference
 
+
+_HELD_ALONE = 3
 
 Outputs = dict[tuple[int, str], tuple[bytes, Metrics]]
 """Fingerprint and metrics by feed and name."""
 
 
-class Measured:
-    """The metrics of each layer and feed, taken as the activations come; the activations are not kept."""
+@dataclass(frozen=True)
+class Precision:
+    """What the arithmetic of a target is: its backend, and whether it computes in half precision."""
 
-    def __init__(self, reference: Reference, tolerances: Mapping[str, Tolerance]) -> None:
+    backend: str
+    half: bool
+
+
+class Measured:
+    """The metrics of each layer and feed, taken as the activations come; the activations are not kept.
+
+    `precision` None: layers are not run alone. Else the activations of a chunk are held until those of the
+    layers run alone have come, which follow at once.
+    """
+
+    def __init__(
+        self, reference: Reference, tolerances: Tolerances, precision: Precision | None = None
+    ) -> None:
         self._reference = reference
         self._tolerances = tolerances
-        self._metrics: dict[str, dict[int, Metrics]] = {name: {} for name in tolerances}
+        self._precision = precision
+        self._layers = {layer.name: layer for layer in reference.plan.layers}
+        compared = [layer.name for layer in reference.plan.layers if layer.coverage == "compared"]
+        self._metrics: dict[str, dict[int, Metrics]] = {name: {} for name in compared}
+        self._alone: dict[str, dict[int, tuple[Local, float]]] = {}
         self._outputs = {layer.name for layer in reference.plan.layers if layer.output}
         self._tapped: Outputs = {}
         self._plain: dict[int, Outputs] = {}
+        self._held: Activations | None = None
         self.nbytes = 0
 
     def take(self, activations: Activations) -> None:
@@ -39,15 +66,58 @@ class Measured:
         for name in activations.tensors:
             if name not in self._metrics:
                 raise PageError(f"the page gave the activation of {name!r}, which was not asked for")
+        if activations.plain_run is not None:
+            self._measure_plain(activations, activations.plain_run)
+        elif self._precision is None:
+            self._measure(activations, {})
+        elif not activations.isolated:
+            self.release()
+            self._held = activations
+        elif self._held is None or self._held.feed != activations.feed:
+            raise PageError("the page gave layers run alone without their activations in the whole run")
+        else:
+            held, self._held = self._held, None
+            self._measure(held, activations.tensors)
+
+    def release(self) -> None:
+        """Measures what is held by itself: the layers run alone did not come, as the page failed before."""
+        held, self._held = self._held, None
+        if held is not None:
+            self._measure(held, {})
+
+    def _measure_plain(self, activations: Activations, run: int) -> None:
         expected = self._reference.activations(activations.feed, activations.tensors)
         for name, actual in activations.tensors.items():
-            metrics = measure(actual, expected[name], self._tolerances[name])
-            if activations.plain_run is None:
-                self._metrics[name][activations.feed] = metrics
-                self.nbytes += actual.nbytes
+            metrics = measure(actual, expected[name], self._tolerances.of(name, alone=False))
+            self._run(run)[activations.feed, name] = (fingerprint(actual), metrics)
+
+    def _measure(self, tapped: Activations, alone: Mapping[str, NDArray[Any]]) -> None:
+        feed = tapped.feed
+        expected = self._reference.activations(feed, tapped.tensors)
+        arithmetic = self._reference.arithmetic(feed, alone) if alone else {}
+        for name, actual in tapped.tensors.items():
+            tolerance = self._tolerances.of(name, alone=name in alone)
+            metrics = measure(actual, expected[name], tolerance)
+            self._metrics[name][feed] = metrics
+            self.nbytes += actual.nbytes
             if name in self._outputs:
-                run = self._tapped if activations.plain_run is None else self._run(activations.plain_run)
-                run[activations.feed, name] = (fingerprint(actual), metrics)
+                self._tapped[feed, name] = (fingerprint(actual), metrics)
+            if name in alone:
+                local = self._measure_alone(name, alone[name], expected[name], arithmetic[name])
+                self._alone.setdefault(name, {})[feed] = (local, distance(actual, alone[name]))
+
+    def _measure_alone(
+        self, name: str, actual: NDArray[Any], expected: NDArray[Any], arithmetic: Arithmetic
+    ) -> Local:
+        assert self._precision is not None
+        allowed = allowance(
+            self._layers[name],
+            arithmetic,
+            expected,
+            backend=self._precision.backend,
+            half=self._precision.half,
+        )
+        return measure_local(actual, expected, arithmetic, allowed)
 
     def plain(self, run: int) -> dict[tuple[int, str], bytes]:
         """The fingerprints of the outputs that a plain run gave, by feed and name."""
@@ -73,24 +143,41 @@ class Measured:
         for feed in range(feeds):
             missing = [name for name, seen in self._metrics.items() if feed not in seen]
             for name, expected in self._reference.activations(feed, missing).items():
-                self._metrics[name][feed] = measure(None, expected, self._tolerances[name])
+                tolerance = self._tolerances.of(name, alone=False)
+                self._metrics[name][feed] = measure(None, expected, tolerance)
 
     def merged(self) -> dict[str, Metrics]:
         """One set of metrics for each layer of which anything is known."""
         found = {name: [seen[feed] for feed in sorted(seen)] for name, seen in self._metrics.items()}
         return {name: merge(parts) for name, parts in found.items() if parts}
 
+    def tolerances(self) -> dict[str, Tolerance]:
+        """What each compared layer's error in the whole run was held against."""
+        return {name: self._tolerances.of(name, alone=name in self._alone) for name in self._metrics}
+
+    def alone(self, reasons: Mapping[str, str]) -> Alone:
+        """What is known of the layers run alone; `reasons`: why others were not."""
+        found = {name: [seen[feed] for feed in sorted(seen)] for name, seen in self._alone.items()}
+        return Alone(
+            local={name: merge_local([local for local, _ in parts]) for name, parts in found.items()},
+            propagated={name: max(size for _, size in parts) for name, parts in found.items()},
+            reasons=reasons,
+        )
+
 
 def _fingerprints(outputs: Outputs) -> dict[tuple[int, str], bytes]:
     return {key: digest for key, (digest, _) in outputs.items()}
 
 
-def chunks(reference: Reference, budget: int) -> tuple[tuple[Tap, ...], ...]:
+def chunks(reference: Reference, budget: int, *, alone: bool = False) -> tuple[tuple[Tap, ...], ...]:
     """The taps in the order of computation, in groups that keep the page within `budget` bytes of them.
 
     Where everything fits, for all feeds, it is one chunk, computed once. Else a chunk of one feed takes half
     of the budget, as the next is computed while it is on its way; a larger activation is a chunk by itself.
+    Where each layer is run `alone` as well a chunk takes a third of that: its inputs and its second
+    activation are held beside the first.
     """
+    share = _HELD_ALONE if alone else 1
     sizes = [reference.sizes(feed) for feed in range(reference.feeds)]
     taps = [
         (Tap(layer.name, layer.tap), max(each[layer.name] for each in sizes))
@@ -98,7 +185,8 @@ def chunks(reference: Reference, budget: int) -> tuple[tuple[Tap, ...], ...]:
         if layer.coverage == "compared" and layer.tap is not None
     ]
     everything = sum(sum(each.values()) for each in sizes)
-    return tuple(grouped(taps, min(budget if everything <= budget else budget // 2, CHUNK_LIMIT // 2)))
+    fits = share * everything <= budget
+    return tuple(grouped(taps, min(budget if fits else budget // (2 * share), CHUNK_LIMIT // 2)))
 
 
 def measure_compression(

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Protocol
 
 from pytest_tfjs.browsers.jobs import Tap
 from pytest_tfjs.compare.observer import Observation, differing, fewer
-from pytest_tfjs.measuring import Measured, chunks
+from pytest_tfjs.measuring import Measured, Precision, chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from pytest_tfjs.browsers.jobs import Activations, JobResult
     from pytest_tfjs.compare.observer import Extent
-    from pytest_tfjs.compare.tolerances import Tolerance
-    from pytest_tfjs.reference.capture import Reference
+    from pytest_tfjs.compare.tolerances import Tolerances
+    from pytest_tfjs.reference.capture import Array, Reference
 
 Taps = tuple[Tap, ...]
 
@@ -31,6 +31,8 @@ class Perform(Protocol):
         outputs: Taps,
         plain_runs: int,
         timed: bool,
+        isolate: Callable[[int, Collection[str]], Mapping[str, Array]] | None = None,
+        known: Taps = (),
     ) -> JobResult:
         """Raises PageError where the page fails."""
 
@@ -39,23 +41,26 @@ class Observing:
     """What was measured of a model, and whether measuring altered it.
 
     `reference` has the rows as they are accounted for in the end, `measured` their metrics, `result` what the
-    first job told. All are of use also where `run` raised.
+    first job told. All are of use also where `run` raised. With a `precision` each layer is run alone as
+    well, and the reasons of those that were not are in `not_alone`.
     """
 
-    def __init__(self, reference: Reference, tolerances: Mapping[str, Tolerance], budget: int) -> None:
+    def __init__(
+        self,
+        reference: Reference,
+        tolerances: Tolerances,
+        budget: int,
+        precision: Precision | None = None,
+    ) -> None:
         self._whole = self.reference = reference
         self._tolerances = tolerances
         self._budget = budget
-        self.measured = Measured(reference, tolerances)
+        self._precision = precision
+        self.measured = Measured(reference, tolerances, precision)
+        self.not_alone: Mapping[str, str] = {}
         self.observation = Observation()
         self.result: JobResult | None = None
         self.nbytes = 0
-
-    @property
-    def tolerances(self) -> Mapping[str, Tolerance]:
-        """Those of the layers that are still compared."""
-        compared = {layer.name for layer in self.reference.plan.layers if layer.coverage == "compared"}
-        return {name: one for name, one in self._tolerances.items() if name in compared}
 
     def run(self, perform: Perform) -> None:
         """Reads all activations; where that alters the outputs, those at fusion boundaries; else the outputs.
@@ -81,23 +86,27 @@ class Observing:
         """Measures the rows of an extent; gives the outputs that this altered."""
         plan = self._whole.plan
         self.reference = replace(self._whole, plan=replace(plan, layers=fewer(plan.layers, extent)))
-        self.measured = Measured(self.reference, self.tolerances)
+        self.measured = Measured(self.reference, self._tolerances, self._precision)
         try:
             result = perform(
                 self.measured.take,
-                chunks=chunks(self.reference, self._budget),
+                chunks=chunks(self.reference, self._budget, alone=self._precision is not None),
                 outputs=self._outputs(),
                 plain_runs=1,
                 timed=extent == "all",
+                isolate=None if self._precision is None else self._whole.activations,
+                known=self._known(),
             )
         finally:
+            self.measured.release()
             self.nbytes += self.measured.nbytes
         self.result = self.result or result
+        self.not_alone = result.not_isolated
         self.measured.note_missing(self.reference.feeds)
         return self.measured.settle()
 
     def _is_nondeterministic(self, perform: Perform) -> bool:
-        again = Measured(self.reference, self.tolerances)
+        again = Measured(self.reference, self._tolerances)
         perform(again.take, chunks=(), outputs=self._outputs(), plain_runs=2, timed=False)
         return bool(differing(again.plain(0), again.plain(1)))
 
@@ -106,6 +115,11 @@ class Observing:
             return sum(layer.coverage == "compared" for layer in fewer(reference.plan.layers, extent))
 
         return compared(self._whole, extent) < compared(self.reference, "all")
+
+    def _known(self) -> Taps:
+        """Where the page finds the tensors of all rows whose reference it may be given."""
+        layers = self._whole.plan.layers
+        return tuple(Tap(layer.name, layer.tap) for layer in layers if layer.tap is not None)
 
     def _outputs(self) -> Taps:
         layers = self._whole.plan.layers

@@ -18,6 +18,7 @@ from pytest_tfjs.stored_weights import spell_weights
 FORMATS = ("auto", "layers", "graph")
 LAYERS = ("all", "outputs")
 WEIGHT_CHECKS = ("fail", "tell")
+ISOLATED = ("all", "none")
 TAP_BUDGET = 256_000_000  # bytes
 
 
@@ -26,8 +27,8 @@ class Settings:
     """The settings of one test, or of the run.
 
     `browsers` None: the first one found. `weights`: as `spell_weights` spells them. `rtol` and `atol` None:
-    by dtype and backend; `compression` None: by how the weights are stored. `weight_check`: what
-    a weight does that is not the source's. `timeout`: in seconds.
+    by the layer's arithmetic; `compression` None: by how the weights are stored. `isolate`: which layers are
+    run alone as well. `weight_check`: what a weight does that is not the source's. `timeout`: in seconds.
     `tap_budget`: in bytes. `origins` tells by name where each value came from: `default`, `ini`,
     `command line`, `marker` or `call`.
     """
@@ -39,6 +40,7 @@ class Settings:
     weights: str = "float32"
     rtol: float | None = None
     atol: float | None = None
+    isolate: Literal["all", "none"] = "all"
     compression: float | None = None
     weight_check: Literal["fail", "tell"] = "fail"
     timeout: float = 300.0
@@ -212,9 +214,15 @@ _OPTIONS: Mapping[str, _Option] = {
         "store weights as float32, float16, uint16 or uint8, or by pattern: uint8:*stem*,float16 "
         "(default: float32)",
     ),
-    "rtol": _Option(_number, "X", "tolerance relative to each element (default: by dtype and backend)"),
+    "rtol": _Option(_number, "X", "tolerance relative to each element (default: by the layer's arithmetic)"),
     "atol": _Option(
-        _number, "X", "tolerance relative to the layer's largest activation (default: by dtype and backend)"
+        _number, "X", "tolerance relative to the layer's largest activation (default: by its arithmetic)"
+    ),
+    "isolate": _Option(
+        _one_of(*ISOLATED),
+        "WHICH",
+        "all: run each layer alone as well, on the reference's inputs, to tell which one makes an error; "
+        "none: do not (default: all)",
     ),
     "compression": _Option(
         _number,
@@ -249,6 +257,7 @@ MARKER = (
     "weights",
     "rtol",
     "atol",
+    "isolate",
     "compression",
     "weight_check",
     "timeout",

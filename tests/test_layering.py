@@ -21,6 +21,7 @@ ORDER = (
     "plugin",
     "fixtures",
     "checker",
+    "comparing",
     "observing",
     "measuring",
     "reference",

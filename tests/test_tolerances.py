@@ -12,7 +12,9 @@ CLOSE, LOOSE = Tolerance(rtol=1e-6, atol=0), Tolerance(rtol=0.1, atol=0.1)
 
 
 def resolve(*layers, backend="webgl", half=False, rtol=None, atol=None, per_layer=None):
-    return resolve_tolerances(layers, backend=backend, half=half, rtol=rtol, atol=atol, per_layer=per_layer)
+    return resolve_tolerances(
+        layers, backend=backend, half=half, rtol=rtol, atol=atol, per_layer=per_layer
+    ).by_layer
 
 
 @pytest.mark.parametrize("value", [-1e-9, math.nan, math.inf, True, "1e-3", None, 10**400, [1]])

@@ -177,6 +177,21 @@ def merge(metrics: Sequence[Metrics]) -> Metrics:
     )
 
 
+def distance(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """The largest |one - other| over the elements, in their unit; 1 where texts differ.
+
+    Infinite where shapes, dtypes, or NaN and Inf differ.
+    """
+    if one.shape != other.shape or kind_of(one) is not kind_of(other):
+        return math.inf
+    if kind_of(one) is Kind.TEXT:
+        return float(text_elements(one) != text_elements(other))
+    if one.size == 0:
+        return 0.0
+    counts = tally(one, other, 0.0, 0.0)
+    return math.inf if counts.nonfinite_mismatched else counts.max_abs
+
+
 def _badness(one: Metrics) -> tuple[float, float]:
     return one.share, one.worst_error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -75,6 +75,32 @@ def default_tolerance(dtype: str | None, backend: str, half: bool) -> Tolerance:
     return _BY_PRECISION["float32 on a GPU" if backend in _GPU_BACKENDS else "float32"]
 
 
+_CARRIED = 20.0
+
+
+def carried(tolerance: Tolerance) -> Tolerance:
+    """What the error of a layer in the whole run may be where the layer itself is known to be right.
+
+    The layer was run alone, and judged by its own arithmetic: what is left is the error that its inputs
+    handed on, which a chain of right layers may let grow. So this only bounds how far a model may be from the
+    reference altogether; exact stays exact.
+    """
+    return replace(tolerance, atol=_CARRIED * tolerance.atol)
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """The tolerance of each compared layer, by name. `given`: those that are the user's own."""
+
+    by_layer: Mapping[str, Tolerance]
+    given: frozenset[str] = frozenset()
+
+    def of(self, name: str, *, alone: bool) -> Tolerance:
+        """What the layer's error in the whole run is held against; `alone`: it was run alone as well."""
+        tolerance = self.by_layer[name]
+        return carried(tolerance) if alone and name not in self.given else tolerance
+
+
 def resolve_tolerances(
     layers: Sequence[Layer],
     *,
@@ -83,19 +109,22 @@ def resolve_tolerances(
     rtol: float | None,
     atol: float | None,
     per_layer: Mapping[str, Tolerance] | None,
-) -> dict[str, Tolerance]:
-    """The tolerance of each compared layer, by name.
+) -> Tolerances:
+    """The tolerance of each compared layer.
 
     `rtol` and `atol` each override the default singly, and only for float and complex layers: integers, bools
     and strings stay exact unless a pattern of `per_layer` names them. A pattern is a glob that is held
     against the layer's name, its members and its group; a later pattern wins over an earlier. Raises
     ToleranceError for a value that is no tolerance and for a pattern that matches no compared layer.
     """
-    resolved = {}
+    resolved: dict[str, Tolerance] = {}
+    given: set[str] = set()
     for layer in layers:
         if layer.coverage == "compared":
             default = default_tolerance(layer.dtype, backend, half)
             resolved[layer.name] = _overridden(default, rtol, atol) if is_inexact(layer.dtype) else default
+            if is_inexact(layer.dtype) and (rtol is not None or atol is not None):
+                given.add(layer.name)
     for pattern, tolerance in (per_layer or {}).items():
         if not isinstance(tolerance, Tolerance):
             raise ToleranceError(
@@ -106,7 +135,8 @@ def resolve_tolerances(
         if not matched:
             raise ToleranceError(_matches_nothing(pattern, layers))
         resolved.update(dict.fromkeys(matched, tolerance))
-    return resolved
+        given.update(matched)
+    return Tolerances(resolved, frozenset(given))
 
 
 def _overridden(default: Tolerance, rtol: float | None, atol: float | None) -> Tolerance:

@@ -6,13 +6,15 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from pytest_tfjs.compare.blame import Blame, Growth, blame
 from pytest_tfjs.compare.observer import Observation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from pytest_tfjs.compare.compression import Compression
     from pytest_tfjs.compare.layers import Layer
+    from pytest_tfjs.compare.local import Local
     from pytest_tfjs.compare.metrics import Metrics
     from pytest_tfjs.compare.tolerances import Tolerance
     from pytest_tfjs.compare.weights import WeightCheck
@@ -25,13 +27,40 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class LayerResult:
-    """What was found of one layer; of a fused or eliminated one no verdict. `reason`: why, in words."""
+    """What was found of one layer; of a fused or eliminated one no verdict. `reason`: why, in words.
+
+    `metrics` are of the whole run, held against `tolerance`, which is the user's own where `given`. `local`:
+    the error of the layer run alone on the reference's inputs, with what its arithmetic allows; None where it
+    was not, for the reason `not_alone`. `propagated`: the largest |whole run - run alone|, that is, what the
+    error of its inputs made of its activation, in the activation's unit; infinite where NaN or Inf differ.
+    """
 
     layer: Layer
     verdict: LayerVerdict | None
     metrics: Metrics | None
     tolerance: Tolerance | None
     reason: str | None
+    local: Local | None = None
+    propagated: float | None = None
+    given: bool = False
+    not_alone: str | None = None
+
+    @property
+    def made_error(self) -> bool:
+        """Whether the layer diverged and makes an error by itself that its arithmetic does not explain."""
+        return self.verdict == "diverged" and self.local is not None and not self.local.passed
+
+
+@dataclass(frozen=True)
+class Alone:
+    """What is known of layers that were run alone, by name.
+
+    `local` and `propagated`: see `LayerResult`; `reasons`: why others were not run alone, in words.
+    """
+
+    local: Mapping[str, Local] = field(default_factory=dict)
+    propagated: Mapping[str, float] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -41,7 +70,12 @@ class Judgement:
     verdict: Verdict
     reason: str | None
     results: tuple[LayerResult, ...]
-    first_divergence: tuple[str, ...]
+    blame: Blame = field(default_factory=Blame)
+
+    @property
+    def first_divergence(self) -> tuple[str, ...]:
+        """The layers that the divergence begins at."""
+        return self.blame.first
 
 
 @dataclass(frozen=True)
@@ -94,6 +128,7 @@ class Comparison:
     pytest node id. `stage` and `stack`: of an `error` in the page, what it was doing and its JavaScript
     stack. `observation`: whether reading activations altered the outputs. `weight_check`: what was found of
     the artifacts' weights. `compression`: what it costs that they are quantised, None where they are not.
+    `growth`: how errors grew where it diverged and no layer is wrong by itself.
     `notes`: what was done to the artifacts, the feeds and the reference that the user has to know.
     """
 
@@ -117,6 +152,7 @@ class Comparison:
     observation: Observation = field(default_factory=Observation)
     weight_check: WeightCheck | None = None
     compression: Compression | None = None
+    growth: Growth | None = None
 
 
 def judge(
@@ -124,10 +160,16 @@ def judge(
     metrics: Mapping[str, Metrics],
     tolerances: Mapping[str, Tolerance],
     *,
+    alone: Alone | None = None,
+    given: Collection[str] = (),
     weight_check: WeightCheck | None = None,
     compression: Compression | None = None,
 ) -> Judgement:
     """The verdict on all layers; `metrics` and `tolerances` are by name, of the compared ones.
+
+    A layer is close where its error in the whole run is within its tolerance and, where it was run `alone`,
+    its local error is within what its arithmetic allows; of those named in `given`, whose tolerance is the
+    user's own, that tolerance alone decides.
 
     The gravest that holds is told: `diverged` (what was seen is wrong) over `unmapped` (something was not
     seen) over `vacuous` (nothing that was seen could have been wrong) over `close`. `error`, graver than all,
@@ -137,58 +179,30 @@ def judge(
     Where all layers are close, it is `diverged` still if a weight is not the source's, or if quantised
     weights move an output by more than is allowed.
     """
-    results = tuple(_result(layer, metrics.get(layer.name), tolerances.get(layer.name)) for layer in layers)
-    first = frontier(results)
+    known = alone or Alone()
+    results = tuple(
+        _with_local(
+            _result(layer, metrics.get(layer.name), tolerances.get(layer.name)), known, layer.name in given
+        )
+        for layer in layers
+    )
+    blamed = blame(results)
     weights = _weights_reason(weight_check)
-    if first:
-        said = "; ".join(filter(None, (_diverged_reason(results, first), weights)))
-        return Judgement("diverged", said, results, first)
-    known = {layer.name for layer in layers if layer.coverage == "compared"}
-    unmapped = _unmapped_reason(results, [name for name in metrics if name not in known])
+    if blamed.first:
+        said = "; ".join(filter(None, (_diverged_reason(results, blamed), weights)))
+        return Judgement("diverged", said, results, blamed)
+    compared = {layer.name for layer in layers if layer.coverage == "compared"}
+    unmapped = _unmapped_reason(results, [name for name in metrics if name not in compared])
     vacuous = _vacuous_reason(results)
     is_proven = unmapped is None and vacuous is None
     reason = weights or _compression_reason(compression, is_proven=is_proven)
     if reason is not None:
-        return Judgement("diverged", reason, results, ())
+        return Judgement("diverged", reason, results)
     if unmapped is not None:
-        return Judgement("unmapped", unmapped, results, ())
+        return Judgement("unmapped", unmapped, results)
     if vacuous is not None:
-        return Judgement("vacuous", vacuous, results, ())
-    return Judgement("close", None, results, ())
-
-
-def frontier(results: Sequence[LayerResult]) -> tuple[str, ...]:
-    """The diverged layers that no diverged layer leads to, in the order of `results`: each a fault by itself.
-
-    A layer further down is not named even where the layers between are close: an error below their tolerance
-    may have gone through them. In a cycle of diverged layers that nothing leads to, the first one is named.
-    """
-    consumers: dict[str, list[str]] = {}
-    for result in results:
-        for name in result.layer.inputs:
-            consumers.setdefault(name, []).append(result.layer.name)
-    diverged = [result.layer.name for result in results if result.verdict == "diverged"]
-    remaining = set(diverged)
-    first: list[str] = []
-    for name in diverged:
-        if name not in remaining:
-            continue
-        downstream = _downstream(name, consumers)
-        remaining -= downstream
-        # A later row may lead back to an earlier one, which then is not first after all.
-        first = [other for other in first if other not in downstream] + [name]
-    return tuple(first)
-
-
-def _downstream(name: str, consumers: Mapping[str, Sequence[str]]) -> set[str]:
-    seen: set[str] = set()
-    ahead = list(consumers.get(name, ()))
-    while ahead:
-        other = ahead.pop()
-        if other not in seen:
-            seen.add(other)
-            ahead.extend(consumers.get(other, ()))
-    return seen
+        return Judgement("vacuous", vacuous, results)
+    return Judgement("close", None, results)
 
 
 def _result(layer: Layer, metrics: Metrics | None, tolerance: Tolerance | None) -> LayerResult:
@@ -206,10 +220,29 @@ def _result(layer: Layer, metrics: Metrics | None, tolerance: Tolerance | None) 
     return LayerResult(layer, "close" if metrics.passed else "diverged", metrics, tolerance, metrics.reason)
 
 
-def _diverged_reason(results: Sequence[LayerResult], first: Sequence[str]) -> str:
+def _with_local(result: LayerResult, alone: Alone, given: bool) -> LayerResult:
+    """The result with what is known of the layer run alone; that may make it `diverged`."""
+    name = result.layer.name
+    if result.verdict not in ("close", "diverged"):
+        return result
+    local = alone.local.get(name)
+    result = replace(
+        result,
+        local=local,
+        propagated=alone.propagated.get(name),
+        given=given,
+        not_alone=alone.reasons.get(name),
+    )
+    if given or local is None or local.passed or result.verdict == "diverged":
+        return result
+    return replace(result, verdict="diverged")
+
+
+def _diverged_reason(results: Sequence[LayerResult], blamed: Blame) -> str:
     diverged = sum(result.verdict == "diverged" for result in results)
     compared = sum(result.layer.coverage == "compared" for result in results)
-    return f"{diverged} of {compared} compared layers diverged, first {_names(first)}"
+    said = f"{diverged} of {compared} compared layers diverged, first {_names(blamed.first)}"
+    return said if blamed.growth is None else f"{said}; {blamed.growth}"
 
 
 def _weights_reason(check: WeightCheck | None) -> str | None:

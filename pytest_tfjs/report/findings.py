@@ -26,12 +26,33 @@ def what_diverged(comparison: Comparison, result: LayerResult) -> str:
     metrics = result.metrics
     if metrics is None or metrics.reason is not None or metrics.worst is None:
         return printable(result.reason or "nothing could be compared")
+    if result.made_error:
+        return _made(comparison, result)
     where = _place(comparison, metrics)
     if metrics.nonfinite_mismatched or metrics.worst_text is not None or not is_inexact(result.layer.dtype):
         found, expected = _values(result, metrics)
         return f"{found} in the browser, {expected} in the reference at {where}"
     error, allowed = apart(metrics.worst_error, metrics.allowed)
     what = "max |error|" if metrics.worst_error == metrics.max_abs else "|error|"
+    return f"{what} {error} at {where}, {allowed} allowed"
+
+
+def _made(comparison: Comparison, result: LayerResult) -> str:
+    """What is wrong with the layer run alone."""
+    local = result.local
+    assert local is not None
+    if local.failed_by == "rms":
+        error, allowed = apart(local.rms, local.rms_allowed)
+        return f"root mean square error {error}, {allowed} allowed"
+    if local.worst is None:
+        return printable(local.reason or "nothing could be compared")
+    where = f"{_index(local.worst)}{_feed(comparison, local.worst_feed)}"
+    if local.failed_by == "nonfinite" or not is_inexact(result.layer.dtype):
+        dtype = result.layer.dtype or "float32"
+        found, expected = _value(local.worst_actual, dtype), _value(local.worst_reference, dtype)
+        return f"{found} in the browser, {expected} in the reference at {where}"
+    error, allowed = apart(local.worst_error, local.allowed)
+    what = "max |error|" if local.worst_error == local.max_abs else "|error|"
     return f"{what} {error} at {where}, {allowed} allowed"
 
 
@@ -43,6 +64,7 @@ def findings(comparison: Comparison, result: LayerResult, others: Sequence[Compa
     elsewhere = [(other, found) for other in others for found in other.layers if _stands_for(found, result)]
     lines = []
     if metrics.reason is None:
+        lines += _alone(result)
         lines += fact("mismatched", _mismatched(comparison, result, metrics))
         lines += fact("worst", _worst(comparison, result, metrics))
         lines += fact("tolerance", _tolerance(comparison, result, metrics))
@@ -55,6 +77,19 @@ def findings(comparison: Comparison, result: LayerResult, others: Sequence[Compa
     for cause in likely_causes(case):
         lines += fact("likely", cause)
     return lines
+
+
+def _alone(result: LayerResult) -> list[str]:
+    """What the layer does by itself, and what its inputs' error makes of it."""
+    local = result.local
+    if local is None:
+        return [] if result.not_alone is None else fact("run alone", f"no: {printable(result.not_alone)}")
+    if result.propagated is None or not math.isfinite(local.max_abs):
+        return []
+    share = f"{local.share:.3g} times" if local.share > 1 else f"{100 * local.share:.0f}% of"
+    own = f"on the reference's inputs its error is {local.max_abs:.1e}, {share} what its arithmetic allows"
+    handed = f"the error of its inputs makes {result.propagated:.1e} of it"
+    return fact("run alone", f"{own}; {handed}")
 
 
 def _stands_for(found: LayerResult, result: LayerResult) -> bool:
@@ -175,7 +210,11 @@ def _place(comparison: Comparison, metrics: Metrics) -> str:
 
 
 def _of_feed(comparison: Comparison, metrics: Metrics) -> str:
-    return f" of feed {metrics.worst_feed}" if comparison.feeds > 1 else ""
+    return _feed(comparison, metrics.worst_feed)
+
+
+def _feed(comparison: Comparison, number: int) -> str:
+    return f" of feed {number}" if comparison.feeds > 1 else ""
 
 
 def _index(index: Iterable[int]) -> str:

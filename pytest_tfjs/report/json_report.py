@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_tfjs.compare.compression import Compression, Cost
+    from pytest_tfjs.compare.local import Local
     from pytest_tfjs.compare.verdict import Comparison, LayerResult, TargetFacts, TimingFacts
 
 SCHEMA = 1
 
 _TENSORFLOW_PACKAGES = ("tensorflow", "tensorflow-cpu", "tensorflow-macos", "tf-nightly", "tf-nightly-cpu")
-_NOT_MEASURED = "not measured in this comparison"
+_NOT_ALONE = "the layer was not run alone"
 
 
 def environment_to_json(tfjs_version: str | None) -> dict[str, Any]:
@@ -53,6 +54,13 @@ def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
         "stack": comparison.stack,
         "feeds": int(comparison.feeds),
         "first_divergence": list(comparison.first_divergence),
+        "growth": None
+        if comparison.growth is None
+        else {
+            "start": comparison.growth.start,
+            "end": comparison.growth.end,
+            "factor": comparison.growth.factor,
+        },
         "outputs": list(comparison.outputs),
         "observer_effect": {
             "checked": list(comparison.observation.checked),
@@ -137,9 +145,30 @@ def _layer(result: LayerResult, compression: Compression | None) -> dict[str, An
         "tolerance": None
         if tolerance is None
         else {"rtol": tolerance.rtol, "atol": tolerance.atol, "absolute": tolerance.absolute},
+        "given": result.given,
+        "local": None if result.local is None else _local(result.local),
         "compression": None
         if compression is None or layer.name not in compression.costs
         else _cost(compression.costs[layer.name]),
+        "null_reasons": reasons,
+    }
+
+
+_OF_LOCAL = dict.fromkeys(
+    ("max_abs", "rms", "worst_error", "allowed", "rms_allowed", "share", "needed"),
+    "NaN or Inf stand elsewhere, or the shape or dtype differs",
+)
+
+
+def _local(local: Local) -> dict[str, Any]:
+    numbers, reasons = _numbers({name: getattr(local, name) for name in _OF_LOCAL}, _OF_LOCAL)
+    return {
+        **numbers,
+        "worst": None if local.worst is None else list(local.worst),
+        "worst_feed": None if local.worst is None else local.worst_feed,
+        "mismatched": local.mismatched,
+        "passed": local.passed,
+        "failed_by": local.failed_by,
         "null_reasons": reasons,
     }
 
@@ -172,11 +201,16 @@ _LAYER_NUMBERS = ("max_abs", "max_rel", "rms", "allowed", "worst_error", "needed
 
 def _layer_numbers(result: LayerResult) -> tuple[dict[str, float | None], dict[str, str]]:
     """The layer's numbers by key, and what to say of those that are missing or not finite."""
-    metrics, uncompared = result.metrics, {"local_error": None, "propagated_error": None}
-    reasons = dict.fromkeys(uncompared, _NOT_MEASURED)
+    metrics, local = result.metrics, result.local
+    alone = {
+        "local_error": None if local is None else local.max_abs,
+        "propagated_error": result.propagated,
+    }
+    why = "NaN or Inf differ, or the shape" if local is not None else result.not_alone or _NOT_ALONE
+    reasons = dict.fromkeys(alone, why)
     if metrics is None:
         why = f"not compared: {result.layer.coverage}"
-        return dict.fromkeys((*_LAYER_NUMBERS, *uncompared)), dict.fromkeys((*_LAYER_NUMBERS, *reasons), why)
+        return dict.fromkeys((*_LAYER_NUMBERS, *alone)), dict.fromkeys((*_LAYER_NUMBERS, *reasons), why)
     numbers = {name: getattr(metrics, name) for name in _LAYER_NUMBERS}
     if metrics.reason is not None:
         reasons |= dict.fromkeys(_LAYER_NUMBERS, metrics.reason)
@@ -189,7 +223,7 @@ def _layer_numbers(result: LayerResult) -> tuple[dict[str, float | None], dict[s
         }
     else:
         reasons |= {"allowed": "no element is finite", "needed": "no tolerance would have passed"}
-    return numbers | uncompared, reasons
+    return numbers | alone, reasons
 
 
 def _timing(timing: TimingFacts) -> dict[str, Any]:

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from pytest_tfjs.report.findings import findings, what_diverged
 from pytest_tfjs.report.neighbours import neighbours, origin
-from pytest_tfjs.report.text import LOG_WIDTH, Column, apart, fact, plural, printable, quoted, table
+from pytest_tfjs.report.text import LOG_WIDTH, Column, apart, fact, number, plural, printable, quoted, table
 from pytest_tfjs.report.weights import weight_facts, wrong_weight_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_tfjs.compare.layers import Layer
+    from pytest_tfjs.compare.metrics import Metrics
     from pytest_tfjs.compare.verdict import Comparison, LayerResult
 
 _NAME_WIDTH = 60
@@ -26,6 +27,7 @@ _AROUND = (
     Column("shape"),
     Column("|error|", "right"),
     Column("allowed", "right"),
+    Column("propagated", "right"),
     Column("verdict"),
 )
 
@@ -166,11 +168,19 @@ def _around(comparison: Comparison, first: Sequence[LayerResult]) -> list[str]:
     return [*lines, f"   and {left} more diverged"] if left else lines
 
 
+def _decisive(result: LayerResult, metrics: Metrics) -> tuple[float, float]:
+    """The error that made the layer diverge, and what was allowed of it; of a close one that of the run."""
+    local = result.local
+    if not result.made_error or local is None:
+        return metrics.worst_error, metrics.allowed
+    return (local.rms, local.rms_allowed) if local.failed_by == "rms" else (local.worst_error, local.allowed)
+
+
 def _row(result: LayerResult, first: bool) -> tuple[str, ...]:
     layer, metrics = result.layer, result.metrics
     error = allowed = "-"
     if metrics is not None and metrics.reason is None:
-        error, allowed = apart(metrics.worst_error, metrics.allowed)
+        error, allowed = apart(*_decisive(result, metrics))
     return (
         ">" if first else " ",
         printable(layer.name),
@@ -178,5 +188,6 @@ def _row(result: LayerResult, first: bool) -> tuple[str, ...]:
         "-" if layer.shape is None else f"[{', '.join(str(size) for size in layer.shape)}]",
         error,
         "-" if allowed == "nan" else allowed,
+        "-" if result.propagated is None else number(result.propagated),
         "diverged first" if first else result.verdict or layer.coverage,
     )

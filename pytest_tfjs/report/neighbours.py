@@ -33,7 +33,11 @@ def neighbours(
 
 
 def origin(comparison: Comparison, result: LayerResult) -> str:
-    """Whether a first diverged layer made its error, as far as its inputs, all close, allow to say."""
+    """Whether a first diverged layer made its error: by itself, or as far as its inputs allow to say."""
+    if result.made_error:
+        return "made there, not passed on"
+    if result.local is not None:
+        return "made by rounding" if comparison.growth is None else str(comparison.growth)
     compared = [each for each in comparison.layers if each.layer.coverage == "compared"]
     unmapped = sum(each.verdict == "unmapped" for each in comparison.layers)
     if unmapped:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+_JUDGED = ("close", "diverged")
 COVERAGES = ("compared", "fused", "eliminated", "unmapped")
 
 
@@ -22,15 +23,33 @@ def target_label(target: Mapping[str, Any], *, with_browser: bool = True) -> str
     return f"{target['backend']}{variant}{browser}"
 
 
+def decisive(layer: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """The error that decides of a layer, and what is allowed of it; None where it is not finite or unknown.
+
+    That is the local error or that of the whole run, whichever takes up more of what is allowed.
+    """
+    whole = (layer["worst_error"], layer["allowed"])
+    local = layer["local"]
+    if local is None or layer["given"] or layer["verdict"] not in _JUDGED:
+        return whole
+    own = (local["rms"], local["rms_allowed"]) if local["failed_by"] == "rms" else _worst_of(local)
+    return own if _share(*own) >= _share(*whole) else whole
+
+
+def _worst_of(local: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    return local["worst_error"], local["allowed"]
+
+
 def share_of_tolerance(layer: Mapping[str, Any]) -> float:
-    """The error at the layer's worst element in parts of what is allowed there: above 1 it diverged.
+    """The error that decides in parts of what is allowed there: above 1 the layer diverged.
 
     Infinite where the error is, or where nothing is allowed and there is an error; -1 where nothing was
     compared.
     """
-    if layer["verdict"] not in ("close", "diverged"):
-        return -1.0
-    error, allowed = layer["worst_error"], layer["allowed"]
+    return _share(*decisive(layer)) if layer["verdict"] in _JUDGED else -1.0
+
+
+def _share(error: float | None, allowed: float | None) -> float:
     if error is None:
         return math.inf
     if not allowed:

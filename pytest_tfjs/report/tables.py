@@ -7,7 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.report.grouped import Grouped, grouped
-from pytest_tfjs.report.summary import coverage_text, target_label, worst_layer
+from pytest_tfjs.report.summary import coverage_text, decisive, target_label, worst_layer
 from pytest_tfjs.report.text import Column, Line, number, printable, shorten, table
 
 if TYPE_CHECKING:
@@ -31,13 +31,15 @@ _LAYERS = (
     Column("coverage", flexible=True),
     Column("max abs", "right", dropped=1),
     Column("rms", "right", dropped=2),
+    Column("local", "right", dropped=1),
+    Column("propagated", "right", dropped=1),
     Column("|error|", "right"),
     Column("allowed", "right"),
     _COSTS[0],
     Column("verdict"),
 )
 
-_OF_GROUPS = (0, 1, 3, 6, 7, 8, 9)
+_OF_GROUPS = (0, 1, 3, 8, 9, 10, 11)
 """Of a layer's columns those that a group has as well."""
 
 _GROUPS = tuple(_LAYERS[place] for place in _OF_GROUPS)
@@ -82,8 +84,9 @@ def layer_table(
     """All layers of one comparison, under a line that tells the verdict and the counts of the coverage.
 
     The notes stand between, and what reading altered, and weights that are not the source's. `|error|` and
-    `allowed` are those of the layer's worst element. Where the width does not do, max abs, rms, op and
-    shape are left out, in this order. The nodes of a graph model are gathered into one line for each group,
+    `allowed` are of the error that decides (see `summary.decisive`), at its worst element; `local` is the
+    largest error of the layer run alone, and `propagated` what its inputs' error made of its activation.
+    Where the width does not do, max abs, local, propagated, rms, op and shape are left out, in this order. The nodes of a graph model are gathered into one line for each group,
     with the numbers of its worst node; `nodes` lists them under it. `cost` is there where weights are
     quantised: how far that moved the activation, relative to its largest value.
     """
@@ -161,6 +164,8 @@ def _group_row(
         printable(group.coverage(groups), encoding),
         "",
         "",
+        "",
+        "",
         *_error_against_allowed(group.worst),
         _cost([row["compression"] for row in group.rows]),
         "diverged first" if is_first else group.verdict or _NOTHING,
@@ -209,6 +214,8 @@ def _layer_row(layer: Mapping[str, Any], first: Container[str], encoding: str) -
         printable(_coverage(layer), encoding),
         _error(layer, "max_abs"),
         _error(layer, "rms"),
+        _alone(layer, "local_error"),
+        _alone(layer, "propagated_error"),
         *_error_against_allowed(layer),
         _cost([layer["compression"]]),
         "diverged first" if layer["name"] in first else layer["verdict"] or _NOTHING,
@@ -227,8 +234,18 @@ def _coverage(layer: Mapping[str, Any]) -> str:
 def _error_against_allowed(layer: Mapping[str, Any] | None) -> tuple[str, str]:
     if layer is None:
         return _NOTHING, _NOTHING
-    allowed = layer["allowed"]
-    return _error(layer, "worst_error"), _NOTHING if allowed is None else number(allowed)
+    error, allowed = decisive(layer)
+    if error is not None:
+        told = number(error)
+    else:
+        told = "inf" if layer["nonfinite_mismatched"] else _NOTHING
+    return told, _NOTHING if allowed is None else number(allowed)
+
+
+def _alone(layer: Mapping[str, Any], key: str) -> str:
+    if layer["local"] is None:
+        return _NOTHING
+    return "inf" if layer[key] is None else number(layer[key])
 
 
 def _error(layer: Mapping[str, Any], key: str) -> str:

@@ -1,0 +1,188 @@
+"""One comparison: a model whose artifacts and reference are there, run on one target and judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfjs.browsers.jobs import Job, TimingPlan
+from pytest_tfjs.compare.tolerances import resolve_tolerances
+from pytest_tfjs.compare.verdict import Comparison, LayerResult, TargetFacts, judge
+from pytest_tfjs.errors import PageError
+from pytest_tfjs.measuring import Precision, measure_compression
+from pytest_tfjs.observing import Observing
+from pytest_tfjs.timing.samples import Timing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pytest_tfjs.browsers.harness import Page
+    from pytest_tfjs.browsers.jobs import Activations, JobResult
+    from pytest_tfjs.browsers.targets import Target
+    from pytest_tfjs.compare.tolerances import Tolerance
+    from pytest_tfjs.models.artifacts import Artifacts
+    from pytest_tfjs.models.feeds import Feed
+    from pytest_tfjs.models.source import Source
+    from pytest_tfjs.reference.capture import Reference
+    from pytest_tfjs.settings import Settings
+
+    OpenPage = Callable[[], Page]
+    Perform = Callable[[Page, Job, Callable[[Activations], None]], JobResult]
+
+_TIMING = TimingPlan(warmup=0, runs=5, budget_ms=1000.0)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is compared: a model and its artifacts, the feeds, and what Python computes for these."""
+
+    source: Source
+    artifacts: Artifacts
+    feeds: tuple[Feed, ...]
+    reference: Reference
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was done to the artifacts, the feeds and the reference that the user has to know."""
+        of_feeds = (note for feed in self.feeds for note in feed.notes)
+        return tuple(dict.fromkeys((*self.artifacts.notes, *of_feeds, *self.reference.plan.notes)))
+
+
+def compare(
+    subject: Subject,
+    target: Target,
+    settings: Settings,
+    per_layer: Mapping[str, Tolerance] | None,
+    *,
+    open_page: OpenPage,
+    perform: Perform,
+) -> Comparison:
+    """Runs the model and judges each activation as it comes; a failure of the page is a verdict.
+
+    Raises ToleranceError for what is no tolerance, before anything runs.
+    """
+    reference = subject.reference
+    allowed = partial(
+        resolve_tolerances,
+        reference.plan.layers,
+        backend=target.backend,
+        rtol=settings.rtol,
+        atol=settings.atol,
+        per_layer=per_layer,
+    )
+    tolerances = allowed(half=target.half)
+    cost = measure_compression(
+        reference, subject.artifacts.weights, settings.compression, settings.tap_budget
+    )
+    alone = settings.layers == "all" and settings.isolate == "all"
+    observing = Observing(reference, tolerances, settings.tap_budget)
+    facts, tfjs_version, failure = unopened(target), None, None
+    try:
+        page = open_page()
+        facts, tfjs_version = facts_of(page), page.facts.tfjs_version
+        half = target.half or facts.float32_textures is False
+        tolerances = allowed(half=half)
+        precision = Precision(target.backend, half) if alone else None
+        observing = Observing(reference, tolerances, settings.tap_budget, precision)
+
+        def run(take: Callable[[Activations], None], *, timed: bool, **asked: Any) -> JobResult:
+            job = job_of(subject.artifacts, subject.feeds, _TIMING if timed else None, **asked)
+            return perform(page, job, take)
+
+        observing.run(run)
+    except PageError as error:
+        failure = error
+    layers, measured, result = observing.reference.plan.layers, observing.measured, observing.result
+    judgement = judge(
+        layers,
+        measured.merged(),
+        measured.tolerances(),
+        alone=measured.alone(observing.not_alone),
+        given=tolerances.given,
+        weight_check=reference.weights if settings.weight_check == "fail" else None,
+        compression=cost,
+    )
+    comparison = Comparison(
+        model=subject.source.label,
+        format=subject.artifacts.format,
+        weights=subject.artifacts.weights,
+        target=facts,
+        verdict=judgement.verdict,
+        reason=judgement.reason,
+        layers=judgement.results,
+        first_divergence=judgement.first_divergence,
+        growth=judgement.blame.growth,
+        outputs=tuple(layer.name for layer in layers if layer.output),
+        timing=None if result is None else timing_of(result),
+        bytes={"artifacts": subject.artifacts.bytes, "activations": observing.nbytes},
+        feeds=len(subject.feeds),
+        test="",
+        tfjs_version=tfjs_version,
+        observation=observing.observation,
+        weight_check=reference.weights,
+        compression=cost,
+        notes=subject.notes,
+    )
+    return comparison if failure is None else _failed(comparison, target, failure)
+
+
+def job_of(artifacts: Artifacts, feeds: Sequence[Feed], timing: TimingPlan | None, **asked: Any) -> Job:
+    """A job over the feeds; `asked`: see `browsers.jobs.Job`."""
+    browser = tuple(feed.browser for feed in feeds)
+    return Job(artifacts.model_json, artifacts.format, browser, timing=timing, **asked)
+
+
+def timing_of(result: JobResult) -> Timing:
+    """The times of a job that was timed."""
+    assert result.load_ms is not None
+    assert result.first_ms is not None
+    return Timing(load_ms=result.load_ms, first_ms=result.first_ms, warm_ms=result.warm_ms)
+
+
+def facts_of(page: Page) -> TargetFacts:
+    """What the page runs on, as it told."""
+    facts = page.facts
+    return TargetFacts(
+        browser=facts.browser,
+        browser_version=facts.browser_version,
+        backend=facts.backend,
+        variant=facts.variant,
+        flags=facts.flags,
+        renderer=facts.renderer,
+        software=facts.software,
+        float32_textures=facts.float32_textures,
+    )
+
+
+def unopened(target: Target) -> TargetFacts:
+    """What is known of a target whose page did not come up."""
+    return TargetFacts(
+        browser=target.browser,
+        browser_version="",
+        backend=target.backend,
+        variant=target.variant,
+        flags=dict(target.flags),
+        renderer=None,
+        software=None,
+        float32_textures=None,
+    )
+
+
+def _failed(comparison: Comparison, target: Target, failure: PageError) -> Comparison:
+    return replace(
+        comparison,
+        verdict="error",
+        reason=failure.reason.removeprefix(f"{target}: "),
+        layers=tuple(map(_not_run, comparison.layers)),
+        first_divergence=(),
+        growth=None,
+        stage=failure.stage,
+        stack=failure.stack,
+    )
+
+
+def _not_run(result: LayerResult) -> LayerResult:
+    """The row of a layer of which nothing was heard: that the page failed is told once, of the whole."""
+    heard = result.metrics is not None or result.layer.coverage != "compared"
+    return result if heard else replace(result, verdict=None, reason="not reached: the page failed before")
