@@ -11,6 +11,7 @@ from tiny_models import X, dense_graph, dense_model
 from pytest_tfjs.browsers.dist import Dist
 from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.jobs import Activations, Job, JobResult
+from pytest_tfjs.compare.tolerances import Tolerances
 from pytest_tfjs.compare.weights import WeightCheck
 from pytest_tfjs.errors import PageError
 from pytest_tfjs.observing import Observing
@@ -41,7 +42,8 @@ class MadeUp:
         self.jobs = []
         self.runs = 0
 
-    def __call__(self, take, *, chunks, outputs, plain_runs, timed):
+    def __call__(self, take, *, chunks, outputs, plain_runs, timed, isolate, known):
+        assert isolate is None
         names = [tap.name for chunk in chunks for tap in chunk]
         self.jobs.append((names, plain_runs, timed))
         for run in range(plain_runs):
@@ -58,7 +60,7 @@ class MadeUp:
 
 def observed(reference, alters):
     page = MadeUp(alters)
-    observing = Observing(reference, dict.fromkeys(RIGHT, TOLERANCE), 1 << 20)
+    observing = Observing(reference, Tolerances(dict.fromkeys(RIGHT, TOLERANCE)), 1 << 20)
     observing.run(page)
     return page.jobs, observing
 
@@ -94,7 +96,7 @@ def test_boundaries_are_read_where_reading_all_alters_outputs(reference):
     assert (found.altered, found.cause, found.read, found.settled) == (("y",), "reading", "boundaries", True)
     assert coverage(observing) == ["compared", "fused", "compared"]
     metrics = observing.measured.merged()
-    assert metrics.keys() == observing.tolerances.keys() == {"conv", "y"}
+    assert metrics.keys() == observing.measured.tolerances().keys() == {"conv", "y"}
     assert metrics["y"].passed
     assert observing.result.load_ms == 1.0
 
@@ -122,7 +124,7 @@ def test_what_was_measured_stays_where_the_page_fails_later(reference):
         return 0.5 if read else 0.0
 
     page = MadeUp(alters)
-    observing = Observing(reference, dict.fromkeys(RIGHT, TOLERANCE), 1 << 20)
+    observing = Observing(reference, Tolerances(dict.fromkeys(RIGHT, TOLERANCE)), 1 << 20)
     with pytest.raises(PageError):
         observing.run(page)
     assert observing.result is not None

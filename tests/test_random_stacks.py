@@ -72,7 +72,7 @@ class Run:
         )
         measured = Measured(self.reference, tolerances)
         measured.take(Activations(0, activations))
-        return judge(layers, measured.merged(), tolerances)
+        return judge(layers, measured.merged(), measured.tolerances())
 
     def changed(self, name, draw, folder):
         """The artifacts with one element of one weight changed by more than the weight's range."""

@@ -2,93 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from judging import TOLERANCE, close, comparison, layer, measured, target, wrong
 
 from pytest_tfjs.compare.metrics import measure
 from pytest_tfjs.compare.tolerances import Tolerance
-from pytest_tfjs.compare.verdict import LayerResult, frontier, judge
-
-
-def results(*rows, diverged=""):
-    """Rows are a name and the names of its inputs; those named in `diverged` are wrong."""
-    return [
-        LayerResult(
-            layer(name, *inputs), "diverged" if name in diverged.split() else "close", None, None, None
-        )
-        for name, *inputs in rows
-    ]
-
-
-DIAMOND = [("in",), ("left", "in"), ("right", "in"), ("add", "left", "right"), ("out", "add")]
-
-
-@pytest.mark.parametrize(
-    ("diverged", "first"),
-    [
-        ("", ()),
-        ("out", ("out",)),
-        ("left add out", ("left",)),
-        ("left right add out", ("left", "right")),
-        ("in left right add out", ("in",)),
-        ("add out", ("add",)),
-        # What comes through a layer that is close, as the error is below its tolerance, is no new fault.
-        ("left out", ("left",)),
-        ("in out", ("in",)),
-    ],
-)
-def test_the_frontier_of_a_diamond(diverged, first):
-    assert frontier(results(*DIAMOND, diverged=diverged)) == first
-
-
-def test_faults_in_separate_branches_are_all_named():
-    rows = [("a",), ("a2", "a"), ("b",), ("b2", "b"), ("c",)]
-    assert frontier(results(*rows, diverged="a a2 b2 c")) == ("a", "b2", "c")
-
-
-def test_the_frontier_does_not_depend_on_the_order_of_rows():
-    assert frontier(results(*DIAMOND[::-1], diverged="left add out")) == ("left",)
-
-
-def test_a_layer_between_that_is_not_compared_is_walked_through():
-    rows = results(*DIAMOND, diverged="in out")
-    rows[3] = LayerResult(layer("add", "left", "right", coverage="fused"), None, None, None, None)
-    assert frontier(rows) == ("in",)
-
-
-@pytest.mark.parametrize("diverged", ["a b", "b a c"])
-def test_a_cycle_has_a_first_layer(diverged):
-    rows = [("a", "b"), ("b", "a"), ("c", "b"), ("self", "self")]
-    assert frontier(results(*rows, diverged=diverged)) == ("a",)
-    assert frontier(results(*rows, diverged=f"{diverged} self")) == ("a", "self")
-
-
-def test_what_leads_into_a_cycle_comes_first():
-    rows = [("a", "b"), ("b", "a", "source"), ("source",)]
-    assert frontier(results(*rows, diverged="a b source")) == ("source",)
-
-
-GRAPHS = st.integers(1, 8).flatmap(
-    lambda size: st.tuples(
-        st.just(size),
-        st.sets(st.tuples(st.integers(0, size - 1), st.integers(0, size - 1))),
-        st.sets(st.integers(0, size - 1)),
-    )
-)
-
-
-@given(GRAPHS)
-def test_the_frontier_of_any_graph(graph):
-    size, edges, bad = graph
-    edges = {(low, high) for low, high in edges if low < high}
-    rows = [(str(node), *(str(low) for low, high in edges if high == node)) for node in range(size)]
-    above: dict[int, set[int]] = {}
-    for node in range(size):
-        above[node] = {low for low, high in edges if high == node}
-        above[node] |= {higher for low in above[node] for higher in above[low]}
-    expected = tuple(str(node) for node in sorted(bad) if not above[node] & bad)
-    assert frontier(results(*rows, diverged=" ".join(map(str, bad)))) == expected
+from pytest_tfjs.compare.verdict import judge
 
 
 def verdict(layers, **metrics):

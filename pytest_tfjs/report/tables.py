@@ -86,8 +86,9 @@ def layer_table(
     The notes stand between, and what reading altered, and weights that are not the source's. `|error|` and
     `allowed` are of the error that decides (see `summary.decisive`), at its worst element; `local` is the
     largest error of the layer run alone, and `propagated` what its inputs' error made of its activation.
-    Where the width does not do, max abs, local, propagated, rms, op and shape are left out, in this order. The nodes of a graph model are gathered into one line for each group,
-    with the numbers of its worst node; `nodes` lists them under it. `cost` is there where weights are
+    Where the width does not do, max abs, local, propagated, rms, op and shape are left out, in this order.
+    The nodes of a graph model are gathered into one line for each group, with the numbers of its worst node;
+    `nodes` lists them under it. `cost` is there where weights are
     quantised: how far that moved the activation, relative to its largest value.
     """
     subject = f"{comparison['model']}, {target_label(comparison['target'])}: {comparison['verdict']}"
@@ -235,10 +236,8 @@ def _error_against_allowed(layer: Mapping[str, Any] | None) -> tuple[str, str]:
     if layer is None:
         return _NOTHING, _NOTHING
     error, allowed = decisive(layer)
-    if error is not None:
-        told = number(error)
-    else:
-        told = "inf" if layer["nonfinite_mismatched"] else _NOTHING
+    unknown = "inf" if layer["nonfinite_mismatched"] else _NOTHING
+    told = unknown if error is None else number(error)
     return told, _NOTHING if allowed is None else number(allowed)
 
 
