@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.browsers.jobs import CHUNK_LIMIT, Activations, Tap
+from pytest_tfjs.compare.allowance import allowance
 from pytest_tfjs.compare.compression import Compression, Cost, cost, default_allowance, merge_costs
-from pytest_tfjs.compare.local import Local, allowance, measure_local, merge_local
+from pytest_tfjs.compare.local import Local, measure_local, merge_local
 from pytest_tfjs.compare.metrics import Metrics, distance, measure, merge
 from pytest_tfjs.compare.observer import differing, fingerprint
 from pytest_tfjs.compare.verdict import Alone

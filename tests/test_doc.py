@@ -59,12 +59,15 @@ def test_every_setting_is_in_the_table_and_no_other():
     assert told == expected
 
 
+_NAMED_DEFAULTS = ("layers", "format", "weights", "weight_check", "isolate")
+
+
 def test_the_defaults_of_the_settings_are_true():
     default = Settings()
     said = {code(row[1])[0].removeprefix("tfjs_"): row[5] for row in _settings()}
     shown = {"timeout": f"`{default.timeout:g}`", "backends": f"`{','.join(default.backends)}`"}
     shown["tap_budget"] = f"`{default.tap_budget // 1_000_000}MB`"
-    shown |= {name: f"`{getattr(default, name)}`" for name in ("layers", "format", "weights", "weight_check")}
+    shown |= {name: f"`{getattr(default, name)}`" for name in _NAMED_DEFAULTS}
     assert {name: said[name] for name in shown} == shown
     unset = {name for name in said if name not in shown}
     assert all(not getattr(default, name) for name in unset)

@@ -42,7 +42,7 @@ class MadeUp:
         self.jobs = []
         self.runs = 0
 
-    def __call__(self, take, *, chunks, outputs, plain_runs, timed, isolate, known):
+    def __call__(self, take, *, chunks, outputs, plain_runs, timed, isolate=None, known=()):
         assert isolate is None
         names = [tap.name for chunk in chunks for tap in chunk]
         self.jobs.append((names, plain_runs, timed))

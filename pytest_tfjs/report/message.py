@@ -20,6 +20,7 @@ _NAME_WIDTH = 60
 _MOST_LISTED = 8
 _STACK_LINES = 12
 
+_PROPAGATED = Column("propagated", "right")
 _AROUND = (
     Column(" "),
     Column("layer", flexible=True),
@@ -27,7 +28,7 @@ _AROUND = (
     Column("shape"),
     Column("|error|", "right"),
     Column("allowed", "right"),
-    Column("propagated", "right"),
+    _PROPAGATED,
     Column("verdict"),
 )
 
@@ -162,7 +163,12 @@ def _around(comparison: Comparison, first: Sequence[LayerResult]) -> list[str]:
     shown = neighbours(comparison, first[0], first[1:_MOST_LISTED])
     names = {result.layer.name for result in first}
     rows = [_row(result, result.layer.name in names) for result in shown]
-    lines = table(_AROUND, rows, LOG_WIDTH)
+    columns: tuple[Column, ...] = _AROUND
+    if all(result.propagated is None for result in shown):
+        columns = tuple(column for column in _AROUND if column is not _PROPAGATED)
+        place = _AROUND.index(_PROPAGATED)
+        rows = [row[:place] + row[place + 1 :] for row in rows]
+    lines = table(columns, rows, LOG_WIDTH)
     diverged = sum(result.verdict == "diverged" for result in comparison.layers)
     left = diverged - sum(result.verdict == "diverged" for result in shown)
     return [*lines, f"   and {left} more diverged"] if left else lines

@@ -24,6 +24,8 @@ _SUMMARY = (
 _COSTS = (Column("cost", "right"), Column("cost allowed", "right"))
 _TIMES = (Column("first ms", "right"), Column("warm ms", "right"))
 
+_ALONE = (Column("local", "right", dropped=1), Column("propagated", "right", dropped=1))
+
 _LAYERS = (
     Column("layer", flexible=True),
     Column("op", flexible=True, dropped=3),
@@ -31,8 +33,7 @@ _LAYERS = (
     Column("coverage", flexible=True),
     Column("max abs", "right", dropped=1),
     Column("rms", "right", dropped=2),
-    Column("local", "right", dropped=1),
-    Column("propagated", "right", dropped=1),
+    *_ALONE,
     Column("|error|", "right"),
     Column("allowed", "right"),
     _COSTS[0],
@@ -104,10 +105,10 @@ def layer_table(
     else:
         columns = _LAYERS if nodes else _GROUPS
         rows, verdicts = _grouped_rows(comparison["layers"], first, nodes, encoding)
-    if comparison["compression"] is None:
-        place = columns.index(_COSTS[0])
-        columns = [column for column in columns if column is not _COSTS[0]]
-        rows = [row[:place] + row[place + 1 :] for row in rows]
+    unknown = {*(() if comparison["compression"] else _COSTS), *(() if _ran_alone(comparison) else _ALONE)}
+    kept = [place for place, column in enumerate(columns) if column not in unknown]
+    columns = [columns[place] for place in kept]
+    rows = [[row[place] for place in kept] for row in rows]
     heading, *lines = table(columns, rows, width, encoding)
     told = [Line(text, verdict) for text, verdict in zip(lines, verdicts, strict=True)]
     return [
@@ -116,6 +117,10 @@ def layer_table(
         Line(heading),
         *told,
     ]
+
+
+def _ran_alone(comparison: Mapping[str, Any]) -> bool:
+    return any(layer["local"] is not None for layer in comparison["layers"])
 
 
 def _notes(comparison: Mapping[str, Any]) -> Iterator[str]:
