@@ -40,7 +40,7 @@ class Settings:
     weights: str = "float32"
     rtol: float | None = None
     atol: float | None = None
-    isolate: Literal["all", "none"] = "all"
+    isolate: Literal["all", "none"] = "none"
     compression: float | None = None
     weight_check: Literal["fail", "tell"] = "fail"
     timeout: float = 300.0
@@ -222,7 +222,7 @@ _OPTIONS: Mapping[str, _Option] = {
         _one_of(*ISOLATED),
         "WHICH",
         "all: run each layer alone as well, on the reference's inputs, to tell which one makes an error; "
-        "none: do not (default: all)",
+        "none: do not (default: none)",
     ),
     "compression": _Option(
         _number,
