@@ -43,6 +43,9 @@ KAPPA = 6.0
 """By how much the noise of the browser's and the reference's own orders may be over that of random orders."""
 
 _ROUNDOFF = 2.0**-24
+_ON_A_GPU = 2.0
+"""In parts of that: a GPU may round to the one or the other neighbour (Vulkan 1.3, of OpFAdd and OpFMul)."""
+
 _STORING = 2.0**-10
 """What storing a number in half precision may change: one unit, as a GPU may cut off in place of rounding."""
 
@@ -53,8 +56,6 @@ _SMALLEST = 2.0**-126
 _SMALLEST_HALF = 2.0**-14
 _RMS_OF_ROUNDING = 0.41
 """Of the relative error, in parts of u: uniform in ±u/m, m (the significand) uniform in 1 to 2, √(1/6)."""
-_DEEPEST = 104.0
-"""|ln y| of the smallest float32."""
 
 # Sums of what may be equal numbers: their roundings do not change sign, and n·u is the bound that holds
 # (N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed. 2002, equation 4.4). Other sums are
@@ -79,6 +80,14 @@ class Allowance:
     floor: float = 0.0
     rms: float = math.inf
 
+    def __add__(self, other: Allowance) -> Allowance:
+        """What two causes together may do."""
+        return Allowance(self.factor + other.factor, self.floor + other.floor, self.rms + other.rms)
+
+    def times(self, unit: float) -> Allowance:
+        """The same in `unit`."""
+        return Allowance(self.factor * unit, self.floor * unit, self.rms * unit)
+
 
 def allowance(
     layer: Layer, arithmetic: Arithmetic, reference: NDArray[Any], *, backend: str, half: bool
@@ -95,74 +104,52 @@ def allowance(
     if not arithmetic.known:
         tolerance = default_tolerance(dtype, backend, half)
         return Allowance(tolerance.rtol, tolerance.floor(result.largest))
-    roundoff = _ROUNDOFF * (2.0 if backend in GPU_BACKENDS else 1.0)
-    # GPUs, and TensorFlow in its own threads, put 0 in the place of what is smaller.
-    flushed = _SMALLEST * max(arithmetic.terms, 1)
-    if arithmetic.exact:
-        found = Allowance(floor=flushed)
-        return _stored_in_half(found, result, stores=1.0) if half else found
-    units = units_of(arithmetic.functions, backend)
-    summed = _of_sums(layer, arithmetic, result, roundoff)
-    found = _with_functions(replace(summed, floor=flushed), units, result)
-    if not half:
-        return found
-    stores = _STORES + (_exponent(result) if units.exponent else 0.0)
-    return _stored_in_half(found, result, stores=stores, shifts=units.absolute > 0)
-
-
-def _of_sums(layer: Layer, arithmetic: Arithmetic, result: Sizes, roundoff: float) -> Allowance:
-    """Of the sums: of the elements by theorem, in the root mean square by the noise that was measured."""
     terms = max(arithmetic.terms, 1)
     magnitude = result.rms if arithmetic.magnitude is None else sizes_of(arithmetic.magnitude).rms
-    noise = (arithmetic.noise or 0.0) / _ROUNDOFF
-    # In units of roundoff: what grows with the sum itself, as partial sums rise evenly to S, and the rounding
-    # of each product, which a multiply-add leaves out. The sample may have missed either.
-    growth = _RMS_OF_ROUNDING * math.sqrt(terms / 3.0) * result.rms
-    products = _RMS_OF_ROUNDING * magnitude / math.sqrt(terms)
-    is_plain = _PLAIN_SUM.search(layer.op) is not None
-    is_alike = arithmetic.noise is not None and noise * magnitude < _ALIKE * growth
-    factor = roundoff * _roundings(terms, noise, is_biased=is_plain or is_alike)
-    if arithmetic.noise is None:
-        return Allowance(factor)
-    rms = KAPPA * math.sqrt(2.0) * math.hypot(noise * magnitude, growth, products) + result.rms
-    if is_plain or is_alike:
-        rms += _BIAS * terms * result.rms
-    return Allowance(factor, rms=rms * roundoff)
+    # GPUs, and TensorFlow in its own threads, put 0 in the place of what is smaller.
+    found = Allowance(floor=_SMALLEST * terms, rms=0.0)
+    if not arithmetic.exact:
+        of_sums = _of_sums(_PLAIN_SUM.search(layer.op) is not None, arithmetic, magnitude, result.rms)
+        roundoff = _ROUNDOFF * (_ON_A_GPU if backend in GPU_BACKENDS else 1.0)
+        of_functions = _of_functions(units_of(arithmetic.functions, backend), magnitude, result)
+        found += of_sums.times(roundoff) + of_functions
+    if half:
+        found += _of_storing(1.0 if arithmetic.exact else _STORES, terms, magnitude, result)
+    return found if arithmetic.noise is not None else replace(found, rms=math.inf)
 
 
-def _roundings(terms: int, noise: float, *, is_biased: bool) -> float:
-    """How far both sides' sums may be apart, in units of roundoff of the largest partial sum.
+def _of_sums(is_plain: bool, arithmetic: Arithmetic, magnitude: float, result: float) -> Allowance:
+    """Of the sums, in units of roundoff: of the elements by theorem, of all by the noise that was measured.
 
-    `noise` in the same: where it was measured to be more than chance explains, it is taken as it is.
+    `magnitude` and `result`: root mean squares of M and S.
     """
+    terms, noise = max(arithmetic.terms, 1), (arithmetic.noise or 0.0) / _ROUNDOFF
+    # What grows with the sum itself, as partial sums rise evenly to S, and the rounding of each product,
+    # which a multiply-add leaves out. The sample may have missed either.
+    growth = _RMS_OF_ROUNDING * math.sqrt(terms / 3.0) * result
+    products = _RMS_OF_ROUNDING * magnitude / math.sqrt(terms)
+    is_biased = is_plain or (arithmetic.noise is not None and noise * magnitude < _ALIKE * growth)
+    rms = KAPPA * math.sqrt(2.0) * math.hypot(noise * magnitude, growth, products) + result
     surely = 2.0 * (terms + 1)
-    return surely if is_biased else min(surely, max(LAMBDA * math.sqrt(terms) + 1.0, _DEVIATIONS * noise))
+    if is_biased:
+        return Allowance(surely, rms=rms + _BIAS * terms * result)
+    # Where the noise is more than chance explains, it is taken as it is.
+    return Allowance(min(surely, max(LAMBDA * math.sqrt(terms) + 1.0, _DEVIATIONS * noise)), rms=rms)
 
 
-def _with_functions(found: Allowance, units: Units, result: Sizes) -> Allowance:
-    relative = ULP * (units.relative + units.exponent * _exponent(result))
+def _of_functions(units: Units, magnitude: float, result: Sizes) -> Allowance:
+    relative = ULP * units.relative
     # What is absolute is so for the function's value, which a layer may go on to multiply.
     absolute = ULP * units.absolute * max(1.0, result.largest)
-    return Allowance(
-        found.factor + relative, found.floor + absolute, found.rms + relative * result.rms + absolute
-    )
+    return Allowance(relative, absolute, relative * magnitude + absolute)
 
 
-def _stored_in_half(found: Allowance, result: Sizes, *, stores: float, shifts: bool = False) -> Allowance:
-    """The allowance where values are stored in half precision, `stores` times from what enters to the result.
+def _of_storing(stores: float, terms: int, magnitude: float, result: Sizes) -> Allowance:
+    """Of storing in half precision, `stores` times from what enters to the result.
 
-    `shifts`: what is stored on the way is not in proportion to the result. What is over 65504 is not allowed
-    for, nor what is under the smallest half, but where the layer's largest elements are far above that.
+    What is over 65504 is not allowed for, nor what is under the smallest half, but where the layer's largest
+    elements are far above that. In the root mean square, what the terms were stored with averages out.
     """
-    storing = _STORING * stores
-    floor = found.floor + min(_SMALLEST_HALF, _STORING * result.largest)
-    if shifts:
-        floor += storing * max(1.0, result.largest)
-    return Allowance(found.factor + storing, floor)
-
-
-def _exponent(result: Sizes) -> float:
-    """The largest |ln y| of the elements y that are not 0."""
-    if result.largest == 0:
-        return 0.0
-    return min(_DEEPEST, max(abs(math.log(result.largest)), abs(math.log(result.smallest))))
+    floor = min(_SMALLEST_HALF, _STORING * result.largest)
+    averaged = math.hypot(math.sqrt(2.0 / terms) * magnitude, result.rms)
+    return Allowance(_STORING * stores, floor, KAPPA * _RMS_OF_ROUNDING * _STORING * averaged + floor)
