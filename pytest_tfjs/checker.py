@@ -103,6 +103,7 @@ class Checker:
         per_layer: Mapping[str, Tolerance] | None = None,
         isolate: str | None = None,
         compression: float | None = None,
+        allow_vacuous: str | Sequence[str] | None = None,
         format: str | None = None,  # noqa: A002
         weights: str | Mapping[str, Any] | None = None,
     ) -> Comparison:
@@ -123,6 +124,9 @@ class Checker:
         `compression` is how far they may move an output from that of the source, relative to its largest
         value.
 
+        `allow_vacuous`: names or glob patterns of outputs, layers and inputs that are meant to be of one
+        value, or not to change with the feed; else such an output or feed makes the comparison `vacuous`.
+
         What is not given comes from the marker, the command line, the ini file or the default. Raises
         NotClose on any verdict but `close`, and TfjsError for what cannot be compared at all.
         """
@@ -136,6 +140,7 @@ class Checker:
             per_layer=per_layer,
             isolate=isolate,
             compression=compression,
+            allow_vacuous=allow_vacuous,
             format=format,
             weights=weights,
         )
@@ -156,6 +161,7 @@ class Checker:
         per_layer: Mapping[str, Tolerance] | None = None,
         isolate: str | None = None,
         compression: float | None = None,
+        allow_vacuous: str | Sequence[str] | None = None,
         format: str | None = None,  # noqa: A002
         weights: str | Mapping[str, Any] | None = None,
     ) -> Comparison:
@@ -167,6 +173,7 @@ class Checker:
             atol=atol,
             isolate=isolate,
             compression=compression,
+            allow_vacuous=allow_vacuous,
             format=format,
             weights=weights,
         )

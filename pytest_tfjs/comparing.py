@@ -10,7 +10,7 @@ from pytest_tfjs.browsers.jobs import Job, TimingPlan
 from pytest_tfjs.compare.tolerances import resolve_tolerances
 from pytest_tfjs.compare.verdict import Comparison, LayerResult, TargetFacts, judge
 from pytest_tfjs.errors import PageError
-from pytest_tfjs.measuring import Precision, measure_compression
+from pytest_tfjs.measuring import Precision, measure_compression, measure_vacuity
 from pytest_tfjs.observing import Observing
 from pytest_tfjs.timing.samples import Timing
 
@@ -60,7 +60,8 @@ def compare(
 ) -> Comparison:
     """Runs the model and judges each activation as it comes; a failure of the page is a verdict.
 
-    Raises ToleranceError for what is no tolerance, before anything runs.
+    Raises ToleranceError for what is no tolerance, and SettingsError for a pattern of `allow_vacuous` that
+    matches nothing, before anything runs.
     """
     reference = subject.reference
     allowed = partial(
@@ -75,6 +76,7 @@ def compare(
     cost = measure_compression(
         reference, subject.artifacts.weights, settings.compression, settings.tap_budget
     )
+    vacuity = measure_vacuity(reference, subject.feeds, settings)
     alone = settings.layers == "all" and settings.isolate == "all"
     observing = Observing(reference, tolerances, settings.tap_budget)
     facts, tfjs_version, failure = unopened(target), None, None
@@ -102,6 +104,7 @@ def compare(
         given=tolerances.given,
         weight_check=reference.weights if settings.weight_check == "fail" else None,
         compression=cost,
+        vacuity=vacuity,
     )
     comparison = Comparison(
         model=subject.source.label,
@@ -122,6 +125,7 @@ def compare(
         observation=observing.observation,
         weight_check=reference.weights,
         compression=cost,
+        vacuity=vacuity,
         notes=subject.notes,
     )
     return comparison if failure is None else _failed(comparison, target, failure)

@@ -11,18 +11,21 @@ from pytest_tfjs.compare.compression import Compression, Cost, cost, default_all
 from pytest_tfjs.compare.local import Local, measure_local, merge_local
 from pytest_tfjs.compare.metrics import Metrics, distance, measure, merge
 from pytest_tfjs.compare.observer import differing, fingerprint
+from pytest_tfjs.compare.vacuity import Vacuity, judge_vacuity
 from pytest_tfjs.compare.verdict import Alone
 from pytest_tfjs.errors import PageError
 from pytest_tfjs.reference.stored import grouped
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from pytest_tfjs.compare.arithmetic import Arithmetic
     from pytest_tfjs.compare.tolerances import Tolerance, Tolerances
+    from pytest_tfjs.models.feeds import Feed
     from pytest_tfjs.reference.capture import Reference
+    from pytest_tfjs.settings import Settings
 
 
 _HELD_ALONE = 3
@@ -216,4 +219,19 @@ def measure_compression(
         allowed=default_allowance(stored) if allowed is None else allowed,
         costs={name: merge_costs(found) for name, found in costs.items()},
         outputs=tuple(layer.name for layer in reference.plan.layers if layer.output),
+    )
+
+
+def measure_vacuity(reference: Reference, feeds: Sequence[Feed], settings: Settings) -> Vacuity:
+    """What of the comparison could not have failed, but for what `settings` allow.
+
+    Raises SettingsError for a pattern of the call or the marker that matches nothing; those of the command
+    line and the ini file are for all models of a run, of which some may have nothing of that name.
+    """
+    return judge_vacuity(
+        reference.plan.layers,
+        reference.spreads,
+        {name: [feed.reference[name] for feed in feeds] for name in feeds[0].reference},
+        settings.allow_vacuous,
+        strict=settings.origin("allow_vacuous") in ("call", "marker"),
     )

@@ -28,7 +28,8 @@ class Settings:
 
     `browsers` None: the first one found. `weights`: as `spell_weights` spells them. `rtol` and `atol` None:
     by the layer's arithmetic; `compression` None: by how the weights are stored. `isolate`: which layers are
-    run alone as well. `weight_check`: what a weight does that is not the source's. `timeout`: in seconds.
+    run alone as well. `weight_check`: what a weight does that is not the source's. `allow_vacuous`: patterns
+    over layers and inputs whose vacuity is meant. `timeout`: in seconds.
     `tap_budget`: in bytes. `origins` tells by name where each value came from: `default`, `ini`,
     `command line`, `marker` or `call`.
     """
@@ -43,6 +44,7 @@ class Settings:
     isolate: Literal["all", "none"] = "none"
     compression: float | None = None
     weight_check: Literal["fail", "tell"] = "fail"
+    allow_vacuous: tuple[str, ...] = ()
     timeout: float = 300.0
     tap_budget: int = TAP_BUDGET
     headed: bool = False
@@ -234,6 +236,11 @@ _OPTIONS: Mapping[str, _Option] = {
         "HOW",
         "fail: weights that are not the source's fail a test; tell: they are told only (default: fail)",
     ),
+    "allow_vacuous": _Option(
+        _names,
+        "LIST",
+        "names or patterns of outputs, layers and inputs that are meant to be of one value or not to change",
+    ),
     "timeout": _Option(_seconds, "SECONDS", "limit of one job in the browser (default: 300)"),
     "tap_budget": _Option(
         _byte_count, "BYTES", "activations held in memory at once, such as 256MB or 1GiB (default: 256MB)"
@@ -260,6 +267,7 @@ MARKER = (
     "isolate",
     "compression",
     "weight_check",
+    "allow_vacuous",
     "timeout",
     "tap_budget",
 )

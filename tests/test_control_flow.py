@@ -138,7 +138,7 @@ def test_what_was_written_into_a_list_is_read_in_any_order_of_the_nodes(derived)
 def test_an_activation_may_be_empty_and_an_output_may_not(tfjs, tf):
     @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="x")])
     def serve(x):
-        none = tf.tanh(tf.boolean_mask(x, x[:, 0] > 1000.0))
+        none = tf.tanh(tf.boolean_mask(x, x[:, 0] > 1000.0) / 2000.0)
         return {"y": tf.concat([tf.nn.relu(x), none], 0), "none": none}
 
     @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="x")])

@@ -149,7 +149,7 @@ def product(x):
     return {"y": tf.einsum("ij,jk->ik", tf.tanh(x), W)}
 
 def test_product(tfjs):
-    tfjs.assert_close(product, np.ones((2, 3), np.float32))
+    tfjs.assert_close(product, np.eye(2, 3, dtype=np.float32))
 """
 
 

@@ -183,17 +183,17 @@ def steady(x):
     return {"steady": tf.nn.relu(x) * 2.0}
 
 def test_noisy(tfjs):
-    found = tfjs.compare(noisy, np.ones((1, 3), np.float32)).observation
+    found = tfjs.compare(noisy, np.array([[1, 2, 3]], np.float32)).observation
     assert found.cause == "nondeterministic"
     assert len(found.altered) == 1 and len(found.checked) == 2
 
 def test_steady(tfjs):
-    comparison = tfjs.assert_close(steady, np.ones((1, 3), np.float32))
+    comparison = tfjs.assert_close(steady, np.array([[1, 2, 3]], np.float32))
     assert comparison.observation.cause is None
     assert comparison.observation.checked == comparison.outputs
 
 def test_told(tfjs):
-    tfjs.assert_close(noisy, np.ones((1, 3), np.float32))
+    tfjs.assert_close(noisy, np.array([[1, 2, 3]], np.float32))
 """
 
 

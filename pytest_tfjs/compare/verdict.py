@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.local import Local
     from pytest_tfjs.compare.metrics import Metrics
     from pytest_tfjs.compare.tolerances import Tolerance
+    from pytest_tfjs.compare.vacuity import Vacuity
     from pytest_tfjs.compare.weights import WeightCheck
 
 LayerVerdict = Literal["close", "diverged", "unmapped"]
@@ -129,6 +130,7 @@ class Comparison:
     stack. `observation`: whether reading activations altered the outputs. `weight_check`: what was found of
     the artifacts' weights. `compression`: what it costs that they are quantised, None where they are not.
     `growth`: how errors grew where it diverged and no layer is wrong by itself.
+    `vacuity`: what of it could not have failed, and which layers are dead; None where nobody looked.
     `notes`: what was done to the artifacts, the feeds and the reference that the user has to know.
     """
 
@@ -153,6 +155,7 @@ class Comparison:
     weight_check: WeightCheck | None = None
     compression: Compression | None = None
     growth: Growth | None = None
+    vacuity: Vacuity | None = None
 
 
 def judge(
@@ -164,6 +167,7 @@ def judge(
     given: Collection[str] = (),
     weight_check: WeightCheck | None = None,
     compression: Compression | None = None,
+    vacuity: Vacuity | None = None,
 ) -> Judgement:
     """The verdict on all layers; `metrics` and `tolerances` are by name, of the compared ones.
 
@@ -193,7 +197,8 @@ def judge(
         return Judgement("diverged", said, results, blamed)
     compared = {layer.name for layer in layers if layer.coverage == "compared"}
     unmapped = _unmapped_reason(results, [name for name in metrics if name not in compared])
-    vacuous = _vacuous_reason(results)
+    vacuous = _vacuous_reason(results, frozenset() if vacuity is None else vacuity.allowed)
+    vacuous = vacuous or (None if vacuity is None else vacuity.reason)
     is_proven = unmapped is None and vacuous is None
     reason = weights or _compression_reason(compression, is_proven=is_proven)
     if reason is not None:
@@ -276,12 +281,14 @@ def _unmapped_reason(results: Sequence[LayerResult], unknown: Sequence[str]) -> 
     return None
 
 
-def _vacuous_reason(results: Sequence[LayerResult]) -> str | None:
-    """Why the comparison could not have failed, in words; None where it could."""
+def _vacuous_reason(results: Sequence[LayerResult], allowed: Collection[str]) -> str | None:
+    """Why none of the layers could have failed, in words; None where one could, or all are `allowed` to."""
     seen = [result.metrics for result in results if result.metrics is not None]
     if not seen:
         return "no layer was compared, so nothing could have diverged"
-    if any(_could_fail(result) for result in results):
+    if any(_could_fail(result) for result in results) or all(
+        result.layer.name in allowed for result in results if result.metrics is not None
+    ):
         return None
     if any(metrics.scale > 0 for metrics in seen):
         return "the tolerances allow activations that are all 0, so a broken model would pass too: lower them"

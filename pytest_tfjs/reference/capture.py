@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from pytest_tfjs.browsers import wire
 from pytest_tfjs.compare.arithmetic import Arithmetic
+from pytest_tfjs.compare.spread import Spread
 from pytest_tfjs.compare.weights import WeightCheck
 from pytest_tfjs.errors import TfjsError
 from pytest_tfjs.models.converter import versions
@@ -20,6 +21,7 @@ from pytest_tfjs.models.isolation import here
 from pytest_tfjs.reference.casts import Casts
 from pytest_tfjs.reference.computed import computed
 from pytest_tfjs.reference.plan import Plan
+from pytest_tfjs.reference.spreads import find_spreads
 from pytest_tfjs.reference.stored import Stored, grouped
 from pytest_tfjs.settings import TAP_BUDGET
 
@@ -36,9 +38,10 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 Layers = Literal["all", "outputs"]
 
-_SCHEMA = 6
+_SCHEMA = 7
 _PLAN = "plan.json"
 _WEIGHTS = "weights.json"
+_SPREADS = "spreads.json"
 _QUANTISED = "quantised"
 
 
@@ -48,6 +51,7 @@ class Reference:
 
     Where the artifacts' weights are quantised there are two activations of each: `stored` with the weights as
     the artifacts have them, dequantised, and `source` with the source's own. Else they are the same.
+    `spreads`: which values the compared layers take with the source's weights, and what decides the outputs.
     """
 
     plan: Plan
@@ -55,16 +59,19 @@ class Reference:
     stored: Stored
     source: Stored
     weights: WeightCheck
+    spreads: Mapping[str, Spread] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: Path) -> Reference:
         """The reference that a cache entry holds."""
         plan = Plan.from_json(json.loads((folder / _PLAN).read_text(encoding="utf-8")))
         weights = WeightCheck.from_json(json.loads((folder / _WEIGHTS).read_text(encoding="utf-8")))
+        spreads = json.loads((folder / _SPREADS).read_text(encoding="utf-8"))
         source = Stored.open(folder)
         quantised = folder / _QUANTISED
         stored = Stored.open(quantised) if quantised.is_dir() else source
-        return cls(plan, folder, stored, source, weights)
+        found = {name: Spread.from_json(content) for name, content in spreads.items()}
+        return cls(plan, folder, stored, source, weights, found)
 
     @property
     def feeds(self) -> int:
@@ -152,6 +159,9 @@ def _build(
     (out / _WEIGHTS).write_text(json.dumps(check.to_json()), encoding="utf-8")
     plan = plan.with_facts(facts).cast(casts.unfit, casts.notes)
     (out / _PLAN).write_text(json.dumps(plan.to_json()), encoding="utf-8")
+    spreads = find_spreads(model, plan, feeds, activations, budget=budget)
+    told = {name: spread.to_json() for name, spread in spreads.items()}
+    (out / _SPREADS).write_text(json.dumps(told), encoding="utf-8")
 
 
 def _store(

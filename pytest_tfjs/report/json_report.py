@@ -40,7 +40,7 @@ def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
     A number that is infinite or missing is None, and `null_reasons` beside it holds the reason in words by
     key.
     """
-    check = comparison.weight_check
+    check, vacuity = comparison.weight_check, comparison.vacuity
     return {
         "test": comparison.test,
         "model": comparison.model,
@@ -62,6 +62,8 @@ def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
             "factor": comparison.growth.factor,
         },
         "outputs": list(comparison.outputs),
+        "vacuous": [] if vacuity is None else [*vacuity.inputs, *vacuity.outputs],
+        "dead_layers": None if vacuity is None else len(vacuity.dead),
         "observer_effect": {
             "checked": list(comparison.observation.checked),
             "altered": list(comparison.observation.altered),
@@ -71,7 +73,7 @@ def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
             "told": str(comparison.observation) or None,
         },
         "notes": list(comparison.notes),
-        "layers": [_layer(result, comparison.compression) for result in comparison.layers],
+        "layers": [_layer(result, comparison) for result in comparison.layers],
         "compression": None if comparison.compression is None else _compression(comparison.compression),
         "weights_checked": None if check is None else dict(check.counts),
         "weight_differences": [
@@ -119,8 +121,9 @@ def _target(facts: TargetFacts) -> dict[str, Any]:
     }
 
 
-def _layer(result: LayerResult, compression: Compression | None) -> dict[str, Any]:
+def _layer(result: LayerResult, comparison: Comparison) -> dict[str, Any]:
     layer, metrics, tolerance = result.layer, result.metrics, result.tolerance
+    compression, vacuity = comparison.compression, comparison.vacuity
     numbers, reasons = _numbers(*_layer_numbers(result))
     return {
         "name": layer.name,
@@ -136,6 +139,7 @@ def _layer(result: LayerResult, compression: Compression | None) -> dict[str, An
         "output": layer.output,
         "verdict": result.verdict,
         "reason": result.reason,
+        "dead": None if vacuity is None else vacuity.dead.get(layer.name),
         **numbers,
         "elements": None if metrics is None else metrics.elements,
         "mismatched": None if metrics is None else metrics.mismatched,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_tfjs.report.findings import findings, what_diverged
 from pytest_tfjs.report.neighbours import neighbours, origin
+from pytest_tfjs.report.summary import dead_layers
 from pytest_tfjs.report.text import LOG_WIDTH, Column, apart, fact, number, plural, printable, quoted, table
 from pytest_tfjs.report.weights import weight_facts, wrong_weight_of
 
@@ -109,6 +110,8 @@ def _subject(comparison: Comparison) -> list[str]:
     if said := str(comparison.observation):
         lines += fact("observer", said)
     lines += weight_facts(comparison)
+    dead = None if comparison.vacuity is None else dead_layers(comparison.vacuity.dead)
+    lines += [] if dead is None else fact("dead", dead)
     for note in comparison.notes[:_MOST_LISTED]:
         lines += fact("note", note)
     left = len(comparison.notes) - _MOST_LISTED

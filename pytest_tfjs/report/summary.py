@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _JUDGED = ("close", "diverged")
+_NAMED = 3
 COVERAGES = ("compared", "fused", "eliminated", "unmapped")
 
 
@@ -81,3 +82,14 @@ def coverage_text(layers: Sequence[Mapping[str, Any]]) -> str:
 def reason_kind(reason: str | None) -> str:
     """The countable head of an eliminated layer's reason: `identity` of `identity: x passes its input on`."""
     return (reason or "reason unknown").partition(":")[0].strip()
+
+
+def dead_layers(dead: Mapping[str, str]) -> str | None:
+    """The dead layers in words; `dead` tells of each which one value it has. None where there is none."""
+    if not dead:
+        return None
+    listed = ", ".join(f"{name!r} {what}" for name, what in list(dead.items())[:_NAMED])
+    more = f" and {len(dead) - _NAMED} more" if len(dead) > _NAMED else ""
+    if len(dead) == 1:
+        return f"1 layer is dead, and hides what goes wrong before it: {listed}"
+    return f"{len(dead)} layers are dead, and hide what goes wrong before them: {listed}{more}"

@@ -7,7 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.report.grouped import Grouped, grouped
-from pytest_tfjs.report.summary import coverage_text, decisive, target_label, worst_layer
+from pytest_tfjs.report.summary import coverage_text, dead_layers, decisive, target_label, worst_layer
 from pytest_tfjs.report.text import Column, Line, number, printable, shorten, table
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def summary_table(
 
     Where weights are quantised, `cost` is how far that moved the output that it moved most, relative to its
     largest value. Warm is the median. A browser that is the same for all is told in the heading. Columns that
-    nothing is known for are left out. Below the table stands the reason of each verdict but `close`.
+    nothing is known for are left out. Below the table stand the reason of each verdict but `close`, and the
+    dead layers of each model.
     """
     if not comparisons:
         return []
@@ -76,7 +77,8 @@ def summary_table(
     ]
     heading, *lines = table(columns, rows, width, encoding)
     told = [Line(text, one["verdict"]) for text, one in zip(lines, comparisons, strict=True)]
-    return [Line(heading), *told, *_reasons(comparisons, width, encoding)]
+    reasons, dead = _reasons(comparisons, width, encoding), _dead(comparisons, width, encoding)
+    return [Line(heading), *told, *reasons, *dead]
 
 
 def layer_table(
@@ -273,6 +275,16 @@ def _reasons(comparisons: Sequence[Mapping[str, Any]], width: int, encoding: str
         text = printable(f"{subject}: {comparison['verdict']}: {reason}", encoding)
         lines += [Line(part, comparison["verdict"]) for part in _wrapped(text, width)]
     return lines
+
+
+def _dead(comparisons: Sequence[Mapping[str, Any]], width: int, encoding: str) -> list[Line]:
+    """The dead layers of each model, once for all targets."""
+    told: dict[str, None] = {}
+    for comparison in comparisons:
+        said = dead_layers({layer["name"]: layer["dead"] for layer in comparison["layers"] if layer["dead"]})
+        if said is not None:
+            told[printable(f"{comparison['model']}, {comparison['format']}: {said}", encoding)] = None
+    return [Line(part) for text in told for part in _wrapped(text, width)]
 
 
 def _wrapped(text: str, width: int) -> list[str]:

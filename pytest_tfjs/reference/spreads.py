@@ -1,0 +1,142 @@
+"""Which values the reference takes at each layer, and whether what decides outputs moves with the feed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_tfjs.compare.spread import (
+    Spread,
+    constant_of,
+    disturbed,
+    is_repeated,
+    is_same,
+    is_saturated,
+    same_value,
+)
+from pytest_tfjs.compare.vacuity import deciding, squashes
+from pytest_tfjs.models.feeds import Feed
+from pytest_tfjs.reference.stored import grouped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pytest_tfjs.compare.layers import Layer
+    from pytest_tfjs.reference.computed import Computed
+    from pytest_tfjs.reference.plan import Plan
+    from pytest_tfjs.reference.stored import Stored
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def find_spreads(
+    model: Computed, plan: Plan, feeds: Sequence[Feed], stored: Stored, *, budget: int
+) -> dict[str, Spread]:
+    """The spread of each compared layer of `plan`, all of which are `stored`, and of what decides outputs.
+
+    What decides an output of integers may be no layer of `plan`, where the outputs alone are compared: it is
+    computed here, for the first feed. The model runs a few times more for this one, for the outputs alone, in
+    passes of at most `budget` bytes.
+    """
+    found = _stored(plan, stored)
+    layers = {layer.name: layer for layer in (*model.plan.layers, *plan.layers)}
+    outputs = [layer for layer in plan.layers if layer.output and layer.name in found]
+    computed: dict[str, Array] = {}
+    deciders = _deciders(model, feeds[0], outputs, layers, computed)
+    names = [*dict.fromkeys(name for names in deciders.values() for name in names)]
+    for name in names:
+        if name in found:
+            values = [stored.read(feed, [name])[name] for feed in range(len(feeds))]
+        else:
+            values = [computed[name]]
+            found[name] = constant_of([same_value(computed[name])], computed[name].size)
+        found[name] = _with_outputs_facts(found[name], values, feeds, squashed=squashes(layers[name], layers))
+    first = {name: computed[name] if name in computed else stored.read(0, [name])[name] for name in names}
+    still = {name: value for name, value in first.items() if found[name].moved is None}
+    for name, moved in _moved(model, feeds[0], still, budget).items():
+        found[name] = replace(found[name], moved=moved)
+    for name, decided_by in deciders.items():
+        found[name] = replace(found[name], decided_by=decided_by)
+    return found
+
+
+def _stored(plan: Plan, stored: Stored) -> dict[str, Spread]:
+    """What can be told of each activation by itself; of each file's activations at a time."""
+    compared = {layer.name for layer in plan.layers if layer.coverage == "compared"}
+    values: dict[str, list[Any]] = {}
+    elements: dict[str, int] = {}
+    for feed in range(stored.feeds):
+        for file in stored.files[feed]:
+            for name, value in stored.read(feed, compared & file.keys()).items():
+                values.setdefault(name, []).extend([same_value(value)] if value.size else [])
+                elements[name] = elements.get(name, 0) + value.size
+    return {name: constant_of(found, elements[name]) for name, found in values.items()}
+
+
+def _deciders(
+    model: Computed,
+    feed: Feed,
+    outputs: Iterable[Layer],
+    layers: dict[str, Layer],
+    computed: dict[str, Array],
+) -> dict[str, tuple[str, ...]]:
+    """What decides each output. What is not known of it is computed, and put into `layers` and `computed`."""
+    outputs = list(outputs)
+    while True:
+        deciders = {output.name: deciding(output, layers) for output in outputs}
+        unknown = {name for names in deciders.values() for name in names if layers[name].dtype is None}
+        if not unknown:
+            return deciders
+        for name, value in _run(model, feed.reference, sorted(unknown)).items():
+            computed[name] = value
+            layers[name] = replace(layers[name], dtype="str" if value.dtype.kind == "O" else value.dtype.name)
+
+
+def _with_outputs_facts(
+    spread: Spread, values: Sequence[Array], feeds: Sequence[Feed], *, squashed: bool
+) -> Spread:
+    """The same, with what is asked of outputs only. `values`: of the first feeds, at least of one."""
+    given = [list(feed.reference.values()) for feed in feeds[: len(values)]]
+    is_one = all(is_same(values[0], value) for value in values[1:])
+    are_one = all(
+        is_same(ours, theirs, exactly=True)
+        for feed in given[1:]
+        for ours, theirs in zip(given[0], feed, strict=True)
+    )
+    repeated: Any = None
+    if len(values) > 1 and is_one and not are_one:
+        repeated = "feeds"
+    elif all(is_repeated(value, feed) for value, feed in zip(values, given, strict=True)):
+        repeated = "batch"
+    return replace(
+        spread,
+        saturated=squashed and all(is_saturated(value) for value in values if value.size),
+        repeated=repeated,
+        moved=None if is_one or are_one else True,
+    )
+
+
+def _moved(model: Computed, feed: Feed, values: Mapping[str, Array], budget: int) -> dict[str, bool]:
+    """Whether each activation is another where the feed has other values; left out where nobody knows."""
+    found: dict[str, bool] = {}
+    for other in disturbed(feed.reference):
+        sizes = [(name, value.nbytes) for name, value in values.items() if not found.get(name)]
+        for names in grouped(sizes, budget):
+            try:
+                activations = _run(model, other, names)
+            except Exception:  # noqa: BLE001, S112  (a model need not take other values)
+                continue
+            for name, value in activations.items():
+                found[name] = not is_same(values[name], value)
+    return found
+
+
+def _run(model: Computed, feed: Mapping[str, Array], names: Sequence[str]) -> dict[str, Array]:
+    activations = model.from_source(Feed(dict(feed), {}), names)
+    # bfloat16 is of numpy's kind V, in which nothing is computed.
+    return {
+        name: value.astype(np.float32) if value.dtype.kind == "V" else value
+        for name, value in activations.items()
+    }
