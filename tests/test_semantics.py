@@ -1,4 +1,4 @@
-"""What numpy computes again is what TensorFlow computes, whatever the attributes; and which reading is found."""
+"""What numpy computes again is what TensorFlow computes, by any attributes; and which reading is found."""
 
 from __future__ import annotations
 
