@@ -14,6 +14,7 @@ from pytest_tfjs.models.isolation import here
 from pytest_tfjs.models.source import as_source
 from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.report.message import failure_message
+from pytest_tfjs.reproducer import Reproducing, folder_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -196,6 +197,7 @@ class Checker:
             subject, self._asked, settings, per_layer, open_page=self._open, perform=self._perform
         )
         comparison = replace(comparison, test=self._context.test)
+        comparison = self._reproduced(comparison, subject)
         self._context.record(comparison)
         return comparison
 
@@ -246,6 +248,21 @@ class Checker:
 
     def _open(self) -> Page:
         return self._harness.open(self._asked)
+
+    def _reproduced(self, comparison: Comparison, subject: Subject) -> Comparison:
+        """The comparison with reproducers of the layers that it blames, if these are asked for."""
+        if self._settings.repro is None or not comparison.first_divergence:
+            return comparison
+        self._context.progress(Progress("writing reproducers"))
+        number = sum(one.test == comparison.test for one in self._context.earlier)
+        reproducing = Reproducing(
+            subject,
+            self._asked,
+            self._harness.dist,
+            folder_of(self._settings.repro, comparison.test, self._asked, number),
+            perform=lambda job, take: self._perform(self._open(), job, take),
+        )
+        return replace(comparison, reproducers=reproducing.write(comparison))
 
     def _perform(self, page: Page, job: Job, take: Callable[[Activations], None]) -> JobResult:
         """Runs a job; what the page's console said meanwhile goes into the test's report."""

@@ -52,6 +52,7 @@ class Settings:
     driver_binary: Path | None = None
     dist: Path | None = None
     json: Path | None = None
+    repro: Path | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
 
     def origin(self, name: str) -> str:
@@ -188,6 +189,16 @@ def _new_file(value: Any) -> Path:
     return path
 
 
+def _new_directory(value: Any) -> Path:
+    path = _path(value)
+    existing = next(parent for parent in (path, *path.parents) if parent.exists())
+    if not existing.is_dir():
+        raise SettingsError(f"{existing} is a file; expected the name of a directory")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise SettingsError(f"{existing} cannot be written to; expected a directory that can")
+    return path
+
+
 class _Option(NamedTuple):
     parse: Callable[[Any], Any]
     metavar: str | None
@@ -254,6 +265,9 @@ _OPTIONS: Mapping[str, _Option] = {
         "your own copy of TF.js: a node_modules folder (default: the copy shipped with the plugin)",
     ),
     "json": _Option(_new_file, "FILE", "write the results as JSON"),
+    "repro": _Option(
+        _new_directory, "DIR", "write each wrong layer as a page that stands alone, for a TF.js issue"
+    ),
 }
 
 MARKER = (
@@ -301,7 +315,7 @@ def resolve_settings(config: pytest.Config) -> Settings:
     for name in _OPTIONS:
         value = config.getini(f"tfjs_{name}")
         if value not in (None, ""):
-            relative = name in ("dist", "json", "browser_binary", "driver_binary")
+            relative = name in ("dist", "json", "repro", "browser_binary", "driver_binary")
             ini[name] = config.rootpath / value if relative else value
     given = {name: config.getoption(f"tfjs_{name}") for name in _OPTIONS}
     return Settings().updated(ini, "ini").updated(given, "command line")

@@ -21,6 +21,7 @@ ORDER = (
     "plugin",
     "fixtures",
     "checker",
+    "reproducer",
     "comparing",
     "observing",
     "measuring",

@@ -257,7 +257,7 @@ class Harness:
         timeout_s: float = 300.0,
         on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:
-        self._dist = dist
+        self.dist = dist
         self._options = LaunchOptions() if options is None else options
         self.timeout_s = timeout_s
         self.on_progress = on_progress
@@ -271,7 +271,7 @@ class Harness:
     def server(self) -> Server:
         """The server, started at the first use."""
         if self._server is None:
-            server = Server(self._dist)
+            server = Server(self.dist)
             server.start()
             self._server = server
         return self._server
@@ -284,7 +284,7 @@ class Harness:
         """
         if self._page is not None and self._page.target == target and self._page.healthy:
             return self._page
-        self._dist.require(target.backend)
+        self.dist.require(target.backend)
         if self._page is not None:
             self._page.close()
             self._page = None
@@ -311,8 +311,8 @@ class Harness:
         return {
             "backend": target.backend,
             "flags": dict(target.flags),
-            "scripts": list(self._dist.scripts(target.backend)),
-            "wasmDirectory": self._dist.wasm_directory,
+            "scripts": list(self.dist.scripts(target.backend)),
+            "wasmDirectory": self.dist.wasm_directory,
         }
 
     def discard_browser(self) -> None:

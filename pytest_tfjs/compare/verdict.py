@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.layers import Layer
     from pytest_tfjs.compare.local import Local
     from pytest_tfjs.compare.metrics import Metrics
+    from pytest_tfjs.compare.reproducers import Reproducer
     from pytest_tfjs.compare.tolerances import Tolerance
     from pytest_tfjs.compare.vacuity import Vacuity
     from pytest_tfjs.compare.weights import WeightCheck
@@ -131,6 +132,7 @@ class Comparison:
     the artifacts' weights. `compression`: what it costs that they are quantised, None where they are not.
     `growth`: how errors grew where it diverged and no layer is wrong by itself.
     `vacuity`: what of it could not have failed, and which layers are dead; None where nobody looked.
+    `reproducers`: what was written of the layers of `first_divergence`, where it was asked for.
     `notes`: what was done to the artifacts, the feeds and the reference that the user has to know.
     """
 
@@ -156,6 +158,7 @@ class Comparison:
     compression: Compression | None = None
     growth: Growth | None = None
     vacuity: Vacuity | None = None
+    reproducers: tuple[Reproducer, ...] = ()
 
 
 def judge(

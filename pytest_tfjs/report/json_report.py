@@ -64,6 +64,9 @@ def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
         "outputs": list(comparison.outputs),
         "vacuous": [] if vacuity is None else [*vacuity.inputs, *vacuity.outputs],
         "dead_layers": None if vacuity is None else len(vacuity.dead),
+        "reproducer": [
+            {"layer": one.layer, "path": one.path, "note": one.note} for one in comparison.reproducers
+        ],
         "observer_effect": {
             "checked": list(comparison.observation.checked),
             "altered": list(comparison.observation.altered),

@@ -52,9 +52,19 @@ def failure_message(
         lines += ["", *_around(comparison, first), "", *findings(comparison, first[0], others)]
         for result in first[1 : _MOST_LISTED + 1]:
             lines += fact("also first", f"{_known_as(result.layer)}: {what_diverged(comparison, result)}")
+    lines += _reproducers(comparison)
     if repeat is not None:
         lines += ["", *fact("repeat", repeat, wrap=False)]
     return "\n".join(lines)
+
+
+def _reproducers(comparison: Comparison) -> list[str]:
+    lines = []
+    for one in comparison.reproducers:
+        note = "" if one.note is None else f" ({one.note})"
+        told = f"{quoted(one.layer, _NAME_WIDTH)}: {one.note}" if one.path is None else f"{one.path}{note}"
+        lines += fact("reproducer", told, wrap=one.path is None)
+    return ["", *lines] if lines else []
 
 
 def _first_divergence(comparison: Comparison) -> list[LayerResult]:

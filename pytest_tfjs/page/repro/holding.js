@@ -1,0 +1,129 @@
+// @ts-check
+/**
+ * Two arrays held against each other, as pytest-tfjs does it (compare/holding.py).
+ *
+ * @typedef {import("./types").Values} Values
+ * @typedef {import("./types").Held} Held
+ * @typedef {import("./types").Place} Place
+ */
+
+const SHOWN = 20;
+
+/**
+ * What is wrong, and where it is worst. NaN equals NaN at the same place, and Infinity that of the same sign.
+ *
+ * @param {Values} actual
+ * @param {Values} reference
+ * @param {Float64Array} allowed what is allowed at each element
+ * @param {number | null} rmsAllowed what is allowed of the root mean square
+ * @returns {Held}
+ */
+export function hold(actual, reference, allowed, rmsAllowed) {
+  const elements = sizeOf(reference.shape);
+  const reason = difference(actual, reference);
+  if (reason !== null) return { elements, wrong: elements, maxAbs: Infinity, rms: Infinity, exceedsRms: false, worst: [], reason };
+  const held = { elements, wrong: 0, maxAbs: 0, rms: 0, exceedsRms: false, worst: /** @type {Place[]} */ ([]), reason };
+  for (let at = 0; at < elements; at++) {
+    const error = errorAt(actual, reference, at);
+    const limit = allowed[at] ?? 0;
+    held.maxAbs = Math.max(held.maxAbs, error);
+    held.rms += error ** 2;
+    if (error > limit) held.wrong++;
+    keepWorst(held.worst, { at, error, allowed: limit, share: shareOf(error, limit) });
+  }
+  held.rms = Math.sqrt(held.rms / elements);
+  held.exceedsRms = rmsAllowed !== null && held.rms > rmsAllowed;
+  return held;
+}
+
+/**
+ * Keep the worst places, the worst first: in parts of what is allowed, then by itself, then in the array's order.
+ *
+ * @param {Place[]} worst
+ * @param {Place} place
+ */
+function keepWorst(worst, place) {
+  const isWorse = (/** @type {Place} */ other) => place.share > other.share || (place.share === other.share && place.error > other.error);
+  const rank = worst.findIndex(isWorse);
+  if (rank < 0 && worst.length === SHOWN) return;
+  worst.splice(rank < 0 ? worst.length : rank, 0, place);
+  worst.length = Math.min(worst.length, SHOWN);
+}
+
+/**
+ * Why the two cannot be held against each other; null where they can.
+ *
+ * @param {Values} actual
+ * @param {Values} reference
+ */
+function difference(actual, reference) {
+  const told = (/** @type {unknown} */ ours, /** @type {unknown} */ theirs) =>
+    `${ours} in the browser, ${theirs} in the reference`;
+  if (String(actual.shape) !== String(reference.shape) || actual.shape.length !== reference.shape.length) {
+    return `shape ${told(shown(actual.shape), shown(reference.shape))}`;
+  }
+  if (actual.dtype !== reference.dtype) return `dtype ${told(actual.dtype, reference.dtype)}`;
+  return sizeOf(reference.shape) === 0 ? "there are no elements" : null;
+}
+
+/**
+ * @param {Values} actual
+ * @param {Values} reference
+ * @param {number} at
+ */
+function errorAt(actual, reference, at) {
+  const ours = partsAt(actual, at);
+  const theirs = partsAt(reference, at);
+  if (ours.every((value, part) => Object.is(value, theirs[part]) || value === theirs[part])) return 0;
+  const isNaN = (/** @type {number[]} */ parts) => parts.some(Number.isNaN);
+  if (isNaN(ours) && isNaN(theirs)) return 0;
+  if (![...ours, ...theirs].every(Number.isFinite)) return Infinity;
+  return Math.hypot(...ours.map((value, part) => value - (theirs[part] ?? 0)));
+}
+
+/**
+ * An element: one number, or of complex ones real and imaginary part.
+ *
+ * @param {Values} values
+ * @param {number} at
+ */
+export function partsAt({ dtype, data }, at) {
+  return dtype === "complex64" ? [data[2 * at] ?? 0, data[2 * at + 1] ?? 0] : [data[at] ?? 0];
+}
+
+/**
+ * @param {number} error
+ * @param {number} allowed
+ */
+function shareOf(error, allowed) {
+  if (error === Infinity) return Infinity;
+  if (allowed > 0) return error / allowed;
+  return error > 0 ? Infinity : 0;
+}
+
+/** @param {number[]} shape */
+export function sizeOf(shape) {
+  return shape.reduce((product, size) => product * size, 1);
+}
+
+/**
+ * The index of an element in an array of that shape.
+ *
+ * @param {number} at
+ * @param {number[]} shape
+ */
+export function indexOf(at, shape) {
+  const index = shape.map(() => 0);
+  let rest = at;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    const size = shape[axis] ?? 1;
+    index[axis] = rest % size;
+    rest = Math.floor(rest / size);
+  }
+  return index;
+}
+
+/** @param {number[]} list */
+export function shown(list) {
+  return `[${list.join(", ")}]`;
+}

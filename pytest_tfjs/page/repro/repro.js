@@ -1,0 +1,198 @@
+// @ts-check
+/**
+ * Computes the layer on the target that the address names (?target=webgl:f16), and shows how far it is from the
+ * reference. compute.js is what it does with TF.js.
+ *
+ * @typedef {import("./types").TF} TF
+ * @typedef {import("./types").Description} Description
+ * @typedef {import("./types").Held} Held
+ * @typedef {import("./types").Place} Place
+ * @typedef {import("./types").Target} Target
+ * @typedef {import("./types").Values} Values
+ */
+
+import { bytesOf, compute, makeBackend, read } from "./compute.js";
+import { hold, indexOf, partsAt, shown } from "./holding.js";
+
+const DIGITS = 7;
+const PLAIN = { from: 1e-3, to: 1e7 }; // magnitudes that are written without an exponent
+
+await main().catch((error) => {
+  tell("failed", "This could not be computed here.", String(error?.message ?? error));
+});
+
+async function main() {
+  const description = /** @type {Description} */ (await (await fetch("reproducer.json")).json());
+  const asked = new URLSearchParams(location.search).get("target") ?? description.target;
+  showSubject(description, asked);
+  const target = description.targets.find(({ name }) => name === asked);
+  if (target === undefined) throw new Error(`there is no target ${asked}`);
+  const [reference, written, allowed] = await Promise.all([
+    read(description.reference),
+    read(description.browser),
+    bytesOf(description.allowed.file).then((bytes) => new Float64Array(bytes)),
+  ]);
+  const before = hold(written, reference, allowed, description.rmsAllowed);
+  const tf = await makeBackend(target, description.wasmDirectory);
+  const computed = await compute(tf, description);
+  const held = hold(computed, reference, allowed, description.rmsAllowed);
+  showElements(held, { reference, computed, written });
+  showFigures(description, { here: held, written: before, shape: reference.shape }, environmentOf(tf, target));
+  showVerdict(description, asked, held, { reference, computed });
+}
+
+/**
+ * @param {Description} description
+ * @param {string} asked
+ */
+function showSubject({ layer, model, environment, target, targets, inputs, operations }, asked) {
+  document.title = `${layer} on ${asked}`;
+  element("layer").textContent = layer;
+  element("subject").textContent = `of ${model}, seen to be wrong on ${target} in ${environment.browser}`;
+  element("operations").textContent = JSON.stringify(operations, null, 2);
+  for (const { name } of targets) {
+    const link = document.createElement("a");
+    link.href = `?target=${encodeURIComponent(name)}`;
+    link.textContent = name;
+    if (name === asked) link.setAttribute("aria-current", "page");
+    element("targets").append(link);
+  }
+  for (const { name, standsFor, dtype, shape, file } of inputs) addRow("inputs", [name, standsFor, dtype, shown(shape), file]);
+}
+
+/**
+ * @param {Description} description
+ * @param {string} asked
+ * @param {Held} held
+ * @param {{reference: Values, computed: Values}} values
+ */
+function showVerdict({ layer, target, rmsAllowed }, asked, { reason, wrong, elements, worst, maxAbs, rms, exceedsRms }, values) {
+  if (reason !== null) {
+    tell("wrong", `On ${asked} the output cannot be held against the reference.`, reason);
+    return;
+  }
+  const [first] = worst;
+  if (wrong > 0 && first !== undefined) {
+    const count = wrong === 1 ? "One element is wrong" : `${wrong} elements are wrong`;
+    tell("wrong", `${layer} is wrong on ${asked}.`, `${count}, of ${elements}. At worst, ${atWorst(first, values)}.`);
+    return;
+  }
+  if (exceedsRms) {
+    const allowed = `${number(rmsAllowed ?? 0)} is allowed`;
+    tell("wrong", `${layer} is wrong on ${asked}.`, `No element by itself, but the root mean square of all errors is ${number(rms)}, where ${allowed}.`);
+    return;
+  }
+  const other = asked === target ? ` It was seen to be wrong on ${target} in another browser or version.` : "";
+  tell("right", `${layer} is right on ${asked}.`, `All ${elements} elements are within what is allowed: |error| is ${number(maxAbs)} at most.${other}`);
+}
+
+/**
+ * @param {Place} place
+ * @param {{reference: Values, computed: Values}} values
+ */
+function atWorst({ at, error, allowed }, { reference, computed }) {
+  const where = shown(indexOf(at, reference.shape));
+  const seen = `at ${where} the browser has ${value(computed, at)}, the reference ${value(reference, at)}`;
+  return error === Infinity ? seen : `${seen}: |error| is ${number(error)}, and ${number(allowed)} is allowed`;
+}
+
+/**
+ * @param {"wrong" | "right" | "failed"} state
+ * @param {string} headline
+ * @param {string} detail
+ */
+function tell(state, headline, detail) {
+  element("headline").textContent = headline;
+  element("detail").textContent = detail;
+  element("verdict").dataset.state = state;
+}
+
+/**
+ * @param {Held} held
+ * @param {{reference: Values, computed: Values, written: Values}} values
+ */
+function showElements({ worst, elements }, { reference, computed, written }) {
+  for (const { at, error, allowed } of worst) {
+    const seen = String(written.shape) === String(reference.shape) ? value(written, at) : "-";
+    const limit = error === Infinity ? "-" : number(allowed);
+    const cells = [shown(indexOf(at, reference.shape)), value(reference, at), value(computed, at), number(error), limit, seen];
+    const row = addRow("elements", cells);
+    row.classList.toggle("wrong", error > allowed);
+    [...row.cells].slice(1).forEach((cell) => cell.classList.add("number"));
+  }
+  element("left").textContent = elements > worst.length ? `${worst.length} of ${elements} elements` : "";
+}
+
+/**
+ * @param {Description} description
+ * @param {{here: Held, written: Held, shape: number[]}} held
+ * @param {Record<string, string>} here
+ */
+function showFigures({ environment }, { here: held, written, shape }, here) {
+  const figures = {
+    "largest |error|": (/** @type {Held} */ one) => (one.reason ?? String(one.maxAbs)),
+    "root mean square": (/** @type {Held} */ one) => String(one.rms),
+    "wrong elements": (/** @type {Held} */ one) => `${one.wrong} of ${one.elements}`,
+    "worst element": (/** @type {Held} */ one) => (one.worst[0] === undefined ? "-" : shown(indexOf(one.worst[0].at, shape))),
+  };
+  for (const [name, figure] of Object.entries(figures)) addRow("figures", [name, figure(held), figure(written)]);
+  for (const [name, seen] of Object.entries(environment)) addRow("figures", [name, here[name] ?? "", seen]);
+}
+
+/**
+ * The same facts as were written, of this page.
+ *
+ * @param {TF} tf
+ * @param {Target} target
+ * @returns {Record<string, string>}
+ */
+function environmentOf(tf, { name, flags }) {
+  const gl = tf.getBackend() === "webgl" ? tf.backend().gpgpu?.gl : undefined;
+  const unmasked = gl?.getExtension("WEBGL_debug_renderer_info")?.UNMASKED_RENDERER_WEBGL;
+  const adapter = tf.getBackend() === "webgpu" ? Object.values(tf.backend().adapterInfo ?? {}).join(" ") : "";
+  return {
+    target: name,
+    flags: Object.entries(flags).map(([flag, set]) => `${flag}=${set}`).join(", "),
+    "TF.js": String(tf.version.tfjs ?? tf.version["tfjs-core"]),
+    browser: navigator.userAgent,
+    renderer: gl === undefined ? adapter : String(gl.getParameter(unmasked ?? gl.RENDERER)),
+    "float32 textures": gl === undefined ? "" : tf.env().get("WEBGL_RENDER_FLOAT32_ENABLED") ? "yes" : "no",
+  };
+}
+
+/**
+ * @param {Values} values
+ * @param {number} at
+ */
+function value(values, at) {
+  const [real = 0, imaginary] = partsAt(values, at);
+  if (values.dtype === "bool") return String(real !== 0);
+  return imaginary === undefined ? number(real) : `${number(real)} ${imaginary < 0 ? "-" : "+"} ${number(Math.abs(imaginary))}i`;
+}
+
+/** @param {number} each */
+function number(each) {
+  const size = Math.abs(each);
+  if (!Number.isFinite(each) || each === 0) return String(each);
+  if (size >= PLAIN.from && size < PLAIN.to) return String(Number(each.toPrecision(DIGITS)));
+  return Number.isInteger(each) && Number.isSafeInteger(each) ? String(each) : each.toExponential(DIGITS - 1);
+}
+
+/**
+ * @param {string} table
+ * @param {string[]} cells
+ */
+function addRow(table, cells) {
+  const body = /** @type {HTMLTableElement} */ (element(table)).tBodies[0];
+  if (body === undefined) throw new Error(`the table ${table} has no body`);
+  const row = body.insertRow();
+  for (const cell of cells) row.insertCell().textContent = cell;
+  return row;
+}
+
+/** @param {string} id */
+function element(id) {
+  const found = document.getElementById(id);
+  if (found === null) throw new Error(`the page has no ${id}`);
+  return found;
+}

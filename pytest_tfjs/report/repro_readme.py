@@ -1,0 +1,170 @@
+"""The README of a reproducer: what is wrong, on what, and how to see it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfjs.report.text import number, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_tfjs.compare.holding import Held
+    from pytest_tfjs.compare.verdict import Comparison, LayerResult
+
+_ISOLATED_FLAG = "WASM_HAS_MULTITHREAD_SUPPORT"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One layer, cut out of its model and run alone: what it was fed, and what came of it.
+
+    `inputs` and `files` are rows of what the folder holds; `operations` is what the layer computes, as JSON
+    values. `values` are the browser's and the reference's value at the worst element, None where there is
+    none.
+    """
+
+    comparison: Comparison
+    result: LayerResult
+    held: Held
+    target: str
+    environment: Mapping[str, str]
+    inputs: Sequence[Mapping[str, Any]]
+    operations: Sequence[Mapping[str, Any]]
+    values: tuple[str, str] | None
+
+
+def readme(case: Case) -> str:
+    """The text, in Markdown; names and values in it are code, whatever they hold."""
+    layer = case.result.layer
+    parts = [
+        f"# {_code(layer.name)} on {case.target}",
+        _what(case),
+        _HOW,
+        *_isolation(case.comparison),
+        "## Where it was seen",
+        _table(("", ""), [(name, _code(value)) for name, value in case.environment.items() if value]),
+        "## What is wrong",
+        _table(("", ""), _figures(case)),
+        *_diagnosis(case.comparison),
+        "## What is computed",
+        f"```json\n{json.dumps(list(case.operations), indent=2)}\n```",
+        "It is fed:",
+        _table(
+            ("input", "takes", "dtype", "shape", "file"),
+            [
+                (
+                    _code(one["name"]),
+                    _cell(one["standsFor"]),
+                    one["dtype"],
+                    _code(str(one["shape"])),
+                    _code(one["file"]),
+                )
+                for one in case.inputs
+            ],
+        ),
+        _FILES,
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+_HOW = """To see it, serve this folder, with any server, and open it in a browser:
+
+```
+python -m http.server
+```
+
+The page at <http://localhost:8000> computes the layer with TensorFlow.js, from the inputs that are here, and
+shows its output beside the reference. It can be opened on the other backends too."""
+
+_ISOLATION = """Threads need a page that is cross-origin isolated: for this backend the server has to send
+the headers `Cross-Origin-Opener-Policy: same-origin` and `Cross-Origin-Embedder-Policy: require-corp`. For
+the others it need not."""
+
+_FILES = """## The files
+
+- `index.html`, `repro.js`, `holding.js`, `repro.css`: the page
+- `compute.js`: all that it does with TensorFlow.js
+- `reproducer.json`: what the page computes, and the dtype and shape of each file of numbers
+- `model/`: the model, cut out of the converted one, with its weights
+- `input-*.bin`: the inputs, as the reference has them
+- `reference.bin`, `browser.bin`: the output, as Python computes it, and as the browser computed it
+- `allowed.bin`: what |error| is allowed at each element
+- `tfjs/`: TensorFlow.js, with its licence
+
+Files of numbers hold nothing else: little-endian, the last axis fastest; `allowed.bin` is float64."""
+
+
+def _what(case: Case) -> str:
+    layer, held = case.result.layer, case.held
+    comparison, target = case.comparison, case.comparison.target
+    where = f"on {case.target} in {_cell(target.browser)} {_cell(target.browser_version)}"
+    subject = f"{_code(layer.name)} ({_cell(layer.op)}) of the model {_code(comparison.model)}"
+    if held.passed:
+        return (
+            f"{subject} diverged from its Python reference {where}, but alone, fed with the reference, its "
+            "error is within what is allowed: it came in through its inputs."
+        )
+    if held.reason is not None:
+        return f"{subject}, fed with the reference's inputs, is wrong {where}: {_cell(held.reason)}."
+    count = "1 element" if held.wrong == 1 else f"{held.wrong} elements"
+    return f"{subject}, fed with the reference's inputs, is wrong {where}: {count} of {held.elements}."
+
+
+def _isolation(comparison: Comparison) -> list[str]:
+    if comparison.target.flags.get(_ISOLATED_FLAG) is not True:
+        return []
+    return [_ISOLATION]
+
+
+def _figures(case: Case) -> list[tuple[str, str]]:
+    held, metrics = case.held, case.result.metrics
+    rows = [
+        ("largest \\|error\\|", number(held.max_abs, 3)),
+        ("wrong elements", f"{held.wrong} of {held.elements}"),
+    ]
+    if held.worst is not None:
+        rows += [
+            ("worst at", _code(str(list(held.worst)))),
+            ("\\|error\\| there", _error(held)),
+        ]
+    if case.values is not None:
+        rows += [("browser", _code(case.values[0])), ("reference", _code(case.values[1]))]
+    if held.rms_allowed is not None:
+        rows.append(("root mean square", f"{number(held.rms, 3)}, {number(held.rms_allowed, 3)} allowed"))
+    if metrics is not None and metrics.reason is None:
+        rows.append(("in the whole model", f"largest \\|error\\| {number(metrics.max_abs, 3)}"))
+    return rows
+
+
+def _error(held: Held) -> str:
+    if math.isinf(held.error):
+        return "one is NaN or Inf and the other is not the same"
+    return f"{number(held.error, 3)}, {number(held.allowed, 3)} allowed"
+
+
+def _diagnosis(comparison: Comparison) -> list[str]:
+    said = getattr(comparison, "diagnosis", None)
+    return ["## Why it may be so", _cell(str(said))] if said else []
+
+
+def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heading, ["---"] * len(heading), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _code(text: str) -> str:
+    """Code of any text, for a heading or a table: fenced by more backticks than there are in it."""
+    shown = printable(text).replace("|", "\\|")
+    fence = "`" * (max((len(run) for run in re.findall("`+", shown)), default=0) + 1)
+    blank = " " if shown[:1] == "`" or shown[-1:] == "`" or not shown else ""
+    return f"{fence}{blank}{shown}{blank}{fence}"
+
+
+def _cell(text: str) -> str:
+    """Plain text of any text: nothing in it is markup."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", printable(text))

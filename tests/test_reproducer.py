@@ -1,0 +1,258 @@
+"""A wrong layer's folder shows, over any static server, the error that the run measured."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from demo.fault import double_largest_weight
+from pytest_tfjs import NotClose, Prebuilt
+from pytest_tfjs.browsers.launch import LaunchOptions, launch
+from pytest_tfjs.compare.holding import hold
+from pytest_tfjs.models.artifacts import read_artifacts, with_weights
+
+pytestmark = [pytest.mark.browser, pytest.mark.convert]
+
+LIMIT_S = 60
+ROWS = """
+const rows = document.querySelectorAll(`#${arguments[0]} tbody tr`);
+return [...rows].map((row) => [...row.cells].map((cell) => cell.textContent));
+"""
+DTYPES = {"float32": "<f4", "int32": "<i4", "bool": "?", "float64": "<f8"}
+
+
+@pytest.fixture
+def reproducing(tfjs, tmp_path):
+    """The `tfjs` of a run with --tfjs-repro."""
+    tfjs._settings = tfjs._settings.updated({"repro": str(tmp_path / "repro")}, "command line")
+    return tfjs
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def served(tmp_path):
+    """The address of `repro/`, by the server that README.md names."""
+    (tmp_path / "repro").mkdir()
+    handler = partial(Quiet, directory=str(tmp_path / "repro"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    started = launch("chrome", LaunchOptions())
+    yield started
+    started.close()
+
+
+class Shown:
+    """What a reproducer's page shows once it has computed."""
+
+    def __init__(self, browser, url):
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        browser.open(url)
+        driver = browser._driver
+        ask = "return document.getElementById('verdict')?.dataset.state ?? 'running'"
+        WebDriverWait(driver, LIMIT_S).until(lambda _: driver.execute_script(ask) != "running")
+        self.state = driver.execute_script(ask)
+        self.headline, self.detail, self.layer = (
+            driver.execute_script(f"return document.getElementById('{name}').textContent")
+            for name in ("headline", "detail", "layer")
+        )
+        self.elements = driver.execute_script(ROWS, "elements")
+        self.figures = {name: cells for name, *cells in driver.execute_script(ROWS, "figures")}
+
+
+def diverged(tfjs, *args, **kwargs):
+    with pytest.raises(NotClose) as failure:
+        tfjs.assert_close(*args, **kwargs)
+    return failure.value
+
+
+def written(failure):
+    """The folder of the one layer that is blamed."""
+    (reproducer,) = failure.comparison.reproducers
+    assert reproducer.note is None
+    assert f"  reproducer   {reproducer.path}" in str(failure).splitlines()
+    return Path(reproducer.path)
+
+
+def array(folder, header):
+    data = np.frombuffer((folder / header["file"]).read_bytes(), DTYPES[header["dtype"]])
+    return data.reshape(header["shape"])
+
+
+def held_again(folder):
+    """The error, from nothing but the folder's files."""
+    described = json.loads((folder / "reproducer.json").read_text())
+    actual, reference, allowed = (
+        array(folder, described[name]) for name in ("browser", "reference", "allowed")
+    )
+    return hold(actual, reference, allowed, described["rmsAllowed"])
+
+
+def url_of(served, folder, tmp_path, query=""):
+    return f"{served}/{folder.relative_to(tmp_path / 'repro').as_posix()}/{query}"
+
+
+def check_page(page, held):
+    """The page computed the same here as pytest did, and says what Python says of the files."""
+    assert page.state == "wrong", page.detail
+    here, before = page.figures["largest |error|"]
+    assert here == before
+    assert float(here) == held.max_abs
+    assert page.figures["wrong elements"] == [f"{held.wrong} of {held.elements}"] * 2
+    assert page.figures["worst element"] == [str(list(held.worst))] * 2
+    assert page.elements[0][0] == str(list(held.worst))
+    assert page.elements[0][2] == page.elements[0][5]
+
+
+X = np.array([[0, 1, 2, 3], [4, 5, 0, 7]], np.float32)
+
+
+def ratio():
+    tf = pytest.importorskip("tensorflow")
+
+    class Ratio(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32, name="x")])
+        def __call__(self, x):
+            return {"ratio": (x + 1.0) / (x * 1.0 + 1.0) / (x / tf.maximum(x, x)), "more": tf.exp(x)}
+
+    return Ratio()
+
+
+@pytest.mark.tfjs(backends="webgl")
+def test_zero_by_zero_on_webgl(reproducing, served, browser, tmp_path):
+    failure = diverged(reproducing, ratio(), X)
+    folder = written(failure)
+    held = held_again(folder)
+    assert (held.wrong, held.elements) == (2, 8)
+    page = Shown(browser, url_of(served, folder, tmp_path))
+    check_page(page, held)
+    (blamed,) = failure.comparison.first_divergence
+    assert page.layer == blamed
+    assert page.detail.startswith(
+        "2 elements are wrong, of 8. At worst, at [0, 0] the browser has 1, the refer"
+    )
+    assert page.figures["TF.js"] == ["4.22.0", "4.22.0"]
+    assert page.figures["flags"] == ["WEBGL_CPU_FORWARD=false"] * 2
+    for target in ("cpu", "wasm"):
+        page = Shown(browser, url_of(served, folder, tmp_path, f"?target={target}"))
+        assert (page.state, page.headline) == ("right", f"{blamed} is right on {target}."), page.detail
+    page = Shown(browser, url_of(served, folder, tmp_path, "?target=wasm:threads"))
+    assert page.state == "failed"
+    assert "cross-origin isolated" in page.detail
+
+
+@pytest.mark.tfjs(backends="webgl:f16")
+def test_a_layer_of_a_layers_model_in_half_precision(reproducing, served, browser, tmp_path):
+    keras = pytest.importorskip("tf_keras")
+    x = keras.Input((4,), name="x")
+    before = keras.layers.Dense(4, kernel_initializer="identity", bias_initializer="ones", name="before")
+    huge = keras.initializers.Constant(20000)
+    model = keras.Model(x, keras.layers.Dense(2, kernel_initializer=huge, name="grow")(before(x)))
+    failure = diverged(reproducing, model, 2 * X, format="layers")
+    assert failure.comparison.first_divergence == ("grow",)
+    folder = written(failure)
+    assert folder.parts[-2:] != ("webgl:f16", "grow")  # no file system of Windows takes a colon
+    assert read_artifacts(folder / "model").weight_names() == ["grow/kernel", "grow/bias"]
+    page = Shown(browser, url_of(served, folder, tmp_path))
+    check_page(page, held_again(folder))
+    assert page.figures["flags"][0] == "WEBGL_CPU_FORWARD=false, WEBGL_FORCE_F16_TEXTURES=true"
+    page = Shown(browser, url_of(served, folder, tmp_path, "?target=cpu"))
+    assert page.state == "right", page.detail
+
+
+@pytest.mark.tfjs(backends="wasm")
+@pytest.mark.parametrize("format_", ["graph", "layers"])
+def test_an_attribute_that_is_not_the_sources(reproducing, served, browser, tmp_path, format_):
+    """Of the worst of several feeds, after a layer that is right."""
+    keras = pytest.importorskip("tf_keras")
+    keras.utils.set_random_seed(1)
+    layers = keras.layers
+    x = keras.Input((6, 6, 2), name="x")
+    hidden = layers.Conv2D(3, 3, activation="tanh", name="before")(x)
+    hidden = layers.MaxPooling2D(3, strides=1, padding="same", name="pool")(hidden)
+    hidden = layers.Conv2D(2, 2, name="after")(hidden)
+    model = keras.Model(x, layers.Flatten(name="flat")(hidden))
+    model.save(tmp_path / "model.h5")
+    sound = reproducing.convert(tmp_path / "model.h5", format=format_)
+    damaged = with_weights(sound, {}, tmp_path / "damaged").model_json
+    content = json.loads(damaged.read_text())
+    if format_ == "layers":
+        for layer in content["modelTopology"]["model_config"]["config"]["layers"]:
+            layer["config"].update({"pool_size": [1, 1]} if layer["config"]["name"] == "pool" else {})
+    else:
+        for node in content["modelTopology"]["node"]:
+            if node["op"] == "MaxPool":
+                node["attr"]["ksize"]["list"]["i"] = ["1", "1", "1", "1"]
+    damaged.write_text(json.dumps(content))
+    feed = np.random.default_rng(1).normal(size=(2, 6, 6, 2)).astype(np.float32)
+    failure = diverged(reproducing, Prebuilt(damaged, tmp_path / "model.h5"), [feed, 3 * feed])
+    folder = written(failure)
+    held = held_again(folder)
+    assert 0 < held.max_abs < np.inf
+    (fed,) = json.loads((folder / "reproducer.json").read_text())["inputs"]
+    assert "before" in fed["standsFor"]
+    page = Shown(browser, url_of(served, folder, tmp_path))
+    check_page(page, held)
+    for name in ("README.md", "tfjs/NOTICE.txt", "tfjs/tf.min.js", "tfjs/tfjs-backend-wasm-simd.wasm"):
+        assert (folder / name).stat().st_size > 0
+    told = (folder / "README.md").read_text()
+    for fact in ("4.22.0", "wasm", "pool", f"{held.wrong} of {held.elements}", str(list(held.worst))):
+        assert fact in told
+
+
+@pytest.mark.tfjs(backends="wasm", weight_check="tell")
+def test_a_node_with_a_wrong_weight_stored_as_it_was(reproducing, served, browser, tmp_path):
+    keras = pytest.importorskip("tf_keras")
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="dense")])
+    model.save(tmp_path / "model.h5")
+    sound = reproducing.convert(tmp_path / "model.h5", format="graph")
+    damaged = double_largest_weight(sound, "dense", tmp_path / "damaged")
+    failure = diverged(reproducing, Prebuilt(damaged.model_json, tmp_path / "model.h5"), X)
+    folder = written(failure)
+    kept = read_artifacts(folder / "model").read_weights()
+    assert any(value.shape == (4, 3) for value in kept.values())
+    for name, value in kept.items():
+        np.testing.assert_array_equal(value, damaged.read_weights()[name])
+    check_page(Shown(browser, url_of(served, folder, tmp_path)), held_again(folder))
+
+
+@pytest.mark.tfjs(backends="webgl")
+def test_a_second_run_replaces_the_folder_and_what_is_not_ours_is_left_alone(reproducing, tmp_path):
+    folder = written(diverged(reproducing, ratio(), X))
+    (folder / "old").write_text("of the run before")
+    reproducing._context = reproducing._context.__class__(**{**vars(reproducing._context), "earlier": []})
+    assert written(diverged(reproducing, ratio(), X)) == folder
+    assert not (folder / "old").exists()
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    # A second comparison of the same test has a folder of its own.
+    reproducing._context.earlier.append(diverged(reproducing, ratio(), X).comparison)
+    assert written(diverged(reproducing, ratio(), X)).parent.name == "webgl-2"
+    reproducing._context.earlier.clear()
+    (folder / "reproducer.json").unlink()
+    failure = diverged(reproducing, ratio(), X)
+    (reproducer,) = failure.comparison.reproducers
+    assert reproducer.path is None
+    assert reproducer.note.startswith("not written: ")
+    assert "is there already, and is no reproducer" in reproducer.note
+    assert "diverged first" in str(failure).splitlines()[0]
+    assert any(line.startswith("  reproducer ") for line in str(failure).splitlines())
+    assert (folder / "README.md").exists()
