@@ -34,6 +34,18 @@ export async function fetchFeed(job, index) {
 }
 
 /**
+ * The reference's activations of some rows for a feed.
+ *
+ * @param {number} job
+ * @param {number} feed
+ * @param {string[]} names
+ */
+export async function fetchReferences(job, feed, names) {
+  const body = JSON.stringify({ names });
+  return (await request(`jobs/${job}/references/${feed}`, { method: "POST", body })).arrayBuffer();
+}
+
+/**
  * @param {number} job
  * @param {Record<string, unknown>} result
  */

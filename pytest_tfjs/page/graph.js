@@ -9,15 +9,13 @@
  * @typedef {import("./types").Model} Model
  * @typedef {import("./types").Tensor} Tensor
  * @typedef {import("./types").Tap} Tap
+ * @typedef {import("./types").Alone} Alone
+ * @typedef {import("./alone_graph.js").Plan} Plan
  */
 
+import { ASYNC_CATEGORIES, UNCHANGED, nodeOf, planner } from "./alone_graph.js";
 import { missingKernels, registeredKernels, watchNodes } from "./kernels.js";
 import { pick, toList } from "./lists.js";
-
-// The kinds of node whose execution gives a promise, for which TF.js has executeAsync(): its executor goes by
-// these same categories.
-const ASYNC_CATEGORIES = new Set(["control", "dynamic", "hash_table"]);
-const UNCHANGED = new Set(["Identity", "StopGradient", "PreventGradient", "Snapshot", "CheckNumerics"]);
 
 // Placeholders that TensorFlow puts into loops, and that version 1.0 of the converter left over.
 const LEFT_OVER = "unused_control_flow_input";
@@ -35,15 +33,16 @@ export async function openGraph(tf, source) {
   const outputs = given.map((node) => node.name);
   const asked = outputs.length < graph.outputs.length ? outputs : undefined;
   return {
-    run: (feed) => execute(model, feed, outputs, asked),
+    run: (feed) => execute(model, byNode(model, feed), asked, needsAsync(model, outputs)),
     places: (taps) => {
       const names = given.map(namesOf);
       return taps.map((tap) => names.findIndex((known) => known.includes(tensorName(model, tap))));
     },
     tap: (feed, taps) => {
       const names = taps.map((tap) => tensorName(model, tap));
-      return execute(model, feed, names, names);
+      return execute(model, byNode(model, feed), names, needsAsync(model, names));
     },
+    isolate: (known) => isolate(model, known),
     describe: () => Object.values(graph.nodes).map(({ name, op }) => ({ name, class: op })),
     lacks: () => missingKernels(graph, weightMap, tf.getBackend(), registeredKernels(tf)),
     watch: () => watchNodes([graph, ...Object.values(graph.functions ?? {})].flatMap(({ nodes }) => Object.values(nodes))),
@@ -52,21 +51,73 @@ export async function openGraph(tf, source) {
 }
 
 /**
- * One pass; `needed` names the tensors that it computes, `asked` is undefined for the model's own outputs. The
- * tensors are the caller's to dispose of: a branch that gives back what it was given gives that very tensor.
+ * One pass; `asked` names the tensors that it gives, and is undefined for the model's own outputs. The tensors are
+ * the caller's to dispose of: a branch that gives back what it was given gives that very tensor.
  *
  * @param {GraphModel} model
- * @param {Map<string, Tensor>} feed
- * @param {string[]} needed
+ * @param {Record<string, Tensor>} inputs by node
  * @param {string[] | undefined} asked
+ * @param {boolean} asynchronous
  */
-async function execute(model, feed, needed, asked) {
-  const inputs = byNode(model, feed);
-  const outputs = needsAsync(model, needed)
-    ? await model.executeAsync(inputs, asked)
-    : model.execute(inputs, asked);
+async function execute(model, inputs, asked, asynchronous) {
+  const outputs = asynchronous ? await model.executeAsync(inputs, asked) : model.execute(inputs, asked);
   const taken = new Set([...Object.values(inputs), ...Object.values(model.executor.weightMap).flat()]);
   return toList(outputs).map((tensor) => (taken.has(tensor) ? tensor.clone() : tensor));
+}
+
+/**
+ * @param {GraphModel} model
+ * @param {Tap[]} known
+ * @returns {(tap: Tap) => Alone | {why: string}}
+ */
+function isolate(model, known) {
+  const { graph, weightMap } = model.executor;
+  const inputs = new Map([...inputNodes(model)].map(([name, tensor]) => [nodeOf(tensor), name]));
+  const captured = Object.values(model.modelSignature?.inputs ?? {}).filter(({ resourceId }) => resourceId != null);
+  const resources = new Set(captured.map(({ name }) => nodeOf(name)));
+  const there = known.filter(({ address }) => Object.hasOwn(graph.nodes, nodeOf(String(address.node))));
+  const plan = planner(
+    { graph, weights: weightMap, inputs, resources },
+    there.map((tap) => ({ name: tap.name, tensor: tensorName(model, tap) })),
+  );
+  return (tap) => {
+    const tensor = tensorName(model, tap);
+    const found = plan({ name: tap.name, tensor });
+    if ("why" in found) return found;
+    const rows = [...new Set(found.cuts.values())];
+    return { rows, needs: rows, run: (fed, feed) => runAlone(model, tensor, found, fed, feed) };
+  };
+}
+
+/**
+ * @param {GraphModel} model
+ * @param {string} tensor
+ * @param {Plan} plan
+ * @param {Map<string, Tensor>} fed by row
+ * @param {Map<string, Tensor>} feed by the name of the input
+ */
+async function runAlone(model, tensor, { cuts, inputs, dynamic }, fed, feed) {
+  const given = [...cuts].map(([name, row]) => [name, fed.get(row)]);
+  // Always with the index: a bare name that is also the key of a model's input would stand for that input.
+  given.push(...[...inputs].map(([node, name]) => [`${node}:0`, feed.get(name)]));
+  return withoutChecks(model, async () => pick(await execute(model, Object.fromEntries(given), [tensor], dynamic), 0));
+}
+
+/**
+ * TF.js holds what is fed against the attributes of its node, as if these told its output: of a comparison it
+ * refuses bools, as its dtype is that of what it compares.
+ *
+ * @template T
+ * @param {GraphModel} model
+ * @param {() => Promise<T>} work
+ */
+async function withoutChecks({ executor }, work) {
+  executor.checkInputShapeAndType = () => undefined;
+  try {
+    return await work();
+  } finally {
+    delete executor.checkInputShapeAndType;
+  }
 }
 
 /**
@@ -162,9 +213,4 @@ function needsAsync(model, names) {
     left.push(...node.inputs);
   }
   return false;
-}
-
-/** @param {string} tensor */
-function nodeOf(tensor) {
-  return tensor.replace(/:.*/, "");
 }

@@ -14,8 +14,9 @@
  * @typedef {{tf: TF, job: Job, artifacts: ModelArtifacts, feeds: Promise<Map<string, HostTensor>[]>, report: Report}} Work
  */
 
-import { fetchFeed } from "./api.js";
+import { fetchFeed, fetchReferences } from "./api.js";
 import { isGPU } from "./backend.js";
+import { Isolation } from "./isolated.js";
 import { KernelError, explain, registeredKernels, unregistered } from "./kernels.js";
 import { pick } from "./lists.js";
 import { fetchArtifacts, openModel, upload } from "./model.js";
@@ -63,8 +64,10 @@ async function perform(tf, job, report) {
   const fetchMs = performance.now() - start;
   const work = { tf, job, artifacts, feeds, report };
   const timing = job.timing === null && job.plainRuns === 0 ? {} : await runPlainly(work);
-  const { layers, buildMs } = job.timing === null || job.chunks.length > 0 ? await tapModel(work) : timing;
+  const tapped = job.timing === null || job.chunks.length > 0 ? await tapModel(work) : null;
+  const { layers, buildMs } = tapped ?? timing;
   return {
+    ...tapped?.alone,
     loadMs: fetchMs + (timing.buildMs ?? buildMs ?? 0),
     firstMs: timing.firstMs ?? null,
     warmMs: timing.warmMs ?? [],
@@ -120,53 +123,100 @@ async function sendOutputs({ tf, job }, model, feed, where) {
 }
 
 /**
- * All chunks of all feeds. The next one is computed while the one before is on its way.
+ * All chunks of all feeds, and each of their layers alone where that is asked for.
  *
  * @param {Work} work
  */
 async function tapModel(work) {
   const { tf, job, report } = work;
-  const total = job.chunks.reduce((sum, chunk) => sum + chunk.length, 0);
   return withModel(work, async (model) => {
     const feeds = await work.feeds;
-    let done = 0;
-    let sent = { arrived: Promise.resolve() };
-    report("layers", done, total);
+    const isolation = job.isolate ? new Isolation(tf, model, job, (feed, names) => fetchDecoded(job, feed, names)) : null;
+    const sender = new Sender(work);
+    report("layers", 0, sender.total);
     for (const [chunk, taps] of job.chunks.entries()) {
-      const group = job.plainRuns + chunk;
       for (const [feed, tensors] of feeds.entries()) {
-        await withActivations(tf, model, tensors, taps, async (activations) => {
-          await sent.arrived;
-          const before = done;
-          sent = await sendActivations(tf, uploads, { job, group, feed }, activations, (read) => report("layers", before + read, total));
-        });
+        await withFeed(tf, tensors, (uploaded) => tapChunk({ tf, model, isolation, sender }, uploaded, taps, { chunk, feed }));
       }
-      done += taps.length;
-      report("layers", done, total);
+      sender.done += taps.length;
+      report("layers", sender.done, sender.total);
     }
-    await sent.arrived;
-    return {};
+    await sender.sent.arrived;
+    return { alone: isolation?.told() };
   });
+}
+
+/**
+ * @param {Job} job
+ * @param {number} feed
+ * @param {string[]} names
+ */
+async function fetchDecoded(job, feed, names) {
+  return decode(await fetchReferences(job.job, feed, names));
+}
+
+/**
+ * @param {{tf: TF, model: Model, isolation: Isolation | null, sender: Sender}} tools
+ * @param {Map<string, Tensor>} input
+ * @param {Tap[]} taps
+ * @param {{chunk: number, feed: number}} where
+ */
+async function tapChunk({ tf, model, isolation, sender }, input, taps, { chunk, feed }) {
+  const started = await withActivations(tf, model, input, taps, async (activations) => {
+    const begun = isolation?.start(taps, feed, activations);
+    await sender.send("layers", activations, { group: isolation === null ? chunk : 2 * chunk, feed });
+    return begun;
+  });
+  if (isolation === null || started === undefined) return;
+  const alone = await isolation.run(started, input, (done) => sender.tell("layers alone", done));
+  await withTensors(tf, alone, () => sender.send("layers alone", alone, { group: 2 * chunk + 1, feed }));
+}
+
+/** Sends one group after another: the next is computed while the one before is on its way. */
+class Sender {
+  /** @param {Work} work */
+  constructor({ tf, job, report }) {
+    this.tf = tf;
+    this.job = job;
+    this.report = report;
+    this.total = job.chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+    this.done = 0;
+    this.sent = { arrived: Promise.resolve() };
+  }
+
+  /**
+   * @param {string} stage
+   * @param {Map<string, Tensor>} tensors
+   * @param {{group: number, feed: number}} where the group is counted from the first chunk's
+   */
+  async send(stage, tensors, { group, feed }) {
+    await this.sent.arrived;
+    const what = { job: this.job, group: this.job.plainRuns + group, feed };
+    this.sent = await sendActivations(this.tf, uploads, what, tensors, (read) => this.tell(stage, read));
+  }
+
+  /**
+   * @param {string} stage
+   * @param {number} more than are done
+   */
+  tell(stage, more) {
+    this.report(stage, this.done + more, this.total);
+  }
 }
 
 /**
  * Compute the activations of a chunk for `use`, and dispose of them after.
  *
+ * @template T
  * @param {TF} tf
  * @param {Model} model
- * @param {Map<string, HostTensor>} tensors
+ * @param {Map<string, Tensor>} feed
  * @param {Tap[]} taps
- * @param {(activations: Map<string, Tensor>) => Promise<void>} use
+ * @param {(activations: Map<string, Tensor>) => Promise<T>} use
  */
-async function withActivations(tf, model, tensors, taps, use) {
-  await withFeed(tf, tensors, async (feed) => {
-    const activations = await model.tap(feed, taps);
-    try {
-      await use(new Map(activations.map((tensor, at) => [pick(taps, at).name, tensor])));
-    } finally {
-      tf.dispose([...new Set(activations)]);
-    }
-  });
+async function withActivations(tf, model, feed, taps, use) {
+  const activations = await model.tap(feed, taps);
+  return withTensors(tf, new Map(activations.map((tensor, at) => [pick(taps, at).name, tensor])), use);
 }
 
 /**
@@ -178,11 +228,22 @@ async function withActivations(tf, model, tensors, taps, use) {
  * @param {(feed: Map<string, Tensor>) => Promise<T>} use
  */
 async function withFeed(tf, tensors, use) {
-  const feed = upload(tf, tensors);
+  return withTensors(tf, upload(tf, tensors), use);
+}
+
+/**
+ * Tensors for `use`, disposed of after.
+ *
+ * @template T
+ * @param {TF} tf
+ * @param {Map<string, Tensor>} tensors
+ * @param {(tensors: Map<string, Tensor>) => Promise<T>} use
+ */
+async function withTensors(tf, tensors, use) {
   try {
-    return await use(feed);
+    return await use(tensors);
   } finally {
-    tf.dispose([...feed.values()]);
+    tf.dispose([...new Set(tensors.values())]);
   }
 }
 

@@ -112,10 +112,12 @@ export function nodesToRun(graph, weights) {
 }
 
 /**
+ * The functions that a node calls: the bodies of loops and branches.
+ *
  * @param {GraphNode} node
  * @param {Graph} graph
  */
-function functionsOf({ attrParams = {} }, { functions = {} }) {
+export function functionsOf({ attrParams = {} }, { functions = {} }) {
   const names = Object.values(attrParams).filter(({ type }) => type === "func");
   return names.flatMap(({ value }) => functions[String(value)] ?? []);
 }

@@ -14,11 +14,11 @@
  * @typedef {{tap: Tap, path: (string | [string, number])[]}} Route a tap, and what is left of its path
  */
 
+import { OWN_NODE, callOf, findLayer, isContainer, missing, outputOf } from "./addresses.js";
+import { planner } from "./alone_layers.js";
 import { watchLayers } from "./kernels.js";
 import { pick, single, toList } from "./lists.js";
 
-// A container's first node is its own creation, from its inputs to its outputs; calls of it follow.
-const OWN_NODE = 0;
 let tapModels = 0;
 
 /**
@@ -43,6 +43,7 @@ export async function openLayers(tf, source) {
       const outputs = toList(made.model.predictOnBatch(inputs));
       return made.places.map((place) => pick(outputs, place));
     },
+    isolate: (known) => planner(tf, model, known),
     describe: () => describe(model.layers, []).map(({ layer, name, path }) => ({ name, class: layer.getClassName(), path })),
     lacks: () => [], // which kernels a layer runs only running it tells
     watch: () => watchLayers(describe(model.layers, []).map(({ layer, path }) => ({ layer, name: path.join("/") }))),
@@ -134,100 +135,6 @@ function modelOver(tf, container, symbols) {
 }
 
 /**
- * @param {LayersModel} container
- * @param {string | undefined} name
- * @param {Tap} tap
- */
-function findLayer(container, name, tap) {
-  const layer = container.layers.find((candidate) => candidate.name === name);
-  if (layer === undefined) throw missing(tap, `'${container.name}' has no layer '${name}'`);
-  return layer;
-}
-
-/**
- * @param {LayersModel} container
- * @param {Layer} layer
- * @param {Tap} tap
- */
-function outputOf(container, layer, tap) {
-  const { node, tensor = 0 } = tap.address;
-  const called = isContainer(layer)
-    ? callOf(container, layer, node === undefined ? undefined : Number(node), tap)
-    : layer.inboundNodes[Number(node ?? 0)];
-  const symbol = called?.outputTensors[tensor];
-  if (symbol === undefined) throw missing(tap, `'${layer.name}' has no node ${node ?? 0} with an output ${tensor}`);
-  return symbol;
-}
-
-/**
- * @param {Layer} layer
- * @returns {layer is LayersModel}
- */
-function isContainer(layer) {
-  return Array.isArray(layer.layers);
-}
-
-/**
- * The node by which `container` calls a nested model.
- *
- * @param {LayersModel} container
- * @param {LayersModel} inner
- * @param {number | undefined} call
- * @param {Tap} tap
- */
-function callOf(container, inner, call, tap) {
-  const used = nodesUsed(container);
-  const calls = inner.inboundNodes.filter((node) => used.has(node));
-  const chosen = call === undefined ? calls : calls.filter((node) => node === inner.inboundNodes[call]);
-  if (chosen.length !== 1) {
-    const indices = calls.map((node) => inner.inboundNodes.indexOf(node));
-    throw missing(tap, `'${container.name}' calls '${inner.name}' at its nodes ${indices.join(", ")}: name one of them`);
-  }
-  return pick(chosen, 0);
-}
-
-/**
- * All nodes between a container's inputs and its outputs.
- *
- * @param {LayersModel} container
- */
-function nodesUsed(container) {
-  /** @type {Set<LayerNode>} */
-  const used = new Set();
-  const left = [...container.outputs];
-  for (let symbol = left.pop(); symbol !== undefined; symbol = left.pop()) {
-    const node = nodeOf(symbol);
-    if (used.has(node)) continue;
-    used.add(node);
-    left.push(...node.inputTensors);
-  }
-  ownNodesInFront(container, used);
-  return used;
-}
-
-/**
- * A Sequential model that begins with a model takes over that model's inputs and outputs, not a call of it.
- *
- * @param {LayersModel} container
- * @param {Set<LayerNode>} used
- */
-function ownNodesInFront(container, used) {
-  for (const layer of container.layers) {
-    if (!isContainer(layer)) continue;
-    const own = pick(layer.inboundNodes, OWN_NODE);
-    if (own.outputTensors.every((symbol) => used.has(nodeOf(symbol)))) used.add(own);
-  }
-}
-
-/**
- * @param {Tap} tap
- * @param {string} why
- */
-function missing({ name, address }, why) {
-  return new Error(`there is no activation to read for '${name}' at ${JSON.stringify(address)}: ${why}`);
-}
-
-/**
  * The feed as the model takes it. Throws where names or dtypes are not those of the inputs: TF.js would cast.
  *
  * @param {LayersModel} model
@@ -259,9 +166,4 @@ function describe(layers, outer) {
     const own = { name: layer.name, layer, path };
     return isContainer(layer) ? [own, ...describe(layer.layers, path)] : [own];
   });
-}
-
-/** @param {SymbolicTensor} symbol */
-function nodeOf({ sourceLayer, nodeIndex }) {
-  return pick(sourceLayer.inboundNodes, nodeIndex);
 }

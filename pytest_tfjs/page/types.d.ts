@@ -15,12 +15,15 @@ export interface Tensor {
 export type Outputs = Tensor | Tensor[];
 
 export interface SymbolicTensor {
+  readonly id: number;
   readonly name: string;
   readonly dtype: DType;
   readonly sourceLayer: Layer;
   readonly nodeIndex: number;
 }
 export interface LayerNode {
+  readonly id: number;
+  outboundLayer: Layer;
   inputTensors: SymbolicTensor[];
   outputTensors: SymbolicTensor[];
 }
@@ -31,7 +34,15 @@ export interface Layer {
   getClassName(): string;
   call?: Function;
   apply(inputs: SymbolicTensor | SymbolicTensor[]): SymbolicTensor | SymbolicTensor[];
+  apply(inputs: Tensor[], kwargs?: Record<string, unknown>): Outputs;
+  /** It keeps its state from run to run. */
+  stateful?: boolean;
+  supportsMasking?: boolean;
+  /** Of an embedding: what is 0 is masked. */
+  maskZero?: boolean;
+  computeMask?(inputs: Tensor[], masks: Mask[]): Mask | Mask[];
 }
+export type Mask = Tensor | null;
 export interface LayersModel extends Layer {
   layers: Layer[];
   inputs: SymbolicTensor[];
@@ -63,7 +74,7 @@ export interface GraphModel {
   inputs: { name: string }[];
   outputNodes: string[];
   modelSignature?: { inputs?: Record<string, TensorInfo>; outputs?: Record<string, TensorInfo> };
-  executor: { graph: Graph; weightMap: Record<string, Tensor[]> };
+  executor: { graph: Graph; weightMap: Record<string, Tensor[]>; checkInputShapeAndType?: Function };
   execute(inputs: Record<string, Tensor>, outputs?: string[]): Outputs;
   executeAsync(inputs: Record<string, Tensor>, outputs?: string[]): Promise<Outputs>;
   dispose(): void;
@@ -136,6 +147,9 @@ export interface Job {
   plainRuns: number;
   timing: TimingPlan | null;
   chunkLimit: number;
+  /** Whether each layer of a chunk is run once more, alone, on the reference of known rows. */
+  isolate: boolean;
+  known: Tap[];
 }
 
 /** A loaded model, whatever its format. All tensors that it gives are the caller's to dispose of. */
@@ -146,6 +160,8 @@ export interface Model {
   places(taps: Tap[]): number[];
   /** The activations of the taps, in their order, from one pass; one tensor may stand for several taps. */
   tap(feed: Map<string, Tensor>, taps: Tap[]): Promise<Tensor[]>;
+  /** How a tap is computed alone, from the nearest of the known ones in front of it; why not, in words. */
+  isolate(known: Tap[]): (tap: Tap) => Alone | { why: string };
   /** Name and class of every layer, or name and op of every node. */
   describe(): { name: string; class: string; path?: string[] }[];
   /** Which nodes need a kernel that the backend does not have, where that is known before they run. */
@@ -153,6 +169,16 @@ export interface Model {
   /** Notice what is computed from now on; the function given tells what was computed last, or is being computed. */
   watch(): () => string | null;
   dispose(): void;
+}
+
+/** One row, computed alone. */
+export interface Alone {
+  /** The rows whose reference its layer takes, in the order of the artifacts. */
+  rows: string[];
+  /** The rows whose reference run() takes: these, and those that masks are made of. */
+  needs: string[];
+  /** What it gives is the caller's to dispose of. */
+  run(fed: Map<string, Tensor>, feed: Map<string, Tensor>): Promise<Tensor>;
 }
 
 /** A node, a layer or a weight, null where it is not known, and the kernel that it needs. */
