@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pytest_tfjs.browsers.jobs import Job, Tap
 from pytest_tfjs.browsers.targets import parse_targets
 
@@ -30,3 +32,32 @@ def tap(page, model, form, feed, *taps):
     result, ((_, tensors),) = run(page, Job(model, form, (feed,), (taps,)))
     assert result.memory["numTensors"] == result.memory["numTensorsBefore"]
     return tensors
+
+
+def run_alone(page, job, reference):
+    """A job with each layer run alone on `reference`: the result, what the model gave, and what came alone.
+
+    `reference`, and the latter two, have a dictionary for each feed.
+    """
+    asked = []
+
+    def isolate(feed, names):
+        asked.extend(names)
+        return {name: reference[feed][name] for name in names}
+
+    known = job.known or tuple(tap for chunk in job.chunks for tap in chunk)
+    tapped = [{} for _ in job.feeds]
+    alone = [{} for _ in job.feeds]
+
+    def take(activations):
+        (alone if activations.isolated else tapped)[activations.feed].update(activations.tensors)
+
+    result = page.run(replace(job, isolate=isolate, known=known), take)
+    assert result.memory["numTensors"] == result.memory["numTensorsBefore"]
+    assert {name for rows in result.isolated.values() for name in rows} <= set(asked)
+    assert result.isolated.keys() | result.not_isolated.keys() == {
+        tap.name for chunk in job.chunks for tap in chunk
+    }
+    for given in alone:
+        assert result.isolated.keys() <= given.keys()
+    return result, tapped, alone

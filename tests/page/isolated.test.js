@@ -1,0 +1,112 @@
+// @ts-check
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+// What the page's modules find in a browser.
+Object.defineProperty(globalThis, "location", { value: new URL("http://127.0.0.1/token/page/index.html?page=1") });
+Object.assign(globalThis, { Worker: class { postMessage() {} } });
+const { Isolation, inPieces } = await import("../../pytest_tfjs/page/isolated.js");
+
+/** @typedef {import("../../pytest_tfjs/page/types").TF} TF */
+
+const row = (/** @type {string} */ name, /** @type {string[]} */ ...needs) => ({ name, alone: { rows: needs, needs, run: async () => /** @type {any} */ (null) } });
+
+/**
+ * @param {ReturnType<typeof row>[]} rows
+ * @param {number} limit
+ * @param {Record<string, number>} sizes
+ */
+const pieces = (rows, limit, sizes = {}) =>
+  inPieces(rows, (name) => sizes[name] ?? 10, limit).map((piece) => [piece.rows.map(({ name }) => name).join(""), piece.names.join("")]);
+
+test("what is fetched for several rows is fetched once", () => {
+  assert.deepEqual(pieces([row("b", "a"), row("c", "a", "b"), row("d", "a")], 100), [["bcd", "ab"]]);
+});
+
+test("a piece ends where its references would be too many", () => {
+  assert.deepEqual(pieces([row("b", "a"), row("c", "b"), row("d", "c", "a"), row("e", "d")], 20), [["bc", "ab"], ["de", "cd"]]);
+});
+
+test("what is too large for any piece has its own", () => {
+  assert.deepEqual(pieces([row("b", "a"), row("d", "c"), row("f", "e")], 20, { c: 50 }), [["b", "a"], ["d", "c"], ["f", "e"]]);
+});
+
+test("rows that need nothing are a piece as well", () => {
+  assert.deepEqual(pieces([row("a"), row("b")], 20), [["ab", ""]]);
+  assert.deepEqual(pieces([], 20), []);
+});
+
+/**
+ * An isolation over rows that each take those before them, and what happened.
+ *
+ * @param {Record<string, string[]>} needs
+ * @param {Record<string, () => never>} [failing]
+ */
+function world(needs, failing = {}, elements = 1) {
+  /** @type {string[]} */
+  const log = [];
+  let made = 0;
+  /** @param {string} name @returns {any} */
+  const tensor = (name) => ({ name, shape: [elements], dtype: "float32", dispose: () => void log.push(`dispose ${name}`) });
+  const tf = /** @type {TF} */ (/** @type {unknown} */ ({
+    getBackend: () => "cpu",
+    backend: () => ({}),
+    tensor: (/** @type {any} */ data) => tensor(`${data}#${++made}`),
+    dispose: (/** @type {any[]} */ tensors) => tensors.forEach((one) => one.dispose()),
+  }));
+  const model = {
+    isolate: () => (/** @type {{name: string}} */ { name }) => {
+      const rows = needs[name];
+      if (rows === undefined) return { why: `${name} is random` };
+      const run = async (/** @type {Map<string, any>} */ fed) => {
+        log.push(`run ${name}(${rows.map((need) => fed.get(need).name)})`);
+        failing[name]?.();
+        return tensor(name);
+      };
+      return { rows, needs: rows, run };
+    },
+  };
+  const fetch = async (/** @type {number} */ feed, /** @type {string[]} */ names) => {
+    log.push(`fetch ${names} of ${feed}`);
+    return new Map(names.map((name) => [name, /** @type {any} */ ({ dtype: "float32", shape: [1], data: name })]));
+  };
+  const isolation = new Isolation(tf, model, { known: [] }, fetch);
+  const taps = (/** @type {string} */ names) => [...names].map((name) => ({ name, address: {} }));
+  /** @param {string} names @param {number} feed */
+  const run = async (names, feed = 0) => {
+    log.length = 0;
+    const activations = new Map([...names].map((name) => [name, tensor(name)]));
+    const results = await isolation.run(isolation.start(taps(names), feed, activations), new Map(), () => undefined);
+    return [...results.keys()].join("");
+  };
+  return { log, isolation, run };
+}
+
+test("each reference is uploaded once, and let go of after the last that needs it", async () => {
+  const { log, run } = world({ a: [], b: ["a"], c: ["a", "b"] });
+  assert.equal(await run("abc"), "abc");
+  assert.deepEqual(log, ["fetch a,b of 0", "run a()", "run b(a#1)", "run c(a#1,b#2)", "dispose a#1", "dispose b#2"]);
+});
+
+test("the next references are asked for before what is there is computed with", async () => {
+  const { log, run } = world({ b: ["a"], c: ["b"], d: ["c", "a"] }, {}, 2 << 20);
+  assert.equal(await run("bcd", 3), "bcd");
+  // Of 8 MiB each, but for the first, whose size is not known.
+  assert.deepEqual(log, [
+    "fetch a,b of 3", "fetch c of 3", "run b(a#1)", "run c(b#2)", "dispose b#2", "run d(c#3,a#1)", "dispose c#3", "dispose a#1",
+  ]);
+});
+
+test("a row that fails is told, and not run again for another feed", async () => {
+  const { isolation, run, log } = world({ a: [], b: ["a"], c: ["b"] }, { b: () => { throw new Error("no such shape"); } });
+  assert.equal(await run("abc"), "ac");
+  assert.equal(await run("abc", 1), "ac");
+  assert.ok(!log.some((line) => line.startsWith("run b")));
+  assert.deepEqual(isolation.told(), { isolated: [["a", []], ["c", ["b"]]], notIsolated: [["b", "it failed: no such shape"]] });
+});
+
+test("a row that cannot be run is told", async () => {
+  const { isolation, run } = world({ a: [] });
+  assert.equal(await run("ax"), "a");
+  assert.deepEqual(isolation.told(), { isolated: [["a", []]], notIsolated: [["x", "x is random"]] });
+});
