@@ -189,6 +189,7 @@ class Checker:
             feeds,
             settings.layers,
             self._cache,
+            arithmetic=settings.isolate == "all",
             budget=settings.tap_budget,
             place=self._place(source),
         )

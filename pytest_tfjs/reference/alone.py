@@ -93,6 +93,11 @@ class GraphAlone:
         # One walk for each layer, however often it is run.
         self.region = cache(self._walk)
 
+    @property
+    def graph(self) -> Any:
+        """The `tf.Graph`."""
+        return self._tapped.graph
+
     def inputs_of(self, name: str) -> tuple[str, ...]:
         """The compared layers and model inputs from which a layer is computed."""
         return tuple(self.region(name).given)

@@ -23,6 +23,7 @@ from pytest_tfjs.reference.computed import computed
 from pytest_tfjs.reference.plan import Plan
 from pytest_tfjs.reference.spreads import find_spreads
 from pytest_tfjs.reference.stored import Stored, grouped
+from pytest_tfjs.reference.stored_arithmetic import StoredArithmetic, store_arithmetic
 from pytest_tfjs.settings import TAP_BUDGET
 
 if TYPE_CHECKING:
@@ -38,11 +39,12 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 Layers = Literal["all", "outputs"]
 
-_SCHEMA = 7
+_SCHEMA = 8
 _PLAN = "plan.json"
 _WEIGHTS = "weights.json"
 _SPREADS = "spreads.json"
 _QUANTISED = "quantised"
+_ARITHMETIC = "arithmetic"
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Reference:
     Where the artifacts' weights are quantised there are two activations of each: `stored` with the weights as
     the artifacts have them, dequantised, and `source` with the source's own. Else they are the same.
     `spreads`: which values the compared layers take with the source's weights, and what decides the outputs.
+    `rounding` is None where it was not asked for.
     """
 
     plan: Plan
@@ -60,6 +63,7 @@ class Reference:
     source: Stored
     weights: WeightCheck
     spreads: Mapping[str, Spread] = field(default_factory=dict)
+    rounding: StoredArithmetic | None = None
 
     @classmethod
     def open(cls, folder: Path) -> Reference:
@@ -71,7 +75,9 @@ class Reference:
         quantised = folder / _QUANTISED
         stored = Stored.open(quantised) if quantised.is_dir() else source
         found = {name: Spread.from_json(content) for name, content in spreads.items()}
-        return cls(plan, folder, stored, source, weights, found)
+        rounding = folder / _ARITHMETIC
+        arithmetic = StoredArithmetic.open(rounding) if rounding.is_dir() else None
+        return cls(plan, folder, stored, source, weights, found, arithmetic)
 
     @property
     def feeds(self) -> int:
@@ -95,14 +101,18 @@ class Reference:
         """
         return self.stored.read(feed, self.sizes(feed) if names is None else names)
 
-    def arithmetic(self, feed: int, names: Collection[str]) -> dict[str, Arithmetic]:
-        """How each of the layers computes its activation for a feed."""
-        del feed
-        return dict.fromkeys(names, Arithmetic(known=False))
-
     def source_activations(self, feed: int, names: Collection[str]) -> Mapping[str, Array]:
         """The same with the source's own weights."""
         return self.source.read(feed, names)
+
+    def arithmetic(self, feed: int, names: Collection[str]) -> Mapping[str, Arithmetic]:
+        """What the rounding of these layers depends on, where each runs alone on these activations.
+
+        The magnitudes are views of files, as activations are. Where it was not captured nothing is known.
+        """
+        if self.rounding is None:
+            return dict.fromkeys(names, Arithmetic(known=False))
+        return self.rounding.read(feed, names)
 
 
 def capture_reference(
@@ -112,28 +122,32 @@ def capture_reference(
     layers: Layers,
     cache: ContentCache,
     *,
+    arithmetic: bool = False,
     budget: int = TAP_BUDGET,
     place: Place = here,
 ) -> Reference:
     """What Python computes for `feeds` at each layer of `source` that `artifacts` have, computed at `place`.
 
-    With `layers="outputs"` at the model's outputs alone. At most `budget` bytes of activations are held in
-    memory at once; where a feed has more, it is computed in several passes. Raises SourceError where the
-    source cannot be read or has no graph that could be held against the artifacts, TfjsError where there is
-    no room on the disk.
+    With `layers="outputs"` at the model's outputs alone, of which there is no `arithmetic`: that needs the
+    layers before each. At most `budget` bytes of activations are held in memory at once; where a feed has
+    more, it is computed in several passes. Raises SourceError where the source cannot be read or has no graph
+    that could be held against the artifacts, TfjsError where there is no room on the disk.
     """
 
     def build(folder: Path) -> None:
         doing = f"computing the reference of {source.label!r}"
-        place(doing, partial(_build, budget=budget), source, artifacts, feeds, layers, folder)
+        make = partial(_build, budget=budget, arithmetic=told)
+        place(doing, make, source, artifacts, feeds, layers, folder)
 
-    return Reference.open(cache.entry("reference", _key(source, artifacts, feeds, layers, place), build))
+    told = arithmetic and layers == "all"
+    key = _key(source, artifacts, feeds, f"{layers} {told}", place)
+    return Reference.open(cache.entry("reference", key, build))
 
 
-def _key(source: Source, artifacts: Artifacts, feeds: Sequence[Feed], layers: Layers, place: Place) -> str:
+def _key(source: Source, artifacts: Artifacts, feeds: Sequence[Feed], asked: str, place: Place) -> str:
     topology = json.dumps(artifacts.topology, sort_keys=True)
     digest = hashlib.sha256(
-        f"{_SCHEMA} {versions()} {layers} {source.require_origin().fingerprint(place)} {artifacts.format} "
+        f"{_SCHEMA} {versions()} {asked} {source.require_origin().fingerprint(place)} {artifacts.format} "
         f"{artifacts.signature} {artifacts.inputs} {artifacts.outputs} {topology} "
         f"{artifacts.weights_digest()}".encode()
     )
@@ -143,18 +157,31 @@ def _key(source: Source, artifacts: Artifacts, feeds: Sequence[Feed], layers: La
 
 
 def _build(
-    source: Source, artifacts: Artifacts, feeds: Sequence[Feed], layers: Layers, out: Path, *, budget: int
+    source: Source,
+    artifacts: Artifacts,
+    feeds: Sequence[Feed],
+    layers: Layers,
+    out: Path,
+    *,
+    budget: int,
+    arithmetic: bool,
 ) -> None:
     model = computed(source, artifacts, feeds)
     plan = model.plan.outputs_only() if layers == "outputs" else model.plan
     sizes = [model.sizes(feed, list(plan.tensors)) for feed in feeds]
-    _require_room(out, sum(sum(each.values()) for each in sizes) * (2 if artifacts.quantised else 1))
+    copies = 1 + artifacts.quantised + arithmetic
+    _require_room(out, sum(sum(each.values()) for each in sizes) * copies)
     casts = Casts()
     activations = Stored(out)
     facts = _store(activations, model.from_source, feeds, sizes, budget=budget, casts=casts)
+    given = activations
     if artifacts.quantised:
         (out / _QUANTISED).mkdir()
-        _store(Stored(out / _QUANTISED), model.from_artifacts, feeds, sizes, budget=budget, casts=casts)
+        given = Stored(out / _QUANTISED)
+        _store(given, model.from_artifacts, feeds, sizes, budget=budget, casts=casts)
+    if arithmetic:
+        (out / _ARITHMETIC).mkdir()
+        store_arithmetic(out / _ARITHMETIC, model, feeds, given, budget=budget)
     check = model.check_weights(feeds[0], lambda names: activations.read(0, names))
     (out / _WEIGHTS).write_text(json.dumps(check.to_json()), encoding="utf-8")
     plan = plan.with_facts(facts).cast(casts.unfit, casts.notes)

@@ -1,0 +1,59 @@
+"""Operations that sum products: over how many, and which they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_tfjs.reference.steps import Step
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_PRODUCTS_OF_MATRICES = frozenset({"MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"})
+_TRANSPOSED_A = ("transpose_a", "adj_x")
+_CONVOLUTIONS = frozenset({"Conv2D", "Conv3D"})
+_TURNED_CONVOLUTIONS = frozenset({"Conv2DBackpropInput", "Conv3DBackpropInputV2"})
+CONTRACTED = (
+    _PRODUCTS_OF_MATRICES
+    | _CONVOLUTIONS
+    | _TURNED_CONVOLUTIONS
+    | {"DepthwiseConv2dNative", "DepthwiseConv2dNativeBackpropInput", "Einsum"}
+)
+
+
+def terms_of(step: Step) -> int:
+    """How many products an element is the sum of, at most."""
+    if step.op in _PRODUCTS_OF_MATRICES:
+        shape = step.value(0).shape
+        return int(shape[-2] if is_transposed(step.operation, _TRANSPOSED_A) else shape[-1])
+    if step.op == "Einsum":
+        sizes = _labelled(step)
+        given = step.attribute("equation").decode().partition("->")[2]
+        return int(np.prod([size for label, size in sizes.items() if label not in given], dtype=np.int64))
+    kernel = step.value(1).shape
+    if step.op in _CONVOLUTIONS:
+        return int(np.prod(kernel[:-1]))
+    if step.op in _TURNED_CONVOLUTIONS:
+        return int(np.prod(kernel[:-2])) * int(kernel[-1])
+    return int(np.prod(kernel[:2]))
+
+
+def is_transposed(operation: Any, names: tuple[str, ...]) -> bool:
+    """Whether an operand of a product of matrices is taken transposed."""
+    given = operation.node_def.attr
+    return any(bool(operation.get_attr(name)) for name in names if name in given)
+
+
+def _labelled(step: Step) -> Mapping[str, int]:
+    """The size of each axis that an Einsum names; those of an ellipsis are not summed."""
+    sizes: dict[str, int] = {}
+    for index, labels in enumerate(step.attribute("equation").decode().partition("->")[0].split(",")):
+        shape = step.value(index).shape
+        before, _, after = labels.partition("...")
+        sizes.update(zip(before, shape, strict=False))
+        sizes.update(zip(reversed(after), reversed(shape), strict=False))
+    return sizes

@@ -1,0 +1,165 @@
+"""What the rounding of each layer depends on, from the operations that TensorFlow computes it with."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_tfjs.compare.arithmetic import Arithmetic
+from pytest_tfjs.errors import SourceError
+from pytest_tfjs.reference.alone import constant_value
+from pytest_tfjs.reference.conditioning import conditioned
+from pytest_tfjs.reference.rounding import KEEP_SUMS, rounded, summed_terms
+from pytest_tfjs.reference.slopes import FUNCTIONS
+from pytest_tfjs.reference.steps import EXACT, Rounded, Step, UnknownRounding
+from pytest_tfjs.reference.summing import noise_of
+from pytest_tfjs.reference.tapped_graph import failures
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_tfjs.reference.alone import GraphAlone, Region
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+UNKNOWN = Arithmetic(known=False)
+_FEWEST_TERMS = 16
+"""Of a layer without a rule, whose sums are not known."""
+_MATRIX = 2
+
+
+class Magnitudes:
+    """Tells the arithmetic of the layers that `alone` runs."""
+
+    def __init__(self, alone: GraphAlone) -> None:
+        self._alone = alone
+        self._failures: tuple[type[Exception], ...] = (UnknownRounding, SourceError, *failures())
+
+    def inputs_of(self, name: str) -> tuple[str, ...]:
+        """The layers and model inputs whose activations `of` needs; none where nothing can be told."""
+        return self._alone.inputs_of(name) if self._alone.why_not(name) is None else ()
+
+    def of(self, name: str, inputs: Mapping[str, Array], reference: Array) -> Arithmetic:
+        """The arithmetic of a layer, run alone on `inputs`, whose activation is then `reference`.
+
+        `inputs` are by the names of `alone.inputs_of`. It is not known where the layer cannot be run.
+        """
+        if reference.dtype.kind not in "fc" or not reference.size:
+            return Arithmetic(exact=True)
+        if self._alone.why_not(name) is not None:
+            return UNKNOWN
+        region = self._alone.region(name)
+        if not region.operations:
+            return Arithmetic(exact=True)
+        if any(row not in inputs for row in region.given):
+            return UNKNOWN
+        try:
+            return self._by_rules(name, region, inputs, reference)
+        except self._failures:
+            return self._by_trying(name, region, inputs, reference)
+
+    def _by_rules(
+        self, name: str, region: Region, inputs: Mapping[str, Array], reference: Array
+    ) -> Arithmetic:
+        read = _Values(self._alone, name, region, inputs)
+        found: dict[str, Rounded] = {}
+        functions: dict[str, None] = {}
+        steps = []
+        for operation in region.operations:
+            known = tuple(found.get(tensor.name, EXACT) for tensor in operation.inputs)
+            step = Step(operation, known, read)
+            outputs, evaluated = rounded(step)
+            functions.update(dict.fromkeys(evaluated))
+            found.update(zip((tensor.name for tensor in operation.outputs), outputs, strict=True))
+            steps.append(step)
+        result = found[region.tensor]
+        if result.roundings == 0:
+            return Arithmetic(exact=True)
+        return Arithmetic(
+            terms=result.roundings,
+            magnitude=None if result.size is None else _tidied(result.size, reference),
+            functions=tuple(functions),
+            noise=_noise(steps),
+        )
+
+    def _by_trying(
+        self, name: str, region: Region, inputs: Mapping[str, Array], reference: Array
+    ) -> Arithmetic:
+        try:
+            size = conditioned(self._alone, name, inputs, reference)
+        except self._failures:
+            return UNKNOWN
+        if size is None:
+            return UNKNOWN
+        weights = self._alone.weights_of(name).values()
+        matrices = [weight for weight in weights if weight.dtype.kind == "f" and weight.ndim >= _MATRIX]
+        functions = [one for op in self._types(region) for one in FUNCTIONS.get(op, ())]
+        return Arithmetic(
+            terms=max(_FEWEST_TERMS, sum(int(np.prod(weight.shape[:-1])) for weight in matrices)),
+            magnitude=_tidied(size, reference),
+            functions=tuple(dict.fromkeys(functions)),
+        )
+
+    def _types(self, region: Region) -> tuple[str, ...]:
+        found: dict[str, None] = {}
+        waiting = [(op.type, _called(op.node_def)) for op in region.operations]
+        seen: set[str] = set()
+        while waiting:
+            op, called = waiting.pop()
+            found[op] = None
+            for function in called:
+                if function not in seen:
+                    seen.add(function)
+                    waiting += self._functions.get(function, ())
+        return tuple(found)
+
+    @cached_property
+    def _functions(self) -> Mapping[str, list[tuple[str, list[str]]]]:
+        """The operations in each function of the graph, each with the functions that it calls."""
+        return {
+            function.signature.name: [(node.op, _called(node)) for node in function.node_def]
+            for function in self._alone.graph.as_graph_def().library.function
+        }
+
+
+class _Values:
+    """The values of tensors of one layer; one that is computed within it is kept once it was asked for."""
+
+    def __init__(self, alone: GraphAlone, name: str, region: Region, inputs: Mapping[str, Array]) -> None:
+        self._alone, self._name, self._inputs = alone, name, inputs
+        self._rows = {tensor: row for row, tensor in region.given.items()}
+        self._made: dict[str, Array] = {}
+
+    def __call__(self, tensor: str) -> Array:
+        if tensor in self._rows:
+            return self._inputs[self._rows[tensor]]
+        if tensor not in self._made:
+            operation = self._alone.graph.get_operation_by_name(tensor.partition(":")[0])
+            self._made[tensor] = (
+                constant_value(operation)
+                if operation.type == "Const"
+                else self._alone.values(self._name, self._inputs, [tensor])[tensor]
+            )
+        return self._made[tensor]
+
+
+def _noise(steps: list[Step]) -> float | None:
+    """Of the one sum of a layer, where nothing but what keeps it comes before and after."""
+    sums = [step for step in steps if summed_terms(step) > 1]
+    if len(sums) != 1 or any(step.op not in KEEP_SUMS for step in steps if step is not sums[0]):
+        return None
+    return noise_of(sums[0])
+
+
+def _tidied(size: Array, reference: Array) -> Array:
+    """In the reference's shape, nowhere less than |reference|, and finite where that is."""
+    least = np.abs(reference).astype(np.float32)
+    found: Array = np.where(np.isfinite(size), np.maximum(size, least), least).astype(np.float32)
+    return found
+
+
+def _called(node: Any) -> list[str]:
+    """The functions that a node calls."""
+    return [value.func.name for value in node.attr.values() if value.HasField("func")]

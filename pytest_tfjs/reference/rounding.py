@@ -1,0 +1,308 @@
+"""How each operation of TensorFlow rounds: what enters an element of its output, and how often it is rounded.
+
+The sizes follow from the standard model of rounding error carried through to first order (N. J. Higham,
+"Accuracy and Stability of Numerical Algorithms", 2nd ed. 2002, chapters 2 and 3): where y = f(x, ...) and x
+is off by ε·s(x), y is off by ε·(|∂f/∂x|·s(x) + ...), and s(x) = |x| for what is given. For a sum of products
+that is |x|·|w|, for what is added to it |b| more, and so on through the layer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_tfjs.reference.contractions import CONTRACTED, terms_of
+from pytest_tfjs.reference.slopes import FUNCTIONS, OF_ARGUMENT, OF_RESULT
+from pytest_tfjs.reference.steps import EXACT, Rounded, Step, UnknownRounding, magnitude
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+MOVES = frozenset({
+    "Identity", "IdentityN", "StopGradient", "PreventGradient", "Snapshot", "CheckNumerics", "Reshape",
+    "Squeeze", "ExpandDims", "Transpose", "Pad", "PadV2", "MirrorPad", "Slice", "StridedSlice",
+    "ConcatV2", "Concat", "Pack", "Unpack", "Split", "SplitV", "GatherV2", "Gather", "GatherNd", "Tile",
+    "BroadcastTo", "Reverse", "ReverseV2", "ReverseSequence", "SpaceToBatchND", "BatchToSpaceND",
+    "SpaceToDepth", "DepthToSpace", "ScatterNd", "TensorScatterUpdate", "Select", "SelectV2",
+    "MatrixDiag", "Diag", "MatrixBandPart", "Roll", "ResizeNearestNeighbor", "SparseToDense",
+    "InvertPermutation", "Fill", "ZerosLike", "OnesLike", "ExtractImagePatches", "MatrixDiagV3",
+    "MatrixDiagPartV3", "EnsureShape", "DynamicStitch"
+})  # fmt: skip
+"""They copy numbers, or choose among them by others that do not round."""
+
+_PIECEWISE = frozenset({"Relu", "Relu6", "Abs", "Neg", "Conj", "Real", "Imag", "ClipByValue", "_Abs"})
+"""They have slope 1, 0 or -1, and round nothing."""
+
+_CHOOSING = frozenset({"Maximum", "Minimum"})
+_LARGEST = frozenset({"Max", "Min", "MaxPool", "MaxPool3D", "MaxPoolV2"})
+_DISCRETE = frozenset({
+    "Equal", "NotEqual", "Less", "LessEqual", "Greater", "GreaterEqual", "LogicalAnd", "LogicalOr",
+    "LogicalNot", "LogicalXor", "Floor", "Ceil", "Round", "Rint", "Sign", "ArgMax", "ArgMin", "IsNan",
+    "IsInf", "IsFinite", "Where", "OneHot", "Range", "Shape", "ShapeN", "Size", "Rank", "All", "Any",
+    "TopKV2", "NonMaxSuppressionV2", "NonMaxSuppressionV3", "NonMaxSuppressionV4",
+    "NonMaxSuppressionV5", "Unique", "UniqueV2", "DenseBincount", "Bincount", "LookupTableFind",
+    "LookupTableFindV2", "LookupTableSize", "LookupTableSizeV2", "StaticRegexReplace", "StringSplitV2",
+    "StringToHashBucketFast", "Bucketize", "LowerBound", "UpperBound", "BitwiseAnd", "BitwiseOr",
+    "BitwiseXor", "BroadcastArgs", "LeftShift", "RightShift", "InTopKV2", "StringNGrams",
+    "SearchSorted", "MaxPoolWithArgmax"
+})  # fmt: skip
+"""They leap: exact where what enters is, and else nobody can tell."""
+
+_SUMS = frozenset({"Add", "AddV2", "Sub", "AddN", "BiasAdd"})
+_PRODUCTS = frozenset({"Mul", "MulNoNan"})
+_QUOTIENTS = frozenset({"RealDiv", "Div", "DivNoNan", "Xdivy"})
+_REDUCED = frozenset({"Sum", "Mean", "AvgPool", "AvgPool3D", "Cumsum", "UnsortedSegmentSum", "SegmentSum"})
+_OF_INTEGERS = frozenset({"FloorDiv", "FloorMod", "Mod", "TruncateDiv", "TruncateMod"})
+_BATCH_NORMS = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
+_FLOAT32_BYTES = 4
+_SPECTRA = frozenset({"FFT", "IFFT", "RFFT", "IRFFT"})
+
+KEEP_SUMS = (
+    MOVES
+    | _PIECEWISE
+    | _CHOOSING
+    | _SUMS
+    | OF_ARGUMENT.keys()
+    | OF_RESULT.keys()
+    | {"LeakyRelu", "Mul", "Softmax"}
+)
+"""What may come after a sum, or before it, and leaves the noise of its order in proportion to it."""
+
+
+def rounded(step: Step) -> tuple[list[Rounded], tuple[str, ...]]:
+    """What is known of each output of an operation, and the functions that it evaluates.
+
+    Raises UnknownRounding where there is no rule for it.
+    """
+    outputs = len(step.operation.outputs)
+    numbers = any(tensor.dtype.is_floating or tensor.dtype.is_complex for tensor in step.operation.outputs)
+    if not numbers and step.roundings == 0:
+        return [EXACT] * outputs, ()
+    if step.op == "Cast":
+        return [_cast(step)], ()
+    if step.op in MOVES:
+        return _moved(step), ()
+    if step.op in _DISCRETE and step.roundings == 0:
+        return [EXACT] * outputs, ()
+    rule = _RULES.get(step.op)
+    if rule is None:
+        raise UnknownRounding(step.op)
+    with np.errstate(all="ignore"):
+        found = rule(step)
+    return [found, *[EXACT] * (outputs - 1)], FUNCTIONS.get(step.op, ())
+
+
+def summed_terms(step: Step) -> int:
+    """How many numbers or products an element of the output is the sum of; 1 where it is no long sum."""
+    if step.op in CONTRACTED:
+        return terms_of(step)
+    return _reduced_terms(step) if step.op in _REDUCED else 1
+
+
+def _moved(step: Step) -> list[Rounded]:
+    if step.plain:
+        return [Rounded(None, step.roundings)] * len(step.operation.outputs)
+    return [Rounded(size, step.roundings) for size in step.of_sizes()]
+
+
+def _cast(step: Step) -> Rounded:
+    taken, given = step.operation.inputs[0].dtype, step.operation.outputs[0].dtype
+    if step.roundings and not (given.is_floating or given.is_complex):
+        raise UnknownRounding(step.op)
+    narrower = taken.is_floating and given.is_floating and given.size < taken.size
+    return Rounded(step.inputs[0].size, step.roundings + int(narrower and given.size < _FLOAT32_BYTES))
+
+
+def _passed(step: Step) -> Rounded:
+    if step.op in ("Real", "Imag") and step.roundings and step.inputs[0].size is None:
+        return Rounded(step.size(0), step.roundings)
+    return Rounded(step.inputs[0].size, step.roundings)
+
+
+def _chosen(step: Step) -> Rounded:
+    if step.plain and step.roundings == 0:
+        return EXACT
+    return Rounded(np.maximum(step.size(0), step.size(1)), step.roundings)
+
+
+def _largest(step: Step) -> Rounded:
+    if step.plain:
+        return Rounded(None, step.roundings)
+    if step.op == "Min":
+        size = np.broadcast_to(step.size(0).max(), step.result().shape)
+        return Rounded(np.ascontiguousarray(size), step.roundings)
+    return Rounded(step.of_sizes()[0], step.roundings)
+
+
+def _sum(step: Step) -> Rounded:
+    count = len(step.inputs)
+    if step.op == "BiasAdd":
+        size = step.of_sizes()[0]
+    else:
+        size = step.size(0)
+        for index in range(1, count):
+            size = size + step.size(index)
+    return Rounded(size, step.roundings + count - 1 if step.roundings else count)
+
+
+def _product(step: Step) -> Rounded:
+    if step.plain:
+        return Rounded(None, step.roundings + 1)
+    a, b = magnitude(step.value(0)), magnitude(step.value(1))
+    return Rounded(a * step.size(1) + b * step.size(0) - a * b, step.roundings + 1)
+
+
+def _quotient(step: Step) -> Rounded:
+    if step.plain:
+        return Rounded(None, step.roundings + 1)
+    a, b = magnitude(step.value(0)), magnitude(step.value(1))
+    size = np.where(b == 0, 0, step.size(0) / b + a / b * (step.size(1) / b - 1))
+    return Rounded(size, step.roundings + 1)
+
+
+def _square(step: Step) -> Rounded:
+    if step.plain:
+        return Rounded(None, step.roundings + 1)
+    x = magnitude(step.value(0))
+    return Rounded(x * (2 * step.size(0) - x), step.roundings + 1)
+
+
+def _squared_difference(step: Step) -> Rounded:
+    between = np.abs(step.value(0) - step.value(1))
+    return Rounded(2 * between * (step.size(0) + step.size(1)), step.roundings + 2)
+
+
+def _power(step: Step) -> Rounded:
+    """Of x**p: |y|·(1 + |p|·s(x)/|x| + |ln x|·s(p))."""
+    x, y = np.abs(step.value(0)), magnitude(step.result())
+    slope = np.abs(step.value(1)) * step.size(0) / np.where(x == 0, 1, x)
+    size = y * (1 + slope + np.abs(np.log(np.where(x == 0, 1, x))) * step.size(1))
+    return Rounded(size, step.roundings + 1)
+
+
+def _function(step: Step) -> Rounded:
+    x, y = step.value(0), step.result()
+    entered = step.size(0)
+    if step.op in ("Sin", "Cos", "Tan"):
+        # What a large argument is reduced by is for the function to get right.
+        entered = entered - magnitude(x) + np.minimum(magnitude(x), _MOST_TURNED)
+    slope = OF_RESULT[step.op](y) if step.op in OF_RESULT else OF_ARGUMENT[step.op](x)
+    size = magnitude(y) + np.abs(slope) * entered
+    return Rounded(size.astype(np.float32), step.roundings + 1)
+
+
+_MOST_TURNED = 64.0
+
+
+def _leaky(step: Step) -> Rounded:
+    size = step.inputs[0].size
+    steep = max(1.0, abs(step.attribute("alpha")))
+    return Rounded(None if size is None else size * np.float32(steep), step.roundings + 1)
+
+
+def _contraction(step: Step) -> Rounded:
+    return Rounded(step.of_sizes()[0], step.roundings + terms_of(step))
+
+
+def _reduction(step: Step) -> Rounded:
+    return Rounded(step.of_sizes()[0], step.roundings + _reduced_terms(step))
+
+
+def _reduced_terms(step: Step) -> int:
+    if step.op in ("AvgPool", "AvgPool3D"):
+        return int(np.prod(step.attribute("ksize")))
+    taken = step.value(0).shape
+    if step.op == "Cumsum":
+        return int(taken[int(step.value(1))]) if taken else 1
+    if step.op in ("UnsortedSegmentSum", "SegmentSum"):
+        return int(taken[0]) if taken else 1
+    axes = np.atleast_1d(step.value(1))
+    return int(np.prod([taken[axis] for axis in axes], dtype=np.int64)) or 1
+
+
+def _multiplied(step: Step) -> Rounded:
+    if step.roundings:
+        raise UnknownRounding(step.op)
+    return Rounded(None, _reduced_terms(step))
+
+
+def _batch_norm(step: Step) -> Rounded:
+    """Of (x - mean)·scale/√(variance + ε) + offset, where x and the mean may cancel."""
+    if step.attribute("is_training"):
+        raise UnknownRounding(step.op)
+    epsilon = step.attribute("epsilon")
+    steep = magnitude(step.value(1)) / np.sqrt(step.value(4) + np.float32(epsilon))
+    offset, mean = magnitude(step.value(2)), magnitude(step.value(3))
+    if step.attribute("data_format").decode().startswith("NC"):
+        shape = (-1, *[1] * (step.size(0).ndim - 2))
+        steep, offset, mean = (value.reshape(shape) for value in (steep, offset, mean))
+    return Rounded((step.size(0) + mean) * steep + offset, step.roundings + 4)
+
+
+def _softmax(step: Step) -> Rounded:
+    """Of exp(x - max)/Σ: each exponential is off by what its argument is, and so is their sum."""
+    y, entered = step.result(), step.size(0)
+    share = np.exp(y) if step.op == "LogSoftmax" else y
+    moved = 1 + entered + np.sum(share * entered, -1, keepdims=True)
+    size = np.abs(y) + moved if step.op == "LogSoftmax" else y * moved
+    return Rounded(size.astype(np.float32), step.roundings + int(y.shape[-1]))
+
+
+def _resized(step: Step) -> Rounded:
+    """Of bilinear resizing: where it reads is rounded too, in parts of the size of the image."""
+    rows, columns = step.value(0).shape[1:3]
+    return Rounded(step.of_sizes()[0] * np.float32(1 + max(rows, columns)), step.roundings + 4)
+
+
+def _spectrum(step: Step) -> Rounded:
+    """Of a sum over all n, with angles up to n·2π that are rounded too: n·u for each term."""
+    entered = step.size(0)
+    total = np.sum(entered, -1, keepdims=True)
+    n = max(entered.shape[-1], step.result().shape[-1])
+    if step.op in ("IFFT", "IRFFT"):
+        total = total * np.float32(2.0 / n)
+    size = np.broadcast_to(total, step.result().shape)
+    return Rounded(np.ascontiguousarray(size, np.float32), step.roundings + n * n)
+
+
+def _complex(step: Step) -> Rounded:
+    return Rounded(None if step.plain else step.size(0) + step.size(1), step.roundings)
+
+
+def _complex_size(step: Step) -> Rounded:
+    return Rounded(step.inputs[0].size, step.roundings + 3)
+
+
+def _integer_like(step: Step) -> Rounded:
+    if step.roundings:
+        raise UnknownRounding(step.op)
+    return Rounded(magnitude(step.value(0)) + magnitude(step.value(1)), 1)
+
+
+_RULES: dict[str, Callable[[Step], Rounded]] = {
+    **dict.fromkeys(_PIECEWISE, _passed),
+    **dict.fromkeys(_CHOOSING, _chosen),
+    **dict.fromkeys(_LARGEST, _largest),
+    **dict.fromkeys(_SUMS, _sum),
+    **dict.fromkeys(_PRODUCTS, _product),
+    **dict.fromkeys(_QUOTIENTS, _quotient),
+    **dict.fromkeys((*OF_ARGUMENT, *OF_RESULT), _function),
+    **dict.fromkeys(CONTRACTED, _contraction),
+    **dict.fromkeys(_REDUCED, _reduction),
+    **dict.fromkeys(_OF_INTEGERS, _integer_like),
+    **dict.fromkeys(_BATCH_NORMS, _batch_norm),
+    **dict.fromkeys(_SPECTRA, _spectrum),
+    "Square": _square,
+    "SquaredDifference": _squared_difference,
+    "Pow": _power,
+    "LeakyRelu": _leaky,
+    "Prod": _multiplied,
+    "Softmax": _softmax,
+    "LogSoftmax": _softmax,
+    "ResizeBilinear": _resized,
+    "Complex": _complex,
+    "ComplexAbs": _complex_size,
+}

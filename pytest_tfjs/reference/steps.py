@@ -1,0 +1,127 @@
+"""One operation within a layer, as the rules of rounding see it."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class UnknownRounding(Exception):  # noqa: N818  (no error of the user's: another way is taken)
+    """There is no rule for an operation."""
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """What is known of a tensor within a layer, beside its value.
+
+    `size`: the sum of the magnitudes that entered each element, at least |value|, in the tensor's shape;
+    None: |value| stands for it. `roundings`: of how many one after another an element is made, at most; 0
+    where it is exact.
+    """
+
+    size: Array | None = None
+    roundings: int = 0
+
+
+EXACT = Rounded()
+
+
+@dataclass(frozen=True)
+class Step:
+    """An operation with what is known of its inputs.
+
+    `read` gives the value of a tensor (`node:0`). Sizes are float32 arrays, of complex tensors too.
+    """
+
+    operation: Any
+    inputs: tuple[Rounded, ...]
+    read: Callable[[str], Array]
+
+    @property
+    def op(self) -> str:
+        """The operation's name."""
+        return str(self.operation.type)
+
+    @property
+    def roundings(self) -> int:
+        """The most that any of the inputs has."""
+        return max((known.roundings for known in self.inputs), default=0)
+
+    @property
+    def plain(self) -> bool:
+        """Whether of each input |value| stands for the size."""
+        return all(known.size is None for known in self.inputs)
+
+    def value(self, index: int) -> Array:
+        """The value of an input."""
+        return self.read(self.operation.inputs[index].name)
+
+    def result(self, index: int = 0) -> Array:
+        """The value of an output."""
+        return self.read(self.operation.outputs[index].name)
+
+    def size(self, index: int) -> Array:
+        """The size of an input."""
+        size = self.inputs[index].size
+        return magnitude(self.value(index)) if size is None else size
+
+    def is_number(self, index: int) -> bool:
+        """Whether an input is one of floats, which round; integers, bools and text do not."""
+        dtype = self.operation.inputs[index].dtype
+        return bool(dtype.is_floating or dtype.is_complex)
+
+    def of_sizes(self) -> list[Array]:
+        """What the operation gives for the sizes of its inputs of floats, the others as they are."""
+        given = [
+            self.size(index) if self.is_number(index) else self.value(index)
+            for index in range(len(self.inputs))
+        ]
+        return again(self.operation, given)
+
+    def attribute(self, name: str) -> Any:
+        """An attribute, as TensorFlow gives it."""
+        return self.operation.get_attr(name)
+
+
+def magnitude(value: Array) -> Array:
+    """|value| in float32."""
+    return np.abs(value).astype(np.float32, copy=False)
+
+
+def again(operation: Any, values: Sequence[Array]) -> list[Array]:
+    """The outputs of an operation of a graph, run by itself on other inputs."""
+    import tensorflow as tf
+
+    arguments: dict[str, Any] = {}
+    inferred: set[str] = set()
+    waiting = [
+        tf.constant(value, None if tensor.dtype.is_floating or tensor.dtype.is_complex else tensor.dtype)
+        for value, tensor in zip(values, operation.inputs, strict=True)
+    ]
+    for argument in operation.op_def.input_arg:
+        inferred |= {argument.type_attr, argument.number_attr, argument.type_list_attr}
+        count = None
+        if argument.number_attr:
+            count = operation.get_attr(argument.number_attr)
+        elif argument.type_list_attr:
+            count = len(operation.get_attr(argument.type_list_attr))
+        arguments[argument.name] = waiting[0] if count is None else waiting[:count]
+        del waiting[: 1 if count is None else count]
+    for attribute in operation.op_def.attr:
+        if attribute.name not in inferred:
+            arguments[attribute.name] = operation.get_attr(attribute.name)
+    function = getattr(tf.raw_ops, operation.type)
+    # Some arguments have another name in Python, in the same order.
+    taken = [name for name in inspect.signature(function).parameters if name != "name"]
+    others = iter([name for name in taken if name not in arguments])
+    named = {name if name in taken else next(others, name): value for name, value in arguments.items()}
+    found = function(**named)
+    return [np.asarray(value) for value in (found if isinstance(found, (list, tuple)) else [found])]

@@ -1,0 +1,120 @@
+"""The arithmetic of layers as the reference's cache entry holds it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from pytest_tfjs.models.cache import ContentCache
+from pytest_tfjs.models.conversion import convert
+from pytest_tfjs.models.feeds import normalise_feeds
+from pytest_tfjs.models.source import as_source
+from pytest_tfjs.reference.capture import capture_reference
+from pytest_tfjs.reference.computed import computed
+from pytest_tfjs.reference.magnitudes import Magnitudes
+
+pytestmark = pytest.mark.convert
+FEEDS = [np.float32([[1, -2, 3], [0.5, 0, -1]]), np.float32([[4, 0.25, -3]])]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    with ContentCache(tmp_path_factory.mktemp("cache")) as cache:
+        yield cache
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras = pytest.importorskip("tf_keras")
+    keras.utils.set_random_seed(3)
+    x = keras.Input((3,), name="x")
+    hidden = keras.layers.Dense(5, activation="relu", bias_initializer="ones", name="hidden")(x)
+    twice = keras.layers.Reshape((5, 1), name="turned")(hidden)
+    scores = keras.layers.Dense(2, name="scores")(keras.layers.Flatten(name="flat")(twice))
+    return keras.Model(x, keras.layers.Add(name="sum")([scores, scores]), name="small")
+
+
+def captured(model, cache, *, format_, arithmetic=True, **options):
+    conversion = {key: options.pop(key) for key in ("weights",) if key in options}
+    source = as_source(model)
+    artifacts = convert(source, format=format_, cache=cache, **conversion)
+    feeds = normalise_feeds(FEEDS, artifacts.inputs)
+    reference = capture_reference(
+        source, artifacts, feeds, options.pop("layers", "all"), cache, arithmetic=arithmetic, **options
+    )
+    return reference, computed(source, artifacts, feeds), feeds
+
+
+def compared(reference):
+    return [layer.name for layer in reference.plan.layers if layer.coverage == "compared"]
+
+
+@pytest.mark.parametrize("weights", ["float32", "uint8"])
+@pytest.mark.parametrize("format_", ["graph", "layers"])
+def test_it_is_that_of_each_feed_with_the_weights_that_the_browser_has(model, cache, format_, weights):
+    reference, found, feeds = captured(model, cache, format_=format_, weights=weights)
+    magnitudes = Magnitudes(found.alone())
+    names = compared(reference)
+    for number, feed in enumerate(feeds):
+        activations = {**feed.reference, **reference.activations(number)}
+        stored = reference.arithmetic(number, names)
+        assert list(stored) == names
+        for name in names:
+            expected = magnitudes.of(name, activations, activations[name])
+            assert dataclasses.replace(stored[name], magnitude=None) == dataclasses.replace(
+                expected, magnitude=None
+            )
+            np.testing.assert_array_equal(stored[name].magnitude, expected.magnitude)
+    # The reshapes undo each other, and are gone from the graph.
+    assert {one.exact for one in stored.values()} == ({True, False} if format_ == "layers" else {False})
+    assert all(one.known for one in stored.values())
+    kernel = next(w for w in found.alone().weights_of(names[0]).values() if w.ndim == 2)
+    source = model.get_layer("hidden").kernel.numpy()
+    assert np.array_equal(kernel, source) == (weights == "float32")
+
+
+def test_where_it_was_not_asked_for_nothing_is_known(model, cache):
+    for options in ({"arithmetic": False}, {"layers": "outputs"}):
+        reference, _, _ = captured(model, cache, format_="graph", **options)
+        names = compared(reference)
+        assert [one.known for one in reference.arithmetic(0, names).values()] == [False] * len(names)
+    # The entry above, of the same model and feeds, is another one.
+    with_it, _, _ = captured(model, cache, format_="graph")
+    assert all(one.known for one in with_it.arithmetic(0, compared(with_it)).values())
+    assert not with_it.arithmetic(0, ["strange"])["strange"].known
+
+
+def test_a_budget_changes_how_it_is_stored_and_not_what_it_is(model, tmp_path):
+    found = []
+    for number, budget in enumerate((1, 1 << 20)):
+        with ContentCache(tmp_path / str(number)) as cache:
+            reference, _, _ = captured(model, cache, format_="layers", budget=budget)
+            assert reference.rounding is not None
+            files = [len(each) for each in reference.rounding.magnitudes.files]
+            assert files == ([4, 4] if budget == 1 else [1, 1])
+            found.append(
+                [
+                    reference.arithmetic(feed, ["sum", "scores"])[row].magnitude.copy()
+                    for feed in (0, 1)
+                    for row in ("sum", "scores")
+                ]
+            )
+    for small, large in zip(*found, strict=True):
+        np.testing.assert_array_equal(small, large)
+
+
+def test_of_a_model_that_tensorflow_cannot_run_alone_nothing_is_known(model, cache, monkeypatch):
+    from pytest_tfjs.errors import SourceError
+    from pytest_tfjs.reference.computed import ComputedLayers
+
+    def alone(self):
+        raise SourceError("no graph")
+
+    monkeypatch.setattr(ComputedLayers, "alone", alone)
+    keras = pytest.importorskip("tf_keras")
+    other = keras.models.clone_model(model)
+    reference, _, _ = captured(other, cache, format_="layers")
+    for feed in (0, 1):
+        assert not any(one.known for one in reference.arithmetic(feed, compared(reference)).values())
