@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.browsers.jobs import Activations, Job, JobResult, Progress, TimingPlan
 from pytest_tfjs.comparing import Subject, compare, facts_of, job_of, timing_of
+from pytest_tfjs.diagnosing import Bench, diagnosed
 from pytest_tfjs.errors import SettingsError
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
@@ -198,7 +199,7 @@ class Checker:
             subject, self._asked, settings, per_layer, open_page=self._open, perform=self._perform
         )
         comparison = replace(comparison, test=self._context.test)
-        comparison = self._reproduced(comparison, subject)
+        comparison = self._reproduced(diagnosed(comparison, subject, self._bench(source)), subject)
         self._context.record(comparison)
         return comparison
 
@@ -246,6 +247,15 @@ class Checker:
     def _place(self, source: Source) -> Place:
         """Where TensorFlow runs for this source: one that is in memory is in this process's."""
         return self._isolation if source.in_files else here
+
+    def _bench(self, source: Source) -> Bench:
+        return Bench(
+            self._harness,
+            self._asked,
+            self._settings.backends,
+            place=self._place(source),
+            progress=self._context.progress,
+        )
 
     def _open(self) -> Page:
         return self._harness.open(self._asked)

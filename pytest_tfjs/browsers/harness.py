@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -110,17 +111,24 @@ class Page:
             self.close()
             raise
 
-    def run(self, job: Job, on_activations: Callable[[Activations], None]) -> JobResult:
+    def run(
+        self,
+        job: Job,
+        on_activations: Callable[[Activations], None],
+        timeout_s: float | None = None,
+    ) -> JobResult:
         """Do a job; `on_activations` gets each chunk of each feed as it comes, on the calling thread.
 
-        The time it takes is no part of the job's, and the arrays are its own. Raises PageError where the job
+        The time it takes is no part of the job's, and the arrays are its own. `timeout_s`: the job's limit in
+        seconds, where it is less than that of the harness. Raises PageError where the job
         fails in the page, JobTimeoutError where it takes too long, BrowserLostError where the tab or browser
         dies, and ArtifactsError where the artifacts cannot be served.
         """
         if not self.healthy:
             raise PageError(f"the page for {self.target} is no longer usable: open the target again")
         self._exchange.assign(job, self._harness.server.publish(job.artifacts))
-        watch = _Watch(self._harness.timeout_s, SILENT_S, Progress("starting the job"))
+        limit = min(self._harness.timeout_s, math.inf if timeout_s is None else timeout_s)
+        watch = _Watch(limit, SILENT_S, Progress("starting the job"))
         try:
             while True:
                 message = self._next(watch)

@@ -196,11 +196,13 @@ def _feed(evidence: Evidence) -> Found:
 
 
 def _wiring(evidence: Evidence) -> Found:
-    takes, source = evidence.takes, evidence.source_takes
+    takes, source, python = evidence.takes, evidence.source_takes, evidence.over_artifacts
+    if evidence.right or (python is not None and python.right):
+        return None
     if takes is not None and source is not None and set(takes) != set(source):
         return "wiring", f"the artifacts compute it from {_names(takes)}, the source from {_names(source)}"
     found = _best(evidence.readings)
-    if found is None or found.kind != "wiring" or evidence.right:
+    if found is None or found.kind != "wiring":
         return None
     return "wiring", f"the browser gives what Python gives for {found.name}{_declared(found)}"
 
@@ -313,9 +315,9 @@ def _facts(evidence: Evidence) -> tuple[str, ...]:
 
 def _of_another(seen: Seen) -> str:
     if seen.right:
-        return f"{seen.who} agrees with Python: {_percent(seen.off)} of the error"
+        return f"{seen.who} agrees with Python, but for {_percent(seen.off)} of the error"
     if seen.same:
-        return f"{seen.who} is wrong in the same way: all but {_percent(seen.apart)} of the error"
+        return f"{seen.who} is wrong in the same way, but for {_percent(seen.apart)} of the error"
     off = (
         "NaN or Inf where Python has none, or none there"
         if math.isinf(seen.off)

@@ -133,18 +133,25 @@ def _rms(values: Array) -> float:
 def differing(steps: Sequence[Step], declared: Sequence[Step]) -> tuple[str, ...]:
     """How the artifacts' operations of a layer differ from the source's, in words; empty where they do not.
 
-    Only attributes that both have are held against each other: a converter leaves out defaults.
+    Attributes that both have are held against each other, as a converter leaves out defaults: those of
+    operations in the same place, or where there are others, of those that are there once on both sides.
     """
     ours, theirs = ([step for step in each if step.op not in _COPIES] for each in (declared, steps))
     names = [[_SAME.get(step.op, step.op) for step in each] for each in (ours, theirs)]
-    if names[0] != names[1]:
-        return (f"{_listed(names[0])} in place of {_listed(names[1])}",)
-    return tuple(
+    if names[0] == names[1]:
+        pairs = list(zip(ours, theirs, strict=True))
+    else:
+        once = [name for name in names[0] if names[0].count(name) == names[1].count(name) == 1]
+        pairs = [(ours[names[0].index(name)], theirs[names[1].index(name)]) for name in once]
+    found = tuple(
         f"{one.op} with {key}={told(one.attributes[key])} in place of {told(other.attributes[key])}"
-        for one, other in zip(ours, theirs, strict=True)
+        for one, other in pairs
         for key in sorted(one.attributes.keys() & other.attributes.keys() & _TOLD)
         if not same_value(one.attributes[key], other.attributes[key])
     )
+    if found or names[0] == names[1]:
+        return found
+    return (f"{_listed(names[0])} in place of {_listed(names[1])}",)
 
 
 def _listed(names: Sequence[str]) -> str:

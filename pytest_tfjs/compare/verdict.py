@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from pytest_tfjs.compare.compression import Compression
+    from pytest_tfjs.compare.diagnosis import Diagnosis
     from pytest_tfjs.compare.layers import Layer
     from pytest_tfjs.compare.local import Local
     from pytest_tfjs.compare.metrics import Metrics
@@ -133,6 +134,7 @@ class Comparison:
     `growth`: how errors grew where it diverged and no layer is wrong by itself.
     `vacuity`: what of it could not have failed, and which layers are dead; None where nobody looked.
     `reproducers`: what was written of the layers of `first_divergence`, where it was asked for.
+    `diagnosis`: what made it diverge, None where it did not.
     `notes`: what was done to the artifacts, the feeds and the reference that the user has to know.
     """
 
@@ -159,6 +161,7 @@ class Comparison:
     growth: Growth | None = None
     vacuity: Vacuity | None = None
     reproducers: tuple[Reproducer, ...] = ()
+    diagnosis: Diagnosis | None = None
 
 
 def judge(

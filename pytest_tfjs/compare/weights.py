@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pytest_tfjs.compare.layers import Layer
+
 State = Literal["equal", "quantised", "folded", "unverified", "differs"]
 
 FOLDED_ULPS = 8
@@ -79,6 +81,16 @@ class WeightCheck:
     def from_json(cls, content: Mapping[str, Any]) -> WeightCheck:
         """The check that `to_json` gave."""
         return cls(content["counts"], tuple(WeightFinding(**finding) for finding in content["findings"]))
+
+
+def wrong_weight(check: WeightCheck | None, layer: Layer) -> WeightFinding | None:
+    """The first weight of a layer, or of one fused into it, that is not the source's."""
+    names = (layer.name, *layer.members)
+    for finding in () if check is None else check.differences:
+        of = finding.layer
+        if of is not None and any(name == of or name.startswith(f"{of}/") for name in names):
+            return finding
+    return None
 
 
 def difference(

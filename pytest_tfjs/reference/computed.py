@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from pytest_tfjs.errors import SourceError
 from pytest_tfjs.models.layer_calls import read_calls
 from pytest_tfjs.reference.alone import GraphAlone
 from pytest_tfjs.reference.converted import ConvertedGraph
@@ -19,7 +21,7 @@ from pytest_tfjs.reference.graphs import Graph, converted_node, parse_ref, renam
 from pytest_tfjs.reference.groups import by_layer, by_scope
 from pytest_tfjs.reference.keras_model import TappedKerasModel
 from pytest_tfjs.reference.keras_plan import plan_keras
-from pytest_tfjs.reference.keras_weights import check_keras_weights
+from pytest_tfjs.reference.keras_weights import check_keras_weights, weight_name
 from pytest_tfjs.reference.tapped_graph import TappedGraph
 from pytest_tfjs.reference.traced import traced
 
@@ -132,6 +134,38 @@ class ComputedLayers:
         del weights, epsilon
         return {}
 
+    def layer_of(self, name: str) -> Any:
+        """The Keras layer of a compared row, of the source's own model."""
+        path, layer = self._address(name)
+        model = self._model
+        for scope in path:
+            model = model.get_layer(scope)
+        return model.get_layer(layer)
+
+    def declared_of(self, name: str) -> tuple[str, Mapping[str, Any]]:
+        """The class and config of a compared row as the artifacts have them. Raises SourceError if not."""
+        path, layer = self._address(name)
+        found = self._artifacts.topology.get("model_config", self._artifacts.topology)
+        for step in (*path, layer):
+            config = found["config"]
+            layers = config["layers"] if isinstance(config, dict) else config
+            named = [one for one in layers if (one.get("name") or one["config"].get("name")) == step]
+            if not named:
+                raise SourceError(f"the artifacts have no layer {step!r}")
+            found = named[0]
+        return str(found["class_name"]), found["config"]
+
+    def weights_in_order(self, name: str) -> list[Array]:
+        """The weights of a compared row that its reference is computed with, in Keras's own order."""
+        layer = self.layer_of(name)
+        stored = self._artifacts.read_weights() if self._artifacts.quantised else {}
+        pairs = zip(layer.weights, layer.get_weights(), strict=True)
+        return [stored.get(weight_name(weight), own) for weight, own in pairs]
+
+    def _address(self, name: str) -> tuple[tuple[str, ...], str]:
+        path, layer, _, _ = json.loads(self.plan.tensors[name])
+        return tuple(scope for scope, _ in path), layer
+
     @cached_property
     def _with_stored_weights(self) -> TappedKerasModel:
         return TappedKerasModel(self._model, self._artifacts.read_weights())
@@ -227,6 +261,14 @@ class ComputedGraph:
         return GraphWeights(
             artifacts.read_weights(), artifacts.storage(), self._frozen, self._nodes, self.plan.layers
         )
+
+    def source_alone(self) -> GraphAlone:
+        """The same layers as the source's own graph has them; not to be run with other weights."""
+        graph = self._frozen
+        inputs = {
+            name: at for name, at in self._ends.inputs.items() if at.partition(":")[0] in graph.graph.nodes
+        }
+        return GraphAlone(TappedGraph(graph.tf_graph, graph.run, inputs, self.plan.tensors, {}, {}))
 
     @cached_property
     def _converted(self) -> ConvertedGraph:

@@ -50,6 +50,11 @@ class FrozenGraph:
         self.inputs = _specs(inputs, function.inputs)
         self.outputs = _specs(outputs, function.outputs)
 
+    @property
+    def tf_graph(self) -> Any:
+        """The `tf.Graph` itself."""
+        return self._frozen.graph
+
     def run(self, feed: Mapping[str, Array], tensors: Sequence[str]) -> dict[str, Array]:
         """The values of `tensors` (`node:0`) in one pass; `feed` is by input tensor (`image:0`)."""
         wanted = [self._frozen.graph.get_tensor_by_name(name) for name in tensors]

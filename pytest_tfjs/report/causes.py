@@ -1,4 +1,4 @@
-"""The likely cause of a divergence in words, where the numbers tell one."""
+"""What the wrong numbers of a diverged layer look like, in words: what they are first taken for."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Case:
         return target.variant == "f16" or (target.backend == "webgl" and target.float32_textures is False)
 
 
-def likely_causes(case: Case) -> list[str]:
-    """What may have caused the divergence, the most telling first; empty where the numbers do not tell."""
+def looks(case: Case) -> list[str]:
+    """What the numbers look like, the most telling first; empty where they do not tell."""
     told = [cause for tell in _CAUSES if (cause := tell(case)) is not None]
     return told[:_MOST] or [cause for cause in (_rounding(case),) if cause is not None]
 
@@ -76,15 +76,13 @@ def _denormal(case: Case) -> str | None:
     return "GPUs take denormals for 0: every mismatched |reference| is below 1.2e-38"
 
 
-def _half_range(case: Case) -> str | None:
+def _beyond_half(case: Case) -> bool:
     low = case.symptoms.low
-    if not case.half or low is None or low <= _LARGEST_HALF or case.metrics.nonfinite_mismatched:
-        return None
-    return "half precision ends at 65504, and every mismatched |reference| is greater"
+    return case.half and low is not None and low > _LARGEST_HALF
 
 
 def _all_zero(case: Case) -> str | None:
-    if not case.symptoms.all_zero or _denormal(case) or _half_range(case):
+    if not case.symptoms.all_zero or _denormal(case) or _beyond_half(case):
         return None
     return "the browser gives 0 everywhere: its kernel wrote nothing, or its input or weights are lost"
 
@@ -135,28 +133,7 @@ def _channel(case: Case) -> str | None:
 
 def _of_artifacts(case: Case, advice: str) -> str:
     """The advice, unless another target computes the same artifacts rightly."""
-    return "" if _here_only(case) else f": {advice}"
-
-
-def _everywhere(case: Case) -> str | None:
-    same = [_same_value(case.metrics, other.metrics) for _, other in case.elsewhere]
-    if not same or not all(same):
-        return None
-    return (
-        "all targets give the same wrong value: the artifacts differ from the source (weights, conversion), "
-        "no backend is at fault"
-    )
-
-
-def _here_only(case: Case) -> str | None:
-    if not case.elsewhere or any(other.verdict != "close" for _, other in case.elsewhere):
-        return None
-    backends = {other.target.backend for other, _ in case.elsewhere}
-    here = str(case.comparison.target)
-    what = "variant" if case.comparison.target.backend in backends else "backend"
-    return (
-        f"{here} alone diverges: the artifacts are right, and this {what}'s kernel or precision is at fault"
-    )
+    return "" if any(other.verdict == "close" for _, other in case.elsewhere) else f": {advice}"
 
 
 def _rounding(case: Case) -> str | None:
@@ -170,28 +147,13 @@ def _rounding(case: Case) -> str | None:
     )
 
 
-def _same_value(ours: Metrics, theirs: Metrics | None) -> bool:
-    """Whether two targets are wrong alike: at one element, a tenth of the error apart at most."""
-    if theirs is None or theirs.passed or (ours.worst, ours.worst_feed) != (theirs.worst, theirs.worst_feed):
-        return False
-    if ours.worst is None:
-        return ours.reason == theirs.reason
-    if ours.worst_text is not None or theirs.worst_text is not None:
-        return ours.worst_text == theirs.worst_text
-    apart = abs(ours.worst_actual - theirs.worst_actual)
-    return apart <= 0.1 * ours.worst_error if math.isfinite(apart) else str(ours) == str(theirs)
-
-
 _CAUSES: tuple[Callable[[Case], str | None], ...] = (
     _permuted,
     _nonfinite,
     _denormal,
-    _half_range,
     _all_zero,
     _integers,
     _large_angle,
     _factor,
     _channel,
-    _everywhere,
-    _here_only,
 )

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from pytest_tfjs.compare.symptoms import Symptoms
 from pytest_tfjs.compare.tolerances import is_inexact
-from pytest_tfjs.report.causes import Case, likely_causes
+from pytest_tfjs.report.causes import Case, looks
 from pytest_tfjs.report.text import apart, fact, number_up, printable, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from pytest_tfjs.compare.diagnosis import Diagnosis
     from pytest_tfjs.compare.metrics import Metrics
     from pytest_tfjs.compare.tolerances import Tolerance
     from pytest_tfjs.compare.verdict import Comparison, LayerResult
@@ -74,8 +75,16 @@ def findings(comparison: Comparison, result: LayerResult, others: Sequence[Compa
     for other, found in elsewhere[:_MOST_ELSEWHERE]:
         lines += fact("elsewhere", f"{other.target}: {_told(other, found)}")
     case = Case(comparison, result, metrics, metrics.symptoms or Symptoms(), elsewhere)
-    for cause in likely_causes(case):
-        lines += fact("likely", cause)
+    return lines + likely(comparison.diagnosis, looks(case))
+
+
+def likely(diagnosis: Diagnosis | None, looks_like: Sequence[str] = ()) -> list[str]:
+    """What made it diverge, and the evidence; where there is no diagnosis, what the numbers look like."""
+    if diagnosis is None:
+        return [line for one in looks_like for line in fact("likely", one)]
+    lines = fact("likely", f"{diagnosis.kind}: {diagnosis.said}")
+    for number, one in enumerate((*looks_like, *diagnosis.evidence)):
+        lines += fact("" if number else "evidence", one)
     return lines
 
 

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_tfjs.compare.compression import Compression, Cost
+    from pytest_tfjs.compare.diagnosis import Diagnosis
     from pytest_tfjs.compare.local import Local
     from pytest_tfjs.compare.verdict import Comparison, LayerResult, TargetFacts, TimingFacts
 
@@ -83,9 +85,14 @@ def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
             {"name": finding.name, "layer": finding.layer, "what": finding.what}
             for finding in (() if check is None else check.differences)
         ],
+        "diagnosis": None if comparison.diagnosis is None else _diagnosis(comparison.diagnosis),
         "timing": None if comparison.timing is None else _timing(comparison.timing),
         "bytes": {name: int(count) for name, count in comparison.bytes.items()},
     }
+
+
+def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
+    return {**asdict(diagnosis), "evidence": list(diagnosis.evidence)}
 
 
 def write_json(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_tfjs.report.findings import findings, what_diverged
+from pytest_tfjs.report.findings import findings, likely, what_diverged
 from pytest_tfjs.report.neighbours import neighbours, origin
 from pytest_tfjs.report.summary import dead_layers
 from pytest_tfjs.report.text import LOG_WIDTH, Column, apart, fact, number, plural, printable, quoted, table
@@ -52,7 +52,12 @@ def failure_message(
         lines += ["", *_around(comparison, first), "", *findings(comparison, first[0], others)]
         for result in first[1 : _MOST_LISTED + 1]:
             lines += fact("also first", f"{_known_as(result.layer)}: {what_diverged(comparison, result)}")
+<<<<<<< HEAD
     lines += _reproducers(comparison)
+=======
+    elif comparison.diagnosis is not None:
+        lines += ["", *likely(comparison.diagnosis)]
+>>>>>>> 59ba867 (Gather the evidence on a layer that diverged, once there is one, and tell its cause in place of guesses)
     if repeat is not None:
         lines += ["", *fact("repeat", repeat, wrap=False)]
     return "\n".join(lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from pytest_tfjs.compare.weights import wrong_weight
 from pytest_tfjs.report.text import fact, number, printable, quoted
 
 if TYPE_CHECKING:
@@ -41,16 +42,8 @@ def weight_facts(comparison: Comparison) -> list[str]:
 
 def wrong_weight_of(comparison: Comparison, result: LayerResult) -> str | None:
     """The name of a weight of this layer that is not the source's; None where there is none."""
-    if comparison.weight_check is None:
-        return None
-    names = (result.layer.name, *result.layer.members)
-    found = (
-        finding.name
-        for finding in comparison.weight_check.differences
-        if finding.layer is not None
-        and any(name == finding.layer or name.startswith(f"{finding.layer}/") for name in names)
-    )
-    return next(found, None)
+    found = wrong_weight(comparison.weight_check, result.layer)
+    return None if found is None else found.name
 
 
 def _told(finding: WeightFinding) -> str:

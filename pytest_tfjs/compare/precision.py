@@ -1,0 +1,69 @@
+"""The numbers of one activation that tell half precision, and how far two runs are apart."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_tfjs.compare.diagnosis import LARGEST_HALF, SMALLEST_NORMAL_HALF, Sizes
+from pytest_tfjs.compare.recomputing.steps import CannotRecompute, evaluate
+from pytest_tfjs.compare.semantics import error_left
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_tfjs.compare.recomputing.steps import Step
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def sizes_of(actual: Array, expected: Array, entering: Sequence[Array], predicted: float | None) -> Sizes:
+    """The numbers that tell half precision, of one activation and of what enters it."""
+    ours, truth = actual.astype(np.float64), expected.astype(np.float64)
+    size, finite = np.abs(truth), np.isfinite(ours) & np.isfinite(truth)
+    over = np.isfinite(truth) & ~np.isfinite(ours)
+    over |= (size > LARGEST_HALF) & (ours == 0)
+    wrong = finite & (ours != truth)
+    flushed = wrong & (ours == 0) & (size < SMALLEST_NORMAL_HALF)
+    error = np.abs(ours - truth, where=finite, out=np.zeros_like(ours))
+    return Sizes(
+        reference=_largest(truth),
+        inputs=max((_largest(each) for each in entering if each.dtype.kind in "iuf"), default=0.0),
+        overflown=bool(over.any()),
+        flushed=float(flushed.sum() / wrong.sum()) if wrong.any() else 0.0,
+        error=float(error.max(initial=0.0)),
+        predicted=predicted,
+    )
+
+
+def _largest(array: Array) -> float:
+    return float(np.max(np.abs(array.astype(np.float64)), initial=0.0, where=np.isfinite(array)))
+
+
+def predicted_error(steps: Sequence[Step], actual: Array, expected: Array) -> float | None:
+    """The error that half precision of inputs, weights and result makes, as a share of the browser's."""
+    halved = [
+        replace(step, inputs=tuple(one if isinstance(one, int) else _halved(one) for one in step.inputs))
+        for step in steps
+    ]
+    try:
+        made = error_left(expected, _halved(evaluate(halved).astype(np.float32)), actual)
+    except CannotRecompute:
+        return None
+    return made if np.isfinite(made) else None
+
+
+def _halved(array: Array) -> Array:
+    with np.errstate(over="ignore"):
+        return array.astype(np.float16).astype(array.dtype) if array.dtype.kind == "f" else array
+
+
+def apart(runs: Sequence[Array], expected: Array) -> float | None:
+    """How far two runs are apart, as a share of the first one's error; None where there are not two."""
+    if len(runs) < 2:  # noqa: PLR2004
+        return None
+    if np.array_equal(runs[0], runs[1], equal_nan=runs[0].dtype.kind == "f"):
+        return 0.0
+    return error_left(runs[0], runs[1], expected)

@@ -1,0 +1,363 @@
+"""Gathers the evidence on the layer that a divergence is blamed on, once there is one, and has it judged.
+
+What it does beside the test costs nothing where the test passes, and never fails one: what cannot be tried is
+told as not tried.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from pytest_tfjs.browsers.jobs import Activations, Job, Progress, Tap
+from pytest_tfjs.browsers.targets import parse_targets
+from pytest_tfjs.compare.diagnosis import AGREE, Evidence, Seen, diagnose
+from pytest_tfjs.compare.elements import largest
+from pytest_tfjs.compare.precision import apart, predicted_error, sizes_of
+from pytest_tfjs.compare.recomputing.steps import CannotRecompute, evaluate
+from pytest_tfjs.compare.semantics import alternatives, error_left, try_one
+from pytest_tfjs.compare.weights import wrong_weight
+from pytest_tfjs.errors import TfjsError
+from pytest_tfjs.reference.examining import Examined, examine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from pytest_tfjs.browsers.harness import Harness, Page
+    from pytest_tfjs.browsers.targets import Target
+    from pytest_tfjs.compare.diagnosis import Diagnosis, Sizes
+    from pytest_tfjs.compare.recomputing.steps import Step
+    from pytest_tfjs.compare.semantics import Tried
+    from pytest_tfjs.compare.verdict import Comparison, LayerResult
+    from pytest_tfjs.comparing import Subject
+    from pytest_tfjs.models.isolation import Place
+
+Array = np.ndarray[Any, np.dtype[Any]]
+_T = TypeVar("_T")
+
+BUDGET_S = 90.0
+_JOB_S = 40.0
+_READINGS_S = 20.0
+_MOST_BYTES = 64 << 20
+_MOST_MODEL_BYTES = 512 << 20
+_MOST_OTHERS = 4
+_MOST_BEFORE = 12
+_BY_ITSELF = "cpu"
+_BESIDE_CPU = "wasm"
+
+
+@dataclass
+class Bench:
+    """Where a comparison ran, and what it takes to look closer.
+
+    `backends`: those that were asked for. `place`: where TensorFlow runs for the source. `progress` hears
+    what is being done. `alone`: whether layers are run alone. `budget_s`: the seconds that all of it may take.
+    """
+
+    harness: Harness
+    target: Target
+    backends: Sequence[str]
+    place: Place
+    progress: Callable[[Progress], None]
+    alone: bool = True
+    budget_s: float = BUDGET_S
+    _started: float = field(default_factory=time.monotonic)
+
+    @property
+    def left_s(self) -> float:
+        """The seconds that are left for it."""
+        return self.budget_s - (time.monotonic() - self._started)
+
+
+@dataclass
+class _Given:
+    """What one target gave for the layer: in the whole model, and alone for each of its runs."""
+
+    tapped: Array | None = None
+    alone: list[Array] = field(default_factory=list)
+    takes: tuple[str, ...] | None = None
+
+    @property
+    def best(self) -> Array | None:
+        """What it gave on the reference's inputs, else in the whole model."""
+        return self.alone[0] if self.alone else self.tapped
+
+
+def diagnosed(comparison: Comparison, subject: Subject, bench: Bench) -> Comparison:
+    """The comparison with a diagnosis, where it diverged; else as it is."""
+    if comparison.verdict != "diverged":
+        return comparison
+    bench.progress(Progress("looking for the cause"))
+    return replace(comparison, diagnosis=_Diagnosing(comparison, subject, bench).run())
+
+
+class _Diagnosing:
+    def __init__(self, comparison: Comparison, subject: Subject, bench: Bench) -> None:
+        self._comparison = comparison
+        self._subject = subject
+        self._bench = bench
+        self._not_tried: list[str] = []
+
+    def run(self) -> Diagnosis:
+        """Gathers what there is, and judges it."""
+        comparison, bench = self._comparison, self._bench
+        base = Evidence(
+            layer=None,
+            target=bench.target.backend_variant,
+            half=bench.target.half or comparison.target.float32_textures is False,
+            unsteady=_unsteady(comparison),
+        )
+        row = _blamed(comparison)
+        if row is None or comparison.growth is not None:
+            return diagnose(_of_no_layer(comparison, base))
+        evidence = self._of_layer(row, base)
+        return diagnose(replace(evidence, not_tried=tuple(self._not_tried)))
+
+    def _of_layer(self, row: LayerResult, base: Evidence) -> Evidence:
+        evidence = replace(base, layer=row.layer.name, weight=_wrong_weight(self._comparison, row))
+        found = self._tried("the layer once more", lambda: self._look_at(row, evidence))
+        return evidence if found is None else found
+
+    def _look_at(self, row: LayerResult, evidence: Evidence) -> Evidence:
+        name, reference = row.layer.name, self._subject.reference
+        number = _worst_feed(row)
+        expected = reference.activations(number, [name])[name]
+        if expected.dtype.kind not in "biuf" or expected.nbytes > _MOST_BYTES:
+            self._not_tried.append(
+                f"a closer look at {name!r}: it has {expected.nbytes} bytes of {expected.dtype}"
+            )
+            return evidence
+        with self._page(self._bench.target) as page:
+            ours = self._given(page, row, number, runs=2)
+        actual = None if ours is None else ours.best
+        if ours is None or actual is None or actual.shape != expected.shape:
+            return evidence
+        evidence = replace(
+            evidence,
+            repeated=apart(ours.alone, expected),
+            takes=ours.takes,
+            source_takes=tuple(row.layer.inputs),
+            others=tuple(self._others(row, number, actual, expected)),
+        )
+        return self._examined(row, number, evidence, ours, expected)
+
+    def _others(self, row: LayerResult, number: int, actual: Array, expected: Array) -> Iterator[Seen]:
+        """What other backends give, one by one, as far as time allows."""
+        for target in self._other_targets():
+            with self._page(target) as page:
+                given = None if page is None else self._given(page, row, number, runs=1)
+            value = None if given is None else given.best
+            if value is not None and value.shape == expected.shape:
+                yield Seen(
+                    str(target), error_left(expected, value, actual), error_left(actual, value, expected)
+                )
+
+    def _other_targets(self) -> list[Target]:
+        """Those asked for that compute in float32, and cpu, in the same browser."""
+        own = self._bench.target
+        own_backend = _BESIDE_CPU if own.backend == _BY_ITSELF else _BY_ITSELF
+        targets = parse_targets([own.browser], [own_backend, *self._bench.backends])
+        return [one for one in targets if one != own and not one.half][:_MOST_OTHERS]
+
+    def _given(self, page: Page | None, row: LayerResult, number: int, *, runs: int) -> _Given | None:
+        """What a page gives for the layer; None where it does not, which is told."""
+        if page is None:
+            return None
+        subject, given = self._subject, _Given()
+        tap = Tap(row.layer.name, row.layer.tap or {})
+        known = tuple(
+            Tap(one.name, one.tap)
+            for one in subject.reference.plan.layers
+            if one.coverage == "compared" and one.tap
+        )
+
+        def reference(feed: int, names: Any) -> Mapping[str, Array]:
+            del feed  # it is the same one in all runs
+            return subject.reference.activations(number, names)
+
+        def take(activations: Activations) -> None:
+            value = activations.tensors.get(row.layer.name)
+            if value is None:
+                return
+            if activations.isolated:
+                given.alone.append(value)
+            elif given.tapped is None:
+                given.tapped = value
+
+        job = Job(
+            subject.artifacts.model_json,
+            subject.artifacts.format,
+            (subject.feeds[number].browser,) * runs,
+            chunks=((tap,),),
+            isolate=reference if self._bench.alone else None,
+            known=known if self._bench.alone else (),
+        )
+        result = self._tried(
+            f"{row.layer.name!r} on {page.target}",
+            lambda: page.run(job, take, min(_JOB_S, max(self._bench.left_s, 1))),
+        )
+        if result is None:
+            return None
+        given.takes = result.isolated.get(row.layer.name)
+        if (why := result.not_isolated.get(row.layer.name)) is not None:
+            self._not_tried.append(f"{row.layer.name!r} alone on {page.target}: {why}")
+        return given
+
+    @contextlib.contextmanager
+    def _page(self, target: Target) -> Iterator[Page | None]:
+        if self._bench.left_s <= 0:
+            self._not_tried.append(f"{target}: {self._bench.budget_s:g} s were used up")
+            yield None
+            return
+        yield self._tried(f"{target}", lambda: self._bench.harness.open(target))
+
+    def _examined(
+        self, row: LayerResult, number: int, evidence: Evidence, ours: _Given, expected: Array
+    ) -> Evidence:
+        """The evidence with what Python tells of the layer."""
+        actual = ours.best
+        assert actual is not None
+        found = self._examine(row, number, ours.tapped)
+        tried: list[Tried] = []
+        predicted = None
+        if found.steps is not None:
+            tried = self._readings(found.steps, found.declared, actual, expected)
+            predicted = predicted_error(found.steps, actual, expected) if evidence.half else None
+        over = found.over_artifacts
+        return replace(
+            evidence,
+            readings=tuple(tried),
+            feeds=found.feeds,
+            over_artifacts=None
+            if over is None or over.shape != expected.shape
+            else Seen(
+                "TensorFlow, over the artifacts' own nodes,",
+                error_left(expected, over, actual),
+                error_left(actual, over, expected),
+            ),
+            sizes=self._sizes(row, number, actual, expected, predicted),
+        )
+
+    def _examine(self, row: LayerResult, number: int, tapped: Array | None) -> Examined:
+        subject, bench = self._subject, self._bench
+        nbytes = subject.artifacts.bytes
+        if bench.left_s <= 0 or nbytes > _MOST_MODEL_BYTES:
+            why = "time was used up" if bench.left_s <= 0 else f"the model has {nbytes} bytes"
+            self._not_tried.append(f"other readings and changes of the feed: {why}")
+            return Examined()
+        near = tapped if self._is_near_the_feed(row) else None
+        if near is None:
+            self._not_tried.append("changes of the feed: other layers stand before this one, which are right")
+        bench.progress(Progress("looking for the cause in Python"))
+        task = partial(examine, name=row.layer.name, number=number, tapped=near)
+        found = self._tried(
+            "other readings and changes of the feed",
+            lambda: bench.place(
+                "examining a layer", task, subject.source, subject.artifacts, subject.feeds, subject.reference
+            ),
+        )
+        if found is None:
+            return Examined()
+        self._not_tried += found.not_tried
+        return found
+
+    def _is_near_the_feed(self, row: LayerResult) -> bool:
+        inputs = {one.layer.name: one.layer.inputs for one in self._comparison.layers}
+        seen: set[str] = set()
+        ahead = list(row.layer.inputs)
+        while ahead and len(seen) <= _MOST_BEFORE:
+            name = ahead.pop()
+            if name not in seen:
+                seen.add(name)
+                ahead += inputs.get(name, ())
+        return len(seen) <= _MOST_BEFORE
+
+    def _readings(
+        self,
+        steps: tuple[Step, ...],
+        declared: tuple[Step, ...] | None,
+        actual: Array,
+        expected: Array,
+    ) -> list[Tried]:
+        """The readings that there was time for; none where the source's own does not give the reference."""
+        try:
+            own = evaluate(steps)
+        except CannotRecompute as reason:
+            self._not_tried.append(f"other readings: {reason}")
+            return []
+        if not error_left(expected, own, actual) <= AGREE:
+            self._not_tried.append("other readings: numpy does not give the reference for the layer as it is")
+            return []
+        until = time.monotonic() + min(_READINGS_S, max(self._bench.left_s, 0.0))
+        tried = []
+        for alternative in alternatives(steps, declared):
+            if time.monotonic() > until:
+                self._not_tried.append("more readings: time was used up")
+                break
+            found = try_one(alternative, actual, expected)
+            tried += [] if found is None else [found]
+        return tried
+
+    def _sizes(
+        self, row: LayerResult, number: int, actual: Array, expected: Array, predicted: float | None
+    ) -> Sizes:
+        reference = self._subject.reference
+        names = [name for name in row.layer.inputs if name in reference.sizes(number)]
+        entering = list(reference.activations(number, names).values())
+        if not entering:
+            entering = list(self._subject.feeds[number].browser.values())
+        sizes = sizes_of(actual, expected, entering, predicted)
+        arithmetic = reference.arithmetic(number, [row.layer.name]).get(row.layer.name)
+        magnitude = None if arithmetic is None else arithmetic.magnitude
+        return sizes if magnitude is None else replace(sizes, magnitude=largest(np.asarray(magnitude)))
+
+    def _tried(self, what: str, work: Callable[[], _T]) -> _T | None:
+        """The work's result; None where it fails, which is told and never raised."""
+        try:
+            return work()
+        except TfjsError as error:
+            self._not_tried.append(f"{what}: {_first_line(error)}")
+        except Exception as error:  # noqa: BLE001  (the divergence is what the user must hear of)
+            self._not_tried.append(f"{what}: {type(error).__name__}: {_first_line(error)}")
+        return None
+
+
+def _blamed(comparison: Comparison) -> LayerResult | None:
+    rows = {one.layer.name: one for one in comparison.layers}
+    return next((rows[name] for name in comparison.first_divergence if name in rows), None)
+
+
+def _worst_feed(row: LayerResult) -> int:
+    if row.local is not None and not row.local.passed:
+        return row.local.worst_feed
+    return 0 if row.metrics is None else row.metrics.worst_feed
+
+
+def _unsteady(comparison: Comparison) -> str | None:
+    observation = comparison.observation
+    return str(observation) if observation.cause == "nondeterministic" else None
+
+
+def _of_no_layer(comparison: Comparison, base: Evidence) -> Evidence:
+    """Why it diverged where no layer did."""
+    check, compression = comparison.weight_check, comparison.compression
+    if check is not None and check.differences:
+        return replace(base, weight=comparison.reason)
+    if compression is not None and compression.exceeded:
+        return replace(base, compressed=comparison.reason)
+    return base if comparison.growth is None else replace(base, growth=str(comparison.growth))
+
+
+def _wrong_weight(comparison: Comparison, row: LayerResult) -> str | None:
+    """What is wrong with a weight of this layer."""
+    found = wrong_weight(comparison.weight_check, row.layer)
+    return None if found is None else f"its weight {found.name!r} is not the source's: {found.what}"
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,0 +1,187 @@
+"""What Python can tell of one layer that diverged: its operations, and what another feed would give it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_tfjs.compare.feed_changes import feed_changes
+from pytest_tfjs.compare.recomputing.keras import keras_steps
+from pytest_tfjs.compare.recomputing.steps import CannotRecompute, Step
+from pytest_tfjs.compare.semantics import Tried, error_left
+from pytest_tfjs.errors import TfjsError
+from pytest_tfjs.reference.alone import attributes_of, constant_value
+from pytest_tfjs.reference.computed import ComputedGraph, ComputedLayers, computed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pytest_tfjs.models.artifacts import Artifacts
+    from pytest_tfjs.models.feeds import Feed
+    from pytest_tfjs.models.source import Source
+    from pytest_tfjs.reference.alone import GraphAlone, Region
+    from pytest_tfjs.reference.capture import Reference
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What was found of one layer for one feed.
+
+    `steps`: its operations as the source has them, on the reference's own inputs; `declared`: as the
+    artifacts have them. `over_artifacts`: what TensorFlow gives for the latter; None of a layers model, whose
+    artifacts TensorFlow does not read. `feeds`: the changes of the feed that were tried. `not_tried`:
+    sentences.
+    """
+
+    steps: tuple[Step, ...] | None = None
+    declared: tuple[Step, ...] | None = None
+    over_artifacts: Array | None = None
+    feeds: tuple[Tried, ...] = ()
+    not_tried: tuple[str, ...] = ()
+
+
+def examine(
+    source: Source,
+    artifacts: Artifacts,
+    feeds: Sequence[Feed],
+    reference: Reference,
+    *,
+    name: str,
+    number: int,
+    tapped: Array | None,
+) -> Examined:
+    """Examines the layer `name` for the feed `number`; needs TensorFlow, and loads the model anew.
+
+    `tapped`: what the browser gave for it in the whole model, where changes of the feed are to be tried.
+    """
+    model = computed(source, artifacts, feeds)
+    found = _Examination(model, artifacts, feeds[number], reference, name=name, number=number)
+    found.read()
+    if tapped is not None:
+        found.try_feeds(tapped)
+    return Examined(
+        found.steps, found.declared, found.over_artifacts, tuple(found.tried), tuple(found.not_tried)
+    )
+
+
+class _Examination:
+    def __init__(
+        self, model: Any, artifacts: Artifacts, feed: Feed, reference: Reference, *, name: str, number: int
+    ) -> None:
+        self._model = model
+        self._artifacts = artifacts
+        self._feed = feed
+        self._reference = reference
+        self._name = name
+        self._number = number
+        self.steps: tuple[Step, ...] | None = None
+        self.declared: tuple[Step, ...] | None = None
+        self.over_artifacts: Array | None = None
+        self.tried: list[Tried] = []
+        self.not_tried: list[str] = []
+
+    def read(self) -> None:
+        """Reads the layer's steps on both sides; what could not be read is told."""
+        if isinstance(self._model, ComputedLayers):
+            self.steps = self._told("other readings", self._keras_steps)
+            if self.steps is None:
+                self.not_tried.pop()
+                self.steps = self._told("other readings", self._traced_steps)
+            else:
+                self.declared = self._told("what model.json says of the layer", self._declared_keras_steps)
+        elif isinstance(self._model, ComputedGraph):
+            # Of quantised weights the artifacts alone have the values that the reference computes with.
+            side = self._model.alone if self._artifacts.quantised else self._model.source_alone
+            self.steps = self._told("other readings", lambda: self._graph_steps(side()))
+            self.declared = self._told(
+                "what model.json says of the layer", lambda: self._graph_steps(self._model.alone())
+            )
+            self.over_artifacts = self._told("TensorFlow over the artifacts", self._run_artifacts)
+
+    def try_feeds(self, tapped: Array) -> None:
+        """Tries the changes of the feed, each in one run of the source up to this layer."""
+        expected = self._reference.activations(self._number, [self._name])[self._name]
+        run = self._model.from_artifacts if self._artifacts.quantised else self._model.from_source
+        for said, changed in feed_changes(self._feed.reference):
+            try:
+                given = run(replace(self._feed, reference=changed), [self._name])[self._name]
+            except TfjsError as error:
+                self.not_tried.append(f"the feed {said}: {error}")
+                return
+            if error_left(given, expected, tapped) > 0:  # else the layer does not depend on what was changed
+                self.tried.append(Tried(said, error_left(tapped, given, expected)))
+
+    def _told(self, what: str, read: Callable[[], Any]) -> Any:
+        try:
+            return read()
+        except (CannotRecompute, TfjsError) as error:
+            self.not_tried.append(f"{what}: {error}")
+            return None
+
+    def _values(self, rows: Sequence[str]) -> dict[str, Array]:
+        """The reference's activations of rows, and the feed's inputs, by name."""
+        inputs = dict(self._feed.reference)
+        compared = [row for row in rows if row not in inputs]
+        return {**inputs, **self._reference.activations(self._number, compared)}
+
+    def _run_artifacts(self) -> Array:
+        alone = self._model.alone()
+        result: Array = alone.run(self._name, self._values(alone.inputs_of(self._name)))
+        return result
+
+    def _graph_steps(self, alone: GraphAlone) -> tuple[Step, ...]:
+        region = alone.region(self._name)
+        return steps_of(region, self._values(list(region.given)))
+
+    def _traced_steps(self) -> tuple[Step, ...]:
+        return self._graph_steps(self._model.alone())
+
+    def _keras_steps(self) -> tuple[Step, ...]:
+        layer = self._model.layer_of(self._name)
+        return self._steps_by(type(layer).__name__, layer.get_config())
+
+    def _declared_keras_steps(self) -> tuple[Step, ...]:
+        class_name, config = self._model.declared_of(self._name)
+        return self._steps_by(class_name, config)
+
+    def _steps_by(self, class_name: str, config: Mapping[str, Any]) -> tuple[Step, ...]:
+        rows = list(self._model.alone().region(self._name).given)
+        values = self._values(rows)
+        weights = self._model.weights_in_order(self._name)
+        return keras_steps(class_name, config, weights, [values[row] for row in rows])
+
+
+def steps_of(region: Region, values: Mapping[str, Array]) -> tuple[Step, ...]:
+    """The operations of a part of a graph as steps; `values` by the names that enter it.
+
+    Raises CannotRecompute where an operation takes anything but the first output of another.
+    """
+    given = {tensor: values[row] for row, tensor in region.given.items() if row in values}
+    numbers = {operation.name: number for number, operation in enumerate(region.operations)}
+    if not region.operations:
+        raise CannotRecompute("the layer is a copy of another")
+
+    def entering(tensor: Any) -> Array | int:
+        if tensor.name in given:
+            return given[tensor.name]
+        if tensor.op.type == "Const":
+            return constant_value(tensor.op)
+        if tensor.op.name not in numbers or tensor.value_index != 0:
+            raise CannotRecompute(f"{tensor.name!r} enters it, whose value is not known")
+        return numbers[tensor.op.name]
+
+    return tuple(
+        Step(operation.type, tuple(map(entering, operation.inputs)), _attributes(operation))
+        for operation in region.operations
+    )
+
+
+def _attributes(operation: Any) -> dict[str, Any]:
+    attributes = attributes_of(operation)
+    if operation.type == "Cast":
+        attributes["DstT"] = operation.outputs[0].dtype.name
+    return attributes

@@ -1,0 +1,212 @@
+"""One cause out of the evidence: each kind where it holds, and no other."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import get_args
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_tfjs.compare.diagnosis import Evidence, Kind, Seen, Sizes, diagnose
+from pytest_tfjs.compare.feed_changes import feed_changes
+from pytest_tfjs.compare.precision import apart, predicted_error, sizes_of
+from pytest_tfjs.compare.recomputing.steps import Step, evaluate
+from pytest_tfjs.compare.semantics import Tried
+
+RIGHT, SAME, OTHER = (
+    Seen("cpu on chrome", 0.001, 1.0),
+    Seen("cpu on chrome", 1.0, 0.0),
+    Seen("cpu on chrome", 1.0, 0.9),
+)
+PYTHON_RIGHT, PYTHON_SAME = Seen("TensorFlow", 0.0, 1.0), Seen("TensorFlow", 1.0, 0.001)
+BASE = Evidence("conv", "webgl", repeated=0.0)
+HALF = replace(BASE, target="webgl:f16", half=True, others=(RIGHT,))
+READING = Tried("ResizeBilinear with half_pixel_centers=false in place of true", 0.001, declared=True)
+
+CASES = {
+    "every backend alike": ("conversion", replace(BASE, others=(SAME,))),
+    "alike, and so is TensorFlow": ("conversion", replace(BASE, others=(SAME,), over_artifacts=PYTHON_SAME)),
+    "TensorFlow alone, alike": ("conversion", replace(BASE, over_artifacts=PYTHON_SAME)),
+    "cpu is right": ("kernel", replace(BASE, others=(RIGHT,))),
+    "cpu is right, wasm is not": ("kernel", replace(BASE, others=(OTHER, RIGHT))),
+    "cpu is right, and a reading explains": ("kernel", replace(BASE, others=(RIGHT,), readings=(READING,))),
+    "TensorFlow alone, right": ("kernel", replace(BASE, over_artifacts=PYTHON_RIGHT)),
+    "a reading explains": ("semantics", replace(BASE, others=(SAME,), readings=(READING,))),
+    "TF.js on every backend": ("semantics", replace(BASE, others=(SAME,), over_artifacts=PYTHON_RIGHT)),
+    "swapped inputs": ("wiring", replace(BASE, others=(SAME,), readings=(Tried("Sub", 0.0, "wiring"),))),
+    "other inputs": ("wiring", replace(BASE, others=(SAME,), takes=("a",), source_takes=("b",))),
+    "a turned kernel": (
+        "weight",
+        replace(BASE, over_artifacts=PYTHON_SAME, readings=(Tried("Conv2D turned", 0.0, "weight"),)),
+    ),
+    "a wrong weight": ("weight", replace(BASE, weight="its weight 'w' is not the source's", others=(SAME,))),
+    "a wrong weight of no layer": ("weight", replace(BASE, layer=None, weight="'w' is not the source's")),
+    "quantised": ("quantised weights", replace(BASE, layer=None, compressed="uint8 costs 0.3")),
+    "growth": ("growth", replace(BASE, layer=None, growth="no layer is wrong")),
+    "the feed": (
+        "feed",
+        replace(BASE, others=(SAME,), feeds=(Tried("times 255", 0.0), Tried("upside down", 1.0))),
+    ),
+    "the feed though other rows enter": (
+        "feed",
+        replace(BASE, takes=(), source_takes=("rescaling",), feeds=(Tried("times 255", 0.0),)),
+    ),
+    "two runs differ": ("nondeterminism", replace(BASE, repeated=0.7, others=(SAME,))),
+    "two runs of the model differ": ("nondeterminism", replace(BASE, unsteady="two runs differ")),
+    "over 65504": ("half range", replace(HALF, sizes=Sizes(reference=7e4, overflown=True))),
+    "an input over 65504": ("half range", replace(HALF, sizes=Sizes(inputs=7e4, overflown=True, error=3.0))),
+    "flushed": ("half range", replace(HALF, sizes=Sizes(reference=1.0, flushed=0.9, error=1e-6))),
+    "11 bits": ("half resolution", replace(HALF, sizes=Sizes(reference=1.0, inputs=2.0, error=2.0 * 2**-11))),
+    "11 bits of a sum": (
+        "half resolution",
+        replace(HALF, sizes=Sizes(reference=1.0, error=0.3, predicted=0.8)),
+    ),
+    "half precision, but wrong": (
+        "kernel",
+        replace(HALF, sizes=Sizes(reference=1.0, error=0.3, predicted=0.01)),
+    ),
+    "half precision, but all alike": (
+        "conversion",
+        replace(HALF, others=(SAME,), sizes=Sizes(reference=1.0, error=1e-4)),
+    ),
+    "nothing": ("unknown", BASE),
+    "no two alike": ("unknown", replace(BASE, others=(OTHER,), readings=(replace(READING, left=0.9),))),
+}
+
+
+@pytest.mark.parametrize(("kind", "evidence"), CASES.values(), ids=CASES.keys())
+def test_the_kind(kind, evidence):
+    found = diagnose(evidence)
+    assert (found.kind, found.layer) == (kind, evidence.layer)
+    assert found.said
+
+
+def test_every_kind_has_a_case():
+    assert {kind for kind, _ in CASES.values()} == set(get_args(Kind))
+
+
+def test_what_is_said_names_the_reading_and_where_it_comes_from():
+    found = diagnose(
+        replace(BASE, others=(SAME,), readings=(READING, replace(READING, name="other", left=0.8)))
+    )
+    assert found.said == (
+        "the browser gives what Python gives for "
+        "ResizeBilinear with half_pixel_centers=false in place of true, as model.json has it"
+    )
+    assert found.evidence == (
+        "cpu on chrome is wrong in the same way, but for 0% of the error",
+        "two runs on the same inputs are the same to the bit",
+        f"2 readings of the operation were tried: {READING.name} explains 99.9% of the error",
+    )
+
+
+def test_a_kernel_is_named_with_what_it_computes():
+    found = diagnose(replace(BASE, others=(RIGHT,), readings=(Tried("RealDiv with 0/0 = 1", 0.0),)))
+    assert found.said == (
+        "the kernel of webgl (cpu on chrome agrees with Python): the browser gives what Python gives for "
+        "RealDiv with 0/0 = 1"
+    )
+
+
+def test_other_rows_are_no_wiring_where_another_backend_or_tensorflow_is_right_with_them():
+    other = replace(BASE, takes=("a",), source_takes=("b",))
+    assert diagnose(replace(other, others=(RIGHT,))).kind == "kernel"
+    assert diagnose(replace(other, over_artifacts=PYTHON_RIGHT)).kind == "kernel"
+
+
+def test_of_readings_that_explain_alike_the_artifacts_own_is_told():
+    plain = Tried("BatchNorm with epsilon=1e-05", 0.0)
+    own = Tried("BatchNorm with epsilon=1e-05 in place of 0.001", 1e-7, declared=True)
+    assert "in place of" in diagnose(replace(BASE, readings=(plain, own))).said
+    better = replace(own, left=0.04)
+    assert "in place of" not in diagnose(replace(BASE, readings=(plain, better))).said
+
+
+def test_what_was_not_tried_is_told():
+    assert (
+        diagnose(replace(BASE, not_tried=("wasm: no browser",))).evidence[-1] == "not tried: wasm: no browser"
+    )
+
+
+@given(
+    st.builds(Sizes, *[st.floats(0, 1e6)] * 3, st.booleans(), st.floats(0, 1), st.floats(0, 1e6)),
+    st.booleans(),
+)
+def test_half_precision_is_blamed_on_half_precision_only(sizes, half):
+    kind = diagnose(replace(BASE, half=half, others=(RIGHT,), sizes=sizes)).kind
+    assert half or not kind.startswith("half")
+
+
+# ---- the numbers ----
+
+
+def test_sizes_of_what_overflows_and_what_is_flushed():
+    found = sizes_of(np.float32([np.inf, 1]), np.float32([7e4, 1]), [np.float32([300])], None)
+    assert (found.reference, found.inputs, found.overflown, found.error) == (7e4, 300, True, 0)
+    assert sizes_of(np.int32([0, 1]), np.int32([70000, 1]), [], None).overflown
+    assert not sizes_of(np.float32([1, 0]), np.float32([1, 1e-6]), [], None).overflown
+    assert sizes_of(np.float32([1, 0, 1]), np.float32([1, 1e-6, 2]), [], None).flushed == 0.5
+    assert sizes_of(np.float32([1]), np.float32([1]), [], None).flushed == 0
+    assert math.isclose(sizes_of(np.float32([1, 3]), np.float32([1, 5]), [], None).error, 2)
+
+
+def test_the_error_of_half_precision_is_predicted():
+    rng = np.random.default_rng(0)
+    x, kernel = (rng.standard_normal(shape).astype(np.float32) for shape in ((4, 64), (64, 8)))
+    steps = (Step("MatMul", (x, kernel)),)
+    truth = evaluate(steps).astype(np.float32)
+    halved = (x.astype(np.float16).astype(np.float32) @ kernel.astype(np.float16).astype(np.float32)).astype(
+        np.float16
+    )
+    assert 0.5 < predicted_error(steps, halved.astype(np.float32), truth) < 2
+    assert predicted_error(steps, truth + 1, truth) < 0.01
+    assert predicted_error((Step("Unknown", ()),), truth, truth) is None
+
+
+def test_how_far_two_runs_are_apart():
+    one, truth = np.float32([1, np.nan]), np.float32([2, np.nan])
+    assert apart([one], truth) is None
+    assert apart([one, one.copy()], truth) == 0
+    assert apart([one, np.float32([1.5, np.nan])], truth) == 0.5
+
+
+# ---- changes of the feed ----
+
+IMAGE = np.random.default_rng(1).uniform(0, 255, (2, 6, 6, 3)).astype(np.float32)
+
+
+def test_the_ways_in_which_an_image_may_be_fed_are_tried():
+    found = dict(feed_changes({"image": IMAGE}))
+    assert np.allclose(found["divided by 127.5, minus 1"]["image"], IMAGE / 127.5 - 1)
+    assert np.allclose(found["with channels in reverse (BGR for RGB)"]["image"], IMAGE[..., ::-1])
+    both = found["with channels in reverse (BGR for RGB), divided by 255"]["image"]
+    assert np.allclose(both, IMAGE[..., ::-1] / 255)
+    assert np.allclose(found["with rows and columns swapped"]["image"], IMAGE.transpose(0, 2, 1, 3))
+    for changed in found.values():
+        assert changed["image"].shape == IMAGE.shape
+        assert changed["image"].dtype == np.float32
+
+
+@pytest.mark.parametrize("there", ["times 255", "divided by 255", "times 2, minus 1"])
+def test_ranges_have_their_way_back(there):
+    back = {
+        "times 255": "divided by 255",
+        "divided by 255": "times 255",
+        "times 2, minus 1": "plus 1, divided by 2",
+    }
+    changed = dict(feed_changes({"x": IMAGE}))[there]
+    again = dict(feed_changes(changed))[back[there]]["x"]
+    assert np.allclose(again, IMAGE, rtol=1e-5, atol=1e-5)
+
+
+def test_inputs_are_named_and_swapped():
+    a, b, tokens = np.float32([[1, 2]]), np.float32([[3, 4]]), np.int32([[1, 2]])
+    found = dict(feed_changes({"a": a, "b": b, "tokens": tokens}))
+    assert found["with 'a' and 'b' swapped"]["a"] is b
+    assert "('tokens') plus 1" in found
+    assert not any("'tokens' swapped" in name for name in found)
+    assert list(feed_changes({"flag": np.array([True])})) == []
