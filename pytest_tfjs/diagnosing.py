@@ -56,7 +56,7 @@ class Bench:
     """Where a comparison ran, and what it takes to look closer.
 
     `backends`: those that were asked for. `place`: where TensorFlow runs for the source. `progress` hears
-    what is being done. `alone`: whether layers are run alone. `budget_s`: the seconds that all of it may take.
+    what is being done. `alone`: whether layers are run alone. `budget_s`: the seconds that all may take.
     """
 
     harness: Harness
@@ -119,7 +119,11 @@ class _Diagnosing:
         return diagnose(replace(evidence, not_tried=tuple(self._not_tried)))
 
     def _of_layer(self, row: LayerResult, base: Evidence) -> Evidence:
-        evidence = replace(base, layer=row.layer.name, weight=_wrong_weight(self._comparison, row))
+        evidence = replace(base, layer=row.layer.name)
+        finding = wrong_weight(self._comparison.weight_check, row.layer)
+        if finding is not None:
+            said = f"its weight {finding.name!r} is not the source's: {finding.what}"
+            evidence = replace(evidence, weight=said, by_effect=finding.by_effect)
         found = self._tried("the layer once more", lambda: self._look_at(row, evidence))
         return evidence if found is None else found
 
@@ -351,12 +355,6 @@ def _of_no_layer(comparison: Comparison, base: Evidence) -> Evidence:
     if compression is not None and compression.exceeded:
         return replace(base, compressed=comparison.reason)
     return base if comparison.growth is None else replace(base, growth=str(comparison.growth))
-
-
-def _wrong_weight(comparison: Comparison, row: LayerResult) -> str | None:
-    """What is wrong with a weight of this layer."""
-    found = wrong_weight(comparison.weight_check, row.layer)
-    return None if found is None else f"its weight {found.name!r} is not the source's: {found.what}"
 
 
 def _first_line(error: Exception) -> str:

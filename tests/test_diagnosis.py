@@ -44,6 +44,18 @@ CASES = {
         replace(BASE, over_artifacts=PYTHON_SAME, readings=(Tried("Conv2D turned", 0.0, "weight"),)),
     ),
     "a wrong weight": ("weight", replace(BASE, weight="its weight 'w' is not the source's", others=(SAME,))),
+    "a weight that has another effect": (
+        "weight",
+        replace(BASE, weight="it", by_effect=True, others=(SAME,)),
+    ),
+    "another effect, and the feed explains it": (
+        "feed",
+        replace(BASE, weight="it", by_effect=True, feeds=(Tried("times 255", 0.0),)),
+    ),
+    "a wrong weight, though the feed explains it": (
+        "weight",
+        replace(BASE, weight="it", feeds=(Tried("in BGR", 0.0),)),
+    ),
     "a wrong weight of no layer": ("weight", replace(BASE, layer=None, weight="'w' is not the source's")),
     "quantised": ("quantised weights", replace(BASE, layer=None, compressed="uint8 costs 0.3")),
     "growth": ("growth", replace(BASE, layer=None, growth="no layer is wrong")),

@@ -118,7 +118,7 @@ class Evidence:
     - `others`: other backends. `over_artifacts`: TensorFlow, over the artifacts' own nodes and weights.
     - `repeated`: how far two runs on the same inputs are apart, as a share of the error; None: not tried.
       `unsteady`: what was found where even the outputs of two runs differ.
-    - `weight`: the layer's weight that is not the source's, and how.
+    - `weight`: the layer's weight that is not the source's, and how; `by_effect`: only its effect is known.
     - `takes`, `source_takes`: the rows that enter it in the artifacts and in the source; None: not known.
     - `readings`, `feeds`: what was tried, in any order.
     - `compressed`: what the stored weights cost, where it is too much. `growth`: the same of growing errors.
@@ -133,6 +133,7 @@ class Evidence:
     repeated: float | None = None
     unsteady: str | None = None
     weight: str | None = None
+    by_effect: bool = False
     takes: tuple[str, ...] | None = None
     source_takes: tuple[str, ...] | None = None
     sizes: Sizes = field(default_factory=Sizes)
@@ -185,7 +186,11 @@ def _nondeterminism(evidence: Evidence) -> Found:
 
 
 def _weight(evidence: Evidence) -> Found:
-    return None if evidence.weight is None else ("weight", evidence.weight)
+    return None if evidence.weight is None or evidence.by_effect else ("weight", evidence.weight)
+
+
+def _weight_by_effect(evidence: Evidence) -> Found:
+    return None if evidence.weight is None or evidence.right else ("weight", evidence.weight)
 
 
 def _feed(evidence: Evidence) -> Found:
@@ -280,6 +285,7 @@ _CAUSES: tuple[Callable[[Evidence], Found], ...] = (
     _half_range,
     _wiring,
     _reading,
+    _weight_by_effect,
     _half_resolution,
     _kernel_alone,
     _conversion,

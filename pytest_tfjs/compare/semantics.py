@@ -151,7 +151,19 @@ def differing(steps: Sequence[Step], declared: Sequence[Step]) -> tuple[str, ...
     )
     if found or names[0] == names[1]:
         return found
-    return (f"{_listed(names[0])} in place of {_listed(names[1])}",)
+    ours_alone, theirs_alone = _without_ends(*names)
+    return (f"{_listed(ours_alone)} in place of {_listed(theirs_alone)}",)
+
+
+def _without_ends(one: list[str], other: list[str]) -> tuple[list[str], list[str]]:
+    """Two lists without what both begin with, and what both end with."""
+    start = 0
+    while start < min(len(one), len(other)) and one[start] == other[start]:
+        start += 1
+    one, other = one[start:], other[start:]
+    while one and other and one[-1] == other[-1]:
+        one, other = one[:-1], other[:-1]
+    return one, other
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from pytest_tfjs.compare.layers import Layer
 
+BY_EFFECT = "the operation that takes it computes something else"
+"""How a finding begins on a weight whose own values could not be held against the source's."""
+
 State = Literal["equal", "quantised", "folded", "unverified", "differs"]
 
 FOLDED_ULPS = 8
@@ -45,6 +48,11 @@ class WeightFinding:
     layer: str | None
     state: State
     what: str | None = None
+
+    @property
+    def by_effect(self) -> bool:
+        """Whether only its effect is known: then something else about the operation may be wrong."""
+        return self.what is not None and self.what.startswith(BY_EFFECT)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from pytest_tfjs.compare.compression import cost, default_allowance
-from pytest_tfjs.compare.weights import WeightFinding
+from pytest_tfjs.compare.weights import BY_EFFECT, WeightFinding
 from pytest_tfjs.errors import SourceError
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class ByValue:
         moved = cost(*self._compute(row)).share
         if moved <= _SAME or moved <= self._allowed(row):
             return None
-        return f"the operation that takes it computes something else: off by {moved:.1e} of its largest value"
+        return f"{BY_EFFECT}: off by {moved:.1e} of its largest value"
 
     def _compute(self, row: Layer) -> tuple[Array, Array]:
         if row.name not in self._computed:

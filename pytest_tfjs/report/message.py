@@ -90,8 +90,8 @@ def _headline(comparison: Comparison, first: Sequence[LayerResult]) -> str:
 
 
 def _origin(comparison: Comparison, result: LayerResult) -> str:
-    weight = wrong_weight_of(comparison, result)
-    if weight is not None:
+    weight, diagnosis = wrong_weight_of(comparison, result), comparison.diagnosis
+    if weight is not None and (diagnosis is None or diagnosis.kind == "weight"):
         return f"its weight {quoted(weight, _NAME_WIDTH)} is not the source's"
     return origin(comparison, result)
 

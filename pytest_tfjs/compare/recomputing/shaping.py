@@ -121,6 +121,24 @@ def _slice(inputs: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
     return x[tuple(slice(begin, None if size < 0 else begin + size) for begin, size in ranges)]
 
 
+def _strided_slice(inputs: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
+    """As Python indexes; bit `n` of each mask is of the index's item `n`."""
+    x, *bounds = inputs
+    index: list[Any] = []
+    for number, (begin, end, stride) in enumerate(zip(*map(_axes, bounds), strict=True)):
+        masked = {name for name, mask in attributes.items() if name.endswith("mask") and mask >> number & 1}
+        if "ellipsis_mask" in masked:
+            index.append(Ellipsis)
+        elif "new_axis_mask" in masked:
+            index.append(None)
+        elif "shrink_axis_mask" in masked:
+            index.append(begin)
+        else:
+            first, last = None if "begin_mask" in masked else begin, None if "end_mask" in masked else end
+            index.append(slice(first, last, stride))
+    return np.asarray(x[tuple(index)])
+
+
 def _gather(inputs: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
     del attributes
     (axis,) = _axes(inputs[2]) if len(inputs) > 2 else (0,)  # noqa: PLR2004
@@ -166,6 +184,7 @@ SHAPING: Mapping[str, Callable[[Sequence[Array], Mapping[str, Any]], Array]] = {
     "Tile": lambda inputs, _: np.tile(inputs[0], _axes(inputs[1])),
     "BroadcastTo": lambda inputs, _: np.broadcast_to(inputs[0], _axes(inputs[1])),
     "Slice": _slice,
+    "StridedSlice": _strided_slice,
     "GatherV2": _gather,
     "ReverseV2": lambda inputs, _: np.flip(inputs[0], _axes(inputs[1])),
 }

@@ -1,0 +1,214 @@
+"""Faults put into artifacts, feeds and precision: each is told for what it is, in a real browser."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from pytest_tfjs import Prebuilt
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.convert,
+    pytest.mark.tfjs(backends="wasm", weight_check="fail"),
+]
+
+keras = pytest.importorskip("keras")
+tf_keras = pytest.importorskip("tf_keras")
+
+
+def values(*shape, seed=0, low=-2.0, high=2.0):
+    return np.random.default_rng(seed).uniform(low, high, shape).astype(np.float32)
+
+
+def filled(model):
+    """The model with weights that are neither 0 nor 1 anywhere."""
+    model.set_weights(
+        [values(*each.shape, seed=n, low=0.1, high=1.0) for n, each in enumerate(model.get_weights())]
+    )
+    return model
+
+
+def edited(artifacts, out, change):
+    """A copy of the artifacts, whose topology `change` has altered."""
+    shutil.copytree(artifacts.model_json.parent, out)
+    path = out / "model.json"
+    content = json.loads(path.read_text())
+    change(content["modelTopology"])
+    path.write_text(json.dumps(content))
+    return path
+
+
+def nodes(topology, op):
+    found = [node for node in topology["node"] if node["op"] == op]
+    assert found
+    return found
+
+
+def keras_layer(topology, name):
+    layers = topology["model_config"]["config"]["layers"]
+    return next(layer for layer in layers if layer["config"]["name"] == name)
+
+
+def diagnosis(tfjs, tmp_path, source, x, change, *, format_):
+    """What is told of artifacts that `change` has altered."""
+    path = tmp_path / ("source.keras" if format_ == "graph" else "source.h5")
+    source.save(path)
+    altered = edited(tfjs.convert(path, format=format_), tmp_path / "altered", change)
+    comparison = tfjs.compare(Prebuilt(altered, path), x)
+    assert comparison.verdict == "diverged"
+    return comparison.diagnosis
+
+
+def resized(library):
+    image = library.Input((5, 5, 3), name="image")
+    return library.Model(image, library.layers.UpSampling2D(3, interpolation="bilinear", name="up")(image))
+
+
+def test_half_pixel_centres_flipped(tfjs, tmp_path):
+    def flip(topology):
+        for node in nodes(topology, "ResizeBilinear"):
+            node["attr"]["half_pixel_centers"] = {"b": False}
+
+    found = diagnosis(tfjs, tmp_path, resized(keras), values(1, 5, 5, 3), flip, format_="graph")
+    assert found.kind == "semantics"
+    assert "ResizeBilinear with half_pixel_centers=false in place of true, as model.json has it" in found.said
+
+
+def test_an_epsilon_changed(tfjs, tmp_path):
+    image = tf_keras.Input((4, 4, 3), name="image")
+    model = filled(tf_keras.Model(image, tf_keras.layers.BatchNormalization(name="norm")(image)))
+
+    def change(topology):
+        keras_layer(topology, "norm")["config"]["epsilon"] = 0.25
+
+    found = diagnosis(tfjs, tmp_path, model, values(1, 4, 4, 3), change, format_="layers")
+    assert (found.kind, found.layer) == ("semantics", "norm")
+    assert "epsilon=0.25 in place of 0.001, as model.json has it" in found.said
+
+
+def test_padding_shifted(tfjs, tmp_path):
+    image = tf_keras.Input((6, 6, 2), name="image")
+    padded = tf_keras.layers.ZeroPadding2D(((0, 1), (0, 1)), name="pad")(image)
+    model = filled(tf_keras.Model(image, tf_keras.layers.Conv2D(2, 3, strides=2, name="conv")(padded)))
+
+    def change(topology):
+        keras_layer(topology, "pad")["config"]["padding"] = [[1, 0], [1, 0]]
+
+    found = diagnosis(tfjs, tmp_path, model, values(1, 6, 6, 2), change, format_="layers")
+    assert (found.kind, found.layer) == ("semantics", "pad")
+    assert "Pad with the padding before and after swapped" in found.said
+
+
+@pytest.mark.parametrize("format_", ["graph", "layers"])
+def test_an_activation_swapped(tfjs, tmp_path, format_):
+    library = keras if format_ == "graph" else tf_keras
+    x = library.Input((6,), name="x")
+    model = filled(library.Model(x, library.layers.Dense(5, activation="tanh", name="dense")(x)))
+
+    def change(topology):
+        if format_ == "layers":
+            keras_layer(topology, "dense")["config"]["activation"] = "softsign"
+        else:
+            nodes(topology, "Tanh")[0]["op"] = "Sigmoid"
+
+    found = diagnosis(tfjs, tmp_path, model, values(2, 6), change, format_=format_)
+    assert found.kind == "semantics"
+    assert {"graph": "Sigmoid", "layers": "Softsign"}[format_] in found.said
+
+
+def test_two_inputs_swapped(tfjs, tmp_path):
+    a, b = (keras.Input((4,), name=name) for name in "ab")
+    left, right = keras.layers.Dense(4, name="left")(a), keras.layers.Dense(4, name="right")(b)
+    model = filled(keras.Model([a, b], keras.layers.Subtract(name="minus")([left, right])))
+
+    def change(topology):
+        (node,) = nodes(topology, "Sub")
+        node["input"] = node["input"][::-1]
+
+    found = diagnosis(
+        tfjs, tmp_path, model, {"a": values(1, 4), "b": values(1, 4, seed=9)}, change, format_="graph"
+    )
+    assert found.kind == "wiring"
+    assert "Sub with its two inputs swapped" in found.said
+
+
+def test_weights_transposed(tfjs, tmp_path):
+    from pytest_tfjs.models.artifacts import with_weights
+
+    x = tf_keras.Input((4,), name="x")
+    path = tmp_path / "source.h5"
+    filled(tf_keras.Model(x, tf_keras.layers.Dense(4, name="dense")(x))).save(path)
+    artifacts = tfjs.convert(path, format="layers")
+    kernel = artifacts.read_weights()["dense/kernel"]
+    altered = with_weights(artifacts, {"dense/kernel": kernel.T}, tmp_path / "altered")
+    found = tfjs.compare(Prebuilt(altered.model_json, path), values(2, 4)).diagnosis
+    assert (found.kind, found.layer) == ("weight", "dense")
+    assert "'dense/kernel'" in found.said
+
+
+@pytest.mark.parametrize("change", ["scaled", "reversed"])
+def test_the_feed_of_a_model_that_lost_its_preprocessing(tfjs, tmp_path, change):
+    """The artifacts are those of the same model without its first layer."""
+
+    def build(*, whole):
+        image = keras.Input((8, 8, 3), name="image")
+        inside = image
+        if whole and change == "scaled":
+            inside = keras.layers.Rescaling(1 / 255, name="rescaling")(image)
+        elif whole:
+            inside = image[..., ::-1]
+        conv = keras.layers.Conv2D(4, 3, name="conv", activation="relu")(inside)
+        return filled(keras.Model(image, keras.layers.Conv2D(2, 3, name="last")(conv)))
+
+    whole, bare = tmp_path / "whole.keras", tmp_path / "bare.keras"
+    build(whole=True).save(whole)
+    build(whole=False).save(bare)
+    altered = tfjs.convert(bare, format="graph")
+    comparison = tfjs.compare(Prebuilt(altered.model_json, whole), values(1, 8, 8, 3, low=0, high=255))
+    found = comparison.diagnosis
+    assert found.kind == "feed"
+    assert {"scaled": "the feed times 255", "reversed": "BGR for RGB"}[change] in found.said
+
+
+@pytest.fixture
+def module(tmp_path):
+    """Saves functions of one float32 vector as SavedModels."""
+    import tensorflow as tf
+
+    def save(function):
+        made = tf.Module()
+        made.call = tf.function(function, input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+        tf.saved_model.save(made, str(tmp_path / "saved"), signatures=made.call)
+        return tmp_path / "saved"
+
+    return save
+
+
+@pytest.mark.tfjs(backends="webgl")
+def test_a_kernel_of_webgl(tfjs, module):
+    path = module(lambda x: {"y": x / (x * x)})
+    comparison = tfjs.compare(path, np.float32([0, 1, 2, 4]))
+    assert comparison.diagnosis.kind == "kernel"
+    assert "the kernel of webgl (cpu on chrome agrees with Python)" in comparison.diagnosis.said
+    assert "RealDiv with 0/0 = 1" in comparison.diagnosis.said
+    assert tfjs.target.backend == "webgl"
+
+
+@pytest.mark.tfjs(backends="webgl:f16")
+def test_half_precision_that_overflows(tfjs, module):
+    import tensorflow as tf
+
+    found = tfjs.compare(module(lambda x: {"y": tf.exp(x)}), np.float32([1, 2, 20])).diagnosis
+    assert found.kind == "half range"
+    assert "half precision ends at 65504" in found.said
+
+
+def test_a_pass_is_not_diagnosed(tfjs, tmp_path):
+    path = tmp_path / "resized.keras"
+    resized(keras).save(path)
+    comparison = tfjs.compare(path, values(1, 5, 5, 3))
+    assert (comparison.verdict, comparison.diagnosis) == ("close", None)
