@@ -122,7 +122,7 @@ class _Diagnosing:
         evidence = replace(base, layer=row.layer.name)
         finding = wrong_weight(self._comparison.weight_check, row.layer)
         if finding is not None:
-            said = f"its weight {finding.name!r} is not the source's: {finding.what}"
+            said = f"its weight {finding.name!r} is not the source's"
             evidence = replace(evidence, weight=said, by_effect=finding.by_effect)
         found = self._tried("the layer once more", lambda: self._look_at(row, evidence))
         return evidence if found is None else found
@@ -139,7 +139,7 @@ class _Diagnosing:
         with self._page(self._bench.target) as page:
             ours = self._given(page, row, number, runs=2)
         actual = None if ours is None else ours.best
-        if ours is None or actual is None or actual.shape != expected.shape:
+        if ours is None or actual is None:
             return evidence
         evidence = replace(
             evidence,
@@ -148,7 +148,8 @@ class _Diagnosing:
             source_takes=tuple(row.layer.inputs),
             others=tuple(self._others(row, number, actual, expected)),
         )
-        return self._examined(row, number, evidence, ours, expected)
+        known = evidence.weight is not None and not evidence.by_effect
+        return evidence if known else self._examined(row, number, evidence, ours, expected)
 
     def _others(self, row: LayerResult, number: int, actual: Array, expected: Array) -> Iterator[Seen]:
         """What other backends give, one by one, as far as time allows."""
@@ -156,7 +157,7 @@ class _Diagnosing:
             with self._page(target) as page:
                 given = None if page is None else self._given(page, row, number, runs=1)
             value = None if given is None else given.best
-            if value is not None and value.shape == expected.shape:
+            if value is not None:
                 yield Seen(
                     str(target), error_left(expected, value, actual), error_left(actual, value, expected)
                 )
@@ -232,19 +233,20 @@ class _Diagnosing:
         if found.steps is not None:
             tried = self._readings(found.steps, found.declared, actual, expected)
             predicted = predicted_error(found.steps, actual, expected) if evidence.half else None
+        same_shape = actual.shape == expected.shape
         over = found.over_artifacts
         return replace(
             evidence,
             readings=tuple(tried),
             feeds=found.feeds,
             over_artifacts=None
-            if over is None or over.shape != expected.shape
+            if over is None
             else Seen(
                 "TensorFlow, over the artifacts' own nodes,",
                 error_left(expected, over, actual),
                 error_left(actual, over, expected),
             ),
-            sizes=self._sizes(row, number, actual, expected, predicted),
+            sizes=self._sizes(row, number, actual, expected, predicted) if same_shape else evidence.sizes,
         )
 
     def _examine(self, row: LayerResult, number: int, tapped: Array | None) -> Examined:

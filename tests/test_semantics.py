@@ -409,3 +409,10 @@ def test_how_much_of_an_error_is_left():
     assert error_left(np.float32([1, np.nan]), np.float32([1, np.nan]), np.float32([1, 1])) == 0
     assert error_left(np.float32([1, np.nan]), np.float32([2, np.nan]), np.float32([1, 1])) > 1
     assert error_left(np.float32([1]), np.float32([1, 1]), np.float32([1])) == math.inf
+    assert error_left(np.float32([1, 1]), np.float32([1, 1]), np.float32([1])) == 0
+    assert error_left(np.float32([2, 2]), np.float32([1, 1]), np.float32([1])) == 0.5
+
+
+def test_a_reading_that_gives_another_shape_is_found():
+    other = Step("Conv2D", CONV.inputs, {**CONV.attributes, "padding": "VALID"})
+    assert found((CONV,), evaluate((other,)))[0] == "Conv2D with padding VALID"

@@ -89,13 +89,13 @@ def _with(steps: tuple[Step, ...], number: int, step: Step) -> tuple[Step, ...]:
 def try_one(alternative: Alternative, actual: Array, reference: Array) -> Tried | None:
     """How much of the browser's error a reading explains.
 
-    None where it cannot be computed, or gives another shape, or what the reference gives.
+    None where it cannot be computed, or gives another shape than the browser, or what the reference gives.
     """
     try:
         found = evaluate(alternative.steps)
     except CannotRecompute:
         return None
-    if found.shape != reference.shape or not error_left(found, reference, actual) > EXPLAINED:
+    if found.shape != actual.shape or not error_left(found, reference, actual) > EXPLAINED:
         return None
     left = error_left(actual, found, reference)
     return Tried(alternative.name, left, alternative.kind, alternative.declared)
@@ -104,11 +104,14 @@ def try_one(alternative: Alternative, actual: Array, reference: Array) -> Tried 
 def error_left(actual: Array, candidate: Array, reference: Array) -> float:
     """The root mean square of actual - candidate over that of actual - reference: 0 where it explains all.
 
-    Infinite where NaN or Inf stand at other places. Where only these tell `actual` from `reference`, what is
-    left is held against the root mean square of the reference.
+    Infinite where NaN or Inf stand at other places, or the candidate has another shape. Where the reference
+    has another shape, 0 stands for it. Where only NaN and Inf tell `actual` from `reference`, what is left
+    is held against the root mean square of the reference.
     """
-    if not (actual.shape == candidate.shape == reference.shape):
+    if actual.shape != candidate.shape:
         return math.inf
+    if actual.shape != reference.shape:
+        reference = np.zeros(actual.shape)
     ours, theirs, truth = (np.asarray(each, np.float64) for each in (actual, candidate, reference))
     finite = np.isfinite(ours)
     if not np.array_equal(finite, np.isfinite(theirs)) or not _same_where(ours, theirs, ~finite):
