@@ -18,6 +18,7 @@ from pytest_tfjs import Checker, NotClose, Prebuilt
 from pytest_tfjs import fixtures as our_fixtures
 from pytest_tfjs.browsers.targets import BACKENDS, VARIANTS
 from pytest_tfjs.compare.compression import Compression, Cost, default_allowance
+from pytest_tfjs.compare.diagnosis import Kind
 from pytest_tfjs.compare.layers import Coverage
 from pytest_tfjs.compare.tolerances import default_tolerance
 from pytest_tfjs.compare.verdict import Verdict
@@ -159,6 +160,15 @@ def test_the_json_has_exactly_the_keys_that_are_told(tmp_path):
 def test_verdicts_and_coverages_are_those_there_are():
     assert {code(row[0])[0] for row in rows("failures.md", "## Verdicts")} == set(get_args(Verdict))
     assert {code(row[0])[0] for row in rows("failures.md", "## Coverage")} == set(get_args(Coverage))
+    kinds = {code(row[0])[0] for row in rows("failures.md", "## What made it diverge")}
+    assert kinds == set(get_args(Kind)) == set(code(_diagnosis_row())) - {"kind", *_DIAGNOSIS}
+
+
+_DIAGNOSIS = ("diagnosis", "diverged", "layer", "said", "evidence", "null")
+
+
+def _diagnosis_row():
+    return next("|".join(row) for row in rows("json.md", "## A comparison") if code(row[0]) == ["diagnosis"])
 
 
 @pytest.mark.parametrize("page", [*sorted(DOCS.glob("*.md")), ROOT / "README.md"], ids=lambda page: page.name)
