@@ -56,7 +56,7 @@ class Bench:
     """Where a comparison ran, and what it takes to look closer.
 
     `backends`: those that were asked for. `place`: where TensorFlow runs for the source. `progress` hears
-    what is being done. `alone`: whether layers are run alone. `budget_s`: the seconds that all may take.
+    what is being done. `budget_s`: the seconds that all of it may take.
     """
 
     harness: Harness
@@ -64,7 +64,6 @@ class Bench:
     backends: Sequence[str]
     place: Place
     progress: Callable[[Progress], None]
-    alone: bool = True
     budget_s: float = BUDGET_S
     _started: float = field(default_factory=time.monotonic)
 
@@ -199,8 +198,8 @@ class _Diagnosing:
             subject.artifacts.format,
             (subject.feeds[number].browser,) * runs,
             chunks=((tap,),),
-            isolate=reference if self._bench.alone else None,
-            known=known if self._bench.alone else (),
+            isolate=reference,
+            known=known,
         )
         result = self._tried(
             f"{row.layer.name!r} on {page.target}",

@@ -136,6 +136,21 @@ def test_two_inputs_swapped(tfjs, tmp_path):
     assert "Sub with its two inputs swapped" in found.said
 
 
+def test_another_row_taken(tfjs, tmp_path):
+    x = tf_keras.Input((4,), name="x")
+    first = tf_keras.layers.Dense(4, activation="tanh", name="first")(x)
+    second = tf_keras.layers.Dense(4, activation="tanh", name="second")(first)
+    last = tf_keras.layers.Dense(4, name="last")(second)
+    model = filled(tf_keras.Model(x, [last, second]))
+
+    def change(topology):
+        keras_layer(topology, "last")["inbound_nodes"][0][0][0] = "first"
+
+    found = diagnosis(tfjs, tmp_path, model, values(2, 4), change, format_="layers")
+    assert (found.kind, found.layer) == ("wiring", "last")
+    assert "from 'first', the source from 'second'" in found.said
+
+
 def test_weights_transposed(tfjs, tmp_path):
     from pytest_tfjs.models.artifacts import with_weights
 

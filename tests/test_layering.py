@@ -21,11 +21,8 @@ ORDER = (
     "plugin",
     "fixtures",
     "checker",
-<<<<<<< HEAD
     "reproducer",
-=======
     "diagnosing",
->>>>>>> 59ba867 (Gather the evidence on a layer that diverged, once there is one, and tell its cause in place of guesses)
     "comparing",
     "observing",
     "measuring",

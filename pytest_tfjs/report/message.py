@@ -52,12 +52,9 @@ def failure_message(
         lines += ["", *_around(comparison, first), "", *findings(comparison, first[0], others)]
         for result in first[1 : _MOST_LISTED + 1]:
             lines += fact("also first", f"{_known_as(result.layer)}: {what_diverged(comparison, result)}")
-<<<<<<< HEAD
-    lines += _reproducers(comparison)
-=======
     elif comparison.diagnosis is not None:
         lines += ["", *likely(comparison.diagnosis)]
->>>>>>> 59ba867 (Gather the evidence on a layer that diverged, once there is one, and tell its cause in place of guesses)
+    lines += _reproducers(comparison)
     if repeat is not None:
         lines += ["", *fact("repeat", repeat, wrap=False)]
     return "\n".join(lines)
