@@ -12,6 +12,7 @@ from pytest_tfjs.compare.local import Local, measure_local, merge_local
 from pytest_tfjs.compare.metrics import Metrics, distance, measure, merge
 from pytest_tfjs.compare.observer import differing, fingerprint
 from pytest_tfjs.compare.vacuity import Vacuity, judge_vacuity
+from pytest_tfjs.compare.units import is_held
 from pytest_tfjs.compare.verdict import Alone
 from pytest_tfjs.errors import PageError
 from pytest_tfjs.reference.stored import grouped
@@ -166,6 +167,19 @@ class Measured:
             local={name: merge_local([local for local, _ in parts]) for name, parts in found.items()},
             propagated={name: max(size for _, size in parts) for name, parts in found.items()},
             reasons=reasons,
+            unheld=self._unheld(),
+        )
+
+    def _unheld(self) -> frozenset[str]:
+        """The layers of which the target has no numbers for what the reference gives, for some feed."""
+        if self._precision is None:
+            return frozenset()
+        backend, half = self._precision.backend, self._precision.half
+        return frozenset(
+            name
+            for name, seen in self._metrics.items()
+            for metrics in seen.values()
+            if not is_held(metrics.scale, self._layers[name].dtype, backend, half=half)
         )
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from judging import layer, measured
 
 from pytest_tfjs.compare.blame import Blame, Growth, blame, frontier
+from pytest_tfjs.compare.units import is_held
 from pytest_tfjs.compare.verdict import LayerResult
 
 
@@ -121,6 +122,42 @@ def test_each_fault_is_named_also_below_another_and_behind_a_layer_that_is_close
         ("a", "", 1, False, 1), ("b", "a", 0, True, 1), ("c", "b", 1, False, 1), ("d", "c", 1, True, 1)
     )
     assert blame(rows).first == ("a", "c")
+
+
+def test_a_layer_that_cannot_be_given_its_inputs_is_not_blamed_below_the_one_that_left_the_range():
+    rows = found(
+        ("a", "", 1, False, 1),
+        ("b", "", 1, False, 1),
+        ("cast", "b", 0, True, 1),
+        ("c", "cast", 1, False, 1),
+        ("d", "c", 1, False, 1),
+        ("e", "d", 1, False, 1),
+    )
+    assert blame(rows, {"b", "cast", "c"}).first == ("a", "b", "e")
+    assert blame(rows, {"b"}).first == ("a", "b", "c", "d", "e")
+    # Nothing wrong before it: what it was given has no part in it.
+    assert blame(rows, {"cast"}).first == ("a", "b", "c", "d", "e")
+
+
+@pytest.mark.parametrize(
+    ("largest", "dtype", "backend", "half", "held"),
+    [
+        (1e30, "float32", "webgl", False, True),
+        (65504, "float32", "webgl", True, True),
+        (65505, "float32", "webgl", True, False),
+        (1e-9, "float32", "webgl", True, False),
+        (0, "float32", "webgl", True, True),
+        (2**24, "int32", "webgl", False, True),
+        (2**24 + 1, "int32", "webgl", False, False),
+        (2**24 + 1, "int32", "webgpu", False, True),
+        (2**24 + 1, "int32", "wasm", False, True),
+        (2049, "int32", "webgl", True, False),
+        (1, "bool", "webgl", True, True),
+        (0, None, "webgl", True, True),
+    ],
+)
+def test_what_a_backend_has_numbers_for(largest, dtype, backend, half, held):
+    assert is_held(largest, dtype, backend, half=half) == held
 
 
 def test_of_layers_that_could_not_run_alone_those_are_blamed_that_nothing_wrong_leads_to():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from pytest_tfjs.compare.verdict import LayerResult
 
@@ -44,15 +44,24 @@ class Blame:
     growth: Growth | None = None
 
 
-def blame(results: Sequence[LayerResult]) -> Blame:
+def blame(results: Sequence[LayerResult], unheld: Collection[str] = ()) -> Blame:
     """The wrong layers whose inputs are right.
 
     A layer that was run alone on the reference's inputs is one of them where its local error is too large:
     its inputs were right, so each such layer is a fault by itself, also below another. One that could not be
     run alone is, where it diverged and no diverged layer leads to it. Where there is neither, nothing that
     was run alone is wrong: then those are named that the divergence begins at, and how the error grew.
+
+    A layer that takes what a wrong one should have given and the target has no numbers for (`unheld`, as half
+    precision has none over 65504) could not be given right inputs: it is not blamed for what it makes of them.
     """
-    made = frozenset(result.layer.name for result in results if result.made_error)
+    wrong = {result.layer.name for result in results if result.made_error}
+    lost = _lost(results, wrong & set(unheld), unheld)
+    made = frozenset(
+        result.layer.name
+        for result in results
+        if result.layer.name in wrong and not lost & set(result.layer.inputs)
+    )
     edge = frontier(results)
     alone = {result.layer.name for result in results if result.local is not None}
     first = tuple(
@@ -63,6 +72,16 @@ def blame(results: Sequence[LayerResult]) -> Blame:
     if first or not edge:
         return Blame(first, made)
     return Blame(edge, growth=_growth(results, edge[0]))
+
+
+def _lost(results: Sequence[LayerResult], wrong: Collection[str], unheld: Collection[str]) -> set[str]:
+    """The wrong ones, and what is made of them that the target has no numbers for either."""
+    inputs = {result.layer.name: result.layer.inputs for result in results if result.layer.name in unheld}
+    lost, new = set(wrong), set(wrong)
+    while new:
+        new = {name for name, entering in inputs.items() if lost & set(entering)} - lost
+        lost |= new
+    return lost
 
 
 def frontier(results: Sequence[LayerResult]) -> tuple[str, ...]:

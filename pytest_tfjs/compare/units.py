@@ -13,6 +13,24 @@ ULP = 2.0**-23
 
 GPU_BACKENDS = frozenset({"webgl", "webgpu"})
 
+_LARGEST_HALF = 65504.0
+_SMALLEST_NORMAL_HALF = 2.0**-14
+_WHOLE_IN_HALF = 2.0**11
+_WHOLE_IN_FLOAT = 2.0**24
+
+
+def is_held(largest: float, dtype: str | None, backend: str, *, half: bool) -> bool:
+    """Whether a backend has numbers for an activation of that dtype whose largest finite |value| is `largest`.
+
+    Half precision has none over 65504, and next to none below 2**-14; webgl stores integers as floats, which
+    hold those up to 2**24 (in half precision up to 2**11) and of larger ones some.
+    """
+    if dtype is None or dtype.startswith(("bool", "str")):
+        return True
+    if dtype.startswith(("int", "uint")):
+        return backend != "webgl" or largest <= (_WHOLE_IN_HALF if half else _WHOLE_IN_FLOAT)
+    return not half or largest == 0 or _SMALLEST_NORMAL_HALF <= largest <= _LARGEST_HALF
+
 
 @dataclass(frozen=True)
 class Units:

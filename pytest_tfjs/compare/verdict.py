@@ -58,12 +58,14 @@ class LayerResult:
 class Alone:
     """What is known of layers that were run alone, by name.
 
-    `local` and `propagated`: see `LayerResult`; `reasons`: why others were not run alone, in words.
+    `local` and `propagated`: see `LayerResult`; `reasons`: why others were not run alone, in words. `unheld`:
+    of which layers the target has no numbers for what the reference gives.
     """
 
     local: Mapping[str, Local] = field(default_factory=dict)
     propagated: Mapping[str, float] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
+    unheld: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,7 @@ def judge(
         )
         for layer in layers
     )
-    blamed = blame(results)
+    blamed = blame(results, known.unheld)
     weights = _weights_reason(weight_check)
     if blamed.first:
         said = "; ".join(filter(None, (_diverged_reason(results, blamed), weights)))
