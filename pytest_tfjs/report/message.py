@@ -79,7 +79,10 @@ def _headline(comparison: Comparison, first: Sequence[LayerResult]) -> str:
     if first:
         more = f" (and {len(first) - 1} more)" if len(first) > 1 else ""
         name = _known_as(first[0].layer)
-        what, where = what_diverged(comparison, first[0]), _origin(comparison, first[0])
+        what = what_diverged(comparison, first[0])
+        if comparison.growth is not None:
+            return printable(f"{target}: {comparison.growth}, beyond what is allowed at {name}{more}: {what}")
+        where = _origin(comparison, first[0])
         return printable(f"{target}: {name} diverged first{more}: {what} ({where})")
     reason = ((comparison.reason or "no reason is known").strip().splitlines() or [""])[0]
     stage = f" while {comparison.stage}" if comparison.verdict == "error" and comparison.stage else ""

@@ -37,7 +37,7 @@ def origin(comparison: Comparison, result: LayerResult) -> str:
     if result.made_error:
         return "made there, not passed on"
     if result.local is not None:
-        return "made by rounding" if comparison.growth is None else str(comparison.growth)
+        return "made by rounding"
     compared = [each for each in comparison.layers if each.layer.coverage == "compared"]
     unmapped = sum(each.verdict == "unmapped" for each in comparison.layers)
     if unmapped:
