@@ -11,8 +11,8 @@ from pytest_tfjs.compare.compression import Compression, Cost, cost, default_all
 from pytest_tfjs.compare.local import Local, measure_local, merge_local
 from pytest_tfjs.compare.metrics import Metrics, distance, measure, merge
 from pytest_tfjs.compare.observer import differing, fingerprint
-from pytest_tfjs.compare.vacuity import Vacuity, judge_vacuity
 from pytest_tfjs.compare.units import is_held
+from pytest_tfjs.compare.vacuity import Vacuity, judge_vacuity
 from pytest_tfjs.compare.verdict import Alone
 from pytest_tfjs.errors import PageError
 from pytest_tfjs.reference.stored import grouped

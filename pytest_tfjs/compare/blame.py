@@ -53,7 +53,7 @@ def blame(results: Sequence[LayerResult], unheld: Collection[str] = ()) -> Blame
     was run alone is wrong: then those are named that the divergence begins at, and how the error grew.
 
     A layer that takes what a wrong one should have given and the target has no numbers for (`unheld`, as half
-    precision has none over 65504) could not be given right inputs: it is not blamed for what it makes of them.
+    precision has none over 65504) could not be given right inputs: it is not blamed for what it makes.
     """
     wrong = {result.layer.name for result in results if result.made_error}
     lost = _lost(results, wrong & set(unheld), unheld)

@@ -20,7 +20,7 @@ _WHOLE_IN_FLOAT = 2.0**24
 
 
 def is_held(largest: float, dtype: str | None, backend: str, *, half: bool) -> bool:
-    """Whether a backend has numbers for an activation of that dtype whose largest finite |value| is `largest`.
+    """Whether a backend has numbers for an activation of that dtype; `largest` is its largest finite |value|.
 
     Half precision has none over 65504, and next to none below 2**-14; webgl stores integers as floats, which
     hold those up to 2**24 (in half precision up to 2**11) and of larger ones some.
