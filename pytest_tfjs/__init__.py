@@ -15,9 +15,20 @@ if TYPE_CHECKING:
     from pytest_tfjs.errors import TfjsError
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.source import Prebuilt
+    from pytest_tfjs.report.sensitivity import Sensitivity
     from pytest_tfjs.timing.samples import Timing
 
-__all__ = ["Artifacts", "Checker", "Comparison", "NotClose", "Prebuilt", "TfjsError", "Timing", "Tolerance"]
+__all__ = [
+    "Artifacts",
+    "Checker",
+    "Comparison",
+    "NotClose",
+    "Prebuilt",
+    "Sensitivity",
+    "TfjsError",
+    "Timing",
+    "Tolerance",
+]
 
 _HOME = {
     "Artifacts": "models.artifacts",
@@ -25,6 +36,7 @@ _HOME = {
     "Comparison": "compare.verdict",
     "NotClose": "checker",
     "Prebuilt": "models.source",
+    "Sensitivity": "report.sensitivity",
     "TfjsError": "errors",
     "Timing": "timing.samples",
     "Tolerance": "compare.tolerances",

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.browsers.jobs import Activations, Job, JobResult, Progress, TimingPlan
-from pytest_tfjs.comparing import Subject, compare, facts_of, job_of, timing_of
+from pytest_tfjs.comparing import Subject, compare, facts_of, job_of, rules_of, timing_of
 from pytest_tfjs.diagnosing import Bench, diagnosed
-from pytest_tfjs.errors import SettingsError
+from pytest_tfjs.errors import SettingsError, TfjsError
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.isolation import here
@@ -16,6 +16,7 @@ from pytest_tfjs.models.source import as_source
 from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.report.message import failure_message
 from pytest_tfjs.reproducer import Reproducing, folder_of
+from pytest_tfjs.sensitivity import Judge, measure_sensitivity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.cache import ContentCache
     from pytest_tfjs.models.isolation import Isolation, Place
     from pytest_tfjs.models.source import Source
+    from pytest_tfjs.report.sensitivity import Sensitivity
     from pytest_tfjs.settings import Settings
     from pytest_tfjs.timing.samples import Timing
 
@@ -179,29 +181,41 @@ class Checker:
             format=format,
             weights=weights,
         )
-        source = as_source(model)
-        source.require_origin()
-        artifacts = self._convert(source, settings)
-        feeds = normalise_feeds(inputs, artifacts.inputs)
-        self._context.progress(Progress("computing the reference"))
-        reference = capture_reference(
-            source,
-            artifacts,
-            feeds,
-            settings.layers,
-            self._cache,
-            arithmetic=settings.isolate == "all",
-            budget=settings.tap_budget,
-            place=self._place(source),
-        )
-        subject = Subject(source, artifacts, tuple(feeds), reference)
+        subject = self._subject(model, inputs, settings)
         comparison = compare(
             subject, self._asked, settings, per_layer, open_page=self._open, perform=self._perform
         )
         comparison = replace(comparison, test=self._context.test)
-        comparison = self._reproduced(diagnosed(comparison, subject, self._bench(source)), subject)
+        comparison = self._reproduced(diagnosed(comparison, subject, self._bench(subject.source)), subject)
+        if settings.sensitivity:
+            comparison = self._with_sensitivity(comparison, subject, settings, per_layer)
         self._context.record(comparison)
         return comparison
+
+    def sensitivity(
+        self,
+        model: Any,
+        inputs: Any,
+        *,
+        layers: str | None = None,
+        rtol: float | None = None,
+        atol: float | None = None,
+        per_layer: Mapping[str, Tolerance] | None = None,
+        isolate: str | None = None,
+        format: str | None = None,  # noqa: A002
+        weights: str | Mapping[str, Any] | None = None,
+    ) -> Sensitivity:
+        """Which faults `compare` with the same arguments would have caught; no browser is started.
+
+        Each compared layer is given faults that ports of models have (two channels swapped, a bias dropped,
+        a batch-norm's epsilon that of another framework, ...), one at a time, and what it then gives is
+        judged as if it came from the browser. Raises TfjsError for what cannot be compared at all.
+        """
+        settings = self._call(
+            layers=layers, rtol=rtol, atol=atol, isolate=isolate, format=format, weights=weights
+        )
+        subject = self._subject(model, inputs, settings)
+        return self._sensitivity(subject, settings, per_layer, half=self._asked.half)
 
     def time(self, model: Any, inputs: Any, *, runs: int | None = None, warmup: int | None = None) -> Timing:
         """Milliseconds of loading `model` in the browser, of its first inference and of `runs` warm ones.
@@ -233,6 +247,49 @@ class Checker:
 
     def _call(self, **values: Any) -> Settings:
         return self._settings.updated(values, "call")
+
+    def _subject(self, model: Any, inputs: Any, settings: Settings) -> Subject:
+        source = as_source(model)
+        source.require_origin()
+        artifacts = self._convert(source, settings)
+        feeds = normalise_feeds(inputs, artifacts.inputs)
+        self._context.progress(Progress("computing the reference"))
+        reference = capture_reference(
+            source,
+            artifacts,
+            feeds,
+            settings.layers,
+            self._cache,
+            arithmetic=settings.isolate == "all",
+            budget=settings.tap_budget,
+            place=self._place(source),
+        )
+        return Subject(source, artifacts, tuple(feeds), reference)
+
+    def _sensitivity(
+        self, subject: Subject, settings: Settings, per_layer: Mapping[str, Tolerance] | None, *, half: bool
+    ) -> Sensitivity:
+        self._context.progress(Progress("measuring the sensitivity"))
+        tolerances, precision = rules_of(subject.reference, self._asked, settings, per_layer, half=half)
+        judge = Judge(str(self._asked), tolerances, precision, half)
+        return measure_sensitivity(subject, judge, self._cache, self._place(subject.source))
+
+    def _with_sensitivity(
+        self,
+        comparison: Comparison,
+        subject: Subject,
+        settings: Settings,
+        per_layer: Mapping[str, Tolerance] | None,
+    ) -> Comparison:
+        """The comparison with its sensitivity; where that cannot be measured, with a note that tells why."""
+        half = self._asked.half or comparison.target.float32_textures is False
+        try:
+            found = self._sensitivity(subject, settings, per_layer, half=half)
+        except TfjsError as error:
+            note = f"the sensitivity could not be measured: {error}"
+            return replace(comparison, notes=(*comparison.notes, note))
+        self._context.attach("tfjs sensitivity", str(found))
+        return replace(comparison, sensitivity=found)
 
     def _convert(self, source: Source, settings: Settings) -> Artifacts:
         self._context.progress(Progress("converting"))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.harness import Page
     from pytest_tfjs.browsers.jobs import Activations, JobResult
     from pytest_tfjs.browsers.targets import Target
-    from pytest_tfjs.compare.tolerances import Tolerance
+    from pytest_tfjs.compare.tolerances import Tolerance, Tolerances
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.feeds import Feed
     from pytest_tfjs.models.source import Source
@@ -64,28 +64,18 @@ def compare(
     matches nothing, before anything runs.
     """
     reference = subject.reference
-    allowed = partial(
-        resolve_tolerances,
-        reference.plan.layers,
-        backend=target.backend,
-        rtol=settings.rtol,
-        atol=settings.atol,
-        per_layer=per_layer,
-    )
-    tolerances = allowed(half=target.half)
+    rules = partial(rules_of, reference, target, settings, per_layer)
+    tolerances, _ = rules(half=target.half)
     cost = measure_compression(
         reference, subject.artifacts.weights, settings.compression, settings.tap_budget
     )
     vacuity = measure_vacuity(reference, subject.feeds, settings)
-    alone = settings.layers == "all" and settings.isolate == "all"
     observing = Observing(reference, tolerances, settings.tap_budget)
     facts, tfjs_version, failure = unopened(target), None, None
     try:
         page = open_page()
         facts, tfjs_version = facts_of(page), page.facts.tfjs_version
-        half = target.half or facts.float32_textures is False
-        tolerances = allowed(half=half)
-        precision = Precision(target.backend, half) if alone else None
+        tolerances, precision = rules(half=target.half or facts.float32_textures is False)
         observing = Observing(reference, tolerances, settings.tap_budget, precision)
 
         def run(take: Callable[[Activations], None], *, timed: bool, **asked: Any) -> JobResult:
@@ -129,6 +119,30 @@ def compare(
         notes=subject.notes,
     )
     return comparison if failure is None else _failed(comparison, target, failure)
+
+
+def rules_of(
+    reference: Reference,
+    target: Target,
+    settings: Settings,
+    per_layer: Mapping[str, Tolerance] | None,
+    *,
+    half: bool,
+) -> tuple[Tolerances, Precision | None]:
+    """The tolerances, and the precision of the target where each layer is run alone as well.
+
+    `half`: the target computes in half precision. Raises ToleranceError for what is no tolerance.
+    """
+    tolerances = resolve_tolerances(
+        reference.plan.layers,
+        backend=target.backend,
+        half=half,
+        rtol=settings.rtol,
+        atol=settings.atol,
+        per_layer=per_layer,
+    )
+    alone = settings.layers == "all" and settings.isolate == "all"
+    return tolerances, Precision(target.backend, half) if alone else None
 
 
 def job_of(artifacts: Artifacts, feeds: Sequence[Feed], timing: TimingPlan | None, **asked: Any) -> Job:

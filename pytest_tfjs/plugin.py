@@ -193,6 +193,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     results = config.stash[_RESULTS]
     if not results or _verbosity(config) < 0:
         return
+    from pytest_tfjs.report.sensitivity import summary_lines
     from pytest_tfjs.report.tables import layer_table, summary_table
 
     terminal = config.get_terminal_writer()
@@ -207,6 +208,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             terminalreporter.line("")
     terminalreporter.section("tfjs")
     _write(terminalreporter, summary_table(results, width=terminal.fullwidth, encoding=encoding))
+    for line in summary_lines(results, width=terminal.fullwidth, encoding=encoding):
+        terminalreporter.line(line)
 
 
 def _write(terminalreporter: pytest.TerminalReporter, lines: Sequence[Line]) -> None:

@@ -29,7 +29,8 @@ class Settings:
     `browsers` None: the first one found. `weights`: as `spell_weights` spells them. `rtol` and `atol` None:
     by the layer's arithmetic; `compression` None: by how the weights are stored. `isolate`: which layers are
     run alone as well. `weight_check`: what a weight does that is not the source's. `allow_vacuous`: patterns
-    over layers and inputs whose vacuity is meant. `timeout`: in seconds.
+    over layers and inputs whose vacuity is meant. `sensitivity`: whether to measure which faults each
+    comparison would have caught. `timeout`: in seconds.
     `tap_budget`: in bytes. `origins` tells by name where each value came from: `default`, `ini`,
     `command line`, `marker` or `call`.
     """
@@ -45,6 +46,7 @@ class Settings:
     compression: float | None = None
     weight_check: Literal["fail", "tell"] = "fail"
     allow_vacuous: tuple[str, ...] = ()
+    sensitivity: bool = False
     timeout: float = 300.0
     tap_budget: int = TAP_BUDGET
     headed: bool = False
@@ -252,6 +254,9 @@ _OPTIONS: Mapping[str, _Option] = {
         "LIST",
         "names or patterns of outputs, layers and inputs that are meant to be of one value or not to change",
     ),
+    "sensitivity": _Option(
+        _flag, None, "measure which faults each comparison would have caught (default: no)"
+    ),
     "timeout": _Option(_seconds, "SECONDS", "limit of one job in the browser (default: 300)"),
     "tap_budget": _Option(
         _byte_count, "BYTES", "activations held in memory at once, such as 256MB or 1GiB (default: 256MB)"
@@ -282,6 +287,7 @@ MARKER = (
     "compression",
     "weight_check",
     "allow_vacuous",
+    "sensitivity",
     "timeout",
     "tap_budget",
 )

@@ -14,7 +14,7 @@ from judging import close, comparison, layer
 import fixtures
 import pytest_tfjs
 from demo.fault import double_largest_weight
-from pytest_tfjs import Checker, NotClose, Prebuilt
+from pytest_tfjs import Checker, NotClose, Prebuilt, Sensitivity
 from pytest_tfjs import fixtures as our_fixtures
 from pytest_tfjs.browsers.targets import BACKENDS, VARIANTS
 from pytest_tfjs.compare.compression import Compression, Cost, default_allowance
@@ -137,7 +137,8 @@ def test_every_backend_has_its_default_in_the_table():
 def test_the_json_has_exactly_the_keys_that_are_told(tmp_path):
     timing = Timing(1.0, 2.0, (3.0,))
     cost = Compression("uint8", 0.1, {"a": Cost(0.0, 0.0, 0.0, 4)}, ("a",))
-    given = {"timing": timing, "compression": cost}
+    sensitivity = Sensitivity("digits", "webgl on chrome", 1, 0, ())
+    given = {"timing": timing, "compression": cost, "sensitivity": sensitivity}
     told = comparison_to_json(comparison([layer("a", output=True)], {"a": close()}, **given))
     write_json(tmp_path / "out.json", environment_to_json("4.22.0"), [told])
     document = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
@@ -148,6 +149,7 @@ def test_the_json_has_exactly_the_keys_that_are_told(tmp_path):
         "## A target": found["target"],
         "## A layer": found["layers"][0],
         "## Compression": found["compression"],
+        "## Sensitivity": found["sensitivity"],
         "## Timing": found["timing"],
     }
     for heading, value in sections.items():

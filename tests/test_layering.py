@@ -23,6 +23,7 @@ ORDER = (
     "checker",
     "reproducer",
     "diagnosing",
+    "sensitivity",
     "comparing",
     "observing",
     "measuring",

@@ -94,7 +94,7 @@ def test_the_summary_tells_each_comparison_that_was_measured():
     one = {"model": "digits", "target": target, "sensitivity": MIXED.to_json()}
     other = {**one, "sensitivity": None}
     assert summary_lines([other]) == []
-    (line,) = summary_lines([one, other])
+    (line,) = summary_lines([one, other], width=500)
     assert line.startswith("sensitivity of digits, webgl:f16 on chrome: 5 of 6 mutants caught (83.3 %)")
 
 

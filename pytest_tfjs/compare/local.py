@@ -82,21 +82,27 @@ class Local:
 
 
 def measure_local(
-    actual: NDArray[Any] | None, reference: NDArray[Any], arithmetic: Arithmetic, allowance: Allowance
+    actual: NDArray[Any] | None,
+    reference: NDArray[Any],
+    arithmetic: Arithmetic,
+    allowance: Allowance,
+    *,
+    symptoms: bool = True,
 ) -> Local:
     """How one layer did for one feed; any shape and dtype, differences are taken in float64.
 
     NaN and Inf must be the reference's, at the same places; what is not rounded must be the same. Whatever is
-    wrong with `actual` is a result, as in `measure`. `arithmetic.magnitude` has the reference's shape.
+    wrong with `actual` is a result, as in `measure`, and `symptoms` as there. `arithmetic.magnitude` has the
+    reference's shape.
     """
     reference = np.asarray(reference)
     tolerance = Tolerance(allowance.factor, allowance.floor, absolute=True)
-    metrics = measure(actual, reference, tolerance, arithmetic.magnitude)
+    metrics = measure(actual, reference, tolerance, arithmetic.magnitude, symptoms=symptoms)
     failed_by = _failed_by(metrics, actual, reference, allowance)
-    symptoms = metrics.symptoms
-    if failed_by == "rms" and actual is not None:
+    found = metrics.symptoms
+    if symptoms and failed_by == "rms" and actual is not None:
         # Some error is over their root mean square, so that the mask is not empty.
-        symptoms = symptoms_of(actual, reference, mismatches(actual, reference, 0.0, allowance.rms))
+        found = symptoms_of(actual, reference, mismatches(actual, reference, 0.0, allowance.rms))
     return Local(
         max_abs=metrics.max_abs,
         rms=metrics.rms,
@@ -118,7 +124,7 @@ def measure_local(
         inf_actual=metrics.inf_actual,
         inf_reference=metrics.inf_reference,
         nonfinite_mismatched=metrics.nonfinite_mismatched,
-        symptoms=symptoms,
+        symptoms=found,
     )
 
 

@@ -111,8 +111,10 @@ def measure(
     reference: NDArray[Any],
     tolerance: Tolerance,
     magnitude: NDArray[Any] | None = None,
+    *,
+    symptoms: bool = True,
 ) -> Metrics:
-    """The metrics of one layer for one feed.
+    """The metrics of one layer for one feed; `symptoms` False: without those, which take the most time.
 
     Any shape and dtype; differences are taken in float64. NaN equals NaN at the same place, and Inf equals
     Inf of the same sign. Bools and strings are exact whatever the tolerance. Whatever is wrong with `actual`
@@ -131,10 +133,12 @@ def measure(
     reason = _incomparable_reason(actual, reference, kind)
     if reason is not None:
         empty = reason.startswith(_EMPTY)
-        return _incomparable(reference, reason, empty=empty, symptoms=permutation_of(actual, reference))
+        permutation = permutation_of(actual, reference) if symptoms else None
+        return _incomparable(reference, reason, empty=empty, symptoms=permutation)
     if kind is Kind.TEXT:
         return _measure_text(actual, reference)
-    return _measure_numbers(actual, reference, EXACT if kind is Kind.BOOL else tolerance, magnitude)
+    allowed = EXACT if kind is Kind.BOOL else tolerance
+    return _measure_numbers(actual, reference, allowed, magnitude, explain=symptoms)
 
 
 def merge(metrics: Sequence[Metrics]) -> Metrics:
@@ -197,7 +201,12 @@ def _badness(one: Metrics) -> tuple[float, float]:
 
 
 def _measure_numbers(
-    actual: NDArray[Any], reference: NDArray[Any], tolerance: Tolerance, magnitude: NDArray[Any] | None
+    actual: NDArray[Any],
+    reference: NDArray[Any],
+    tolerance: Tolerance,
+    magnitude: NDArray[Any] | None,
+    *,
+    explain: bool,
 ) -> Metrics:
     scale = largest(reference)
     floor = tolerance.floor(scale)
@@ -206,7 +215,7 @@ def _measure_numbers(
     at = counts.first_nonfinite if broken else counts.worst_at
     found, expected = (math.nan, math.nan) if at is None else (_value(actual, at), _value(reference, at))
     symptoms = None
-    if counts.mismatched:
+    if counts.mismatched and explain:
         wrong = mismatches(actual, reference, tolerance.rtol, floor, magnitude)
         symptoms = symptoms_of(actual, reference, wrong)
     return Metrics(

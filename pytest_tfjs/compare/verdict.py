@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pytest_tfjs.compare.blame import Blame, Growth, blame
 from pytest_tfjs.compare.observer import Observation
@@ -125,6 +125,17 @@ class TimingFacts(Protocol):
         """The 95th percentile of `warm_ms`."""
 
 
+class SensitivityFacts(Protocol):
+    """What a comparison carries of a `Sensitivity`, which this package does not know; see there."""
+
+    @property
+    def share(self) -> float | None:
+        """The share of the faults put into layers that would have been caught, from 0 to 1."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON's `sensitivity`."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """One model on one target over one set of feeds: all its layers and one verdict.
@@ -137,6 +148,7 @@ class Comparison:
     `vacuity`: what of it could not have failed, and which layers are dead; None where nobody looked.
     `reproducers`: what was written of the layers of `first_divergence`, where it was asked for.
     `diagnosis`: what made it diverge, None where it did not.
+    `sensitivity`: which faults it would have caught, where that was asked for.
     `notes`: what was done to the artifacts, the feeds and the reference that the user has to know.
     """
 
@@ -164,6 +176,7 @@ class Comparison:
     vacuity: Vacuity | None = None
     reproducers: tuple[Reproducer, ...] = ()
     diagnosis: Diagnosis | None = None
+    sensitivity: SensitivityFacts | None = None
 
 
 def judge(

@@ -78,7 +78,7 @@ class Mutating:
         computed = [kind for kind in _COMPUTED if kind in kinds]
         if not computed:
             return
-        entering = {one: inputs[one] for one in self.inputs_of(name)}
+        entering = {one: inputs[one] for one in self.inputs_of(name) if one in inputs}
         layer = LayerAlone(self._alone, self._refold, name, activation.dtype, entering)
         try:
             right, why_not = layer.right, None

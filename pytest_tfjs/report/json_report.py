@@ -86,6 +86,7 @@ def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
             for finding in (() if check is None else check.differences)
         ],
         "diagnosis": None if comparison.diagnosis is None else _diagnosis(comparison.diagnosis),
+        "sensitivity": None if comparison.sensitivity is None else comparison.sensitivity.to_json(),
         "timing": None if comparison.timing is None else _timing(comparison.timing),
         "bytes": {name: int(count) for name, count in comparison.bytes.items()},
     }

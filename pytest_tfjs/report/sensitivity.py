@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -60,8 +61,7 @@ class LayerSensitivity:
 class Sensitivity:
     """What a comparison of `model` on `target` would have caught, layer by layer; `str()` is a table of it.
 
-    Channels and weights were drawn with `seed`, for which the same are drawn again. `notes`: what could not
-    be tried, in words.
+    Channels and weights were drawn with `seed`, for which the same are drawn again.
     """
 
     model: str
@@ -69,7 +69,6 @@ class Sensitivity:
     feeds: int
     seed: int
     layers: tuple[LayerSensitivity, ...]
-    notes: tuple[str, ...] = ()
 
     @property
     def counts(self) -> Mapping[Fate, int]:
@@ -99,18 +98,33 @@ class Sensitivity:
         """The JSON's `sensitivity`; Python builtins only."""
         return {
             "seed": self.seed,
+            "feeds": self.feeds,
             "share": self.share,
             "counts": dict(self.counts),
             "layers": [
                 {
                     "name": layer.name,
+                    "op": layer.op,
                     "smallest": layer.smallest,
                     "mutants": [asdict(outcome) for outcome in layer.outcomes],
                 }
                 for layer in self.layers
             ],
-            "notes": list(self.notes),
         }
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any], *, model: str, target: str) -> Sensitivity:
+        """What `to_json` gave, of `model` on `target`."""
+        layers = (
+            LayerSensitivity(
+                layer["name"],
+                layer["op"],
+                tuple(Outcome(**mutant) for mutant in layer["mutants"]),
+                layer["smallest"],
+            )
+            for layer in told["layers"]
+        )
+        return cls(model, target, told["feeds"], told["seed"], tuple(layers))
 
     def _all(self) -> Iterator[tuple[str, Outcome]]:
         return ((layer.name, outcome) for layer in self.layers for outcome in layer.outcomes)
@@ -137,8 +151,7 @@ def sensitivity_lines(told: Sensitivity, width: int = LOG_WIDTH) -> list[str]:
         ]
     lines += ["", *table(_LAYERS, [_layer_row(layer) for layer in told.layers], width), ""]
     smallest = "smallest: the part of itself by which a whole activation has to be off to be caught"
-    lines.append(f"{smallest}; {plural(told.feeds, 'feed')}, seed {told.seed}")
-    return lines + [printable(note) for note in told.notes]
+    return [*lines, f"{smallest}; {plural(told.feeds, 'feed')}, seed {told.seed}"]
 
 
 _LAYERS = (
@@ -190,12 +203,14 @@ def _named(layer: str, kind: str, what: str | None) -> str:
     return f"{kind} at {quoted(layer)}{detail}"
 
 
-def summary_lines(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A line for each comparison, out of the JSON's dicts, whose sensitivity was measured."""
-    return [
-        printable(
-            f"sensitivity of {one['model']}, {target_label(one['target'])}: {headline(one['sensitivity'])}"
-        )
-        for one in comparisons
-        if one.get("sensitivity") is not None
-    ]
+def summary_lines(
+    comparisons: Sequence[Mapping[str, Any]], *, width: int = LOG_WIDTH, encoding: str = "ascii"
+) -> list[str]:
+    """A sentence for each comparison, out of the JSON's dicts, whose sensitivity was measured; wrapped."""
+    measured = [one for one in comparisons if one["sensitivity"] is not None]
+    lines = []
+    for one in measured:
+        subject = f"sensitivity of {one['model']}, {target_label(one['target'])}"
+        text = printable(f"{subject}: {headline(one['sensitivity'])}", encoding)
+        lines += textwrap.wrap(text, max(width, 20), subsequent_indent="  ", break_on_hyphens=False)
+    return lines

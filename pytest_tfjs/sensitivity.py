@@ -1,0 +1,234 @@
+"""What a comparison would have caught: faults are put into each layer, and it is judged again.
+
+No browser is needed for it: each mutant stands for what the browser would have given for a layer that it ran
+alone on the reference's inputs, and is held against the same allowance.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_tfjs.compare.allowance import allowance
+from pytest_tfjs.compare.local import measure_local
+from pytest_tfjs.compare.metrics import measure
+from pytest_tfjs.compare.mutants import KINDS, NotApplicable, same_bits
+from pytest_tfjs.reference.computed import computed
+from pytest_tfjs.reference.mutating import SEED, Mutating
+from pytest_tfjs.report.sensitivity import LayerSensitivity, Outcome, Sensitivity
+from pytest_tfjs.report.text import number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from pytest_tfjs.compare.arithmetic import Arithmetic
+    from pytest_tfjs.compare.layers import Layer
+    from pytest_tfjs.compare.local import Local
+    from pytest_tfjs.compare.mutants import MutantKind
+    from pytest_tfjs.compare.tolerances import Tolerances
+    from pytest_tfjs.comparing import Subject
+    from pytest_tfjs.measuring import Precision
+    from pytest_tfjs.models.artifacts import Artifacts
+    from pytest_tfjs.models.cache import ContentCache
+    from pytest_tfjs.models.feeds import Feed
+    from pytest_tfjs.models.isolation import Place
+    from pytest_tfjs.models.source import Source
+    from pytest_tfjs.reference.capture import Reference
+    from pytest_tfjs.reference.mutating import Mutant
+    from pytest_tfjs.report.sensitivity import Fate
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_FILE = "sensitivity.json"
+_SCHEMA = 1
+
+_PROBE = 2.0**-6
+"""By how much an activation is scaled to learn what share of its allowance that takes up."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """How a comparison judges layers; see `Measured`, which does it with what the browser gives.
+
+    `target` is what is told of where it runs. `precision`: of the backend that runs each layer alone; None
+    where `tolerances` alone decide. `half`: the backend computes in half precision.
+    """
+
+    target: str
+    tolerances: Tolerances
+    precision: Precision | None
+    half: bool
+
+    def judge(self, layer: Layer, actual: Array, reference: Array, arithmetic: Arithmetic) -> Judged:
+        """How one layer's activation for one feed would be judged, whose inputs are all right."""
+        if self.precision is not None and layer.name not in self.tolerances.given:
+            backend, half = self.precision.backend, self.precision.half
+            allowed = allowance(layer, arithmetic, reference, backend=backend, half=half)
+            local = measure_local(actual, reference, arithmetic, allowed, symptoms=False)
+            judged = Judged(local.passed, local.share, _told_of(local))
+            if not local.passed:
+                return judged
+            whole = self._whole(layer, actual, reference)
+            return judged if whole.passed else whole
+        return self._whole(layer, actual, reference)
+
+    def _whole(self, layer: Layer, actual: Array, reference: Array) -> Judged:
+        tolerance = self.tolerances.of(layer.name, alone=self.precision is not None)
+        metrics = measure(actual, reference, tolerance, symptoms=False)
+        told = f"{number(metrics.worst_error)} at most, where {number(metrics.allowed)} is allowed"
+        return Judged(metrics.passed, metrics.share, told)
+
+
+def _told_of(local: Local) -> str:
+    told = f"{number(local.worst_error)} at most, where {number(local.allowed)} is allowed"
+    if not math.isfinite(local.rms_allowed):
+        return told
+    return f"{told}, and all by {number(local.rms)} in the root mean square, of {number(local.rms_allowed)}"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """`share`: the error in parts of what is allowed; `told`: the same in words."""
+
+    passed: bool
+    share: float
+    told: str
+
+
+def measure_sensitivity(subject: Subject, judge: Judge, cache: ContentCache, place: Place) -> Sensitivity:
+    """The mutants of each compared layer, made and judged at `place`, where TensorFlow runs; or the cached.
+
+    Raises SourceError where the source cannot be read or TensorFlow cannot build its graph.
+    """
+
+    def build(folder: Path) -> None:
+        doing = f"measuring the sensitivity of {source.label!r}"
+        found = place(doing, _measured, source, subject.artifacts, subject.feeds, subject.reference, judge)
+        (folder / _FILE).write_text(json.dumps(found.to_json()), encoding="utf-8")
+
+    source = subject.source
+    file = cache.entry("sensitivity", _key(subject.reference, judge), build) / _FILE
+    told = json.loads(file.read_text(encoding="utf-8"))
+    return Sensitivity.from_json(told, model=source.label, target=judge.target)
+
+
+def _key(reference: Reference, judge: Judge) -> str:
+    """The reference's own key stands for the model, the feeds and the versions."""
+    tolerances = judge.tolerances
+    digest = hashlib.sha256(f"{_SCHEMA} {SEED} {reference.folder.parent.name}".encode())
+    allowed = (sorted(tolerances.by_layer.items(), key=str), sorted(tolerances.given))
+    digest.update(f"{allowed} {judge.precision} {judge.half}".encode())
+    return digest.hexdigest()
+
+
+def _measured(
+    source: Source, artifacts: Artifacts, feeds: Sequence[Feed], reference: Reference, judge: Judge
+) -> Sensitivity:
+    model = computed(source, artifacts, feeds)
+    return sensitivity_of(
+        Mutating(model.alone(), model.refolded), feeds, reference, judge, label=source.label
+    )
+
+
+def sensitivity_of(
+    mutating: Mutating, feeds: Sequence[Feed], reference: Reference, judge: Judge, *, label: str
+) -> Sensitivity:
+    """The mutants of each compared layer, made and judged; TensorFlow runs in this process."""
+    trial = _Trial(mutating, feeds, reference, judge)
+    layers = [layer for layer in reference.plan.layers if layer.coverage == "compared"]
+    return Sensitivity(
+        model=label,
+        target=judge.target,
+        feeds=len(feeds),
+        seed=SEED,
+        layers=tuple(trial.of_layer(layer) for layer in layers),
+    )
+
+
+class _Trial:
+    """Judges the mutants of layers, one at a time, so that few activations are in memory at once."""
+
+    def __init__(self, mutating: Mutating, feeds: Sequence[Feed], reference: Reference, judge: Judge) -> None:
+        self._mutating = mutating
+        self._feeds = feeds
+        self._reference = reference
+        self._judge = judge
+
+    def of_layer(self, layer: Layer) -> LayerSensitivity:
+        """What becomes of a layer's mutants; one is caught where it is for any feed."""
+        found: dict[MutantKind, Outcome] = {}
+        smallest: list[float] = []
+        for feed in range(len(self._feeds)):
+            case = self._case(layer, feed)
+            smallest += case.smallest()
+            left = [kind for kind in KINDS if kind not in found or found[kind].fate != "caught"]
+            inputs = self._inputs(layer, feed)
+            for mutant in self._mutating.mutants(layer.name, case.reference, inputs, left):
+                outcome = case.outcome(mutant)
+                known = found.get(outcome.kind)
+                if known is None or _SEEN[outcome.fate] > _SEEN[known.fate]:
+                    found[outcome.kind] = outcome
+        outcomes = tuple(found[kind] for kind in KINDS)
+        return LayerSensitivity(layer.name, layer.op, outcomes, min(smallest, default=None))
+
+    def _case(self, layer: Layer, feed: int) -> _Case:
+        names = [layer.name]
+        activation = self._reference.activations(feed, names)[layer.name]
+        arithmetic = self._reference.arithmetic(feed, names)[layer.name]
+        return _Case(layer, activation, arithmetic, self._judge)
+
+    def _inputs(self, layer: Layer, feed: int) -> Mapping[str, Array]:
+        names = self._mutating.inputs_of(layer.name)
+        given = self._feeds[feed].reference
+        entering = [name for name in names if name not in given]
+        return {**given, **self._reference.activations(feed, entering)}
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One layer for one feed."""
+
+    layer: Layer
+    reference: Array
+    arithmetic: Arithmetic
+    by: Judge
+
+    def outcome(self, mutant: Mutant) -> Outcome:
+        """What becomes of a mutant for this feed."""
+        kind, made = mutant.kind, mutant.made
+        if isinstance(made, NotApplicable):
+            return Outcome(kind, "not applicable", None, made.why)
+        if kind == "rounded to half precision" and self.by.half:
+            return Outcome(kind, "not applicable", None, "the target computes in half precision")
+        if same_bits(made.value, mutant.right):
+            return Outcome(kind, "equivalent", made.what, made.harmless or _UNCHANGED)
+        if mutant.right is not self.reference and not self._judged(mutant.right).passed:
+            why = "computed alone, the layer gives something else than in the whole model"
+            return Outcome(kind, "not applicable", made.what, why)
+        judged = self._judged(made.value)
+        if judged.passed:
+            return Outcome(kind, "survived", made.what, f"it moves an element by {judged.told}")
+        return Outcome(kind, "caught", made.what)
+
+    def smallest(self) -> list[float]:
+        """The part of itself by which the activation has to be off to be caught; none where nothing tells."""
+        if self.reference.dtype.kind not in "fc" or not self.reference.any():
+            return []
+        probed = self.reference * self.reference.dtype.type(1 + _PROBE)
+        share = self._judged(probed).share
+        # What is allowed does not depend on the error, so that the share grows with it.
+        return [_PROBE / share] if share > 0 else []
+
+    def _judged(self, actual: Array) -> Judged:
+        return self.by.judge(self.layer, actual, self.reference, self.arithmetic)
+
+
+_UNCHANGED = "no bit of the activation changes for these feeds"
+_SEEN: Mapping[Fate, int] = {"not applicable": 0, "equivalent": 1, "survived": 2, "caught": 3}
+"""What tells more of a mutant, where it fares differently for several feeds."""

@@ -1,0 +1,204 @@
+"""Faults put into each layer are caught, or it is told that they are not, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+import fixtures
+from pytest_tfjs.browsers.targets import parse_targets
+from pytest_tfjs.compare.tolerances import Tolerance
+from pytest_tfjs.comparing import Subject, rules_of
+from pytest_tfjs.models.cache import ContentCache
+from pytest_tfjs.models.conversion import convert
+from pytest_tfjs.models.feeds import normalise_feeds
+from pytest_tfjs.models.isolation import here
+from pytest_tfjs.models.source import as_source
+from pytest_tfjs.reference.capture import capture_reference
+from pytest_tfjs.reference.computed import computed
+from pytest_tfjs.reference.mutating import Mutating
+from pytest_tfjs.sensitivity import Judge, measure_sensitivity, sensitivity_of
+from pytest_tfjs.settings import Settings
+
+if TYPE_CHECKING:
+    from pytest_tfjs.report.sensitivity import Outcome, Sensitivity
+
+pytestmark = pytest.mark.convert
+
+HALF, SCALED, WEIGHT = "rounded to half precision", "output scaled by 1.001", "one weight +1 %"
+SWAPPED = "activation swapped"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    with ContentCache(tmp_path_factory.mktemp("cache")) as made:
+        yield made
+
+
+@dataclass
+class Tried:
+    """A model with its reference, on which mutants are tried for any target and settings."""
+
+    subject: Subject
+    cache: ContentCache
+
+    @classmethod
+    def of(cls, model, inputs, cache, **options):
+        source = as_source(model)
+        layers = options.pop("layers", "all")
+        artifacts = convert(source, cache=cache, **options)
+        feeds = tuple(normalise_feeds(inputs, artifacts.inputs))
+        reference = capture_reference(source, artifacts, feeds, layers, cache, arithmetic=True)
+        return cls(Subject(source, artifacts, feeds, reference), cache)
+
+    def judge(self, backend, *, per_layer=None, **settings):
+        (target,) = parse_targets(["chrome"], [backend])
+        chosen = Settings(**{"isolate": "all", **settings})
+        rules = rules_of(self.subject.reference, target, chosen, per_layer, half=target.half)
+        return Judge(str(target), *rules, target.half)
+
+    def on(self, backend, place=here, **settings) -> Sensitivity:
+        return measure_sensitivity(self.subject, self.judge(backend, **settings), self.cache, place)
+
+
+def outcome(found: Sensitivity, layer: str, kind: str) -> Outcome:
+    (one,) = (one for one in found.layers if one.name == layer)
+    return next(each for each in one.outcomes if each.kind == kind)
+
+
+@pytest.fixture(scope="module")
+def clipped(cache):
+    """A dense layer and a ReLU6 behind it, for feeds of which only the second exceeds 6."""
+    keras = pytest.importorskip("tf_keras")
+    x = keras.Input((3,), name="x")
+    dense = keras.layers.Dense(4, name="dense")(x)
+    model = keras.Model(x, keras.layers.ReLU(6.0, name="clip")(dense), name="clipped")
+    rng = np.random.default_rng(1)
+    model.set_weights([rng.uniform(0.5, 1, weight.shape).astype(np.float32) for weight in model.weights])
+    small, large = (np.full((1, 3), value, np.float32) + np.float32(1 / 3) for value in (0.5, 7))
+    return lambda feeds: Tried.of(model, [{"small": small, "large": large}[feed] for feed in feeds], cache)
+
+
+def test_what_changes_no_bit_is_equivalent_and_counts_neither_way(clipped):
+    found = clipped(["small"]).on("wasm")
+    swapped = outcome(found, "clip", SWAPPED)
+    assert (swapped.fate, swapped.why) == ("equivalent", "nothing exceeds 6 for these feeds")
+    assert found.counts["equivalent"] == 1
+    assert found.share == found.counts["caught"] / (found.counts["caught"] + found.counts["survived"])
+
+
+def test_one_feed_that_shows_a_fault_is_enough(clipped):
+    assert outcome(clipped(["large"]).on("wasm"), "clip", SWAPPED).fate == "caught"
+    for feeds in (["small", "large"], ["large", "small"]):
+        assert outcome(clipped(feeds).on("wasm"), "clip", SWAPPED).fate == "caught"
+
+
+def test_a_tolerance_of_the_users_decides_alone(clipped):
+    tried = clipped(["small"])
+    loose = tried.on("wasm", rtol=0.01, atol=0.0)
+    scaled = outcome(loose, "dense", SCALED)
+    assert scaled.fate == "survived"
+    assert "is allowed" in scaled.why
+    assert [layer.smallest for layer in loose.layers] == pytest.approx([0.01, 0.01], rel=1e-3)
+    assert [layer.smallest for layer in tried.on("wasm", rtol=0.0, atol=0.0).layers] == [0, 0]
+    one = tried.on("wasm", per_layer={"clip": Tolerance(0.5, 0.5)})
+    assert outcome(one, "clip", SCALED).fate == "survived"
+
+
+def test_the_smallest_error_told_is_the_smallest_that_is_caught(clipped):
+    tried = clipped(["small"])
+    judge = tried.judge("wasm")
+    for layer in tried.on("wasm").layers:
+        (row,) = (row for row in tried.subject.reference.plan.layers if row.name == layer.name)
+        reference = tried.subject.reference.activations(0, [row.name])[row.name]
+        arithmetic = tried.subject.reference.arithmetic(0, [row.name])[row.name]
+        assert layer.smallest is not None
+        for factor, passes in ((0.5, True), (2.0, False)):
+            off = (reference * (1 + factor * layer.smallest)).astype(np.float32)
+            judged = judge.judge(row, off, reference, arithmetic)
+            assert judged.passed == (passes or layer.smallest == 0)
+
+
+def test_half_precision_is_no_fault_where_the_target_computes_in_it(clipped):
+    tried = clipped(["small"])
+    assert outcome(tried.on("webgl"), "dense", HALF).fate != "not applicable"
+    assert outcome(tried.on("webgl:f16"), "dense", HALF).fate == "not applicable"
+
+
+def test_what_cannot_be_computed_without_its_inputs_is_told(clipped):
+    tried = clipped(["small"])
+    inputs = [feed.reference["x"] for feed in tried.subject.feeds]
+    outputs = Tried.of(tried.subject.source.model, inputs, tried.cache, layers="outputs").on("wasm")
+    (clip,) = outputs.layers
+    assert clip.name == "clip"
+    swapped = outcome(outputs, "clip", SWAPPED)
+    assert swapped.fate == "not applicable"
+    assert "dense" in swapped.why
+    assert outcome(outputs, "clip", SCALED).fate == "caught"
+
+
+def test_the_same_is_measured_once_and_then_read_from_the_cache(clipped):
+    def nowhere(doing, *_):
+        raise AssertionError(doing)
+
+    tried = clipped(["small"])
+    found = tried.on("wasm", rtol=0.125)
+    assert tried.on("wasm", nowhere, rtol=0.125) == found
+    with pytest.raises(AssertionError, match="measuring the sensitivity of 'clipped'"):
+        tried.on("wasm", nowhere, rtol=0.25)
+
+
+@pytest.mark.parametrize("format_", ["graph", "layers"])
+@pytest.mark.parametrize("name", ["cnn", "mobilenet_v2"])
+def test_nearly_all_faults_are_caught_at_the_default_tolerances(cache, name, format_):
+    pytest.importorskip("tf_keras")
+    tried = Tried.of(fixtures.build(name, 2), fixtures.inputs(name), cache, format=format_)
+    subject = tried.subject
+    model = computed(subject.source, subject.artifacts, subject.feeds)
+    mutating = Mutating(model.alone(), model.refolded)
+    for backend in ("cpu", "wasm", "webgl"):
+        judge = tried.judge(backend)
+        found = sensitivity_of(mutating, subject.feeds, subject.reference, judge, label=name)
+        assert found.counts["caught"] > 3 * len(found.layers)
+        assert found.share >= 0.99, str(found)
+        for _, survivor in found.survivors:
+            assert "is allowed" in survivor.why
+
+
+RUN = """
+import pytest
+
+def test_asked_for_in_the_run(tfjs, models, x):
+    found = tfjs.compare(models / "tiny.h5", x).sensitivity
+    assert found is not None
+    assert found.share == tfjs.sensitivity(models / "tiny.h5", x).share
+    assert {layer.name for layer in found.layers} == {"hidden", "scores"}
+
+@pytest.mark.tfjs(sensitivity=False)
+def test_not_asked_for(tfjs, models, x):
+    assert tfjs.compare(models / "tiny.h5", x).sensitivity is None
+
+@pytest.mark.tfjs(rtol=0.5)
+def test_a_tolerance_that_shows_little(tfjs, models, x):
+    tfjs.assert_close(models / "tiny.keras", x)
+"""
+
+
+@pytest.mark.browser
+def test_a_run_tells_what_its_comparisons_would_have_caught(tiny_project):
+    project = tiny_project("sensitivity")
+    project.write(test_tiny=RUN)
+    run = project.run("--tfjs-sensitivity", "--tfjs-backends=cpu", "-rP")
+    assert run.code == 0, run.text
+    first, none, loose = (one["sensitivity"] for one in run.results["comparisons"])
+    assert none is None
+    assert first["share"] > loose["share"]
+    assert {mutant["fate"] for layer in loose["layers"] for mutant in layer["mutants"]} >= {"survived"}
+    summary = "\n".join(run.section("tfjs"))
+    assert "sensitivity of tiny.h5, cpu on chrome: " in summary
+    assert "sensitivity of tiny.keras, cpu on chrome: " in summary
+    assert "survived: " in summary
+    assert "mutants                    caught  survived  equivalent  not applicable" in run.text
