@@ -75,7 +75,7 @@ def _tell(found: Sensitivity, format_: str, *, table: bool) -> None:
     smallest = sorted(layer.smallest for layer in found.layers if layer.smallest is not None)
     middle = smallest[len(smallest) // 2]
     print(f"  smallest: {smallest[0]:.1e} to {smallest[-1]:.1e}, in the middle {middle:.1e}")
-    for layer, outcome in () if table else found.survivors:
+    for layer, outcome in () if table or (found.share or 0.0) < AIM else found.survivors:
         print(f"  {outcome.kind} at {layer}: {outcome.why}")
     if table:
         print("\n".join(lines[1:]))
