@@ -48,6 +48,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 _FILE = "sensitivity.json"
 _SCHEMA = 1
 
+_RESOLUTION = 2.0**-24
+"""A float32 that is off by less than this part of itself is not off."""
+
 _PROBE = 2.0**-6
 """By how much an activation is scaled to learn what share of its allowance that takes up."""
 
@@ -222,8 +225,11 @@ class _Case:
             return []
         probed = self.reference * self.reference.dtype.type(1 + _PROBE)
         share = self._judged(probed).share
+        if share <= 0:
+            return []
         # What is allowed does not depend on the error, so that the share grows with it.
-        return [_PROBE / share] if share > 0 else []
+        found = _PROBE / share
+        return [found if found > _RESOLUTION else 0.0]
 
     def _judged(self, actual: Array) -> Judged:
         return self.by.judge(self.layer, actual, self.reference, self.arithmetic)
