@@ -33,6 +33,8 @@ bench: $(INSTALLED) browser
 	@echo
 	@$(PYTHON) -m benchmarks.capture
 	@echo
+	@$(PYTHON) -m benchmarks.isolated
+	@echo
 	@$(PYTHON) -m benchmarks.memory
 
 models: $(INSTALLED) browser

@@ -295,26 +295,41 @@ CASES = [
 ]
 
 
+@pytest.fixture
+def assert_exact(harness, sources, cache):
+    """Holds that each layer gives what it gave on what the browser had: the same kernels, the same inputs."""
+
+    def check(backend, case, budget):
+        page = open_page(harness, backend)
+        source = sources(case)
+        artifacts = convert(source, format=case.format, cache=cache)
+        job, stored = job_of(artifacts, source, case.family.inputs(), cache, budget)
+        result, tapped, _ = run_alone(page, job, stored)
+        assert result.not_isolated == {}
+        result, again, alone = run_alone(page, job, tapped)
+        assert result.not_isolated == {}
+        for own, seen, given in zip(tapped, again, alone, strict=True):
+            assert own.keys() == given.keys()
+            for name, value in given.items():
+                assert_the_same(value, seen[name])
+                assert_the_same(value, own[name])
+
+    return check
+
+
 @pytest.mark.convert
 @pytest.mark.parametrize("case", CASES, ids=str)
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_on_what_the_browser_had_each_layer_gives_what_it_gave(harness, sources, cache, backend, case):
-    """The same kernels on the same inputs: every layer of every model, bit for bit."""
+def test_every_layer_gives_alone_bit_for_bit_what_it_gave(assert_exact, backend, case):
     if case.gap(backend) is not None:
         pytest.skip("it does not run there")
-    page = open_page(harness, backend)
-    source = sources(case)
-    artifacts = convert(source, format=case.format, cache=cache)
-    job, stored = job_of(artifacts, source, case.family.inputs(), cache, 1 << 14)
-    result, tapped, _ = run_alone(page, job, stored)
-    assert result.not_isolated == {}
-    result, again, alone = run_alone(page, job, tapped)
-    assert result.not_isolated == {}
-    for own, seen, given in zip(tapped, again, alone, strict=True):
-        assert own.keys() == given.keys()
-        for name, value in given.items():
-            assert_the_same(value, seen[name])
-            assert_the_same(value, own[name])
+    assert_exact(backend, case, 1 << 14)
+
+
+@pytest.mark.convert
+@pytest.mark.parametrize("form", ["graph", "layers"])
+def test_every_layer_of_mobilenet_gives_alone_bit_for_bit_what_it_gave(assert_exact, form):
+    assert_exact("wasm", Case(FAMILIES["mobilenetv2"], 2, form), 1 << 28)
 
 
 @pytest.mark.convert
