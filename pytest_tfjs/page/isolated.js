@@ -79,22 +79,18 @@ export class Isolation {
     let done = 0;
     let told = performance.now();
     let fetched = first;
-    try {
-      for (const [at, { rows, names }] of pieces.entries()) {
-        const references = await fetched;
-        fetched = this.fetchFor(feed, pieces[at + 1]);
-        for (const [name, tensor] of upload(this.tf, pickAll(references, names))) fed.set(name, tensor);
-        for (const { name, alone } of rows) {
-          await this.runOne(name, alone, { fed, input, results });
-          this.release(alone.needs, fed, left);
-          done++;
-          if (performance.now() - told < TELL_MS) continue;
-          told = performance.now();
-          tell(done);
-        }
+    for (const [at, { rows, names }] of pieces.entries()) {
+      const references = await fetched;
+      fetched = this.fetchFor(feed, pieces[at + 1]);
+      for (const [name, tensor] of upload(this.tf, pickAll(references, names))) fed.set(name, tensor);
+      for (const { name, alone } of rows) {
+        await this.runOne(name, alone, { fed, input, results });
+        this.release(alone.needs, fed, left);
+        done++;
+        if (performance.now() - told < TELL_MS) continue;
+        told = performance.now();
+        tell(done);
       }
-    } finally {
-      this.tf.dispose([...fed.values()]);
     }
     return results;
   }
