@@ -137,7 +137,7 @@ def merge_local(found: Sequence[Local]) -> Local:
     if not found:
         raise ValueError("merge_local() needs what was found for at least one feed")
     numbers = [number for number, one in enumerate(found) if not one.empty] or list(range(len(found)))
-    feed = max(numbers, key=lambda number: _badness(found[number]))
+    feed = max(numbers, key=lambda number: (found[number].share, found[number].worst_error))
     parts = [found[number] for number in numbers]
     return replace(
         found[feed],
@@ -152,10 +152,6 @@ def merge_local(found: Sequence[Local]) -> Local:
         inf_reference=sum(one.inf_reference for one in parts),
         nonfinite_mismatched=sum(one.nonfinite_mismatched for one in parts),
     )
-
-
-def _badness(one: Local) -> tuple[bool, float, float]:
-    return not one.passed, one.share, one.worst_error
 
 
 def _failed_by(
