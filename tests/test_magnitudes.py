@@ -221,6 +221,24 @@ def test_integers_are_exact_and_their_sums_too():
     assert Magnitudes(alone).of("y", {"x": x}, value).exact
 
 
+def test_a_nested_model_rounds_as_the_layer_in_it_that_gives_its_activation(cache):
+    keras = pytest.importorskip("tf_keras")
+    inner = keras.Sequential(
+        [keras.layers.Dense(4, name="turn"), keras.layers.Dense(3, name="shift")], name="in"
+    )
+    x = keras.Input((4,), name="x")
+    twice = keras.Sequential([keras.layers.Rescaling(2.0, name="double"), inner], name="out")
+    loaded = load(keras.Model(x, twice(x)), np.float32([[1, -2, 3, 0.5]]), cache, format="layers")
+    magnitudes, values = Magnitudes(loaded.alone), loaded.activations
+    shift = magnitudes.of("out/in/shift", values, values["out/in/shift"])
+    assert shift.terms == 5
+    for name in ("out", "out/in"):
+        found = magnitudes.of(name, values, values[name])
+        assert magnitudes.inputs_of(name) == ("out/in/turn",)
+        assert (found.exact, found.terms, found.noise) == (False, 5, shift.noise)
+        np.testing.assert_array_equal(found.magnitude, shift.magnitude)
+
+
 CONVOLUTIONS = {
     "same, strides": (KERNEL, {"strides": [1, 2, 3, 1], "padding": "SAME"}),
     "valid": (KERNEL, {"strides": [1, 2, 2, 1], "padding": "VALID"}),

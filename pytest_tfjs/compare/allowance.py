@@ -52,7 +52,7 @@ _STORING = 2.0**-10
 _STORES = 4.0
 """How often a layer stores: two factors, the bias or what one pass of several leaves, the result."""
 
-_SMALLEST = 2.0**-126
+_SMALLEST = 2.0**-125
 _SMALLEST_HALF = 2.0**-14
 _RMS_OF_ROUNDING = 0.41
 """Of the relative error, in parts of u: uniform in ±u/m, m (the significand) uniform in 1 to 2, √(1/6)."""
@@ -106,7 +106,8 @@ def allowance(
         return Allowance(tolerance.rtol, tolerance.floor(result.largest))
     terms = max(arithmetic.terms, 1)
     magnitude = result.rms if arithmetic.magnitude is None else sizes_of(arithmetic.magnitude).rms
-    # GPUs, and TensorFlow in its own threads, put 0 in the place of what is smaller.
+    # GPUs, and TensorFlow in its own threads, put 0 in the place of denormals, or the other way round: the
+    # smallest normal number in the place of 0.
     found = Allowance(floor=_SMALLEST * terms, rms=0.0)
     if not arithmetic.exact:
         of_sums = _of_sums(_PLAIN_SUM.search(layer.op) is not None, arithmetic, magnitude, result.rms)

@@ -181,6 +181,12 @@ class GraphAlone:
         if reason is not None:
             raise SourceError(f"layer {name!r} cannot be run alone: {reason}")
 
+    def computed_as(self, name: str) -> str:
+        """The layer within a nested model that computes the nested model's own activation; else `name`."""
+        while name in self._tapped.copies:
+            name = self._tapped.copies[name]
+        return name
+
     def _walk(self, name: str) -> Region:
         tapped = self._tapped
         if name in tapped.copies:

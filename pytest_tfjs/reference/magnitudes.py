@@ -39,13 +39,16 @@ class Magnitudes:
 
     def inputs_of(self, name: str) -> tuple[str, ...]:
         """The layers and model inputs whose activations `of` needs; none where nothing can be told."""
+        name = self._alone.computed_as(name)
         return self._alone.inputs_of(name) if self._alone.why_not(name) is None else ()
 
     def of(self, name: str, inputs: Mapping[str, Array], reference: Array) -> Arithmetic:
         """The arithmetic of a layer, run alone on `inputs`, whose activation is then `reference`.
 
-        `inputs` are by the names of `alone.inputs_of`. It is not known where the layer cannot be run.
+        `inputs` are by the names of `inputs_of`. It is not known where the layer cannot be run. Of a nested
+        model it is that of the layer in it that computes the activation, which is what the browser runs.
         """
+        name = self._alone.computed_as(name)
         if reference.dtype.kind not in "fc" or not reference.size:
             return Arithmetic(exact=True)
         if self._alone.why_not(name) is not None:
