@@ -229,5 +229,12 @@ class BatchNorm:
         """Beta - (mean - bias) * gamma / sqrt(variance + epsilon), and what rounding may have changed."""
         bias = 0.0 if self.bias is None else self.bias.astype(np.float64)
         mean, beta, scale = self.mean.astype(np.float64), self.beta.astype(np.float64), self._scale
-        parts = np.abs(mean * scale) + np.abs(bias * scale) + np.abs(beta)
-        return (beta - (mean - bias) * scale).astype(np.float32), FOLDED_ULPS * _EPSILON * parts
+        offset = (beta - (mean - bias) * scale).astype(np.float32)
+        return offset, FOLDED_ULPS * _EPSILON * self.offset_size()
+
+    def offset_size(self) -> NDArray[np.float64]:
+        """The sum of the magnitudes that enter the folded offset, which may cancel in it."""
+        bias = 0.0 if self.bias is None else self.bias.astype(np.float64)
+        mean, beta, scale = self.mean.astype(np.float64), self.beta.astype(np.float64), self._scale
+        size: NDArray[np.float64] = np.abs(mean * scale) + np.abs(bias * scale) + np.abs(beta)
+        return size

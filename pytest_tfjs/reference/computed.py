@@ -80,6 +80,12 @@ class Computed(Protocol):
         `epsilon` gives the other for its own.
         """
 
+    def folded_sizes(self) -> Mapping[str, Array]:
+        """The sum of the magnitudes that went into each weight that a batch-norm is folded into, by name.
+
+        They may cancel in the weight, and the source, which adds them apart, rounds in proportion to them.
+        """
+
 
 def computed(source: Source, artifacts: Artifacts, feeds: Sequence[Feed]) -> Computed:
     """The model, loaded. `feeds` may tell apart outputs of prebuilt artifacts that have lost their names.
@@ -132,6 +138,10 @@ class ComputedLayers:
     def refolded(self, weights: Collection[str], epsilon: Callable[[float], float], /) -> Mapping[str, Array]:
         """None: a layers model keeps its batch-norms."""
         del weights, epsilon
+        return {}
+
+    def folded_sizes(self) -> Mapping[str, Array]:
+        """None: a layers model keeps its batch-norms."""
         return {}
 
     def layer_of(self, name: str) -> Any:
@@ -254,6 +264,10 @@ class ComputedGraph:
     def refolded(self, weights: Collection[str], epsilon: Callable[[float], float], /) -> Mapping[str, Array]:
         """What those of the weights that a batch-norm is folded into would be with another epsilon."""
         return self._weights.refolded(weights, epsilon)
+
+    def folded_sizes(self) -> Mapping[str, Array]:
+        """The sum of the magnitudes that went into each weight that a batch-norm is folded into."""
+        return self._weights.folded_sizes()
 
     @cached_property
     def _weights(self) -> GraphWeights:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -195,21 +196,39 @@ class GraphWeights:
         changed = {name: self._folded(name, epsilon) for name in names}
         return {name: folded[0] for name, folded in changed.items() if folded is not None}
 
+    def folded_sizes(self) -> dict[str, Array]:
+        """The sum of the magnitudes that went into each weight that a batch-norm is folded into, by name."""
+        norms = {} if self._renamed is not None else {name: self._norm(name) for name in self._stored}
+        return {
+            name: (norm.offset_size() if name.endswith(FOLDED_OFFSET) else np.abs(self._stored[name])).astype(
+                np.float32
+            )
+            for name, norm in norms.items()
+            if norm is not None
+        }
+
     def _folded(
         self, name: str, epsilon: Callable[[float], float] = lambda own: own
     ) -> tuple[Array, Array] | None:
         """What the weight should be, and what rounding may have changed; None if no batch-norm is in it."""
+        norm = self._norm(name)
+        if norm is None:
+            return None
+        norm = replace(norm, epsilon=epsilon(norm.epsilon))
+        if name.endswith(FOLDED_OFFSET):
+            return norm.offset_folded()
+        convolution = self._source.graph.nodes[name.removesuffix(FOLDED_KERNEL)]
+        return norm.kernel_folded(depthwise=convolution.op in _DEPTHWISE)
+
+    def _norm(self, name: str) -> BatchNorm | None:
+        """The batch-norm that is folded into the weight of this name; None if none is."""
         convolution = _convolution_of(name)
         if convolution is None or convolution not in self._batch_norms:
             return None
         batch_norm, tensors = self._batch_norms[convolution]
-        values = [self._values[tensor] for tensor in tensors]
-        kernel, gamma, beta, mean, variance, *bias = values
-        own = epsilon(self._source.epsilon(batch_norm))
-        norm = BatchNorm(kernel, next(iter(bias), None), gamma, beta, mean, variance, own)
-        if name.endswith(FOLDED_OFFSET):
-            return norm.offset_folded()
-        return norm.kernel_folded(depthwise=self._source.graph.nodes[convolution].op in _DEPTHWISE)
+        kernel, gamma, beta, mean, variance, *bias = (self._values[tensor] for tensor in tensors)
+        epsilon = self._source.epsilon(batch_norm)
+        return BatchNorm(kernel, next(iter(bias), None), gamma, beta, mean, variance, epsilon)
 
     @cached_property
     def _batch_norms(self) -> Mapping[str, tuple[str, tuple[str, ...]]]:

@@ -25,16 +25,24 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 UNKNOWN = Arithmetic(known=False)
+_FOLDINGS = 4
+"""How often a weight is rounded that a batch-norm is folded into, or what it is made of is in the source."""
+
 _FEWEST_TERMS = 16
 """Of a layer without a rule, whose sums are not known."""
 _MATRIX = 2
 
 
 class Magnitudes:
-    """Tells the arithmetic of the layers that `alone` runs."""
+    """Tells the arithmetic of the layers that `alone` runs.
 
-    def __init__(self, alone: GraphAlone) -> None:
+    `folded`: of weights that were made of several, which the source does not have, the sum of the magnitudes
+    that went into them, by the artifacts' names.
+    """
+
+    def __init__(self, alone: GraphAlone, folded: Mapping[str, Array] | None = None) -> None:
         self._alone = alone
+        self._folded = folded or {}
         self._failures: tuple[type[Exception], ...] = (UnknownRounding, SourceError, *failures())
 
     def inputs_of(self, name: str) -> tuple[str, ...]:
@@ -67,7 +75,11 @@ class Magnitudes:
         self, name: str, region: Region, inputs: Mapping[str, Array], reference: Array
     ) -> Arithmetic:
         read = _Values(self._alone, name, region, inputs)
-        found: dict[str, Rounded] = {}
+        found = {
+            f"{constant}:0": Rounded(self._folded[weight], _FOLDINGS)
+            for weight, constant in region.weights.items()
+            if weight in self._folded
+        }
         functions: dict[str, None] = {}
         steps = []
         for operation in region.operations:

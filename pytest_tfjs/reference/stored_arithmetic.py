@@ -61,7 +61,7 @@ def store_arithmetic(
     stored = Stored(folder)
     facts: list[dict[str, dict[str, Any]]] = [{} for _ in feeds]
     try:
-        magnitudes = Magnitudes(model.alone())
+        magnitudes = Magnitudes(model.alone(), model.folded_sizes())
     except SourceError:
         for number, _ in enumerate(feeds):
             stored.add(number, {})
