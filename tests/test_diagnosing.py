@@ -189,39 +189,6 @@ def test_the_feed_of_a_model_that_lost_its_preprocessing(tfjs, tmp_path, change)
     assert {"scaled": "the feed times 255", "reversed": "BGR for RGB"}[change] in found.said
 
 
-@pytest.fixture
-def module(tmp_path):
-    """Saves functions of one float32 vector as SavedModels."""
-    import tensorflow as tf
-
-    def save(function):
-        made = tf.Module()
-        made.call = tf.function(function, input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
-        tf.saved_model.save(made, str(tmp_path / "saved"), signatures=made.call)
-        return tmp_path / "saved"
-
-    return save
-
-
-@pytest.mark.tfjs(backends="webgl")
-def test_a_kernel_of_webgl(tfjs, module):
-    path = module(lambda x: {"y": x / (x * x)})
-    comparison = tfjs.compare(path, np.float32([0, 1, 2, 4]))
-    assert comparison.diagnosis.kind == "kernel"
-    assert "the kernel of webgl (cpu on chrome agrees with Python)" in comparison.diagnosis.said
-    assert "RealDiv with 0/0 = 1" in comparison.diagnosis.said
-    assert tfjs.target.backend == "webgl"
-
-
-@pytest.mark.tfjs(backends="webgl:f16")
-def test_half_precision_that_overflows(tfjs, module):
-    import tensorflow as tf
-
-    found = tfjs.compare(module(lambda x: {"y": tf.exp(x)}), np.float32([1, 2, 20])).diagnosis
-    assert found.kind == "half range"
-    assert "half precision ends at 65504" in found.said
-
-
 def test_a_pass_is_not_diagnosed(tfjs, tmp_path):
     path = tmp_path / "resized.keras"
     resized(keras).save(path)

@@ -34,6 +34,10 @@ CASES = {
     "cpu is right": ("kernel", replace(BASE, others=(RIGHT,))),
     "cpu is right, wasm is not": ("kernel", replace(BASE, others=(OTHER, RIGHT))),
     "cpu is right, and a reading explains": ("kernel", replace(BASE, others=(RIGHT,), readings=(READING,))),
+    "TensorFlow is right, and no two backends alike": (
+        "kernel",
+        replace(BASE, others=(OTHER,), over_artifacts=PYTHON_RIGHT),
+    ),
     "TensorFlow alone, right": ("kernel", replace(BASE, over_artifacts=PYTHON_RIGHT)),
     "a reading explains": ("semantics", replace(BASE, others=(SAME,), readings=(READING,))),
     "TF.js on every backend": ("semantics", replace(BASE, others=(SAME,), over_artifacts=PYTHON_RIGHT)),

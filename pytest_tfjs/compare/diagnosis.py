@@ -265,7 +265,7 @@ def _conversion(evidence: Evidence) -> Found:
             said = "TensorFlow gives the right ones from the same artifacts: TF.js computes this otherwise"
             return "semantics", f"{alike}, and {said}"
         return "conversion", f"the artifacts compute something else than the source: {alike}"
-    if evidence.others or python is None:
+    if python is None:
         return None
     if python.same:
         return (

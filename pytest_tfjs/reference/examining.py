@@ -160,24 +160,31 @@ def steps_of(region: Region, values: Mapping[str, Array]) -> tuple[Step, ...]:
 
     Raises CannotRecompute where an operation takes anything but the first output of another.
     """
-    given = {tensor: values[row] for row, tensor in region.given.items() if row in values}
-    numbers = {operation.name: number for number, operation in enumerate(region.operations)}
     if not region.operations:
         raise CannotRecompute("the layer is a copy of another")
+    made: dict[str, Array | int] = {
+        tensor: values[row] for row, tensor in region.given.items() if row in values
+    }
+    steps: list[Step] = []
 
     def entering(tensor: Any) -> Array | int:
-        if tensor.name in given:
-            return given[tensor.name]
+        if tensor.name in made:
+            return made[tensor.name]
         if tensor.op.type == "Const":
             return constant_value(tensor.op)
-        if tensor.op.name not in numbers or tensor.value_index != 0:
-            raise CannotRecompute(f"{tensor.name!r} enters it, whose value is not known")
-        return numbers[tensor.op.name]
+        raise CannotRecompute(f"{tensor.name!r} enters it, whose value is not known")
 
-    return tuple(
-        Step(operation.type, tuple(map(entering, operation.inputs)), _attributes(operation))
-        for operation in region.operations
-    )
+    for operation in region.operations:
+        inputs = tuple(map(entering, operation.inputs))
+        if operation.type in _COPIES and operation is not region.result:
+            made[f"{operation.name}:0"] = inputs[0]
+        else:
+            made[f"{operation.name}:0"] = len(steps)
+            steps.append(Step(operation.type, inputs, _attributes(operation)))
+    return tuple(steps)
+
+
+_COPIES = frozenset({"Identity", "StopGradient", "PreventGradient", "Snapshot", "CheckNumerics"})
 
 
 def _attributes(operation: Any) -> dict[str, Any]:

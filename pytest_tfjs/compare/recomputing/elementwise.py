@@ -108,11 +108,15 @@ def _multiplied(inputs: Sequence[Array], attributes: Mapping[str, Any]) -> Array
     held = attributes.get("held")
     if held is None:
         return np.asarray(a * b)
-    product = a.astype(np.float64) * b.astype(np.float64)
-    if held == "float32":
-        product = product.astype(np.float32).astype(np.float64)
-    bounds = np.iinfo(a.dtype)
-    return np.clip(product, bounds.min, bounds.max).astype(np.int64).astype(a.dtype)
+    if held == "rounded":
+        product = (a.astype(np.float64) * b.astype(np.float64)).astype(np.float32)
+    else:
+        product = a.astype(np.float32) * b.astype(np.float32)
+    whole = product.astype(np.float64)
+    if attributes.get("stops"):
+        bounds = np.iinfo(a.dtype)
+        whole = np.clip(whole, bounds.min, bounds.max)
+    return whole.astype(np.int64).astype(a.dtype)
 
 
 def _greatest(inputs: Sequence[Array], attributes: Mapping[str, Any]) -> Array:

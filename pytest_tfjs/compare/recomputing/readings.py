@@ -198,8 +198,10 @@ def _nan(step: Step) -> Iterator[tuple[str, Step]]:
 
 def _product(step: Step) -> Iterator[tuple[str, Step]]:
     if all(isinstance(each, np.ndarray) and each.dtype.kind in "iu" for each in step.inputs):
-        yield "in float32, which holds integers up to 2**24 exactly", _changed(step, held="float32")
-        yield "that stops at the largest integer and does not wrap", _changed(step, held="float64")
+        # TF.js's cpu keeps products of integers in float32 for a while; webgl has no integers at all.
+        yield "rounded to float32, of which the last 32 bits are kept", _changed(step, held="rounded")
+        yield "in float32, of which the last 32 bits are kept", _changed(step, held="float32")
+        yield "in float32, which stops at the largest integer", _changed(step, held="float32", stops=True)
 
 
 def _transposing(step: Step) -> Iterator[tuple[str, Step]]:

@@ -1,0 +1,88 @@
+"""What backends are known to compute otherwise, and half precision: each is told for what it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytestmark = [pytest.mark.browser, pytest.mark.convert]
+
+tf = pytest.importorskip("tensorflow")
+NAN = float("nan")
+
+
+@pytest.fixture
+def diagnosis(tfjs, tmp_path):
+    """What is told of a function of one vector that diverges."""
+
+    def tell(function, x, **settings):
+        made = tf.Module()
+        made.call = tf.function(function, input_signature=[tf.TensorSpec([None], x.dtype, name="x")])
+        tf.saved_model.save(made, str(tmp_path / "saved"), signatures=made.call)
+        comparison = tfjs.compare(tmp_path / "saved", x, **settings)
+        assert comparison.verdict == "diverged"
+        assert tfjs.target.backend == comparison.target.backend
+        return comparison.diagnosis
+
+    return tell
+
+
+@pytest.mark.tfjs(backends="webgl")
+def test_zero_over_zero_on_webgl(diagnosis):
+    found = diagnosis(lambda x: {"y": x / (x * x)}, np.float32([0, 1, 2, 4]))
+    assert found.kind == "kernel"
+    assert "the kernel of webgl (cpu on chrome agrees with Python)" in found.said
+    assert "RealDiv with 0/0 = 1" in found.said
+
+
+@pytest.mark.tfjs(backends="wasm")
+def test_nan_dropped_by_maximum_on_wasm(diagnosis):
+    found = diagnosis(lambda x: {"y": tf.maximum(1.0, tf.sqrt(x))}, np.float32([-1, 4, 9]))
+    assert found.kind == "kernel"
+    assert "the kernel of wasm (cpu on chrome agrees with Python)" in found.said
+    assert "Maximum that drops NaN" in found.said
+
+
+@pytest.mark.tfjs(backends="webgl")
+def test_the_sine_of_large_angles_on_webgl(diagnosis):
+    found = diagnosis(lambda x: {"y": tf.sin(x)}, np.float32([1e6, 1, 2e6, 3.3e6]))
+    assert found.kind == "kernel"
+    assert "the kernel of webgl (cpu on chrome agrees with Python)" in found.said
+
+
+@pytest.mark.tfjs(backends="cpu,wasm,webgl")
+def test_products_of_integers_that_overflow(tfjs, diagnosis):
+    if tfjs.target.backend == "wasm":
+        pytest.skip("wasm wraps as Python does; it is asked for as it agrees")
+    found = diagnosis(lambda x: {"y": x * x}, np.int32([3, 65537, 123456789]))
+    assert found.kind == "kernel"
+    held = {"cpu": "rounded to float32", "webgl": "in float32"}
+    assert f"Mul {held[tfjs.target.backend]}, of which the last 32 bits are kept" in found.said
+
+
+@pytest.mark.tfjs(backends="webgl:f16")
+def test_exp_that_overflows_half_precision(diagnosis):
+    found = diagnosis(lambda x: {"y": tf.exp(x)}, np.float32([1, 2, 20]))
+    assert found.kind == "half range"
+    assert "half precision ends at 65504, and |reference| reaches 4.85e+08" in found.said
+
+
+@pytest.mark.tfjs(backends="webgl:f16")
+def test_integers_over_65504_in_half_precision(diagnosis):
+    found = diagnosis(lambda x: {"y": x + 1}, np.int32([3, 65503, 70000]))
+    assert found.kind == "half range"
+
+
+@pytest.mark.tfjs(backends="webgl:f16")
+def test_what_half_precision_flushes(diagnosis):
+    found = diagnosis(lambda x: {"y": x * 1e-6}, np.float32([0.01, 0.02, 0.03]))
+    assert found.kind == "half range"
+    assert "are 0 in the browser and below 6.1e-05 in Python" in found.said
+
+
+@pytest.mark.tfjs(backends="webgl:f16")
+def test_the_resolution_of_half_precision(diagnosis):
+    x = np.random.default_rng(0).standard_normal(64).astype(np.float32)
+    found = diagnosis(lambda x: {"y": tf.tanh(x) * 1.3}, x, rtol=1e-6, atol=1e-6)
+    assert found.kind == "half resolution"
+    assert "times 2**-11 of the largest value" in found.said
