@@ -219,6 +219,41 @@ def test_a_layer_that_fails_alone_is_told_in_a_layers_model_too(page, tmp_path):
     assert result.not_isolated["last"].startswith("it failed: ")
 
 
+def test_a_mask_that_the_model_gives_to_another_layer_is_told(page, tmp_path):
+    """TF.js's executor gives the mask of one recurrent layer to the next that it calls."""
+    one = np.ones((1, 1), np.float32)
+    rnns = {
+        f"{name}/simple_rnn_cell/{weight}": one for name in "ab" for weight in ("kernel", "recurrent_kernel")
+    }
+    model = write_layers_model(
+        tmp_path,
+        functional(
+            "two",
+            [
+                (input_layer("x", 3, 1), []),
+                (input_layer("y", 3, 1), []),
+                (layer("Masking", "hide"), [[("x", 0, 0)]]),
+                (layer("SimpleRNN", "a", units=1, use_bias=False), [[("hide", 0, 0)]]),
+                (layer("SimpleRNN", "b", units=1, use_bias=False), [[("y", 0, 0)]]),
+                (layer("Concatenate", "both"), [[("b", 0, 0), ("a", 0, 0)]]),
+            ],
+            ["x", "y"],
+            [("both", 0, 0)],
+        ),
+        rnns,
+    )
+    feed = {"x": np.float32([[[1], [0], [0]]]), "y": np.float32([[[1], [1], [1]]])}
+    rows = ("hide", "a", "b", "both")
+    job = Job(model, "layers", (feed,), (tuple(layer_tap(name) for name in rows),))
+    reference = {name: np.ones((1, 1), np.float32) for name in rows} | {"hide": feed["x"]}
+    result, (tapped,), (alone,) = run_alone(page, job, [reference])
+    assert result.isolated == {"hide": (), "a": ("hide",), "both": ("b", "a")}
+    assert_the_same(alone["a"], tapped["a"])
+    assert result.not_isolated == {
+        "b": "in the model TF.js gives 'b' a mask, though no input of it carries one"
+    }
+
+
 def test_a_reference_that_does_not_come_fails_the_job(page, tmp_path):
     job = graph_job(dense_graph(tmp_path), {"x": X}, "product", "sum")
 

@@ -11,6 +11,7 @@
  *   tensor is fed, and which input of the feed each node; `dynamic`: TF.js has executeAsync() for it
  */
 
+import { CannotError } from "./cannot.js";
 import { functionsOf } from "./kernels.js";
 import { pick } from "./lists.js";
 
@@ -27,9 +28,6 @@ const ASYNC_THOUGH_FED = new Set([
   ...["LookupTableSize", "LookupTableSizeV2"],
 ]);
 const RANDOM = /^_?(Stateless|Parameterized)?(Random|TruncatedNormal|Multinomial)/;
-
-/** Why a row cannot be computed alone. */
-class CannotError extends Error {}
 
 /**
  * A function that plans one row after another.

@@ -18,10 +18,11 @@
  */
 
 import { OWN_NODE, callOf, findLayer, isContainer, missing, nodeOf, outputOf } from "./addresses.js";
+import { CannotError } from "./cannot.js";
 import { pick, toList } from "./lists.js";
 
-/** Why a row cannot be computed alone. */
-class CannotError extends Error {}
+// What looks at the mask that it is called with; all other layers only hand it on.
+const MASKED = new Set(["Softmax", "RNN", "SimpleRNN", "LSTM", "GRU", "ConvRNN2D", "ConvLSTM2D", "Bidirectional", "TimeDistributed"]);
 
 /**
  * A function that plans one row after another.
@@ -29,21 +30,43 @@ class CannotError extends Error {}
  * @param {Pick<TF, "tidy">} tf
  * @param {LayersModel} model
  * @param {Tap[]} known
+ * @param {Layer[]} layers all, also of nested models
  * @returns {(tap: Tap) => Alone | {why: string}}
  */
-export function planner(tf, model, known) {
+export function planner(tf, model, known, layers) {
   const finder = new Finder(model, known);
+  const masked = watchMasks(layers);
   return (tap) => {
     try {
       const origin = finder.computed(placeOf(model, tap));
       const rows = rowsOf(origin.call, false);
       const needs = rowsOf(origin.call, true);
-      return { rows, needs, run: async (fed, feed) => tf.tidy(() => compute(origin, fed, feed)) };
+      return { rows, needs, run: async (fed, feed) => tf.tidy(() => compute(origin, masked, fed, feed)) };
     } catch (error) {
       if (error instanceof CannotError) return { why: error.message };
       throw error;
     }
   };
+}
+
+/**
+ * Notice which layers the model calls with a mask. Once TF.js's executor has met one it gives it to all that it
+ * calls later, whether their inputs carry one or not.
+ *
+ * @param {Layer[]} layers
+ */
+function watchMasks(layers) {
+  /** @type {Set<Layer>} */
+  const masked = new Set();
+  for (const layer of layers) {
+    const { call } = layer;
+    if (call === undefined || !MASKED.has(layer.getClassName())) continue;
+    layer.call = function (/** @type {unknown} */ inputs, /** @type {{mask?: unknown} | undefined} */ kwargs) {
+      if (kwargs?.mask != null) masked.add(layer);
+      return call.call(this, inputs, kwargs);
+    };
+  }
+  return masked;
 }
 
 /**
@@ -240,10 +263,12 @@ function rowsOf(call, withMasks) {
 /** One computation, and what it has computed so far. */
 class Computation {
   /**
+   * @param {Set<Layer>} masked what the model calls with a mask
    * @param {Map<string, Tensor>} fed by row
    * @param {Map<string, Tensor>} feed by the name of the input
    */
-  constructor(fed, feed) {
+  constructor(masked, fed, feed) {
+    this.masked = masked;
     this.fed = fed;
     this.feed = feed;
     /** @type {Map<Call, Tensor[]>} */
@@ -271,6 +296,9 @@ class Computation {
     const masks = call.masks.map((mask) => this.mask(mask));
     // As TF.js's executor: the first mask counts, and it may be none where another input has one.
     const given = masks.some((mask) => mask !== null) ? { mask: pick(masks, 0) } : undefined;
+    if (given === undefined && this.masked.has(call.layer)) {
+      throw new CannotError(`in the model TF.js gives '${call.layer.name}' a mask, though no input of it carries one`);
+    }
     const outputs = toList(call.layer.apply(call.inputs.map((input) => this.value(input)), given));
     this.outputs.set(call, outputs);
     return outputs;
@@ -296,11 +324,12 @@ class Computation {
  * The caller's to dispose of: a layer that gives back what it is given gives that very tensor.
  *
  * @param {Origin} origin
+ * @param {Set<Layer>} masked what the model calls with a mask
  * @param {Map<string, Tensor>} fed by row
  * @param {Map<string, Tensor>} feed by the name of the input
  */
-function compute(origin, fed, feed) {
-  const result = new Computation(fed, feed).value(origin);
+function compute(origin, masked, fed, feed) {
+  const result = new Computation(masked, fed, feed).value(origin);
   const taken = new Set([...fed.values(), ...feed.values()]);
   return taken.has(result) ? result.clone() : result;
 }

@@ -17,6 +17,7 @@
  */
 
 import { checkContext } from "./backend.js";
+import { CannotError } from "./cannot.js";
 import { upload } from "./model.js";
 
 // References are fetched in pieces of about this size: the next is on its way while one is computed with, and
@@ -129,7 +130,8 @@ export class Isolation {
       results.set(name, await alone.run(fed, input));
     } catch (error) {
       checkContext(this.tf);
-      this.why.set(name, `it failed: ${error instanceof Error ? error.message : error}`);
+      const text = error instanceof Error ? error.message : String(error);
+      this.why.set(name, error instanceof CannotError ? text : `it failed: ${text}`);
     }
   }
 

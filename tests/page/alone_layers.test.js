@@ -82,7 +82,7 @@ function tap(path) {
  * @param {string} path
  */
 function plan(of, known, path) {
-  const found = planner(/** @type {any} */ (tf), of, known.map(tap))(tap(path));
+  const found = planner(/** @type {any} */ (tf), of, known.map(tap), of.layers)(tap(path));
   if ("why" in found) throw new Error(found.why);
   return found;
 }
@@ -244,4 +244,16 @@ test("a layer that gives back what it is given gives a tensor of its own", async
   const same = layer("same", { apply: (/** @type {any[]} */ inputs) => inputs[0] });
   const whole = model("whole", [x], call(same, x), [x.sourceLayer, same]);
   assert.deepEqual((await run(whole, [], "same")).values, ["x", "cloned"]);
+});
+
+test("a layer that the model calls with a mask of another's is not called without", async () => {
+  const x = input("x");
+  const [rnn, end] = [layer("rnn", { className: "LSTM", call: () => null }), layer("end")];
+  const whole = model("whole", [x], call(end, ...call(rnn, x)), [x.sourceLayer, rnn, end]);
+  const found = plan(whole, ["rnn"], "rnn");
+  const feed = /** @type {any} */ (new Map([["x", tensor("x")]]));
+  rnn.call([], { mask: null });
+  assert.deepEqual(/** @type {any} */ (await found.run(new Map(), feed)).values, ["x", "rnn"]);
+  rnn.call([], { mask: tensor("mask") });
+  await assert.rejects(found.run(new Map(), feed), /TF.js gives 'rnn' a mask, though no input of it carries one/);
 });
