@@ -218,8 +218,8 @@ def judge(
         return Judgement("diverged", said, results, blamed)
     compared = {layer.name for layer in layers if layer.coverage == "compared"}
     unmapped = _unmapped_reason(results, [name for name in metrics if name not in compared])
-    vacuous = _vacuous_reason(results, frozenset() if vacuity is None else vacuity.allowed)
-    vacuous = vacuous or (None if vacuity is None else vacuity.reason)
+    vacuous = None if vacuity is None else vacuity.reason
+    vacuous = vacuous or _vacuous_reason(results, () if vacuity is None else vacuity.allowed)
     is_proven = unmapped is None and vacuous is None
     reason = weights or _compression_reason(compression, is_proven=is_proven)
     if reason is not None:

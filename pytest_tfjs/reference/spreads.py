@@ -47,12 +47,12 @@ def find_spreads(
     deciders = _deciders(model, feeds[0], outputs, layers, computed)
     names = [*dict.fromkeys(name for names in deciders.values() for name in names)]
     for name in names:
-        if name in found:
-            values = [stored.read(feed, [name])[name] for feed in range(len(feeds))]
-        else:
-            values = [computed[name]]
+        values: Iterable[Array] = (stored.read(feed, [name])[name] for feed in range(len(feeds)))
+        if name not in found:
             found[name] = constant_of([same_value(computed[name])], computed[name].size)
-        found[name] = _with_outputs_facts(found[name], values, feeds, squashed=squashes(layers[name], layers))
+            values = [computed[name]]
+        squashed = squashes(layers[name], layers)
+        found[name] = _with_outputs_facts(found[name], values, feeds, squashed=squashed)
     first = {name: computed[name] if name in computed else stored.read(0, [name])[name] for name in names}
     still = {name: value for name, value in first.items() if found[name].moved is None}
     for name, moved in _moved(model, feeds[0], still, budget).items():
@@ -95,25 +95,26 @@ def _deciders(
 
 
 def _with_outputs_facts(
-    spread: Spread, values: Sequence[Array], feeds: Sequence[Feed], *, squashed: bool
+    spread: Spread, values: Iterable[Array], feeds: Sequence[Feed], *, squashed: bool
 ) -> Spread:
     """The same, with what is asked of outputs only. `values`: of the first feeds, at least of one."""
-    given = [list(feed.reference.values()) for feed in feeds[: len(values)]]
-    is_one = all(is_same(values[0], value) for value in values[1:])
-    are_one = all(
-        is_same(ours, theirs, exactly=True)
-        for feed in given[1:]
-        for ours, theirs in zip(given[0], feed, strict=True)
-    )
-    repeated: Any = None
-    if len(values) > 1 and is_one and not are_one:
-        repeated = "feeds"
-    elif all(is_repeated(value, feed) for value, feed in zip(values, given, strict=True)):
-        repeated = "batch"
+    first, given = None, list(feeds[0].reference.values())
+    is_one = are_one = saturated = batch = True
+    # One at a time: each is a view of an open file.
+    for value, feed in zip(values, feeds, strict=False):
+        inputs = list(feed.reference.values())
+        first = value if first is None else first
+        is_one = is_one and is_same(first, value)
+        are_one = are_one and all(
+            is_same(ours, theirs, exactly=True) for ours, theirs in zip(given, inputs, strict=True)
+        )
+        saturated = saturated and (not value.size or is_saturated(value))
+        batch = batch and is_repeated(value, inputs)
+    over_feeds = is_one and not are_one
     return replace(
         spread,
-        saturated=squashed and all(is_saturated(value) for value in values if value.size),
-        repeated=repeated,
+        saturated=squashed and saturated,
+        repeated="feeds" if over_feeds else "batch" if batch else None,
         moved=None if is_one or are_one else True,
     )
 
