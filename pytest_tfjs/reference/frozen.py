@@ -45,6 +45,9 @@ class FrozenGraph:
         # Variables have become constants, lookup tables are inputs still.
         stayed = {tensor.name for tensor in self._frozen.inputs if tensor.dtype == tf.resource}
         self._tables = {inner.name: outer for outer, inner in function.graph.captures if inner.name in stayed}
+        # The last of each is kept, as many feeds are read for the same tensors.
+        self._pruned: tuple[list[str], Any] = [], None
+        self._known_shapes: tuple[Any, dict[str, tuple[int, ...] | None]] = None, {}
         self.graph = _plain(self._frozen.graph, [tensor.name for tensor in function.outputs])
         inputs, outputs = named_ends(function)
         self.inputs = _specs(inputs, function.inputs)
@@ -65,7 +68,10 @@ class FrozenGraph:
         import tensorflow as tf
 
         graph = self._frozen.graph
-        shapes = self._static_shapes(feed, tensors)
+        taken = tuple((name, feed[name].shape) for name in self._taken(feed))
+        if self._known_shapes[0] != (taken, tuple(tensors)):
+            self._known_shapes = (taken, tuple(tensors)), self._static_shapes(taken, tensors)
+        shapes = dict(self._known_shapes[1])
         unknown = [name for name in tensors if shapes[name] is None]
         with graph.as_default():
             asked = [tf.shape(graph.get_tensor_by_name(name), out_type=tf.int64) for name in unknown]
@@ -77,17 +83,17 @@ class FrozenGraph:
         }
 
     def _static_shapes(
-        self, feed: Mapping[str, Array], tensors: Sequence[str]
+        self, taken: Sequence[tuple[str, tuple[int, ...]]], tensors: Sequence[str]
     ) -> dict[str, tuple[int, ...] | None]:
-        """The shapes that follow from the feed's; None where only running tells."""
+        """The shapes that follow from those of the inputs; None where only running tells."""
         import tensorflow as tf
 
         with tf.Graph().as_default():
             inputs = {
                 name: tf.compat.v1.placeholder(
-                    self._frozen.graph.get_tensor_by_name(name).dtype, feed[name].shape, f"pytest_tfjs_{at}"
+                    self._frozen.graph.get_tensor_by_name(name).dtype, shape, f"pytest_tfjs_{at}"
                 )
-                for at, name in enumerate(self._taken(feed))
+                for at, (name, shape) in enumerate(taken)
             }
             found = tf.import_graph_def(
                 self._frozen.graph.as_graph_def(), input_map=inputs, return_elements=list(tensors), name=""
@@ -107,7 +113,14 @@ class FrozenGraph:
         taken = [self._frozen.graph.get_tensor_by_name(name) for name in [*names, *self._tables]]
         given = [tf.constant(feed[name], tensor.dtype) for name, tensor in zip(names, taken, strict=False)]
         given += self._tables.values()
-        return [np.asarray(value.numpy()) for value in self._frozen.prune(taken, wanted)(*given)]
+        return [np.asarray(value.numpy()) for value in self._function(taken, wanted)(*given)]
+
+    def _function(self, taken: list[Any], wanted: list[Any]) -> Any:
+        """What computes `wanted` from `taken`."""
+        key = [tensor.name for tensor in (*taken, *wanted)]
+        if self._pruned[0] != key:
+            self._pruned = key, self._frozen.prune(taken, wanted)
+        return self._pruned[1]
 
     def _taken(self, feed: Mapping[str, Any]) -> list[str]:
         """The inputs that the graph has: one that nothing uses has no node."""
