@@ -42,7 +42,7 @@ class Settings:
     weights: str = "float32"
     rtol: float | None = None
     atol: float | None = None
-    isolate: Literal["all", "none"] = "none"
+    isolate: Literal["all", "none"] = "all"
     compression: float | None = None
     weight_check: Literal["fail", "tell"] = "fail"
     allow_vacuous: tuple[str, ...] = ()
@@ -237,7 +237,7 @@ _OPTIONS: Mapping[str, _Option] = {
         _one_of(*ISOLATED),
         "WHICH",
         "all: run each layer alone as well, on the reference's inputs, to tell which one makes an error; "
-        "none: do not (default: none)",
+        "none: do not (default: all)",
     ),
     "compression": _Option(
         _number,

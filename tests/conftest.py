@@ -41,9 +41,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
             artifacts = convert(source := as_source(model), cache=cache)
             for feeds in (X, [X, 2 * X]):
                 for which in ("all", "outputs"):
-                    capture_reference(
-                        source, artifacts, normalise_feeds(feeds, artifacts.inputs), which, cache
-                    )
+                    given = normalise_feeds(feeds, artifacts.inputs)
+                    capture_reference(source, artifacts, given, which, cache, arithmetic=True)
             return artifacts
 
         layers, graph = derive(folder / "tiny.h5"), derive(folder / "tiny.keras")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs.report.summary import target_label, worst_layer
+from pytest_tfjs.report.summary import decisive, target_label, worst_layer
 from pytest_tfjs.report.text import printable
 
 if TYPE_CHECKING:
@@ -16,7 +16,8 @@ def junit_properties(comparison: Mapping[str, Any]) -> list[tuple[str, str | flo
 
     What is missing (a comparison that was not timed, a layer that is not there) has no property.
     """
-    timing, worst = comparison["timing"] or {}, worst_layer(comparison) or {}
+    timing, worst = comparison["timing"] or {}, worst_layer(comparison)
+    error, allowed = (None, None) if worst is None else decisive(worst)
     compression = comparison["compression"] or {}
     found = {
         "tfjs_model": comparison["model"],
@@ -24,9 +25,9 @@ def junit_properties(comparison: Mapping[str, Any]) -> list[tuple[str, str | flo
         "tfjs_verdict": comparison["verdict"],
         "tfjs_reason": comparison["reason"],
         "tfjs_first_divergence": ", ".join(comparison["first_divergence"]) or None,
-        "tfjs_worst_layer": worst.get("name"),
-        "tfjs_error": worst.get("worst_error"),
-        "tfjs_allowed": worst.get("allowed"),
+        "tfjs_worst_layer": None if worst is None else worst["name"],
+        "tfjs_error": error,
+        "tfjs_allowed": allowed,
         "tfjs_compression": compression.get("share"),
         "tfjs_compression_allowed": compression.get("allowed"),
         "tfjs_first_ms": timing.get("first_ms"),
