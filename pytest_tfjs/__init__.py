@@ -9,7 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pytest_tfjs.agreeing import NotAgreed
     from pytest_tfjs.checker import Checker, NotClose
+    from pytest_tfjs.compare.task import Agreement
     from pytest_tfjs.compare.tolerances import Tolerance
     from pytest_tfjs.compare.verdict import Comparison
     from pytest_tfjs.errors import TfjsError
@@ -19,9 +21,11 @@ if TYPE_CHECKING:
     from pytest_tfjs.timing.samples import Timing
 
 __all__ = [
+    "Agreement",
     "Artifacts",
     "Checker",
     "Comparison",
+    "NotAgreed",
     "NotClose",
     "Prebuilt",
     "Sensitivity",
@@ -31,9 +35,11 @@ __all__ = [
 ]
 
 _HOME = {
+    "Agreement": "compare.task",
     "Artifacts": "models.artifacts",
     "Checker": "checker",
     "Comparison": "compare.verdict",
+    "NotAgreed": "agreeing",
     "NotClose": "checker",
     "Prebuilt": "models.source",
     "Sensitivity": "report.sensitivity",

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfjs.agreeing import NotAgreed, agree, batched
 from pytest_tfjs.browsers.jobs import Activations, Job, JobResult, Progress, TimingPlan
+from pytest_tfjs.compare.task_asked import require_minimum, task_of
 from pytest_tfjs.comparing import Subject, compare, facts_of, job_of, rules_of, timing_of
 from pytest_tfjs.diagnosing import Bench, diagnosed
 from pytest_tfjs.errors import SettingsError, TfjsError
@@ -15,14 +17,19 @@ from pytest_tfjs.models.isolation import here
 from pytest_tfjs.models.source import as_source
 from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.report.message import failure_message
+from pytest_tfjs.report.task_message import task_message
 from pytest_tfjs.reproducer import Reproducing, folder_of
 from pytest_tfjs.sensitivity import Judge, measure_sensitivity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from typing_extensions import Unpack
+
     from pytest_tfjs.browsers.harness import Harness, Page
     from pytest_tfjs.browsers.targets import Target
+    from pytest_tfjs.compare.task import Agreement
+    from pytest_tfjs.compare.task_asked import Asked
     from pytest_tfjs.compare.tolerances import Tolerance
     from pytest_tfjs.compare.verdict import Comparison, TargetFacts
     from pytest_tfjs.models.artifacts import Artifacts
@@ -35,6 +42,7 @@ if TYPE_CHECKING:
 
 _TIME_WARMUP = 3
 _TIME_RUNS = 20
+_BATCH = 32
 
 
 class NotClose(AssertionError):  # noqa: N818 (a verdict on the model)
@@ -56,14 +64,15 @@ class Context:
     """What the checker tells the test it works for, and knows of it.
 
     `test` is the node id and `repeat` the command that runs just this; `earlier` are the run's comparisons so
-    far. `record` takes each comparison, `attach` a title and a text for the failure's report, and
-    `progress` what is being done.
+    far. `record` takes each comparison, `record_task` each agreement, `attach` a title and a text for the
+    failure's report, and `progress` what is being done.
     """
 
     test: str
     repeat: str
     earlier: Sequence[Comparison]
     record: Callable[[Comparison], None]
+    record_task: Callable[[Agreement], None]
     attach: Callable[[str, str], None]
     progress: Callable[[Progress], None]
 
@@ -192,6 +201,50 @@ class Checker:
         self._context.record(comparison)
         return comparison
 
+    def assert_agrees(self, model: Any, inputs: Any, **asked: Unpack[Asked]) -> Agreement:
+        """The `agreement` of `model` in the browser with Python, if it reaches what is asked.
+
+        At least one of `min_top1`, `min_topk`, `min_iou` and `min_metric` is given. Raises NotAgreed on any
+        verdict but `close`, and TfjsError for what cannot be compared at all.
+        """
+        __tracebackhide__ = True
+        require_minimum(asked)
+        agreement = self.agreement(model, inputs, **asked)
+        if agreement.verdict == "close":
+            return agreement
+        raise NotAgreed(task_message(agreement, repeat=self._context.repeat), agreement)
+
+    def agreement(self, model: Any, inputs: Any, **asked: Unpack[Asked]) -> Agreement:
+        """Whether `model` does the same task in the browser as its source in Python, over many samples.
+
+        `inputs` as in `assert_close`; each row of the first axis is a sample, and `batch` of them (32) run at
+        once. Only outputs are read. `output` names the one that has classes, where there are several;
+        `labels` are the right classes. The share of samples with the reference's class is told always:
+        `min_top1` is what it has to be; `min_topk=(5, 0.99)` the share whose class in the reference is among
+        the browser's first 5; `min_iou` the mean intersection over union of maps of classes.
+        `metric(browser, reference)` is a function of yours over the outputs of all samples (dicts by name
+        where there are several), which has to give `min_metric` or more. `allow_vacuous`, `format` and
+        `weights` as in `assert_close`; what quantised weights cost counts, as the reference is the source
+        itself. Raises TfjsError for what cannot be compared at all.
+        """
+        __tracebackhide__ = True
+        task = task_of(asked)
+        given = {name: asked.get(name) for name in ("allow_vacuous", "format", "weights")}
+        settings = replace(self._call(**given), layers="outputs", isolate="none")
+        batch = _count("batch", asked.get("batch", _BATCH), least=1)
+        subject = self._subject(model, inputs, settings, batch)
+        agreement = agree(
+            subject,
+            self._asked,
+            task,
+            open_page=self._open,
+            perform=self._perform,
+            allowed=settings.allow_vacuous,
+        )
+        agreement = replace(agreement, test=self._context.test)
+        self._context.record_task(agreement)
+        return agreement
+
     def sensitivity(
         self,
         model: Any,
@@ -248,11 +301,13 @@ class Checker:
     def _call(self, **values: Any) -> Settings:
         return self._settings.updated(values, "call")
 
-    def _subject(self, model: Any, inputs: Any, settings: Settings) -> Subject:
+    def _subject(self, model: Any, inputs: Any, settings: Settings, batch: int | None = None) -> Subject:
         source = as_source(model)
         source.require_origin()
         artifacts = self._convert(source, settings)
         feeds = normalise_feeds(inputs, artifacts.inputs)
+        if batch is not None:
+            feeds = batched(feeds, artifacts.inputs, batch)
         self._context.progress(Progress("computing the reference"))
         reference = capture_reference(
             source,

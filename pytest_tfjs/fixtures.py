@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.jobs import Progress
     from pytest_tfjs.browsers.targets import Target
     from pytest_tfjs.checker import Checker, Context
+    from pytest_tfjs.compare.task import Agreement
     from pytest_tfjs.compare.verdict import Comparison
     from pytest_tfjs.models.cache import ContentCache
     from pytest_tfjs.models.isolation import Isolation
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 COMPARISONS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
 """Where a test's `Item.stash` holds its comparisons, as the JSON has them."""
+
+TASKS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
+"""Where a test's `Item.stash` holds what was found of its tasks, as the JSON has it."""
 
 EARLIER: pytest.StashKey[list[Comparison]] = pytest.StashKey()
 """Where a run's `Config.stash` holds its comparisons so far."""
@@ -163,6 +167,7 @@ def context_of(item: pytest.Item, progress: Callable[[Progress], None]) -> Conte
     from pytest_tfjs.report.json_report import comparison_to_json
     from pytest_tfjs.report.junit import junit_properties
     from pytest_tfjs.report.repeat import repeat_command
+    from pytest_tfjs.report.task_json import agreement_to_json
 
     earlier = item.config.stash[EARLIER]
 
@@ -171,6 +176,9 @@ def context_of(item: pytest.Item, progress: Callable[[Progress], None]) -> Conte
         item.stash.setdefault(COMPARISONS, []).append(told)
         item.user_properties.extend(junit_properties(told))
         earlier.append(comparison)
+
+    def record_task(agreement: Agreement) -> None:
+        item.stash.setdefault(TASKS, []).append(agreement_to_json(agreement))
 
     return Context(
         test=id_of(item),
@@ -181,6 +189,7 @@ def context_of(item: pytest.Item, progress: Callable[[Progress], None]) -> Conte
         ),
         earlier=earlier,
         record=record,
+        record_task=record_task,
         attach=lambda title, text: item.add_report_section("call", title, text),
         progress=progress,
     )

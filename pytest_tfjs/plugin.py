@@ -14,6 +14,7 @@ from pytest_tfjs.fixtures import (
     COMPARISONS,
     EARLIER,
     PROGRESS,
+    TASKS,
     TERMINAL,
     dist_of,
     settings_of,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["tfjs", "tfjs_browser_args", "tfjs_cache", "tfjs_harness", "tfjs_isolation", "tfjs_target"]
 
 _RESULTS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
+_TASKS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
 _UNWRITTEN: pytest.StashKey[str] = pytest.StashKey()
 _PYTEST = ("_pytest", "pluggy")
 _COLOURS = {"close": "green", "diverged": "red", "error": "red", "unmapped": "yellow", "vacuous": "yellow"}
@@ -57,6 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except (SettingsError, DistError) as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[_RESULTS] = []
+    config.stash[_TASKS] = []
     config.stash[EARLIER] = []
     config.pluginmanager.register(_Collector(config), "tfjs-results")
     if sys.stdout.isatty() and _verbosity(config) >= 0:
@@ -155,6 +158,8 @@ def pytest_runtest_makereport(
     if call.when == "call" and COMPARISONS in item.stash:
         # An attribute, because pytest-xdist carries a report's attributes to the controller as they are.
         report.tfjs_comparisons = item.stash[COMPARISONS]  # type: ignore[attr-defined]
+    if call.when == "call" and TASKS in item.stash:
+        report.tfjs_tasks = item.stash[TASKS]  # type: ignore[attr-defined]
     return report
 
 
@@ -184,14 +189,26 @@ class _Collector:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._config.stash[_RESULTS].extend(getattr(report, "tfjs_comparisons", ()))
+        self._config.stash[_TASKS].extend(getattr(report, "tfjs_tasks", ()))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     unwritten = config.stash.get(_UNWRITTEN, None)
     if unwritten is not None:
         terminalreporter.line(unwritten, red=True)
+    if _verbosity(config) >= 0:
+        _summarise(terminalreporter, config)
+
+
+def _summarise(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    tasks = config.stash[_TASKS]
+    if tasks:
+        from pytest_tfjs.report.task_message import task_lines
+
+        terminalreporter.section("tfjs tasks")
+        _write(terminalreporter, task_lines(tasks))
     results = config.stash[_RESULTS]
-    if not results or _verbosity(config) < 0:
+    if not results:
         return
     from pytest_tfjs.report.sensitivity import summary_lines
     from pytest_tfjs.report.tables import layer_table, summary_table
@@ -225,9 +242,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     from pytest_tfjs.report.json_report import environment_to_json, write_json
 
-    results = config.stash[_RESULTS]
+    results, tasks = config.stash[_RESULTS], config.stash[_TASKS]
     try:
-        write_json(path, environment_to_json(_tfjs_version(config)), results)
+        write_json(path, environment_to_json(_tfjs_version(config)), results, tasks)
     except OSError as error:
         # Told with the summary, and by the exit code: raised here it would hide what the tests found.
         config.stash[_UNWRITTEN] = f"--tfjs-json={path}: the results could not be written there: {error}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from judging import close, comparison, layer
+from judging import close, comparison, layer, target
 
 import fixtures
 import pytest_tfjs
@@ -20,9 +20,12 @@ from pytest_tfjs.browsers.targets import BACKENDS, VARIANTS
 from pytest_tfjs.compare.compression import Compression, Cost, default_allowance
 from pytest_tfjs.compare.diagnosis import Kind
 from pytest_tfjs.compare.layers import Coverage
+from pytest_tfjs.compare.task import Agreement, Flip, Measure
+from pytest_tfjs.compare.task_asked import Asked
 from pytest_tfjs.compare.tolerances import default_tolerance
 from pytest_tfjs.compare.verdict import Verdict
 from pytest_tfjs.report.json_report import comparison_to_json, environment_to_json, write_json
+from pytest_tfjs.report.task_json import agreement_to_json
 from pytest_tfjs.settings import _OPTIONS, MARKER, Settings, option_of
 from pytest_tfjs.stored_weights import QUANTISED
 from pytest_tfjs.timing import Timing
@@ -76,6 +79,11 @@ def test_the_defaults_of_the_settings_are_true():
 
 def _settings():
     return rows("settings.md", "# Settings")
+
+
+def test_the_arguments_of_a_task_are_those_there_are():
+    named = {name.partition("=")[0] for row in rows("task.md", "# Task level") for name in code(row[0])}
+    assert named == set(Asked.__annotations__)
 
 
 def test_the_backends_and_variants_named_are_those_there_are():
@@ -140,7 +148,13 @@ def test_the_json_has_exactly_the_keys_that_are_told(tmp_path):
     sensitivity = Sensitivity("digits", "webgl on chrome", 1, 0, ())
     given = {"timing": timing, "compression": cost, "sensitivity": sensitivity}
     told = comparison_to_json(comparison([layer("a", output=True)], {"a": close()}, **given))
-    write_json(tmp_path / "out.json", environment_to_json("4.22.0"), [told])
+    flip = Flip(0, (), 1, 0, 0.5, near_tie=False)
+    measure = Measure("top-1 agreement", 0.5, (0.1, 0.9), "Wilson", 0.9)
+    task = Agreement(
+        *("m", "graph", "float32", target(), "a", 2, "diverged", "too low"), (measure,), worst_flips=(flip,)
+    )
+    tasks = [agreement_to_json(task)]
+    write_json(tmp_path / "out.json", environment_to_json("4.22.0"), [told], tasks)
     document = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     found = document["comparisons"][0]
     sections = {
@@ -151,6 +165,9 @@ def test_the_json_has_exactly_the_keys_that_are_told(tmp_path):
         "## Compression": found["compression"],
         "## Sensitivity": found["sensitivity"],
         "## Timing": found["timing"],
+        "## A task": document["task"][0],
+        "## A measure": document["task"][0]["measures"][0],
+        "## A flip": document["task"][0]["worst_flips"][0],
     }
     for heading, value in sections.items():
         named = [name for row in rows("json.md", heading) for name in code(row[0])]

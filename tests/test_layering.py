@@ -24,6 +24,7 @@ ORDER = (
     "reproducer",
     "diagnosing",
     "sensitivity",
+    "agreeing",
     "comparing",
     "observing",
     "measuring",

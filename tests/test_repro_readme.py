@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from judging import comparison, layer, target, wrong
 
+from pytest_tfjs.compare.diagnosis import Diagnosis
 from pytest_tfjs.compare.holding import Held, hold
 from pytest_tfjs.report.repro_readme import Case, readme
 
@@ -68,6 +69,14 @@ def test_nothing_in_it_is_markup_but_ours():
 def test_one_that_is_right_alone_says_so():
     text = readme(case(held=hold(np.ones(2), np.ones(2), np.zeros(2))))
     assert "alone, fed with the reference, its error is within what is allowed" in text
+
+
+def test_the_diagnosis_is_told_of_the_layer_that_it_is_of():
+    told = Diagnosis("kernel", "conv", "webgl computes it *otherwise*", ("cpu agrees", "wasm agrees"))
+    text = readme(case(comparison=replace(case().comparison, diagnosis=told)))
+    assert "## What made it\n\nwebgl computes it \\*otherwise\\*\n\n- cpu agrees\n- wasm agrees\n" in text
+    of_another = replace(case().comparison, diagnosis=replace(told, layer="other"))
+    assert "What made it" not in readme(case(comparison=of_another))
 
 
 def test_nan_is_told_in_words():

@@ -88,6 +88,9 @@ def written(failure):
     """The folder of the one layer that is blamed."""
     (reproducer,) = failure.comparison.reproducers
     assert reproducer.note is None
+    (blamed,) = (one for one in failure.comparison.layers if one.layer.name == reproducer.layer)
+    if blamed.local is not None:  # the run measured the layer alone
+        assert blamed.local.max_abs == held_again(Path(reproducer.path)).max_abs
     assert f"  reproducer   {reproducer.path}" in str(failure).splitlines()
     return Path(reproducer.path)
 

@@ -49,7 +49,7 @@ def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
         "format": comparison.format,
         "weights": comparison.weights,
         "tfjs_version": comparison.tfjs_version,
-        "target": _target(comparison.target),
+        "target": target_to_json(comparison.target),
         "verdict": comparison.verdict,
         "reason": comparison.reason,
         "stage": comparison.stage,
@@ -97,14 +97,22 @@ def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
 
 
 def write_json(
-    path: str | os.PathLike[str], environment: Mapping[str, Any], comparisons: Sequence[Mapping[str, Any]]
+    path: str | os.PathLike[str],
+    environment: Mapping[str, Any],
+    comparisons: Sequence[Mapping[str, Any]],
+    tasks: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Writes the whole file at once, and the folders it needs: a reader sees the old file or the new one.
 
-    `comparisons` are those of `comparison_to_json`. Raises ValueError for a value that strict JSON lacks and
-    OSError where the file cannot be written; nothing is left behind then.
+    `comparisons` are those of `comparison_to_json`, `tasks` of `agreement_to_json`. Raises ValueError for a
+    value that strict JSON lacks and OSError where the file cannot be written; nothing is left behind then.
     """
-    document = {"schema": SCHEMA, "environment": dict(environment), "comparisons": list(comparisons)}
+    document = {
+        "schema": SCHEMA,
+        "environment": dict(environment),
+        "comparisons": list(comparisons),
+        "task": list(tasks),
+    }
     text = json.dumps(document, indent=1, allow_nan=False) + "\n"
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -117,8 +125,9 @@ def write_json(
         raise
 
 
-def _target(facts: TargetFacts) -> dict[str, Any]:
-    flags, reasons = _numbers(dict(facts.flags), {})
+def target_to_json(facts: TargetFacts) -> dict[str, Any]:
+    """What something ran on."""
+    flags, reasons = strict_numbers(dict(facts.flags), {})
     return {
         "browser": facts.browser,
         "browser_version": facts.browser_version,
@@ -135,7 +144,7 @@ def _target(facts: TargetFacts) -> dict[str, Any]:
 def _layer(result: LayerResult, comparison: Comparison) -> dict[str, Any]:
     layer, metrics, tolerance = result.layer, result.metrics, result.tolerance
     compression, vacuity = comparison.compression, comparison.vacuity
-    numbers, reasons = _numbers(*_layer_numbers(result))
+    numbers, reasons = strict_numbers(*_layer_numbers(result))
     return {
         "name": layer.name,
         "op": layer.op,
@@ -176,7 +185,7 @@ _OF_LOCAL = dict.fromkeys(
 
 
 def _local(local: Local) -> dict[str, Any]:
-    numbers, reasons = _numbers({name: getattr(local, name) for name in _OF_LOCAL}, _OF_LOCAL)
+    numbers, reasons = strict_numbers({name: getattr(local, name) for name in _OF_LOCAL}, _OF_LOCAL)
     return {
         **numbers,
         "worst": None if local.worst is None else list(local.worst),
@@ -192,7 +201,7 @@ def _compression(compression: Compression) -> dict[str, Any]:
     worst = compression.worst
     share = None if worst is None else compression.costs[worst].share
     why = "no output was measured" if worst is None else _CHANGED["share"]
-    numbers, reasons = _numbers({"share": share}, {"share": why})
+    numbers, reasons = strict_numbers({"share": share}, {"share": why})
     return {
         "stored": compression.stored,
         "output": worst,
@@ -207,7 +216,9 @@ _CHANGED = dict.fromkeys(("max_abs", "rms", "share"), "NaN or Inf stand elsewher
 
 
 def _cost(cost: Cost) -> dict[str, Any]:
-    numbers, reasons = _numbers({"max_abs": cost.max_abs, "rms": cost.rms, "share": cost.share}, _CHANGED)
+    numbers, reasons = strict_numbers(
+        {"max_abs": cost.max_abs, "rms": cost.rms, "share": cost.share}, _CHANGED
+    )
     return {**numbers, "null_reasons": reasons}
 
 
@@ -243,12 +254,14 @@ def _layer_numbers(result: LayerResult) -> tuple[dict[str, float | None], dict[s
 
 def _timing(timing: TimingFacts) -> dict[str, Any]:
     single = {name: getattr(timing, name) for name in ("load_ms", "first_ms", "median_ms", "p95_ms")}
-    numbers, reasons = _numbers(single, dict.fromkeys(("median_ms", "p95_ms"), "there was no warm run"))
+    numbers, reasons = strict_numbers(single, dict.fromkeys(("median_ms", "p95_ms"), "there was no warm run"))
     numbers["warm_ms"] = [_finite(run) for run in timing.warm_ms]
     return {**numbers, "null_reasons": reasons}
 
 
-def _numbers(values: Mapping[str, Any], why: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+def strict_numbers(
+    values: Mapping[str, Any], why: Mapping[str, str]
+) -> tuple[dict[str, Any], dict[str, str]]:
     """The values as strict JSON has them, and of each that became None the reason in words."""
     numbers = {name: _finite(value) for name, value in values.items()}
     reasons = {

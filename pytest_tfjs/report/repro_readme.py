@@ -50,7 +50,7 @@ def readme(case: Case) -> str:
         _table(("", ""), [(name, _code(value)) for name, value in case.environment.items() if value]),
         "## What is wrong",
         _table(("", ""), _figures(case)),
-        *_diagnosis(case.comparison),
+        *_diagnosis(case),
         "## What is computed",
         f"```json\n{json.dumps(list(case.operations), indent=2)}\n```",
         "It is fed:",
@@ -147,9 +147,12 @@ def _error(held: Held) -> str:
     return f"{number(held.error, 3)}, {number(held.allowed, 3)} allowed"
 
 
-def _diagnosis(comparison: Comparison) -> list[str]:
-    said = getattr(comparison, "diagnosis", None)
-    return ["## Why it may be so", _cell(str(said))] if said else []
+def _diagnosis(case: Case) -> list[str]:
+    diagnosis = case.comparison.diagnosis
+    if diagnosis is None or diagnosis.layer not in (None, case.result.layer.name):
+        return []
+    evidence = "\n".join(f"- {_cell(one)}" for one in diagnosis.evidence)
+    return ["## What made it", _cell(diagnosis.said), *([evidence] if evidence else [])]
 
 
 def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
