@@ -6,7 +6,6 @@ told as not tried.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -119,6 +118,9 @@ class _Diagnosing:
 
     def _of_layer(self, row: LayerResult, base: Evidence) -> Evidence:
         evidence = replace(base, layer=row.layer.name)
+        if row.local is not None and row.local.passed and not base.half:
+            said = "the layer is right by itself, and the tolerance given allows less than rounding makes"
+            return replace(evidence, growth=said)
         finding = wrong_weight(self._comparison.weight_check, row.layer)
         if finding is not None:
             said = f"its weight {finding.name!r} is not the source's"
@@ -135,8 +137,7 @@ class _Diagnosing:
                 f"a closer look at {name!r}: it has {expected.nbytes} bytes of {expected.dtype}"
             )
             return evidence
-        with self._page(self._bench.target) as page:
-            ours = self._given(page, row, number, runs=2)
+        ours = self._given(self._page(self._bench.target), row, number, runs=2)
         actual = None if ours is None else ours.best
         if ours is None or actual is None:
             return evidence
@@ -153,8 +154,7 @@ class _Diagnosing:
     def _others(self, row: LayerResult, number: int, actual: Array, expected: Array) -> Iterator[Seen]:
         """What other backends give, one by one, as far as time allows."""
         for target in self._other_targets():
-            with self._page(target) as page:
-                given = None if page is None else self._given(page, row, number, runs=1)
+            given = self._given(self._page(target), row, number, runs=1)
             value = None if given is None else given.best
             if value is not None:
                 yield Seen(
@@ -205,6 +205,8 @@ class _Diagnosing:
             f"{row.layer.name!r} on {page.target}",
             lambda: page.run(job, take, min(_JOB_S, max(self._bench.left_s, 1))),
         )
+        page.console.clear()  # said in a run that is no part of the test
+        page.errors.clear()
         if result is None:
             return None
         given.takes = result.isolated.get(row.layer.name)
@@ -212,13 +214,12 @@ class _Diagnosing:
             self._not_tried.append(f"{row.layer.name!r} alone on {page.target}: {why}")
         return given
 
-    @contextlib.contextmanager
-    def _page(self, target: Target) -> Iterator[Page | None]:
+    def _page(self, target: Target) -> Page | None:
+        """The page of a target; None where there is none, or no time left, which is told."""
         if self._bench.left_s <= 0:
             self._not_tried.append(f"{target}: {self._bench.budget_s:g} s were used up")
-            yield None
-            return
-        yield self._tried(f"{target}", lambda: self._bench.harness.open(target))
+            return None
+        return self._tried(f"{target}", lambda: self._bench.harness.open(target))
 
     def _examined(
         self, row: LayerResult, number: int, evidence: Evidence, ours: _Given, expected: Array

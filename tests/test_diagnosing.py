@@ -8,7 +8,9 @@ import shutil
 import numpy as np
 import pytest
 
-from pytest_tfjs import Prebuilt
+from pytest_tfjs import Prebuilt, diagnosing
+from pytest_tfjs.browsers.harness import Harness, Page
+from pytest_tfjs.errors import PageError
 
 pytestmark = [
     pytest.mark.browser,
@@ -189,8 +191,105 @@ def test_the_feed_of_a_model_that_lost_its_preprocessing(tfjs, tmp_path, change)
     assert {"scaled": "the feed times 255", "reversed": "BGR for RGB"}[change] in found.said
 
 
-def test_a_pass_is_not_diagnosed(tfjs, tmp_path):
+# ---- what it does to the run ----
+
+
+class Counted:
+    """The pages that are opened while a test runs."""
+
+    def __init__(self, monkeypatch):
+        self.targets = []
+        plain = Page.__init__
+
+        def counted(page, harness, browser, target):
+            self.targets.append(target.backend)
+            plain(page, harness, browser, target)
+
+        monkeypatch.setattr(Page, "__init__", counted)
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    return Counted(monkeypatch).targets
+
+
+@pytest.fixture
+def broken(tfjs, tmp_path):
+    """Compares a model with artifacts whose activation is another."""
+    x = tf_keras.Input((6,), name="x")
+    path = tmp_path / "source.h5"
+    filled(tf_keras.Model(x, tf_keras.layers.Dense(5, activation="tanh", name="dense")(x))).save(path)
+
+    def change(topology):
+        keras_layer(topology, "dense")["config"]["activation"] = "softsign"
+
+    altered = edited(tfjs.convert(path, format="layers"), tmp_path / "altered", change)
+    return lambda: tfjs.compare(Prebuilt(altered, path), values(2, 6))
+
+
+def test_where_it_passes_nothing_is_looked_at(tfjs, tmp_path, monkeypatch, opened):
     path = tmp_path / "resized.keras"
     resized(keras).save(path)
+    monkeypatch.setattr(diagnosing, "_Diagnosing", None)
     comparison = tfjs.compare(path, values(1, 5, 5, 3))
     assert (comparison.verdict, comparison.diagnosis) == ("close", None)
+    assert set(opened) <= {"wasm"}
+
+
+def test_the_page_of_the_target_is_there_again_after(tfjs, tmp_path, broken, opened):
+    assert broken().diagnosis.kind == "semantics"
+    path = tmp_path / "resized.keras"
+    resized(keras).save(path)
+    assert tfjs.compare(path, values(1, 5, 5, 3)).verdict == "close"
+    assert tfjs.target.backend == "wasm"
+    assert opened[-2:] == ["cpu", "wasm"]
+
+
+def test_what_fails_is_told_and_fails_nothing(broken, monkeypatch):
+    plain = Harness.open
+
+    def no_cpu(harness, target):
+        if target.backend == "cpu":
+            raise PageError("no page today")
+        return plain(harness, target)
+
+    def boom(*arguments, **more):
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(Harness, "open", no_cpu)
+    monkeypatch.setattr(diagnosing, "examine", boom)
+    comparison = broken()
+    assert (comparison.verdict, comparison.first_divergence) == ("diverged", ("dense",))
+    assert comparison.diagnosis.kind == "unknown"
+    assert "not tried: cpu on chrome: no page today" in comparison.diagnosis.evidence
+    what = "other readings and changes of the feed: RuntimeError: boom"
+    assert f"not tried: {what}" in comparison.diagnosis.evidence
+
+
+def test_where_time_is_up_the_rest_is_not_tried(broken, monkeypatch, opened):
+    monkeypatch.setattr(diagnosing.Bench, "left_s", 0.0)
+    comparison = broken()
+    assert comparison.diagnosis.kind == "unknown"
+    assert "not tried: wasm on chrome: 90 s were used up" in comparison.diagnosis.evidence
+    assert "cpu" not in opened
+
+
+@pytest.mark.tfjs(rtol=1e-12, atol=1e-12)
+def test_a_tolerance_below_rounding_is_told_for_what_it_is(tfjs, tmp_path):
+    x = tf_keras.Input((600,), name="x")
+    path = tmp_path / "source.h5"
+    hidden = tf_keras.layers.Dense(50, name="dense")(x)
+    filled(tf_keras.Model(x, tf_keras.layers.Dense(5, name="last")(hidden))).save(path)
+    comparison = tfjs.compare(path, values(2, 600), isolate="all")
+    assert comparison.verdict == "diverged"
+    assert comparison.diagnosis.kind == "growth"
+    assert "the tolerance given allows less than rounding makes" in comparison.diagnosis.said
+
+
+def test_weights_that_are_stored_too_coarsely(tfjs, tmp_path):
+    x = tf_keras.Input((6,), name="x")
+    path = tmp_path / "source.h5"
+    filled(tf_keras.Model(x, tf_keras.layers.Dense(5, name="dense")(x))).save(path)
+    found = tfjs.compare(path, values(2, 6), weights="uint8", compression=1e-9).diagnosis
+    assert (found.kind, found.layer) == ("quantised weights", None)
+    assert "compression to uint8 costs" in found.said

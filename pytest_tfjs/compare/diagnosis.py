@@ -169,13 +169,15 @@ Found = tuple[Kind, str] | None
 
 
 def _no_layer(evidence: Evidence) -> Found:
+    if evidence.growth is not None:
+        return "growth", evidence.growth
     if evidence.layer is not None:
         return None
     if evidence.weight is not None:
         return "weight", evidence.weight
     if evidence.compressed is not None:
         return "quantised weights", evidence.compressed
-    return None if evidence.growth is None else ("growth", evidence.growth)
+    return None
 
 
 def _nondeterminism(evidence: Evidence) -> Found:
