@@ -138,14 +138,26 @@ def _require_explained(arithmetic, value, exact):
     assert np.median(magnitude) < 2000 * max(np.abs(exact).max(), 1)
 
 
-def test_the_magnitude_of_a_product_is_of_the_factors_and_the_bias():
-    arithmetic, _, _ = told(
-        lambda tf, x: tf.nn.relu(tf.nn.bias_add(tf.matmul(x, const(tf, MATRIX, x)), const(tf, BIAS, x))),
-        x=ROWS,
-    )
+@pytest.mark.parametrize("added", ["bias_add", "add"])
+def test_the_magnitude_of_a_product_is_of_the_factors_and_the_bias(added):
+    def layer(tf, x):
+        product, bias = tf.matmul(x, const(tf, MATRIX, x)), const(tf, BIAS, x)
+        return tf.nn.relu(tf.nn.bias_add(product, bias) if added == "bias_add" else product + bias)
+
+    arithmetic, _, _ = told(layer, x=ROWS)
     np.testing.assert_allclose(arithmetic.magnitude, np.abs(ROWS) @ np.abs(MATRIX) + np.abs(BIAS), rtol=1e-5)
     assert arithmetic.terms == 41
     assert arithmetic.functions == ()
+
+
+def test_the_magnitude_of_a_sum_is_of_all_that_is_added():
+    arithmetic, _, _ = told(lambda tf, x: x - x[:, ::-1], x=ROWS)
+    np.testing.assert_array_equal(arithmetic.magnitude, np.abs(ROWS) + np.abs(ROWS[:, ::-1]))
+    assert arithmetic.terms == 2
+    arithmetic, _, _ = told(lambda tf, x: tf.add_n([x, x[:, ::-1], -x[::-1]]), x=ROWS)
+    entered = np.abs(ROWS) + np.abs(ROWS[:, ::-1]) + np.abs(ROWS[::-1])
+    np.testing.assert_array_equal(arithmetic.magnitude, entered)
+    assert arithmetic.terms == 3
 
 
 def test_a_mean_that_cancels_is_in_the_magnitude_of_a_batch_norm():
@@ -173,6 +185,24 @@ def test_a_mean_that_cancels_is_in_the_magnitude_of_a_batch_norm():
     entered = (np.abs(x) + mean) * scale / np.sqrt(variance + np.float32(1e-3)) + offset
     np.testing.assert_allclose(arithmetic.magnitude, entered, rtol=1e-5)
     assert (arithmetic.terms, arithmetic.functions) == (4, ("Rsqrt",))
+
+
+def test_a_batch_norm_by_its_own_mean_and_variance():
+    x = X + np.float32(30)
+    scale, offset = PER_CHANNEL[:2]
+
+    def training(tf, x):
+        return tf.compat.v1.nn.fused_batch_norm(
+            x, const(tf, scale, x), const(tf, offset, x), epsilon=1e-3, is_training=True
+        )[0]
+
+    alone, value = one_layer(training, x=x)
+    wide = x.astype(np.float64)
+    apart = wide - wide.mean((0, 1, 2))
+    exact = apart * scale / np.sqrt(wide.var((0, 1, 2)) + 1e-3) + offset
+    arithmetic = Magnitudes(alone).of("y", {"x": x}, value)
+    _require_explained(arithmetic, value, exact)
+    assert (arithmetic.terms, arithmetic.noise) == (2 * 9 * 9, None)
 
 
 def test_resizing_rounds_what_it_adds_and_where_it_reads():

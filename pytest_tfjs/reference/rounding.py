@@ -231,15 +231,25 @@ def _multiplied(step: Step) -> Rounded:
 
 def _batch_norm(step: Step) -> Rounded:
     """Of (x - mean)·scale/√(variance + ε) + offset, where x and the mean may cancel."""
-    if step.attribute("is_training"):
-        raise UnknownRounding(step.op)
-    epsilon = step.attribute("epsilon")
-    steep = magnitude(step.value(1)) / np.sqrt(step.value(4) + np.float32(epsilon))
-    offset, mean = magnitude(step.value(2)), magnitude(step.value(3))
-    if step.attribute("data_format").decode().startswith("NC"):
-        shape = (-1, *[1] * (step.size(0).ndim - 2))
-        steep, offset, mean = (value.reshape(shape) for value in (steep, offset, mean))
-    return Rounded((step.size(0) + mean) * steep + offset, step.roundings + 4)
+    channels_first = step.attribute("data_format").decode().startswith("NC")
+    entered = step.size(0)
+    shape = [1] * entered.ndim
+    shape[1 if channels_first else -1] = -1
+    axes = tuple(axis for axis, size in enumerate(shape) if size == 1)
+    scale, offset = (magnitude(step.value(index)).reshape(shape) for index in (1, 2))
+    if not step.attribute("is_training"):
+        mean, variance = (step.value(index).reshape(shape) for index in (3, 4))
+        steep = scale / np.sqrt(variance + step.attribute("epsilon"))
+        size = (entered + magnitude(mean)) * steep + offset
+        return Rounded(size.astype(np.float32), step.roundings + 4)
+    # Mean and variance are those of x: what rounds x and the mean also changes the variance.
+    x = step.value(0)
+    variance = x.var(axes, keepdims=True) + step.attribute("epsilon")
+    apart = np.abs(x - x.mean(axes, keepdims=True))
+    entered = entered + entered.mean(axes, keepdims=True)
+    moved = entered + apart * np.mean(apart * entered, axes, keepdims=True) / variance
+    terms = x.size // scale.size
+    return Rounded((moved * scale / np.sqrt(variance) + offset).astype(np.float32), step.roundings + terms)
 
 
 def _softmax(step: Step) -> Rounded:
