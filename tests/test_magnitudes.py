@@ -352,6 +352,14 @@ def test_noise_is_what_other_orders_change():
 def test_noise_is_told_of_layers_with_one_sum_only():
     one, _, _ = told(lambda tf, x: tf.nn.relu(tf.matmul(x, const(tf, MATRIX, x)) + 1), x=ROWS)
     assert one.noise > U / 50
+
+    def of_rows(tf, x):
+        shape = tf.shape(x)
+        rows = tf.reshape(x, [tf.reduce_prod(shape[:-1]), shape[-1]])
+        product = tf.matmul(rows, const(tf, KERNEL[0, 0], x))
+        return tf.reshape(product, tf.concat([shape[:-1], [8]], 0))
+
+    assert told(of_rows, x=X)[0].noise > U / 50
     for layer in (LAYERS["layer norm"], LAYERS["separable"], LAYERS["sums"]):
         assert told(layer, x=X)[0].noise is None
 

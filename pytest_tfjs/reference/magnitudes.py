@@ -162,8 +162,9 @@ class _Values:
 
 def _noise(steps: list[Step]) -> float | None:
     """Of the one sum of a layer, where nothing but what keeps it comes before and after."""
-    sums = [step for step in steps if summed_terms(step) > 1]
-    if len(sums) != 1 or any(step.op not in KEEP_SUMS for step in steps if step is not sums[0]):
+    numbers = [step for step in steps if step.gives_numbers]  # and not shapes, of which there are many
+    sums = [step for step in numbers if summed_terms(step) > 1]
+    if len(sums) != 1 or any(step.op not in KEEP_SUMS for step in numbers if step is not sums[0]):
         return None
     return noise_of(sums[0])
 

@@ -78,8 +78,7 @@ def rounded(step: Step) -> tuple[list[Rounded], tuple[str, ...]]:
     Raises UnknownRounding where there is no rule for it.
     """
     outputs = len(step.operation.outputs)
-    numbers = any(tensor.dtype.is_floating or tensor.dtype.is_complex for tensor in step.operation.outputs)
-    if not numbers and step.roundings == 0:
+    if not step.gives_numbers and step.roundings == 0:
         return [EXACT] * outputs, ()
     if step.op == "Cast":
         return [_cast(step)], ()

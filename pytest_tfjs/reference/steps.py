@@ -60,6 +60,11 @@ class Step:
         """Whether of each input |value| stands for the size."""
         return all(known.size is None for known in self.inputs)
 
+    @property
+    def gives_numbers(self) -> bool:
+        """Whether any output is of floats."""
+        return any(tensor.dtype.is_floating or tensor.dtype.is_complex for tensor in self.operation.outputs)
+
     def value(self, index: int) -> Array:
         """The value of an input."""
         return self.read(self.operation.inputs[index].name)
