@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _MOST = 3
 _LARGEST_HALF = 65504.0
+_SMALLEST_NORMAL_HALF = 2.0**-14
 _SMALLEST_NORMAL = 2.0**-126
 _EXACT_INTEGERS = 2.0**24
 _LARGE_ANGLE = 1e3
@@ -77,8 +78,10 @@ def _denormal(case: Case) -> str | None:
 
 
 def _beyond_half(case: Case) -> bool:
-    low = case.symptoms.low
-    return case.half and low is not None and low > _LARGEST_HALF
+    low, high = case.symptoms.low, case.symptoms.high
+    if not case.half or low is None or high is None:
+        return False
+    return low > _LARGEST_HALF or high < _SMALLEST_NORMAL_HALF
 
 
 def _all_zero(case: Case) -> str | None:
@@ -89,12 +92,35 @@ def _all_zero(case: Case) -> str | None:
 
 def _integers(case: Case) -> str | None:
     dtype, low = case.result.layer.dtype or "", case.symptoms.low
-    if not dtype.startswith(("int", "uint")) or low is None or low <= _EXACT_INTEGERS:
+    if not dtype.startswith(("int", "uint")) or case.half:
         return None
-    held = "every mismatched |reference| is over 16777216"
+    if low is not None and low > _EXACT_INTEGERS:
+        held = "every mismatched |reference| is over 16777216"
+    elif (largest := _largest_product(case)) > _EXACT_INTEGERS:
+        held = f"its products reach {number(largest)}"
+    else:
+        return None
     if case.comparison.target.backend == "webgl":
         return f"webgl holds integers as float32, which is exact up to 2**24 only: {held}"
     return f"int32 that overflows wraps in Python and not so in TF.js: {held}"
+
+
+def _largest_product(case: Case) -> float:
+    """The largest product of what enters a multiplication, before it wraps; 0 where that is not known."""
+    op, scales = case.result.layer.op, _scales_entering(case)
+    if op == "Square" and len(scales) == 1:
+        return scales[0] ** 2
+    return math.prod(scales) if op == "Mul" and len(scales) > 1 else 0.0
+
+
+def _scales_entering(case: Case) -> list[float]:
+    """The largest |reference| of each layer that enters this one."""
+    entering = case.result.layer.inputs
+    return [
+        one.metrics.scale
+        for one in case.comparison.layers
+        if one.layer.name in entering and one.metrics is not None
+    ]
 
 
 def _large_angle(case: Case) -> str | None:
@@ -102,8 +128,7 @@ def _large_angle(case: Case) -> str | None:
         return None
     if not {"Sin", "Cos", "Tan"} & set(case.result.layer.op.split("+")):
         return None
-    inputs = [one for one in case.comparison.layers if one.layer.name in case.result.layer.inputs]
-    largest = max((one.metrics.scale for one in inputs if one.metrics is not None), default=0.0)
+    largest = max(_scales_entering(case), default=0.0)
     if largest < _LARGE_ANGLE:
         return None
     return f"GPUs lose the angle of large numbers: this input reaches {number(largest)}"
