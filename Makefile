@@ -36,6 +36,8 @@ bench: $(INSTALLED) browser
 	@$(PYTHON) -m benchmarks.isolated
 	@echo
 	@$(PYTHON) -m benchmarks.memory
+	@echo
+	@$(PYTHON) -m benchmarks.blame
 
 models: $(INSTALLED) browser
 	@$(PYTHON) -m benchmarks.families $(ARGS)
