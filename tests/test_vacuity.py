@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from judging import TOLERANCE, close, f32, layer, measured
+from judging import TOLERANCE, close, comparison, f32, layer, measured, target, wrong
 
 from pytest_tfjs.compare.spread import (
     Spread,
@@ -21,6 +23,13 @@ from pytest_tfjs.compare.spread import (
 from pytest_tfjs.compare.vacuity import Vacuity, deciding, judge_vacuity, squashes
 from pytest_tfjs.compare.verdict import judge
 from pytest_tfjs.errors import SettingsError
+from pytest_tfjs.measuring import measure_vacuity
+from pytest_tfjs.models.feeds import Feed
+from pytest_tfjs.report.json_report import comparison_to_json
+from pytest_tfjs.report.message import failure_message
+from pytest_tfjs.report.summary import dead_layers
+from pytest_tfjs.report.tables import summary_table
+from pytest_tfjs.settings import Settings
 
 NAN = float("nan")
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -317,6 +326,8 @@ def test_what_is_filled_by_design_is_not_dead_nor_what_follows_from_a_dead_layer
         layer("gated", "live", "zeros", op="Mul"),
         layer("sum", "live", "zeros", op="AddV2"),
         layer("third", "live", op="Split"),
+        layer("size", op="Pack", dtype="int32"),
+        layer("reshaped", "zeros", "size", op="Reshape"),
         layer("fourth", "live", op="Split"),
         layer("of_fourth", "fourth", op="Relu"),
         layer("live"),
@@ -354,3 +365,83 @@ def test_zeros_everywhere_are_allowed_by_the_names_of_all_layers():
         found = judge(one, {"y": zeros}, {"y": TOLERANCE}, vacuity=Vacuity(allowed=frozenset(allowed)))
         assert found.verdict == verdict
     assert judge((), {}, {}, vacuity=Vacuity(allowed=frozenset("y"))).verdict == "vacuous"
+
+
+def test_dead_layers_are_told_once_for_all_targets_and_in_a_failure():
+    dead = Vacuity(dead=dict.fromkeys("abcd", "is 0 everywhere"))
+    layers = [layer(name) for name in "abcd"] + [layer("y", output=True)]
+    metrics = {one.name: close() for one in layers}
+    runs = [
+        comparison(layers, metrics, target=target(backend=name), vacuity=dead) for name in ("cpu", "webgl")
+    ]
+    told = [comparison_to_json(run) for run in runs]
+    assert [row["dead"] for row in told[0]["layers"]] == ["is 0 everywhere"] * 4 + [None]
+    assert told[0]["dead_layers"] == 4
+    *_, last = summary_table(told, width=200)
+    said = (
+        "4 layers are dead, and hide what goes wrong before them: 'a' is 0 everywhere, 'b' is 0 everywhere, "
+        "'c' is 0 everywhere and 1 more"
+    )
+    assert last.text == f"digits, graph: {said}"
+    assert len(summary_table(told, width=200)) == 1 + 2 + 1
+    broken = comparison(layers, metrics | {"y": wrong()}, vacuity=dead)
+    assert said in " ".join(failure_message(broken).split())
+    assert dead_layers({}) is None
+
+
+# By the settings
+
+
+@pytest.mark.parametrize("origin", ["ini", "command line", "marker", "call"])
+def test_only_what_is_said_of_one_model_has_to_match_something_in_it(origin):
+    settings = Settings().updated({"allow_vacuous": "y, auxx"}, origin)
+    feed = Feed({"x": X}, {"x": X})
+    reference = SimpleNamespace(
+        plan=SimpleNamespace(layers=(layer("y", output=True),)), spreads={"y": Spread(4, "0", zero=True)}
+    )
+    if origin in {"marker", "call"}:
+        with pytest.raises(SettingsError, match="'auxx' matches no layer"):
+            measure_vacuity(reference, [feed], settings)
+    else:
+        assert measure_vacuity(reference, [feed], settings).reason is None
+
+
+TESTS = """
+import numpy as np
+import pytest
+
+ONES = np.ones((2, 3), np.float32)
+
+def test_ones(tfjs, models):
+    tfjs.assert_close(models / "tiny.h5", ONES)
+
+@pytest.mark.tfjs(allow_vacuous="x")
+def test_allowed(tfjs, models):
+    tfjs.assert_close(models / "tiny.h5", ONES)
+
+@pytest.mark.tfjs(allow_vacuous=["y"])
+def test_no_such_input(tfjs, models):
+    tfjs.assert_close(models / "tiny.h5", ONES)
+"""
+
+
+@pytest.mark.browser
+@pytest.mark.convert
+def test_a_user_is_told_what_is_vacuous_and_allows_it(tiny_project):
+    project = tiny_project("vacuous")
+    project.write(test_vacuous=TESTS)
+    run = project.run("--tfjs-backends=cpu")
+    outcomes = {name.partition("[")[0]: case for name, case in run.cases.items()}
+    assert outcomes["test_ones"].message.startswith(
+        "pytest_tfjs.NotClose: cpu on chrome: vacuous: the input 'x' is 1 everywhere: a broken model could "
+        "pass as well. Feed real inputs or, where it is meant, allow it: allow_vacuous='x'"
+    )
+    assert outcomes["test_allowed"].outcome == "passed"
+    assert "allow_vacuous pattern 'y' matches no layer, output or input" in (
+        outcomes["test_no_such_input"].message
+    )
+    told, allowed = run.results["comparisons"]
+    assert (told["verdict"], told["vacuous"], told["dead_layers"]) == ("vacuous", ["x"], 0)
+    assert (allowed["verdict"], allowed["vacuous"]) == ("close", [])
+    again = project.run("--tfjs-backends=cpu", "--tfjs-allow-vacuous=x,y", "-k", "ones")
+    assert [case.outcome for case in again.cases.values()] == ["passed"], again.text

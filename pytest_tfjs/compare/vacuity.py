@@ -205,9 +205,11 @@ def _by_design(layers: Sequence[Layer], dead: Collection[str]) -> set[str]:
     Of a product one factor decides. A part that is cut out of a layer is one of many, and kills nothing.
     """
     found: set[str] = set()
+    floats = {layer.name for layer in layers if not _is_discrete(layer)}
     for layer in layers:
         parts = set(layer.op.split("+"))
-        from_dead = [name in found or name in dead for name in layer.inputs]
+        # Integers beside floats are shapes, axes and indices.
+        from_dead = [name in found or name in dead for name in layer.inputs if name in floats]
         follows = bool(from_dead) and (any if parts & _PRODUCTS else all)(from_dead)
         if parts & _FILLING or (layer.name in dead and (parts <= _CUTTING or follows)):
             found.add(layer.name)
