@@ -227,7 +227,9 @@ class _Diagnosing:
         """The evidence with what Python tells of the layer."""
         actual = ours.best
         assert actual is not None
-        found = self._examine(row, number, ours.tapped)
+        # Another backend that is right was given the same feed.
+        fed_right = bool(evidence.right) or not self._is_near_the_feed(row)
+        found = self._examine(row, number, None if fed_right else ours.tapped)
         tried: list[Tried] = []
         predicted = None
         if found.steps is not None:
@@ -256,11 +258,8 @@ class _Diagnosing:
             why = "time was used up" if bench.left_s <= 0 else f"the model has {nbytes} bytes"
             self._not_tried.append(f"other readings and changes of the feed: {why}")
             return Examined()
-        near = tapped if self._is_near_the_feed(row) else None
-        if near is None:
-            self._not_tried.append("changes of the feed: other layers stand before this one, which are right")
         bench.progress(Progress("looking for the cause in Python"))
-        task = partial(examine, name=row.layer.name, number=number, tapped=near)
+        task = partial(examine, name=row.layer.name, number=number, tapped=tapped)
         found = self._tried(
             "other readings and changes of the feed",
             lambda: bench.place(

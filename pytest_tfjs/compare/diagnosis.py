@@ -199,7 +199,7 @@ def _feed(evidence: Evidence) -> Found:
     found = _best(evidence.feeds)
     if found is None:
         return None
-    return "feed", f"the feed: the browser gives what Python gives for the feed {found.name}"
+    return "feed", f"the browser gives what Python gives for the feed {found.name}"
 
 
 def _wiring(evidence: Evidence) -> Found:
@@ -275,7 +275,7 @@ def _conversion(evidence: Evidence) -> Found:
             "the artifacts compute something else than the source: TensorFlow gives what the browser gives",
         )
     if python.right:
-        return "kernel", f"{_kernel(evidence)}: TensorFlow gives the right values from the same artifacts"
+        return "kernel", _kernel(evidence)
     return None
 
 
@@ -295,9 +295,9 @@ _CAUSES: tuple[Callable[[Evidence], Found], ...] = (
 
 
 def _kernel(evidence: Evidence) -> str:
-    who = _and(evidence.right)
-    agree = "agrees" if len(evidence.right) == 1 else "agree"
-    return f"the kernel of {evidence.target}" + (f" ({who} {agree} with Python)" if who else "")
+    who = _and(evidence.right) or "TensorFlow on the same artifacts"
+    agrees = "agrees" if len(evidence.right) < 2 else "agree"  # noqa: PLR2004
+    return f"{evidence.target} computes this otherwise than {who}, which {agrees} with Python"
 
 
 def _facts(evidence: Evidence) -> tuple[str, ...]:
@@ -323,15 +323,19 @@ def _facts(evidence: Evidence) -> tuple[str, ...]:
 
 def _of_another(seen: Seen) -> str:
     if seen.right:
-        return f"{seen.who} agrees with Python, but for {_percent(seen.off)} of the error"
+        return f"{seen.who} agrees with Python{_but_for(seen.off)}"
     if seen.same:
-        return f"{seen.who} is wrong in the same way, but for {_percent(seen.apart)} of the error"
+        return f"{seen.who} is wrong in the same way{_but_for(seen.apart)}"
     off = (
         "NaN or Inf where Python has none, or none there"
         if math.isinf(seen.off)
         else f"{_percent(seen.off)} of the error"
     )
     return f"{seen.who} agrees neither with Python ({off}) nor with this target"
+
+
+def _but_for(share: float) -> str:
+    return f", but for {_percent(share)} of the error" if share else ""
 
 
 def _of_tried(what: str, tried: tuple[Tried, ...]) -> str:
