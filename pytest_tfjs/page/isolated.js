@@ -31,12 +31,13 @@ export class Isolation {
   /**
    * @param {TF} tf
    * @param {Pick<Model, "isolate">} model
-   * @param {Pick<Job, "known">} job
+   * @param {Pick<Job, "known" | "chunkLimit">} job
    * @param {Fetch} fetch gives references
    */
   constructor(tf, model, job, fetch) {
     this.tf = tf;
     this.fetch = fetch;
+    this.limit = job.chunkLimit;
     this.plan = model.isolate(job.known);
     /** @type {Map<string, Alone>} */
     this.planned = new Map();
@@ -55,12 +56,17 @@ export class Isolation {
    * @returns {Started}
    */
   start(taps, feed, activations) {
-    for (const [name, { shape }] of activations) this.sizes.set(name, 4 * shape.reduce((size, dimension) => size * dimension, 1));
+    for (const [name, tensor] of activations) this.sizes.set(name, bytesOf(tensor));
+    const sizeOf = (/** @type {string} */ name) => this.sizes.get(name) ?? 0;
     const rows = taps.flatMap((tap) => {
       const alone = this.planOf(tap);
-      return alone === null ? [] : [{ name: tap.name, alone }];
+      if (alone === null) return [];
+      const bytes = alone.needs.reduce((sum, name) => sum + sizeOf(name), 0);
+      if (bytes <= this.limit) return [{ name: tap.name, alone }];
+      this.why.set(tap.name, `what it takes has ${bytes} bytes; this job takes at most ${this.limit} at once`);
+      return [];
     });
-    const pieces = inPieces(rows, (name) => this.sizes.get(name) ?? 0, PIECE_BYTES);
+    const pieces = inPieces(rows, sizeOf, Math.min(PIECE_BYTES, this.limit));
     return { feed, pieces, first: this.fetchFor(feed, pieces[0]) };
   }
 
@@ -193,6 +199,11 @@ export function inPieces(rows, sizeOf, limit) {
     for (const name of names) seen.add(name);
   }
   return pieces;
+}
+
+/** @param {Tensor} tensor */
+function bytesOf({ shape, dtype }) {
+  return shape.reduce((size, dimension) => size * dimension, dtype === "complex64" ? 8 : 4);
 }
 
 /** @param {Row[]} rows */

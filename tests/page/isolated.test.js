@@ -70,7 +70,7 @@ function world(needs, failing = {}, elements = 1) {
     log.push(`fetch ${names} of ${feed}`);
     return new Map(names.map((name) => [name, /** @type {any} */ ({ dtype: "float32", shape: [1], data: name })]));
   };
-  const isolation = new Isolation(tf, model, { known: [] }, fetch);
+  const isolation = new Isolation(tf, model, { known: [], chunkLimit: 1 << 26 }, fetch);
   const taps = (/** @type {string} */ names) => [...names].map((name) => ({ name, address: {} }));
   /** @param {string} names @param {number} feed */
   const run = async (names, feed = 0) => {
@@ -109,4 +109,11 @@ test("a row that cannot be run is told", async () => {
   const { isolation, run } = world({ a: [] });
   assert.equal(await run("ax"), "a");
   assert.deepEqual(isolation.told(), { isolated: [["a", []]], notIsolated: [["x", "x is random"]] });
+});
+
+test("a row that takes more than the job is given at once is told", async () => {
+  const { isolation, run, log } = world({ a: [], b: ["a"], c: ["a", "b"] }, {}, 3 << 22);
+  assert.equal(await run("abc"), "ab");
+  assert.equal(isolation.told().notIsolated.join(), `c,what it takes has ${6 << 24} bytes; this job takes at most ${1 << 26} at once`);
+  assert.deepEqual(log.filter((line) => line.startsWith("fetch")), ["fetch a of 0"]);
 });
