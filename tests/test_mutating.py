@@ -168,3 +168,17 @@ def test_the_same_channels_and_weight_are_drawn_again(small):
         for _ in range(2)
     )
     assert first == second
+
+
+def test_the_bias_of_an_attention_is_that_of_its_output(tmp_path):
+    """The keys' own moves all that enters the softmax by as much, and so nothing of what it gives."""
+    keras = pytest.importorskip("tf_keras")
+    x = keras.Input((3, 4), name="x")
+    attention = keras.layers.MultiHeadAttention(2, 2, name="attention")
+    model = keras.Model(x, attention(x, x), name="attentive")
+    with ContentCache(tmp_path) as cache:
+        source = as_source(model)
+        artifacts = convert(source, format="layers", cache=cache)
+        (feed,) = normalise_feeds(np.ones((1, 3, 4), np.float32), artifacts.inputs)
+        alone = computed(source, artifacts, [feed]).alone()
+    assert "attention_output" in anatomy(alone, "attention").bias

@@ -29,7 +29,7 @@ _OFFSET, _VARIANCE = 2, 4
 class Anatomy:
     """One layer's parts; weights by the artifacts' names.
 
-    `kernel`: its largest weight that is neither of those below. `bias`: what is added. `variance` and
+    `kernel`: its largest weight that is neither of those below. `bias`: what is added last. `variance` and
     `epsilon`: of a batch-norm in it. `activation`: the graph operation of the activation that it ends with.
     `pads`: whether it pads what enters it, or only gives its input padded. None where there is none.
     """
@@ -60,7 +60,7 @@ def anatomy(alone: GraphAlone, name: str) -> Anatomy:
             if beside:  # a constant is added to a weight: a batch-norm that is written out
                 variance, epsilon = added, float(constant_value(beside[0]))
             else:
-                bias = bias or added
+                bias = added  # the last: one before a softmax may be no part of what it gives
     attributes = alone.attributes(name)
     values = alone.weights_of(name)
     others = {bias, variance}
