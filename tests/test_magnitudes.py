@@ -289,6 +289,20 @@ SUMS = {
     "groups": (lambda tf, x: tf.nn.conv2d(x, KERNEL[:, :, :3], 1, "SAME"), X),
     "depthwise, strides": (lambda tf, x: tf.nn.depthwise_conv2d(x, KERNEL, [1, 2, 2, 1], "SAME"), X),
     "depthwise, valid": (lambda tf, x: tf.nn.depthwise_conv2d(x, KERNEL[..., :1], [1, 1, 1, 1], "VALID"), X),
+    **{
+        f"transposed, {padding}, {stride}": (
+            lambda tf, x, p=padding, s=stride, n=size: tf.nn.conv2d_transpose(
+                x, KERNEL[:2].swapaxes(2, 3), [2, n[0], n[1], 8], s, p
+            ),
+            X,
+        )
+        for padding, stride, size in (
+            ("SAME", 2, (18, 17)),
+            ("SAME", 3, (25, 27)),
+            ("VALID", 2, (18, 19)),
+            ("SAME", 1, (9, 9)),
+        )
+    },
     "volume": (lambda tf, x: tf.nn.conv3d(x, KERNEL[:2, None, :, :3], [1, 1, 2, 1, 1], "SAME"), VOLUME),
     "product": (lambda tf, x: tf.matmul(x, MATRIX), ROWS),
     "product, turned": (

@@ -56,6 +56,8 @@ def sampled_summands(step: Step, most: int = SAMPLE) -> tuple[Array, Array] | No
         return _of_matrices(step, most)
     if step.op in ("Conv2D", "Conv3D", "DepthwiseConv2dNative"):
         return _of_convolution(step, most)
+    if step.op == "Conv2DBackpropInput":
+        return _of_transposed(step, most)
     if step.op in ("Sum", "Mean"):
         return _of_axes(step, most)
     return None
@@ -116,6 +118,23 @@ def _of_convolution(step: Step, most: int) -> tuple[Array, Array] | None:
     within = first[:, None] + np.arange(kernel.shape[-2])
     inner = np.take_along_axis(patches, within.reshape(len(flat), *[1] * space, -1), -1)
     return flat, _products(inner, np.moveaxis(kernel[..., at[-1]], -1, 0))
+
+
+def _of_transposed(step: Step, most: int) -> tuple[Array, Array] | None:
+    """Of a transposed convolution: at p it sums what a convolution reads at p into, from (p + pad - k)/s."""
+    shape, kernel, x = (step.value(index) for index in range(3))
+    strides, dilations = (step.attribute(name)[1:-1] for name in ("strides", "dilations"))
+    if step.attribute("data_format").decode() != "NHWC" or set(dilations) != {1}:
+        return None
+    window = kernel.shape[:2]
+    sizes = tuple(int(size) for size in shape)
+    pads = _pads(step, sizes[1:3], list(window), strides)
+    flat, at = _sample(sizes, int(np.prod(window)) * kernel.shape[-1], most)
+    positions = []
+    for axis, size in enumerate(window):
+        reached = (at[1 + axis] + pads[axis][0])[:, None] - np.arange(size)
+        positions.append(np.where(reached % strides[axis], -1, reached // strides[axis]))
+    return flat, _products(_patches(x, at[0], positions), np.moveaxis(kernel[:, :, at[-1]], 2, 0))
 
 
 def _pads(step: Step, sizes: tuple[int, ...], spans: list[int], strides: list[int]) -> list[tuple[int, int]]:
