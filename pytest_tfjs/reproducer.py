@@ -153,6 +153,9 @@ class Reproducing:
             "allowed": _write_array(folder, "allowed.bin", alone.allowed.elements),
             "rmsAllowed": alone.allowed.rms,
             "environment": case.environment,
+            "diagnosis": None
+            if case.diagnosis is None
+            else {"said": case.diagnosis.said, "evidence": list(case.diagnosis.evidence)},
             "operations": case.operations,
         }
         (folder / "README.md").write_text(readme(case), encoding="utf-8")

@@ -16,6 +16,7 @@ from pytest_tfjs import NotClose, Prebuilt
 from pytest_tfjs.browsers.launch import LaunchOptions, launch
 from pytest_tfjs.compare.holding import hold
 from pytest_tfjs.models.artifacts import read_artifacts, with_weights
+from pytest_tfjs.report.json_report import comparison_to_json
 
 pytestmark = [pytest.mark.browser, pytest.mark.convert]
 
@@ -74,6 +75,9 @@ class Shown:
             driver.execute_script(f"return document.getElementById('{name}').textContent")
             for name in ("headline", "detail", "layer")
         )
+        self.diagnosis = driver.execute_script(
+            "return [...document.querySelectorAll('#diagnosis :is(p, li)')].map((line) => line.textContent)"
+        )
         self.elements = driver.execute_script(ROWS, "elements")
         self.figures = {name: cells for name, *cells in driver.execute_script(ROWS, "figures")}
 
@@ -89,8 +93,15 @@ def written(failure):
     (reproducer,) = failure.comparison.reproducers
     assert reproducer.note is None
     (blamed,) = (one for one in failure.comparison.layers if one.layer.name == reproducer.layer)
-    if blamed.local is not None:  # the run measured the layer alone
-        assert blamed.local.max_abs == held_again(Path(reproducer.path)).max_abs
+    held, local = held_again(Path(reproducer.path)), blamed.local
+    assert (held.max_abs, held.worst) == (
+        local.max_abs,
+        local.worst,
+    )  # the layer alone, as the run measured it
+    if np.isfinite(local.max_abs):
+        assert held.allowed == pytest.approx(local.allowed)
+    (told,) = comparison_to_json(failure.comparison)["reproducer"]
+    assert told == {"layer": blamed.layer.name, "path": reproducer.path, "note": None}
     assert f"  reproducer   {reproducer.path}" in str(failure).splitlines()
     return Path(reproducer.path)
 
@@ -157,9 +168,15 @@ def test_zero_by_zero_on_webgl(reproducing, served, browser, tmp_path):
     for target in ("cpu", "wasm"):
         page = Shown(browser, url_of(served, folder, tmp_path, f"?target={target}"))
         assert (page.state, page.headline) == ("right", f"{blamed} is right on {target}."), page.detail
+    described = json.loads((folder / "reproducer.json").read_text())
+    assert page.diagnosis == [described["diagnosis"]["said"], *described["diagnosis"]["evidence"]]
     page = Shown(browser, url_of(served, folder, tmp_path, "?target=wasm:threads"))
     assert page.state == "failed"
     assert "cross-origin isolated" in page.detail
+    nasty = "<img src=x onerror=alert(1)>"
+    (folder / "reproducer.json").write_text(json.dumps({**described, "layer": nasty, "model": nasty}))
+    assert Shown(browser, url_of(served, folder, tmp_path)).layer == nasty
+    assert browser._driver.execute_script("return document.images.length") == 0
 
 
 @pytest.mark.tfjs(backends="webgl:f16")

@@ -13,6 +13,7 @@ from pytest_tfjs.report.text import number, printable
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pytest_tfjs.compare.diagnosis import Diagnosis
     from pytest_tfjs.compare.holding import Held
     from pytest_tfjs.compare.verdict import Comparison, LayerResult
 
@@ -36,6 +37,12 @@ class Case:
     inputs: Sequence[Mapping[str, Any]]
     operations: Sequence[Mapping[str, Any]]
     values: tuple[str, str] | None
+
+    @property
+    def diagnosis(self) -> Diagnosis | None:
+        """What made it, where that was said of this layer or of the whole model."""
+        said = self.comparison.diagnosis
+        return said if said is not None and said.layer in (None, self.result.layer.name) else None
 
 
 def readme(case: Case) -> str:
@@ -148,8 +155,8 @@ def _error(held: Held) -> str:
 
 
 def _diagnosis(case: Case) -> list[str]:
-    diagnosis = case.comparison.diagnosis
-    if diagnosis is None or diagnosis.layer not in (None, case.result.layer.name):
+    diagnosis = case.diagnosis
+    if diagnosis is None:
         return []
     evidence = "\n".join(f"- {_cell(one)}" for one in diagnosis.evidence)
     return ["## What made it", _cell(diagnosis.said), *([evidence] if evidence else [])]

@@ -25,6 +25,7 @@ async function main() {
   const description = /** @type {Description} */ (await (await fetch("reproducer.json")).json());
   const asked = new URLSearchParams(location.search).get("target") ?? description.target;
   showSubject(description, asked);
+  showDiagnosis(description);
   const target = description.targets.find(({ name }) => name === asked);
   if (target === undefined) throw new Error(`there is no target ${asked}`);
   const [reference, written, allowed] = await Promise.all([
@@ -58,6 +59,16 @@ function showSubject({ layer, model, environment, target, targets, inputs, opera
     element("targets").append(link);
   }
   for (const { name, standsFor, dtype, shape, file } of inputs) addRow("inputs", [name, standsFor, dtype, shown(shape), file]);
+}
+
+/** @param {Description} description */
+function showDiagnosis({ diagnosis }) {
+  if (diagnosis === null) return;
+  const section = element("diagnosis");
+  section.hidden = false;
+  section.querySelectorAll("p").forEach((line) => (line.textContent = diagnosis.said));
+  const items = diagnosis.evidence.map((evidence) => Object.assign(document.createElement("li"), { textContent: evidence }));
+  section.querySelector("ul")?.replaceChildren(...items);
 }
 
 /**

@@ -68,5 +68,6 @@ export interface Description {
   allowed: { file: string };
   rmsAllowed: number | null;
   environment: Record<string, string>;
+  diagnosis: { said: string; evidence: string[] } | null;
   operations: unknown[];
 }
