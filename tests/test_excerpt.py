@@ -55,9 +55,13 @@ def compute(page, artifacts, address, fed):
 
 
 def check_every_row(page, artifacts, taps, inputs, folder):
-    """Every row alone gives bit for bit what it gives in the whole model; how many inputs each was fed."""
-    job = Job(artifacts.model_json, artifacts.format, (inputs,), (tuple(Tap(*tap) for tap in taps.items()),))
-    _, ((_, activations),) = run(page, job)
+    """Every row alone gives bit for bit what it gives in the whole model; how many inputs each was fed.
+
+    That is what the job gives that runs each row of the whole model alone, too, from the same rows.
+    """
+    chunk = tuple(Tap(*tap) for tap in taps.items())
+    _, ((_, activations),) = run(page, Job(artifacts.model_json, artifacts.format, (inputs,), (chunk,)))
+    isolated, from_rows = run_alone(page, artifacts, chunk, inputs, activations)
     fed_of = {}
     for number, (row, tap) in enumerate(taps.items()):
         try:
@@ -69,8 +73,28 @@ def check_every_row(page, artifacts, taps, inputs, folder):
         written = found.write(folder / str(number), fed)
         alone = compute(page, written, found.cut.address, fed)
         np.testing.assert_array_equal(alone, activations[row], err_msg=row)
+        np.testing.assert_array_equal(alone, isolated[row], err_msg=row)
+        assert sorted(one.row for one in found.cut.fed if one.row is not None) == sorted(from_rows[row]), row
         fed_of[row] = [one.row or one.source_input for one in found.cut.fed]
     return fed_of
+
+
+def run_alone(page, artifacts, chunk, inputs, activations):
+    """Each row of the whole model run alone by the page: what it gave, and the rows that it was fed."""
+    given = {}
+
+    def take(came):
+        given.update(came.tensors if came.isolated else {})
+
+    job = Job(
+        artifacts.model_json,
+        artifacts.format,
+        (inputs,),
+        (chunk,),
+        isolate=lambda _, names: {name: activations[name] for name in names},
+        known=chunk,
+    )
+    return given, page.run(job, take).isolated
 
 
 def check_model(page, model, inputs, format_, cache):
