@@ -14,7 +14,7 @@ import numpy as np
 
 from pytest_tfjs.reference.contractions import CONTRACTED, terms_of
 from pytest_tfjs.reference.slopes import FUNCTIONS, OF_ARGUMENT, OF_RESULT
-from pytest_tfjs.reference.steps import EXACT, Rounded, Step, UnknownRounding, magnitude
+from pytest_tfjs.reference.steps import EXACT, Rounded, Step, UnknownRounding, again, magnitude
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -261,9 +261,22 @@ def _softmax(step: Step) -> Rounded:
 
 
 def _resized(step: Step) -> Rounded:
-    """Of bilinear resizing: where it reads is rounded too, in parts of the size of the image."""
+    """Of bilinear resizing: where it reads is rounded too, in parts of the size of the image.
+
+    Right on a pixel, rounding may take a little of either neighbour.
+    """
     rows, columns = step.value(0).shape[1:3]
-    return Rounded(step.of_sizes()[0] * np.float32(1 + max(rows, columns)), step.roundings + 4)
+    size = again(step.operation, [_of_neighbours(step.size(0)), step.value(1)])[0]
+    return Rounded(size * np.float32(1 + max(rows, columns)), step.roundings + 4)
+
+
+def _of_neighbours(image: Array) -> Array:
+    """The largest of each pixel and those around it."""
+    for axis in (1, 2):
+        pads = [(1, 1) if each == axis else (0, 0) for each in range(image.ndim)]
+        padded = np.moveaxis(np.pad(image, pads, mode="edge"), axis, 0)
+        image = np.moveaxis(np.maximum(np.maximum(padded[:-2], padded[1:-1]), padded[2:]), 0, axis)
+    return image
 
 
 def _spectrum(step: Step) -> Rounded:

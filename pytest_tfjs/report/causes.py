@@ -162,14 +162,13 @@ def _of_artifacts(case: Case, advice: str) -> str:
 
 
 def _rounding(case: Case) -> str | None:
-    metrics = case.metrics
-    if not math.isfinite(metrics.worst_error) or not 0 < metrics.worst_error <= _ROUNDING * metrics.allowed:
+    local = case.result.local
+    share = case.metrics.share if local is None or local.passed else local.share
+    if not 1 < share <= _ROUNDING:
         return None
-    times = metrics.worst_error / metrics.allowed
     where = "half precision" if case.half else f"{case.comparison.target}"
-    return (
-        f"the error is {times:.1f} times what is allowed: more like rounding on {where} than a wrong result"
-    )
+    said = f"more like rounding on {where} than a wrong result"
+    return f"the error is {share:.1f} times what is allowed: {said}"
 
 
 _CAUSES: tuple[Callable[[Case], str | None], ...] = (
