@@ -107,7 +107,7 @@ class Blaming:
         feeds = tuple(normalise_feeds(feed, self.sound.inputs))
         self._reference = capture_reference(source, self.sound, feeds, "all", cache, arithmetic=True)
         self._subject = Subject(source, self.sound, feeds, self._reference)
-        comparison, _ = self._compare(self.sound)
+        comparison, self._tapped = self._compare(self.sound)
         if comparison.verdict != "close":
             raise RuntimeError(f"the sound {self.model} is {comparison.verdict}: {comparison.reason}")
 
@@ -156,10 +156,11 @@ class Blaming:
         return comparison, tapped
 
     def _size(self, tapped: Mapping[str, Array], fault: Fault) -> tuple[float, float]:
-        """By how much a fault changes its layers, in allowances and in units of the largest |reference|.
+        """By how much a fault changes its layers, in allowances and in units of the largest |value|.
 
-        By what came of them in the whole model, of which all layers before the fault are right: so a layer
-        that was not run alone, or not judged, does not go unnoticed. Infinite where nothing came.
+        By what came of them in the whole model, with the fault and without: all layers before it are the
+        same there. So a layer that was not run alone, or not judged, does not go unnoticed. Infinite where
+        nothing came.
         """
         layers = {layer.name: layer for layer in self._reference.plan.layers}
         expected = self._reference.activations(0, fault.rows)
@@ -173,7 +174,7 @@ class Blaming:
                 backend=self._target.backend,
                 half=self._target.half,
             )
-            local = measure_local(tapped.get(name), expected[name], arithmetic[name], allowed)
+            local = measure_local(tapped.get(name), self._tapped[name], arithmetic[name], allowed)
             largest: Any = np.abs(expected[name].astype(np.float64)).max(initial=0.0)
             sizes.append((local.share, local.max_abs / float(largest or 1.0)))
         return max(sizes)

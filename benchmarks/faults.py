@@ -6,7 +6,7 @@ Each is one thing that is wrong; Hypothesis draws which, where and how much.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -90,10 +90,15 @@ def draw_faults(where: FaultSites, count: int, number: int) -> list[Fault]:
         drawn.setdefault(str(fault), fault)
 
     one()
-    # Hypothesis begins with the simplest: what it drew first is no fair sample of all.
-    order = np.random.default_rng(number).permutation(len(drawn))[:count]
+    # Hypothesis begins with the simplest, which is no fair sample; and of some kinds there are few.
     faults = list(drawn.values())
-    return [faults[place] for place in order]
+    mixed = [faults[place] for place in np.random.default_rng(number).permutation(len(faults))]
+    seen: Counter[str] = Counter()
+    turns = []
+    for fault in mixed:
+        turns.append(seen[fault.kind])
+        seen[fault.kind] += 1
+    return [mixed[place] for place in np.argsort(turns, kind="stable")[:count]]
 
 
 def write_faulty(sound: Artifacts, faults: Sequence[Fault], folder: Path) -> Artifacts:

@@ -113,7 +113,6 @@ def _changes(kind: str, config: Config) -> Iterator[tuple[str, tuple[str, ...], 
             yield "activation", path, {key: other}
     if kind == "ReLU":
         yield "activation", path, {"max_value": 1.0 if config["max_value"] is None else None}
-        yield "activation", path, {"negative_slope": 0.1}
     if kind == "ZeroPadding2D" and any(before != behind for before, behind in config["padding"]):
         turned = [[behind, before] for before, behind in config["padding"]]
         yield "padding turned round", path, {"padding": turned}
