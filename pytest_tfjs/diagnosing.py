@@ -248,7 +248,9 @@ class _Diagnosing:
                 error_left(expected, over, actual),
                 error_left(actual, over, expected),
             ),
-            sizes=self._sizes(row, number, actual, expected, predicted) if same_shape else evidence.sizes,
+            sizes=replace(self._sizes(row, number, actual, expected, found.steps or ()), predicted=predicted)
+            if same_shape
+            else evidence.sizes,
         )
 
     def _examine(self, row: LayerResult, number: int, tapped: Array | None) -> Examined:
@@ -309,14 +311,15 @@ class _Diagnosing:
         return tried
 
     def _sizes(
-        self, row: LayerResult, number: int, actual: Array, expected: Array, predicted: float | None
+        self, row: LayerResult, number: int, actual: Array, expected: Array, steps: Sequence[Step]
     ) -> Sizes:
         reference = self._subject.reference
         names = [name for name in row.layer.inputs if name in reference.sizes(number)]
         entering = list(reference.activations(number, names).values())
         if not entering:
             entering = list(self._subject.feeds[number].browser.values())
-        sizes = sizes_of(actual, expected, entering, predicted)
+        entering += [one for step in steps for one in step.inputs if not isinstance(one, int)]
+        sizes = sizes_of(actual, expected, entering, None)
         arithmetic = reference.arithmetic(number, [row.layer.name]).get(row.layer.name)
         magnitude = None if arithmetic is None else arithmetic.magnitude
         return sizes if magnitude is None else replace(sizes, magnitude=largest(np.asarray(magnitude)))

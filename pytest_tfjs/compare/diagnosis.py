@@ -89,7 +89,8 @@ class Seen:
 class Sizes:
     """The numbers that tell half precision, in the activation's unit; all finite.
 
-    - `reference`, `inputs`, `magnitude`: the largest |reference|, |input|, and sum of |terms| of an element.
+    - `reference`, `inputs`, `magnitude`: the largest |reference|, |input| or |weight|, and sum of
+      |terms| of an element.
     - `overflown`: whether the browser has NaN, Inf or 0 where the reference is over 65504, or NaN or Inf that
       the reference has not.
     - `flushed`: of the mismatched elements, the share that is 0 in the browser and below 2**-14 in Python.
@@ -219,7 +220,11 @@ def _half_range(evidence: Evidence) -> Found:
     if not evidence.half or evidence.same:
         return None
     if sizes.overflown and sizes.largest > LARGEST_HALF:
-        largest = {"|reference|": sizes.reference, "its input": sizes.inputs, "a sum in it": sizes.magnitude}
+        largest = {
+            "|reference|": sizes.reference,
+            "an input or weight": sizes.inputs,
+            "a sum in it": sizes.magnitude,
+        }
         what = next(name for name, size in largest.items() if size > LARGEST_HALF)
         return "half range", f"half precision ends at 65504, and {what} reaches {largest[what]:.3g}"
     if sizes.flushed >= _FLUSHED:

@@ -1,0 +1,69 @@
+"""Half precision (webgl:f16): models that it holds are close, and those that leave its range are told so."""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.families import FAMILIES
+from fixtures.family import Case
+from pytest_tfjs.report.message import failure_message
+
+pytestmark = [pytest.mark.browser, pytest.mark.convert, pytest.mark.tfjs(backends="webgl:f16", isolate="all")]
+
+LARGEST_HALF = 65504
+
+# Of all 121 cases of the small families that run on webgl, all but those below are close so.
+HELD = [
+    Case(FAMILIES["convolutions"], 2, "graph"),
+    Case(FAMILIES["conv3d"], 2, "layers"),
+    Case(FAMILIES["activations"], 2, "layers"),
+    Case(FAMILIES["attention_by_products"], 2, "layers"),
+    Case(FAMILIES["transformer"], 3, "graph"),
+    Case(FAMILIES["text"], 2, "graph"),
+    Case(FAMILIES["gru_after"], 3, "graph"),
+]
+
+# Keras 3 divides by a norm no smaller than 1e-12: the greatest factor that it allows is 1e12.
+LEAVING = {
+    Case(FAMILIES["merge"], 3, "graph"): ("cosine_1/Minimum", "cosine_1/Minimum_1"),
+    Case(FAMILIES["merge_subtract"], 3, "graph"): ("cosine_1/Minimum", "cosine_1/Minimum_1"),
+    Case(FAMILIES["unit_norm"], 3, "graph"): ("unit_norm_1/Minimum",),
+}
+
+
+@pytest.mark.parametrize("case", HELD, ids=str)
+def test_a_model_within_half_precision_is_close(tfjs, tmp_path, case):
+    model = case.family.save(case.keras, tmp_path)
+    comparison = tfjs.assert_close(model, case.family.inputs(), format=case.format)
+    seen = [row.metrics for row in comparison.layers if row.metrics is not None]
+    assert max(metrics.scale for metrics in seen) < LARGEST_HALF
+    # It is half precision that was judged: such errors would not be close in float32.
+    assert max(metrics.max_abs / metrics.scale for metrics in seen if metrics.scale) > 1e-4
+
+
+@pytest.mark.parametrize("case", LEAVING, ids=str)
+def test_a_number_that_half_precision_lacks_is_told(tfjs, tmp_path, case):
+    model = case.family.save(case.keras, tmp_path)
+    comparison = tfjs.compare(model, case.family.inputs(), format=case.format)
+    message = failure_message(comparison)
+    assert (comparison.verdict, comparison.first_divergence) == ("diverged", LEAVING[case]), message
+    assert comparison.diagnosis.kind == "half range", message
+
+
+@pytest.mark.parametrize("format_", ["graph", "layers"])
+def test_the_layer_that_leaves_the_range_is_blamed_and_none_behind_it(tfjs, tmp_path, format_):
+    unet = FAMILIES["unet"]
+    model = unet.save(2, tmp_path)
+    tfjs.assert_close(model, unet.inputs(), format=format_)
+    feed = {name: 30_000 * value for name, value in unet.inputs().items()}
+    comparison = tfjs.compare(model, feed, format=format_)
+    message = failure_message(comparison)
+    largest = {row.layer.name: row.metrics.scale for row in comparison.layers if row.metrics is not None}
+    assert comparison.verdict == "diverged"
+    rows = {row.layer.name: row.layer for row in comparison.layers}
+    left = {name for name, scale in largest.items() if scale > LARGEST_HALF}
+    assert set(comparison.first_divergence) <= {name for name in left if not left & set(rows[name].inputs)}, (
+        message
+    )
+    assert comparison.first_divergence
+    assert comparison.diagnosis.kind == "half range", message
