@@ -19,7 +19,7 @@ from pytest_tfjs.models.isolation import here
 from pytest_tfjs.models.source import as_source
 from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.reference.computed import computed
-from pytest_tfjs.reference.mutating import Mutating
+from pytest_tfjs.reference.mutating import LayerAlone, Mutating
 from pytest_tfjs.sensitivity import Judge, measure_sensitivity, sensitivity_of
 from pytest_tfjs.settings import Settings
 
@@ -138,6 +138,14 @@ def test_what_cannot_be_computed_without_its_inputs_is_told(clipped):
     assert swapped.fate == "not applicable"
     assert "dense" in swapped.why
     assert outcome(outputs, "clip", SCALED).fate == "caught"
+
+
+def test_nothing_is_caught_by_a_layer_that_is_not_right_alone(clipped, monkeypatch):
+    """Else each fault in it would pass for caught, though the judge had only seen the other error."""
+    monkeypatch.setattr(LayerAlone, "right", property(lambda layer: layer.run() + 1))
+    dropped = outcome(clipped(["small"]).on("cpu"), "dense", "bias dropped")
+    assert dropped.fate == "not applicable"
+    assert "something else than in the whole model" in dropped.why
 
 
 def test_the_same_is_measured_once_and_then_read_from_the_cache(clipped):
