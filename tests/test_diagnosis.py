@@ -63,6 +63,7 @@ CASES = {
     "a wrong weight of no layer": ("weight", replace(BASE, layer=None, weight="'w' is not the source's")),
     "quantised": ("quantised weights", replace(BASE, layer=None, compressed="uint8 costs 0.3")),
     "growth": ("growth", replace(BASE, layer=None, growth="no layer is wrong")),
+    "growth in half": ("half resolution", replace(BASE, layer=None, half=True, growth="no layer is wrong")),
     "the feed": (
         "feed",
         replace(BASE, others=(SAME,), feeds=(Tried("times 255", 0.0), Tried("upside down", 1.0))),

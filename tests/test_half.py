@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from fixtures.families import FAMILIES
@@ -67,3 +68,26 @@ def test_the_layer_that_leaves_the_range_is_blamed_and_none_behind_it(tfjs, tmp_
     )
     assert comparison.first_divergence
     assert comparison.diagnosis.kind == "half range", message
+
+
+def test_what_half_precision_cannot_resolve_is_told_and_blamed_on_no_layer(tfjs, tmp_path):
+    """Differences of numbers near 1000, of which half precision holds every second half alone."""
+    tf = pytest.importorskip("tensorflow")
+    rng = np.random.default_rng(3)
+    kernels = [tf.constant((rng.standard_normal((6, 6)) / 2).astype(np.float32)) for _ in range(2)]
+
+    class Model(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, 6], tf.float32, name="x")])
+        def serve(self, x):
+            x = tf.tanh(tf.matmul(x, kernels[0], name="before"), name="small")
+            far = tf.nn.relu(tf.add(x, 1000.0, name="away"), name="far")
+            back = tf.subtract(far, tf.reduce_mean(far, axis=1, keepdims=True, name="mean"), name="back")
+            return tf.matmul(back, kernels[1], name="after")
+
+    module = Model()
+    tf.saved_model.save(module, str(tmp_path / "model"), signatures=module.serve)
+    comparison = tfjs.compare(tmp_path / "model", rng.standard_normal((3, 6)).astype(np.float32))
+    message = failure_message(comparison)
+    assert not any(row.made_error for row in comparison.layers), message
+    assert (comparison.verdict, comparison.growth.end) == ("diverged", "back"), message
+    assert comparison.diagnosis.kind == "half resolution", message

@@ -43,7 +43,8 @@ class Diagnosis:
 
     - `conversion`: the artifacts compute something else than the source, on every backend.
     - `kernel`: one backend computes something else than the others, which agree with Python.
-    - `half range`, `half resolution`: values over 65504 or next to 0; errors of 2**-11 of the values.
+    - `half range`, `half resolution`: values over 65504 or next to 0; errors of 2**-11 of the values, or what
+      became of such on their way.
     - `quantised weights`: the weights as they are stored move the outputs too far.
     - `semantics`: the operation means something else in the browser, which `said` names.
     - `feed`: the browser's model takes the feed in another range, layout or order of channels.
@@ -171,7 +172,7 @@ Found = tuple[Kind, str] | None
 
 def _no_layer(evidence: Evidence) -> Found:
     if evidence.growth is not None:
-        return "growth", evidence.growth
+        return _growth(evidence.growth, half=evidence.half)
     if evidence.layer is not None:
         return None
     if evidence.weight is not None:
@@ -179,6 +180,12 @@ def _no_layer(evidence: Evidence) -> Found:
     if evidence.compressed is not None:
         return "quantised weights", evidence.compressed
     return None
+
+
+def _growth(said: str, *, half: bool) -> Found:
+    if half:
+        return "half resolution", f"half precision holds 11 bits, and its rounding grows: {said}"
+    return "growth", said
 
 
 def _nondeterminism(evidence: Evidence) -> Found:
