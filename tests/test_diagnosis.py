@@ -168,6 +168,7 @@ def test_sizes_of_what_overflows_and_what_is_flushed():
     assert not sizes_of(np.float32([1, 0]), np.float32([1, 1e-6]), [], None).overflown
     assert sizes_of(np.float32([1, 0, 1]), np.float32([1, 1e-6, 2]), [], None).flushed == 0.5
     assert sizes_of(np.float32([1]), np.float32([1]), [], None).flushed == 0
+    assert sizes_of(np.float32([0, 1]), np.float32([0.5, 1]), [], None).flushed == 0
     assert math.isclose(sizes_of(np.float32([1, 3]), np.float32([1, 5]), [], None).error, 2)
 
 
@@ -227,3 +228,7 @@ def test_inputs_are_named_and_swapped():
     assert "('tokens') plus 1" in found
     assert not any("'tokens' swapped" in name for name in found)
     assert list(feed_changes({"flag": np.array([True])})) == []
+
+
+def test_a_change_that_changes_nothing_is_not_tried():
+    assert "rounded to whole numbers" not in dict(feed_changes({"x": np.float32([1, 2])}))

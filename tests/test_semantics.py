@@ -416,3 +416,10 @@ def test_how_much_of_an_error_is_left():
 def test_a_reading_that_gives_another_shape_is_found():
     other = Step("Conv2D", CONV.inputs, {**CONV.attributes, "padding": "VALID"})
     assert found((CONV,), evaluate((other,)))[0] == "Conv2D with padding VALID"
+
+
+def test_a_reading_that_changes_nothing_is_not_told():
+    steps = (Step("Relu6", (values(9),)),)
+    tried = {one.name: try_one(one, values(9, seed=1), evaluate(steps)) for one in alternatives(steps)}
+    assert tried["Relu6 replaced by Relu"] is None
+    assert tried["Relu6 replaced by Tanh"] is not None
