@@ -105,6 +105,7 @@ def test_the_page_is_told_the_job_as_json():
         ({"type": "fault", "kind": "error", "message": "m", "stack": "s"}, PageFault("error", "m", "s")),
         ({"type": "up", "facts": {"backend": "cpu"}}, PageUp({"backend": "cpu"})),
         ({"type": "failed", "reason": "r", "stack": None, "stage": "t"}, Failure("r", None, "t")),
+        ({"type": "failed", "reason": "r", "job": 3}, Failure("r", job=3)),
     ],
 )
 def test_events_are_parsed(message, event):
@@ -239,6 +240,14 @@ def test_a_new_job_drops_what_is_left_of_the_one_before(exchange):
     exchange.deliver(1, 0, 0, activations("a", "b"))
     exchange.assign(job(), "http://m")
     assert exchange.next_message(0) is None
+
+
+def test_the_failure_of_a_job_that_was_given_up_is_not_that_of_the_next(exchange):
+    exchange.assign(job(), "http://m")
+    exchange.tell(0, [{"type": "failed", "reason": "job 1 is not the current one", "job": 1}])
+    assert exchange.next_message(0) is None
+    exchange.tell(1, [{"type": "failed", "reason": "no memory left", "job": 2}])
+    assert exchange.next_message(0) == Failure("no memory left", job=2)
 
 
 def test_all_messages_of_a_closed_page_are_stale(exchange):

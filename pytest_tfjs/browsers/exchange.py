@@ -203,7 +203,8 @@ class Exchange:
             self._events += len(events)
             for event in events:
                 self._ended |= isinstance(event, Failure) and event.fatal
-                self._put(event)
+                if not self._is_stale(event):
+                    self._put(event)
 
     def beat(self, busy_s: float) -> None:
         """A heartbeat: `busy_s` tells for how long the page's main thread has not answered."""
@@ -223,6 +224,12 @@ class Exchange:
         if self._order is None or self._order.number != number:
             raise StaleError(f"job {number} is not the current one")
         return self._order
+
+    def _is_stale(self, event: Event) -> bool:
+        """Whether it tells of a job that was given up, of which the page learns where it is refused."""
+        if not isinstance(event, Failure) or event.job is None:
+            return False
+        return self._order is None or self._order.number != event.job
 
     def _take_order(self) -> dict[str, Any] | None:
         if self._order is None or self._order.taken:

@@ -199,12 +199,16 @@ class PageUp:
 
 @dataclass(frozen=True)
 class Failure:
-    """A job, or making the backend, failed in the page; after a `fatal` one the page does nothing more."""
+    """A job, or making the backend, failed in the page; after a `fatal` one the page does nothing more.
+
+    `job`: the number of the job; None where it was none.
+    """
 
     reason: str
     stack: str | None = None
     stage: str | None = None
     fatal: bool = False
+    job: int | None = None
 
 
 Event = Progress | ConsoleLine | PageFault | PageUp | Failure
@@ -260,6 +264,7 @@ def parse_event(message: Any) -> Event:
             _optional(message, "stack", str),
             _optional(message, "stage", str),
             message.get("fatal") is True,
+            _optional(message, "job", int),
         )
     raise ProtocolError(f"unknown event {kind!r}")
 

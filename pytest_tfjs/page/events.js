@@ -68,10 +68,10 @@ export function progress(stage, done, total) {
 /**
  * @param {unknown} error
  * @param {string | null} stage
- * @param {{fatal: boolean}} how whether the page does nothing more
+ * @param {{fatal: boolean, job: number | null}} how whether the page does nothing more, and which job it was that failed
  */
-export function failed(error, stage, { fatal }) {
-  send({ type: "failed", reason: cut(reasonOf(error), ARGUMENT_LIMIT), stack: stackOf(error), stage, fatal });
+export function failed(error, stage, { fatal, job }) {
+  send({ type: "failed", reason: cut(reasonOf(error), ARGUMENT_LIMIT), stack: stackOf(error), stage, fatal, job });
 }
 
 /**

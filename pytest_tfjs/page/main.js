@@ -39,7 +39,7 @@ async function work(tf) {
       await postResult(job.job, result);
     } catch (error) {
       // Which kernel is missing is no matter of what was being done.
-      failed(error, error instanceof KernelError ? null : stage, { fatal: false });
+      failed(error, error instanceof KernelError ? null : stage, { fatal: false, job: job.job });
     }
   }
 }
@@ -50,5 +50,5 @@ await startEvents(releaseGuard);
 try {
   await work(await start());
 } catch (error) {
-  failed(error, stage, { fatal: true });
+  failed(error, stage, { fatal: true, job: null });
 }
