@@ -37,6 +37,8 @@ bench: $(INSTALLED) browser
 	@echo
 	@$(PYTHON) -m benchmarks.memory
 	@echo
+	@$(PYTHON) -m benchmarks.sensitivity
+	@echo
 	@$(PYTHON) -m benchmarks.blame
 
 models: $(INSTALLED) browser
