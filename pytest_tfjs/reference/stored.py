@@ -69,19 +69,22 @@ class Stored:
         return len(self.files)
 
     def sizes(self, feed: int) -> dict[str, int]:
-        """The bytes of each activation of a feed."""
-        return {name: size for file in self.files[feed] for name, size in file.items()}
+        """The bytes of each activation of a feed; empty where nothing was written for it."""
+        return {name: size for file in self._of(feed) for name, size in file.items()}
 
     def read(self, feed: int, names: Collection[str]) -> dict[str, Array]:
         """The activations of these names: views of files, whose memory goes when the last view does."""
         found: dict[str, Array] = {}
-        for number, file in enumerate(self.files[feed]):
+        for number, file in enumerate(self._of(feed)):
             if wanted := [name for name in file if name in names]:
                 with self._path(feed, number).open("rb") as stream:
                     mapped = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
                 tensors = wire.decode(mapped)
                 found.update((name, tensors[name]) for name in wanted)
         return found
+
+    def _of(self, feed: int) -> list[dict[str, int]]:
+        return self.files[feed] if feed < len(self.files) else []
 
     def _path(self, feed: int, number: int) -> Path:
         return self.folder / f"feed-{feed}-{number}.safetensors"
