@@ -407,7 +407,7 @@ def _count(name: str, value: int, *, least: int) -> int:
 def _same_but_target(one: Comparison, other: Comparison) -> bool:
     """Whether these are the same comparison of the same test on two targets."""
     return (
-        one is not other
+        str(one.target) != str(other.target)
         and one.test.partition("[")[0] == other.test.partition("[")[0]
         and (one.model, one.format, one.weights) == (other.model, other.format, other.weights)
     )

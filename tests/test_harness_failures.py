@@ -133,6 +133,15 @@ def test_an_operation_that_tfjs_has_not_is_told(harness, page, tmp_path):
     assert_runs(harness, tmp_path)
 
 
+def test_a_trap_of_webassembly_ends_its_page_and_not_the_next_job(harness, page, tmp_path):
+    trap = "tf.loadGraphModel = () => { throw new WebAssembly.RuntimeError('memory access out of bounds'); }"
+    script(harness, trap)
+    with pytest.raises(PageError, match="memory access out of bounds"):
+        page.run(graph_job(tmp_path / "first"), lambda _: None)
+    assert not page.healthy  # its memory may hold anything
+    assert_runs(harness, tmp_path)
+
+
 def test_a_model_that_does_not_load_is_told_with_its_stage(harness, page, tmp_path):
     model = dense_model(tmp_path / "layers")
     text = json.loads(model.read_text())

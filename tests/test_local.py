@@ -296,6 +296,17 @@ def test_what_a_gpu_may_do_to_a_sine_is_right_there_alone():
     assert not judged(actual, reference, of("Sin"), op="Sin", backend="cpu").passed
 
 
+@pytest.mark.parametrize("backend", ["cpu", "wasm", "webgl", "webgpu"])
+@pytest.mark.parametrize("function", ["Elu", "Selu", "Softplus", "Tanh"])
+def test_a_large_element_does_not_hide_what_is_wrong_of_a_small_one(function, backend):
+    reference = f32(-0.93, 0.5, 1.7e7)
+    magnitude = f32(2.5, 1.0, 3.4e7)
+    arithmetic = Arithmetic(functions=(function,), magnitude=magnitude)
+    assert judged(reference, reference, arithmetic, backend=backend).passed
+    found = judged(f32(0, 0.5, 1.7e7), reference, arithmetic, backend=backend)
+    assert (found.failed_by, found.worst) == ("element", (0,))
+
+
 def test_exp_may_be_off_by_more_where_it_is_large():
     x = np.linspace(-80, 80, 1000)
     reference = np.exp(x).astype(np.float32)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from judging import TOLERANCE, close, comparison, layer, measured, target, wrong
 
 from pytest_tfjs.compare.metrics import measure
 from pytest_tfjs.compare.tolerances import Tolerance
-from pytest_tfjs.compare.verdict import judge
+from pytest_tfjs.compare.verdict import Alone, judge
 
 
 def verdict(layers, **metrics):
@@ -140,3 +142,27 @@ def test_nothing_but_empty_layers_is_vacuous():
 def test_what_is_empty_on_one_side_alone_diverged():
     for actual, reference in (([], [1]), ([1], [])):
         assert comparison([layer("a")], {"a": measured(actual, reference)}).verdict == "diverged"
+
+
+def drifted(*, output, right=True, given=()):
+    """The judgement on a chain whose middle layer is over its tolerance in the whole run."""
+    rows = (layer("a"), layer("b", "a", output=output), layer("c", "b", output=True))
+    metrics = {"a": close(), "b": measured([1, 2, 3, 4.1], [1, 2, 3, 4]), "c": close()}
+    alone = Alone(local={name: SimpleNamespace(passed=right or name != "b") for name in metrics})
+    return judge(rows, metrics, dict.fromkeys(metrics, TOLERANCE), alone=alone, given=given)
+
+
+def test_an_error_that_grows_inside_and_fades_before_the_outputs_is_close():
+    found = drifted(output=False)
+    assert found.verdict == "close"
+    assert [result.verdict for result in found.results] == ["close"] * 3
+
+
+def test_it_is_not_where_it_reaches_an_output_or_the_layer_is_wrong_or_the_tolerance_is_given():
+    assert drifted(output=True).first_divergence == ("b",)
+    assert drifted(output=False, right=False).first_divergence == ("b",)
+    assert drifted(output=False, given=("b",)).first_divergence == ("b",)
+    rows, nan = (layer("a"), layer("b", "a", output=True)), measured([np.nan, 2], [1, 2])
+    alone = Alone(local={"a": SimpleNamespace(passed=True), "b": SimpleNamespace(passed=True)})
+    found = judge(rows, {"a": nan, "b": close()}, dict.fromkeys("ab", TOLERANCE), alone=alone)
+    assert found.verdict == "diverged"

@@ -54,6 +54,9 @@ _STORES = 4.0
 
 _SMALLEST = 2.0**-125
 _SMALLEST_HALF = 2.0**-14
+_FIXED_POINT = 500.0
+"""From how many units on a GPU computes a function as if in fixed point: trigonometric ones alone."""
+
 _RMS_OF_ROUNDING = 0.41
 """Of the relative error, in parts of u: uniform in ±u/m, m (the significand) uniform in 1 to 2, √(1/6)."""
 
@@ -139,9 +142,14 @@ def _of_sums(is_plain: bool, arithmetic: Arithmetic, magnitude: float, result: f
 
 
 def _of_functions(units: Units, magnitude: float, result: Sizes) -> Allowance:
-    relative = ULP * units.relative
-    # What is absolute is so for the function's value, which a layer may go on to multiply.
-    absolute = ULP * units.absolute * max(1.0, result.largest)
+    relative, absolute = ULP * units.relative, ULP * units.absolute
+    if units.absolute >= _FIXED_POINT:
+        # Of a sine the argument counts in M, which is no measure of what it may be off by.
+        absolute *= max(1.0, result.largest)
+        return Allowance(relative, absolute, relative * magnitude + absolute)
+    # What is absolute is so for the function's value. A layer that goes on to multiply it has the factor in
+    # M, which is 2·P at most; an element is allowed nothing for what its neighbours are.
+    relative += 2.0 * absolute
     return Allowance(relative, absolute, relative * magnitude + absolute)
 
 

@@ -278,7 +278,8 @@ def _conversion(evidence: Evidence) -> Found:
         if python is not None and python.right:
             said = "TensorFlow gives the right ones from the same artifacts: TF.js computes this otherwise"
             return "semantics", f"{alike}, and {said}"
-        return "conversion", f"the artifacts compute something else than the source: {alike}"
+        whose = "the artifacts" if python is not None else "the artifacts, or TF.js on every backend,"
+        return "conversion", f"{whose} compute something else than the source: {alike}"
     if python is None:
         return None
     if python.same:

@@ -28,6 +28,16 @@ async function start() {
   return tf;
 }
 
+/**
+ * Whether WebAssembly was stopped in the middle of something: its memory is in no known state, and every later job
+ * would fail as well.
+ *
+ * @param {unknown} error
+ */
+function isTrap(error) {
+  return error instanceof WebAssembly.RuntimeError;
+}
+
 /** @param {import("./types").TF} tf */
 async function work(tf) {
   for (;;) {
@@ -39,7 +49,8 @@ async function work(tf) {
       await postResult(job.job, result);
     } catch (error) {
       // Which kernel is missing is no matter of what was being done.
-      failed(error, error instanceof KernelError ? null : stage, { fatal: false, job: job.job });
+      failed(error, error instanceof KernelError ? null : stage, { fatal: isTrap(error), job: job.job });
+      if (isTrap(error)) return;
     }
   }
 }

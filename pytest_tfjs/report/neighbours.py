@@ -34,14 +34,14 @@ def neighbours(
 
 def origin(comparison: Comparison, result: LayerResult) -> str:
     """Whether a first diverged layer made its error: by itself, or as far as its inputs allow to say."""
+    unmapped = sum(each.verdict == "unmapped" for each in comparison.layers)
+    if unmapped and (result.made_error or result.local is None):
+        return f"made there or in an unmapped layer, of which there are {unmapped}"
     if result.made_error:
         return "made there, not passed on"
     if result.local is not None:
         return "made by rounding"
     compared = [each for each in comparison.layers if each.layer.coverage == "compared"]
-    unmapped = sum(each.verdict == "unmapped" for each in comparison.layers)
-    if unmapped:
-        return f"made there or in an unmapped layer, of which there are {unmapped}"
     if not result.layer.inputs and all(each.layer.output for each in compared):
         return "no layer before it was compared"
     entering = [each for each in compared if each.layer.name in result.layer.inputs]
