@@ -14,7 +14,6 @@ from pytest_tfjs.compare.mutants import (
     NotApplicable,
     change_one,
     drop,
-    epsilon_ratio,
     other_epsilon,
     round_to_half,
     same_bits,
@@ -111,14 +110,11 @@ def test_a_dropped_bias_is_zero(bias):
     assert same_bits(value, bias) == (not bias.any())
 
 
-@given(arrays((4,)).map(np.abs), st.sampled_from([1e-3, 1e-5, 1.001e-5, 1e-6, 1e-2]))
-def test_a_wrong_epsilon_scales_as_the_batch_norm_would(variance, epsilon):
+@given(st.sampled_from([1e-3, 1e-5, 1.001e-5, 1e-6, 1e-2]))
+def test_the_other_epsilon_is_far_from_a_batch_norms_own(epsilon):
     wrong = other_epsilon(epsilon)
     assert wrong in (1e-3, 1e-5)
     assert max(wrong, epsilon) > 9 * min(wrong, epsilon)
-    right = 1 / np.sqrt(variance.astype(np.float64) + epsilon)
-    made = 1 / np.sqrt(variance.astype(np.float64) + wrong)
-    assert right * epsilon_ratio(variance, epsilon) == pytest.approx(made)
 
 
 @given(st.sampled_from(sorted(SWAPS)), arrays((2, 6)))

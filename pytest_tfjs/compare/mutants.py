@@ -136,13 +136,6 @@ def other_epsilon(epsilon: float) -> float:
     return pytorch if epsilon > math.sqrt(keras * pytorch) else keras
 
 
-def epsilon_ratio(variance: Array, epsilon: float) -> Array:
-    """By what each channel is multiplied, before the offset is added, where the epsilon is the other one."""
-    wide = variance.astype(np.float64)
-    ratio: Array = np.sqrt((wide + epsilon) / (wide + other_epsilon(epsilon)))
-    return ratio
-
-
 # What the browser would have applied at the end.
 
 
