@@ -3,9 +3,16 @@ from __future__ import annotations
 import math
 
 import pytest
-from judging import layer
+from judging import f32, layer
 
-from pytest_tfjs.compare.tolerances import EXACT, Tolerance, default_tolerance, resolve_tolerances
+from pytest_tfjs.compare.metrics import measure
+from pytest_tfjs.compare.tolerances import (
+    EXACT,
+    Tolerance,
+    carried,
+    default_tolerance,
+    resolve_tolerances,
+)
 from pytest_tfjs.errors import ToleranceError
 
 CLOSE, LOOSE = Tolerance(rtol=1e-6, atol=0), Tolerance(rtol=0.1, atol=0.1)
@@ -119,3 +126,11 @@ def test_a_pattern_of_a_layer_that_is_not_compared_says_what_became_of_it():
 def test_a_value_that_is_no_tolerance_is_refused(value):
     with pytest.raises(ToleranceError, match=r"per_layer\['a'\] is .*expected a Tolerance"):
         resolve(layer("a"), per_layer={"a": value})
+
+
+def test_where_layers_run_alone_denormals_may_be_zero_over_the_whole_run():
+    wide = carried(default_tolerance("float32", "wasm", half=False))
+    assert measure(f32(1e-40, 0), f32(0, 0), wide).passed
+    assert not measure(f32(1e-37, 0), f32(0, 0), wide).passed
+    assert not measure(f32(1e-40, 0), f32(0, 0), default_tolerance("float32", "wasm", half=False)).passed
+    assert carried(EXACT).floor(1.0) == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -22,12 +22,14 @@ class Tolerance:
 
     `scale` is the layer's largest finite |reference| over the feed, so that `atol` means the same for a layer
     of large activations and for one of small ones; with `absolute=True` it is 1, and `atol` is in the
-    activation's unit. Raises ToleranceError where `rtol` or `atol` is negative, not finite or no number.
+    activation's unit. `least` is allowed besides, in that unit. Raises ToleranceError where `rtol` or `atol`
+    is negative, not finite or no number.
     """
 
     rtol: float
     atol: float
     absolute: bool = False
+    least: float = field(default=0.0, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("rtol", "atol"):
@@ -35,7 +37,7 @@ class Tolerance:
 
     def floor(self, scale: float) -> float:
         """What is allowed where the reference is 0, in the activation's unit."""
-        return self.atol if self.absolute else self.atol * scale
+        return self.least + (self.atol if self.absolute else self.atol * scale)
 
 
 def _checked(name: str, value: object) -> float:
@@ -76,6 +78,7 @@ def default_tolerance(dtype: str | None, backend: str, half: bool) -> Tolerance:
 
 
 _CARRIED = 20.0
+_SMALLEST = 2.0**-125
 
 
 def carried(tolerance: Tolerance) -> Tolerance:
@@ -83,9 +86,10 @@ def carried(tolerance: Tolerance) -> Tolerance:
 
     The layer was run alone, and judged by its own arithmetic: what is left is the error that its inputs
     handed on, which a chain of right layers may let grow. So this only bounds how far a model may be from the
-    reference altogether; exact stays exact.
+    reference altogether; exact stays exact. Numbers below the smallest normal one may be 0 in either.
     """
-    return replace(tolerance, atol=_CARRIED * tolerance.atol)
+    least = _SMALLEST if tolerance.atol > 0 else 0.0
+    return replace(tolerance, atol=_CARRIED * tolerance.atol, least=least)
 
 
 @dataclass(frozen=True)
