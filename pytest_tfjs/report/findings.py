@@ -140,8 +140,8 @@ def _tolerance(comparison: Comparison, result: LayerResult, metrics: Metrics) ->
     scale = "" if tolerance.absolute else f" of the layer's largest |reference| {metrics.scale:.3g}"
     allowed = f"rtol={tolerance.rtol:g}, atol={tolerance.atol:g}{scale}"
     if result.made_error and not result.given:
-        allowed = f"what its arithmetic allows, and over the whole run {allowed}; of tolerances given"
-        return f"{allowed} {_would_have_passed(comparison, tolerance, metrics)}"
+        allowed = f"what its arithmetic allows, and over the whole run {allowed}"
+        return f"{allowed}; given in place of it, {_would_have_passed(comparison, tolerance, metrics)}"
     return f"{allowed}; {_would_have_passed(comparison, tolerance, metrics)}"
 
 
