@@ -131,10 +131,12 @@ def _check_targets(settings: Settings) -> None:
 
 
 def _targets(settings: Settings) -> tuple[Target, ...]:
-    from pytest_tfjs.browsers.launch import ENGINES
+    from pytest_tfjs.browsers.engines import first_found
     from pytest_tfjs.browsers.targets import parse_targets
 
-    browsers = (next(iter(ENGINES)),) if settings.browsers is None else settings.browsers
+    browsers = settings.browsers
+    if browsers is None:
+        browsers = (first_found(settings.browser_binary),)
     try:
         parse_targets(browsers, ["cpu"])
     except SettingsError as error:

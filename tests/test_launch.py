@@ -7,19 +7,15 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
-from pytest_tfjs.browsers import launch as module
-from pytest_tfjs.browsers.launch import (
-    ENGINES,
-    Browser,
-    LaunchOptions,
-    chrome_arguments,
-    has_gpu,
-    launch,
-)
+from pytest_tfjs.browsers.engines import ENGINES, first_found
+from pytest_tfjs.browsers.engines.chromium import local_arguments
+from pytest_tfjs.browsers.engines.engine import Place
+from pytest_tfjs.browsers.launch import Browser, LaunchOptions, has_gpu, launch
 from pytest_tfjs.browsers.processes import Workspace, find_processes
 from pytest_tfjs.errors import BrowserError
 
@@ -44,10 +40,12 @@ def bare(monkeypatch, tmp_path):
     monkeypatch.setenv("SE_CACHE_PATH", str(tmp_path / "selenium"))
     monkeypatch.delenv("SE_CHROMEDRIVER", raising=False)
 
-    def nothing(_binary):
+    def nothing(*_):
         raise OSError("webdriver-manager is offline\nand says so at length")
 
-    monkeypatch.setattr(module, "_webdriver_manager", nothing)
+    for engine in ENGINES.values():
+        monkeypatch.setattr(type(engine), "fetch_driver", nothing)
+        monkeypatch.setattr(type(engine), "places", ())
     return path
 
 
@@ -60,14 +58,51 @@ def temporary(monkeypatch):
         assert list(Path(folder).iterdir()) == []
 
 
-def arguments(**changes):
-    settings = {"webgpu": False, "gpu": False, "root": False, **changes}
-    options = settings.pop("options", LaunchOptions())
-    return chrome_arguments(options, Path("/profile"), **settings)
+def arguments(name="chrome", options=None, *, webgpu=False, gpu=False):
+    return ENGINES[name].capabilities(options or LaunchOptions(), webgpu=webgpu, gpu=gpu).arguments
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The programs that browsers are started with, which all fail."""
+    places = []
+
+    def start(_self, _chosen, place):
+        places.append((place.binary, place.driver))
+        raise OSError("not today")
+
+    for engine in ENGINES.values():
+        monkeypatch.setattr(type(engine), "start", start)
+    return places
 
 
 def test_engines_are_found_by_the_names_users_know():
     assert "chrome" in ENGINES
+    assert all(engine.name == name for name, engine in ENGINES.items())
+
+
+def test_where_no_browser_is_there_the_first_of_all_is_to_be_used(bare):
+    assert first_found() == next(iter(ENGINES)) == "chrome"
+
+
+@pytest.mark.parametrize(
+    ("name", "program_name"),
+    [(name, program_name) for name, engine in ENGINES.items() for program_name in engine.programs],
+)
+def test_the_first_browser_that_is_there_is_used(bare, name, program_name):
+    program(bare, program_name)
+    assert first_found() == name
+    assert first_found(Path("/opt/somewhere") / program_name) == name
+
+
+def test_a_browser_outside_the_path_is_found_where_it_is_usually_installed(bare, monkeypatch, tmp_path):
+    engine = ENGINES["chrome"]
+    monkeypatch.setattr(type(engine), "places", ("$APPS/browsers-*/chrome", "$NOWHERE/chrome"))
+    monkeypatch.setenv("APPS", str(tmp_path))
+    assert not engine.is_found()
+    (tmp_path / "browsers-2").mkdir()
+    program(tmp_path / "browsers-2", "chrome")
+    assert engine.is_found()
 
 
 def test_a_browser_is_headless_unless_it_is_to_be_shown():
@@ -75,9 +110,17 @@ def test_a_browser_is_headless_unless_it_is_to_be_shown():
     assert not any("headless" in argument for argument in arguments(options=LaunchOptions(headed=True)))
 
 
-def test_the_sandbox_is_given_up_only_by_root():
-    assert "--no-sandbox" in arguments(root=True)
+def test_the_sandbox_is_given_up_only_by_root_and_what_the_user_gives_wins():
+    place = Place(SimpleNamespace(directory=Path("/w")), None, None)
+    assert local_arguments(place, [], root=False) == [f"--user-data-dir={Path('/w/profile')}"]
+    assert "--no-sandbox" in local_arguments(place, [], root=True)
+    assert local_arguments(place, ["--user-data-dir=/mine"], root=True) == ["--no-sandbox"]
     assert "--no-sandbox" not in arguments()
+
+
+def test_software_is_allowed_but_not_forced_where_the_machine_is_not_known():
+    assert "--enable-unsafe-swiftshader" in arguments(gpu=None)
+    assert not any("=swiftshader" in argument for argument in arguments(gpu=None, webgpu=True))
 
 
 def test_webgl_is_drawn_in_software_only_where_there_is_no_gpu():
@@ -131,9 +174,7 @@ def test_a_driver_that_does_not_start_is_told_and_leaves_nothing(bare, temporary
         launch("chrome", LaunchOptions())
 
 
-def test_what_is_found_first_on_the_path_is_taken(bare, monkeypatch):
-    started = []
-    monkeypatch.setattr(module, "_start_chrome", lambda _options, *paths, **_: started.append(paths) or 1 / 0)
+def test_what_is_found_first_on_the_path_is_taken(bare, started):
     for name in ("chrome", "google-chrome", "chromium", "chromedriver"):
         program(bare, name)
     with pytest.raises(BrowserError):
@@ -142,9 +183,7 @@ def test_what_is_found_first_on_the_path_is_taken(bare, monkeypatch):
     assert started[1] == (str(bare / "chromium"), None)
 
 
-def test_what_the_user_named_is_taken_and_never_replaced(bare, monkeypatch, tmp_path):
-    started = []
-    monkeypatch.setattr(module, "_start_chrome", lambda _options, *paths, **_: started.append(paths) or 1 / 0)
+def test_what_the_user_named_is_taken_and_never_replaced(bare, started, tmp_path):
     for name in ("chromium", "chromedriver"):
         program(bare, name)
     binary, driver = program(tmp_path / "own", "my-chrome"), program(tmp_path / "own", "my-driver")

@@ -42,7 +42,7 @@ STRANGERS = {("models", "browsers"), ("browsers", "models")}
 MAY_IMPORT_PYTEST = {"plugin", "fixtures", "settings"}
 TENSORFLOW = {"tensorflow", "tf_keras", "keras", "tensorflowjs"}
 MAY_IMPORT_TENSORFLOW = {"models", "reference"}
-MAY_IMPORT_SELENIUM = {f"{PACKAGE}.browsers.launch"}
+MAY_IMPORT_SELENIUM = ("browsers.launch", "browsers.engines")
 
 
 @dataclass(frozen=True)
@@ -132,8 +132,13 @@ def _external_rule(module: str, found: Import) -> str | None:
     if package in TENSORFLOW:
         return _heavy_rule(found, allowed=here in MAY_IMPORT_TENSORFLOW, home="models and reference")
     if package == "selenium":
-        return _heavy_rule(found, allowed=module in MAY_IMPORT_SELENIUM, home="browsers/launch.py")
+        return _heavy_rule(found, allowed=_launches(module), home="browsers/launch.py and browsers/engines")
     return None
+
+
+def _launches(module: str) -> bool:
+    name = module.removeprefix(f"{PACKAGE}.")
+    return any(name == home or name.startswith(f"{home}.") for home in MAY_IMPORT_SELENIUM)
 
 
 def _heavy_rule(found: Import, *, allowed: bool, home: str) -> str | None:
@@ -177,6 +182,7 @@ def test_every_module_has_its_place_in_the_order():
         ("models.converter", "try:\n    import tensorflowjs\nexcept ImportError:\n    pass"),
         ("reference.graphs", "class A:\n    from tf_keras import Model"),
         ("browsers.launch", "from selenium import webdriver"),
+        ("browsers.engines.chrome", "from selenium import webdriver"),
         ("browsers.server", "def f():\n    from selenium import webdriver"),
         ("browsers.server", "if TYPE_CHECKING:\n    pass\nelse:\n    import selenium"),
         ("models.converter", "if not TYPE_CHECKING:\n    import tensorflow"),
@@ -205,6 +211,7 @@ def test_a_broken_rule_is_seen(module: str, source: str):
         ),
         ("reference.graphs", "if TYPE_CHECKING:\n    import tensorflow as tf"),
         ("browsers.launch", "async def f():\n    from selenium import webdriver"),
+        ("browsers.engines.chrome", "def f():\n    from selenium import webdriver"),
     ],
 )
 def test_what_the_rules_allow_passes(module: str, source: str):

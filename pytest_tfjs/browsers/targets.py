@@ -6,7 +6,7 @@ import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_tfjs.browsers.launch import ENGINES
+from pytest_tfjs.browsers.engines import ENGINES
 from pytest_tfjs.errors import SettingsError
 
 if TYPE_CHECKING:

@@ -1,0 +1,51 @@
+"""Chrome and Chromium."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfjs.browsers.engines.chromium import Chromium
+
+if TYPE_CHECKING:
+    from selenium.webdriver.chromium.options import ChromiumOptions
+    from selenium.webdriver.chromium.webdriver import ChromiumDriver
+
+
+class Chrome(Chromium):
+    """Chrome or Chromium, with chromedriver."""
+
+    name = "chrome"
+    label = "Chrome or Chromium"
+    remedy = (
+        "Install one with its driver (Debian and Ubuntu: 'apt-get install chromium chromium-driver'), so that"
+        " both are on PATH, or name them with --tfjs-browser-binary and --tfjs-driver-binary."
+    )
+    programs = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser", "chrome")
+    places = (
+        "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+        "/Applications/Chromium.app/Contents/MacOS/Chromium",
+        "$PROGRAMFILES/Google/Chrome/Application/chrome.exe",
+        "$LOCALAPPDATA/Google/Chrome/Application/chrome.exe",
+    )
+    driver_program = "chromedriver"
+
+    def new_options(self) -> ChromiumOptions:  # noqa: D102 (see Chromium)
+        from selenium.webdriver import ChromeOptions
+
+        return ChromeOptions()
+
+    def new_driver(  # noqa: D102 (see Chromium)
+        self, options: Any, service_arguments: dict[str, Any]
+    ) -> ChromiumDriver:
+        from selenium import webdriver
+
+        return webdriver.Chrome(options, webdriver.ChromeService(**service_arguments))
+
+    def fetch_driver(self, binary: str | None) -> str:  # noqa: D102 (see Engine)
+        from webdriver_manager.chrome import ChromeDriverManager
+        from webdriver_manager.core.os_manager import ChromeType
+
+        google = binary is not None and "chromium" not in Path(binary).name
+        chrome_type = ChromeType.GOOGLE if google else ChromeType.CHROMIUM
+        return str(ChromeDriverManager(chrome_type=chrome_type).install())

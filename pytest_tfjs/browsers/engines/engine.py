@@ -1,0 +1,176 @@
+"""What the launcher asks of a browser engine: to be found, started and driven."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pytest_tfjs.errors import BrowserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from selenium.webdriver.common.options import ArgOptions
+    from selenium.webdriver.remote.webdriver import WebDriver
+
+    from pytest_tfjs.browsers.processes import Workspace
+
+# Gives the paths of the browser and of its driver; None for what Selenium Manager is to find.
+Finder = Callable[[], "tuple[str | None, str | None]"]
+
+
+@dataclass(frozen=True)
+class LaunchOptions:
+    """How a browser is started: shown or not, which one, and with which arguments besides ours."""
+
+    headed: bool = False
+    binary: Path | None = None
+    driver: Path | None = None
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a browser is started on this machine: the programs, and the workspace that it lives and dies in.
+
+    `binary` and `driver` None: Selenium Manager finds them.
+    """
+
+    workspace: Workspace
+    binary: str | None
+    driver: str | None
+    headed: bool = False
+
+    def service_arguments(self, **environment: str) -> dict[str, Any]:
+        """The arguments of Selenium's service for the driver; `environment` is added to the workspace's."""
+        return {
+            "executable_path": self.driver,
+            "env": {**self.workspace.environment(), **environment},
+            # The terminal's Ctrl-C is the test run's: it closes the browser when it ends.
+            "popen_kw": {"start_new_session": True},
+        }
+
+
+class Engine(ABC):
+    """One kind of browser. It holds no state: `driver` is always that of a session of this kind.
+
+    The session may be on another machine, in all but `ways`, `start` and `pid`.
+    """
+
+    name: ClassVar[str]
+    """What users know it by: `chrome`."""
+    label: ClassVar[str]
+    """What messages call it: `Chrome or Chromium`."""
+    remedy: ClassVar[str]
+    """What to do where none can be started."""
+    programs: ClassVar[tuple[str, ...]]
+    """What its program may be called on PATH, in the order of preference."""
+    places: ClassVar[tuple[str, ...]] = ()
+    """Where else its program may lie, as patterns of absolute paths."""
+    driver_program: ClassVar[str]
+
+    @abstractmethod
+    def capabilities(self, options: LaunchOptions, *, webgpu: bool, gpu: bool | None) -> ArgOptions:
+        """Selenium's options for a session, on this machine or another.
+
+        `gpu`: whether that machine has a GPU that the browser can use; None where that is not known.
+        """
+
+    @abstractmethod
+    def start(self, chosen: Any, place: Place) -> WebDriver:
+        """Start driver and browser here; `chosen`: what `capabilities` gave, which may be changed."""
+
+    @abstractmethod
+    def close_tab(self, driver: WebDriver, tab: str) -> None:
+        """Have a tab closed that is not the current one, however busy its page is.
+
+        It may be gone some time later, and may fail: it is asked for until the tab is gone.
+        """
+
+    @abstractmethod
+    def ask(self, driver: WebDriver) -> None:
+        """Raise what the driver knows to be wrong with the page, without waiting for the page."""
+
+    def pid(self, driver: WebDriver) -> int | None:  # noqa: ARG002
+        """The id of the browser's process on this machine, where the driver tells it."""
+        return None
+
+    def is_found(self) -> bool:
+        """Whether it seems to be on this machine. It only looks for files."""
+        return self._look() is not None
+
+    def is_of(self, binary: Path) -> bool:
+        """Whether a program is called as this browser is."""
+        return binary.name.lower().removesuffix(".exe") in self.programs
+
+    def ways(self, options: LaunchOptions) -> Iterator[tuple[str, Finder]]:
+        """Ways to come by the browser and its driver, in order, each with what messages call it."""
+        yield self.path_label(options), lambda: (self.browser_path(options), self.driver_path(options))
+        yield (
+            "Selenium Manager",
+            lambda: (self.browser_path(options, required=False), named_program(options.driver)),
+        )
+        if options.driver is None:
+            yield "webdriver-manager", lambda: self._fetched(options)
+
+    def fetch_driver(self, binary: str | None) -> str:
+        """The path of a driver that webdriver-manager knows or fetches."""
+        raise NotImplementedError
+
+    def path_label(self, options: LaunchOptions) -> str:
+        """What messages call the first way: the programs that the user named, and those on PATH."""
+        named = [str(path) for path in (options.binary, options.driver) if path is not None]
+        return f"named ({', '.join(named)}) and on PATH" if named else "on PATH"
+
+    def browser_path(self, options: LaunchOptions, *, required: bool = True) -> str | None:
+        """The program named, or found on PATH."""
+        path = named_program(options.binary) or first_on_path(self.programs)
+        if path is None and required:
+            raise BrowserError(f"none of {', '.join(self.programs)}")
+        return path
+
+    def driver_path(self, options: LaunchOptions) -> str:
+        """The driver named, or found on PATH."""
+        path = named_program(options.driver) or shutil.which(self.driver_program)
+        if path is None:
+            raise BrowserError(f"no {self.driver_program}")
+        return path
+
+    def _fetched(self, options: LaunchOptions) -> tuple[str | None, str]:
+        binary = self.browser_path(options, required=False)
+        return binary, self.fetch_driver(binary)
+
+    def _look(self) -> str | None:
+        return first_on_path(self.programs) or next(first_at(self.places), None)
+
+
+def first_on_path(programs: tuple[str, ...]) -> str | None:
+    """The path of the first of these programs that is on PATH."""
+    return next(filter(None, map(shutil.which, programs)), None)
+
+
+def first_at(patterns: tuple[str, ...]) -> Iterator[str]:
+    """The files that are at these absolute paths, which may hold wildcards and start with a variable."""
+    for pattern in patterns:
+        path = Path(os.path.expandvars(pattern)).expanduser()
+        if path.is_absolute():
+            yield from map(str, sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor)))))
+
+
+def named_program(path: Path | None) -> str | None:
+    """What the user named, which is used or refused and never replaced by another."""
+    if path is None:
+        return None
+    if not path.is_file() or not os.access(path, os.X_OK):
+        raise BrowserError(f"{path} is no program")
+    return str(path)
+
+
+def is_root() -> bool:
+    """Whether this process runs as root, where sandboxes do not work."""
+    return hasattr(os, "geteuid") and os.geteuid() == 0
