@@ -6,6 +6,9 @@ VENV ?= .venv
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 NODE_MODULES := node_modules/.installed
+# The whole suite is spread over two processes; a part that ARGS names runs in one, unless WORKERS says how many.
+WORKERS ?= $(if $(ARGS),0,2)
+SPREAD = $(if $(filter 0,$(WORKERS)),,-n $(WORKERS) --dist loadgroup --no-loadscope-reorder)
 # Node comes from the environment where the system has none: see scripts/setup.sh.
 NPM := PATH="$(abspath $(VENV))/bin:$$PATH" npm
 
@@ -20,7 +23,7 @@ help:
 	@echo "make lint    ruff check and ruff format --check"
 	@echo "make types   mypy --strict, and tsc over the page's modules"
 	@echo "make page    the tests of the page's modules, in Node"
-	@echo "make pytest  the Python tests; ARGS='-k dist' passes arguments on"
+	@echo "make pytest  the Python tests, WORKERS=2 at once; ARGS='-k dist' passes arguments on, and runs in one process"
 	@echo "make clean   remove what was installed and built"
 
 demo: $(INSTALLED) browser
@@ -59,7 +62,7 @@ page: $(INSTALLED)
 
 # After the quick checks, so that they have spoken before the long run begins.
 pytest: $(INSTALLED) browser
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) -m pytest $(SPREAD) $(ARGS)
 
 browser:
 	@sh scripts/setup.sh browser

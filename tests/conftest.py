@@ -13,7 +13,49 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["pytester"]
 
+# Groups that take about a minute or more each, the longest first. Of a group of other tests it is its file.
+LONG = (
+    "families-0",
+    "families-1",
+    "families-2",
+    "families-3",
+    "test_mobilenet",
+    "test_sensitivity",
+    "test_capture",
+    "test_half",
+    "test_xdist",
+    "test_harness_failures",
+    "test_quantised",
+    "test_alone",
+    "test_isolated_runs",
+    "test_checker",
+    "test_random_stacks",
+    "test_isolation",
+    "test_fixtures",
+    "test_repeatability",
+)
+
 X = np.array([[1, 2, 3], [0.5, 0.25, 4]], np.float32)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    """For `--dist loadgroup`: the tests of a file share a worker, and long groups come first.
+
+    So what a file sets up is set up once, and no worker is left alone with a long group at the end.
+    """
+    spread = getattr(config.option, "loadgroup", False)
+    for item in items if spread else ():
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    yield
+    if spread:
+        rank = {group: index for index, group in enumerate(LONG)}
+        items.sort(key=lambda item: rank.get(_group(item), len(LONG)))
+
+
+def _group(item: pytest.Item) -> str:
+    own = item.get_closest_marker("xdist_group")
+    return item.path.stem if own is None else str(own.args[0])
 
 
 @pytest.fixture(scope="session")

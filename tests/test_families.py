@@ -13,11 +13,20 @@ from fixtures.families import FAMILIES, cases
 from fixtures.family import BACKENDS
 from pytest_tfjs import TfjsError
 
+# In groups for `--dist loadgroup`, by family: a model is built and converted by the worker that compares it.
+GROUPS = 4
 CASES = cases()
 
 # In plain JavaScript each of these takes minutes, together half of the time of all: `make models` does them.
 SLOW = {family.name for family in APPLICATIONS} - {"mobilenetv2", "mobilenetv3small"}
 ALL = os.environ.get(table.WHICH) == "all"
+
+
+_GROUP = {name: f"families-{index % GROUPS}" for index, name in enumerate(FAMILIES)}
+PARAMETERS = [
+    pytest.param(case, id=str(case), marks=pytest.mark.xdist_group(_GROUP[case.family.name]))
+    for case in CASES
+]
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +52,7 @@ def found():
 @pytest.mark.browser
 @pytest.mark.convert
 @pytest.mark.tfjs(backends="cpu,wasm,webgl")
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", PARAMETERS)
 def test_every_layer_is_accounted_for_and_close(tfjs, tfjs_target, case, saved, found):
     feed = case.family.inputs()
     gap = case.gap(tfjs_target.backend)
@@ -80,7 +89,7 @@ def _failure(tfjs, model, feed, format_):
 @pytest.mark.browser
 @pytest.mark.convert
 @pytest.mark.tfjs(backends="cpu,wasm,webgl")
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", PARAMETERS)
 def test_the_table_tells_what_was_found(tfjs_target, case, found):
     if case.gap(tfjs_target.backend) is not None:
         pytest.skip("it does not run there, as the table says")
