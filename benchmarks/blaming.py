@@ -15,6 +15,7 @@ from pytest_tfjs.browsers.jobs import TimingPlan
 from pytest_tfjs.compare.allowance import allowance
 from pytest_tfjs.compare.local import measure_local
 from pytest_tfjs.comparing import Subject, compare
+from pytest_tfjs.in_browser import InBrowser
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.source import as_source
@@ -82,6 +83,24 @@ class Case:
         )
 
 
+class _Tapping(InBrowser):
+    """Keeps the activations of the whole model, by name; times nothing."""
+
+    def __init__(self, harness: Harness, target: Target) -> None:
+        super().__init__(harness, target)
+        self.tapped: dict[str, Array] = {}
+
+    def perform(self, page: Page, job: Job, take: Callable[[Activations], None]) -> JobResult:
+        """Does a job."""
+
+        def keep(activations: Activations) -> None:
+            if activations.plain_run is None and not activations.isolated:
+                self.tapped.update(activations.tensors)
+            take(activations)
+
+        return super().perform(page, replace(job, timing=job.timing and _ONCE), keep)
+
+
 class Blaming:
     """A sound model, and what becomes of it in the browser with faults in its artifacts.
 
@@ -135,25 +154,15 @@ class Blaming:
 
     def _compare(self, artifacts: Artifacts) -> tuple[Comparison, dict[str, Array]]:
         """The comparison, and the activations of the whole model in the browser."""
-        tapped: dict[str, Array] = {}
-
-        def perform(page: Page, job: Job, on_activations: Callable[[Activations], None]) -> JobResult:
-            def take(activations: Activations) -> None:
-                if activations.plain_run is None and not activations.isolated:
-                    tapped.update(activations.tensors)
-                on_activations(activations)
-
-            return page.run(replace(job, timing=job.timing and _ONCE), take)
-
+        browser = _Tapping(self._harness, self._target)
         comparison = compare(
             replace(self._subject, artifacts=artifacts),
             self._target,
             _SETTINGS,
             None,
-            open_page=lambda: self._harness.open(self._target),
-            perform=perform,
+            browser,
         )
-        return comparison, tapped
+        return comparison, browser.tapped
 
     def _size(self, tapped: Mapping[str, Array], fault: Fault) -> tuple[float, float]:
         """By how much a fault changes its layers, in allowances and in units of the largest |value|.

@@ -18,7 +18,7 @@ from pytest_tfjs.compare.intervals import bootstrap
 from pytest_tfjs.compare.task import Agreement, Classified, Measure, classes_of, judge_task, scores_of
 from pytest_tfjs.compare.tolerances import default_tolerance
 from pytest_tfjs.comparing import facts_of, job_of, unopened
-from pytest_tfjs.errors import FeedError, PageError, SettingsError
+from pytest_tfjs.errors import FeedError, SettingsError
 from pytest_tfjs.models.feeds import Feed
 from pytest_tfjs.reference.stored import grouped
 
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.targets import Target
     from pytest_tfjs.compare.layers import Layer
     from pytest_tfjs.compare.task_asked import Task
-    from pytest_tfjs.comparing import OpenPage, Perform, Subject
+    from pytest_tfjs.comparing import Subject
+    from pytest_tfjs.in_browser import InBrowser
     from pytest_tfjs.models.artifacts import TensorSpec
 
     Array = NDArray[Any]
@@ -152,14 +153,30 @@ def _interval(figure: Callable[[Any], float], samples: int) -> tuple[float, floa
         return None
 
 
+class _Run:
+    """One run of a task in the browser, as far as it came: on what it ran, and what came out."""
+
+    def __init__(self, subject: Subject, target: Target, task: Task, layers: tuple[Layer, ...]) -> None:
+        self._subject = subject
+        self._target = target
+        self.facts = unopened(target)
+        self.tfjs_version: str | None = None
+        self.incomparable: str | None = None
+        labels = _checked_labels(task, subject, layers[0].name)
+        self.outputs = _Outputs(task, layers, _counter(task, layers[0], target, half=target.half), labels)
+
+    def run(self, browser: InBrowser) -> None:
+        """Takes the outputs of all feeds. Raises PageError where the page fails."""
+        page, outputs = browser.open(), self.outputs
+        self.facts, self.tfjs_version = facts_of(page), page.facts.tfjs_version
+        if self.facts.float32_textures is False:
+            outputs.classified = _counter(outputs.task, outputs.layers[0], self._target, half=True)
+        for actual, expected in _run(self._subject, outputs.layers, partial(browser.perform, page)):
+            self.incomparable = self.incomparable or outputs.take(actual, expected)
+
+
 def agree(
-    subject: Subject,
-    target: Target,
-    task: Task,
-    *,
-    open_page: OpenPage,
-    perform: Perform,
-    allowed: Sequence[str] = (),
+    subject: Subject, target: Target, task: Task, browser: InBrowser, *, allowed: Sequence[str] = ()
 ) -> Agreement:
     """Runs the model over all feeds and measures the task; a failure of the page is a verdict.
 
@@ -168,33 +185,26 @@ def agree(
     model.
     """
     layers = _chosen(subject, task)
-    labels = _checked_labels(task, subject, layers[0].name)
-    outputs = _Outputs(task, layers, _counter(task, layers[0], target, half=target.half), labels)
-    facts, version, reason = unopened(target), None, None
-    failed = False
-    try:
-        page = open_page()
-        facts, version = facts_of(page), page.facts.tfjs_version
-        if facts.float32_textures is False:
-            outputs.classified = _counter(task, layers[0], target, half=True)
-        for actual, expected in _run(subject, layers, partial(perform, page)):
-            reason = reason or outputs.take(actual, expected)
-    except PageError as error:
-        failed, reason = True, error.reason.removeprefix(f"{target}: ")
+    attempt = browser.attempt(
+        lambda: _Run(subject, target, task, layers), lambda started: started.run(browser)
+    )
+    run, failure = attempt.state, attempt.failure
+    reason = run.incomparable if failure is None else failure.reason.removeprefix(f"{target}: ")
     agreement = Agreement(
         model=subject.source.label,
         format=subject.artifacts.format,
         weights=subject.artifacts.weights,
-        target=facts,
+        target=run.facts,
         output=layers[0].name if len(layers) == 1 else None,
-        samples=outputs.taken,
-        verdict="error" if failed else "diverged",
+        samples=run.outputs.taken,
+        verdict="diverged" if failure is None else "error",
         reason=reason,
         measures=(),
-        tfjs_version=version,
+        tfjs_version=run.tfjs_version,
+        retried=attempt.retried,
         notes=subject.notes,
     )
-    return agreement if reason is not None else _measured(agreement, outputs, allowed)
+    return agreement if reason is not None else _measured(agreement, run.outputs, allowed)
 
 
 def _measured(agreement: Agreement, outputs: _Outputs, allowed: Sequence[str]) -> Agreement:

@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.agreeing import NotAgreed, agree, batched
-from pytest_tfjs.browsers.jobs import Activations, Job, JobResult, Progress, TimingPlan
-from pytest_tfjs.compare.task_asked import require_minimum, task_of
+from pytest_tfjs.asked import CompareAsked, SensitivityAsked, require_known
+from pytest_tfjs.browsers.jobs import Progress, TimingPlan
+from pytest_tfjs.compare.task_asked import Asked, require_minimum, task_of
 from pytest_tfjs.comparing import Subject, compare, facts_of, job_of, rules_of, timing_of
 from pytest_tfjs.diagnosing import Bench, diagnosed
 from pytest_tfjs.errors import SettingsError, TfjsError
+from pytest_tfjs.in_browser import InBrowser
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.isolation import here
@@ -26,10 +28,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from pytest_tfjs.browsers.harness import Harness, Page
+    from pytest_tfjs.browsers.harness import Harness
     from pytest_tfjs.browsers.targets import Target
     from pytest_tfjs.compare.task import Agreement
-    from pytest_tfjs.compare.task_asked import Asked
     from pytest_tfjs.compare.tolerances import Tolerance
     from pytest_tfjs.compare.verdict import Comparison, TargetFacts
     from pytest_tfjs.models.artifacts import Artifacts
@@ -65,7 +66,8 @@ class Context:
 
     `test` is the node id and `repeat` the command that runs just this; `earlier` are the run's comparisons so
     far. `record` takes each comparison, `record_task` each agreement, `attach` a title and a text for the
-    failure's report, and `progress` what is being done.
+    failure's report, `progress` what is being done, and `lost` how a browser was lost; what it was doing is
+    then done once more.
     """
 
     test: str
@@ -75,6 +77,7 @@ class Context:
     record_task: Callable[[Agreement], None]
     attach: Callable[[str, str], None]
     progress: Callable[[Progress], None]
+    lost: Callable[[str], None]
 
 
 class Checker:
@@ -96,6 +99,7 @@ class Checker:
         self._cache = cache
         self._isolation = isolation
         self._context = context
+        self._browser = InBrowser(harness, target, attach=context.attach, lost=context.lost)
 
     def __repr__(self) -> str:
         return f"<tfjs: {self._asked}>"
@@ -103,28 +107,15 @@ class Checker:
     @property
     def target(self) -> TargetFacts:
         """Browser, backend, variant, flags and renderer of this test; starts the browser if need be."""
-        return facts_of(self._open())
+        return self._browser.result(lambda: facts_of(self._browser.open()))
 
-    def assert_close(
-        self,
-        model: Any,
-        inputs: Any,
-        *,
-        layers: str | None = None,
-        rtol: float | None = None,
-        atol: float | None = None,
-        per_layer: Mapping[str, Tolerance] | None = None,
-        isolate: str | None = None,
-        compression: float | None = None,
-        allow_vacuous: str | Sequence[str] | None = None,
-        format: str | None = None,  # noqa: A002
-        weights: str | Mapping[str, Any] | None = None,
-    ) -> Comparison:
+    def assert_close(self, model: Any, inputs: Any, **asked: Unpack[CompareAsked]) -> Comparison:
         """The comparison of `model` in the browser with Python, if it is close at every layer.
 
         `model`: a Keras model, a `.keras` or `.h5` file, a SavedModel, a tf.function or tf.Module with a
         signature, or `Prebuilt(artifacts, source)`. `inputs`: an array, a dict by input name, a tuple in
-        signature order, or a list of these: several feeds.
+        signature order, or a list of these: several feeds. `layers`: "all" or "outputs". `format`: "auto",
+        "layers" or "graph".
 
         Each layer is also run alone, on the reference's own inputs (`isolate="none"`: it is not), and a layer
         is close where the error that it makes by itself is one that its arithmetic explains. Where `rtol` or
@@ -144,56 +135,21 @@ class Checker:
         NotClose on any verdict but `close`, and TfjsError for what cannot be compared at all.
         """
         __tracebackhide__ = True
-        comparison = self.compare(
-            model,
-            inputs,
-            layers=layers,
-            rtol=rtol,
-            atol=atol,
-            per_layer=per_layer,
-            isolate=isolate,
-            compression=compression,
-            allow_vacuous=allow_vacuous,
-            format=format,
-            weights=weights,
-        )
+        comparison = self.compare(model, inputs, **asked)
         if comparison.verdict == "close":
             return comparison
         others = [other for other in self._context.earlier if _same_but_target(other, comparison)]
         message = failure_message(comparison, others=others, repeat=self._context.repeat)
         raise NotClose(message, comparison)
 
-    def compare(
-        self,
-        model: Any,
-        inputs: Any,
-        *,
-        layers: str | None = None,
-        rtol: float | None = None,
-        atol: float | None = None,
-        per_layer: Mapping[str, Tolerance] | None = None,
-        isolate: str | None = None,
-        compression: float | None = None,
-        allow_vacuous: str | Sequence[str] | None = None,
-        format: str | None = None,  # noqa: A002
-        weights: str | Mapping[str, Any] | None = None,
-    ) -> Comparison:
+    def compare(self, model: Any, inputs: Any, **asked: Unpack[CompareAsked]) -> Comparison:
         """As `assert_close`, whatever the verdict; raises TfjsError for what cannot be compared at all."""
         __tracebackhide__ = True
-        settings = self._call(
-            layers=layers,
-            rtol=rtol,
-            atol=atol,
-            isolate=isolate,
-            compression=compression,
-            allow_vacuous=allow_vacuous,
-            format=format,
-            weights=weights,
-        )
+        require_known(asked, CompareAsked, "compare")
+        per_layer = asked.pop("per_layer", None)
+        settings = self._settings.updated(asked, "call")
         subject = self._subject(model, inputs, settings)
-        comparison = compare(
-            subject, self._asked, settings, per_layer, open_page=self._open, perform=self._perform
-        )
+        comparison = compare(subject, self._asked, settings, per_layer, self._browser)
         comparison = replace(comparison, test=self._context.test)
         comparison = self._reproduced(diagnosed(comparison, subject, self._bench(subject.source)), subject)
         if settings.sensitivity:
@@ -228,45 +184,27 @@ class Checker:
         itself. Raises TfjsError for what cannot be compared at all.
         """
         __tracebackhide__ = True
+        require_known(asked, Asked, "agreement")
         task = task_of(asked)
         given = {name: asked.get(name) for name in ("allow_vacuous", "format", "weights")}
-        settings = replace(self._call(**given), layers="outputs", isolate="none")
+        settings = replace(self._settings.updated(given, "call"), layers="outputs", isolate="none")
         batch = _count("batch", asked.get("batch", _BATCH), least=1)
         subject = self._subject(model, inputs, settings, batch)
-        agreement = agree(
-            subject,
-            self._asked,
-            task,
-            open_page=self._open,
-            perform=self._perform,
-            allowed=settings.allow_vacuous,
-        )
+        agreement = agree(subject, self._asked, task, self._browser, allowed=settings.allow_vacuous)
         agreement = replace(agreement, test=self._context.test)
         self._context.record_task(agreement)
         return agreement
 
-    def sensitivity(
-        self,
-        model: Any,
-        inputs: Any,
-        *,
-        layers: str | None = None,
-        rtol: float | None = None,
-        atol: float | None = None,
-        per_layer: Mapping[str, Tolerance] | None = None,
-        isolate: str | None = None,
-        format: str | None = None,  # noqa: A002
-        weights: str | Mapping[str, Any] | None = None,
-    ) -> Sensitivity:
+    def sensitivity(self, model: Any, inputs: Any, **asked: Unpack[SensitivityAsked]) -> Sensitivity:
         """Which faults `compare` with the same arguments would have caught; no browser is started.
 
         Each compared layer is given faults that ports of models have (two channels swapped, a bias dropped,
         a batch-norm's epsilon that of another framework, ...), one at a time, and what it then gives is
         judged as if it came from the browser. Raises TfjsError for what cannot be compared at all.
         """
-        settings = self._call(
-            layers=layers, rtol=rtol, atol=atol, isolate=isolate, format=format, weights=weights
-        )
+        require_known(asked, SensitivityAsked, "sensitivity")
+        per_layer = asked.pop("per_layer", None)
+        settings = self._settings.updated(asked, "call")
         subject = self._subject(model, inputs, settings)
         return self._sensitivity(subject, settings, per_layer, half=self._asked.half)
 
@@ -285,8 +223,9 @@ class Checker:
         source = as_source(model)
         artifacts = self._convert(source, self._settings)
         feeds = normalise_feeds(inputs, artifacts.inputs)
-        result = self._perform(self._open(), job_of(artifacts, feeds[:1], plan, chunks=()), lambda _: None)
-        return timing_of(result)
+        job = job_of(artifacts, feeds[:1], plan, chunks=())
+        browser = self._browser
+        return timing_of(browser.result(lambda: browser.perform(browser.open(), job, lambda _: None)))
 
     def convert(
         self,
@@ -296,10 +235,8 @@ class Checker:
         weights: str | Mapping[str, Any] | None = None,
     ) -> Artifacts:
         """The artifacts of `model`, converted now or cached. Raises ConversionError and SourceError."""
-        return self._convert(as_source(model), self._call(format=format, weights=weights))
-
-    def _call(self, **values: Any) -> Settings:
-        return self._settings.updated(values, "call")
+        settings = self._settings.updated({"format": format, "weights": weights}, "call")
+        return self._convert(as_source(model), settings)
 
     def _subject(self, model: Any, inputs: Any, settings: Settings, batch: int | None = None) -> Subject:
         source = as_source(model)
@@ -369,9 +306,6 @@ class Checker:
             progress=self._context.progress,
         )
 
-    def _open(self) -> Page:
-        return self._harness.open(self._asked)
-
     def _reproduced(self, comparison: Comparison, subject: Subject) -> Comparison:
         """The comparison with reproducers of the layers that it blames, if these are asked for."""
         if self._settings.repro is None or not comparison.first_divergence:
@@ -383,19 +317,9 @@ class Checker:
             self._asked,
             self._harness.dist,
             folder_of(self._settings.repro, comparison.test, self._asked, number),
-            perform=lambda job, take: self._perform(self._open(), job, take),
+            perform=lambda job, take: self._browser.perform(self._browser.open(), job, take),
         )
         return replace(comparison, reproducers=reproducing.write(comparison))
-
-    def _perform(self, page: Page, job: Job, take: Callable[[Activations], None]) -> JobResult:
-        """Runs a job; what the page's console said meanwhile goes into the test's report."""
-        try:
-            return page.run(job, take)
-        finally:
-            for what, entries in (("console", page.console), ("JavaScript errors", page.errors)):
-                if entries:
-                    self._context.attach(f"tfjs {what}", "\n".join(map(str, entries)))
-                    entries.clear()
 
 
 def _count(name: str, value: int, *, least: int) -> int:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from pytest_tfjs.browsers.jobs import Job, TimingPlan
 from pytest_tfjs.compare.tolerances import resolve_tolerances
 from pytest_tfjs.compare.verdict import Comparison, LayerResult, TargetFacts, judge
-from pytest_tfjs.errors import PageError
 from pytest_tfjs.measuring import Precision, measure_compression, measure_vacuity
 from pytest_tfjs.observing import Observing
 from pytest_tfjs.timing.samples import Timing
@@ -21,14 +20,15 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.jobs import Activations, JobResult
     from pytest_tfjs.browsers.targets import Target
     from pytest_tfjs.compare.tolerances import Tolerance, Tolerances
+    from pytest_tfjs.errors import PageError
+    from pytest_tfjs.in_browser import InBrowser
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.feeds import Feed
     from pytest_tfjs.models.source import Source
     from pytest_tfjs.reference.capture import Reference
     from pytest_tfjs.settings import Settings
 
-    OpenPage = Callable[[], Page]
-    Perform = Callable[[Page, Job, Callable[[Activations], None]], JobResult]
+    Rules = Callable[..., tuple[Tolerances, Precision | None]]
 
 _TIMING = TimingPlan(warmup=0, runs=5, budget_ms=1000.0)
 
@@ -49,49 +49,66 @@ class Subject:
         return tuple(dict.fromkeys((*self.artifacts.notes, *of_feeds, *self.reference.plan.notes)))
 
 
+class _Run:
+    """One run of a comparison in the browser, as far as it came: on what it ran, and what was observed."""
+
+    def __init__(self, subject: Subject, target: Target, settings: Settings, rules: Rules) -> None:
+        self._subject = subject
+        self._target = target
+        self._budget = settings.tap_budget
+        self._rules = rules
+        self.facts = unopened(target)
+        self.tfjs_version: str | None = None
+        self.tolerances, _ = rules(half=target.half)
+        self.observing = Observing(subject.reference, self.tolerances, self._budget)
+
+    def run(self, browser: InBrowser) -> None:
+        """Runs the model and judges each activation as it comes. Raises PageError where the page fails."""
+        page = browser.open()
+        self.facts, self.tfjs_version = facts_of(page), page.facts.tfjs_version
+        half = self._target.half or self.facts.float32_textures is False
+        self.tolerances, precision = self._rules(half=half)
+        self.observing = Observing(self._subject.reference, self.tolerances, self._budget, precision)
+
+        def perform(take: Callable[[Activations], None], *, timed: bool, **asked: Any) -> JobResult:
+            timing = _TIMING if timed else None
+            return browser.perform(
+                page, job_of(self._subject.artifacts, self._subject.feeds, timing, **asked), take
+            )
+
+        self.observing.run(perform)
+
+
 def compare(
     subject: Subject,
     target: Target,
     settings: Settings,
     per_layer: Mapping[str, Tolerance] | None,
-    *,
-    open_page: OpenPage,
-    perform: Perform,
+    browser: InBrowser,
 ) -> Comparison:
-    """Runs the model and judges each activation as it comes; a failure of the page is a verdict.
+    """Runs the model and judges it; a failure of the page is a verdict.
 
     Raises ToleranceError for what is no tolerance, and SettingsError for a pattern of `allow_vacuous` that
     matches nothing, before anything runs.
     """
     reference = subject.reference
     rules = partial(rules_of, reference, target, settings, per_layer)
-    tolerances, _ = rules(half=target.half)
+    rules(half=target.half)
     cost = measure_compression(
         reference, subject.artifacts.weights, settings.compression, settings.tap_budget
     )
     vacuity = measure_vacuity(reference, subject.feeds, settings)
-    observing = Observing(reference, tolerances, settings.tap_budget)
-    facts, tfjs_version, failure = unopened(target), None, None
-    try:
-        page = open_page()
-        facts, tfjs_version = facts_of(page), page.facts.tfjs_version
-        tolerances, precision = rules(half=target.half or facts.float32_textures is False)
-        observing = Observing(reference, tolerances, settings.tap_budget, precision)
-
-        def run(take: Callable[[Activations], None], *, timed: bool, **asked: Any) -> JobResult:
-            job = job_of(subject.artifacts, subject.feeds, _TIMING if timed else None, **asked)
-            return perform(page, job, take)
-
-        observing.run(run)
-    except PageError as error:
-        failure = error
-    layers, measured, result = observing.reference.plan.layers, observing.measured, observing.result
+    attempt = browser.attempt(
+        lambda: _Run(subject, target, settings, rules), lambda started: started.run(browser)
+    )
+    run, observing = attempt.state, attempt.state.observing
+    layers, measured = observing.reference.plan.layers, observing.measured
     judgement = judge(
         layers,
         measured.merged(),
         measured.tolerances(),
         alone=measured.alone(observing.not_alone),
-        given=tolerances.given,
+        given=run.tolerances.given,
         weight_check=reference.weights if settings.weight_check == "fail" else None,
         compression=cost,
         vacuity=vacuity,
@@ -100,25 +117,26 @@ def compare(
         model=subject.source.label,
         format=subject.artifacts.format,
         weights=subject.artifacts.weights,
-        target=facts,
+        target=run.facts,
         verdict=judgement.verdict,
         reason=judgement.reason,
         layers=judgement.results,
         first_divergence=judgement.first_divergence,
         growth=judgement.blame.growth,
         outputs=tuple(layer.name for layer in layers if layer.output),
-        timing=None if result is None else timing_of(result),
+        timing=None if observing.result is None else timing_of(observing.result),
         bytes={"artifacts": subject.artifacts.bytes, "activations": observing.nbytes},
         feeds=len(subject.feeds),
         test="",
-        tfjs_version=tfjs_version,
+        tfjs_version=run.tfjs_version,
         observation=observing.observation,
         weight_check=reference.weights,
         compression=cost,
         vacuity=vacuity,
+        retried=attempt.retried,
         notes=subject.notes,
     )
-    return comparison if failure is None else _failed(comparison, target, failure)
+    return comparison if attempt.failure is None else _failed(comparison, target, attempt.failure)
 
 
 def rules_of(

@@ -61,4 +61,12 @@ class JobTimeoutError(PageError):
 
 
 class BrowserLostError(PageError):
-    """The tab, the browser or its driver died during a job; the next job needs a fresh browser."""
+    """The tab, the browser, its driver or its GPU was lost during a job; the next job needs a fresh browser.
+
+    `what`: which it was, and while doing what, without the target.
+    """
+
+    def __init__(self, target: object, what: str, *, stage: str | None = None) -> None:
+        super().__init__(f"{target}: {what}", stage=stage)
+        self.target = target
+        self.what = what

@@ -35,6 +35,9 @@ TASKS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
 EARLIER: pytest.StashKey[list[Comparison]] = pytest.StashKey()
 """Where a run's `Config.stash` holds its comparisons so far."""
 
+RETRIED = "tfjs_retried"
+"""The name of a test's user properties that tell how a browser was lost over it."""
+
 TERMINAL: pytest.StashKey[TextIO] = pytest.StashKey()
 """Where a run's `Config.stash` holds the terminal, if it has one to show progress on."""
 
@@ -168,6 +171,7 @@ def context_of(item: pytest.Item, progress: Callable[[Progress], None]) -> Conte
     from pytest_tfjs.report.junit import junit_properties
     from pytest_tfjs.report.repeat import repeat_command
     from pytest_tfjs.report.task_json import agreement_to_json
+    from pytest_tfjs.report.text import printable
 
     earlier = item.config.stash[EARLIER]
 
@@ -192,6 +196,7 @@ def context_of(item: pytest.Item, progress: Callable[[Progress], None]) -> Conte
         record_task=record_task,
         attach=lambda title, text: item.add_report_section("call", title, text),
         progress=progress,
+        lost=lambda how: item.user_properties.append((RETRIED, printable(how))),
     )
 
 

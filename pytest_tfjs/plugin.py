@@ -14,6 +14,7 @@ from pytest_tfjs.fixtures import (
     COMPARISONS,
     EARLIER,
     PROGRESS,
+    RETRIED,
     TASKS,
     TERMINAL,
     dist_of,
@@ -38,6 +39,7 @@ __all__ = ["tfjs", "tfjs_browser_args", "tfjs_cache", "tfjs_harness", "tfjs_isol
 
 _RESULTS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
 _TASKS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
+_LOST: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
 _UNWRITTEN: pytest.StashKey[str] = pytest.StashKey()
 _PYTEST = ("_pytest", "pluggy")
 _COLOURS = {"close": "green", "diverged": "red", "error": "red", "unmapped": "yellow", "vacuous": "yellow"}
@@ -60,6 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
     config.stash[_RESULTS] = []
     config.stash[_TASKS] = []
+    config.stash[_LOST] = []
     config.stash[EARLIER] = []
     config.pluginmanager.register(_Collector(config), "tfjs-results")
     if sys.stdout.isatty() and _verbosity(config) >= 0:
@@ -192,6 +195,9 @@ class _Collector:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._config.stash[_RESULTS].extend(getattr(report, "tfjs_comparisons", ()))
         self._config.stash[_TASKS].extend(getattr(report, "tfjs_tasks", ()))
+        if report.when == "teardown":  # which has what setup and call have
+            lost = [(report.nodeid, str(how)) for name, how in report.user_properties if name == RETRIED]
+            self._config.stash[_LOST].extend(lost)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -210,8 +216,19 @@ def _summarise(terminalreporter: pytest.TerminalReporter, config: pytest.Config)
         terminalreporter.section("tfjs tasks")
         _write(terminalreporter, task_lines(tasks))
     results = config.stash[_RESULTS]
-    if not results:
-        return
+    if results:
+        _summarise_comparisons(terminalreporter, config, results)
+    if config.stash[_LOST]:
+        from pytest_tfjs.report.terminal import retried_line
+
+        terminalreporter.section("tfjs browsers lost")
+        for test, how in config.stash[_LOST]:
+            terminalreporter.line(retried_line(test, how), yellow=True)
+
+
+def _summarise_comparisons(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config, results: Sequence[dict[str, Any]]
+) -> None:
     from pytest_tfjs.report.sensitivity import summary_lines
     from pytest_tfjs.report.tables import layer_table, summary_table
 

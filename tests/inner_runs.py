@@ -84,6 +84,11 @@ class Project:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
         return {**kept, "COLUMNS": "160", "PY_COLORS": "0", "TMPDIR": str(self.scratch), **changes}
 
+    def with_helpers(self) -> dict[str, str]:
+        """What the environment needs for its tests to import modules beside this one."""
+        here = str(Path(__file__).parent)
+        return {"PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))}
+
     def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> InnerRun:
         """Runs pytest to its end."""
         xml, results = self.folder / "junit.xml", self.folder / "results.json"

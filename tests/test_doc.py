@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest_tfjs
 from demo.fault import double_largest_weight
 from pytest_tfjs import Checker, NotClose, Prebuilt, Sensitivity
 from pytest_tfjs import fixtures as our_fixtures
+from pytest_tfjs.asked import CompareAsked
 from pytest_tfjs.browsers.targets import BACKENDS, VARIANTS
 from pytest_tfjs.compare.compression import Compression, Cost, default_allowance
 from pytest_tfjs.compare.diagnosis import Kind
@@ -49,15 +49,11 @@ def code(cell):
     return re.findall(r"`([^`]+)`", cell)
 
 
-def arguments_of(call):
-    return {name for name in inspect.signature(call).parameters if name not in {"self", "model", "inputs"}}
-
-
 def test_every_setting_is_in_the_table_and_no_other():
     expected = {}
     for name, option in _OPTIONS.items():
         flag = option_of(name) + ("" if option.metavar is None else f"={option.metavar}")
-        calls = arguments_of(Checker.assert_close) - {"per_layer"}
+        calls = set(CompareAsked.__annotations__) - {"per_layer"}
         expected[flag] = (f"tfjs_{name}", name if name in MARKER else "", name if name in calls else "")
     told = {code(row[0])[0]: tuple(code(cell)[0] if cell else "" for cell in row[1:4]) for row in _settings()}
     assert told == expected

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pytest_tfjs.browsers.jobs import (
+    LOST,
     Activations,
     ConsoleLine,
     Failure,
@@ -205,9 +206,8 @@ class Page:
 
     def _note(self, fault: PageFault, watch: _Watch) -> None:
         self.errors.append(fault)
-        if fault.kind == "contextlost":
-            self.close()
-            raise PageError(f"{self.target}: {fault.message}", stage=str(watch.progress))
+        if fault.kind in LOST:
+            raise self._harness.lose(self.target, watch.progress, fault.message)
 
     def _fail(self, failure: Failure) -> NoReturn:
         reason = failure.reason
@@ -226,15 +226,7 @@ class Page:
                 f"the page gave no sign of life for {silence:.0f} s, though the browser's process is there"
             )
         if trouble is not None:
-            self._lose(watch, trouble)
-
-    def _lose(self, watch: _Watch, trouble: str) -> NoReturn:
-        self._harness.discard_browser()
-        raise BrowserLostError(
-            f"{self.target}: the browser was lost while {watch.progress}: {trouble}. The next job starts"
-            " another one; where this happens again, the model may take more memory than the browser gets",
-            stage=str(watch.progress),
-        )
+            raise self._harness.lose(self.target, watch.progress, trouble)
 
     def _time_out(self, watch: _Watch) -> NoReturn:
         busy = self._exchange.main_thread_busy()
@@ -287,8 +279,9 @@ class Harness:
     def open(self, target: Target) -> Page:
         """The page of `target`: the one there is, or a fresh one.
 
-        Raises BrowserError where no browser starts, PageError where the page or its backend does not come up,
-        and DistError where the copy of TF.js lacks the backend.
+        Raises BrowserError where no browser starts, PageError where the page or its backend does not come up
+        (BrowserLostError where the browser is at fault), and DistError where the copy of TF.js lacks the
+        backend.
         """
         if self._page is not None and self._page.target == target and self._page.healthy:
             return self._page
@@ -300,9 +293,8 @@ class Harness:
         self.on_progress(Progress(f"opening a page for {target.backend_variant}"))
         try:
             self._page = Page(self, browser, target)
-        except BrowserError:
-            self.discard_browser()
-            raise
+        except BrowserError as error:
+            raise self.lose(target, Progress("opening a page"), str(error)) from error
         return self._page
 
     def close(self) -> None:
@@ -331,6 +323,12 @@ class Harness:
             page.close()
         if browser is not None:
             browser.close()
+
+    def lose(self, target: Target, progress: Progress, trouble: str) -> BrowserLostError:
+        """Give up the browser, which is lost for the reason `trouble`; the error that tells so."""
+        self.discard_browser()
+        what = f"the browser was lost while {progress}: {trouble}"
+        return BrowserLostError(target, what, stage=str(progress))
 
     def _browser_for(self, target: Target) -> Browser:
         webgpu = target.backend == "webgpu"

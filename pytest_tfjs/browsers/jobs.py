@@ -178,9 +178,13 @@ class ConsoleLine:
         return f"[{self.level}] {self.text}"
 
 
+LOST = frozenset({"contextlost", "devicelost"})
+"""The kinds of a `PageFault` that tell that the GPU was lost, and with it all that was computed."""
+
+
 @dataclass(frozen=True)
 class PageFault:
-    """An error that nothing in the page caught: `kind` is `error`, `unhandledrejection` or `contextlost`."""
+    """An error that nothing in the page caught: `kind` is `error`, `unhandledrejection`, or of `LOST`."""
 
     kind: str
     message: str

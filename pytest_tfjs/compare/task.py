@@ -78,7 +78,8 @@ class Agreement:
 
     `flips` counts the places that have another class, `near_ties` those of them that are `Flip.near_tie`, and
     `worst_flips` are those with the largest margin. `accuracy`: of the browser and of the reference, where
-    the right classes were told. `reason`: why it is not close, in words.
+    the right classes were told. `reason`: why it is not close, in words. `retried`: how a first browser was
+    lost over it, in words; all the rest is of a second, fresh one.
     """
 
     model: str
@@ -96,6 +97,7 @@ class Agreement:
     accuracy: tuple[Measure, Measure] | None = None
     test: str = ""
     tfjs_version: str | None = None
+    retried: str | None = None
     notes: tuple[str, ...] = ()
 
     def measure(self, name: str) -> Measure:

@@ -149,6 +149,7 @@ class Comparison:
     `reproducers`: what was written of the layers of `first_divergence`, where it was asked for.
     `diagnosis`: what made it diverge, None where it did not.
     `sensitivity`: which faults it would have caught, where that was asked for.
+    `retried`: how a first browser was lost over it, in words; all the rest is of a second, fresh one.
     `notes`: what was done to the artifacts, the feeds and the reference that the user has to know.
     """
 
@@ -177,6 +178,7 @@ class Comparison:
     reproducers: tuple[Reproducer, ...] = ()
     diagnosis: Diagnosis | None = None
     sensitivity: SensitivityFacts | None = None
+    retried: str | None = None
 
 
 def judge(

@@ -47,9 +47,18 @@ export async function makeBackend(tf, { backend, flags, wasmDirectory }) {
     );
   }
   checkFlags(tf, flags);
-  contextOf(tf)?.canvas.addEventListener("webglcontextlost", () => {
-    fault("contextlost", "the WebGL context was lost: the GPU was reset, or out of memory");
-  });
+  contextOf(tf)?.canvas.addEventListener("webglcontextlost", () => tellIfLost(tf));
+}
+
+/**
+ * Tell that the GPU was lost, if it was: whatever fails then fails of that.
+ *
+ * @param {TF} tf
+ */
+export function tellIfLost(tf) {
+  if (contextOf(tf)?.isContextLost()) {
+    fault("contextlost", "its WebGL context was lost (the GPU was reset, or is out of memory)");
+  }
 }
 
 /**

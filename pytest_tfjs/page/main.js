@@ -4,7 +4,7 @@
  */
 
 import { fetchJob, fetchSetup, postResult } from "./api.js";
-import { factsOf, loadTF, makeBackend } from "./backend.js";
+import { factsOf, loadTF, makeBackend, tellIfLost } from "./backend.js";
 import { failed, flush, progress, send, startEvents } from "./events.js";
 import { runJob } from "./job.js";
 import { KernelError } from "./kernels.js";
@@ -48,6 +48,7 @@ async function work(tf) {
       await flush(); // what was said during the job arrives before its end
       await postResult(job.job, result);
     } catch (error) {
+      tellIfLost(tf);
       // Which kernel is missing is no matter of what was being done.
       failed(error, error instanceof KernelError ? null : stage, { fatal: isTrap(error), job: job.job });
       if (isTrap(error)) return;

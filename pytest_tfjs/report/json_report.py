@@ -77,6 +77,7 @@ def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
             "settled": comparison.observation.settled,
             "told": str(comparison.observation) or None,
         },
+        "retried": comparison.retried,
         "notes": list(comparison.notes),
         "layers": [_layer(result, comparison) for result in comparison.layers],
         "compression": None if comparison.compression is None else _compression(comparison.compression),

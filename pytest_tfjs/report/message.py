@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_tfjs.report.findings import findings, likely, what_diverged
 from pytest_tfjs.report.neighbours import neighbours, origin
 from pytest_tfjs.report.summary import dead_layers
+from pytest_tfjs.report.terminal import retried
 from pytest_tfjs.report.text import LOG_WIDTH, Column, apart, fact, number, plural, printable, quoted, table
 from pytest_tfjs.report.weights import weight_facts, wrong_weight_of
 
@@ -127,6 +128,8 @@ def _subject(comparison: Comparison) -> list[str]:
     lines += weight_facts(comparison)
     dead = None if comparison.vacuity is None else dead_layers(comparison.vacuity.dead)
     lines += [] if dead is None else fact("dead", dead)
+    if comparison.retried is not None and comparison.retried not in (comparison.reason or ""):
+        lines += fact("note", retried(comparison.retried))
     for note in comparison.notes[:_MOST_LISTED]:
         lines += fact("note", note)
     left = len(comparison.notes) - _MOST_LISTED

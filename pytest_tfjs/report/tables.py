@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.report.grouped import Grouped, grouped
 from pytest_tfjs.report.summary import coverage_text, dead_layers, decisive, target_label, worst_layer
+from pytest_tfjs.report.terminal import retried
 from pytest_tfjs.report.text import Column, Line, number, printable, shorten, table
 
 if TYPE_CHECKING:
@@ -128,6 +129,8 @@ def _ran_alone(comparison: Mapping[str, Any]) -> bool:
 def _notes(comparison: Mapping[str, Any]) -> Iterator[str]:
     """What the user has to know though it may be no failure, a sentence each."""
     yield from comparison["notes"]
+    if comparison["retried"] is not None:
+        yield retried(comparison["retried"])
     told = comparison["observer_effect"]["told"]
     if told is not None:
         yield told

@@ -32,6 +32,7 @@ def agreement_to_json(agreement: Agreement) -> dict[str, Any]:
         "flips": agreement.flips,
         "near_ties": agreement.near_ties,
         "worst_flips": [_flip(flip) for flip in agreement.worst_flips],
+        "retried": agreement.retried,
         "notes": list(agreement.notes),
     }
 

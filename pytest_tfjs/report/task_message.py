@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.compare.task import unproven
 from pytest_tfjs.report.summary import target_label
+from pytest_tfjs.report.terminal import retried
 from pytest_tfjs.report.text import Line, fact, number, plural, printable
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ def _subject(agreement: Agreement) -> list[str]:
         lines += fact("renderer", target.renderer)
     if agreement.output is not None:
         lines += fact("output", agreement.output)
+    if agreement.retried is not None and agreement.retried not in (agreement.reason or ""):
+        lines += fact("note", retried(agreement.retried))
     return lines
 
 

@@ -29,6 +29,16 @@ def header_line(version: str, tfjs_version: str | None, items: Sequence[HeaderIt
     return printable(f"tfjs: {', '.join(parts)}")
 
 
+def retried(how: str) -> str:
+    """What a note says of a browser that was lost, and `how`; printable."""
+    return printable(f"{how}; this is of a second run, on a fresh browser")
+
+
+def retried_line(test: str, how: str) -> str:
+    """`test_a.py::test_b[chrome-webgl]: the browser was lost while …; done once more, on a fresh browser`."""
+    return printable(f"{test}: {how}; done once more, on a fresh browser")
+
+
 def progress_line(
     subject: str,
     target: str,
