@@ -38,12 +38,8 @@ if TYPE_CHECKING:
 
 CACHE = ROOT / "build" / "benchmarks" / "cache"
 SCRIPT = Path(__file__).with_name("capture.js")
+CALL = Path(__file__).with_name("call.js")
 NOT_COMPUTED = {"Const", "Placeholder"}
-CALL = """
-const done = arguments[arguments.length - 1];
-const failed = (error) => done({ error: error.stack });
-benchmark[arguments[0]](...arguments[1]).then((value) => done({ value }), failed);
-"""
 COMMAND_S = 600.0
 RUNS = 20
 AIM_CAPTURE = 2.5
@@ -117,7 +113,7 @@ class Bench:
         return min(asked)[1]
 
     def _in_page(self, name: str, *values: Any) -> Any:
-        answer = self.driver.execute_async_script(CALL, name, values)
+        answer = self.driver.execute_async_script(CALL.read_text(encoding="utf-8"), name, values)
         if "error" in answer:
             raise RuntimeError(f"{name} failed in the page: {answer['error']}")
         return answer["value"]
