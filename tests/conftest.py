@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from fixtures.family import Case
+
 pytest_plugins = ["pytester"]
 
 # Groups that take about a minute or more each, the longest first. Of a group of other tests it is its file.
@@ -95,6 +97,20 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with_weights(layers, {"scores/kernel": kernel}, folder / "damaged")
         derive(Prebuilt(folder / "damaged", folder / "tiny.h5"))
     return folder
+
+
+@pytest.fixture(scope="session")
+def saved_family(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Case], Path]:
+    """Gives a case's model as a file, built once: later targets find what was derived of it in the cache."""
+    made: dict[tuple[str, int | None], Path] = {}
+
+    def save(case: Case) -> Path:
+        key = (case.family.name, case.keras)
+        if key not in made:
+            made[key] = case.family.save(case.keras, tmp_path_factory.mktemp(case.family.name))
+        return made[key]
+
+    return save
 
 
 def _build(keras: Any) -> Any:

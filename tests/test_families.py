@@ -6,41 +6,18 @@ import os
 from collections import Counter
 
 import pytest
+from family_runs import assert_close, failure_of, parameters
 
 from benchmarks import families as table
 from fixtures.applications import APPLICATIONS
 from fixtures.families import FAMILIES, cases
 from fixtures.family import BACKENDS
-from pytest_tfjs import TfjsError
 
-# In groups for `--dist loadgroup`, by family: a model is built and converted by the worker that compares it.
-GROUPS = 4
 CASES = cases()
 
 # In plain JavaScript each of these takes minutes, together half of the time of all: `make models` does them.
 SLOW = {family.name for family in APPLICATIONS} - {"mobilenetv2", "mobilenetv3small"}
 ALL = os.environ.get(table.WHICH) == "all"
-
-
-_GROUP = {name: f"families-{index % GROUPS}" for index, name in enumerate(FAMILIES)}
-PARAMETERS = [
-    pytest.param(case, id=str(case), marks=pytest.mark.xdist_group(_GROUP[case.family.name]))
-    for case in CASES
-]
-
-
-@pytest.fixture(scope="session")
-def saved(tmp_path_factory):
-    """Gives a case's model as a file, built once: later backends find what was derived of it in the cache."""
-    made = {}
-
-    def save(case):
-        key = (case.family.name, case.keras)
-        if key not in made:
-            made[key] = case.family.save(case.keras, tmp_path_factory.mktemp(case.family.name))
-        return made[key]
-
-    return save
 
 
 @pytest.fixture(scope="session")
@@ -52,44 +29,21 @@ def found():
 @pytest.mark.browser
 @pytest.mark.convert
 @pytest.mark.tfjs(backends="cpu,wasm,webgl")
-@pytest.mark.parametrize("case", PARAMETERS)
-def test_every_layer_is_accounted_for_and_close(tfjs, tfjs_target, case, saved, found):
-    feed = case.family.inputs()
+@pytest.mark.parametrize("case", parameters(CASES))
+def test_every_layer_is_accounted_for_and_close(tfjs, tfjs_target, case, saved_family, found):
     gap = case.gap(tfjs_target.backend)
     if gap is not None:
-        assert gap.message in _failure(tfjs, saved(case), feed, case.format)
+        assert gap.message in failure_of(tfjs, saved_family(case), case)
         return
     if tfjs_target.backend == "cpu" and case.family.name in SLOW and not ALL:
         pytest.skip(f"it takes minutes there: `make models` runs it, and {table.WHICH}=all")
-    comparison = tfjs.assert_close(saved(case), feed, format=case.format)
-    found[case, tfjs_target.backend] = comparison
-    assert comparison.format == case.format
-    assert set(comparison.observation.checked) == set(comparison.outputs)
-    assert comparison.observation.cause is None
-    rows = comparison.layers
-    assert {row.layer.coverage for row in rows} <= {"compared", "fused", "eliminated"}
-    assert all(row.layer.into for row in rows if row.layer.coverage == "fused")
-    assert all(row.layer.reason for row in rows if row.layer.coverage == "eliminated")
-    compared = [row for row in rows if row.layer.coverage == "compared"]
-    assert (
-        {row.layer.name for row in compared} >= {row.layer.name for row in rows if row.layer.output} != set()
-    )
-    assert sum(row.metrics.elements for row in compared) > 0
-
-
-def _failure(tfjs, model, feed, format_):
-    """What is said where a model does not run; nothing where it does."""
-    try:
-        comparison = tfjs.compare(model, feed, format=format_)
-    except TfjsError as error:
-        return str(error)
-    return comparison.reason or ""
+    found[case, tfjs_target.backend] = assert_close(tfjs, saved_family(case), case)
 
 
 @pytest.mark.browser
 @pytest.mark.convert
 @pytest.mark.tfjs(backends="cpu,wasm,webgl")
-@pytest.mark.parametrize("case", PARAMETERS)
+@pytest.mark.parametrize("case", parameters(CASES))
 def test_the_table_tells_what_was_found(tfjs_target, case, found):
     if case.gap(tfjs_target.backend) is not None:
         pytest.skip("it does not run there, as the table says")
