@@ -15,6 +15,7 @@ from pytest_tfjs.settings import FLAGS, SETTINGS, Settings, apply_markers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from pytest_tfjs.browsers.access import Address
     from pytest_tfjs.browsers.dist import Dist
     from pytest_tfjs.browsers.harness import Harness
     from pytest_tfjs.browsers.jobs import Progress
@@ -82,8 +83,11 @@ def tfjs_harness(pytestconfig: pytest.Config, tfjs_browser_args: Sequence[str]) 
         binary=settings.browser_binary,
         driver=settings.driver_binary,
         arguments=tuple(tfjs_browser_args),
+        remote=settings.remote,
+        capabilities={} if settings.capabilities is None else settings.capabilities.content,
     )
-    harness = Harness(dist=dist_of(settings), options=options)
+    address = address_of(settings, _worker(pytestconfig))
+    harness = Harness(dist=dist_of(settings), options=options, address=address)
     with interrupt_on_termination():
         try:
             yield harness
@@ -141,6 +145,20 @@ def dist_of(settings: Settings) -> Dist:
     from pytest_tfjs.browsers.dist import Dist
 
     return Dist.shipped() if settings.dist is None else Dist.from_directory(settings.dist)
+
+
+def address_of(settings: Settings, worker: int = 0) -> Address:
+    """Where the server of a worker listens, and how it is reached."""
+    from pytest_tfjs.browsers.access import Address
+    from pytest_tfjs.reach import bind_of
+
+    return Address(bind_of(settings, worker), settings.public_url, settings.remote)
+
+
+def _worker(config: pytest.Config) -> int:
+    """Which of pytest-xdist's workers this process is: 2 for `gw2`; 0 where it is none."""
+    name = getattr(config, "workerinput", {}).get("workerid", "gw0")
+    return int(name.removeprefix("gw"))
 
 
 def progress_of(item: pytest.Item, target: Target) -> Callable[[Progress], None]:

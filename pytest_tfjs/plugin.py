@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_tfjs.errors import DistError, SettingsError, TfjsError
+from pytest_tfjs.addresses import bracketed
+from pytest_tfjs.errors import BrowserError, DistError, SettingsError, TfjsError
 from pytest_tfjs.fixtures import (
     COMPARISONS,
     EARLIER,
@@ -17,6 +18,7 @@ from pytest_tfjs.fixtures import (
     RETRIED,
     TASKS,
     TERMINAL,
+    address_of,
     dist_of,
     settings_of,
     tfjs,
@@ -58,7 +60,8 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         config.stash[SETTINGS] = resolve_settings(config)
         _check_targets(config.stash[SETTINGS])
-    except (SettingsError, DistError) as error:
+        _check_reach(config, config.stash[SETTINGS])
+    except (SettingsError, DistError, BrowserError) as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[_RESULTS] = []
     config.stash[_TASKS] = []
@@ -96,8 +99,12 @@ def pytest_report_header(config: pytest.Config) -> str:
     items = [HeaderItem("backends", ",".join(settings.backends), settings.origin("backends"))]
     if settings.browsers is not None:
         items.append(HeaderItem("browsers", ",".join(settings.browsers), settings.origin("browsers")))
-    if settings.dist is not None:
-        items.append(HeaderItem("dist", str(settings.dist), settings.origin("dist")))
+    for name in ("dist", "remote", "bind", "public_url"):
+        value = getattr(settings, name)
+        if value is not None:
+            items.append(HeaderItem(name.replace("_", " "), str(value), settings.origin(name)))
+    if _guesses(settings):
+        items.append(HeaderItem("reached at", f"http://{bracketed(address_of(settings).reached_host())}"))
     return header_line(version("pytest-tfjs"), _tfjs_version(config), items)
 
 
@@ -133,12 +140,42 @@ def _check_targets(settings: Settings) -> None:
             dist.require(target.backend)
 
 
+def _check_reach(config: pytest.Config, settings: Settings) -> None:
+    """Refuses, before anything runs, settings under which browsers would not reach the server."""
+    if not any((settings.remote, settings.capabilities, settings.bind, settings.public_url)):
+        return
+    from pytest_tfjs.reach import check_reach
+
+    check_reach(settings, _workers(config))
+    if _guesses(settings):
+        address_of(settings).reached_host()
+
+
+def _workers(config: pytest.Config) -> int:
+    """How many processes run tests: pytest-xdist's workers, or this one."""
+    count = 0
+    for spec in config.getoption("tx", None) or ():  # "popen", "4*popen"
+        times, star, _ = spec.partition("*")
+        count += int(times) if star and times.isdigit() else 1
+    return max(1, count)
+
+
+def _guesses(settings: Settings) -> bool:
+    """Whether it is for us to find out how the Grid's browsers reach this machine."""
+    bind = settings.bind
+    return (
+        settings.remote is not None and settings.public_url is None and bind is not None and bind.is_wildcard
+    )
+
+
 def _targets(settings: Settings) -> tuple[Target, ...]:
-    from pytest_tfjs.browsers.engines import first_found
+    from pytest_tfjs.browsers.engines import ENGINES, first_found
     from pytest_tfjs.browsers.targets import parse_targets
 
     browsers = settings.browsers
-    if browsers is None:
+    if browsers is None and settings.remote is not None:
+        browsers = (next(iter(ENGINES)),)  # what is on this machine is no matter
+    elif browsers is None:
         browsers = (first_found(settings.browser_binary),)
     try:
         parse_targets(browsers, ["cpu"])

@@ -12,6 +12,17 @@ from typing import Any, Literal, NamedTuple
 
 import pytest
 
+from pytest_tfjs.addresses import (
+    Bind,
+    JsonFile,
+    PublicUrl,
+    RemoteUrl,
+    parse_bind,
+    parse_json_file,
+    parse_public_url,
+    parse_remote,
+    without_user_info,
+)
 from pytest_tfjs.errors import SettingsError
 from pytest_tfjs.stored_weights import spell_weights
 
@@ -52,6 +63,10 @@ class Settings:
     headed: bool = False
     browser_binary: Path | None = None
     driver_binary: Path | None = None
+    remote: RemoteUrl | None = None
+    capabilities: JsonFile | None = None
+    bind: Bind | None = None
+    public_url: PublicUrl | None = None
     dist: Path | None = None
     json: Path | None = None
     repro: Path | None = None
@@ -97,7 +112,8 @@ def _parse(name: str, value: Any, origin: str) -> Any:
     try:
         return _OPTIONS[name].parse(value)
     except SettingsError as error:
-        raise SettingsError(f"{_spell(_SPELLINGS[origin], name)}={value!r}: {error}") from None
+        shown = repr(without_user_info(value)) if name in _ADDRESSES else repr(value)
+        raise SettingsError(f"{_spell(_SPELLINGS[origin], name)}={shown}: {error}") from None
 
 
 def _names(value: Any) -> tuple[str, ...]:
@@ -264,6 +280,27 @@ _OPTIONS: Mapping[str, _Option] = {
     "headed": _Option(_flag, None, "show the browser"),
     "browser_binary": _Option(_program, "FILE", "the browser to start (default: found)"),
     "driver_binary": _Option(_program, "FILE", "its WebDriver program (default: found)"),
+    "remote": _Option(
+        parse_remote,
+        "URL",
+        "run the browsers on a Selenium Grid or a cloud service, such as http://grid:4444 (default: here)",
+    ),
+    "capabilities": _Option(
+        parse_json_file,
+        "FILE",
+        "a JSON object of capabilities to ask the Grid for, over those of the browser (default: none)",
+    ),
+    "bind": _Option(
+        parse_bind,
+        "HOST[:PORT]",
+        "where the server listens (default: 127.0.0.1, at a free port)",
+    ),
+    "public_url": _Option(
+        parse_public_url,
+        "URL",
+        "where browsers reach the server, such as https://ci.example/tfjs; {port} stands for the port bound "
+        "(default: where it listens)",
+    ),
     "dist": _Option(
         _directory,
         "DIR",
@@ -274,6 +311,9 @@ _OPTIONS: Mapping[str, _Option] = {
         _new_directory, "DIR", "write each wrong layer as a page that stands alone, for a TF.js issue"
     ),
 }
+
+_ADDRESSES = ("remote", "public_url")
+_PATHS = ("dist", "json", "repro", "browser_binary", "driver_binary", "capabilities")
 
 MARKER = (
     "backends",
@@ -321,8 +361,7 @@ def resolve_settings(config: pytest.Config) -> Settings:
     for name in _OPTIONS:
         value = config.getini(f"tfjs_{name}")
         if value not in (None, ""):
-            relative = name in ("dist", "json", "repro", "browser_binary", "driver_binary")
-            ini[name] = config.rootpath / value if relative else value
+            ini[name] = config.rootpath / value if name in _PATHS else value
     given = {name: config.getoption(f"tfjs_{name}") for name in _OPTIONS}
     return Settings().updated(ini, "ini").updated(given, "command line")
 

@@ -36,7 +36,9 @@ ORDER = (
     "report",
     "timing",
     "compare",
+    "reach",
     "settings",
+    "addresses",
     "stored_weights",
     "errors",
 )

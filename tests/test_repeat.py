@@ -26,6 +26,10 @@ pytestmark = pytest.mark.usefixtures("only_this_plugin")
         (["-ptwo", "-otfjs_rtol=1"], ["-ptwo", "-otfjs_rtol=1"]),
         (["--rootdir", "..", "--override-ini=a=b"], ["--rootdir", "..", "--override-ini=a=b"]),
         (["--tfjs-rtol"], ["--tfjs-rtol"]),
+        (["--tfjs-remote=https://me:k@y@hub/wd/hub"], ["--tfjs-remote=https://***@hub/wd/hub"]),
+        (["--tfjs-remote", "https://me:key@hub"], ["--tfjs-remote", "https://***@hub"]),
+        (["-o", "tfjs_remote=https://me:key@hub"], ["-o", "tfjs_remote=https://***@hub"]),
+        (["-otfjs_remote=https://me:key@hub"], ["-otfjs_remote=https://***@hub"]),
     ],
 )
 def test_options_that_bear_on_the_test_are_kept(given, kept):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_tfjs.addresses import Bind, JsonFile, PublicUrl, RemoteUrl
 from pytest_tfjs.errors import SettingsError
 from pytest_tfjs.settings import FLAGS, SETTINGS, Settings, apply_markers, option_of, resolve_settings
 
@@ -32,9 +33,13 @@ VALUES = {
     "headed": ("yes", True),
     "browser_binary": (sys.executable, Path(sys.executable)),
     "driver_binary": (sys.executable, Path(sys.executable)),
+    "remote": ("http://me:k%2Fey@hub:4444/wd/hub/", RemoteUrl("http://hub:4444/wd/hub", "me", "k/ey")),
+    "bind": ("127.0.0.2:8000", Bind("127.0.0.2", 8000)),
+    "public_url": ("https://ci.example/tfjs/{port}/", PublicUrl("https://ci.example/tfjs/{port}")),
+    "capabilities": ("asked.json", JsonFile(Path("asked.json"), {"a": 1})),
     "json": ("results.json", "results.json"),
 }
-PATHS = ("browser_binary", "driver_binary", "json", "dist")
+PATHS = ("browser_binary", "driver_binary", "json", "dist", "capabilities")
 MARKED = (
     "backends",
     "browsers",
@@ -76,12 +81,34 @@ INVALID = [
     ("repro", __file__, "is a file; expected the name of a directory"),
     ("repro", f"{__file__}/below", "is a file; expected the name of a directory"),
     ("json", "/dev/null/results.json", "/dev/null cannot be written to"),
+    *(
+        ("remote", url, "expected an address that begins with http:// or https://, such as http://localhost")
+        for url in ("hub:4444", "ftp://hub", "http://", "http://hub:port", "http://hub:0", "http://a b/")
+    ),
+    ("remote", "http://hub/#a", "expected an address without spaces, '?' and '#'"),
+    (
+        "public_url",
+        "ci.example",
+        "expected an address that begins with http:// or https://, such as https://",
+    ),
+    ("public_url", "https://ci.example/?a", "expected an address without spaces, '?' and '#'"),
+    ("public_url", "https://ci.example:{PORT}", "expected an address that begins with http"),
+    ("bind", "everywhere!", "expected HOST or HOST:PORT, such as 127.0.0.1:8000, [::1]:8000 or 0.0.0.0"),
+    ("bind", "127.0.0.1:65536", "with a port from 0 to 65535"),
+    ("bind", "127.0.0.1:http", "with a port from 0 to 65535"),
+    ("bind", "[::1", "expected HOST or HOST:PORT"),
+    ("bind", "198.51.100.1", "this machine cannot listen there"),
+    ("bind", "no.such.host.invalid:80", "this machine cannot listen there"),
+    ("capabilities", "/nowhere/asked.json", "there is no such file; expected one that holds a JSON object"),
+    ("capabilities", __file__, "the file cannot be read as JSON: "),
 ]
 
 
 @pytest.fixture
 def resolve(pytester: pytest.Pytester) -> Callable[..., Resolved]:
     """The settings of a run with these arguments, in a folder whose pytest.ini has these lines."""
+
+    pytester.makefile(".json", asked='{"a": 1}')
 
     def run(*arguments: str, ini: str = "") -> Resolved:
         pytester.makefile(".ini", pytest=f"[pytest]\n{ini}\n")
@@ -92,6 +119,8 @@ def resolve(pytester: pytest.Pytester) -> Callable[..., Resolved]:
 
 def expected(name: str, folder: Path) -> object:
     value = VALUES[name][1]
+    if isinstance(value, JsonFile):
+        return JsonFile(folder / value.path, value.content)
     return folder / str(value) if name == "json" else value
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pytest_tfjs.browsers.jobs import (
@@ -25,6 +25,7 @@ from pytest_tfjs.errors import BrowserError, BrowserLostError, JobTimeoutError, 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pytest_tfjs.browsers.access import Address
     from pytest_tfjs.browsers.dist import Dist
     from pytest_tfjs.browsers.exchange import Exchange, Message
     from pytest_tfjs.browsers.jobs import Job
@@ -254,11 +255,13 @@ class Harness:
         *,
         dist: Dist,
         options: LaunchOptions | None = None,
+        address: Address | None = None,
         timeout_s: float = 300.0,
         on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self.dist = dist
         self._options = LaunchOptions() if options is None else options
+        self._address = address
         self.timeout_s = timeout_s
         self.on_progress = on_progress
         self._server: Server | None = None
@@ -271,7 +274,7 @@ class Harness:
     def server(self) -> Server:
         """The server, started at the first use."""
         if self._server is None:
-            server = Server(self.dist)
+            server = Server(self.dist, address=self._address)
             server.start()
             self._server = server
         return self._server
@@ -346,8 +349,10 @@ class Harness:
         """Looking for a browser can take minutes, so where none was found the next test is told at once."""
         if name in self._missing:
             raise BrowserError(self._missing[name])
+        access = self.server.access
+        options = self._options if access.is_secure else replace(self._options, trusted=access.origin)
         try:
-            browser = launch(name, self._options, webgpu=webgpu)
+            browser = launch(name, options, webgpu=webgpu)
         except BrowserError as error:
             if name not in self._started:
                 self._missing[name] = str(error)

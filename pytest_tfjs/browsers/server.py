@@ -1,16 +1,18 @@
-"""The server: the page, TF.js and artifacts on loopback, for those who know the run's token."""
+"""The server: the page, TF.js and artifacts, for those who know the run's token."""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
 import json
+import os
 import secrets
 import socket
 import threading
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfjs.browsers.access import Access, Address, access_of
 from pytest_tfjs.browsers.exchange import Exchange
 from pytest_tfjs.browsers.routes import Site, file_inside, make_app
 from pytest_tfjs.browsers.targets import BACKENDS
@@ -25,47 +27,54 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
     from typing_extensions import Self
 
+    from pytest_tfjs.addresses import Bind
     from pytest_tfjs.browsers.dist import Dist
 
-HOST = "127.0.0.1"
 PAGE_ROOT = Path(__file__).resolve().parents[1] / "page"
 STOP_S = 5.0
 
 
 class Server:
-    """Serves on 127.0.0.1, on a free port, in a thread of its own, from `start` to `stop`.
+    """Serves in a thread of its own, from `start` to `stop`: at 127.0.0.1 and a free port unless told else.
 
     `with Server(dist) as server:` does both. `url` ends in the token, without a slash.
     """
 
-    def __init__(self, dist: Dist, *, page_root: Path = PAGE_ROOT) -> None:
+    def __init__(self, dist: Dist, *, address: Address | None = None, page_root: Path = PAGE_ROOT) -> None:
+        self._address = Address() if address is None else address
         dist_files = frozenset(name for backend in BACKENDS for name in dist.files(backend))
         self._site = Site(page_root.resolve(), dist.root.resolve(), dist_files)
         self._token = secrets.token_urlsafe(24)
         self._published: dict[tuple[Path, int, int], str] = {}
         self._socket: socket.socket | None = None
+        self._access: Access | None = None
         self._uvicorn: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
 
     @property
-    def url(self) -> str:
-        """Where the server is reached; raises BrowserError where it was not started."""
-        if self._socket is None:
+    def access(self) -> Access:
+        """How the server is reached; raises BrowserError where it was not started."""
+        if self._access is None:
             raise BrowserError("the server is not running: start() comes first")
-        return f"http://{HOST}:{self._socket.getsockname()[1]}/{self._token}"
+        return self._access
+
+    @property
+    def url(self) -> str:
+        """What the addresses of all that is served begin with; raises BrowserError as `access` does."""
+        return f"{self.access.base}/{self._token}"
 
     def start(self) -> None:
         """Listen, and answer from now on; raises BrowserError where that fails."""
-        # With the protocol named, asyncio sets TCP_NODELAY; without it answers wait 40 ms to be acknowledged.
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
-            self._socket.bind((HOST, 0))
-            self._serve(self._socket)
+            self._socket = _bound(self._address.bind)
+            self._access = access_of(self._address, self._socket)
+            self._serve(self._socket, self._access)
         except BaseException as error:
-            self._socket.close()
-            self._socket = None
+            self.stop()
             if isinstance(error, OSError):
-                raise BrowserError(f"the server cannot listen on {HOST}: {error}") from error
+                raise BrowserError(
+                    f"the server cannot listen on {self._address.bind}: {error.strerror or error}"
+                ) from error
             raise
 
     def stop(self) -> None:
@@ -77,7 +86,7 @@ class Server:
             self._thread.join(STOP_S)
         if self._socket is not None:
             self._socket.close()
-        self._socket = self._uvicorn = self._thread = None
+        self._socket = self._access = self._uvicorn = self._thread = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -125,11 +134,10 @@ class Server:
             raise ArtifactsError(f"{model_json} cannot be read as a converted model: {error!r}") from error
         return f"{self.url}/artifacts/{self._published[key]}/model.json"
 
-    def _serve(self, listening: socket.socket) -> None:
+    def _serve(self, listening: socket.socket, access: Access) -> None:
         import uvicorn
 
-        port = listening.getsockname()[1]
-        gate = _Gate(make_app(self._site), self._token, port, self._site)
+        gate = _Gate(make_app(self._site), self._token, access, self._site)
 
         config = uvicorn.Config(
             gate,
@@ -142,9 +150,9 @@ class Server:
             log_config=None,
             access_log=False,
             log_level="error",
-            headers=security_headers(
-                port
-            ),  # uvicorn adds them to its own answers to malformed requests as well
+            # uvicorn adds them to its own answers to malformed requests as well.
+            headers=security_headers(access),
+            proxy_headers=False,
             server_header=False,
             date_header=False,
             timeout_graceful_shutdown=1,
@@ -162,20 +170,20 @@ class Server:
 class _Gate:
     """Lets through only requests with the token, to our address, and not sent by another site's page."""
 
-    def __init__(self, app: ASGIApp, token: str, port: int, site: Site) -> None:
+    def __init__(self, app: ASGIApp, token: str, access: Access, site: Site) -> None:
         self._app = app
         self._token = token.encode()
-        self._authority = f"{HOST}:{port}".encode()
+        self._access = access
         self._site = site
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return
-        token, _, rest = scope["path"].removeprefix("/").partition("/")
+        token, _, rest = self._access.path(scope["path"]).removeprefix("/").partition("/")
         inner = {**scope, "path": f"/{rest}", "raw_path": f"/{rest}".encode()}
         socket = scope["type"] == "websocket"
         safe = not socket and scope["method"] in {"GET", "HEAD"}
-        status = self._refusal(token.encode(errors="surrogateescape"), scope["headers"], safe=safe)
+        status = self._refusal(token.encode(errors="surrogateescape"), scope, safe=safe)
         if socket:
             # No browser asks whether another site's page may open one: the origin must be there, and ours.
             refused = status is not None or not _values(scope["headers"], b"origin")
@@ -194,12 +202,15 @@ class _Gate:
         app: ASGIApp = self._app if status is None else PlainTextResponse("refused", status)
         await app(scope, receive, watched)
 
-    def _refusal(self, token: bytes, headers: Iterable[tuple[bytes, bytes]], *, safe: bool) -> int | None:
-        if _values(headers, b"host") != [self._authority]:
+    def _refusal(self, token: bytes, scope: Scope, *, safe: bool) -> int | None:
+        headers, arrived = scope["headers"], scope["server"]
+        hosts = _values(headers, b"host")
+        if len(hosts) != 1 or not self._access.is_host(hosts[0], arrived):
             return 421
         if not hmac.compare_digest(token, self._token):
             return 404
-        if not safe and any(origin != b"http://" + self._authority for origin in _values(headers, b"origin")):
+        origins = () if safe else _values(headers, b"origin")
+        if not all(self._access.is_origin(origin, arrived) for origin in origins):
             return 403
         return None
 
@@ -210,15 +221,33 @@ async def _refuse_socket(_: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "websocket.close"})
 
 
-def security_headers(port: int) -> list[tuple[str, str]]:
-    """The headers of every answer of the server at `port`."""
+def _bound(bind: Bind) -> socket.socket:
+    """A socket at the address that the user named. Raises OSError."""
+    family, kind, _, _, address = socket.getaddrinfo(bind.host, bind.port, type=socket.SOCK_STREAM)[0]
+    # With the protocol named, asyncio sets TCP_NODELAY; without it answers wait 40 ms to be acknowledged.
+    made = socket.socket(family, kind, socket.IPPROTO_TCP)
+    try:
+        if bind.port and os.name == "posix":  # one that the run before has just left
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6 and bind.is_wildcard:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        made.bind(address)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def security_headers(access: Access) -> list[tuple[str, str]]:
+    """The headers of every answer of the server."""
     # 'wasm-unsafe-eval' lets WebAssembly compile; the threads of the wasm backend are workers made of blobs,
     # which load their script from another. The page's icon is an empty data address: no /favicon.ico is read.
     policy = [
         "default-src 'none'",
         "script-src 'self' 'wasm-unsafe-eval' blob:",
         "worker-src 'self' blob:",
-        f"connect-src 'self' ws://{HOST}:{port}",
+        # Not every browser takes 'self' for WebSockets as well.
+        " ".join(["connect-src 'self'", *access.sockets]),
         "img-src data:",
         "base-uri 'none'",
         "form-action 'none'",

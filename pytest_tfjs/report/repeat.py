@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import TYPE_CHECKING
+
+from pytest_tfjs.addresses import without_user_info
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence
@@ -14,6 +17,8 @@ _DROPPED = ("--tfjs-json", "--tfjs-report", "--tfjs-repro")
 # What decides where pytest finds its configuration, and with which plugins it runs.
 _SHORT = ("-c", "-o", "-p")
 _LONG = ("--config-file", "--confcutdir", "--import-mode", "--override-ini", "--rootdir")
+# Its address may hold the key of a cloud service.
+_REMOTE = re.compile("tfjs[-_]remote")
 
 
 def repeat_command(test: str, arguments: Sequence[str], *, flags: Container[str]) -> str:
@@ -35,7 +40,8 @@ def _kept(arguments: Sequence[str], flags: Container[str]) -> Iterator[str]:
         if argument == name and name not in flags:
             words += [value for value in [next(rest, None)] if value is not None]
         if name not in _DROPPED:
-            yield from words
+            secret = any(_REMOTE.search(word) for word in words)
+            yield from (without_user_info(word) if secret else word for word in words)
 
 
 def _name(argument: str) -> str:

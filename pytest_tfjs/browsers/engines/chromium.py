@@ -92,6 +92,8 @@ def arguments(options: LaunchOptions, *, webgpu: bool, gpu: bool | None) -> list
         chosen.append(SOFTWARE_WEBGL)
     if webgpu:
         chosen += [*WEBGPU_ARGUMENTS, *([SOFTWARE_WEBGPU] if gpu is False else [])]
+    if options.trusted is not None:
+        chosen.append(f"--unsafely-treat-insecure-origin-as-secure={options.trusted}")
     return [*chosen, *options.arguments]
 
 

@@ -6,18 +6,19 @@ import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pytest_tfjs.errors import BrowserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from selenium.webdriver.common.options import ArgOptions
     from selenium.webdriver.remote.webdriver import WebDriver
 
+    from pytest_tfjs.addresses import RemoteUrl
     from pytest_tfjs.browsers.processes import Workspace
 
 # Gives the paths of the browser and of its driver; None for what Selenium Manager is to find.
@@ -26,12 +27,19 @@ Finder = Callable[[], "tuple[str | None, str | None]"]
 
 @dataclass(frozen=True)
 class LaunchOptions:
-    """How a browser is started: shown or not, which one, and with which arguments besides ours."""
+    """How a browser is started: shown or not, which one, and with which arguments besides ours.
+
+    `remote`: the Grid that starts it, None: this machine; `capabilities`: what else is asked of the Grid.
+    `trusted`: an origin, of http on another machine, that is to count as a secure context.
+    """
 
     headed: bool = False
     binary: Path | None = None
     driver: Path | None = None
     arguments: tuple[str, ...] = ()
+    remote: RemoteUrl | None = None
+    capabilities: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    trusted: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,244 @@
+"""Addresses that users name: of a Selenium Grid, of the server, and of the server as the browser sees it."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+import re
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from pytest_tfjs.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LOOPBACK = "127.0.0.1"
+PORT_FIELD = "{port}"
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+HIGHEST_PORT = 65535
+# A host as the header `Host` may have it: a name, an IPv4 address, or an IPv6 address in brackets.
+_HOST = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?\.?|\[[0-9a-f:.]+\]", re.IGNORECASE)
+_USER_INFO = re.compile(r"^([^/]*//)?.*@")
+
+
+@dataclass(frozen=True)
+class RemoteUrl:
+    """A Selenium Grid or a cloud service. Its user name and password are in no text, only in requests."""
+
+    url: str
+    username: str | None = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
+
+    @property
+    def host(self) -> str:
+        """Its host, without brackets."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """Its port."""
+        return port_of(urlsplit(self.url))
+
+    def __str__(self) -> str:
+        return self.url
+
+
+@dataclass(frozen=True)
+class Bind:
+    """Where the server listens; `port` 0: a free one."""
+
+    host: str = LOOPBACK
+    port: int = 0
+
+    @property
+    def is_wildcard(self) -> bool:
+        """Whether it stands for all addresses of the machine."""
+        return _ip(self.host) in {ipaddress.ip_address("0.0.0.0"), ipaddress.ip_address("::")}  # noqa: S104
+
+    def __str__(self) -> str:
+        return bracketed(self.host) + (f":{self.port}" if self.port else "")
+
+
+@dataclass(frozen=True)
+class PublicUrl:
+    """The server's address as the browser sees it; `{port}` in it stands for the port bound."""
+
+    text: str
+
+    def at(self, port: int) -> PublicUrl:
+        """The address of a server that listens at `port`."""
+        return PublicUrl(self.text.replace(PORT_FIELD, str(port)))
+
+    @property
+    def names_port(self) -> bool:
+        """Whether servers at several ports have addresses of their own."""
+        return PORT_FIELD in self.text
+
+    @property
+    def parts(self) -> SplitResult:
+        """Scheme, host, port and path; only of one that has no `{port}`."""
+        return urlsplit(self.text)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class JsonFile:
+    """A file that holds a JSON object; no text shows what is in it, which may be keys of a cloud service."""
+
+    path: Path
+    content: Mapping[str, Any] = field(repr=False)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+def parse_remote(value: Any) -> RemoteUrl:
+    """`http://grid:4444`, `https://user:key@cloud.example/wd/hub`. Raises SettingsError."""
+    parts = _split(value, "http://localhost:4444")
+    secret = {name: None if text is None else unquote(text) for name, text in _user_info(parts).items()}
+    return RemoteUrl(parts._replace(netloc=_authority(parts)).geturl().rstrip("/"), **secret)
+
+
+def parse_public_url(value: Any) -> PublicUrl:
+    """`https://ci.example/tfjs`, `http://192.0.2.7:{port}`. Raises SettingsError."""
+    text = str(value).rstrip("/")
+    parts = _split(text.replace(PORT_FIELD, "1"), "https://ci.example/tfjs or http://192.0.2.7:{port}")
+    if "@" in parts.netloc:
+        raise SettingsError("expected no user name or password: a page's own requests would not carry them")
+    return PublicUrl(text)
+
+
+def parse_bind(value: Any) -> Bind:
+    """`HOST`, `HOST:PORT`, `[::1]:8000`: an address or a name of this machine. Raises SettingsError."""
+    text = str(value).strip()
+    host, port = _host_and_port(text)
+    try:
+        number = int(port or "0")
+    except ValueError:
+        number = -1
+    if not host or not 0 <= number <= HIGHEST_PORT:
+        raise SettingsError(
+            "expected HOST or HOST:PORT, such as 127.0.0.1:8000, [::1]:8000 or 0.0.0.0, with a port from 0 to"
+            f" {HIGHEST_PORT} (0: a free one)"
+        )
+    _check_own(host)
+    return Bind(host, number)
+
+
+def parse_json_file(value: Any) -> JsonFile:
+    """The path of a JSON object. Raises SettingsError."""
+    path = Path(value).expanduser().absolute()
+    if not path.is_file():
+        raise SettingsError("there is no such file; expected one that holds a JSON object")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise SettingsError(f"the file cannot be read as JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise SettingsError(
+            'the file holds no JSON object; expected one such as {"browserVersion": "stable"}'
+        )
+    return JsonFile(path, content)
+
+
+def without_user_info(text: str) -> str:
+    """An address with `***` for user name and password, whatever stands before and however wrong it is."""
+    return _USER_INFO.sub(lambda found: f"{found.group(1) or ''}***@", text)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine by its name or address alone; nothing is looked up."""
+    name = host.strip("[]").lower().rstrip(".")
+    address = _ip(name)
+    return name == "localhost" or name.endswith(".localhost") or (address is not None and address.is_loopback)
+
+
+def bracketed(host: str) -> str:
+    """A host as addresses have it: IPv6 in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
+def authorities(scheme: str, host: str, port: int) -> set[str]:
+    """The ways in which a browser or a proxy may write host and port, in lower case."""
+    name = bracketed(host).lower()
+    bare = {name} if _DEFAULT_PORTS.get(scheme) == port else set()
+    return {f"{name}:{port}", *bare}
+
+
+def port_of(parts: SplitResult) -> int:
+    """The port of an address, whether it is written or not."""
+    return parts.port or _DEFAULT_PORTS[parts.scheme]
+
+
+def local_address_towards(host: str, port: int, family: int = socket.AF_UNSPEC) -> str | None:
+    """This machine's address on the way to another host; None where there is no way. Nothing is sent."""
+    try:
+        found = socket.getaddrinfo(host, port, family, socket.SOCK_DGRAM)
+    except OSError:
+        return None
+    for kind, protocol, address in ((one[0], one[2], one[4]) for one in found):
+        with contextlib.suppress(OSError), socket.socket(kind, socket.SOCK_DGRAM, protocol) as probe:
+            probe.connect(address)
+            return str(probe.getsockname()[0])
+    return None
+
+
+def _split(value: Any, example: str) -> SplitResult:
+    wrong = SettingsError(f"expected an address that begins with http:// or https://, such as {example}")
+    try:
+        parts = urlsplit(str(value).strip())
+        port = parts.port
+    except ValueError:
+        raise wrong from None
+    host = bracketed(parts.hostname or "")
+    if parts.scheme not in _DEFAULT_PORTS or port == 0 or not _HOST.fullmatch(host):
+        raise wrong
+    if parts.query or parts.fragment or re.search(r"[\s\x00-\x1f\\]", parts.path):
+        raise SettingsError(f"expected an address without spaces, '?' and '#', such as {example}")
+    return parts
+
+
+def _user_info(parts: SplitResult) -> dict[str, str | None]:
+    return {"username": parts.username, "password": parts.password}
+
+
+def _authority(parts: SplitResult) -> str:
+    return parts.netloc.rpartition("@")[2]
+
+
+def _host_and_port(text: str) -> tuple[str, str]:
+    if _ip(text) is not None:
+        return text, ""
+    if text.startswith("["):
+        host, closed, rest = text[1:].partition("]")
+        valid = closed and _ip(host) is not None and (not rest or rest[0] == ":")
+        return (host, rest[1:]) if valid else ("", "")
+    host, _, port = text.partition(":")
+    return (host, port) if _HOST.fullmatch(host) else ("", "")
+
+
+def _check_own(host: str) -> None:
+    """Tries to listen there, at a port of the system's choice."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.bind(address)
+    except OSError as error:
+        raise SettingsError(
+            f"this machine cannot listen there ({error.strerror}); expected one of its own addresses, such as"
+            " 127.0.0.1, or 0.0.0.0 for all of them"
+        ) from None
+
+
+def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None

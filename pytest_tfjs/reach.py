@@ -1,0 +1,66 @@
+"""Whether browsers have a way to the server, by the settings alone, and which worker's server is where."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_tfjs.addresses import HIGHEST_PORT, Bind, is_loopback
+from pytest_tfjs.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pytest_tfjs.addresses import JsonFile
+    from pytest_tfjs.settings import Settings
+
+
+def check_reach(settings: Settings, workers: int) -> None:
+    """Refuses settings under which browsers cannot reach the server, or not that of each worker.
+
+    `workers`: how many processes run tests, each with a server of its own. Raises SettingsError.
+    """
+    remote, public, bind = settings.remote, settings.public_url, settings.bind or Bind()
+    if settings.capabilities is not None:
+        _check_capabilities(settings, settings.capabilities)
+    if public is not None:
+        _check_public(settings, workers)
+    elif remote is not None and is_loopback(bind.host) and not is_loopback(remote.host):
+        raise SettingsError(
+            f"{settings.spelled('remote')}: browsers there cannot reach the server, which listens on {bind}:"
+            " add --tfjs-bind=0.0.0.0, or for a tunnel or a proxy --tfjs-bind=127.0.0.1:PORT and"
+            " --tfjs-public-url=URL"
+        )
+    if bind.port and bind.port + workers - 1 > HIGHEST_PORT:
+        raise SettingsError(
+            f"{settings.spelled('bind')}: each of {workers} workers listens at a port of its own, from this"
+            f" one on, and there is none above {HIGHEST_PORT}: name a lower one"
+        )
+
+
+def _check_capabilities(settings: Settings, file: JsonFile) -> None:
+    told = settings.spelled("capabilities")
+    # In an ini file they may wait for the runs that name a Grid.
+    if settings.remote is None and settings.origin("capabilities") != "ini":
+        raise SettingsError(f"{told}: these are asked of a Grid: name it with --tfjs-remote=URL")
+    if "browserName" in file.content:
+        raise SettingsError(f"{told}: browserName is ours to ask for: name browsers with --tfjs-browsers")
+
+
+def _check_public(settings: Settings, workers: int) -> None:
+    told = settings.spelled("public_url")
+    if settings.bind is None:
+        raise SettingsError(
+            f"{told}: name as well where the server listens, with --tfjs-bind=HOST:PORT, so that what leads"
+            " there finds it"
+        )
+    assert settings.public_url is not None
+    if workers > 1 and not settings.public_url.names_port:
+        raise SettingsError(
+            f"{told}: each of {workers} workers has a server of its own, at a port of its own: put {{port}}"
+            " where its port is to stand in the address"
+        )
+
+
+def bind_of(settings: Settings, worker: int) -> Bind:
+    """Where the server of a worker listens: the port that was named is that of the first, which is 0."""
+    bind = settings.bind or Bind()
+    return replace(bind, port=bind.port + worker) if bind.port else bind
