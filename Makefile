@@ -6,6 +6,7 @@ VENV ?= .venv
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 NODE_MODULES := node_modules/.installed
+GRID := tests/grid/lib/.installed
 # The whole suite is spread over two processes; a part that ARGS names runs in one, unless WORKERS says how many.
 WORKERS ?= $(if $(ARGS),0,2)
 SPREAD = $(if $(filter 0,$(WORKERS)),,-n $(WORKERS) --dist loadgroup --no-loadscope-reorder)
@@ -61,7 +62,7 @@ page: $(INSTALLED)
 	@$(NPM) test --silent
 
 # After the quick checks, so that they have spoken before the long run begins.
-pytest: $(INSTALLED) browser
+pytest: $(INSTALLED) browser $(GRID)
 	@$(PYTHON) -m pytest $(SPREAD) $(ARGS)
 
 browser:
@@ -76,5 +77,9 @@ $(NODE_MODULES): package.json package-lock.json | $(INSTALLED)
 	@$(NPM) ci --silent
 	@touch $@
 
+$(GRID): tests/grid/pom.xml
+	@sh scripts/setup.sh grid
+	@touch $@
+
 clean:
-	rm -rf $(VENV) node_modules pytest_tfjs/page/vendor build dist .tox .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) tests/grid/lib node_modules pytest_tfjs/page/vendor build dist .tox .mypy_cache .ruff_cache .pytest_cache

@@ -3,6 +3,7 @@
 #
 #   setup.sh environment DIR   a virtual environment with the plugin (editable), TensorFlow and the test tools
 #   setup.sh browser           Chromium and its driver, where there is neither Chrome nor Chromium
+#   setup.sh grid              Selenium Grid in tests/grid/lib, and Java and Maven where there are none
 set -eu
 
 say() { echo "setup: $*"; }
@@ -103,9 +104,25 @@ browser() {
     apt_install $libraries
 }
 
+# Java 11 or newer runs it.
+grid() {
+    missing=""
+    command -v java >/dev/null || missing="default-jre-headless"
+    command -v mvn >/dev/null || missing="$missing maven"
+    if [ -n "$missing" ]; then
+        say "Java and Maven for the Selenium Grid of the tests, with apt"
+        # shellcheck disable=SC2086 # a list of package names
+        apt_install $missing
+    fi
+    say "Selenium Grid, with Maven, in tests/grid/lib"
+    rm -rf tests/grid/lib
+    mvn --batch-mode --quiet --file tests/grid/pom.xml dependency:copy-dependencies
+}
+
 cd "$(dirname "$0")/.."
 case "${1:-}" in
     environment) environment "${2:?setup.sh environment needs the folder of the virtual environment}" ;;
     browser) browser ;;
-    *) fail "expected 'environment DIR' or 'browser'" ;;
+    grid) grid ;;
+    *) fail "expected 'environment DIR', 'browser' or 'grid'" ;;
 esac

@@ -46,7 +46,7 @@ STRANGERS = {("models", "browsers"), ("browsers", "models")}
 MAY_IMPORT_PYTEST = {"plugin", "fixtures", "settings"}
 TENSORFLOW = {"tensorflow", "tf_keras", "keras", "tensorflowjs"}
 MAY_IMPORT_TENSORFLOW = {"models", "reference"}
-MAY_IMPORT_SELENIUM = ("browsers.launch", "browsers.engines")
+MAY_IMPORT_SELENIUM = ("browsers.launch", "browsers.remote", "browsers.engines")
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,11 @@ def _external_rule(module: str, found: Import) -> str | None:
     if package in TENSORFLOW:
         return _heavy_rule(found, allowed=here in MAY_IMPORT_TENSORFLOW, home="models and reference")
     if package == "selenium":
-        return _heavy_rule(found, allowed=_launches(module), home="browsers/launch.py and browsers/engines")
+        return _heavy_rule(
+            found,
+            allowed=_launches(module),
+            home="browsers/launch.py, browsers/remote.py and browsers/engines",
+        )
     return None
 
 

@@ -219,7 +219,7 @@ class Page:
 
     def _check_alive(self, watch: _Watch) -> None:
         silence = watch.silence(self._exchange.heard())
-        trouble = None if self._browser.alive() else "its process ended"
+        trouble = None if self._browser.alive() else self._browser.ended
         if trouble is None and silence > QUIET_S:
             trouble = self._browser.trouble()
         if trouble is None and silence > watch.silent_s:

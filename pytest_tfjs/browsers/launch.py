@@ -46,6 +46,10 @@ class Browser(Protocol):
     def open(self, url: str) -> None:
         """Close the page there is, and open a fresh one at `url`, without waiting for it to load."""
 
+    @property
+    def ended(self) -> str:
+        """What it is that is no longer there, in words, where it is not `alive`."""
+
     def alive(self) -> bool:
         """Whether its processes are there. Cheap."""
 
@@ -98,6 +102,8 @@ class Driven:
 class LocalBrowser(Driven):
     """A browser on this machine."""
 
+    ended = "its process ended"
+
     def __init__(self, engine: Engine, options: LaunchOptions, *, webgpu: bool = False) -> None:
         """Find and start it. Raises BrowserError that tells each way that was tried and why it failed."""
         self._workspace, driver = _find_and_start(engine, options, webgpu=webgpu)
@@ -131,6 +137,10 @@ class LocalBrowser(Driven):
 
 def launch(name: str, options: LaunchOptions, *, webgpu: bool = False) -> Browser:
     """Start the browser of that name; raises BrowserError where that cannot be done."""
+    if options.remote is not None:
+        from pytest_tfjs.browsers.remote import RemoteBrowser
+
+        return RemoteBrowser(ENGINES[name], options, webgpu=webgpu)
     return LocalBrowser(ENGINES[name], options, webgpu=webgpu)
 
 
@@ -141,12 +151,12 @@ def has_gpu(dev: Path = Path("/dev")) -> bool:
     return any(dev.glob("dri/renderD*")) or any(dev.glob("nvidia[0-9]*"))
 
 
-def limit_commands(driver: WebDriver) -> None:
-    """Have each command of this session answered soon, or given up."""
+def limit_commands(driver: WebDriver, seconds: float) -> None:
+    """Have each command of this session answered within that time, or given up."""
     from selenium.webdriver.remote.remote_connection import RemoteConnection
 
     assert isinstance(driver.command_executor, RemoteConnection)
-    driver.command_executor.client_config.timeout = COMMAND_S
+    driver.command_executor.client_config.timeout = seconds
 
 
 def first_line(error: BaseException) -> str:
@@ -186,7 +196,7 @@ def _start(
     try:
         chosen = engine.capabilities(options, webgpu=webgpu, gpu=has_gpu())
         started = engine.start(chosen, Place(workspace, binary, driver, headed=options.headed))
-        limit_commands(started)
+        limit_commands(started, COMMAND_S)
     except BaseException:
         workspace.close()
         raise

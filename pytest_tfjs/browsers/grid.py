@@ -1,0 +1,97 @@
+"""What a Selenium Grid tells of itself: which browsers it has, and how many of them are in use."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import urllib.request
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_tfjs.addresses import RemoteUrl
+
+STATUS_S = 10.0
+STATUS_LIMIT = 4 << 20
+# What a user may know a slot by; the rest of a stereotype is the Grid's own.
+_TOLD = ("browserName", "browserVersion", "platformName")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place for one session: what it offers, on which node, and whether a session has it."""
+
+    node: str
+    offers: Mapping[str, Any]
+    up: bool
+    busy: bool
+
+
+@dataclass(frozen=True)
+class GridStatus:
+    """The slots of a Grid, of all nodes that it knows."""
+
+    slots: tuple[Slot, ...]
+
+    def has(self, browser_name: str) -> bool:
+        """Whether a node that is up offers this browser, be it free or not."""
+        return any(
+            slot.up and str(slot.offers.get("browserName", "")).lower() == browser_name.lower()
+            for slot in self.slots
+        )
+
+    def __str__(self) -> str:
+        """`http://10.0.0.5:5555: 2 × chrome linux (1 in use)`, a line for each node."""
+        nodes = dict.fromkeys(slot.node for slot in self.slots)
+        return "\n".join(f"  {node}: {self._offers_of(node)}" for node in nodes) or "  no node"
+
+    def _offers_of(self, node: str) -> str:
+        slots = [slot for slot in self.slots if slot.node == node]
+        names = [" ".join(str(slot.offers[key]) for key in _TOLD if slot.offers.get(key)) for slot in slots]
+        busy = Counter(name for name, slot in zip(names, slots, strict=True) if slot.busy)
+        told = [
+            f"{count} × {name}" + (f" ({busy[name]} in use)" if busy[name] else "")
+            for name, count in Counter(names).items()
+        ]
+        return ", ".join(told) + ("" if all(slot.up for slot in slots) else " (down)")
+
+
+def grid_status(remote: RemoteUrl) -> GridStatus | None:
+    """What a Grid answers when asked; None for a service that tells nothing, or another thing."""
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        request = urllib.request.Request(f"{remote.url}/status", headers=authorization(remote))  # noqa: S310 (checked by RemoteUrl)
+        with urllib.request.urlopen(request, timeout=STATUS_S) as answer:  # noqa: S310
+            return parse_status(json.loads(answer.read(STATUS_LIMIT)))
+    return None
+
+
+def authorization(remote: RemoteUrl) -> dict[str, str]:
+    """The header that names the user, where there is one."""
+    if remote.username is None:
+        return {}
+    user = f"{remote.username}:{remote.password or ''}".encode()
+    return {"Authorization": f"Basic {base64.b64encode(user).decode()}"}
+
+
+def parse_status(told: Any) -> GridStatus | None:
+    """The status in an answer of a Grid; None where it is none."""
+    try:
+        nodes = told["value"]["nodes"]
+        return GridStatus(
+            tuple(
+                Slot(
+                    str(node["uri"]),
+                    dict(slot["stereotype"]),
+                    node["availability"] == "UP",
+                    slot.get("session") is not None,
+                )
+                for node in nodes
+                for slot in node["slots"]
+            )
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None

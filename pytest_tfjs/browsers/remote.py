@@ -1,0 +1,243 @@
+"""A browser on another machine: a session of a Selenium Grid, or of a cloud service that is used as one."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfjs.browsers.grid import authorization, grid_status
+from pytest_tfjs.browsers.launch import Driven, first_line, limit_commands
+from pytest_tfjs.errors import BrowserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from selenium.webdriver.remote.webdriver import WebDriver
+
+    from pytest_tfjs.addresses import RemoteUrl
+    from pytest_tfjs.browsers.engines.engine import Engine, LaunchOptions
+
+# A Grid lets a request wait for a free browser for 300 s unless told else; then the browser has to start.
+CREATE_S = 360.0
+NODE_S = 20.0
+COMMAND_S = 15.0
+QUIT_S = 10.0
+LATE_S = 5.0
+TICK_S = 0.25
+AGAIN_S = 1.0
+# A Grid ends sessions that it has heard nothing of for a while, most often 300 s.
+ALIVE_S = 5.0
+# What a Grid says, as an exception of Java, where a node is gone and it has not noticed yet: unless told else
+# it asks its nodes every two minutes.
+_NODE_GONE = re.compile(r"\bjava\.(net|io|nio|util\.concurrent)\.")
+_SHOWN = ("browserName", "browserVersion", "platformName")
+
+
+class RemoteBrowser(Driven):
+    """A browser that a Grid started, which is known through its driver alone."""
+
+    def __init__(self, engine: Engine, options: LaunchOptions, *, webgpu: bool = False) -> None:
+        """Ask the Grid for it. Raises BrowserError with what was asked for and what the Grid has."""
+        assert options.remote is not None
+        super().__init__(
+            engine, _Request(engine, options, options.remote, webgpu=webgpu).grant(), webgpu=webgpu
+        )
+        self._asked = time.monotonic()
+        self._gone: str | None = None
+
+    @property
+    def ended(self) -> str:  # noqa: D102 (see Browser)
+        return f"its session ended: {self._gone}"
+
+    def alive(self) -> bool:
+        """Whether the Grid has its session. It is asked now and then, which keeps the session as well."""
+        if self._gone is None and time.monotonic() - self._asked > ALIVE_S:
+            try:
+                _ = self._driver.window_handles
+            except Exception as error:  # noqa: BLE001 (the driver's answer, or that it gave none)
+                self._gone = first_line(error)
+            self._asked = time.monotonic()
+        return self._gone is None
+
+    def trouble(self) -> str | None:  # noqa: D102 (see Browser)
+        told = super().trouble()
+        if told is None or "crash" in told:
+            return told
+        # Some services do not take commands that are not WebDriver's own.
+        self._asked = 0.0
+        return None if self.alive() else self.ended
+
+    def close(self) -> None:
+        """End the session. Where the Grid does not answer, it ends sessions by itself that are not used."""
+        self._gone = "it was closed"
+        quitting = threading.Thread(target=_quit, args=(self._driver,), daemon=True)
+        quitting.start()
+        quitting.join(QUIT_S)
+
+
+class _Request:
+    """The request for one session, and what can be said of it where it fails."""
+
+    def __init__(self, engine: Engine, options: LaunchOptions, remote: RemoteUrl, *, webgpu: bool) -> None:
+        chosen: Any = engine.capabilities(options, webgpu=webgpu, gpu=None)
+        self._capabilities = merged(chosen.to_capabilities(), options.capabilities)
+        self._engine = engine
+        self._remote = remote
+        self._deadline = time.monotonic() + CREATE_S
+
+    def grant(self) -> WebDriver:
+        """The session. Raises BrowserError where the Grid does not give it."""
+        self._await_node()
+        while True:
+            try:
+                return _interruptible(self._create)
+            except Exception as error:
+                left = self._deadline - time.monotonic() - AGAIN_S
+                if left < 0 or not _NODE_GONE.search(first_line(error)):
+                    raise BrowserError(self._told(_reason(error))) from error
+            time.sleep(AGAIN_S)
+
+    def _await_node(self) -> None:
+        """Give a Grid that has just been started a while until a node has the browser."""
+        name = str(self._capabilities["browserName"])
+        until = time.monotonic() + NODE_S
+        while (status := grid_status(self._remote)) is not None and not status.has(name):
+            if time.monotonic() > until:
+                raise BrowserError(self._told(f"no node that is up has {name!r}"))
+            time.sleep(AGAIN_S)
+
+    def _create(self) -> WebDriver:
+        from selenium import webdriver
+        from selenium.webdriver.common.options import ArgOptions
+        from selenium.webdriver.remote.client_config import ClientConfig
+
+        capabilities = self._capabilities
+
+        class Asked(ArgOptions):
+            def to_capabilities(self) -> Any:
+                return capabilities
+
+        config = ClientConfig(
+            self._remote.url,
+            timeout=max(1, int(self._deadline - time.monotonic())),
+            # Of what was sent a second time a second session could come.
+            init_args_for_pool_manager={"init_args_for_pool_manager": {"retries": False}},
+            extra_headers=authorization(self._remote),
+        )
+        with _unlogged():
+            driver = webdriver.Remote(self._remote.url, options=Asked(), client_config=config)
+        limit_commands(driver, COMMAND_S)
+        return driver
+
+    def _told(self, reason: str) -> str:
+        asked = [f"{name} {self._capabilities[name]}" for name in _SHOWN if name in self._capabilities]
+        others = sorted(set(self._capabilities) - set(_SHOWN))
+        status = grid_status(self._remote)
+        has = "  it does not tell" if status is None else str(status)
+        if self._remote.password:
+            reason = reason.replace(self._remote.password, "***")
+        return (
+            f"{self._remote} did not give a session with {self._engine.label}: {reason}\n"
+            f"It was asked for {', '.join(asked)}, with values for {', '.join(others)}.\n"
+            f"It has:\n{has}\n"
+            "Add a node that has this browser or wait until one is free, name other browsers with"
+            " --tfjs-browsers, or ask for something else with --tfjs-capabilities."
+        )
+
+
+def merged(own: Mapping[str, Any], further: Mapping[str, Any]) -> dict[str, Any]:
+    """Capabilities with the user's over ours: objects are merged, lists joined, all else is replaced."""
+    result = dict(own)
+    for name, value in further.items():
+        former = result.get(name)
+        if isinstance(former, dict) and isinstance(value, dict):
+            result[name] = merged(former, value)
+        elif isinstance(former, list) and isinstance(value, list):
+            result[name] = [*former, *value]
+        else:
+            result[name] = value
+    return result
+
+
+def _interruptible(create: Callable[[], WebDriver]) -> WebDriver:
+    """What `create` gives, in a thread: where the wait is interrupted, a session that comes late is ended."""
+    creation = _Creation(create)
+    threading.Thread(target=creation.run, name="pytest-tfjs-session", daemon=True).start()
+    try:
+        while not creation.done.wait(TICK_S):
+            pass
+    except BaseException:
+        creation.abandon()
+        creation.done.wait(LATE_S)
+        raise
+    return creation.result()
+
+
+class _Creation:
+    """A session in the making, which may be given up meanwhile."""
+
+    def __init__(self, create: Callable[[], WebDriver]) -> None:
+        self.done = threading.Event()
+        self._create = create
+        self._lock = threading.Lock()
+        self._abandoned = False
+        self._driver: WebDriver | None = None
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._driver = self._create()
+        except BaseException as error:  # noqa: BLE001 (it is raised by `result`)
+            self._error = error
+        with self._lock:
+            if self._abandoned:
+                self._end()
+            self.done.set()
+
+    def abandon(self) -> None:
+        """Have the session ended as soon as it is there."""
+        with self._lock:
+            self._abandoned = True
+            if self.done.is_set():
+                self._end()
+
+    def result(self) -> WebDriver:
+        if self._error is not None:
+            raise self._error
+        assert self._driver is not None
+        return self._driver
+
+    def _end(self) -> None:
+        if self._driver is not None:
+            _quit(self._driver)
+
+
+def _quit(driver: WebDriver) -> None:
+    with contextlib.suppress(Exception):
+        driver.quit()
+
+
+@contextlib.contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keeps capabilities out of the log, which pytest shows on request: they may hold a service's key."""
+    logger = logging.getLogger("selenium.webdriver.remote.remote_connection")
+    before = logger.level
+    logger.setLevel(max(logging.INFO, before))
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error, in words that say what to do where these are known."""
+    text = first_line(error)
+    if "Authorization Required" in text or "Unauthorized" in text:
+        return f"it does not take the user name and key of --tfjs-remote ({text})"
+    if not hasattr(error, "msg"):  # not of WebDriver, but of the way there
+        return f"it does not answer ({text})"
+    return text
