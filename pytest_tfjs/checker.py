@@ -24,7 +24,7 @@ from pytest_tfjs.reproducer import Reproducing, folder_of
 from pytest_tfjs.sensitivity import Judge, measure_sensitivity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from typing_extensions import Unpack
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.cache import ContentCache
     from pytest_tfjs.models.isolation import Isolation, Place
     from pytest_tfjs.models.source import Source
+    from pytest_tfjs.report.kept import Earlier
     from pytest_tfjs.report.sensitivity import Sensitivity
     from pytest_tfjs.settings import Settings
     from pytest_tfjs.timing.samples import Timing
@@ -72,7 +73,7 @@ class Context:
 
     test: str
     repeat: str
-    earlier: Sequence[Comparison]
+    earlier: Earlier
     record: Callable[[Comparison], None]
     record_task: Callable[[Agreement], None]
     attach: Callable[[str, str], None]
@@ -138,7 +139,7 @@ class Checker:
         comparison = self.compare(model, inputs, **asked)
         if comparison.verdict == "close":
             return comparison
-        others = [other for other in self._context.earlier if _same_but_target(other, comparison)]
+        others = self._context.earlier.elsewhere(comparison)
         message = failure_message(comparison, others=others, repeat=self._context.repeat)
         raise NotClose(message, comparison)
 
@@ -311,7 +312,7 @@ class Checker:
         if self._settings.repro is None or not comparison.first_divergence:
             return comparison
         self._context.progress(Progress("writing reproducers"))
-        number = sum(one.test == comparison.test for one in self._context.earlier)
+        number = self._context.earlier.count(comparison.test)
         reproducing = Reproducing(
             subject,
             self._asked,
@@ -326,12 +327,3 @@ def _count(name: str, value: int, *, least: int) -> int:
     if value < least:
         raise SettingsError(f"{name}={value!r}: expected a whole number, {least} or greater")
     return value
-
-
-def _same_but_target(one: Comparison, other: Comparison) -> bool:
-    """Whether these are the same comparison of the same test on two targets."""
-    return (
-        str(one.target) != str(other.target)
-        and one.test.partition("[")[0] == other.test.partition("[")[0]
-        and (one.model, one.format, one.weights) == (other.model, other.format, other.weights)
-    )

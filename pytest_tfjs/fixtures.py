@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.verdict import Comparison
     from pytest_tfjs.models.cache import ContentCache
     from pytest_tfjs.models.isolation import Isolation
+    from pytest_tfjs.report.kept import Earlier
     from pytest_tfjs.report.progress import ProgressLine
 
 COMPARISONS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
@@ -33,7 +34,7 @@ COMPARISONS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
 TASKS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
 """Where a test's `Item.stash` holds what was found of its tasks, as the JSON has it."""
 
-EARLIER: pytest.StashKey[list[Comparison]] = pytest.StashKey()
+EARLIER: pytest.StashKey[Earlier] = pytest.StashKey()
 """Where a run's `Config.stash` holds its comparisons so far."""
 
 RETRIED = "tfjs_retried"
@@ -197,7 +198,7 @@ def context_of(item: pytest.Item, progress: Callable[[Progress], None]) -> Conte
         told = comparison_to_json(comparison)
         item.stash.setdefault(COMPARISONS, []).append(told)
         item.user_properties.extend(junit_properties(told))
-        earlier.append(comparison)
+        earlier.add(comparison)
 
     def record_task(agreement: Agreement) -> None:
         item.stash.setdefault(TASKS, []).append(agreement_to_json(agreement))

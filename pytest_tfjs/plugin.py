@@ -28,10 +28,11 @@ from pytest_tfjs.fixtures import (
     tfjs_isolation,
     tfjs_target,
 )
+from pytest_tfjs.report.kept import Earlier, Told
 from pytest_tfjs.settings import MARKER, SETTINGS, Settings, add_options, resolve_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Mapping, Sequence
     from types import TracebackType
 
     from pytest_tfjs.browsers.targets import Target
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = ["tfjs", "tfjs_browser_args", "tfjs_cache", "tfjs_harness", "tfjs_isolation", "tfjs_target"]
 
-_RESULTS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
-_TASKS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
+_RESULTS: pytest.StashKey[Told] = pytest.StashKey()
+_TASKS: pytest.StashKey[Told] = pytest.StashKey()
 _LOST: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
 _UNWRITTEN: pytest.StashKey[str] = pytest.StashKey()
 _PYTEST = ("_pytest", "pluggy")
@@ -63,11 +64,12 @@ def pytest_configure(config: pytest.Config) -> None:
         _check_reach(config, config.stash[SETTINGS])
     except (SettingsError, DistError, BrowserError) as error:
         raise pytest.UsageError(str(error)) from None
-    config.stash[_RESULTS] = []
-    config.stash[_TASKS] = []
+    config.stash[_RESULTS] = Told()
+    config.stash[_TASKS] = Told()
     config.stash[_LOST] = []
-    config.stash[EARLIER] = []
-    config.pluginmanager.register(_Collector(config), "tfjs-results")
+    config.stash[EARLIER] = Earlier()
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Collector(config), "tfjs-results")
     if sys.stdout.isatty() and _verbosity(config) >= 0:
         # During a test pytest puts a file in the place of stdout: this is the way to the terminal.
         config.stash[TERMINAL] = os.fdopen(
@@ -187,6 +189,18 @@ def _targets(settings: Settings) -> tuple[Target, ...]:
         raise SettingsError(f"{settings.spelled('backends')}: {error}") from None
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
+    """Groups the tests of one target for pytest-xdist's `--dist=loadgroup`: a worker opens few pages.
+
+    First, because pytest-xdist reads the groups in this hook as well.
+    """
+    for item in items if getattr(config.option, "loadgroup", False) else ():
+        parameters: Mapping[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
+        if "tfjs_target" in parameters and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(parameters["tfjs_target"].id))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
@@ -200,8 +214,10 @@ def pytest_runtest_makereport(
     if call.when == "call" and COMPARISONS in item.stash:
         # An attribute, because pytest-xdist carries a report's attributes to the controller as they are.
         report.tfjs_comparisons = item.stash[COMPARISONS]  # type: ignore[attr-defined]
+        del item.stash[COMPARISONS]
     if call.when == "call" and TASKS in item.stash:
         report.tfjs_tasks = item.stash[TASKS]  # type: ignore[attr-defined]
+        del item.stash[TASKS]
     return report
 
 
@@ -228,10 +244,19 @@ class _Collector:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
+        self._places: dict[str, int] = {}
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        """Workers finish in any order: what is told keeps that of the tests."""
+        self._places = {nodeid: place for place, nodeid in enumerate(ids)}
+
+    @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self._config.stash[_RESULTS].extend(getattr(report, "tfjs_comparisons", ()))
-        self._config.stash[_TASKS].extend(getattr(report, "tfjs_tasks", ()))
+        # pytest keeps all reports to the end, and need not keep what is kept here.
+        told, place = vars(report), self._places.get(report.nodeid, 0)
+        self._config.stash[_RESULTS].extend(told.pop("tfjs_comparisons", ()), place)
+        self._config.stash[_TASKS].extend(told.pop("tfjs_tasks", ()), place)
         if report.when == "teardown":  # which has what setup and call have
             lost = [(report.nodeid, str(how)) for name, how in report.user_properties if name == RETRIED]
             self._config.stash[_LOST].extend(lost)
@@ -246,13 +271,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def _summarise(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    tasks = config.stash[_TASKS]
+    tasks = config.stash[_TASKS].all()
     if tasks:
         from pytest_tfjs.report.task_message import task_lines
 
         terminalreporter.section("tfjs tasks")
         _write(terminalreporter, task_lines(tasks))
-    results = config.stash[_RESULTS]
+    results = config.stash[_RESULTS].all()
     if results:
         _summarise_comparisons(terminalreporter, config, results)
     if config.stash[_LOST]:
@@ -298,7 +323,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     from pytest_tfjs.report.json_report import environment_to_json, write_json
 
-    results, tasks = config.stash[_RESULTS], config.stash[_TASKS]
+    results, tasks = config.stash[_RESULTS].all(), config.stash[_TASKS].all()
     try:
         write_json(path, environment_to_json(_tfjs_version(config)), results, tasks)
     except OSError as error:

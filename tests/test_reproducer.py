@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import threading
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from pytest_tfjs.browsers.launch import LaunchOptions, launch
 from pytest_tfjs.compare.holding import hold
 from pytest_tfjs.models.artifacts import read_artifacts, with_weights
 from pytest_tfjs.report.json_report import comparison_to_json
+from pytest_tfjs.report.kept import Earlier
 
 pytestmark = [pytest.mark.browser, pytest.mark.convert]
 
@@ -255,18 +257,23 @@ def test_a_node_with_a_wrong_weight_stored_as_it_was(reproducing, served, browse
     check_page(Shown(browser, url_of(served, folder, tmp_path)), held_again(folder))
 
 
+def forget(tfjs):
+    """Let the next comparison be the first of a run."""
+    tfjs._context = replace(tfjs._context, earlier=Earlier())
+
+
 @pytest.mark.tfjs(backends="webgl")
 def test_a_second_run_replaces_the_folder_and_what_is_not_ours_is_left_alone(reproducing, tmp_path):
     folder = written(diverged(reproducing, ratio(), X))
     (folder / "old").write_text("of the run before")
-    reproducing._context = reproducing._context.__class__(**{**vars(reproducing._context), "earlier": []})
+    forget(reproducing)
     assert written(diverged(reproducing, ratio(), X)) == folder
     assert not (folder / "old").exists()
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
     # A second comparison of the same test has a folder of its own.
-    reproducing._context.earlier.append(diverged(reproducing, ratio(), X).comparison)
+    reproducing._context.earlier.add(diverged(reproducing, ratio(), X).comparison)
     assert written(diverged(reproducing, ratio(), X)).parent.name == "webgl-2"
-    reproducing._context.earlier.clear()
+    forget(reproducing)
     (folder / "reproducer.json").unlink()
     failure = diverged(reproducing, ratio(), X)
     (reproducer,) = failure.comparison.reproducers

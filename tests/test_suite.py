@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import LONG
-from test_families import GROUPS
+from family_runs import GROUPS
 
 ROOT = Path(__file__).parents[1]
 
