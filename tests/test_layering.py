@@ -40,6 +40,7 @@ ORDER = (
     "settings",
     "addresses",
     "stored_weights",
+    "strict_json",
     "errors",
 )
 STRANGERS = {("models", "browsers"), ("browsers", "models")}

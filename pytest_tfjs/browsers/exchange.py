@@ -19,6 +19,7 @@ from pytest_tfjs.browsers.jobs import (
     Failure,
     JobResult,
     PageFault,
+    Progress,
     ProtocolError,
     job_message,
     parse_event,
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pytest_tfjs.browsers.jobs import Job
+
+PENDING = 2000
+"""The most messages that wait to be taken: as many as the page says lines."""
 
 T = TypeVar("T")
 Message = Event | Activations | JobResult
@@ -69,6 +73,7 @@ class Exchange:
         self._events = 0
         self._heard: float | None = None
         self._busy_s = 0.0
+        self._uploads = 0
         self._closed = False
         self._ended = False
 
@@ -183,6 +188,17 @@ class Exchange:
             order.received += 1
             self._put(Activations(feed, tensors, chunk if plain else None, isolated))
 
+    def begin_uploads(self) -> int:
+        """The number of a connection that sends activations; the one before is no longer listened to."""
+        with self._changed:
+            self._uploads += 1
+            self._notify()
+            return self._uploads
+
+    async def uploads_over(self, number: int) -> None:
+        """Wait until the page is closed, or has opened another connection than this one."""
+        await self._wait(lambda: self._uploads != number, None)
+
     def finish(self, number: int, message: Any) -> None:
         """Hand over the end of a job; raises ProtocolError where activations are missing."""
         result = parse_result(message)
@@ -204,6 +220,7 @@ class Exchange:
             for event in events:
                 self._ended |= isinstance(event, Failure) and event.fatal
                 if not self._is_stale(event):
+                    self._make_room()
                     self._put(event)
 
     def beat(self, busy_s: float) -> None:
@@ -240,6 +257,16 @@ class Exchange:
     def _has_room(self) -> bool:
         return not any(isinstance(message, Activations) for message in self._messages)
 
+    def _make_room(self) -> None:
+        """Forget the oldest of what is only told, where too much waits; nothing else is ever lost."""
+        if len(self._messages) < PENDING:
+            return
+        for place, message in enumerate(self._messages):
+            if isinstance(message, ConsoleLine | PageFault | Progress):
+                del self._messages[place]
+                return
+        raise ProtocolError(f"{PENDING} messages wait to be taken already")
+
     def _put(self, message: Message) -> None:
         self._heard = time.monotonic()
         self._messages.append(message)
@@ -250,11 +277,11 @@ class Exchange:
         for wake in self._wakers:
             wake()
 
-    async def _wait(self, take: Callable[[], T], timeout: float) -> T | None:
+    async def _wait(self, take: Callable[[], T], timeout: float | None) -> T | None:
         """What `take` gives once it is true; None after `timeout` seconds, or when the mailbox is closed."""
         changed = asyncio.Event()
         wake = partial(asyncio.get_running_loop().call_soon_threadsafe, changed.set)
-        deadline = time.monotonic() + timeout
+        deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             self._wakers.add(wake)
         try:
@@ -265,7 +292,8 @@ class Exchange:
                 if taken or self._closed:
                     return taken
                 try:
-                    await asyncio.wait_for(changed.wait(), deadline - time.monotonic())
+                    left = None if deadline is None else deadline - time.monotonic()
+                    await asyncio.wait_for(changed.wait(), left)
                 except asyncio.TimeoutError:
                     return None
         finally:

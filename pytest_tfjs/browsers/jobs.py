@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
 CHUNK_LIMIT = 1 << 30
 
+_LARGEST = 1e300
+# In characters. The page cuts what it tells (events.js); this holds where something else tells it.
+_TEXT_LIMIT = 20_000
+_ARGUMENTS = 1000
+
 
 @dataclass(frozen=True)
 class Tap:
@@ -249,34 +254,56 @@ def parse_event(message: Any) -> Event:
     kind = _field(message, "type", str)
     if kind == "progress":
         return Progress(
-            _field(message, "stage", str), _optional(message, "done", int), _optional(message, "total", int)
+            _text(message, "stage"), *(_optional(message, name, int) for name in ("done", "total"))
         )
     if kind == "console":
-        arguments = _field(message, "arguments", list)
-        if not all(isinstance(item, str) for item in arguments):
-            raise ProtocolError("a console line's arguments are not all strings")
-        return ConsoleLine(_field(message, "level", str), tuple(arguments), _optional(message, "stack", str))
+        return ConsoleLine(_text(message, "level"), _arguments(message), _optional_text(message, "stack"))
     if kind == "fault":
-        return PageFault(
-            _field(message, "kind", str), _field(message, "message", str), _optional(message, "stack", str)
-        )
+        return PageFault(_text(message, "kind"), _text(message, "message"), _optional_text(message, "stack"))
     if kind == "up":
-        return PageUp(_field(message, "facts", dict))
+        return PageUp(_facts(message))
     if kind == "failed":
         return Failure(
-            _field(message, "reason", str),
-            _optional(message, "stack", str),
-            _optional(message, "stage", str),
+            _text(message, "reason"),
+            _optional_text(message, "stack"),
+            _optional_text(message, "stage"),
             message.get("fatal") is True,
             _optional(message, "job", int),
         )
     raise ProtocolError(f"unknown event {kind!r}")
 
 
+def _arguments(message: Any) -> tuple[str, ...]:
+    arguments = _field(message, "arguments", list)
+    if len(arguments) > _ARGUMENTS or not all(isinstance(item, str) for item in arguments):
+        raise ProtocolError(f"a console line's arguments are {_ARGUMENTS} strings at most")
+    left, kept = _TEXT_LIMIT, []
+    for argument in arguments:
+        kept.append(argument[:left])
+        left -= len(kept[-1])
+    return tuple(kept)
+
+
+def _facts(message: Any) -> dict[str, Any]:
+    facts: dict[str, Any] = _field(message, "facts", dict)
+    _optional(facts, "flags", dict)
+    for name in ("backend", "renderer", "tfjsVersion", "userAgent"):
+        _optional(facts, name, str)
+    return facts
+
+
+def _text(message: Any, name: str) -> str:
+    return str(_field(message, name, str))[:_TEXT_LIMIT]
+
+
+def _optional_text(message: Any, name: str) -> str | None:
+    return None if message.get(name) is None else _text(message, name)
+
+
 def parse_result(message: Any) -> JobResult:
     """What the page tells at the end of a job; raises ProtocolError where it is malformed."""
     warm = _field(message, "warmMs", list)
-    if not all(_is_number(item) for item in warm):
+    if not all(is_number(item) for item in warm):
         raise ProtocolError("warmMs does not hold numbers only")
     return JobResult(
         load_ms=_optional(message, "loadMs", float),
@@ -304,13 +331,15 @@ def _names(names: list[Any]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def is_number(value: Any) -> bool:
+    """Whether a value of JSON is a finite number that a float holds."""
+    # NaN is not between anything.
+    return isinstance(value, int | float) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST
 
 
 def _field(message: Any, name: str, kind: type) -> Any:
     value = message.get(name) if isinstance(message, dict) else None
-    fits = _is_number(value) if kind is float else isinstance(value, kind) and not isinstance(value, bool)
+    fits = is_number(value) if kind is float else isinstance(value, kind) and not isinstance(value, bool)
     if not fits:
         raise ProtocolError(f"{name!r} should be of type {kind.__name__} in {str(message)[:200]}")
     return value

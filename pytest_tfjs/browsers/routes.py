@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -10,19 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
+from pytest_tfjs import strict_json
 from pytest_tfjs.browsers.exchange import Exchange, StaleError
-from pytest_tfjs.browsers.jobs import ProtocolError
+from pytest_tfjs.browsers.jobs import ProtocolError, is_number
 from pytest_tfjs.browsers.uploads import receive_uploads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from starlette.requests import Request
+    from starlette.types import Receive, Scope, Send
     from starlette.websockets import WebSocket
 
 # The machine's own table may say anything (Windows' registry: text/plain for .js), and a module or a .wasm
@@ -37,13 +39,38 @@ MEDIA_TYPES = {
 PAGE_SUFFIXES = {".html", ".js", ".mjs"}
 POLL_S = 20.0
 EVENTS_LIMIT = 1 << 20
-RESULT_LIMIT = 64 << 20
+RESULT_LIMIT = 16 << 20
 REFERENCES_LIMIT = 8 << 20
 BEAT_LIMIT = 1 << 10
 
 
 class _File(FileResponse):
     chunk_size = 1 << 20  # each chunk is a hop to a thread: a shard of 4 MB takes 4 and not 64
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # No page asks for parts of files, and Starlette before 0.49.1 took quadratic time to merge many.
+        headers = [(name, value) for name, value in scope["headers"] if name not in (b"range", b"if-range")]
+        await super().__call__({**scope, "headers": headers}, receive, send)
+
+
+class _Number(IntegerConvertor):
+    regex = "[0-9]{1,9}"  # int() raises for more than 4300 digits, which would be answered with 500
+
+
+register_url_convertor("number", _Number())
+
+
+@dataclass(frozen=True)
+class Published:
+    """Files of a folder by the path under which they are served: each is a plain path below the folder."""
+
+    folder: Path
+    files: Mapping[str, str]
+
+    def file(self, path: str) -> Path | None:
+        """The file served under a path; looked for anew, as links may have been changed meanwhile."""
+        name = self.files.get(path)
+        return None if name is None else file_inside(self.folder, name)
 
 
 @dataclass
@@ -53,7 +80,7 @@ class Site:
     page_root: Path
     dist_root: Path
     dist_files: frozenset[str]
-    artifacts: dict[str, Mapping[str, Path]] = field(default_factory=dict)
+    artifacts: dict[str, Published] = field(default_factory=dict)
     pages: dict[str, Exchange] = field(default_factory=dict)
     refused: deque[str] = field(default_factory=lambda: deque(maxlen=20))
 
@@ -61,7 +88,7 @@ class Site:
 def make_app(site: Site) -> Starlette:
     """The application over `site`; it knows nothing of tokens and hosts, which the server's gate checks."""
     routes = _Routes(site)
-    job = "/api/{page}/jobs/{job:int}"
+    job = "/api/{page}/jobs/{job:number}"
     app = Starlette(
         routes=[
             Route("/page/{path:path}", routes.page),
@@ -69,8 +96,8 @@ def make_app(site: Site) -> Starlette:
             Route("/artifacts/{key}/{path:path}", routes.artifacts),
             Route("/api/{page}/setup", routes.setup),
             Route("/api/{page}/job", routes.job),
-            Route(f"{job}/feeds/{{feed:int}}", routes.feed),
-            Route(f"{job}/references/{{feed:int}}", routes.references, methods=["POST"]),
+            Route(f"{job}/feeds/{{feed:number}}", routes.feed),
+            Route(f"{job}/references/{{feed:number}}", routes.references, methods=["POST"]),
             Route(f"{job}/result", routes.result, methods=["POST"]),
             Route("/api/{page}/events", routes.events, methods=["POST"]),
             Route("/api/{page}/beat", routes.beat, methods=["POST"]),
@@ -83,6 +110,9 @@ def make_app(site: Site) -> Starlette:
         },
     )
     app.router.redirect_slashes = False
+    for route in app.routes:
+        if isinstance(route, Route) and route.methods is not None:
+            route.methods.discard("HEAD")  # Starlette adds it; asking for a job's head would take the job
     return app
 
 
@@ -119,9 +149,9 @@ class _Routes:
         return _serve(file_inside(self._site.dist_root, relative) if allowed else None, kept=True)
 
     async def artifacts(self, request: Request) -> Response:
-        files = self._site.artifacts.get(request.path_params["key"], {})
-        path = files.get(request.path_params["path"])
-        return _serve(path if path is not None and path.is_file() else None, kept=False)
+        published = self._site.artifacts.get(request.path_params["key"])
+        path = None if published is None else published.file(request.path_params["path"])
+        return _serve(path, kept=False)
 
     async def setup(self, request: Request) -> Response:
         return JSONResponse(self._exchange(request).setup)
@@ -165,7 +195,7 @@ class _Routes:
         message = await _json(request, EVENTS_LIMIT)
         first = message.get("first") if isinstance(message, dict) else None
         events = message.get("events") if isinstance(message, dict) else None
-        if not isinstance(first, int) or not isinstance(events, list):
+        if type(first) is not int or not isinstance(events, list):
             raise ProtocolError("events come as {first, events}")
         exchange.tell(first, events)
         return Response(status_code=204)
@@ -173,10 +203,10 @@ class _Routes:
     async def beat(self, request: Request) -> Response:
         exchange = self._exchange(request)
         message = await _json(request, BEAT_LIMIT)
-        busy = message.get("busyMs") if isinstance(message, dict) else None
-        if isinstance(busy, bool) or not isinstance(busy, int | float):
+        busy: Any = message.get("busyMs") if isinstance(message, dict) else None
+        if not is_number(busy):
             raise ProtocolError("a heartbeat tells busyMs")
-        exchange.beat(busy / 1000)
+        exchange.beat(float(busy) / 1000)
         return Response(status_code=204)
 
     def _exchange(self, request: Request) -> Exchange:
@@ -204,24 +234,22 @@ def _serve(path: Path | None, *, kept: bool) -> Response:
 
 
 async def _body(request: Request, limit: int) -> bytearray:
-    """The request's body, received into one buffer of its declared size, `limit` bytes at most."""
+    """The request's body of a declared size, `limit` bytes at most; no more memory than has arrived."""
     declared = request.headers.get("content-length")
     if declared is None:
         raise HTTPException(411, "a message tells its length")
     size = int(declared)
     if size > limit:
         raise HTTPException(413, f"{size} bytes, at most {limit} are accepted")
-    body = bytearray(size)
-    end = 0
+    body = bytearray()
     async for piece in request.stream():
-        body[end : end + len(piece)] = piece
-        end += len(piece)
+        body += piece
     return body
 
 
 async def _json(request: Request, limit: int) -> Any:
     body = await _body(request, limit)
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
+        return strict_json.loads(body)
+    except ValueError as error:
         raise ProtocolError(f"the message is not JSON: {error}") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 import os
 import secrets
 import socket
@@ -12,12 +11,14 @@ import threading
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfjs import strict_json
 from pytest_tfjs.browsers.access import Access, Address, access_of
 from pytest_tfjs.browsers.exchange import Exchange
-from pytest_tfjs.browsers.routes import Site, file_inside, make_app
+from pytest_tfjs.browsers.routes import Published, Site, file_inside, make_app
 from pytest_tfjs.browsers.targets import BACKENDS
 from pytest_tfjs.browsers.uploads import MESSAGE_LIMIT
 from pytest_tfjs.errors import ArtifactsError, BrowserError
+from pytest_tfjs.report.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 PAGE_ROOT = Path(__file__).resolve().parents[1] / "page"
 STOP_S = 5.0
+REFUSED_LENGTH = 300
 
 
 class Server:
@@ -128,7 +130,9 @@ class Server:
             key = (path, stat.st_mtime_ns, stat.st_size)
             if key not in self._published:
                 name = str(len(self._published))
-                self._site.artifacts[name] = {"model.json": path, **_shards(path)}
+                self._site.artifacts[name] = Published(
+                    path.parent, {"model.json": path.name, **_shards(path)}
+                )
                 self._published[key] = name
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ArtifactsError(f"{model_json} cannot be read as a converted model: {error!r}") from error
@@ -137,12 +141,14 @@ class Server:
     def _serve(self, listening: socket.socket, access: Access) -> None:
         import uvicorn
 
+        from pytest_tfjs.browsers.connections import HttpConnection, SocketConnection
+
         gate = _Gate(make_app(self._site), self._token, access, self._site)
 
         config = uvicorn.Config(
             gate,
-            http="httptools",
-            ws="websockets-sansio",
+            http=HttpConnection,
+            ws=SocketConnection,
             ws_max_size=MESSAGE_LIMIT,
             ws_per_message_deflate=False,
             ws_ping_interval=None,
@@ -196,7 +202,8 @@ class _Gate:
 
         async def watched(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] >= 400:  # noqa: PLR2004
-                self._site.refused.append(f"{scope['method']} {scope['path']}: {message['status']}")
+                asked = printable(f"{scope['method']} {scope['path']}"[:REFUSED_LENGTH])
+                self._site.refused.append(f"{asked}: {message['status']}")
             await send(message)
 
         app: ASGIApp = self._app if status is None else PlainTextResponse("refused", status)
@@ -267,16 +274,15 @@ def _values(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
     return [value for key, value in headers if key == name]
 
 
-def _shards(model_json: Path) -> dict[str, Path]:
-    """The shards that a model.json names, by the path it gives them."""
-    manifest = json.loads(model_json.read_bytes()).get("weightsManifest", [])
+def _shards(model_json: Path) -> dict[str, str]:
+    """The shards that a model.json names, as plain paths below its folder, by the same."""
+    manifest = strict_json.loads(model_json.read_bytes()).get("weightsManifest", [])
     found = {}
     for name in (name for group in manifest for name in group["paths"]):
         plain = str(PurePosixPath(name))  # as a browser asks for it: without "./"
-        path = file_inside(model_json.parent, plain)
-        if path is None:
+        if file_inside(model_json.parent, plain) is None:
             raise ArtifactsError(
                 f"{model_json} names the shard {name!r}, which is no file in {model_json.parent}"
             )
-        found[plain] = path
+        found[plain] = plain
     return found

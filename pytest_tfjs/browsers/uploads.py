@@ -7,10 +7,11 @@ while the second is being read.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import json
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfjs import strict_json
 from pytest_tfjs.browsers.exchange import StaleError
 from pytest_tfjs.browsers.jobs import ProtocolError
 from pytest_tfjs.browsers.wire import WireError
@@ -37,11 +38,24 @@ async def receive_uploads(socket: WebSocket, exchange: Exchange) -> None:
 
     The page announces each chunk with a text message `{job, chunk, feed, bytes}`, then sends that many bytes
     in any number of binary messages, and gets `ok` once they are delivered. Whatever is not so closes the
-    socket with the reason.
+    socket with the reason, and so does the end of the page, or another socket that it opens.
     """
+    await socket.accept()
+    over = asyncio.ensure_future(exchange.uploads_over(exchange.begin_uploads()))
+    receiving = asyncio.ensure_future(_receive_all(socket, exchange))
+    try:
+        await asyncio.wait({over, receiving}, return_when=asyncio.FIRST_COMPLETED)
+        if not receiving.done():
+            await _close(socket, _POLICY, "this page is no longer in use, or has opened another connection")
+    finally:
+        for task in (over, receiving):
+            task.cancel()
+        await asyncio.gather(over, receiving, return_exceptions=True)
+
+
+async def _receive_all(socket: WebSocket, exchange: Exchange) -> None:
     from starlette.websockets import WebSocketDisconnect
 
-    await socket.accept()
     try:
         while True:
             await _receive_chunk(socket, exchange)
@@ -93,9 +107,9 @@ async def _receive(socket: WebSocket, kind: str) -> Any:
 
 def _parse_announcement(text: str) -> tuple[int, int, int, int]:
     try:
-        message: Any = json.loads(text)
+        message: Any = strict_json.loads(text)
         numbers = [message[name] for name in ("job", "chunk", "feed", "bytes")]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise ProtocolError("an announcement is {job, chunk, feed, bytes}") from error
     if not all(type(number) is int and number >= 0 for number in numbers):
         raise ProtocolError("an announcement holds natural numbers")
