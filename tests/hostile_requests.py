@@ -48,9 +48,14 @@ Sec-WebSocket-Version: 13
 Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="""
 
 WORDS = st.sampled_from([*_WORDS.split(), "", "9" * 30, "9" * 5000, "a" * 300])
+NUMBERS = st.sampled_from(["9" * 5000, "9" * 10, "-1", "00", "1e3", "0x1", "1.0", "%31", "+1", "2", "\u0663"])
 BETWEEN = st.sampled_from(["/", "/", "/", "//", "%2f", "\\", "%5c", "%252f", "/./", "/../", "\t"])
 ROOTS = ("page", "dist", "artifacts/0", "artifacts", "api/PAGE", "api/PAGE/jobs", "api/PAGE/jobs/JOB/feeds",
          "api/PAGE/jobs/JOB/references", "uploads", "uploads/PAGE", "", "etc")  # fmt: skip
+NEAR = (("GET", "page/link.js"), ("GET", "page/folder.js/canary.js"), ("GET", "artifacts/0/link.js"),
+        ("GET", "artifacts/0/canary.bin"), ("GET", "page/canary.txt"), ("GET", "page/../canary.js"))  # fmt: skip
+"""What lies there and is not served."""
+
 VALID = (
     ("GET", "page/index.html"), ("GET", "page/main.js"), ("GET", "dist/@tensorflow/tfjs/dist/tf.min.js"),
     ("GET", "artifacts/0/model.json"), ("GET", "artifacts/0/group1-shard1of1.bin"), ("GET", "api/PAGE/setup"),
@@ -117,13 +122,21 @@ RAW_BODIES = st.sampled_from(
 @st.composite
 def requests(draw):
     """Method, path, headers and body of a request: a valid one, of which some parts are changed."""
-    method, path = draw(st.sampled_from(VALID))
-    changed = draw(st.sets(st.sampled_from(["method", "path", "words", "header", "body", "raw"]), max_size=2))
+    method, path = draw(st.sampled_from([*VALID, *NEAR]))
+    changed = draw(
+        st.sets(st.sampled_from(["method", "path", "words", "number", "header", "body", "raw"]), max_size=2)
+    )
     if "method" in changed:
         method = draw(METHODS)
     if "path" in changed:
         parts = draw(st.lists(st.tuples(BETWEEN, WORDS), min_size=1, max_size=6))
         path = draw(st.sampled_from(ROOTS)) + "".join(between + word for between, word in parts)
+    elif "number" in changed:
+        path = (
+            path.replace("JOB", draw(NUMBERS))
+            if draw(st.booleans())
+            else path.replace("/0", f"/{draw(NUMBERS)}")
+        )
     elif "words" in changed:
         words = path.split("/")
         words[draw(st.integers(0, len(words) - 1))] = draw(WORDS)
