@@ -48,12 +48,14 @@ Sec-WebSocket-Version: 13
 Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="""
 
 WORDS = st.sampled_from([*_WORDS.split(), "", "9" * 30, "9" * 5000, "a" * 300])
-NUMBERS = st.sampled_from(["9" * 5000, "9" * 10, "-1", "00", "1e3", "0x1", "1.0", "%31", "+1", "2", "\u0663"])
+DIGITS = st.sampled_from(["9" * 5000, "9" * 10, "-1", "00", "1e3", "0x1", "1.0", "%31", "+1", "2", "\u0663"])
 BETWEEN = st.sampled_from(["/", "/", "/", "//", "%2f", "\\", "%5c", "%252f", "/./", "/../", "\t"])
 ROOTS = ("page", "dist", "artifacts/0", "artifacts", "api/PAGE", "api/PAGE/jobs", "api/PAGE/jobs/JOB/feeds",
          "api/PAGE/jobs/JOB/references", "uploads", "uploads/PAGE", "", "etc")  # fmt: skip
-NEAR = (("GET", "page/link.js"), ("GET", "page/folder.js/canary.js"), ("GET", "artifacts/0/link.js"),
-        ("GET", "artifacts/0/canary.bin"), ("GET", "page/canary.txt"), ("GET", "page/../canary.js"))  # fmt: skip
+NEAR = (
+    ("GET", "page/link.js"), ("GET", "page/folder.js/canary.js"), ("GET", "artifacts/0/link.js"),
+    ("GET", "artifacts/0/canary.bin"), ("GET", "page/canary.txt"), ("GET", "page/../canary.js"),
+)  # fmt: skip
 """What lies there and is not served."""
 
 VALID = (
@@ -133,9 +135,9 @@ def requests(draw):
         path = draw(st.sampled_from(ROOTS)) + "".join(between + word for between, word in parts)
     elif "number" in changed:
         path = (
-            path.replace("JOB", draw(NUMBERS))
+            path.replace("JOB", draw(DIGITS))
             if draw(st.booleans())
-            else path.replace("/0", f"/{draw(NUMBERS)}")
+            else path.replace("/0", f"/{draw(DIGITS)}")
         )
     elif "words" in changed:
         words = path.split("/")
