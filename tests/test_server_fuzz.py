@@ -147,7 +147,7 @@ class Asker:
             return
         target.statuses[answer.status] += 1
         target.check(answer.body)
-        if answer.status == 204 and b'"events"' in data:
+        if answer.status == 204 and data.split(b" ")[1].endswith(b"/events"):
             target.events += len(json.loads(data.partition(b"\r\n\r\n")[2])["events"])
         if answer.headers.get("connection") == "close":
             self.close()
