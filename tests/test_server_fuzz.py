@@ -10,12 +10,13 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 from fuzzed_server import CANARY
-from hostile_requests import RESULT, as_frame, frames, requests
+from hostile_requests import RESULT, frames, request
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from raw_http import Raw, frame
@@ -24,7 +25,7 @@ from tiny_models import RELU, X
 from pytest_tfjs.browsers.wire import decode, encode
 
 PART = 25
-"""Requests of one example: drawing them one by one would take longer than answering them."""
+"""Byte strings of one example of Hypothesis, and sockets for each job."""
 
 FUZZ = settings(
     derandomize=True,
@@ -165,31 +166,24 @@ def asker(target):
     asker.close()
 
 
-@settings(FUZZ, max_examples=240)
-@given(st.lists(requests(), min_size=PART, max_size=PART))
-def test_changed_requests(asker, some):
-    for request in some:
-        asker.ask(request)
-    asker.target.count(len(some))
+def test_changed_requests(asker):
+    chance = Random(1)
+    for _ in range(6000):
+        asker.ask(request(chance))
+        asker.target.count(1)
 
 
-@settings(FUZZ, max_examples=60)
-@given(
-    st.lists(
-        st.tuples(requests(), st.lists(st.tuples(st.integers(0, 400), st.binary(max_size=3)), max_size=4)),
-        min_size=PART,
-        max_size=PART,
-    )
-)
-def test_requests_with_other_bytes(target, some):
-    for request, changes in some:
-        data = bytearray(as_bytes(target, request))
-        for place, put in changes:
-            data[place : place + 1] = put
+def test_requests_with_other_bytes(target):
+    chance = Random(2)
+    for _ in range(1500):
+        data = bytearray(as_bytes(target, request(chance)))
+        for _ in range(chance.randint(0, 4)):
+            at = chance.randrange(min(len(data), 400))
+            data[at : at + 1] = chance.randbytes(chance.randint(0, 3))
         with Raw(target.url) as connection:
             connection.send(bytes(data))
             target.note(connection.rest(wait=0.003))
-    target.count(len(some))
+        target.count(1)
 
 
 @settings(FUZZ, max_examples=60)
@@ -202,18 +196,17 @@ def test_bytes_that_are_no_requests(target, some):
     target.count(len(some))
 
 
-@settings(FUZZ, max_examples=48)
-@given(st.lists(frames(), min_size=PART, max_size=PART))
-def test_frames(target, some):
-    job = target.ask("assign")["job"]
-    for sent in some:
+def test_frames(target):
+    chance = Random(3)
+    for number in range(1200):
+        if number % PART == 0:
+            job = target.ask("assign")["job"]
         with Raw(target.url) as connection:
             answer = connection.open_socket(target.page)
             target.statuses[answer.status] += 1
-            connection.send(b"".join(as_frame(job, *one) for one in sent))
-            answers = connection.rest(wait=0.003)
-            target.check(answers)
-    target.count(len(some))
+            connection.send(frames(chance, job))
+            target.check(connection.rest(wait=0.003))
+        target.count(1)
 
 
 def test_nothing_has_grown_and_a_job_is_done(target, capsys):
