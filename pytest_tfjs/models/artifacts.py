@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pytest_tfjs import strict_json
 from pytest_tfjs.compare.weights import Storage
 from pytest_tfjs.errors import ArtifactsError
 from pytest_tfjs.models import topology as _topology
@@ -126,7 +127,7 @@ def read_artifacts(path: Path | str) -> Artifacts:
         outputs=outputs,
         bytes=sum(file.stat().st_size for file in (model_json, *shards)),
         topology=topology,
-        converted_by=content.get("convertedBy"),
+        converted_by=None if content.get("convertedBy") is None else str(content["convertedBy"]),
         manifest=tuple(manifest or []),
         notes=_notes(content),
         has_signature=format_ == "layers" or _topology.has_signature(content),
@@ -178,7 +179,7 @@ def _find_model_json(path: Path) -> Path:
 
 def _parse(model_json: Path) -> dict[str, Any]:
     try:
-        content = json.loads(model_json.read_text(encoding="utf-8"))
+        content = strict_json.loads(model_json.read_bytes())
     except (ValueError, OSError) as error:
         raise ArtifactsError(
             f"{model_json} cannot be read as JSON ({error}); convert the model again"

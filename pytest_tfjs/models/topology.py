@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -69,10 +70,23 @@ def tensorflow_dtype(name: str) -> str:
 
 def graph_nodes(topology: Mapping[str, Any]) -> tuple[GraphNode, ...]:
     """The nodes of a graph model's topology, in file order."""
-    return tuple(
-        GraphNode(node["name"], node["op"], tuple(node.get("input", ())), node.get("attr", {}))
-        for node in topology["node"]
-    )
+    nodes = tuple(map(_node, topology["node"]))
+    names = {node.name for node in nodes}
+    if len(names) != len(nodes):
+        twice = Counter(node.name for node in nodes).most_common(1)[0][0]
+        raise ValueError(f"there are two nodes {twice!r}")
+    return nodes
+
+
+def _node(node: Mapping[str, Any]) -> GraphNode:
+    name, op, inputs, attr = node["name"], node["op"], node.get("input", []), node.get("attr", {})
+    if not all(isinstance(text, str) and text for text in (name, op)):
+        raise ValueError(f"a node has the name {name!r} and the operation {op!r}")
+    if not isinstance(inputs, list) or not all(isinstance(text, str) for text in inputs):
+        raise ValueError(f"the node {name!r} has the inputs {inputs!r:.200}")
+    if not isinstance(attr, dict) or not all(isinstance(value, dict) for value in attr.values()):
+        raise ValueError(f"the node {name!r} has the attributes {attr!r:.200}")
+    return GraphNode(name, op, tuple(inputs), attr)
 
 
 def graph_signature(content: Mapping[str, Any]) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:

@@ -26,6 +26,12 @@ _STORED: dict[str, np.dtype[Any]] = {
     "complex64": np.dtype("<c8"),
 }
 
+_MOST_ELEMENTS = 2**40
+_LARGEST_SIZE = 2**31 - 1
+_HIGHEST_RANK = 32  # numpy's before version 2
+_QUANTISED = frozenset({"uint8", "uint16", "float16"})
+_DEQUANTISED = frozenset({"float32", "int32"})
+
 Manifest = Sequence[Mapping[str, Any]]
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -122,7 +128,9 @@ def _spans(group: Mapping[str, Any], data: bytes) -> Iterator[tuple[Mapping[str,
 def _check_group(model_json: Path, group: Any, seen: set[str]) -> None:
     try:
         paths, entries = list(group["paths"]), list(group["weights"])
-        names = [str(entry["name"]) for entry in entries]
+        for entry in entries:
+            _check_entry(entry)
+        names = [entry["name"] for entry in entries]
         sizes = [_stored_bytes(entry) for entry in entries]
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactsError(
@@ -134,7 +142,7 @@ def _check_group(model_json: Path, group: Any, seen: set[str]) -> None:
         seen.add(name)
     shards = [_shard(model_json, name) for name in paths]
     for shard in shards:
-        if not shard.is_file():
+        if not shard.is_file():  # a folder, a device or a pipe is none
             raise ArtifactsError(
                 f"{model_json} names the weight shard '{shard.name}', which is not there ({shard}). Copy "
                 "all the files that the converter wrote, or convert the model again"
@@ -147,6 +155,32 @@ def _check_group(model_json: Path, group: Any, seen: set[str]) -> None:
         expected = _bytes_with_strings(model_json, group, b"".join(shard.read_bytes() for shard in shards))
     if sum(found) != expected:
         raise _wrong_length(model_json, shards, found, expected)
+
+
+def _check_entry(entry: Mapping[str, Any]) -> None:
+    """Raises ValueError, TypeError or KeyError for what TF.js or numpy reads otherwise, or not at all."""
+    name, dtype, shape = entry["name"], entry["dtype"], entry["shape"]
+    if not isinstance(name, str) or not isinstance(dtype, str):
+        raise TypeError(f"a weight has the name {name!r} and the dtype {dtype!r}")
+    if not isinstance(shape, list) or not all(type(size) is int for size in shape):
+        raise ValueError(f"the weight '{name}' has the shape {shape}")
+    if len(shape) > _HIGHEST_RANK or not all(0 <= size <= _LARGEST_SIZE for size in shape):
+        raise ValueError(f"the weight '{name}' has the shape {shape}")
+    if math.prod(size for size in shape if size > 0) > _MOST_ELEMENTS:
+        raise ValueError(f"the weight '{name}' has the shape {shape}, which no computer holds")
+    if "quantization" in entry:
+        _check_quantisation(name, dtype, entry["quantization"])
+
+
+def _check_quantisation(name: str, dtype: str, given: Mapping[str, Any]) -> None:
+    stored = given["dtype"]
+    if stored not in _QUANTISED or dtype not in _DEQUANTISED or (stored == "float16" and dtype != "float32"):
+        raise ValueError(f"the weight '{name}' is {dtype} quantised as {stored!r}")
+    numbers = [given.get("scale"), given.get("min")]
+    if not all(type(number) in (int, float) for number in numbers) and (
+        stored != "float16" or numbers != [None, None]
+    ):
+        raise ValueError(f"the weight '{name}' has the scale and minimum {numbers}")
 
 
 def _bytes_with_strings(model_json: Path, group: Mapping[str, Any], data: bytes) -> int:
@@ -188,11 +222,18 @@ def _due_sizes(found: Sequence[int], expected: int) -> list[int]:
 
 def _shard(model_json: Path, name: Any) -> Path:
     folder = model_json.parent
-    pure, windows = PurePosixPath(str(name)), PureWindowsPath(str(name))
+    if not isinstance(name, str):
+        raise ArtifactsError(f"{model_json} names the weight shard {name!r:.300}; convert the model again")
+    pure, windows = PurePosixPath(name), PureWindowsPath(name)
     leaves = pure.is_absolute() or windows.drive or windows.root or ".." in {*pure.parts, *windows.parts}
-    if leaves or not (folder / pure).resolve().is_relative_to(folder.resolve()):
+    try:
+        leaves = leaves or not (folder / pure).resolve().is_relative_to(folder.resolve())
+        (folder / pure).exists()
+    except (OSError, ValueError, RuntimeError) as error:  # NUL in it, too long, links in a circle
+        raise ArtifactsError(f"{model_json} names the weight shard {name!r:.300}: {error}") from error
+    if leaves:
         raise ArtifactsError(
-            f"{model_json} names a weight shard outside its own folder: {str(name)!r}. Put the shards "
+            f"{model_json} names a weight shard outside its own folder: {name!r}. Put the shards "
             f"beside model.json"
         )
     return folder / pure
@@ -215,10 +256,7 @@ def _stored_bytes(entry: Mapping[str, Any]) -> int | None:
     """Length in the shards, in bytes; None for strings, whose length only the shards tell."""
     if entry["dtype"] == "string":
         return None
-    shape = [int(size) for size in entry["shape"]]
-    if min(shape, default=0) < 0:
-        raise ValueError(f"the weight '{entry['name']}' has the shape {shape}")
-    return math.prod(shape) * _stored_dtype(entry).itemsize
+    return math.prod(entry["shape"]) * _stored_dtype(entry).itemsize
 
 
 def _string_end(entry: Mapping[str, Any], data: bytes, start: int) -> int:
