@@ -256,7 +256,8 @@ def _stored_bytes(entry: Mapping[str, Any]) -> int | None:
     """Length in the shards, in bytes; None for strings, whose length only the shards tell."""
     if entry["dtype"] == "string":
         return None
-    return math.prod(entry["shape"]) * _stored_dtype(entry).itemsize
+    shape: list[int] = entry["shape"]
+    return math.prod(shape) * _stored_dtype(entry).itemsize
 
 
 def _string_end(entry: Mapping[str, Any], data: bytes, start: int) -> int:
