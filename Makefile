@@ -14,11 +14,12 @@ SPREAD = $(if $(filter 0,$(WORKERS)),,-n $(WORKERS) --dist loadgroup --no-loadsc
 NPM := PATH="$(abspath $(VENV))/bin:$$PATH" npm
 
 .NOTPARALLEL:
-.PHONY: help demo bench models test lint types page pytest browser clean
+.PHONY: help demo bench faults models test lint types page pytest browser clean
 
 help:
 	@echo "make demo    compare the sample models in a browser, and show a failure that is found"
 	@echo "make bench   measure what the plugin costs (some minutes; benchmarks/README.md)"
+	@echo "make faults  cause every fault, and write docs/faults.md (ARGS='-k Ctrl' for some of them)"
 	@echo "make models  compare every model family, and write docs/models.md (ARGS='-k unet' for some of them)"
 	@echo "make test    everything: lint, types, the page's tests, pytest"
 	@echo "make lint    ruff check and ruff format --check"
@@ -47,6 +48,9 @@ bench: $(INSTALLED) browser
 
 models: $(INSTALLED) browser
 	@$(PYTHON) -m benchmarks.families $(ARGS)
+
+faults: $(INSTALLED) browser
+	@$(PYTHON) -m benchmarks.fault_table $(ARGS)
 
 test: lint types page pytest
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.browsers.jobs import Job, TimingPlan
 from pytest_tfjs.compare.tolerances import resolve_tolerances
 from pytest_tfjs.compare.verdict import Comparison, LayerResult, TargetFacts, judge
+from pytest_tfjs.errors import PageError
 from pytest_tfjs.measuring import Precision, measure_compression, measure_vacuity
 from pytest_tfjs.observing import Observing
 from pytest_tfjs.timing.samples import Timing
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.jobs import Activations, JobResult
     from pytest_tfjs.browsers.targets import Target
     from pytest_tfjs.compare.tolerances import Tolerance, Tolerances
-    from pytest_tfjs.errors import PageError
     from pytest_tfjs.in_browser import InBrowser
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.feeds import Feed
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.reference.capture import Reference
     from pytest_tfjs.settings import Settings
 
-    Rules = tuple[Tolerances, Precision | None]
+    Rules = Callable[..., tuple[Tolerances, Precision | None]]
 
 _TIMING = TimingPlan(warmup=0, runs=5, budget_ms=1000.0)
 
@@ -53,15 +54,21 @@ class _Run:
 
     def __init__(self, subject: Subject, target: Target, settings: Settings, rules: Rules) -> None:
         self._subject = subject
+        self._target = target
+        self._budget = settings.tap_budget
+        self._rules = rules
         self.facts = unopened(target)
         self.tfjs_version: str | None = None
-        tolerances, precision = rules
-        self.observing = Observing(subject.reference, tolerances, settings.tap_budget, precision)
+        self.tolerances, _ = rules(half=target.half)
+        self.observing = Observing(subject.reference, self.tolerances, self._budget)
 
     def run(self, browser: InBrowser) -> None:
         """Runs the model and judges each activation as it comes. Raises PageError where the page fails."""
         page = browser.open()
         self.facts, self.tfjs_version = facts_of(page), page.facts.tfjs_version
+        half = self._target.half or self.facts.float32_textures is False
+        self.tolerances, precision = self._rules(half=half)
+        self.observing = Observing(self._subject.reference, self.tolerances, self._budget, precision)
 
         def perform(take: Callable[[Activations], None], *, timed: bool, **asked: Any) -> JobResult:
             timing = _TIMING if timed else None
@@ -82,15 +89,18 @@ def compare(
     """Runs the model and judges it; a failure of the page is a verdict.
 
     Raises ToleranceError for what is no tolerance, and SettingsError for a pattern of `allow_vacuous` that
-    matches nothing, before anything runs; TargetUnavailableError where the machine cannot have the target.
+    matches nothing, before anything runs.
     """
     reference = subject.reference
-    rules = rules_of(reference, target, settings, per_layer)
+    rules = partial(rules_of, reference, target, settings, per_layer)
+    rules(half=target.half)
     cost = measure_compression(
         reference, subject.artifacts.weights, settings.compression, settings.tap_budget
     )
     vacuity = measure_vacuity(reference, subject.feeds, settings)
-    attempt = browser.attempt(lambda: _Run(subject, target, settings, rules), lambda run: run.run(browser))
+    attempt = browser.attempt(
+        lambda: _Run(subject, target, settings, rules), lambda started: started.run(browser)
+    )
     run, observing = attempt.state, attempt.state.observing
     layers, measured = observing.reference.plan.layers, observing.measured
     judgement = judge(
@@ -98,7 +108,7 @@ def compare(
         measured.merged(),
         measured.tolerances(),
         alone=measured.alone(observing.not_alone),
-        given=rules[0].given,
+        given=run.tolerances.given,
         weight_check=reference.weights if settings.weight_check == "fail" else None,
         compression=cost,
         vacuity=vacuity,
@@ -126,7 +136,21 @@ def compare(
         retried=attempt.retried,
         notes=subject.notes,
     )
-    return comparison if attempt.failure is None else _failed(comparison, target, attempt.failure)
+    if comparison.verdict == "close" and attempt.failure is None:
+        return comparison
+    failure = changed(subject) or attempt.failure
+    return comparison if failure is None else _failed(comparison, target, failure)
+
+
+def changed(subject: Subject) -> PageError | None:
+    """The failure of a comparison whose artifacts are no longer those that its reference is of, if so."""
+    how = subject.artifacts.changed()
+    if how is None:
+        return None
+    return PageError(
+        f"the artifacts were changed while they were compared: {how}. Run again, and let nothing else write"
+        " there meanwhile"
+    )
 
 
 def rules_of(
@@ -134,21 +158,23 @@ def rules_of(
     target: Target,
     settings: Settings,
     per_layer: Mapping[str, Tolerance] | None,
+    *,
+    half: bool,
 ) -> tuple[Tolerances, Precision | None]:
     """The tolerances, and the precision of the target where each layer is run alone as well.
 
-    Raises ToleranceError for what is no tolerance.
+    `half`: the target computes in half precision. Raises ToleranceError for what is no tolerance.
     """
     tolerances = resolve_tolerances(
         reference.plan.layers,
         backend=target.backend,
-        half=target.half,
+        half=half,
         rtol=settings.rtol,
         atol=settings.atol,
         per_layer=per_layer,
     )
     alone = settings.layers == "all" and settings.isolate == "all"
-    return tolerances, Precision(target.backend, target.half) if alone else None
+    return tolerances, Precision(target.backend, half) if alone else None
 
 
 def job_of(artifacts: Artifacts, feeds: Sequence[Feed], timing: TimingPlan | None, **asked: Any) -> Job:
@@ -203,7 +229,6 @@ def _failed(comparison: Comparison, target: Target, failure: PageError) -> Compa
         growth=None,
         stage=failure.stage,
         stack=failure.stack,
-        refused=failure.refused,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from pytest_tfjs.errors import BrowserError, BrowserLostError, PageError, TargetUnavailableError
+from pytest_tfjs.errors import BrowserError, BrowserLostError, PageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +67,7 @@ class InBrowser:
         """`work` on the state that `begin` gives; where the browser is lost, once more on another state.
 
         A browser that is lost a second time is a failure, as is whatever else fails in the page. Raises
-        BrowserError where none starts, and TargetUnavailableError where the machine cannot have the target.
+        BrowserError where none starts.
         """
         lost: BrowserLostError | None = None
         while True:
@@ -83,10 +83,6 @@ class InBrowser:
                     self._lost(error.what)
                     continue
                 failure = _lost_twice(lost, error)
-            except TargetUnavailableError as error:
-                if lost is None:
-                    raise
-                failure = error  # it was there before
             except PageError as error:
                 failure = error
             return Attempt(state, failure, None if lost is None else lost.what)
@@ -101,11 +97,12 @@ class InBrowser:
 
 
 def _lost_twice(first: BrowserLostError, second: BrowserLostError) -> BrowserLostError:
-    told = (
-        f"{second.what}; and of the browser before it: {first.what}. A model that takes more memory than the "
-        "browser gets does this"
-    )
-    return BrowserLostError(second.target, told, stage=second.stage)
+    if second.what == first.what:
+        told = f"{first.what}; so was a second, fresh one, in the same way"
+    else:
+        told = f"{second.what}; it was a fresh one, in the place of another: {first.what}"
+    advice = "Does the model take more memory than a browser gets?"
+    return BrowserLostError(second.target, f"{told}. {advice}", stage=second.stage)
 
 
 def _does_not_start(error: BrowserError, lost: BrowserLostError) -> BrowserError:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from inner_runs import Project
+from inner_runs import TINY_CONFTEST, TINY_X, Project
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ LONG = (
     "test_repeatability",
 )
 
-X = np.array([[1, 2, 3], [0.5, 0.25, 4]], np.float32)
+X = np.array(TINY_X, np.float32)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -150,22 +150,7 @@ def tiny_project(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Iterat
 
         def make(name: str) -> Project:
             made = stack.enter_context(contextlib.closing(Project(tmp_path_factory.mktemp(name), tiny)))
-            made.write(conftest=_CONFTEST)
+            made.write(conftest=TINY_CONFTEST)
             return made
 
         yield make
-
-
-_CONFTEST = f"""
-from pathlib import Path
-import numpy as np
-import pytest
-
-@pytest.fixture
-def x():
-    return np.array({X.tolist()}, np.float32)
-
-@pytest.fixture
-def models():
-    return Path(@MODELS@)
-"""

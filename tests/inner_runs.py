@@ -20,6 +20,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LIMIT_S = 240.0
+TINY_X = [[1, 2, 3], [0.5, 0.25, 4]]
+"""What the tiny models of conftest.py are fed."""
+
+TINY_CONFTEST = f"""
+from pathlib import Path
+import numpy as np
+import pytest
+
+@pytest.fixture
+def x():
+    return np.array({TINY_X}, np.float32)
+
+@pytest.fixture
+def models():
+    return Path(@MODELS@)
+"""
+"""The conftest of a project that gives the tiny models: `x`, the feed, and `models`, their folder."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +120,7 @@ class Project:
             encoding="utf-8",
             timeout=LIMIT_S,
             check=False,
+            start_new_session=True,  # what it does to its process group is not for us
         )
         return InnerRun(told.returncode, told.stdout, _cases(xml), _results(results))
 

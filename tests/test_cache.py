@@ -157,9 +157,7 @@ def test_an_entry_of_another_key_moved_here_is_rebuilt(cache):
     assert rebuilt(cache, folder)
 
 
-@pytest.mark.parametrize(
-    "error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt(), ValueError("bad")]
-)
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "bad"), KeyboardInterrupt(), ValueError("bad")])
 def test_a_failing_build_raises_and_leaves_nothing(cache, tmp_path, error):
     def build(folder):
         (folder / "half").write_bytes(DATA)
@@ -173,12 +171,29 @@ def test_a_failing_build_raises_and_leaves_nothing(cache, tmp_path, error):
     assert rebuilt(cache, cache.root / "entries" / "kind" / "key" / "content")
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EDQUOT, "Quota exceeded"),
+        TfjsError("converting failed: OSError: [Errno 28] No space left on device"),
+    ],
+)
+def test_a_full_disk_is_told_with_what_to_do(cache, error):
+    def build(_):
+        raise error
+
+    with pytest.raises(TfjsError, match=r"the disk is full .* bytes are left at .*\. Make room") as caught:
+        cache.entry("kind", "key", build)
+    assert caught.value.__cause__ is error
+
+
 def test_a_full_disk_at_the_manifest_leaves_nothing(cache, tmp_path, monkeypatch):
     def full(self, *args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(TfjsError, match="the disk is full"):
         cache.entry("kind", "key", lambda folder: (folder / "data").write_bytes(DATA) and None)
     assert list(tmp_path.rglob("data")) == []
 

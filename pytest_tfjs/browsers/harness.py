@@ -20,13 +20,7 @@ from pytest_tfjs.browsers.jobs import (
 )
 from pytest_tfjs.browsers.launch import LaunchOptions, launch
 from pytest_tfjs.browsers.server import Server
-from pytest_tfjs.errors import (
-    BrowserError,
-    BrowserLostError,
-    JobTimeoutError,
-    PageError,
-    TargetUnavailableError,
-)
+from pytest_tfjs.errors import BrowserError, BrowserLostError, JobTimeoutError, PageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +34,8 @@ if TYPE_CHECKING:
 
 # Short, so that Ctrl-C is seen where a wait cannot be interrupted (Windows).
 TICK_S = 0.25
+# A wait of a tick that takes longer than this was none.
+AWAY_S = 4 * TICK_S
 # Heartbeats come once a second: after this long without one the driver is asked what is wrong.
 QUIET_S = 2.5
 SILENT_S = 15.0
@@ -86,7 +82,7 @@ class _Watch:
         Where this process itself was away (suspended, or busy with one long call) the page may have spoken.
         """
         now = time.monotonic()
-        if now - self.looked > 4 * TICK_S:
+        if now - self.looked > AWAY_S:
             self.quiet_since = now
         self.looked = now
         self.quiet_since = max(self.quiet_since, heard or 0.0)
@@ -110,10 +106,11 @@ class Page:
         self.console: deque[ConsoleLine] = deque(maxlen=KEPT_LINES)
         self.errors: deque[PageFault] = deque(maxlen=KEPT_LINES)
         self._closed = False
+        self._server = harness.server
         setup = harness.setup_of(target)
-        self._exchange: Exchange = harness.server.open_page(setup)
+        self._exchange: Exchange = self._server.open_page(setup)
         try:
-            browser.open(harness.server.page_url(self._exchange))
+            browser.open(self._server.page_url(self._exchange))
             self.facts = self._wait_until_up()
         except BaseException:
             self.close()
@@ -134,7 +131,7 @@ class Page:
         """
         if not self.healthy:
             raise PageError(f"the page for {self.target} is no longer usable: open the target again")
-        self._exchange.assign(job, self._harness.server.publish(job.artifacts))
+        self._exchange.assign(job, self._server.publish(job.artifacts))
         limit = min(self._harness.timeout_s, math.inf if timeout_s is None else timeout_s)
         watch = _Watch(limit, SILENT_S, Progress("starting the job"))
         try:
@@ -160,7 +157,7 @@ class Page:
     def close(self) -> None:
         """Take no more messages of this page."""
         self._closed = True
-        self._harness.server.close_page(self._exchange)
+        self._server.close_page(self._exchange)
 
     def _wait_until_up(self) -> PageFacts:
         watch = _Watch(self._harness.timeout_s, FIRST_SIGN_S, Progress("opening the page"))
@@ -193,7 +190,7 @@ class Page:
 
         Console lines and progress are kept and passed on, and come as None.
         """
-        message = self._exchange.next_message(TICK_S)
+        message = self._wait(watch)
         if message is None:
             self._check_alive(watch)
         if watch.over and not isinstance(message, JobResult | Failure):
@@ -211,29 +208,43 @@ class Page:
             return message
         return None
 
+    def _wait(self, watch: _Watch) -> Message | None:
+        before = time.monotonic()
+        message = self._exchange.next_message(TICK_S)
+        late = time.monotonic() - before - TICK_S
+        if late > AWAY_S:
+            watch.started += late  # the machine slept, or this process was stopped
+        return message
+
     def _note(self, fault: PageFault, watch: _Watch) -> None:
         self.errors.append(fault)
         if fault.kind in LOST:
             raise self._harness.lose(self.target, watch.progress, fault.message)
 
     def _fail(self, failure: Failure) -> NoReturn:
-        if failure.unavailable:
-            self._harness.give_up(self.target, failure.reason)
+        self._check_server(failure.stage)
         reason = failure.reason
         if not hasattr(self, "facts"):
-            reason += "".join(f"\nrefused: {request}" for request in self._harness.server.refused())
+            reason += "".join(f"\nrefused: {request}" for request in self._server.refused())
             reason += "".join(f"\n{said}" for said in [*self.errors, *self.console][-10:])
-        raise PageError(
-            f"{self.target}: {reason}",
-            stack=failure.stack,
-            stage=failure.stage,
-            refused=failure.job is not None,
-        )
+        raise PageError(f"{self.target}: {reason}", stack=failure.stack, stage=failure.stage)
+
+    def _check_server(self, stage: str | None) -> None:
+        trouble = self._server.trouble()
+        if trouble is not None:
+            self._harness.discard_server()
+            raise PageError(
+                f"{self.target}: the server in pytest's process, which gives the page all it needs, is gone:"
+                f" {trouble}. Does a test close sockets or file descriptors that are not its own? The next"
+                " test gets another server",
+                stage=stage,
+            )
 
     def _check_alive(self, watch: _Watch) -> None:
         silence = watch.silence(self._exchange.heard())
         trouble = None if self._browser.alive() else self._browser.ended
         if trouble is None and silence > QUIET_S:
+            self._check_server(str(watch.progress))
             trouble = self._browser.trouble()
         if trouble is None and silence > watch.silent_s:
             trouble = (
@@ -282,8 +293,6 @@ class Harness:
         self._page: Page | None = None
         self._started: set[str] = set()
         self._missing: dict[str, str] = {}
-        self._seen: set[Target] = set()
-        self._unavailable: dict[Target, str] = {}
 
     @property
     def server(self) -> Server:
@@ -297,14 +306,14 @@ class Harness:
     def open(self, target: Target) -> Page:
         """The page of `target`: the one there is, or a fresh one.
 
-        Raises BrowserError where no browser starts, TargetUnavailableError where the machine cannot have the
-        target, PageError where the page or its backend does not come up for another reason (BrowserLostError
-        where the browser is at fault), and DistError where the copy of TF.js lacks the backend.
+        Raises BrowserError where no browser starts, PageError where the page or its backend does not come up
+        (BrowserLostError where the browser is at fault), and DistError where the copy of TF.js lacks the
+        backend.
         """
+        if self._server is not None and self._server.trouble() is not None:
+            self.discard_server()
         if self._page is not None and self._page.target == target and self._page.healthy:
             return self._page
-        if target in self._unavailable:
-            raise TargetUnavailableError(self._unavailable[target])
         self.dist.require(target.backend)
         if self._page is not None:
             self._page.close()
@@ -315,7 +324,6 @@ class Harness:
             self._page = Page(self, browser, target)
         except BrowserError as error:
             raise self.lose(target, Progress("opening a page"), str(error)) from error
-        self._seen.add(target)
         return self._page
 
     def close(self) -> None:
@@ -323,9 +331,7 @@ class Harness:
         try:
             self.discard_browser()
         finally:
-            server, self._server = self._server, None
-            if server is not None:
-                server.stop()
+            self.discard_server()
 
     def setup_of(self, target: Target) -> dict[str, Any]:
         """What the page of a target starts from."""
@@ -336,16 +342,6 @@ class Harness:
             "wasmDirectory": self.dist.wasm_directory,
         }
 
-    def give_up(self, target: Target, why: str) -> NoReturn:
-        """Raise for a target that its page says the machine cannot have, now and when it is asked for again.
-
-        Where it was there before in this run, the browser has lost it.
-        """
-        if target in self._seen:
-            raise self.lose(target, Progress("opening a page"), f"{why}, as it did before in this run")
-        self._unavailable[target] = f"{target}: not available on this machine: {why}"
-        raise TargetUnavailableError(self._unavailable[target])
-
     def discard_browser(self) -> None:
         """End the browser, and with it the page: the next `open` starts another."""
         page, self._page = self._page, None
@@ -354,6 +350,15 @@ class Harness:
             page.close()
         if browser is not None:
             browser.close()
+
+    def discard_server(self) -> None:
+        """End the server, and with it the page: the next `open` starts another."""
+        page, self._page = self._page, None
+        server, self._server = self._server, None
+        if page is not None:
+            page.close()
+        if server is not None:
+            server.stop()
 
     def lose(self, target: Target, progress: Progress, trouble: str) -> BrowserLostError:
         """Give up the browser, which is lost for the reason `trouble`; the error that tells so."""

@@ -44,7 +44,10 @@ class Browser(Protocol):
         """Whether it was started for webgpu."""
 
     def open(self, url: str) -> None:
-        """Close the page there is, and open a fresh one at `url`, without waiting for it to load."""
+        """Close the page there is, and open a fresh one at `url`, without waiting for it to load.
+
+        Raises BrowserError, in one line, where that fails.
+        """
 
     @property
     def ended(self) -> str:
@@ -77,9 +80,7 @@ class Driven:
             self._driver.get(url)
             self._close_tab(former)
         except Exception as error:
-            raise BrowserError(
-                f"{self.name} {self.version} did not open a page: {first_line(error)}"
-            ) from error
+            raise BrowserError(first_line(error)) from error
 
     def _close_tab(self, tab: str) -> None:
         # Chrome forgets to close a tab that has just begun to load: ask until it is gone.
@@ -160,7 +161,15 @@ def limit_commands(driver: WebDriver, seconds: float) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line: Selenium's have many."""
+    """What an error says, in one line: Selenium's have many, and a driver that is gone says nothing."""
+    from urllib3.exceptions import HTTPError, MaxRetryError, ReadTimeoutError
+
+    if isinstance(error, ReadTimeoutError) or (
+        isinstance(error, MaxRetryError) and isinstance(error.reason, ReadTimeoutError)
+    ):
+        return f"its driver did not answer for {COMMAND_S:g} s"
+    if isinstance(error, HTTPError | ConnectionError):
+        return "its driver is gone: nobody answers where it was"
     text = str(getattr(error, "msg", None) or error).strip()
     return text.splitlines()[0] if text else type(error).__name__
 

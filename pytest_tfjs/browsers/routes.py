@@ -72,6 +72,20 @@ class Published:
         name = self.files.get(path)
         return None if name is None else file_inside(self.folder, name)
 
+    def states(self) -> tuple[tuple[int, int] | None, ...]:
+        """What tells whether a file was written anew: of each its time and size; None where there is none."""
+        return tuple(map(_state, map(self.file, self.files)))
+
+
+def _state(path: Path | None) -> tuple[int, int] | None:
+    if path is None:
+        return None
+    try:
+        stat = path.stat()
+    except OSError:  # it was removed meanwhile
+        return None
+    return stat.st_mtime_ns, stat.st_size
+
 
 @dataclass
 class Site:

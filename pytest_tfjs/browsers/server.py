@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 PAGE_ROOT = Path(__file__).resolve().parents[1] / "page"
 STOP_S = 5.0
+PROBE_S = 5.0
 REFUSED_LENGTH = 300
 
 
@@ -47,8 +48,9 @@ class Server:
         dist_files = frozenset(name for backend in BACKENDS for name in dist.files(backend))
         self._site = Site(page_root.resolve(), dist.root.resolve(), dist_files)
         self._token = secrets.token_urlsafe(24)
-        self._published: dict[tuple[Path, int, int], str] = {}
+        self._published: dict[Path, tuple[str, tuple[tuple[int, int] | None, ...]]] = {}
         self._socket: socket.socket | None = None
+        self._at: tuple[str, int] | None = None
         self._access: Access | None = None
         self._uvicorn: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
@@ -69,6 +71,7 @@ class Server:
         """Listen, and answer from now on; raises BrowserError where that fails."""
         try:
             self._socket = _bound(self._address.bind)
+            self._at = self._socket.getsockname()[:2]
             self._access = access_of(self._address, self._socket)
             self._serve(self._socket, self._access)
         except BaseException as error:
@@ -126,17 +129,28 @@ class Server:
         """
         path = model_json.resolve()
         try:
-            stat = path.stat()
-            key = (path, stat.st_mtime_ns, stat.st_size)
-            if key not in self._published:
-                name = str(len(self._published))
-                self._site.artifacts[name] = Published(
-                    path.parent, {"model.json": path.name, **_shards(path)}
-                )
-                self._published[key] = name
+            name, states = self._published.get(path, ("", ()))
+            if not name or self._site.artifacts[name].states() != states:
+                # A name of its own: the page keeps what it was given under the one before.
+                name = str(len(self._site.artifacts))
+                files = Published(path.parent, {"model.json": path.name, **_shards(path)})
+                self._site.artifacts[name] = files
+                self._published[path] = name, files.states()
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ArtifactsError(f"{model_json} cannot be read as a converted model: {error!r}") from error
-        return f"{self.url}/artifacts/{self._published[key]}/model.json"
+        return f"{self.url}/artifacts/{name}/model.json"
+
+    def trouble(self) -> str | None:
+        """Why nobody reaches it any more, in words; None where one does, or it was not started."""
+        if self._thread is None or self._at is None:
+            return None
+        if not self._thread.is_alive():
+            return "its thread ended"
+        try:
+            with socket.create_connection(self._at, timeout=PROBE_S):
+                return None
+        except OSError as error:
+            return f"nothing listens at {self._at[0]}:{self._at[1]} any more: {error.strerror or error}"
 
     def _serve(self, listening: socket.socket, access: Access) -> None:
         import uvicorn

@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -87,12 +88,35 @@ class Artifacts:
     def weights_digest(self) -> str:
         """SHA-256 in hex over the weights: how each is stored, and the shards."""
         digest = hashlib.sha256(json.dumps(list(self._entries()), sort_keys=True).encode())
-        for shard in _weights.shard_paths(self.model_json, self.manifest):
-            digest.update(file_digest(shard).encode())
+        for _, shard_digest in self._shards:
+            digest.update(shard_digest.encode())
         return digest.hexdigest()
+
+    def changed(self) -> str | None:
+        """What became of a shard since `weights_digest` was first asked for, in words; None: nothing."""
+        told = map(_change, self._shard_paths(), *zip(*self._shards, strict=True))
+        return next(filter(None, told), None)
+
+    @cached_property
+    def _shards(self) -> tuple[tuple[int, str], ...]:
+        """Size and digest of each shard, as they were when they were asked for first."""
+        return tuple((path.stat().st_size, file_digest(path)) for path in self._shard_paths())
+
+    def _shard_paths(self) -> list[Path]:
+        return _weights.shard_paths(self.model_json, self.manifest)
 
     def _entries(self) -> Iterator[Mapping[str, Any]]:
         return (entry for group in self.manifest for entry in group["weights"])
+
+
+def _change(path: Path, size: int, digest: str) -> str | None:
+    try:
+        now = path.stat().st_size
+        if now != size:
+            return f"{path} had {size} bytes, and has {now}"
+        return None if file_digest(path) == digest else f"{path} has other bytes than it had"
+    except OSError as error:
+        return f"{path} cannot be read any more: {error.strerror}"
 
 
 def read_artifacts(path: Path | str) -> Artifacts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -31,6 +32,9 @@ MAX_BYTES = 4 * 2**30
 MAX_AGE_S = 30 * 24 * 3600.0
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _BLOCK = 1 << 20
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_LITTLE = 1 << 16
+"""With fewer bytes than this left, whatever fails fails of that."""
 
 
 def file_digest(path: Path) -> str:
@@ -162,6 +166,15 @@ class ContentCache:
             self._discard(folder)
             folder.parent.mkdir(parents=True, exist_ok=True)
             staging.replace(folder)
+        except Exception as error:
+            free = shutil.disk_usage(self.root).free  # before what is half made goes
+            if not _says_full(error) and free >= _LITTLE:
+                raise
+            raise TfjsError(
+                "the disk is full where the cache of converted models is:"
+                f" {free} bytes are left at {self.root}. Make room there, or name another folder with"
+                f" `-o cache_dir=DIR`. What failed: {error}"
+            ) from error
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
@@ -208,6 +221,11 @@ class ContentCache:
             with contextlib.suppress(OSError):
                 Path(lock.lock_file).unlink()
         return used
+
+
+def _says_full(error: Exception) -> bool:
+    code = error.errno if isinstance(error, OSError) else None
+    return code in _FULL or os.strerror(errno.ENOSPC) in str(error)
 
 
 def _files(content: Path) -> Iterator[tuple[str, Path]]:

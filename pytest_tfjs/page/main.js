@@ -4,12 +4,10 @@
  */
 
 import { fetchJob, fetchSetup, postResult } from "./api.js";
-import { factsOf, loadTF, makeBackend } from "./backend.js";
+import { factsOf, loadTF, makeBackend, tellIfLost } from "./backend.js";
 import { failed, flush, progress, send, startEvents } from "./events.js";
-import { GPUError, wasLost } from "./gpu.js";
 import { runJob } from "./job.js";
 import { KernelError } from "./kernels.js";
-import { UnavailableError } from "./unavailable.js";
 
 /** What the page is doing, for the message of a failure. */
 let stage = "loading TF.js";
@@ -31,13 +29,13 @@ async function start() {
 }
 
 /**
- * Whether every later job may fail as well: WebAssembly was stopped in the middle of something, so that its memory is
- * in no known state, or TF.js keeps a kernel that the GPU refused.
+ * Whether WebAssembly was stopped in the middle of something: its memory is in no known state, and every later job
+ * would fail as well.
  *
  * @param {unknown} error
  */
-function isFatal(error) {
-  return error instanceof WebAssembly.RuntimeError || error instanceof GPUError;
+function isTrap(error) {
+  return error instanceof WebAssembly.RuntimeError;
 }
 
 /** @param {import("./types").TF} tf */
@@ -50,10 +48,10 @@ async function work(tf) {
       await flush(); // what was said during the job arrives before its end
       await postResult(job.job, result);
     } catch (error) {
-      if (await wasLost(tf)) return;
+      tellIfLost(tf);
       // Which kernel is missing is no matter of what was being done.
-      failed(error, error instanceof KernelError ? null : stage, { fatal: isFatal(error), job: job.job });
-      if (isFatal(error)) return;
+      failed(error, error instanceof KernelError ? null : stage, { fatal: isTrap(error), job: job.job });
+      if (isTrap(error)) return;
     }
   }
 }
@@ -64,5 +62,5 @@ await startEvents(releaseGuard);
 try {
   await work(await start());
 } catch (error) {
-  failed(error, stage, { fatal: true, job: null, unavailable: error instanceof UnavailableError });
+  failed(error, stage, { fatal: true, job: null });
 }

@@ -86,7 +86,8 @@ def _headline(comparison: Comparison, first: Sequence[LayerResult]) -> str:
         where = _origin(comparison, first[0])
         return printable(f"{target}: {name} diverged first{more}: {what} ({where})")
     reason = ((comparison.reason or "no reason is known").strip().splitlines() or [""])[0]
-    stage = f" while {comparison.stage}" if comparison.verdict == "error" and comparison.stage else ""
+    stage = comparison.stage if comparison.verdict == "error" else None
+    stage = "" if stage is None or f"while {stage}" in reason else f" while {stage}"
     return printable(f"{target}: {comparison.verdict}{stage}: {reason}")
 
 

@@ -1,0 +1,132 @@
+"""Causes every fault, and writes what the user sees of each into `docs/faults.md`.
+
+`python -m benchmarks.fault_table`; further arguments go to pytest. With `-k Ctrl` only those rows are
+written anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ET
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "faults.md"
+TEST = "tests/test_faults.py"
+WRITING = "TFJS_FAULTS"
+"""The environment variable by which the tests hold the page to nothing, as it is being written."""
+PROPERTY = "tfjs_fault"
+"""The user property in which a test tells its row."""
+
+_HEADINGS = ("fault", "browser", "caused by", "the test in hand", "what is told")
+_HEADING = f"| {' | '.join(_HEADINGS)} |"
+_INTRODUCTION = """\
+# Faults
+
+What happens when something breaks in the midst of a run. Each row was found by causing the fault in a run
+of three tests: one before it, the one in hand, one after it. The one after it passed, on a fresh browser
+where the browser was at fault; and when the run ended there was no process, port, temporary file, held lock
+or session of the cache left of it. `make faults` writes this page, and the tests hold its words against what
+they find.
+
+- **done once more**: the browser was at fault, so the comparison was made again on a fresh one, and passed.
+  What is told stands under `tfjs browsers lost` in the terminal, in a note of the comparison, as `retried` in
+  the [JSON](json.md) and as `tfjs_retried` in a JUnit file.
+- **fails**: what is told is the first line of the failure.
+- **passes**: as if nothing had been.
+- **the run ends**: with exit code 2; the results of the tests before are written.
+
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table; `told` is what the user sees, without the paths of the machine."""
+
+    fault: str
+    browser: str
+    caused: str
+    outcome: str
+    told: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Which row it is."""
+        return self.fault, self.browser
+
+    def to_json(self) -> str:
+        """What the test tells under `PROPERTY`."""
+        return json.dumps(asdict(self))
+
+    @property
+    def masked(self) -> Row:
+        """The row without its numbers, which differ from run to run."""
+        told = re.sub(r"\d+(\.\d+)*(e[+-]\d+)?", "0", self.told)
+        return Row(self.fault, self.browser, self.caused, self.outcome, told)
+
+
+def main() -> int:
+    """Runs the tests and writes the page; gives pytest's exit code, or 1 where there is no row."""
+    with tempfile.TemporaryDirectory() as folder:
+        junit = Path(folder) / "junit.xml"
+        status = subprocess.run(
+            [sys.executable, "-m", "pytest", TEST, f"--junitxml={junit}", *sys.argv[1:]],
+            cwd=ROOT,
+            env={**os.environ, WRITING: "1"},
+            check=False,
+        ).returncode
+        made = rows_of(junit) if junit.is_file() else []
+    rows = {row.key: row for row in [*read(), *made]}
+    if not made:
+        return status or 1
+    PAGE.write_text(page(list(rows.values())), encoding="utf-8")
+    print(f"\n{PAGE.relative_to(ROOT)}: {len(made)} rows written anew, {len(rows)} in all")
+    return status
+
+
+def is_writing() -> bool:
+    """Whether the page is being written, so that it need not be true."""
+    return WRITING in os.environ
+
+
+def rows_of(junit: Path) -> list[Row]:
+    """The rows that the tests told, in their order."""
+    found = ET.parse(junit).iter("property")
+    return [Row(**json.loads(str(one.get("value")))) for one in found if one.get("name") == PROPERTY]
+
+
+def page(rows: list[Row]) -> str:
+    """The whole page."""
+    lines = [_HEADING, f"|{'---|' * len(_HEADINGS)}", *map(_line, rows)]
+    return _INTRODUCTION + "\n".join(lines) + "\n"
+
+
+def read() -> list[Row]:
+    """The rows of the page as it stands; none where there is no page."""
+    if not PAGE.is_file():
+        return []
+    lines = PAGE.read_text(encoding="utf-8").partition(_HEADING)[2].splitlines()
+    cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines if line.startswith("| ")]
+    return [Row(*(cell.strip().replace("\\|", "|") for cell in row)) for row in cells]
+
+
+def plain(text: str, *folders: Path) -> str:
+    """The text without the folders of the machine, and without hexadecimal names."""
+    for folder in folders:
+        text = text.replace(f"{folder}/", "")
+    return re.sub(r"\b[0-9a-f]{32,}\b", "…", text)
+
+
+def _line(row: Row) -> str:
+    cells = [str(getattr(row, one.name)).replace("|", "\\|") for one in fields(row)]
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
