@@ -8,8 +8,9 @@ INSTALLED := $(VENV)/.installed
 NODE_MODULES := node_modules/.installed
 GRID := tests/grid/lib/.installed
 # The whole suite is spread over two processes; a part that ARGS names runs in one, unless WORKERS says how many.
+# A worker that died is not replaced: pytest-xdist would give the next one the test that it died of, again and again.
 WORKERS ?= $(if $(ARGS),0,2)
-SPREAD = $(if $(filter 0,$(WORKERS)),,-n $(WORKERS) --dist loadgroup --no-loadscope-reorder)
+SPREAD = $(if $(filter 0,$(WORKERS)),,-n $(WORKERS) --dist loadgroup --no-loadscope-reorder --max-worker-restart 0)
 # Node comes from the environment where the system has none: see scripts/setup.sh.
 NPM := PATH="$(abspath $(VENV))/bin:$$PATH" npm
 

@@ -60,6 +60,25 @@ def _group(item: pytest.Item) -> str:
     return item.path.stem if own is None else str(own.args[0])
 
 
+_FIGURE = "figure"
+
+
+@pytest.fixture
+def record_figures(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Takes what a test measured, in a line, for the end of the run."""
+    return lambda line: request.node.user_properties.append((_FIGURE, line))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Shows what was measured, whatever came of the test, and in whatever process it ran."""
+    reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    lines = [line for report in reports for name, line in report.user_properties if name == _FIGURE]
+    if lines:
+        terminalreporter.section("figures")
+        for line in dict.fromkeys(lines):
+            terminalreporter.line(line)
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of model files, and under `cache` what is derived of them: runs over them need no TensorFlow.

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,7 +107,9 @@ class Project:
         here = str(Path(__file__).parent)
         return {"PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))}
 
-    def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> InnerRun:
+    def run(
+        self, *arguments: str, environment: Mapping[str, str] | None = None, limit_s: float = LIMIT_S
+    ) -> InnerRun:
         """Runs pytest to its end."""
         xml, results = self.folder / "junit.xml", self.folder / "results.json"
         told = subprocess.run(
@@ -118,7 +121,7 @@ class Project:
             stdin=subprocess.DEVNULL,
             text=True,
             encoding="utf-8",
-            timeout=LIMIT_S,
+            timeout=limit_s,
             check=False,
             start_new_session=True,  # what it does to its process group is not for us
         )
@@ -136,6 +139,14 @@ class Project:
                 if any(mark in word for word in [*process.cmdline(), *process.environ().values()]):
                     found.append(f"{process.pid} {process.name()}")
         return found
+
+    def wait_until_nothing_is_left(self, limit_s: float = 60.0) -> None:
+        """For what is cleaned up after a process that could not do so itself."""
+        deadline = time.monotonic() + limit_s
+        while left := self.left_behind():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"still there after {limit_s:g} s: {left}")
+            time.sleep(0.1)
 
 
 def _cases(xml: Path) -> dict[str, Case]:
