@@ -159,6 +159,7 @@ def _dtype(name: Any) -> str:
 
 def _keras_signature(model: Mapping[str, Any]) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     config = model["config"]
+    _check_layers(config["layers"] if isinstance(config, dict) else config)
     if model["class_name"] == "Sequential":
         return _sequential_signature(config)
     layers = {layer.get("name") or layer["config"]["name"]: layer for layer in config["layers"]}
@@ -168,6 +169,17 @@ def _keras_signature(model: Mapping[str, Any]) -> tuple[tuple[TensorSpec, ...], 
         for name, _, index in _references(config["output_layers"])
     ]
     return tuple(inputs), tuple(outputs)
+
+
+def _check_layers(layers: Any) -> None:
+    """Raises where an entry is no layer, or a name is that of two."""
+    if not isinstance(layers, list):
+        raise TypeError(f"the layers are {layers!r:.100}")
+    names = [layer["config"]["name"] for layer in layers]
+    if not all(isinstance(text, str) for text in [*names, *(layer["class_name"] for layer in layers)]):
+        raise TypeError("the name or the class of a layer is no text")
+    if len(set(names)) != len(names):
+        raise ValueError(f"there are two layers {Counter(names).most_common(1)[0][0]!r}")
 
 
 def _sequential_signature(config: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:

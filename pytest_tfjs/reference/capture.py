@@ -15,7 +15,7 @@ from pytest_tfjs.browsers import wire
 from pytest_tfjs.compare.arithmetic import Arithmetic
 from pytest_tfjs.compare.spread import Spread
 from pytest_tfjs.compare.weights import WeightCheck
-from pytest_tfjs.errors import TfjsError
+from pytest_tfjs.errors import ArtifactsError, TfjsError
 from pytest_tfjs.models.converter import versions
 from pytest_tfjs.models.isolation import here
 from pytest_tfjs.reference.casts import Casts
@@ -136,7 +136,7 @@ def capture_reference(
 
     def build(folder: Path) -> None:
         doing = f"computing the reference of {source.label!r}"
-        make = partial(_build, budget=budget, arithmetic=told)
+        make = partial(_checked_build, budget=budget, arithmetic=told)
         place(doing, make, source, artifacts, feeds, layers, folder)
 
     told = arithmetic and layers == "all"
@@ -154,6 +154,21 @@ def _key(source: Source, artifacts: Artifacts, feeds: Sequence[Feed], asked: str
     for feed in feeds:
         digest.update(hashlib.sha256(wire.encode(feed.reference)).digest())
     return digest.hexdigest()
+
+
+def _checked_build(source: Source, artifacts: Artifacts, *rest: Any, **how: Any) -> None:
+    """As `_build`; artifacts that somebody else made may not be what they are taken for."""
+    try:
+        _build(source, artifacts, *rest, **how)
+    except TfjsError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+        if source.kind != "prebuilt":
+            raise
+        raise ArtifactsError(
+            f"the model in {artifacts.model_json} cannot be followed ({error!r}): it is damaged, or was made"
+            " by a converter that is not known here. Convert the model again"
+        ) from error
 
 
 def _build(

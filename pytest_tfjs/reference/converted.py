@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tfjs.errors import SourceError
+from pytest_tfjs.reference.operations_known import KNOWN
 from pytest_tfjs.reference.tapped_graph import Session, failures, told
 
 if TYPE_CHECKING:
@@ -109,9 +110,12 @@ def _graph_def(topology: Mapping[str, Any], weights: Mapping[str, Array]) -> Any
     from google.protobuf.json_format import ParseDict
 
     graph_def = ParseDict(dict(topology), tf.compat.v1.GraphDef(), ignore_unknown_fields=True)
-    for function in graph_def.library.function:
-        for node in function.node_def:
-            _fill(node, weights)
+    within = [node for function in graph_def.library.function for node in function.node_def]
+    for node in (*within, *graph_def.node):
+        if node.op not in KNOWN:
+            raise ValueError(f"{node.name!r} is a {node.op!r}, which TensorFlow.js does not execute.")
+    for node in within:
+        _fill(node, weights)
     nodes = list(_written_out(graph_def.node))
     for node in nodes:
         _fill(node, weights)

@@ -84,8 +84,9 @@ class Session:
 def failures() -> tuple[type[Exception], ...]:
     """What TensorFlow raises where a graph cannot be built, or does not run."""
     import tensorflow as tf
+    from google.protobuf.json_format import ParseError
 
-    return (ValueError, TypeError, KeyError, tf.errors.OpError)
+    return (ValueError, TypeError, KeyError, ParseError, tf.errors.OpError)
 
 
 def told(error: Exception) -> str:
