@@ -163,14 +163,12 @@ class _Run:
         self.tfjs_version: str | None = None
         self.incomparable: str | None = None
         labels = _checked_labels(task, subject, layers[0].name)
-        self.outputs = _Outputs(task, layers, _counter(task, layers[0], target, half=target.half), labels)
+        self.outputs = _Outputs(task, layers, _counter(task, layers[0], target), labels)
 
     def run(self, browser: InBrowser) -> None:
         """Takes the outputs of all feeds. Raises PageError where the page fails."""
         page, outputs = browser.open(), self.outputs
         self.facts, self.tfjs_version = facts_of(page), page.facts.tfjs_version
-        if self.facts.float32_textures is False:
-            outputs.classified = _counter(outputs.task, outputs.layers[0], self._target, half=True)
         for actual, expected in _run(self._subject, outputs.layers, partial(browser.perform, page)):
             self.incomparable = self.incomparable or outputs.take(actual, expected)
 
@@ -182,7 +180,7 @@ def agree(
 
     The reference are the source's own outputs: what quantised weights cost shows too. `allowed`: patterns of
     outputs whose samples may all be alike. Raises SettingsError and FeedError for what does not fit the
-    model.
+    model, and TargetUnavailableError where the machine cannot have the target.
     """
     layers = _chosen(subject, task)
     attempt = browser.attempt(
@@ -203,6 +201,7 @@ def agree(
         tfjs_version=run.tfjs_version,
         retried=attempt.retried,
         notes=subject.notes,
+        refused=failure is not None and failure.refused,
     )
     found = agreement if reason is not None else _measured(agreement, run.outputs, allowed)
     altered = None if found.verdict == "close" else changed(subject)
@@ -241,11 +240,11 @@ def _run(
             yield seen.get(number, {}), subject.reference.source_activations(at, names)
 
 
-def _counter(task: Task, layer: Layer, target: Target, *, half: bool) -> Classified | None:
+def _counter(task: Task, layer: Layer, target: Target) -> Classified | None:
     if not task.classifies:
         return None
     ks = (1,) if task.min_topk is None else (1, task.min_topk[0])
-    tolerance = default_tolerance(layer.dtype, target.backend, half)
+    tolerance = default_tolerance(layer.dtype, target.backend, target.half)
     return Classified(tolerance, ks, overlapping=task.min_iou is not None)
 
 

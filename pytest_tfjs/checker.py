@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_tfjs.agreeing import NotAgreed, agree, batched
 from pytest_tfjs.asked import CompareAsked, SensitivityAsked, require_known
 from pytest_tfjs.browsers.jobs import Progress, TimingPlan
+from pytest_tfjs.browsers.targets import parse_variants
 from pytest_tfjs.compare.task_asked import Asked, require_minimum, task_of
 from pytest_tfjs.comparing import Subject, compare, facts_of, job_of, rules_of, timing_of
 from pytest_tfjs.diagnosing import Bench, diagnosed
@@ -207,7 +208,7 @@ class Checker:
         per_layer = asked.pop("per_layer", None)
         settings = self._settings.updated(asked, "call")
         subject = self._subject(model, inputs, settings)
-        return self._sensitivity(subject, settings, per_layer, half=self._asked.half)
+        return self._sensitivity(subject, settings, per_layer)
 
     def time(self, model: Any, inputs: Any, *, runs: int | None = None, warmup: int | None = None) -> Timing:
         """Milliseconds of loading `model` in the browser, of its first inference and of `runs` warm ones.
@@ -260,11 +261,11 @@ class Checker:
         return Subject(source, artifacts, tuple(feeds), reference)
 
     def _sensitivity(
-        self, subject: Subject, settings: Settings, per_layer: Mapping[str, Tolerance] | None, *, half: bool
+        self, subject: Subject, settings: Settings, per_layer: Mapping[str, Tolerance] | None
     ) -> Sensitivity:
         self._context.progress(Progress("measuring the sensitivity"))
-        tolerances, precision = rules_of(subject.reference, self._asked, settings, per_layer, half=half)
-        judge = Judge(str(self._asked), tolerances, precision, half)
+        tolerances, precision = rules_of(subject.reference, self._asked, settings, per_layer)
+        judge = Judge(str(self._asked), tolerances, precision, self._asked.half)
         return measure_sensitivity(subject, judge, self._cache, self._place(subject.source))
 
     def _with_sensitivity(
@@ -275,9 +276,8 @@ class Checker:
         per_layer: Mapping[str, Tolerance] | None,
     ) -> Comparison:
         """The comparison with its sensitivity; where that cannot be measured, with a note that tells why."""
-        half = self._asked.half or comparison.target.float32_textures is False
         try:
-            found = self._sensitivity(subject, settings, per_layer, half=half)
+            found = self._sensitivity(subject, settings, per_layer)
         except TfjsError as error:
             note = f"the sensitivity could not be measured: {error}"
             return replace(comparison, notes=(*comparison.notes, note))
@@ -303,6 +303,7 @@ class Checker:
             self._harness,
             self._asked,
             self._settings.backends,
+            parse_variants(self._settings.variants),
             place=self._place(source),
             progress=self._context.progress,
         )

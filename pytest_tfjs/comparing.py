@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.browsers.jobs import Job, TimingPlan
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.reference.capture import Reference
     from pytest_tfjs.settings import Settings
 
-    Rules = Callable[..., tuple[Tolerances, Precision | None]]
+    Rules = tuple[Tolerances, Precision | None]
 
 _TIMING = TimingPlan(warmup=0, runs=5, budget_ms=1000.0)
 
@@ -54,21 +53,15 @@ class _Run:
 
     def __init__(self, subject: Subject, target: Target, settings: Settings, rules: Rules) -> None:
         self._subject = subject
-        self._target = target
-        self._budget = settings.tap_budget
-        self._rules = rules
         self.facts = unopened(target)
         self.tfjs_version: str | None = None
-        self.tolerances, _ = rules(half=target.half)
-        self.observing = Observing(subject.reference, self.tolerances, self._budget)
+        tolerances, precision = rules
+        self.observing = Observing(subject.reference, tolerances, settings.tap_budget, precision)
 
     def run(self, browser: InBrowser) -> None:
         """Runs the model and judges each activation as it comes. Raises PageError where the page fails."""
         page = browser.open()
         self.facts, self.tfjs_version = facts_of(page), page.facts.tfjs_version
-        half = self._target.half or self.facts.float32_textures is False
-        self.tolerances, precision = self._rules(half=half)
-        self.observing = Observing(self._subject.reference, self.tolerances, self._budget, precision)
 
         def perform(take: Callable[[Activations], None], *, timed: bool, **asked: Any) -> JobResult:
             timing = _TIMING if timed else None
@@ -89,18 +82,15 @@ def compare(
     """Runs the model and judges it; a failure of the page is a verdict.
 
     Raises ToleranceError for what is no tolerance, and SettingsError for a pattern of `allow_vacuous` that
-    matches nothing, before anything runs.
+    matches nothing, before anything runs; TargetUnavailableError where the machine cannot have the target.
     """
     reference = subject.reference
-    rules = partial(rules_of, reference, target, settings, per_layer)
-    rules(half=target.half)
+    rules = rules_of(reference, target, settings, per_layer)
     cost = measure_compression(
         reference, subject.artifacts.weights, settings.compression, settings.tap_budget
     )
     vacuity = measure_vacuity(reference, subject.feeds, settings)
-    attempt = browser.attempt(
-        lambda: _Run(subject, target, settings, rules), lambda started: started.run(browser)
-    )
+    attempt = browser.attempt(lambda: _Run(subject, target, settings, rules), lambda run: run.run(browser))
     run, observing = attempt.state, attempt.state.observing
     layers, measured = observing.reference.plan.layers, observing.measured
     judgement = judge(
@@ -108,7 +98,7 @@ def compare(
         measured.merged(),
         measured.tolerances(),
         alone=measured.alone(observing.not_alone),
-        given=run.tolerances.given,
+        given=rules[0].given,
         weight_check=reference.weights if settings.weight_check == "fail" else None,
         compression=cost,
         vacuity=vacuity,
@@ -158,23 +148,21 @@ def rules_of(
     target: Target,
     settings: Settings,
     per_layer: Mapping[str, Tolerance] | None,
-    *,
-    half: bool,
 ) -> tuple[Tolerances, Precision | None]:
     """The tolerances, and the precision of the target where each layer is run alone as well.
 
-    `half`: the target computes in half precision. Raises ToleranceError for what is no tolerance.
+    Raises ToleranceError for what is no tolerance.
     """
     tolerances = resolve_tolerances(
         reference.plan.layers,
         backend=target.backend,
-        half=half,
+        half=target.half,
         rtol=settings.rtol,
         atol=settings.atol,
         per_layer=per_layer,
     )
     alone = settings.layers == "all" and settings.isolate == "all"
-    return tolerances, Precision(target.backend, half) if alone else None
+    return tolerances, Precision(target.backend, target.half) if alone else None
 
 
 def job_of(artifacts: Artifacts, feeds: Sequence[Feed], timing: TimingPlan | None, **asked: Any) -> Job:
@@ -229,6 +217,7 @@ def _failed(comparison: Comparison, target: Target, failure: PageError) -> Compa
         growth=None,
         stage=failure.stage,
         stack=failure.stack,
+        refused=failure.refused,
     )
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_tfjs.browsers.harness import Harness, Page
-    from pytest_tfjs.browsers.targets import Target
+    from pytest_tfjs.browsers.targets import Flags, Target
     from pytest_tfjs.compare.diagnosis import Diagnosis, Sizes
     from pytest_tfjs.compare.recomputing.steps import Step
     from pytest_tfjs.compare.semantics import Tried
@@ -54,13 +54,15 @@ _BESIDE_CPU = "wasm"
 class Bench:
     """Where a comparison ran, and what it takes to look closer.
 
-    `backends`: those that were asked for. `place`: where TensorFlow runs for the source. `progress` hears
-    what is being done. `budget_s`: the seconds that all of it may take.
+    `backends`: those that were asked for; `variants`: the user's own, which may be among them. `place`: where
+    TensorFlow runs for the source. `progress` hears what is being done. `budget_s`: the seconds that all of
+    it may take.
     """
 
     harness: Harness
     target: Target
     backends: Sequence[str]
+    variants: Mapping[str, Flags]
     place: Place
     progress: Callable[[Progress], None]
     budget_s: float = BUDGET_S
@@ -107,7 +109,7 @@ class _Diagnosing:
         base = Evidence(
             layer=None,
             target=bench.target.backend_variant,
-            half=bench.target.half or comparison.target.float32_textures is False,
+            half=bench.target.half,
             unsteady=_unsteady(comparison),
         )
         row = _blamed(comparison)
@@ -165,7 +167,8 @@ class _Diagnosing:
         """Those asked for that compute in float32, and cpu, in the same browser."""
         own = self._bench.target
         own_backend = _BESIDE_CPU if own.backend == _BY_ITSELF else _BY_ITSELF
-        targets = parse_targets([own.browser], [own_backend, *self._bench.backends])
+        names = [own_backend, *self._bench.backends]
+        targets = parse_targets([own.browser], names, self._bench.variants)
         return [one for one in targets if one != own and not one.half][:_MOST_OTHERS]
 
     def _given(self, page: Page | None, row: LayerResult, number: int, *, runs: int) -> _Given | None:

@@ -47,13 +47,21 @@ class PageError(TfjsError):
     """A job failed in the page: the message, and what the page told before it.
 
     `reason` is one line. `stack` is the JavaScript stack where there is one, `stage` what the page was doing.
+    `refused`: the page itself told that it cannot do this job, so that browser and driver are well.
     """
 
-    def __init__(self, reason: str, *, stack: str | None = None, stage: str | None = None) -> None:
+    def __init__(
+        self, reason: str, *, stack: str | None = None, stage: str | None = None, refused: bool = False
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.stack = stack
         self.stage = stage
+        self.refused = refused
+
+
+class TargetUnavailableError(PageError):
+    """The machine or its browser does not have what the target needs: no GPU adapter, no float32 textures."""
 
 
 class JobTimeoutError(PageError):

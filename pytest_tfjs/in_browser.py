@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from pytest_tfjs.errors import BrowserError, BrowserLostError, PageError
+from pytest_tfjs.errors import BrowserError, BrowserLostError, PageError, TargetUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +67,7 @@ class InBrowser:
         """`work` on the state that `begin` gives; where the browser is lost, once more on another state.
 
         A browser that is lost a second time is a failure, as is whatever else fails in the page. Raises
-        BrowserError where none starts.
+        BrowserError where none starts, and TargetUnavailableError where the machine cannot have the target.
         """
         lost: BrowserLostError | None = None
         while True:
@@ -83,6 +83,10 @@ class InBrowser:
                     self._lost(error.what)
                     continue
                 failure = _lost_twice(lost, error)
+            except TargetUnavailableError as error:
+                if lost is None:
+                    raise
+                failure = error  # it was there before
             except PageError as error:
                 failure = error
             return Attempt(state, failure, None if lost is None else lost.what)

@@ -5,12 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_tfjs.addresses import bracketed
-from pytest_tfjs.errors import BrowserError, DistError, SettingsError, TfjsError
+from pytest_tfjs.errors import (
+    BrowserError,
+    DistError,
+    SettingsError,
+    TargetUnavailableError,
+    TfjsError,
+)
 from pytest_tfjs.fixtures import (
     COMPARISONS,
     EARLIER,
@@ -20,6 +27,7 @@ from pytest_tfjs.fixtures import (
     TERMINAL,
     address_of,
     dist_of,
+    id_of,
     settings_of,
     tfjs,
     tfjs_browser_args,
@@ -29,13 +37,20 @@ from pytest_tfjs.fixtures import (
     tfjs_target,
 )
 from pytest_tfjs.report.kept import Earlier, Told
-from pytest_tfjs.settings import MARKER, SETTINGS, Settings, add_options, resolve_settings
+from pytest_tfjs.settings import (
+    MARKER,
+    SETTINGS,
+    Settings,
+    add_options,
+    expected_failure,
+    resolve_settings,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
     from types import TracebackType
 
-    from pytest_tfjs.browsers.targets import Target
+    from pytest_tfjs.browsers.targets import Flags, Target
     from pytest_tfjs.report.text import Line
 
 __all__ = ["tfjs", "tfjs_browser_args", "tfjs_cache", "tfjs_harness", "tfjs_isolation", "tfjs_target"]
@@ -43,7 +58,9 @@ __all__ = ["tfjs", "tfjs_browser_args", "tfjs_cache", "tfjs_harness", "tfjs_isol
 _RESULTS: pytest.StashKey[Told] = pytest.StashKey()
 _TASKS: pytest.StashKey[Told] = pytest.StashKey()
 _LOST: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
+_NOT_RUN: pytest.StashKey[list[dict[str, str]]] = pytest.StashKey()
 _UNWRITTEN: pytest.StashKey[str] = pytest.StashKey()
+_XFAIL = "tfjs_xfail"
 _PYTEST = ("_pytest", "pluggy")
 _COLOURS = {"close": "green", "diverged": "red", "error": "red", "unmapped": "yellow", "vacuous": "yellow"}
 
@@ -58,6 +75,11 @@ def pytest_configure(config: pytest.Config) -> None:
         f"tfjs({', '.join(MARKER)}): "
         "settings of one test for its TensorFlow.js models, over those of the command line",
     )
+    config.addinivalue_line(
+        "markers",
+        f"{_XFAIL}(target, reason): on the targets that match, such as 'firefox/webgl' or '*/webgpu', "
+        "the test is expected to fail by its verdict, and fails where it passes",
+    )
     try:
         config.stash[SETTINGS] = resolve_settings(config)
         _check_targets(config.stash[SETTINGS])
@@ -67,6 +89,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_RESULTS] = Told()
     config.stash[_TASKS] = Told()
     config.stash[_LOST] = []
+    config.stash[_NOT_RUN] = []
     config.stash[EARLIER] = Earlier()
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Collector(config), "tfjs-results")
@@ -121,12 +144,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "tfjs_target" not in metafunc.fixturenames:
         return
     try:
-        targets = _targets(settings_of(metafunc.definition))
+        settings = settings_of(metafunc.definition)
+        targets = _targets(settings)
+        for mark in metafunc.definition.iter_markers(_XFAIL):
+            _check_xfail(mark, settings)
     except SettingsError as error:
         raise pytest.Collector.CollectError(f"{metafunc.definition.nodeid}: {error}") from None
     # By session, so that pytest brings the tests of one target together and the page is opened once for them.
     ids = [target.id for target in targets]
     metafunc.parametrize("tfjs_target", targets, ids=ids, indirect=True, scope="session")
+
+
+def _check_xfail(mark: pytest.Mark, settings: Settings) -> None:
+    """Refuses a marker that could not match any target: a typing error would hide what it is to expect."""
+    from pytest_tfjs.browsers.targets import check_pattern
+
+    pattern, _ = expected_failure(mark)
+    try:
+        check_pattern(pattern, _variants(settings))
+    except SettingsError as error:
+        raise SettingsError(f"@pytest.mark.{_XFAIL} target: {error}") from None
 
 
 def _check_targets(settings: Settings) -> None:
@@ -135,7 +172,8 @@ def _check_targets(settings: Settings) -> None:
     The user's copy of TF.js must have the backends that the user named; others are a matter of each test.
     """
     named = settings.origin("backends") != "default"
-    targets = _targets(settings) if named or settings.browsers is not None else ()
+    given = named or settings.browsers is not None or settings.variants
+    targets = _targets(settings) if given else ()
     if settings.dist is not None:
         dist = dist_of(settings)
         for target in targets if named else ():
@@ -174,6 +212,7 @@ def _targets(settings: Settings) -> tuple[Target, ...]:
     from pytest_tfjs.browsers.engines import ENGINES, first_found
     from pytest_tfjs.browsers.targets import parse_targets
 
+    own = _variants(settings)
     browsers = settings.browsers
     if browsers is None and settings.remote is not None:
         browsers = (next(iter(ENGINES)),)  # what is on this machine is no matter
@@ -184,7 +223,7 @@ def _targets(settings: Settings) -> tuple[Target, ...]:
     except SettingsError as error:
         raise SettingsError(f"{settings.spelled('browsers')}: {error}") from None
     try:
-        return parse_targets(browsers, settings.backends)
+        return parse_targets(browsers, settings.backends, own)
     except SettingsError as error:
         raise SettingsError(f"{settings.spelled('backends')}: {error}") from None
 
@@ -201,6 +240,65 @@ def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.
             item.add_marker(pytest.mark.xdist_group(parameters["tfjs_target"].id))
 
 
+def _variants(settings: Settings) -> Mapping[str, Flags]:
+    from pytest_tfjs.browsers.targets import parse_variants
+
+    try:
+        return parse_variants(settings.variants)
+    except SettingsError as error:
+        raise SettingsError(f"ini value tfjs_variants: {error}") from None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
+    with _skipping(item):
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    expected = _expected(item)
+    try:
+        with _skipping(item):
+            yield
+    except AssertionError as error:
+        if expected is not None and _is_verdict(error):
+            pytest.xfail(expected)
+        raise
+    if expected is not None:
+        pytest.fail(f"[XPASS(strict)] {expected}", pytrace=False)
+
+
+@contextlib.contextmanager
+def _skipping(item: pytest.Item) -> Iterator[None]:
+    """Skips a test whose target the machine cannot have, unless that is to be a failure."""
+    try:
+        yield
+    except TargetUnavailableError as error:
+        if item.config.stash[SETTINGS].strict_targets:
+            raise
+        raise pytest.skip.Exception(str(error)) from error
+
+
+def _expected(item: pytest.Item) -> str | None:
+    """Why a test is expected to fail on its target; None where it is not."""
+    target: Target | None = getattr(item, "funcargs", {}).get("tfjs_target")
+    if target is None or item.config.getoption("runxfail"):
+        return None
+    marked = map(expected_failure, item.iter_markers(_XFAIL))
+    return next((reason for pattern, reason in marked if target.matches(pattern)), None)
+
+
+def _is_verdict(error: AssertionError) -> bool:
+    """Whether it is a verdict on the model: a browser that was lost tells nothing of it."""
+    from pytest_tfjs.agreeing import NotAgreed
+    from pytest_tfjs.checker import NotClose
+
+    if isinstance(error, NotClose):
+        return error.comparison.verdict != "error" or error.comparison.refused
+    return isinstance(error, NotAgreed) and (error.agreement.verdict != "error" or error.agreement.refused)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
@@ -211,6 +309,9 @@ def pytest_runtest_makereport(
     if call.excinfo is not None and not item.config.getoption("fulltrace"):
         _end_at_the_users_line(call.excinfo.value)
     report = yield
+    cause = None if call.excinfo is None else call.excinfo.value.__cause__
+    if report.skipped and isinstance(cause, TargetUnavailableError):
+        _tell_not_run(report, item, str(cause))
     if call.when == "call" and COMPARISONS in item.stash:
         # An attribute, because pytest-xdist carries a report's attributes to the controller as they are.
         report.tfjs_comparisons = item.stash[COMPARISONS]  # type: ignore[attr-defined]
@@ -219,6 +320,13 @@ def pytest_runtest_makereport(
         report.tfjs_tasks = item.stash[TASKS]  # type: ignore[attr-defined]
         del item.stash[TASKS]
     return report
+
+
+def _tell_not_run(report: pytest.TestReport, item: pytest.Item, reason: str) -> None:
+    """The place of the skip is the test, not our hook; and what did not run is told at the end."""
+    path, line, _ = item.location
+    report.longrepr = (path, 1 + (line or 0), f"Skipped: {reason}")
+    report.tfjs_not_run = {"test": id_of(item), "reason": reason}  # type: ignore[attr-defined]
 
 
 def _end_at_the_users_line(error: BaseException) -> None:
@@ -260,6 +368,9 @@ class _Collector:
         if report.when == "teardown":  # which has what setup and call have
             lost = [(report.nodeid, str(how)) for name, how in report.user_properties if name == RETRIED]
             self._config.stash[_LOST].extend(lost)
+        not_run = getattr(report, "tfjs_not_run", None)
+        if not_run is not None:
+            self._config.stash[_NOT_RUN].append(not_run)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -268,6 +379,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.line(unwritten, red=True)
     if _verbosity(config) >= 0:
         _summarise(terminalreporter, config)
+    for reason, count in Counter(told["reason"] for told in config.stash[_NOT_RUN]).items():
+        terminalreporter.line(f"not run: {reason} ({count} test{'s' if count > 1 else ''})", yellow=True)
 
 
 def _summarise(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -324,8 +437,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     from pytest_tfjs.report.json_report import environment_to_json, write_json
 
     results, tasks = config.stash[_RESULTS].all(), config.stash[_TASKS].all()
+    not_run = config.stash[_NOT_RUN]
     try:
-        write_json(path, environment_to_json(_tfjs_version(config)), results, tasks)
+        write_json(path, environment_to_json(_tfjs_version(config)), results, tasks, not_run)
     except KeyboardInterrupt:
         config.stash[_UNWRITTEN] = (
             f"--tfjs-json={path}: not written, as the run was interrupted meanwhile; a file that is there is"

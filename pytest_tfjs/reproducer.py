@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tfjs.browsers.jobs import Activations, Job, Tap
-from pytest_tfjs.browsers.targets import BACKENDS, VARIANTS, parse_targets
+from pytest_tfjs.browsers.targets import known_backends, parse_targets
 from pytest_tfjs.compare.allowance import allowance
 from pytest_tfjs.compare.holding import granted, hold, tolerated
 from pytest_tfjs.compare.reproducers import Reproducer
@@ -107,7 +107,7 @@ class Reproducing:
         note = "alone, its error is within what is allowed" if held.passed else None
         return Reproducer(name, str(target), note)
 
-    def _cut_out(self, comparison: Comparison, result: LayerResult, model: Path) -> _Alone:
+    def _cut_out(self, result: LayerResult, model: Path) -> _Alone:
         """Writes the layer as a model of its own, and runs it in the browser for the feed it was worst in."""
         name, reference = result.layer.name, self.subject.reference
         feed = _worst_feed(result)
@@ -118,11 +118,11 @@ class Reproducing:
         if any(value.dtype.kind in "OSU" for value in (*fed.values(), expected)):
             raise TfjsError("it takes or gives strings")
         actual = self._run(part.write(model, fed), part.cut.address, fed)
-        allowed = self._allowed(comparison, result, feed, expected)
+        allowed = self._allowed(result, feed, expected)
         return _Alone(part.cut, fed, expected, actual, allowed)
 
     def _write(self, comparison: Comparison, result: LayerResult, folder: Path) -> Held:
-        alone = self._cut_out(comparison, result, folder / "model")
+        alone = self._cut_out(result, folder / "model")
         held = hold(alone.actual, alone.expected, alone.allowed.elements, alone.allowed.rms)
         case = Case(
             comparison=comparison,
@@ -180,14 +180,14 @@ class Reproducing:
             raise TfjsError("the browser gave no output of the layer alone")
         return found[0]
 
-    def _allowed(self, comparison: Comparison, result: LayerResult, feed: int, expected: Array) -> Allowed:
+    def _allowed(self, result: LayerResult, feed: int, expected: Array) -> Allowed:
         """What the layer's error was held against: its arithmetic's allowance, or the tolerance."""
         if result.tolerance is not None and (result.given or result.local is None):
             return Allowed(tolerated(result.tolerance, expected))
         name = result.layer.name
         arithmetic = self.subject.reference.arithmetic(feed, [name])[name]
-        half = self.target.half or comparison.target.float32_textures is False
-        found = allowance(result.layer, arithmetic, expected, backend=self.target.backend, half=half)
+        target = self.target
+        found = allowance(result.layer, arithmetic, expected, backend=target.backend, half=target.half)
         elements = granted(found, expected, arithmetic.magnitude)
         return Allowed(elements, found.rms if math.isfinite(found.rms) else None)
 
@@ -195,7 +195,7 @@ class Reproducing:
         """Copies TF.js for every backend that this copy of it has; the targets that the page can show."""
         folder.mkdir()
         targets = []
-        for target in _targets(self.target.browser):
+        for target in _targets(self.target):
             try:
                 self.dist.require(target.backend)
             except DistError:
@@ -221,13 +221,10 @@ def folder_of(root: Path, test: str, target: Target, number: int) -> Path:
     return root / safe_name(test) / f"{safe_name(target.backend_variant)}{again}"
 
 
-def _targets(browser: str) -> tuple[Target, ...]:
-    names = [
-        name
-        for backend in BACKENDS
-        for name in (backend, *(f"{backend}:{variant}" for variant in VARIANTS.get(backend, ())))
-    ]
-    return parse_targets([browser], names)
+def _targets(target: Target) -> tuple[Target, ...]:
+    """All in the browser of `target`, and that one, which may be a variant of the user's."""
+    targets = parse_targets([target.browser], list(known_backends()))
+    return tuple(dict.fromkeys((*targets, target)))
 
 
 def _described_target(target: Target, dist: Dist) -> dict[str, Any]:

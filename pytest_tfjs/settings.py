@@ -41,13 +41,16 @@ class Settings:
     by the layer's arithmetic; `compression` None: by how the weights are stored. `isolate`: which layers are
     run alone as well. `weight_check`: what a weight does that is not the source's. `allow_vacuous`: patterns
     over layers and inputs whose vacuity is meant. `sensitivity`: whether to measure which faults each
-    comparison would have caught. `timeout`: in seconds.
+    comparison would have caught. `timeout`: in seconds. `variants`: the user's own, a line each, not parsed.
+    `strict_targets`: whether a target that the machine cannot have fails its tests, which are skipped else.
     `tap_budget`: in bytes. `origins` tells by name where each value came from: `default`, `ini`,
     `command line`, `marker` or `call`.
     """
 
     backends: tuple[str, ...] = ("webgl", "wasm")
     browsers: tuple[str, ...] | None = None
+    variants: tuple[str, ...] = ()
+    strict_targets: bool = False
     layers: Literal["all", "outputs"] = "all"
     format: Literal["auto", "layers", "graph"] = "auto"
     weights: str = "float32"
@@ -231,6 +234,9 @@ _OPTIONS: Mapping[str, _Option] = {
         "(default: webgl,wasm)",
     ),
     "browsers": _Option(_names, "LIST", "browsers, separated by commas (default: the first one found)"),
+    "strict_targets": _Option(
+        _flag, None, "fail the tests of a target that this machine cannot have (default: skip them)"
+    ),
     "layers": _Option(
         _one_of(*LAYERS), "WHICH", "compare all layers, or the model's outputs only (default: all)"
     ),
@@ -353,6 +359,12 @@ def add_options(parser: pytest.Parser) -> None:
         else:
             group.addoption(flag, dest=f"tfjs_{name}", default=None, metavar=option.metavar, help=option.help)
         parser.addini(f"tfjs_{name}", f"default of {flag}", default=None)
+    parser.addini(
+        "tfjs_variants",
+        "variants of your own, one a line: backend:name and TF.js flags, such as webgl:old WEBGL_VERSION=1",
+        type="linelist",
+        default=[],
+    )
 
 
 def resolve_settings(config: pytest.Config) -> Settings:
@@ -363,7 +375,8 @@ def resolve_settings(config: pytest.Config) -> Settings:
         if value not in (None, ""):
             ini[name] = config.rootpath / value if name in _PATHS else value
     given = {name: config.getoption(f"tfjs_{name}") for name in _OPTIONS}
-    return Settings().updated(ini, "ini").updated(given, "command line")
+    settings = Settings(variants=tuple(config.getini("tfjs_variants")))
+    return settings.updated(ini, "ini").updated(given, "command line")
 
 
 def apply_markers(settings: Settings, markers: Iterable[pytest.Mark]) -> Settings:
@@ -382,6 +395,18 @@ def apply_markers(settings: Settings, markers: Iterable[pytest.Mark]) -> Setting
                 )
             arguments.setdefault(name, value)
     return settings.updated(arguments, "marker")
+
+
+def expected_failure(mark: pytest.Mark) -> tuple[str, str]:
+    """The pattern over targets and the reason that a marker `tfjs_xfail` gives. Raises SettingsError."""
+    given = all(isinstance(text, str) and text.strip() for text in mark.kwargs.values())
+    if mark.args or not given or mark.kwargs.keys() != {"target", "reason"}:
+        there = [*map(repr, mark.args), *(f"{name}={value!r}" for name, value in mark.kwargs.items())]
+        raise SettingsError(
+            "@pytest.mark.tfjs_xfail takes target= and reason=, and nothing else: such as"
+            f' target="firefox/webgl", reason="..."; it was given {", ".join(there) or "nothing"}'
+        )
+    return mark.kwargs["target"], mark.kwargs["reason"]
 
 
 SETTINGS = pytest.StashKey[Settings]()

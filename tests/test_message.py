@@ -335,7 +335,7 @@ def causes(actual, **fields):
     return findings("likely", np.asarray(actual), **fields)
 
 
-HALF = {"target": target(variant="f16")}
+HALF = {"target": target(variant="f16", float32_textures=False)}
 CAUSES = {
     "axes permuted": (REFERENCE.transpose(0, 3, 1, 2), {}, "numpy.transpose(reference, (0, 3, 1, 2))"),
     "NaN made": (f32(1, math.nan), {"reference": f32(1, 2)}, "NaN arises in the browser alone"),

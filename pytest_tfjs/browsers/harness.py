@@ -20,7 +20,13 @@ from pytest_tfjs.browsers.jobs import (
 )
 from pytest_tfjs.browsers.launch import LaunchOptions, launch
 from pytest_tfjs.browsers.server import Server
-from pytest_tfjs.errors import BrowserError, BrowserLostError, JobTimeoutError, PageError
+from pytest_tfjs.errors import (
+    BrowserError,
+    BrowserLostError,
+    JobTimeoutError,
+    PageError,
+    TargetUnavailableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -223,11 +229,18 @@ class Page:
 
     def _fail(self, failure: Failure) -> NoReturn:
         self._check_server(failure.stage)
+        if failure.unavailable:
+            self._harness.give_up(self.target, failure.reason)
         reason = failure.reason
         if not hasattr(self, "facts"):
             reason += "".join(f"\nrefused: {request}" for request in self._server.refused())
             reason += "".join(f"\n{said}" for said in [*self.errors, *self.console][-10:])
-        raise PageError(f"{self.target}: {reason}", stack=failure.stack, stage=failure.stage)
+        raise PageError(
+            f"{self.target}: {reason}",
+            stack=failure.stack,
+            stage=failure.stage,
+            refused=failure.job is not None,
+        )
 
     def _check_server(self, stage: str | None) -> None:
         trouble = self._server.trouble()
@@ -293,6 +306,8 @@ class Harness:
         self._page: Page | None = None
         self._started: set[str] = set()
         self._missing: dict[str, str] = {}
+        self._seen: set[Target] = set()
+        self._unavailable: dict[Target, str] = {}
 
     @property
     def server(self) -> Server:
@@ -306,14 +321,16 @@ class Harness:
     def open(self, target: Target) -> Page:
         """The page of `target`: the one there is, or a fresh one.
 
-        Raises BrowserError where no browser starts, PageError where the page or its backend does not come up
-        (BrowserLostError where the browser is at fault), and DistError where the copy of TF.js lacks the
-        backend.
+        Raises BrowserError where no browser starts, TargetUnavailableError where the machine cannot have the
+        target, PageError where the page or its backend does not come up for another reason (BrowserLostError
+        where the browser is at fault), and DistError where the copy of TF.js lacks the backend.
         """
         if self._server is not None and self._server.trouble() is not None:
             self.discard_server()
         if self._page is not None and self._page.target == target and self._page.healthy:
             return self._page
+        if target in self._unavailable:
+            raise TargetUnavailableError(self._unavailable[target])
         self.dist.require(target.backend)
         if self._page is not None:
             self._page.close()
@@ -324,6 +341,7 @@ class Harness:
             self._page = Page(self, browser, target)
         except BrowserError as error:
             raise self.lose(target, Progress("opening a page"), str(error)) from error
+        self._seen.add(target)
         return self._page
 
     def close(self) -> None:
@@ -341,6 +359,16 @@ class Harness:
             "scripts": list(self.dist.scripts(target.backend)),
             "wasmDirectory": self.dist.wasm_directory,
         }
+
+    def give_up(self, target: Target, why: str) -> NoReturn:
+        """Raise for a target that its page says the machine cannot have, now and when it is asked for again.
+
+        Where it was there before in this run, the browser has lost it.
+        """
+        if target in self._seen:
+            raise self.lose(target, Progress("opening a page"), f"{why}, as it did before in this run")
+        self._unavailable[target] = f"{target}: not available on this machine: {why}"
+        raise TargetUnavailableError(self._unavailable[target])
 
     def discard_browser(self) -> None:
         """End the browser, and with it the page: the next `open` starts another."""

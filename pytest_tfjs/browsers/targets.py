@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import fnmatch
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,6 +36,9 @@ VARIANTS: Mapping[str, Mapping[str, Flags]] = {
         "unpacked": (("WEBGL_PACK", False),),
     },
 }
+_VARIANT = re.compile(r"(?P<backend>[^:\s]+):(?P<name>[A-Za-z0-9_.-]+)\Z")
+_FLAG = re.compile(r"(?P<name>[A-Z][A-Z0-9_]*)=(?P<value>\S+)\Z")
+_INTEGER, _NUMBER = re.compile(r"-?\d+\Z"), re.compile(r"-?\d+\.\d+\Z")
 
 
 @dataclass(frozen=True)
@@ -59,47 +64,116 @@ class Target:
         return f"{self.browser}-{self.backend_variant}"
 
     @property
+    def path(self) -> str:
+        """What patterns over targets are held against: `chrome/webgl:f16`."""
+        return f"{self.browser}/{self.backend_variant}"
+
+    @property
     def half(self) -> bool:
-        """Whether the variant computes in half precision."""
-        return self.variant == "f16"
+        """Whether it computes in half precision, by its flags."""
+        flags = dict(self.flags)
+        asked = flags.get("WEBGL_FORCE_F16_TEXTURES") is True
+        return self.backend == "webgl" and (asked or flags.get("WEBGL_RENDER_FLOAT32_ENABLED") is False)
+
+    def matches(self, pattern: str) -> bool:
+        """Whether it is one of those that a pattern means: `firefox/webgl*`, `*/wasm:threads`."""
+        return fnmatch.fnmatchcase(self.path, pattern)
 
     def __str__(self) -> str:
         return f"{self.backend_variant} on {self.browser}"
 
 
-def parse_targets(browsers: Sequence[str], backends: Sequence[str]) -> tuple[Target, ...]:
+def parse_targets(
+    browsers: Sequence[str], backends: Sequence[str], own: Mapping[str, Flags] | None = None
+) -> tuple[Target, ...]:
     """Every browser with every backend, in the order given, without duplicates.
 
-    `backends`: names as users write them, `webgl` or `webgl:f16`. Raises SettingsError for a name that is not
-    known, with the known ones and the closest.
+    `backends`: names as users write them, `webgl` or `webgl:f16`; `own`: the user's variants, by such names
+    (`parse_variants`). Raises SettingsError for a name that is not known, with the known ones and the
+    closest.
     """
+    known = known_backends(own)
     names = [_known("browser", name, ENGINES) for name in browsers]
-    choices = [_parse_backend(text) for text in backends]
+    choices = [_known("backend", text, known) for text in backends]
     if not names or not choices:
-        what = "backend" if names else "browser"
-        raise SettingsError(f"no {what} to run on: name at least one of {', '.join(_all_names(what))}")
-    targets = (
-        Target(browser, backend, variant, _flags(backend, variant))
-        for browser in names
-        for backend, variant in choices
-    )
+        what, all_of_them = ("backend", known) if names else ("browser", ENGINES)
+        raise SettingsError(f"no {what} to run on: name at least one of {', '.join(all_of_them)}")
+    targets = (_target(browser, choice, known[choice]) for browser in names for choice in choices)
     return tuple(dict.fromkeys(targets))
 
 
-def _parse_backend(text: str) -> tuple[str, str | None]:
-    known = {name: name for name in _all_names("backend")}
-    backend, _, variant = _known("backend", text, known).partition(":")
-    return backend, variant or None
+def known_backends(own: Mapping[str, Flags] | None = None) -> dict[str, Flags]:
+    """All flags of each backend and variant, by the name as users write it: ours, then the user's own."""
+    found: dict[str, Flags] = {}
+    for backend, flags in BACKENDS.items():
+        found[backend] = flags
+        for variant, more in VARIANTS.get(backend, {}).items():
+            found[f"{backend}:{variant}"] = _joined(flags, more)
+    for name, more in (own or {}).items():
+        found[name] = _joined(BACKENDS[name.partition(":")[0]], more)
+    return found
 
 
-def _all_names(what: str) -> list[str]:
-    if what == "browser":
-        return list(ENGINES)
-    return [
-        name
-        for backend in BACKENDS
-        for name in (backend, *(f"{backend}:{variant}" for variant in VARIANTS.get(backend, {})))
-    ]
+def check_pattern(pattern: str, own: Mapping[str, Flags] | None = None) -> None:
+    """Raises SettingsError where a pattern over targets, `firefox/webgl*`, can match none there could be."""
+    paths = [target.path for target in parse_targets(list(ENGINES), list(known_backends(own)), own)]
+    if any(fnmatch.fnmatchcase(path, pattern) for path in paths):
+        return
+    closest = difflib.get_close_matches(pattern, paths, n=1, cutoff=0.5)
+    hint = f" (did you mean {closest[0]!r}?)" if closest else ""
+    raise SettingsError(
+        f"{pattern!r} matches no target{hint}: expected browser/backend or browser/backend:variant, with"
+        f" browsers {', '.join(ENGINES)} and backends {', '.join(known_backends(own))}; * stands for anything"
+    )
+
+
+def parse_variants(lines: Iterable[str]) -> dict[str, Flags]:
+    """The user's own variants, by name as users write it, from lines such as `webgl:old WEBGL_VERSION=1`.
+
+    Values are true, false or numbers. Raises SettingsError for a line that is none of this, or names a
+    variant that there is.
+    """
+    found: dict[str, Flags] = {}
+    for line in filter(str.strip, lines):
+        name, *flags = line.split()
+        match = _VARIANT.match(name)
+        if match is None or not flags:
+            raise SettingsError(
+                f"{line.strip()!r} is no variant: expected a backend, a name and flags, such as"
+                " 'webgl:old WEBGL_VERSION=1'"
+            )
+        backend = _known("backend", match["backend"], BACKENDS)
+        own = f"{backend}:{match['name'].lower()}"
+        if own in found or own in known_backends():
+            raise SettingsError(f"{line.strip()!r}: there is a variant {own} already: name it otherwise")
+        found[own] = tuple(dict(map(_flag, flags)).items())
+    return found
+
+
+def _flag(text: str) -> tuple[str, bool | int | float]:
+    match = _FLAG.match(text)
+    value = None if match is None else _value(match["value"])
+    if match is None or value is None:
+        raise SettingsError(f"{text!r} is no flag: expected NAME=VALUE with true, false or a number")
+    return match["name"], value
+
+
+def _value(text: str) -> bool | int | float | None:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if _INTEGER.match(text):
+        return int(text)
+    return float(text) if _NUMBER.match(text) else None
+
+
+def _target(browser: str, name: str, flags: Flags) -> Target:
+    backend, _, variant = name.partition(":")
+    return Target(browser, backend, variant or None, flags)
+
+
+def _joined(flags: Flags, more: Flags) -> Flags:
+    """Both; where both set one, the latter's value holds."""
+    return tuple({**dict(flags), **dict(more)}.items())
 
 
 def _known(what: str, text: str, known: Iterable[str]) -> str:
@@ -110,9 +184,3 @@ def _known(what: str, text: str, known: Iterable[str]) -> str:
     closest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f" (did you mean {closest[0]!r}?)" if closest else ""
     raise SettingsError(f"unknown {what} {text.strip()!r}{hint}: expected one of {', '.join(names)}")
-
-
-def _flags(backend: str, variant: str | None) -> Flags:
-    """The backend's flags and the variant's; where both set one, the variant's value holds."""
-    own = VARIANTS[backend][variant] if variant is not None else ()
-    return tuple({**dict(BACKENDS[backend]), **dict(own)}.items())

@@ -79,7 +79,8 @@ class Agreement:
     `flips` counts the places that have another class, `near_ties` those of them that are `Flip.near_tie`, and
     `worst_flips` are those with the largest margin. `accuracy`: of the browser and of the reference, where
     the right classes were told. `reason`: why it is not close, in words. `retried`: how a first browser was
-    lost over it, in words; all the rest is of a second, fresh one.
+    lost over it, in words; all the rest is of a second, fresh one. `refused`: of an `error`, whether the page
+    itself told that it cannot do it.
     """
 
     model: str
@@ -99,6 +100,7 @@ class Agreement:
     tfjs_version: str | None = None
     retried: str | None = None
     notes: tuple[str, ...] = ()
+    refused: bool = False
 
     def measure(self, name: str) -> Measure:
         """The measure of that name. Raises KeyError where there is none."""

@@ -142,8 +142,9 @@ class Comparison:
 
     `bytes`: of the `artifacts` served and the `activations` received. `feeds`: their number. `test`: the
     pytest node id. `stage` and `stack`: of an `error` in the page, what it was doing and its JavaScript
-    stack. `observation`: whether reading activations altered the outputs. `weight_check`: what was found of
-    the artifacts' weights. `compression`: what it costs that they are quantised, None where they are not.
+    stack, and `refused` whether the page itself told that it cannot do it. `observation`:
+    whether reading activations altered the outputs. `weight_check`: what was found of the artifacts' weights.
+    `compression`: what it costs that they are quantised, None where they are not.
     `growth`: how errors grew where it diverged and no layer is wrong by itself.
     `vacuity`: what of it could not have failed, and which layers are dead; None where nobody looked.
     `reproducers`: what was written of the layers of `first_divergence`, where it was asked for.
@@ -169,6 +170,7 @@ class Comparison:
     tfjs_version: str | None = None
     stage: str | None = None
     stack: str | None = None
+    refused: bool = False
     notes: tuple[str, ...] = ()
     observation: Observation = field(default_factory=Observation)
     weight_check: WeightCheck | None = None

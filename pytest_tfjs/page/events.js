@@ -68,10 +68,12 @@ export function progress(stage, done, total) {
 /**
  * @param {unknown} error
  * @param {string | null} stage
- * @param {{fatal: boolean, job: number | null}} how whether the page does nothing more, and which job it was that failed
+ * @param {{fatal: boolean, job: number | null, unavailable?: boolean}} how whether the page does nothing more, which job
+ *   it was that failed, and whether the machine cannot have the target
  */
-export function failed(error, stage, { fatal, job }) {
-  send({ type: "failed", reason: cut(reasonOf(error), ARGUMENT_LIMIT), stack: stackOf(error), stage, fatal, job });
+export function failed(error, stage, { fatal, job, unavailable = false }) {
+  const reason = cut(reasonOf(error), ARGUMENT_LIMIT);
+  send({ type: "failed", reason, stack: stackOf(error), stage, fatal, job, unavailable });
 }
 
 /**

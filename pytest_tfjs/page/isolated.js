@@ -16,7 +16,7 @@
  * @typedef {{feed: number, pieces: Piece[], first: Fetched}} Started
  */
 
-import { checkContext } from "./backend.js";
+import { checkGPU } from "./gpu.js";
 import { CannotError } from "./cannot.js";
 import { upload } from "./model.js";
 
@@ -135,7 +135,7 @@ export class Isolation {
     try {
       results.set(name, await alone.run(fed, input));
     } catch (error) {
-      checkContext(this.tf);
+      checkGPU(this.tf);
       const text = error instanceof Error ? error.message : String(error);
       this.why.set(name, error instanceof CannotError ? text : `it failed: ${text}`);
     }

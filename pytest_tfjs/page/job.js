@@ -15,7 +15,7 @@
  */
 
 import { fetchFeed, fetchReferences } from "./api.js";
-import { isGPU } from "./backend.js";
+import { checkGPU, forgetRefused, isGPU, refusal } from "./gpu.js";
 import { Isolation } from "./isolated.js";
 import { KernelError, explain, registeredKernels, unregistered } from "./kernels.js";
 import { pick } from "./lists.js";
@@ -36,13 +36,15 @@ export async function runJob(tf, job, report) {
   const numTensorsBefore = tf.memory().numTensors;
   // What TF.js leaves behind where it throws goes with the scope, and the variables, which no scope holds, after it.
   tf.engine().startScope("job");
+  forgetRefused();
   let result;
   try {
     result = await perform(tf, job, report);
+    checkGPU(tf);
   } catch (error) {
     uploads.reset();
     tf.disposeVariables();
-    throw error;
+    throw refusal() ?? error; // what came of a kernel that did not run is no matter
   } finally {
     tf.engine().endScope();
   }

@@ -4,10 +4,12 @@
  */
 
 import { fetchJob, fetchSetup, postResult } from "./api.js";
-import { factsOf, loadTF, makeBackend, tellIfLost } from "./backend.js";
+import { factsOf, loadTF, makeBackend } from "./backend.js";
 import { failed, flush, progress, send, startEvents } from "./events.js";
+import { GPUError, wasLost } from "./gpu.js";
 import { runJob } from "./job.js";
 import { KernelError } from "./kernels.js";
+import { UnavailableError } from "./unavailable.js";
 
 /** What the page is doing, for the message of a failure. */
 let stage = "loading TF.js";
@@ -29,13 +31,13 @@ async function start() {
 }
 
 /**
- * Whether WebAssembly was stopped in the middle of something: its memory is in no known state, and every later job
- * would fail as well.
+ * Whether every later job may fail as well: WebAssembly was stopped in the middle of something, so that its memory is
+ * in no known state, or TF.js keeps a kernel that the GPU refused.
  *
  * @param {unknown} error
  */
-function isTrap(error) {
-  return error instanceof WebAssembly.RuntimeError;
+function isFatal(error) {
+  return error instanceof WebAssembly.RuntimeError || error instanceof GPUError;
 }
 
 /** @param {import("./types").TF} tf */
@@ -48,10 +50,10 @@ async function work(tf) {
       await flush(); // what was said during the job arrives before its end
       await postResult(job.job, result);
     } catch (error) {
-      tellIfLost(tf);
+      if (await wasLost(tf)) return;
       // Which kernel is missing is no matter of what was being done.
-      failed(error, error instanceof KernelError ? null : stage, { fatal: isTrap(error), job: job.job });
-      if (isTrap(error)) return;
+      failed(error, error instanceof KernelError ? null : stage, { fatal: isFatal(error), job: job.job });
+      if (isFatal(error)) return;
     }
   }
 }
@@ -62,5 +64,5 @@ await startEvents(releaseGuard);
 try {
   await work(await start());
 } catch (error) {
-  failed(error, stage, { fatal: true, job: null });
+  failed(error, stage, { fatal: true, job: null, unavailable: error instanceof UnavailableError });
 }

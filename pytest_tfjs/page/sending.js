@@ -9,7 +9,7 @@
  * @typedef {typeof import("./uploads.js")} Uploads
  */
 
-import { checkContext, isGPU } from "./backend.js";
+import { checkGPU, isGPU } from "./gpu.js";
 import { bytesOf, plan } from "./wire.js";
 
 // How often at most it is told how many activations were read.
@@ -48,7 +48,7 @@ export async function sendActivations(tf, uploads, { job, group, feed }, activat
     tell(at + 1);
   }
   uploads.flush();
-  checkContext(tf);
+  checkGPU(tf);
   return { arrived };
 }
 

@@ -99,8 +99,8 @@ export interface TF {
   ready(): Promise<void>;
   getBackend(): string;
   getKernelsForBackend(name: string): { kernelName: string }[];
-  backend(): { gpgpu?: { gl: WebGL2RenderingContext }; adapterInfo?: Record<string, string> };
-  wasm?: { setWasmPaths(prefix: string): void; setThreadsCount(count: number): void };
+  backend(): { gpgpu?: { gl: WebGL2RenderingContext }; device?: GPUDevice; adapterInfo?: AdapterInfo };
+  wasm?: { setWasmPaths(prefix: string): void; setThreadsCount(count: number): void; getThreadsCount?(): number };
   io: { http(url: string, options: HttpOptions): IOHandler; fromMemory(artifacts: ModelArtifacts): IOHandler };
   loadGraphModel(source: IOHandler): Promise<GraphModel>;
   loadLayersModel(source: IOHandler): Promise<LayersModel>;
@@ -112,6 +112,20 @@ export interface TF {
   disposeVariables(): void;
   engine(): { startScope(name: string): void; endScope(): void };
   memory(): Record<string, unknown> & { numTensors: number };
+}
+
+export interface AdapterInfo {
+  vendor?: string;
+  architecture?: string;
+  device?: string;
+  description?: string;
+  isFallbackAdapter?: boolean;
+}
+export interface GPUDevice {
+  readonly lost: Promise<{ reason: string; message: string }>;
+  addEventListener(type: "uncapturederror", listener: (event: { error: Error }) => void): void;
+  /** Not in all browsers. */
+  readonly adapterInfo?: AdapterInfo;
 }
 
 /** A tensor outside TF.js. Of complex64, `data` holds real and imaginary parts in turn. */

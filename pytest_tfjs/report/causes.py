@@ -37,9 +37,8 @@ class Case:
 
     @property
     def half(self) -> bool:
-        """Whether the backend computes in half precision, asked for or for want of better textures."""
-        target = self.comparison.target
-        return target.variant == "f16" or (target.backend == "webgl" and target.float32_textures is False)
+        """Whether the backend computes in half precision."""
+        return self.comparison.target.float32_textures is False
 
 
 def looks(case: Case) -> list[str]:

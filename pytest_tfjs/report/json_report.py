@@ -102,10 +102,12 @@ def write_json(
     environment: Mapping[str, Any],
     comparisons: Sequence[Mapping[str, Any]],
     tasks: Sequence[Mapping[str, Any]] = (),
+    not_run: Sequence[Mapping[str, str]] = (),
 ) -> None:
     """Writes the whole file at once, and the folders it needs: a reader sees the old file or the new one.
 
-    `comparisons` are those of `comparison_to_json`, `tasks` of `agreement_to_json`. Raises ValueError for a
+    `comparisons` are those of `comparison_to_json`, `tasks` of `agreement_to_json`; `not_run` are the tests
+    that were skipped, and why. Raises ValueError for a
     value that strict JSON lacks and OSError where the file cannot be written; nothing is left behind then.
     """
     document = {
@@ -113,6 +115,7 @@ def write_json(
         "environment": dict(environment),
         "comparisons": list(comparisons),
         "task": list(tasks),
+        "not_run": list(not_run),
     }
     text = json.dumps(document, indent=1, allow_nan=False) + "\n"
     target = Path(path)

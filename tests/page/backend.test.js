@@ -5,25 +5,47 @@ import { test } from "node:test";
 // What the page's modules find in a browser.
 const location = new URL("http://127.0.0.1/token/page/index.html?page=1");
 const navigator = { hardwareConcurrency: 1, userAgent: "test" }; // Node has one of its own, or none
-Object.defineProperties(globalThis, { location: { value: location }, navigator: { value: navigator } });
+/** @type {string[]} */
+let loaded = [];
+/** @type {Record<string, object | null>} */
+let contexts = { webgl2: {} };
+class WebGL2RenderingContext {}
+Object.defineProperties(globalThis, {
+  location: { value: location },
+  navigator: { value: navigator },
+  crossOriginIsolated: { value: true, writable: true },
+  document: { value: { createElement: () => ({ getContext: (/** @type {string} */ kind) => contexts[kind] ?? null }) } },
+  WebGL2RenderingContext: { value: WebGL2RenderingContext },
+  performance: { value: { getEntriesByType: () => loaded.map((name) => ({ name: new URL(name, location).href })) } },
+});
 const { factsOf, makeBackend } = await import("../../pytest_tfjs/page/backend.js");
+const { UnavailableError } = await import("../../pytest_tfjs/page/unavailable.js");
 
 /** @typedef {import("../../pytest_tfjs/page/types").TF} TF */
+
+const fakeGL = Object.assign(new WebGL2RenderingContext(), {
+  canvas: { addEventListener: () => undefined },
+  getExtension: () => null,
+  getParameter: () => "Test GPU",
+});
 
 /**
  * A TF.js whose backends do what they are told to.
  *
- * @param {{made?: boolean, there?: string, change?: Record<string, unknown>}} behaviour
+ * @param {{made?: boolean, there?: string, change?: Record<string, unknown>, threads?: number, known?: string}} behaviour
  */
-function fakeTF({ made = true, there, change = {} } = {}) {
+function fakeTF({ made = true, there, change = {}, threads = 1, known = "W" } = {}) {
   /** @type {Record<string, unknown>} */
-  const flags = {};
+  const flags = { WEBGL_RENDER_FLOAT32_ENABLED: true };
   const calls = /** @type {unknown[]} */ ([]);
   let backend = "cpu";
   const tf = {
     version: { tfjs: "4.22.0" },
     env: () => ({
-      set: (/** @type {string} */ name, /** @type {unknown} */ value) => void (flags[name] = value),
+      set: (/** @type {string} */ name, /** @type {unknown} */ value) => {
+        if (!name.startsWith(known)) throw new Error(`Cannot set flag ${name} as it has not been registered.`);
+        flags[name] = value;
+      },
       get: (/** @type {string} */ name) => flags[name],
     }),
     setBackend: async (/** @type {string} */ name) => {
@@ -34,10 +56,11 @@ function fakeTF({ made = true, there, change = {} } = {}) {
     },
     ready: async () => undefined,
     getBackend: () => backend,
-    backend: () => ({}),
+    backend: () => (backend === "webgl" ? { gpgpu: { gl: fakeGL } } : {}),
     wasm: {
       setWasmPaths: (/** @type {string} */ path) => calls.push(path),
       setThreadsCount: (/** @type {number} */ count) => calls.push(count),
+      getThreadsCount: () => threads,
     },
   };
   return { tf: /** @type {TF} */ (/** @type {unknown} */ (tf)), calls };
@@ -54,7 +77,7 @@ function setup(backend, flags = {}) {
 test("flags are set before the backend is made", async () => {
   const { tf, calls } = fakeTF();
   await makeBackend(tf, setup("webgl", { WEBGL_CPU_FORWARD: false }));
-  assert.deepEqual(calls, ["webgl", { WEBGL_CPU_FORWARD: false }]);
+  assert.deepEqual(calls, ["webgl", { WEBGL_RENDER_FLOAT32_ENABLED: true, WEBGL_CPU_FORWARD: false }]);
 });
 
 test("a backend that was not made is an error that tells what was asked for and what there is", async () => {
@@ -69,18 +92,71 @@ test("another backend is an error though TF.js says that all is well", async () 
   await assert.rejects(makeBackend(fakeTF({ there: "wasm" }).tf, setup("webgl")), /the backend there is wasm/);
 });
 
-test("a flag that TF.js changed is an error", async () => {
-  const { tf } = fakeTF({ change: { WASM_HAS_SIMD_SUPPORT: false } });
+test("a backend that the browser cannot have is told as such", async () => {
+  contexts = {};
+  const failure = await makeBackend(fakeTF({ made: false, there: "cpu" }).tf, setup("webgl")).catch((error) => error);
+  contexts = { webgl2: {} };
+  assert.ok(failure instanceof UnavailableError);
+  assert.equal(failure.message, "the browser gives no WebGL context");
+  await assert.rejects(makeBackend(fakeTF().tf, setup("webgpu")), UnavailableError);
+});
+
+test("a GPU without float32 textures has no webgl but that of half precision", async () => {
+  const lacking = { change: { WEBGL_RENDER_FLOAT32_ENABLED: false } };
+  await assert.rejects(makeBackend(fakeTF(lacking).tf, setup("webgl")), UnavailableError);
+  await makeBackend(fakeTF(lacking).tf, setup("webgl", { WEBGL_FORCE_F16_TEXTURES: true }));
   await assert.rejects(
-    makeBackend(tf, setup("wasm", { WASM_HAS_SIMD_SUPPORT: true })),
-    /WASM_HAS_SIMD_SUPPORT is false, true was asked for/,
+    makeBackend(fakeTF().tf, setup("webgl", { WEBGL_FORCE_F16_TEXTURES: true })),
+    /WEBGL_FORCE_F16_TEXTURES is false, true was asked for/,
   );
 });
 
-test("wasm files come from the server, and threads have a count of at least two", async () => {
-  const { tf, calls } = fakeTF();
-  await makeBackend(tf, setup("wasm", { WASM_HAS_MULTITHREAD_SUPPORT: true }));
+test("a flag that TF.js changed is an error", async () => {
+  const { tf } = fakeTF({ change: { WEBGL_PACK: true } });
+  await assert.rejects(makeBackend(tf, setup("webgl", { WEBGL_PACK: false })), /WEBGL_PACK is true, false was asked for/);
+});
+
+test("a flag that TF.js does not know is an error with the value that was asked for", async () => {
+  await assert.rejects(makeBackend(fakeTF().tf, setup("cpu", { NO_SUCH: 3 })), {
+    message: "the flag NO_SUCH is refused by TF.js, 3 was asked for: Cannot set flag NO_SUCH as it has not been registered.",
+  });
+});
+
+test("a context of another version than the flag asks for is an error", async () => {
+  await assert.rejects(makeBackend(fakeTF().tf, setup("webgl", { WEBGL_VERSION: 1 })), /WEBGL_VERSION is 2, 1 was asked for/);
+});
+
+const SIMD = { WASM_HAS_SIMD_SUPPORT: true };
+const THREADS = { ...SIMD, WASM_HAS_MULTITHREAD_SUPPORT: true };
+
+test("the wasm that was loaded tells which one runs, not the flag", async () => {
+  loaded = ["tfjs-backend-wasm.wasm", "tf.min.js"];
+  await makeBackend(fakeTF().tf, setup("wasm", { WASM_HAS_SIMD_SUPPORT: false }));
+  await assert.rejects(makeBackend(fakeTF().tf, setup("wasm", SIMD)), /WASM_HAS_SIMD_SUPPORT is false, true was asked for/);
+  loaded = ["tfjs-backend-wasm-simd.wasm"];
+  await makeBackend(fakeTF().tf, setup("wasm", SIMD));
+  await assert.rejects(
+    makeBackend(fakeTF({ threads: 2 }).tf, setup("wasm", THREADS)),
+    /WASM_HAS_MULTITHREAD_SUPPORT is false, true was asked for/,
+  );
+  loaded = [];
+  await assert.rejects(makeBackend(fakeTF().tf, setup("wasm", SIMD)), /no \.wasm file/);
+});
+
+test("wasm files come from the server, and at least two threads are asked for and there", async () => {
+  loaded = ["tfjs-backend-wasm-threaded-simd.wasm"];
+  Object.assign(navigator, { hardwareConcurrency: 1 });
+  const { tf, calls } = fakeTF({ threads: 2 });
+  await makeBackend(tf, setup("wasm", THREADS));
   assert.deepEqual(calls.slice(0, 2), ["http://127.0.0.1/token/dist/@tensorflow/tfjs-backend-wasm/dist/", 2]);
+  assert.equal(navigator.hardwareConcurrency, 4); // TF.js starts half as many
+  await assert.rejects(makeBackend(fakeTF({ threads: 1 }).tf, setup("wasm", THREADS)), /with 1 threads, at least 2/);
+});
+
+test("threads need a page that is cross-origin isolated", async () => {
+  Object.assign(globalThis, { crossOriginIsolated: false });
+  await assert.rejects(makeBackend(fakeTF({ threads: 2 }).tf, setup("wasm", THREADS)), UnavailableError);
+  Object.assign(globalThis, { crossOriginIsolated: true });
 });
 
 test("a backend without a GPU has no renderer", async () => {

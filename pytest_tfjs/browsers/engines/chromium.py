@@ -38,7 +38,8 @@ AWAKE_ARGUMENTS = (
 ALLOW_SOFTWARE_WEBGL = "--enable-unsafe-swiftshader"
 SOFTWARE_WEBGL = "--use-angle=swiftshader"
 WEBGPU_ARGUMENTS = ("--enable-unsafe-webgpu", "--enable-features=Vulkan")
-SOFTWARE_WEBGPU = "--use-webgpu-adapter=swiftshader"
+# Without its second the device is lost when TF.js reads a tensor at once, which it does through a canvas.
+SOFTWARE_WEBGPU = ("--use-webgpu-adapter=swiftshader", "--use-vulkan=swiftshader")
 
 
 class Chromium(Engine):
@@ -91,7 +92,7 @@ def arguments(options: LaunchOptions, *, webgpu: bool, gpu: bool | None) -> list
     if gpu is False:
         chosen.append(SOFTWARE_WEBGL)
     if webgpu:
-        chosen += [*WEBGPU_ARGUMENTS, *([SOFTWARE_WEBGPU] if gpu is False else [])]
+        chosen += [*WEBGPU_ARGUMENTS, *(SOFTWARE_WEBGPU if gpu is False else ())]
     if options.trusted is not None:
         chosen.append(f"--unsafely-treat-insecure-origin-as-secure={options.trusted}")
     return [*chosen, *options.arguments]

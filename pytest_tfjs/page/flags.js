@@ -1,0 +1,38 @@
+// @ts-check
+/**
+ * TF.js's flags: those asked for are those that hold.
+ *
+ * @typedef {import("./types").TF} TF
+ * @typedef {import("./types").Setup} Setup
+ */
+
+/**
+ * Throws for a flag that TF.js does not know, or whose value it refuses.
+ *
+ * @param {TF} tf
+ * @param {Setup["flags"]} flags
+ */
+export function setFlags(tf, flags) {
+  for (const [name, value] of Object.entries(flags)) {
+    try {
+      tf.env().set(name, value);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : error;
+      throw new Error(`the flag ${name} is refused by TF.js, ${value} was asked for: ${reason}`);
+    }
+  }
+}
+
+/**
+ * Throws where a flag that was asked for has another value in `found`; one that is not in there is not judged.
+ *
+ * @param {Setup["flags"]} flags
+ * @param {Record<string, unknown>} found
+ */
+export function checkFlags(flags, found) {
+  const other = Object.entries(flags).filter(([name, value]) => Object.hasOwn(found, name) && found[name] !== value);
+  if (other.length > 0) {
+    const pairs = other.map(([name, value]) => `${name} is ${found[name]}, ${value} was asked for`);
+    throw new Error(`the backend was made, but not under the flags asked for: ${pairs.join("; ")}`);
+  }
+}

@@ -1,0 +1,159 @@
+// @ts-check
+/**
+ * What webgl and webgpu run on, and whether it is still there.
+ *
+ * @typedef {import("./types").TF} TF
+ * @typedef {import("./types").GPUDevice} GPUDevice
+ * @typedef {import("./types").Setup} Setup
+ */
+
+import { fault } from "./events.js";
+import { checkFlags } from "./flags.js";
+import { UnavailableError } from "./unavailable.js";
+
+const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render|\bwarp\b/i;
+// Within this time after something failed it is known whether the device was lost.
+const LOST_MS = 500;
+
+/** What the GPU refused since `forgetRefused`: a kernel that is refused does not run, and leaves what was there. */
+/** @type {string[]} */
+const refused = [];
+
+/** The GPU refused what the backend gave it. */
+export class GPUError extends Error {
+  /** @param {string} said */
+  constructor(said) {
+    super(`the GPU refused what webgpu gave it, so that its numbers are of something else: ${said.trim().split("\n")[0]}`);
+    this.stack = said.trim();
+  }
+}
+
+/** @param {TF} tf */
+export function isGPU(tf) {
+  return ["webgl", "webgpu"].includes(tf.getBackend());
+}
+
+/**
+ * What a GPU backend runs on, for the report; each is null where the backend has no such thing.
+ *
+ * @param {TF} tf
+ */
+export function gpuFacts(tf) {
+  const [gl, device] = [contextOf(tf), deviceOf(tf)];
+  const adapter = device && { ...plain(tf.backend().adapterInfo), ...plain(device.adapterInfo) };
+  const renderer = gl ? rendererOf(gl) : adapter ? nameOf(adapter) : null;
+  return {
+    renderer,
+    software: renderer === null ? null : SOFTWARE.test(renderer) || adapter?.isFallbackAdapter === true,
+    // Not floatPrecision() or epsilon(), which are wrong on webgl.
+    float32Textures: gl ? Boolean(tf.env().get("WEBGL_RENDER_FLOAT32_ENABLED")) : null,
+  };
+}
+
+/**
+ * Throws where webgl does not run under its flags, whatever TF.js tells of them.
+ *
+ * @param {TF} tf
+ * @param {Setup["flags"]} flags
+ */
+export function checkWebGL(tf, flags) {
+  const half = flags.WEBGL_FORCE_F16_TEXTURES === true || flags.WEBGL_RENDER_FLOAT32_ENABLED === false;
+  const float32 = Boolean(tf.env().get("WEBGL_RENDER_FLOAT32_ENABLED"));
+  if (!half && !float32) {
+    throw new UnavailableError(
+      "the GPU has no float32 textures to render to, so that webgl computes in half precision there:" +
+        " the target webgl:f16 tests that",
+    );
+  }
+  const version = contextOf(tf) instanceof WebGL2RenderingContext ? 2 : 1;
+  checkFlags(flags, { WEBGL_FORCE_F16_TEXTURES: !float32, WEBGL_VERSION: version });
+}
+
+/**
+ * Tell when the GPU is lost. Computing goes on then, with zeros.
+ *
+ * @param {TF} tf
+ */
+export function watchGPU(tf) {
+  contextOf(tf)?.canvas.addEventListener("webglcontextlost", tellContextLost);
+  const device = deviceOf(tf);
+  device?.lost.then(({ reason, message }) => {
+    fault("devicelost", `its GPU device was lost (${reason}: ${message || "no reason was given"})`);
+  });
+  device?.addEventListener("uncapturederror", ({ error }) => refused.push(error.message));
+}
+
+/**
+ * Whether the GPU was lost, which is told then: something failed, and may have failed for that.
+ *
+ * @param {TF} tf
+ * @returns {Promise<boolean>}
+ */
+export async function wasLost(tf) {
+  if (contextOf(tf)?.isContextLost()) {
+    tellContextLost();
+    return true;
+  }
+  const device = deviceOf(tf);
+  if (device === undefined) return false;
+  const timeout = new Promise((resolve) => setTimeout(resolve, LOST_MS, false));
+  return Promise.race([device.lost.then(() => true), timeout]);
+}
+
+/**
+ * Throws where what was read may be none of what was to be computed, though nothing else failed: the WebGL context is
+ * lost, or the GPU refused a kernel. A lost device refuses to be read from.
+ *
+ * @param {TF} tf
+ */
+export function checkGPU(tf) {
+  if (contextOf(tf)?.isContextLost()) throw new Error("the WebGL context was lost");
+  const error = refusal();
+  if (error !== null) throw error;
+}
+
+/** The first that the GPU refused, if there is any. */
+export function refusal() {
+  return refused[0] === undefined ? null : new GPUError(refused[0]);
+}
+
+/** Begin anew: what was refused is told. */
+export function forgetRefused() {
+  refused.length = 0;
+}
+
+function tellContextLost() {
+  fault("contextlost", "its WebGL context was lost (the GPU was reset, or is out of memory)");
+}
+
+/** @param {TF} tf */
+function contextOf(tf) {
+  return tf.getBackend() === "webgl" ? tf.backend().gpgpu?.gl : undefined;
+}
+
+/** @param {TF} tf */
+function deviceOf(tf) {
+  return tf.getBackend() === "webgpu" ? tf.backend().device : undefined;
+}
+
+/** @param {WebGL2RenderingContext} gl */
+function rendererOf(gl) {
+  const info = gl.getExtension("WEBGL_debug_renderer_info");
+  return String(gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
+}
+
+/**
+ * A browser's own object has its properties on the prototype.
+ *
+ * @param {import("./types").AdapterInfo | undefined} info
+ */
+function plain(info) {
+  if (info === undefined) return {};
+  const { vendor, architecture, device, description, isFallbackAdapter } = info;
+  return { vendor, architecture, device, description, isFallbackAdapter };
+}
+
+/** @param {import("./types").AdapterInfo} info */
+function nameOf({ vendor, architecture, device, description }) {
+  return [vendor, architecture, device, description].filter(Boolean).join(" ") || "unknown";
+}

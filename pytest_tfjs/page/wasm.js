@@ -1,0 +1,79 @@
+// @ts-check
+/**
+ * The wasm backend, of which there are three: plain, with SIMD, and with SIMD and threads.
+ *
+ * @typedef {import("./types").TF} TF
+ * @typedef {import("./types").Setup} Setup
+ */
+
+import { checkFlags } from "./flags.js";
+import { UnavailableError } from "./unavailable.js";
+
+const MIN_THREADS = 2;
+const MAX_THREADS = 4;
+// TF.js starts no more threads than half of the logical cores.
+const CORES_FOR_EACH = 2;
+// A function that gives i8x16.splat(0).
+const SIMD = new Uint8Array([
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 8, 1, 6, 0, 65, 0, 253, 15, 11,
+]);
+
+/**
+ * Before the backend is made. Throws UnavailableError where the page cannot have what the flags ask for.
+ *
+ * @param {TF} tf
+ * @param {string} directory
+ * @param {Setup["flags"]} flags
+ */
+export function prepareWasm(tf, directory, flags) {
+  if (tf.wasm === undefined) throw new Error("the scripts of TF.js did not define 'tf.wasm'");
+  if (typeof WebAssembly === "undefined") throw new UnavailableError("the browser has no WebAssembly");
+  if (flags.WASM_HAS_SIMD_SUPPORT && !WebAssembly.validate(SIMD)) {
+    throw new UnavailableError("the browser's WebAssembly has no SIMD");
+  }
+  tf.wasm.setWasmPaths(directory);
+  if (flags.WASM_HAS_MULTITHREAD_SUPPORT) prepareThreads(tf.wasm);
+}
+
+/** @param {NonNullable<TF["wasm"]>} wasm */
+function prepareThreads(wasm) {
+  if (!globalThis.crossOriginIsolated) {
+    throw new UnavailableError(
+      "the page is not cross-origin isolated, which threads need: it has to come by https, or from this machine",
+    );
+  }
+  const cores = navigator.hardwareConcurrency;
+  wasm.setThreadsCount(Math.min(MAX_THREADS, Math.max(MIN_THREADS, cores)));
+  const least = MIN_THREADS * CORES_FOR_EACH;
+  if (cores < least) Object.defineProperty(navigator, "hardwareConcurrency", { value: least, configurable: true });
+}
+
+/**
+ * Throws where the wasm that runs is not the one that the flags ask for. TF.js's own flags read what was set, whatever
+ * came of it: what tells is the file that was loaded, and the threads that there are.
+ *
+ * @param {TF} tf
+ * @param {Setup["flags"]} flags
+ */
+export function checkWasm(tf, flags) {
+  const file = loadedFile();
+  checkFlags(flags, {
+    WASM_HAS_SIMD_SUPPORT: file.includes("-simd."),
+    WASM_HAS_MULTITHREAD_SUPPORT: file.includes("-threaded-"),
+  });
+  const threads = tf.wasm?.getThreadsCount?.();
+  if (flags.WASM_HAS_MULTITHREAD_SUPPORT && !(threads !== undefined && threads >= MIN_THREADS)) {
+    throw new Error(
+      `the backend was made, but not under the flags asked for: WASM_HAS_MULTITHREAD_SUPPORT is true with` +
+        ` ${threads ?? "an unknown number of"} threads, at least ${MIN_THREADS} were asked for`,
+    );
+  }
+}
+
+/** The name of the .wasm file that the backend was made from. */
+function loadedFile() {
+  const files = performance.getEntriesByType("resource").flatMap(({ name }) => /[^/]+\.wasm$/.exec(new URL(name).pathname) ?? []);
+  const file = files.at(-1);
+  if (file === undefined) throw new Error("the backend was made, but the browser tells of no .wasm file that was loaded");
+  return file;
+}
