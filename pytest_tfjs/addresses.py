@@ -102,8 +102,12 @@ class JsonFile:
 def parse_remote(value: Any) -> RemoteUrl:
     """`http://grid:4444`, `https://user:key@cloud.example/wd/hub`. Raises SettingsError."""
     parts = _split(value, "http://localhost:4444")
-    secret = {name: None if text is None else unquote(text) for name, text in _user_info(parts).items()}
-    return RemoteUrl(parts._replace(netloc=_authority(parts)).geturl().rstrip("/"), **secret)
+    if bool(parts.username) != bool(parts.password):
+        raise SettingsError(
+            "expected both a user name and a key, as in https://USER:KEY@hub.example, or none"
+        )
+    url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
+    return RemoteUrl(url, unquote(parts.username or "") or None, unquote(parts.password or "") or None)
 
 
 def parse_public_url(value: Any) -> PublicUrl:
@@ -203,14 +207,6 @@ def _split(value: Any, example: str) -> SplitResult:
     if parts.query or parts.fragment or re.search(r"[\s\x00-\x1f\\]", parts.path):
         raise SettingsError(f"expected an address without spaces, '?' and '#', such as {example}")
     return parts
-
-
-def _user_info(parts: SplitResult) -> dict[str, str | None]:
-    return {"username": parts.username, "password": parts.password}
-
-
-def _authority(parts: SplitResult) -> str:
-    return parts.netloc.rpartition("@")[2]
 
 
 def _host_and_port(text: str) -> tuple[str, str]:

@@ -53,6 +53,8 @@ def test_user_name_and_key_of_a_grid_are_in_no_text():
         "https://me:sec/ret@hub",
         "https://me:secret@",
         "https://me:secret@h?x",
+        "https://secret@hub",
+        "https://:secret@hub",
     ],
 )
 def test_a_wrong_address_is_told_without_its_key(wrong):

@@ -63,13 +63,13 @@ class GridStatus:
 def grid_status(remote: RemoteUrl) -> GridStatus | None:
     """What a Grid answers when asked; None for a service that tells nothing, or another thing."""
     with contextlib.suppress(OSError, ValueError, RecursionError):
-        request = urllib.request.Request(f"{remote.url}/status", headers=authorization(remote))  # noqa: S310 (checked by RemoteUrl)
+        request = urllib.request.Request(f"{remote.url}/status", headers=_authorization(remote))  # noqa: S310 (checked by RemoteUrl)
         with urllib.request.urlopen(request, timeout=STATUS_S) as answer:  # noqa: S310
             return parse_status(json.loads(answer.read(STATUS_LIMIT)))
     return None
 
 
-def authorization(remote: RemoteUrl) -> dict[str, str]:
+def _authorization(remote: RemoteUrl) -> dict[str, str]:
     """The header that names the user, where there is one."""
     if remote.username is None:
         return {}

@@ -9,7 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs.browsers.grid import authorization, grid_status
+from pytest_tfjs.browsers.grid import grid_status
 from pytest_tfjs.browsers.launch import Driven, first_line, limit_commands
 from pytest_tfjs.errors import BrowserError
 
@@ -126,7 +126,8 @@ class _Request:
             timeout=max(1, int(self._deadline - time.monotonic())),
             # Of what was sent a second time a second session could come.
             init_args_for_pool_manager={"init_args_for_pool_manager": {"retries": False}},
-            extra_headers=authorization(self._remote),
+            username=self._remote.username,
+            password=self._remote.password,
         )
         with _unlogged():
             driver = webdriver.Remote(self._remote.url, options=Asked(), client_config=config)
