@@ -19,6 +19,9 @@ def check_reach(settings: Settings, workers: int) -> None:
     `workers`: how many processes run tests, each with a server of its own. Raises SettingsError.
     """
     remote, public, bind = settings.remote, settings.public_url, settings.bind or Bind()
+    for name in ("browser_binary", "driver_binary"):
+        if remote is not None and settings.origin(name) == "command line":
+            raise SettingsError(f"{settings.spelled(name)}: --tfjs-remote starts the browsers that are there")
     if settings.capabilities is not None:
         _check_capabilities(settings, settings.capabilities)
     if public is not None:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
+import threading
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
+from in_page import open_page, tap
+from tiny_models import RELU, X, dense_graph
 
 from pytest_tfjs.addresses import Bind, RemoteUrl, parse_bind, parse_public_url
 from pytest_tfjs.browsers import access as module
+from pytest_tfjs.browsers import harness as harness_module
 from pytest_tfjs.browsers.access import Address
 from pytest_tfjs.browsers.dist import Dist
+from pytest_tfjs.browsers.harness import Harness
+from pytest_tfjs.browsers.jobs import Tap
+from pytest_tfjs.browsers.launch import LocalBrowser
 from pytest_tfjs.browsers.server import Server
-from pytest_tfjs.errors import BrowserError
+from pytest_tfjs.errors import BrowserError, BrowserLostError
 
 
 def serving(bind, public=None, remote=None):
@@ -201,3 +210,27 @@ def test_the_port_bound_is_put_into_the_public_address():
 def test_what_browsers_take_for_secure_is_known(bind, public, secure):
     with serving(bind, public) as server:
         assert server.access.is_secure is secure
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("bind", ["[::1]", "127.0.0.2", "0.0.0.0"])
+def test_a_page_does_its_jobs_wherever_the_server_is(bind, tmp_path):
+    address = Address(parse_bind(bind))
+    with contextlib.closing(Harness(dist=Dist.shipped(), address=address)) as harness:
+        page = open_page(harness)
+        told = tap(page, dense_graph(tmp_path), "graph", {"x": X}, Tap("relu", {"node": "relu:0"}))
+    np.testing.assert_allclose(told["relu"], RELU)
+
+
+@pytest.mark.browser
+def test_where_the_page_never_comes_it_is_told_where_it_was_to_look(monkeypatch):
+    """Though the driver takes its time to answer, as one that is far away may."""
+    monkeypatch.setattr(harness_module, "FIRST_SIGN_S", 4.0)
+    monkeypatch.setattr(LocalBrowser, "trouble", lambda _: threading.Event().wait(1.5) or None)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        public = parse_public_url(f"http://127.0.0.1:{silent.getsockname()[1]}/there")
+        address = Address(Bind(), public)
+        harness = Harness(dist=Dist.shipped(), address=address, timeout_s=30)
+        with contextlib.closing(harness), pytest.raises(BrowserLostError) as caught:
+            open_page(harness)
+    assert f"it may not reach {public} (--tfjs-bind and --tfjs-public-url say where" in str(caught.value)

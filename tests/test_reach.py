@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from pytest_tfjs.browsers import access
@@ -77,6 +79,13 @@ def test_capabilities_do_not_choose_the_browser(asked):
     asked.write_text('{"browserName": "firefox"}')
     with pytest.raises(SettingsError, match="name browsers with --tfjs-browsers"):
         check_reach(settings(capabilities=asked, remote=HERE), 1)
+
+
+@pytest.mark.parametrize("name", ["browser_binary", "driver_binary"])
+def test_programs_of_this_machine_are_not_for_a_grid(name):
+    check_reach(settings("ini", **{name: sys.executable}).updated({"remote": HERE}, "command line"), 1)
+    with pytest.raises(SettingsError, match="--tfjs-remote starts the browsers that are there"):
+        check_reach(settings(remote=HERE, **{name: sys.executable}), 1)
 
 
 def test_each_worker_has_a_port_and_an_address_of_its_own():

@@ -281,6 +281,16 @@ def test_a_service_without_commands_of_its_own_is_no_trouble(hub):
     assert not browser.alive()
 
 
+def test_a_silent_page_does_not_have_the_grid_asked_all_the_time(hub, monkeypatch):
+    browser = start(hub)
+    assert browser.trouble() is None
+    hub.handles = (404, {"error": "invalid session id", "message": "gone"})
+    assert browser.trouble() is None
+    monkeypatch.setattr(module, "TROUBLE_S", 0.0)
+    assert "gone" in browser.trouble()
+    browser.close()
+
+
 def test_a_service_that_hangs_when_the_session_ends_does_not_hold_the_run(hub, monkeypatch):
     monkeypatch.setattr(module, "QUIT_S", 0.2)
     browser = start(hub)

@@ -260,11 +260,18 @@ class Page:
             self._check_server(str(watch.progress))
             trouble = self._browser.trouble()
         if trouble is None and silence > watch.silent_s:
-            trouble = (
-                f"the page gave no sign of life for {silence:.0f} s, though the browser's process is there"
-            )
+            trouble = self._silent(silence)
+        # A Grid may take its time to answer, in which the page could be heard all the same.
+        watch.looked = time.monotonic()
         if trouble is not None:
             raise self._harness.lose(self.target, watch.progress, trouble)
+
+    def _silent(self, seconds: float) -> str:
+        trouble = f"the page gave no sign of life for {seconds:.0f} s, though the browser's process is there"
+        if self._exchange.heard() is not None:
+            return trouble
+        base = self._harness.server.access.base
+        return f"{trouble}: it may not reach {base} (--tfjs-bind and --tfjs-public-url say where to look)"
 
     def _time_out(self, watch: _Watch) -> NoReturn:
         busy = self._exchange.main_thread_busy()

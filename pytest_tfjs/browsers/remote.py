@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import re
 import threading
 import time
@@ -31,6 +32,8 @@ TICK_S = 0.25
 AGAIN_S = 1.0
 # A Grid ends sessions that it has heard nothing of for a while, most often 300 s.
 ALIVE_S = 5.0
+# While a page is silent its browser is asked again and again, which not every service likes.
+TROUBLE_S = 1.0
 # What a Grid says, as an exception of Java, where a node is gone and it has not noticed yet: unless told else
 # it asks its nodes every two minutes.
 _NODE_GONE = re.compile(r"\bjava\.(net|io|nio|util\.concurrent)\.")
@@ -47,6 +50,7 @@ class RemoteBrowser(Driven):
             engine, _Request(engine, options, options.remote, webgpu=webgpu).grant(), webgpu=webgpu
         )
         self._asked = time.monotonic()
+        self._troubled = -math.inf
         self._gone: str | None = None
 
     @property
@@ -64,7 +68,10 @@ class RemoteBrowser(Driven):
         return self._gone is None
 
     def trouble(self) -> str | None:  # noqa: D102 (see Browser)
+        if time.monotonic() - self._troubled < TROUBLE_S:
+            return None
         told = super().trouble()
+        self._troubled = time.monotonic()
         if told is None or "crash" in told:
             return told
         # Some services do not take commands that are not WebDriver's own.
