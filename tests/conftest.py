@@ -17,6 +17,7 @@ pytest_plugins = ["pytester"]
 
 # Groups that take about a minute or more each, the longest first. Of a group of other tests it is its file.
 LONG = (
+    "test_load",
     "families-0",
     "families-1",
     "families-2",
