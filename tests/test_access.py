@@ -13,7 +13,7 @@ import pytest
 from in_page import open_page, tap
 from tiny_models import RELU, X, dense_graph
 
-from pytest_tfjs.addresses import Bind, RemoteUrl, parse_bind, parse_public_url
+from pytest_tfjs.addresses import Bind, RemoteUrl, local_address_towards, parse_bind, parse_public_url
 from pytest_tfjs.browsers import access as module
 from pytest_tfjs.browsers import harness as harness_module
 from pytest_tfjs.browsers.access import Address
@@ -22,7 +22,7 @@ from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.jobs import Tap
 from pytest_tfjs.browsers.launch import LocalBrowser
 from pytest_tfjs.browsers.server import Server
-from pytest_tfjs.errors import BrowserError, BrowserLostError
+from pytest_tfjs.errors import BrowserError, BrowserLostError, TargetUnavailableError
 
 
 def serving(bind, public=None, remote=None):
@@ -234,3 +234,20 @@ def test_where_the_page_never_comes_it_is_told_where_it_was_to_look(monkeypatch)
         with contextlib.closing(harness), pytest.raises(BrowserLostError) as caught:
             open_page(harness)
     assert f"it may not reach {public} (--tfjs-bind and --tfjs-public-url say where" in str(caught.value)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("backend", "what"), [("wasm:threads", "shared memory"), ("webgpu", "WebGPU")])
+def test_what_needs_a_secure_context_is_not_there_over_plain_http(monkeypatch, backend, what):
+    """Were the browser not told to trust our origin, as it is where it knows how."""
+    host = local_address_towards(*module._ELSEWHERE)
+    if host is None:
+        pytest.skip("this machine has no address besides loopback")
+    address = Address(Bind(host))
+    with contextlib.closing(Harness(dist=Dist.shipped(), address=address)) as harness:
+        assert open_page(harness, backend).healthy
+    monkeypatch.setattr(module.Access, "is_secure", True)
+    with contextlib.closing(Harness(dist=Dist.shipped(), address=address)) as harness:
+        told = rf"is no secure context, which {what} needs: it has to come by https \(--tfjs-public-url"
+        with pytest.raises(TargetUnavailableError, match=told):
+            open_page(harness, backend)

@@ -8,7 +8,7 @@
 
 import { checkFlags, setFlags } from "./flags.js";
 import { checkWebGL, gpuFacts, watchGPU } from "./gpu.js";
-import { UnavailableError } from "./unavailable.js";
+import { requireSecureContext, UnavailableError } from "./unavailable.js";
 import { checkWasm, prepareWasm } from "./wasm.js";
 
 const DIST = new URL("../dist/", location.href).href;
@@ -75,6 +75,7 @@ export function factsOf(tf, { flags }) {
 
 /** Throws where there is nothing that webgpu could run on. */
 async function requireAdapter() {
+  requireSecureContext("WebGPU");
   const { gpu } = /** @type {{gpu?: {requestAdapter(): Promise<unknown>}}} */ (/** @type {unknown} */ (navigator));
   if (gpu === undefined) throw new UnavailableError("the browser has no WebGPU");
   if ((await gpu.requestAdapter()) === null) throw new UnavailableError("the browser has no adapter for WebGPU");

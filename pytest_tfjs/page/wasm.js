@@ -7,7 +7,7 @@
  */
 
 import { checkFlags } from "./flags.js";
-import { UnavailableError } from "./unavailable.js";
+import { requireSecureContext, UnavailableError } from "./unavailable.js";
 
 const MIN_THREADS = 2;
 const MAX_THREADS = 4;
@@ -37,10 +37,9 @@ export function prepareWasm(tf, directory, flags) {
 
 /** @param {NonNullable<TF["wasm"]>} wasm */
 function prepareThreads(wasm) {
+  requireSecureContext("shared memory");
   if (!globalThis.crossOriginIsolated) {
-    throw new UnavailableError(
-      "the page is not cross-origin isolated, which threads need: it has to come by https, or from this machine",
-    );
+    throw new UnavailableError("the browser does not isolate the page, so that threads could share its memory");
   }
   const cores = navigator.hardwareConcurrency;
   wasm.setThreadsCount(Math.min(MAX_THREADS, Math.max(MIN_THREADS, cores)));

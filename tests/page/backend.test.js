@@ -14,6 +14,7 @@ Object.defineProperties(globalThis, {
   location: { value: location },
   navigator: { value: navigator },
   crossOriginIsolated: { value: true, writable: true },
+  isSecureContext: { value: true, writable: true },
   document: { value: { createElement: () => ({ getContext: (/** @type {string} */ kind) => contexts[kind] ?? null }) } },
   WebGL2RenderingContext: { value: WebGL2RenderingContext },
   performance: { value: { getEntriesByType: () => loaded.map((name) => ({ name: new URL(name, location).href })) } },
@@ -157,6 +158,16 @@ test("threads need a page that is cross-origin isolated", async () => {
   Object.assign(globalThis, { crossOriginIsolated: false });
   await assert.rejects(makeBackend(fakeTF({ threads: 2 }).tf, setup("wasm", THREADS)), UnavailableError);
   Object.assign(globalThis, { crossOriginIsolated: true });
+});
+
+test("what needs a secure context is told to have none, and what to do", async () => {
+  Object.assign(globalThis, { isSecureContext: false });
+  for (const given of [setup("wasm", THREADS), setup("webgpu")]) {
+    await assert.rejects(makeBackend(fakeTF({ threads: 2 }).tf, given), (error) => {
+      return error instanceof UnavailableError && /no secure context.*https .--tfjs-public-url/.test(error.message);
+    });
+  }
+  Object.assign(globalThis, { isSecureContext: true });
 });
 
 test("a backend without a GPU has no renderer", async () => {
