@@ -41,6 +41,8 @@ bench: $(INSTALLED) browser
 	@echo
 	@$(PYTHON) -m benchmarks.isolated
 	@echo
+	@$(PYTHON) -m benchmarks.wasm
+	@echo
 	@$(PYTHON) -m benchmarks.memory
 	@echo
 	@$(PYTHON) -m benchmarks.sensitivity
