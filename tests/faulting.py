@@ -169,6 +169,13 @@ FAULTS = (
         backend="webgl",
     ),
     Fault(
+        "GPU device lost",
+        "SIGKILL to the browser's GPU process, in the midst of a job on webgpu",
+        "trouble(Trouble.kill_gpu)",
+        "done once more",
+        backend="webgpu",
+    ),
+    Fault(
         "page out of memory",
         "the page takes all memory that it gets, in the second browser too",
         "trouble(lambda _: None, times=2, hold=FILL)",
