@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pytest_tfjs.printable import printable_lines
+
 
 class TfjsError(Exception):
-    """Base of every error of pytest-tfjs but a verdict."""
+    """Base of every error of pytest-tfjs but a verdict. Names of others that are in it are printable."""
+
+    def __str__(self) -> str:
+        return printable_lines(super().__str__())
 
 
 class SettingsError(TfjsError):

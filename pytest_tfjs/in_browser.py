@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pytest_tfjs.errors import BrowserError, BrowserLostError, PageError, TargetUnavailableError
+from pytest_tfjs.printable import printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +61,7 @@ class InBrowser:
         finally:
             for what, entries in (("console", page.console), ("JavaScript errors", page.errors)):
                 if entries:
-                    self._attach(f"tfjs {what}", "\n".join(map(str, entries)))
+                    self._attach(f"tfjs {what}", printable_lines("\n".join(map(str, entries))))
                     entries.clear()
 
     def attempt(self, begin: Callable[[], State], work: Callable[[State], None]) -> Attempt[State]:

@@ -42,6 +42,7 @@ ORDER = (
     "stored_weights",
     "strict_json",
     "errors",
+    "printable",
 )
 STRANGERS = {("models", "browsers"), ("browsers", "models")}
 MAY_IMPORT_PYTEST = {"plugin", "fixtures", "settings"}

@@ -15,11 +15,12 @@ from judging import TOLERANCE, close, comparison, layer, measured, target, wrong
 from pytest_tfjs.compare.metrics import measure
 from pytest_tfjs.compare.observer import Observation
 from pytest_tfjs.compare.weights import WeightCheck, WeightFinding
+from pytest_tfjs.printable import printable
 from pytest_tfjs.report.json_report import comparison_to_json
 from pytest_tfjs.report.summary import coverage_text, worst_layer
 from pytest_tfjs.report.tables import layer_table, summary_table
 from pytest_tfjs.report.terminal import HeaderItem, header_line, progress_line
-from pytest_tfjs.report.text import Column, Line, apart, number_up, printable, shorten, table, width_of
+from pytest_tfjs.report.text import Column, Line, apart, number_up, shorten, table, width_of
 from pytest_tfjs.timing import Timing
 
 TIMED = Timing(120.0, 812.3, (14.0, 12.0, 13.0))

@@ -18,7 +18,7 @@ from pytest_tfjs.browsers.routes import Published, Site, file_inside, make_app
 from pytest_tfjs.browsers.targets import BACKENDS
 from pytest_tfjs.browsers.uploads import MESSAGE_LIMIT
 from pytest_tfjs.errors import ArtifactsError, BrowserError
-from pytest_tfjs.report.text import printable
+from pytest_tfjs.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

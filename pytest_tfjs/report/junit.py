@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfjs.printable import printable
 from pytest_tfjs.report.summary import decisive, target_label, worst_layer
-from pytest_tfjs.report.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

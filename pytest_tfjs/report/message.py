@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_tfjs.printable import printable
 from pytest_tfjs.report.findings import findings, likely, what_diverged
 from pytest_tfjs.report.neighbours import neighbours, origin
 from pytest_tfjs.report.summary import dead_layers
 from pytest_tfjs.report.terminal import retried
-from pytest_tfjs.report.text import LOG_WIDTH, Column, apart, fact, number, plural, printable, quoted, table
+from pytest_tfjs.report.text import LOG_WIDTH, Column, apart, fact, number, plural, quoted, table
 from pytest_tfjs.report.weights import weight_facts, wrong_weight_of
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs.report.text import number, printable
+from pytest_tfjs.printable import printable
+from pytest_tfjs.report.text import number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -177,4 +178,4 @@ def _code(text: str) -> str:
 
 def _cell(text: str) -> str:
     """Plain text of any text: nothing in it is markup."""
-    return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", printable(text))
+    return re.sub(r"([\\`*_{}\[\]<>#|~&])", r"\\\1", printable(text))

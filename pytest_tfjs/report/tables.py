@@ -6,10 +6,11 @@ import math
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfjs.printable import printable
 from pytest_tfjs.report.grouped import Grouped, grouped
 from pytest_tfjs.report.summary import coverage_text, dead_layers, decisive, target_label, worst_layer
 from pytest_tfjs.report.terminal import retried
-from pytest_tfjs.report.text import Column, Line, number, printable, shorten, table
+from pytest_tfjs.report.text import Column, Line, number, shorten, table
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence

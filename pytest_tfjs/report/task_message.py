@@ -6,9 +6,10 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.compare.task import unproven
+from pytest_tfjs.printable import printable
 from pytest_tfjs.report.summary import target_label
 from pytest_tfjs.report.terminal import retried
-from pytest_tfjs.report.text import Line, fact, number, plural, printable
+from pytest_tfjs.report.text import Line, fact, number, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_tfjs.report.text import printable, shorten
+from pytest_tfjs.printable import printable
+from pytest_tfjs.report.text import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

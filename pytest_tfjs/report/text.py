@@ -8,6 +8,8 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from pytest_tfjs.printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -40,15 +42,6 @@ class Column:
     align: Literal["left", "right"] = "left"
     flexible: bool = False
     dropped: int | None = None
-
-
-def printable(text: str, encoding: str = "utf-8") -> str:
-    r"""`text` with what moves a cursor, reverses a line or fails to encode written as `\x1b`, `\u202e`."""
-    escaped = "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-        for character in text
-    )
-    return escaped.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def quoted(name: str, width: int | None = None) -> str:

@@ -6,7 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from pytest_tfjs.compare.weights import wrong_weight
-from pytest_tfjs.report.text import fact, number, printable, quoted
+from pytest_tfjs.printable import printable
+from pytest_tfjs.report.text import fact, number, quoted
 
 if TYPE_CHECKING:
     from pytest_tfjs.compare.compression import Compression

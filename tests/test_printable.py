@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_tfjs.browsers.jobs import ConsoleLine
+from pytest_tfjs.errors import ArtifactsError, FeedError, PageError
+from pytest_tfjs.printable import printable, printable_lines
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("conv/Relu:0", "conv/Relu:0"),
+        ("a\x1b[31mb\x9b0m", "a\\x1b[31mb\\x9b0m"),
+        ("a\u202eb\u2066", "a\\u202eb\\u2066"),
+        ("a\nFAILED b\r\u2028\x85", "a\\nFAILED b\\r\\u2028\\x85"),
+        ("::error::x", "\\x3a:error::x"),
+        ("  ::set-output", "  \\x3a:set-output"),
+        ("std::vector", "std::vector"),
+        ("a ##vso[task.x] ##[error]", "a \\x23#vso[task.x] \\x23#[error]"),
+        ("## heading", "## heading"),
+        ("\ud800", "\\ud800"),
+    ],
+)
+def test_what_is_no_text_is_written_out(text, shown):
+    assert printable(text) == shown
+
+
+@given(st.text())
+def test_all_is_one_printable_line_and_no_command(text):
+    shown = printable(text)
+    assert shown.isprintable()
+    assert not shown.lstrip().startswith("::")
+    assert "##[" not in shown
+    assert "##vso[" not in shown
+    assert printable(shown) == shown
+
+
+@pytest.mark.parametrize("error", [ArtifactsError, FeedError, PageError])
+def test_an_error_may_have_lines_and_none_is_a_command(error):
+    shown = str(error("the weight 'a\x1b[2J\n::error::b' is wrong"))
+    assert shown == "the weight 'a\\x1b[2J\n\\x3a:error::b' is wrong"
+
+
+def test_console_lines_are_attached_without_what_a_terminal_obeys():
+    said = ConsoleLine("log", ("\x1b]0;title\x07", "\n##vso[task.complete]"))
+    assert printable_lines(str(said)) == "[log] \\x1b]0;title\\x07 \n\\x23#vso[task.complete]"
