@@ -8,8 +8,8 @@ from pytest_tfjs.browsers.jobs import Job, Tap
 from pytest_tfjs.browsers.targets import parse_targets
 
 
-def open_page(harness, backend="cpu"):
-    return harness.open(parse_targets(["chrome"], [backend])[0])
+def open_page(harness, backend="cpu", browser="chrome"):
+    return harness.open(parse_targets([browser], [backend])[0])
 
 
 def layer_tap(name, *path, **address):

@@ -1,21 +1,19 @@
 from __future__ import annotations
 
 import os
-import socket
+import platform
 import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
-import psutil
 import pytest
+from processes_left import running, wait_until
 
 from pytest_tfjs.browsers.engines import ENGINES, first_found
 from pytest_tfjs.browsers.engines.chromium import local_arguments
 from pytest_tfjs.browsers.engines.engine import Place
-from pytest_tfjs.browsers.launch import Browser, LaunchOptions, has_gpu, launch
+from pytest_tfjs.browsers.launch import LaunchOptions, has_gpu, launch
 from pytest_tfjs.browsers.processes import Workspace, find_processes
 from pytest_tfjs.errors import BrowserError
 
@@ -49,15 +47,6 @@ def bare(monkeypatch, tmp_path):
     return path
 
 
-@pytest.fixture
-def temporary(monkeypatch):
-    """A temporary folder of the test's own; it must be empty again at the end."""
-    with tempfile.TemporaryDirectory(prefix="t-") as folder:
-        monkeypatch.setattr(tempfile, "tempdir", folder)
-        yield Path(folder)
-        assert list(Path(folder).iterdir()) == []
-
-
 def arguments(name="chrome", options=None, *, webgpu=False, gpu=False):
     return ENGINES[name].capabilities(options or LaunchOptions(), webgpu=webgpu, gpu=gpu).arguments
 
@@ -89,8 +78,10 @@ def test_where_no_browser_is_there_the_first_of_all_is_to_be_used(bare):
     ("name", "program_name"),
     [(name, program_name) for name, engine in ENGINES.items() for program_name in engine.programs],
 )
-def test_the_first_browser_that_is_there_is_used(bare, name, program_name):
+def test_the_first_browser_that_is_there_is_used(bare, monkeypatch, name, program_name):
     program(bare, program_name)
+    program(bare, ENGINES[name].driver_program)
+    monkeypatch.setattr(platform, "system", lambda: "Darwin" if name == "safari" else "Linux")
     assert first_found() == name
     assert first_found(Path("/opt/somewhere") / program_name) == name
 
@@ -116,6 +107,86 @@ def test_the_sandbox_is_given_up_only_by_root_and_what_the_user_gives_wins():
     assert "--no-sandbox" in local_arguments(place, [], root=True)
     assert local_arguments(place, ["--user-data-dir=/mine"], root=True) == ["--no-sandbox"]
     assert "--no-sandbox" not in arguments()
+
+
+def test_a_browser_is_known_by_what_its_program_is_called():
+    assert first_found(Path("C:/Program Files/Mozilla Firefox/Firefox.exe")) == "firefox"
+    assert first_found(Path("/Applications/Microsoft Edge.app/Contents/MacOS/Microsoft Edge")) == "edge"
+    assert first_found(Path("/opt/google-chrome")) == "chrome"
+
+
+def test_webkit_is_not_taken_where_only_its_browser_is_there(bare):
+    program(bare, "MiniBrowser")
+    assert first_found() == "chrome"
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "remedy"),
+    [
+        ("firefox", "on PATH: none of firefox, firefox-esr", "apt-get install firefox-esr"),
+        ("edge", "on PATH: none of microsoft-edge", "https://www.microsoft.com/edge"),
+        ("webkitgtk", "on PATH: none of MiniBrowser", "apt-get install webkit2gtk-driver xvfb"),
+        ("safari", "on macOS: this machine runs Linux", "sudo safaridriver --enable"),
+    ],
+)
+def test_each_browser_that_is_missing_is_told_with_what_to_do(bare, monkeypatch, name, first, remedy):
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    with pytest.raises(BrowserError) as caught:
+        launch(name, LaunchOptions())
+    lines = str(caught.value).splitlines()
+    assert lines[0] == f"{ENGINES[name].label} could not be started."
+    assert lines[1].startswith(f"- {first}")
+    assert remedy in lines[-1]
+
+
+@pytest.mark.parametrize("name", ["chrome", "firefox", "edge"])
+def test_every_way_to_come_by_a_driver_is_gone_in_turn(bare, started, name):
+    program(bare, ENGINES[name].programs[0])
+    program(bare, ENGINES[name].driver_program)
+    with pytest.raises(BrowserError):
+        launch(name, LaunchOptions())
+    binary, driver = (
+        str(bare / found) for found in (ENGINES[name].programs[0], ENGINES[name].driver_program)
+    )
+    assert started == [(binary, driver), (binary, None)]
+
+
+def test_safari_is_that_of_its_driver_and_not_of_a_named_program(bare, monkeypatch, started):
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    binary, driver = program(bare, "Safari"), program(bare, "safaridriver")
+    with pytest.raises(BrowserError, match="name that driver"):
+        launch("safari", LaunchOptions(binary=binary))
+    assert started == []
+    with pytest.raises(BrowserError, match="not today"):
+        launch("safari", LaunchOptions())
+    assert started == [(None, str(driver))]
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_no_browser_waits_for_a_page_to_load(name):
+    chosen = ENGINES[name].capabilities(LaunchOptions(), webgpu=True, gpu=None).to_capabilities()
+    assert chosen["pageLoadStrategy"] == "none"
+    expected = {"edge": "MicrosoftEdge", "webkitgtk": "MiniBrowser"}.get(name, name)
+    assert chosen["browserName"] == expected
+
+
+@pytest.mark.parametrize(("name", "key"), [("edge", "ms:edgeOptions"), ("chrome", "goog:chromeOptions")])
+def test_browsers_built_on_chromium_are_started_alike(name, key):
+    chosen = ENGINES[name].capabilities(LaunchOptions(), webgpu=True, gpu=False).to_capabilities()
+    assert chosen[key]["args"] == arguments("chrome", webgpu=True)
+
+
+def test_firefox_is_not_throttled_and_has_webgpu_only_where_it_is_asked_for():
+    def options(**changes):
+        chosen = ENGINES["firefox"].capabilities(LaunchOptions(**changes), webgpu=False, gpu=None)
+        return chosen.to_capabilities()["moz:firefoxOptions"]
+
+    assert options()["args"] == ["-headless"]
+    assert options(headed=True, arguments=("-purgecaches",))["args"] == ["-purgecaches"]
+    assert options()["prefs"]["dom.timeout.enable_budget_timer_throttling"] is False
+    assert "dom.webgpu.enabled" not in options()["prefs"]
+    with_webgpu = ENGINES["firefox"].capabilities(LaunchOptions(), webgpu=True, gpu=None)
+    assert with_webgpu.preferences["dom.webgpu.enabled"] is True
 
 
 def test_software_is_allowed_but_not_forced_where_the_machine_is_not_known():
@@ -204,17 +275,6 @@ def test_a_named_file_that_is_no_program_is_refused(bare, tmp_path, named):
         assert f"{path} is no program" in str(caught.value).splitlines()[1]
 
 
-def wait_until(holds, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come to hold"
-        time.sleep(0.01)
-
-
-def running(pid):
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-
-
 def test_a_workspace_takes_its_processes_with_it():
     workspace = Workspace()
     script = f"""
@@ -255,64 +315,6 @@ print(workspace.directory, process.pid, flush=True)
     owner = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     directory, pid = owner.stdout.split()
     wait_until(lambda: not Path(directory).exists() and not running(int(pid)))
-
-
-@pytest.mark.browser
-def test_a_browser_comes_and_goes_without_a_trace(temporary):
-    browser: Browser = launch("chrome", LaunchOptions())
-    try:
-        assert browser.name == "chrome"
-        assert browser.version[0].isdigit()
-        assert browser.alive()
-        browser.open("data:text/html,<title>first")
-        browser.open("data:text/html,<title>second")
-        for title in "abcdefghij":
-            browser.open(f"data:text/html,<title>{title}")
-            assert len(browser._driver.window_handles) == 1
-        assert browser.trouble() is None
-    finally:
-        browser.close()
-    assert not browser.alive()
-    browser.close()
-    assert find_processes(temporary) == set()
-
-
-@pytest.mark.browser
-def test_a_page_is_opened_without_waiting_for_it():
-    browser = launch("chrome", LaunchOptions())
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        try:
-            browser.open(f"http://127.0.0.1:{silent.getsockname()[1]}/")
-            assert browser.trouble() is None
-        finally:
-            browser.close()
-
-
-@pytest.mark.browser
-def test_a_crashed_tab_is_noticed():
-    browser = launch("chrome", LaunchOptions())
-    try:
-        browser.open("data:text/html,hello")
-        wait_until(lambda: browser._driver.current_url == "data:text/html,hello")
-        browser._driver.get("chrome://crash")
-        wait_until(lambda: browser.trouble() is not None)
-        assert browser.trouble() == "tab crashed"
-        assert browser.alive()
-    finally:
-        browser.close()
-
-
-@pytest.mark.browser
-def test_a_killed_browser_is_noticed_and_leaves_nothing(temporary):
-    browser = launch("chrome", LaunchOptions())
-    try:
-        browser._process.kill()
-        wait_until(lambda: not browser.alive())
-        with pytest.raises(BrowserError, match=r"invalid session id|gone|closed"):
-            browser.open("data:text/html,hello")
-    finally:
-        browser.close()
-    assert find_processes(browser._workspace.directory) == set()
 
 
 @pytest.mark.browser

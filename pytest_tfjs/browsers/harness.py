@@ -52,7 +52,10 @@ KEPT_LINES = 2000
 
 @dataclass(frozen=True)
 class PageFacts:
-    """What a page runs on. `renderer`, `software`, `float32_textures`: None where the backend has no GPU."""
+    """What a page runs on. `renderer`, `software`, `float32_textures`: None where the backend has no GPU.
+
+    `software` is None also where the browser hides its renderer, and it is not known whether there is a GPU.
+    """
 
     browser: str
     browser_version: str
@@ -178,14 +181,15 @@ class Page:
             raise PageError(
                 f"{target}: the page runs {told.get('backend')!r}, {target.backend!r} was asked for"
             )
+        renderer, software = told.get("renderer"), told.get("software")
         return PageFacts(
             browser=self._browser.name,
             browser_version=self._browser.version,
             backend=target.backend,
             variant=target.variant,
             flags=dict(told.get("flags") or {}),
-            renderer=told.get("renderer"),
-            software=told.get("software"),
+            renderer=renderer,
+            software=self._browser.software if software is None and renderer is not None else software,
             float32_textures=told.get("float32Textures"),
             tfjs_version=told.get("tfjsVersion"),
             user_agent=told.get("userAgent"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import platform
 import threading
 import time
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Browser", "Driven", "LaunchOptions", "has_gpu", "launch"]
 
-COMMAND_S = 5.0
+COMMAND_S = 10.0
 QUIT_S = 5.0
 CLOSE_S = 10.0
-ASK_AGAIN_S = 0.02
+LOOK_AGAIN_S = 0.02
+FIRST_WAIT_S = 0.05
 
 
 class Browser(Protocol):
@@ -42,6 +44,10 @@ class Browser(Protocol):
     @property
     def webgpu(self) -> bool:
         """Whether it was started for webgpu."""
+
+    @property
+    def software(self) -> bool | None:
+        """True where its machine has no GPU, so that all it draws is software; None where it is not known."""
 
     def open(self, url: str) -> None:
         """Close the page there is, and open a fresh one at `url`, without waiting for it to load.
@@ -66,6 +72,8 @@ class Browser(Protocol):
 class Driven:
     """What is done through the driver alone, and so with a browser on any machine."""
 
+    software: bool | None = None
+
     def __init__(self, engine: Engine, driver: WebDriver, *, webgpu: bool) -> None:
         self.name = engine.name
         self.version = str(driver.capabilities.get("browserVersion") or "unknown")
@@ -76,21 +84,27 @@ class Driven:
     def open(self, url: str) -> None:  # noqa: D102 (see Browser)
         try:
             former = self._driver.current_window_handle
-            self._driver.switch_to.new_window("tab")
+            fresh = self._driver.execute("newWindow", {"type": "tab"})["value"]["handle"]
+            self._close_tab(former, fresh)
+            self._driver.switch_to.window(fresh)
             self._driver.get(url)
-            self._close_tab(former)
         except Exception as error:
             raise BrowserError(first_line(error)) from error
 
-    def _close_tab(self, tab: str) -> None:
-        # Chrome forgets to close a tab that has just begun to load: ask until it is gone.
+    def _close_tab(self, tab: str, fresh: str) -> None:
+        # Chrome forgets to close a tab that has just begun to load, and a busy one it closes half a second
+        # after it was last asked: so ask again, but after ever longer waits.
+        asked, wait = -math.inf, FIRST_WAIT_S
         deadline = time.monotonic() + CLOSE_S
         while tab in self._driver.window_handles:
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            if now > deadline:
                 raise BrowserError("the page before did not close")
-            with contextlib.suppress(Exception):  # it closed in the meantime
-                self._engine.close_tab(self._driver, tab)
-            time.sleep(ASK_AGAIN_S)
+            if now > asked + wait:
+                with contextlib.suppress(Exception):  # it closed in the meantime
+                    self._engine.close_tab(self._driver, tab, fresh)
+                asked, wait = now, 2 * wait
+            time.sleep(LOOK_AGAIN_S)
 
     def trouble(self) -> str | None:  # noqa: D102 (see Browser)
         try:
@@ -109,6 +123,7 @@ class LocalBrowser(Driven):
         """Find and start it. Raises BrowserError that tells each way that was tried and why it failed."""
         self._workspace, driver = _find_and_start(engine, options, webgpu=webgpu)
         super().__init__(engine, driver, webgpu=webgpu)
+        self.software = None if has_gpu() else True
         self._process = _process(engine.pid(driver))
 
     def alive(self) -> bool:
@@ -170,7 +185,8 @@ def first_line(error: BaseException) -> str:
         return f"its driver did not answer for {COMMAND_S:g} s"
     if isinstance(error, HTTPError | ConnectionError):
         return "its driver is gone: nobody answers where it was"
-    text = str(getattr(error, "msg", None) or error).strip()
+    said = getattr(error, "msg", None)
+    text = str(error if said is None else said).partition("; For documentation on this error")[0].strip()
     return text.splitlines()[0] if text else type(error).__name__
 
 

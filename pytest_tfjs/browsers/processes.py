@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import psutil
 
@@ -21,6 +21,8 @@ MARK = "PYTEST_TFJS_WORKSPACE"
 KILL_S = 5.0
 # Chrome makes a socket in its temporary folder, 46 characters deeper; macOS allows 104 for its whole path.
 TEMPORARY_LIMIT = 58
+# Names of programs that have files outside the folder, which they remove where they are asked to end.
+CLEANS_UP = ("Xvfb",)
 
 
 class Workspace:
@@ -33,6 +35,7 @@ class Workspace:
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="pytest-tfjs-"))
         self._known: set[psutil.Process] = set()
+        self._started: list[subprocess.Popen[bytes]] = []
         try:
             self._reaper = _start_reaper(self.directory)
         except BaseException:
@@ -48,6 +51,19 @@ class Workspace:
         temporary = {name: folder for name in ("TMPDIR", "TEMP", "TMP") if len(folder) <= TEMPORARY_LIMIT}
         return {**os.environ, MARK: folder, **temporary}
 
+    def start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start a process of this workspace; what it says is on its `stdout`."""
+        process = subprocess.Popen(
+            command,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self._started.append(process)
+        return process
+
     def remember(self) -> None:
         """Take note of the processes that there are: when one is gone, its children cannot be told by it."""
         self._known |= find_processes(self.directory)
@@ -55,6 +71,9 @@ class Workspace:
     def close(self) -> None:
         """End all processes and remove the folder. May be called again."""
         clear(self.directory, self._known)
+        while self._started:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._started.pop().communicate(timeout=KILL_S)
         if self._reaper is not None:
             with contextlib.suppress(OSError):
                 self._reaper.communicate(b"done\n", timeout=KILL_S)
@@ -66,12 +85,16 @@ def clear(directory: Path, known: Iterable[psutil.Process] = ()) -> None:
     import psutil
 
     deadline = time.monotonic() + KILL_S
+    politely_until = time.monotonic() + KILL_S / 2
     while True:
         processes = {process for process in known if process.is_running()} | find_processes(directory)
         left = {process for process in processes if not _is_zombie(process)}
         for process in left:
             with contextlib.suppress(psutil.Error):
-                process.kill()
+                if process.name() in CLEANS_UP and time.monotonic() < politely_until:
+                    process.terminate()
+                else:
+                    process.kill()
         psutil.wait_procs(left, timeout=1)
         shutil.rmtree(directory, ignore_errors=True)
         if (not left and not directory.exists()) or time.monotonic() > deadline:

@@ -12,6 +12,8 @@ import { checkFlags } from "./flags.js";
 import { UnavailableError } from "./unavailable.js";
 
 const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render|\bwarp\b/i;
+// WebKit tells every page of this one, on any machine, so that people cannot be told apart by theirs.
+const HIDDEN = "Apple GPU";
 // Within this time after something failed it is known whether the device was lost.
 const LOST_MS = 500;
 
@@ -42,9 +44,10 @@ export function gpuFacts(tf) {
   const [gl, device] = [contextOf(tf), deviceOf(tf)];
   const adapter = device && { ...plain(tf.backend().adapterInfo), ...plain(device.adapterInfo) };
   const renderer = gl ? rendererOf(gl) : adapter ? nameOf(adapter) : null;
+  const told = renderer !== null && renderer !== HIDDEN;
   return {
-    renderer,
-    software: renderer === null ? null : SOFTWARE.test(renderer) || adapter?.isFallbackAdapter === true,
+    renderer: renderer === HIDDEN ? "hidden by the browser" : renderer,
+    software: told ? SOFTWARE.test(renderer) || adapter?.isFallbackAdapter === true : null,
     // Not floatPrecision() or epsilon(), which are wrong on webgl.
     float32Textures: gl ? Boolean(tf.env().get("WEBGL_RENDER_FLOAT32_ENABLED")) : null,
   };

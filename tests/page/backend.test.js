@@ -176,3 +176,21 @@ test("a backend without a GPU has no renderer", async () => {
   const { renderer, software, float32Textures } = factsOf(tf, setup("cpu"));
   assert.deepEqual([renderer, software, float32Textures], [null, null, null]);
 });
+
+/** @param {string} renderer */
+function onWebGL(renderer) {
+  const { tf } = fakeTF();
+  const gl = { getExtension: () => ({ UNMASKED_RENDERER_WEBGL: 1 }), getParameter: () => renderer };
+  Object.assign(tf, { getBackend: () => "webgl", backend: () => ({ gpgpu: { gl } }) });
+  return factsOf(tf, setup("webgl"));
+}
+
+test("a renderer tells whether it is software, and WebKit's, which is the same everywhere, does not", () => {
+  const told = ["llvmpipe (LLVM 15.0.6, 256 bits)", "llvmpipe, or similar", "NVIDIA GeForce GTX 980, or similar"];
+  assert.deepEqual(
+    told.map((renderer) => onWebGL(renderer).software),
+    [true, true, false],
+  );
+  const hidden = onWebGL("Apple GPU");
+  assert.deepEqual([hidden.renderer, hidden.software], ["hidden by the browser", null]);
+});

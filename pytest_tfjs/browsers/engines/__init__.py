@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_tfjs.browsers.engines.chrome import Chrome
+from pytest_tfjs.browsers.engines.edge import Edge
+from pytest_tfjs.browsers.engines.firefox import Firefox
+from pytest_tfjs.browsers.engines.safari import Safari
+from pytest_tfjs.browsers.engines.webkitgtk import WebKitGTK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,7 +17,9 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.engines.engine import Engine
 
 # By the name users know it by, in the order of preference.
-ENGINES: Mapping[str, Engine] = {engine.name: engine for engine in (Chrome(),)}
+ENGINES: Mapping[str, Engine] = {
+    engine.name: engine for engine in (Chrome(), Firefox(), Edge(), WebKitGTK(), Safari())
+}
 
 
 def first_found(binary: Path | None = None) -> str:

@@ -69,17 +69,14 @@ class Chromium(Engine):
             chosen.add_argument(argument)
         return self.new_driver(chosen, place.service_arguments())
 
-    def close_tab(self, driver: WebDriver, tab: str) -> None:  # noqa: D102 (see Engine)
-        # WebDriver's own command waits for a page that is busy.
+    def close_tab(self, driver: WebDriver, tab: str, fresh: str) -> None:  # noqa: D102 (see Engine)
+        # WebDriver's own command waits for a page that is busy, and so does any command to the tab itself.
+        driver.switch_to.window(fresh)
         _devtools(driver, "Target.closeTarget", {"targetId": tab})
 
     def ask(self, driver: WebDriver) -> None:  # noqa: D102 (see Engine)
         # Answered by the browser's own process: a script would wait for the page.
         _devtools(driver, "Browser.getVersion", {})
-
-    def pid(self, driver: WebDriver) -> int | None:  # noqa: D102 (see Engine)
-        pid = driver.capabilities.get("goog:processID")
-        return None if pid is None else int(pid)
 
 
 def arguments(options: LaunchOptions, *, webgpu: bool, gpu: bool | None) -> list[str]:

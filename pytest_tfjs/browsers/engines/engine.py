@@ -93,32 +93,38 @@ class Engine(ABC):
     def start(self, chosen: Any, place: Place) -> WebDriver:
         """Start driver and browser here; `chosen`: what `capabilities` gave, which may be changed."""
 
-    @abstractmethod
-    def close_tab(self, driver: WebDriver, tab: str) -> None:
-        """Have a tab closed that is not the current one, however busy its page is.
+    def close_tab(self, driver: WebDriver, tab: str, fresh: str) -> None:  # noqa: ARG002
+        """Have the current tab closed, however busy its page is; `fresh` is the other one.
 
-        It may be gone some time later, and may fail: it is asked for until the tab is gone.
+        This is done again until the tab is gone, so it may take effect later, or fail.
         """
+        driver.close()
 
-    @abstractmethod
     def ask(self, driver: WebDriver) -> None:
         """Raise what the driver knows to be wrong with the page, without waiting for the page."""
+        _ = driver.current_window_handle
 
-    def pid(self, driver: WebDriver) -> int | None:  # noqa: ARG002
-        """The id of the browser's process on this machine, where the driver tells it."""
-        return None
+    def pid(self, driver: WebDriver) -> int | None:
+        """The id of the browser's process on this machine, where it is told: by `goog:processID`, for one."""
+        told = driver.capabilities.items()
+        return next((int(value) for name, value in told if name.endswith(":processID")), None)
 
     def is_found(self) -> bool:
         """Whether it seems to be on this machine. It only looks for files."""
         return self._look() is not None
 
+    def driver_is_found(self) -> bool:
+        """Whether its driver seems to be on this machine."""
+        return self._look_for_driver() is not None
+
     def is_of(self, binary: Path) -> bool:
         """Whether a program is called as this browser is."""
-        return binary.name.lower().removesuffix(".exe") in self.programs
+        names = {*self.programs, *(pattern.rpartition("/")[2] for pattern in self.places)}
+        return _bare(binary.name) in map(_bare, names)
 
     def ways(self, options: LaunchOptions) -> Iterator[tuple[str, Finder]]:
         """Ways to come by the browser and its driver, in order, each with what messages call it."""
-        yield self.path_label(options), lambda: (self.browser_path(options), self.driver_path(options))
+        yield self.found_here(options)
         yield (
             "Selenium Manager",
             lambda: (self.browser_path(options, required=False), named_program(options.driver)),
@@ -126,25 +132,26 @@ class Engine(ABC):
         if options.driver is None:
             yield "webdriver-manager", lambda: self._fetched(options)
 
+    def found_here(self, options: LaunchOptions) -> tuple[str, Finder]:
+        """The first of the ways: the programs that the user named, and those that are installed."""
+        named = [str(path) for path in (options.binary, options.driver) if path is not None]
+        label = f"named ({', '.join(named)}) and on PATH" if named else "on PATH"
+        return label, lambda: (self.browser_path(options), self.driver_path(options))
+
     def fetch_driver(self, binary: str | None) -> str:
         """The path of a driver that webdriver-manager knows or fetches."""
         raise NotImplementedError
 
-    def path_label(self, options: LaunchOptions) -> str:
-        """What messages call the first way: the programs that the user named, and those on PATH."""
-        named = [str(path) for path in (options.binary, options.driver) if path is not None]
-        return f"named ({', '.join(named)}) and on PATH" if named else "on PATH"
-
     def browser_path(self, options: LaunchOptions, *, required: bool = True) -> str | None:
-        """The program named, or found on PATH."""
-        path = named_program(options.binary) or first_on_path(self.programs)
+        """The program named, or found."""
+        path = named_program(options.binary) or self._look()
         if path is None and required:
             raise BrowserError(f"none of {', '.join(self.programs)}")
         return path
 
     def driver_path(self, options: LaunchOptions) -> str:
         """The driver named, or found on PATH."""
-        path = named_program(options.driver) or shutil.which(self.driver_program)
+        path = named_program(options.driver) or self._look_for_driver()
         if path is None:
             raise BrowserError(f"no {self.driver_program}")
         return path
@@ -153,8 +160,15 @@ class Engine(ABC):
         binary = self.browser_path(options, required=False)
         return binary, self.fetch_driver(binary)
 
+    def _look_for_driver(self) -> str | None:
+        return shutil.which(self.driver_program)
+
     def _look(self) -> str | None:
         return first_on_path(self.programs) or next(first_at(self.places), None)
+
+
+def _bare(name: str) -> str:
+    return name.lower().removesuffix(".exe")
 
 
 def first_on_path(programs: tuple[str, ...]) -> str | None:

@@ -1,0 +1,73 @@
+"""Safari."""
+
+from __future__ import annotations
+
+import platform
+from typing import TYPE_CHECKING
+
+from pytest_tfjs.browsers.engines.engine import Engine
+from pytest_tfjs.errors import BrowserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from selenium.webdriver import SafariOptions
+    from selenium.webdriver.remote.webdriver import WebDriver
+
+    from pytest_tfjs.browsers.engines.engine import Finder, LaunchOptions, Place
+
+
+class Safari(Engine):
+    """Safari, with the safaridriver that comes with it: in a window, and one session at a time.
+
+    The driver does not start it but asks the system to, so none of its processes is the workspace's: they
+    may hold the user's own windows.
+    """
+
+    name = "safari"
+    label = "Safari"
+    remedy = (
+        "It is for macOS: allow it once with 'sudo safaridriver --enable', and close every other session that"
+        " drives it (it has one at a time, so run without pytest-xdist). On Linux its engine is"
+        " '--tfjs-browsers=webkitgtk'."
+    )
+    programs = ("Safari",)
+    places = ("/Applications/Safari.app/Contents/MacOS/Safari",)
+    driver_program = "safaridriver"
+
+    def is_found(self) -> bool:
+        """Whether browser and driver are there."""
+        return platform.system() == "Darwin" and self.driver_is_found()
+
+    def ways(self, options: LaunchOptions) -> Iterator[tuple[str, Finder]]:
+        """The system's own only: nobody fetches it."""
+        yield "on macOS", lambda: (self.browser_path(options), self.driver_path(options))
+
+    def browser_path(self, options: LaunchOptions, *, required: bool = True) -> str | None:  # noqa: ARG002
+        """None: a driver starts the Safari that it came with."""
+        if platform.system() != "Darwin":
+            raise BrowserError(f"this machine runs {platform.system()}")
+        if options.binary is not None:
+            raise BrowserError(
+                f"{options.binary} cannot be started by name: a driver starts the Safari that it came with:"
+                " name that driver (--tfjs-driver-binary)"
+            )
+        return None
+
+    def capabilities(  # noqa: D102 (see Engine)
+        self,
+        options: LaunchOptions,  # noqa: ARG002
+        *,
+        webgpu: bool,  # noqa: ARG002
+        gpu: bool | None,  # noqa: ARG002
+    ) -> SafariOptions:
+        from selenium.webdriver import SafariOptions
+
+        chosen = SafariOptions()
+        chosen.page_load_strategy = "none"
+        return chosen
+
+    def start(self, chosen: SafariOptions, place: Place) -> WebDriver:  # noqa: D102 (see Engine)
+        from selenium import webdriver
+
+        return webdriver.Safari(chosen, webdriver.SafariService(**place.service_arguments()))

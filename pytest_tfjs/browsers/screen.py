@@ -1,0 +1,77 @@
+"""A virtual screen, for browsers that need one where the machine has none."""
+
+from __future__ import annotations
+
+import os
+import platform
+import secrets
+import select
+import shutil
+import struct
+import time
+from typing import TYPE_CHECKING
+
+from pytest_tfjs.errors import BrowserError
+
+if TYPE_CHECKING:
+    from typing import IO
+
+    from pytest_tfjs.browsers.processes import Workspace
+
+SERVER = "Xvfb"
+START_S = 20.0
+NO_SCREEN = "there is no screen (neither DISPLAY nor WAYLAND_DISPLAY is set)"
+_ANY_ADDRESS = 0xFFFF
+_PROTOCOL = b"MIT-MAGIC-COOKIE-1"
+
+
+def has_screen() -> bool:
+    """Whether programs can show windows; taken for granted on other systems than Linux."""
+    return platform.system() != "Linux" or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
+
+
+def can_make_screen() -> bool:
+    """Whether the program is there that makes virtual screens."""
+    return shutil.which(SERVER) is not None
+
+
+def start_screen(workspace: Workspace) -> dict[str, str]:
+    """Start a virtual screen that belongs to the workspace; gives what the environment of its programs needs.
+
+    Only who can read the workspace can connect to it. Raises BrowserError where it does not start.
+    """
+    server = shutil.which(SERVER)
+    if server is None:
+        raise BrowserError(
+            f"{NO_SCREEN}, and no {SERVER} to make one (Debian and Ubuntu: 'apt-get install xvfb')"
+        )
+    cookie = workspace.directory / "screen"
+    cookie.touch(mode=0o600)
+    cookie.write_bytes(_entry(secrets.token_bytes(16)))
+    # It takes a number that is free, and tells it once it is ready.
+    options = ("-displayfd", "1", "-screen", "0", "1280x1024x24", "-nolisten", "tcp", "-auth", str(cookie))
+    started = workspace.start([server, *options])
+    assert started.stdout is not None
+    number = _first_line(started.stdout)
+    if not number.isdigit():
+        raise BrowserError(f"{SERVER} did not make a screen within {START_S:g} s")
+    return {"DISPLAY": f":{number}", "XAUTHORITY": str(cookie)}
+
+
+def _entry(cookie: bytes) -> bytes:
+    """The one entry of an Xauthority file, for every address and every display number."""
+    fields = (b"", b"", _PROTOCOL, cookie)
+    return struct.pack(">H", _ANY_ADDRESS) + b"".join(struct.pack(">H", len(f)) + f for f in fields)
+
+
+def _first_line(stream: IO[bytes]) -> str:
+    """What it says before its first line ends; less where it ends, or takes too long."""
+    deadline = time.monotonic() + START_S
+    said = b""
+    while b"\n" not in said:
+        ready, _, _ = select.select([stream], [], [], max(0.0, deadline - time.monotonic()))
+        more = os.read(stream.fileno(), 100) if ready else b""
+        if not more:
+            break
+        said += more
+    return said.decode(errors="replace").strip()
