@@ -205,6 +205,7 @@ def _told(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     harness = request.getfixturevalue("tfjs_harness")
     browser, server = harness._browser, harness._server
-    folder: Path | None = browser and browser._workspace.directory
+    workspace = getattr(browser, "_workspace", None)  # a browser of a Grid has none
+    folder: Path | None = workspace and workspace.directory
     found = {"browser": folder and folder.name, "server": server and server._socket and server.url}
     request.node.user_properties.extend((name, str(value)) for name, value in found.items() if value)
