@@ -192,8 +192,10 @@ def test_a_node_that_dies_takes_no_test_with_it(project, grid):
 
 def test_on_another_host_a_page_over_plain_http_is_a_secure_context(project, grid):
     """Threads need one, and shared memory, which only a page has that is cross-origin isolated."""
-    run = through(project, grid, "test_threads.py", "--tfjs-backends=wasm:threads", "--tfjs-bind=0.0.0.0")
+    given = ("test_threads.py", f"--tfjs-browsers={','.join(BROWSERS)}", "--tfjs-backends=wasm:threads")
+    run = through(project, grid, *given, "--tfjs-strict-targets", "--tfjs-bind=0.0.0.0")
     assert run.code == pytest.ExitCode.OK, run.text
+    assert len(run.results["comparisons"]) == len(BROWSERS)
     assert f"reached at http://{outward()}" in run.text
 
 
@@ -202,8 +204,10 @@ def test_behind_a_proxy_with_tls_the_page_is_isolated_and_its_sockets_are_secure
     host = outward()
     with tls_proxy(tmp_path, host, port, ("127.0.0.2", inner)) as lines:
         bound = (f"--tfjs-bind=127.0.0.2:{inner}", f"--tfjs-public-url=https://{host}:{port}/a/path")
-        run = through(project, grid, "test_threads.py", "--tfjs-backends=wasm:threads", *bound)
+        given = ("test_threads.py", f"--tfjs-browsers={','.join(BROWSERS)}", "--tfjs-backends=wasm:threads")
+        run = through(project, grid, *given, "--tfjs-strict-targets", *bound)
     assert run.code == pytest.ExitCode.OK, run.text
+    assert len(run.results["comparisons"]) == len(BROWSERS)
     assert all(line.split()[1].startswith(b"/a/path/") for line in lines)
     assert any(b"/uploads/" in line for line in lines)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from pytest_tfjs.browsers.engines.engine import Engine
 from pytest_tfjs.browsers.screen import can_make_screen, has_screen, start_screen
@@ -64,6 +65,8 @@ class Firefox(Engine):
         chosen.page_load_strategy = "none"
         for name, value in {**PREFERENCES, **(WEBGPU_PREFERENCES if webgpu else {})}.items():
             chosen.set_preference(name, value)
+        if options.trusted is not None:
+            chosen.set_preference("dom.securecontext.allowlist", urlsplit(options.trusted).hostname or "")
         for argument in (*(() if options.headed else ("-headless",)), *options.arguments):
             chosen.add_argument(argument)
         return chosen
