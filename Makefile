@@ -15,13 +15,14 @@ SPREAD = $(if $(filter 0,$(WORKERS)),,-n $(WORKERS) --dist loadgroup --no-loadsc
 NPM := PATH="$(abspath $(VENV))/bin:$$PATH" npm
 
 .NOTPARALLEL:
-.PHONY: help demo bench faults models test lint types page pytest browser clean
+.PHONY: help demo bench faults models targets test lint types page pytest browser clean
 
 help:
 	@echo "make demo    compare the sample models in a browser, and show a failure that is found"
 	@echo "make bench   measure what the plugin costs (some minutes; benchmarks/README.md)"
 	@echo "make faults  cause every fault, and write docs/faults.md (ARGS='-k Ctrl' for some of them)"
 	@echo "make models  compare every model family, and write docs/models.md (ARGS='-k unet' for some of them)"
+	@echo "make targets compare them on every browser, backend and variant, and write docs/targets.md"
 	@echo "make test    everything: lint, types, the page's tests, pytest"
 	@echo "make lint    ruff check and ruff format --check"
 	@echo "make types   mypy --strict, and tsc over the page's modules"
@@ -54,6 +55,8 @@ models: $(INSTALLED) browser
 
 faults: $(INSTALLED) browser
 	@$(PYTHON) -m benchmarks.fault_table $(ARGS)
+targets: $(INSTALLED) browser
+	@$(PYTHON) -m benchmarks.targets $(ARGS)
 
 test: lint types page pytest
 

@@ -33,7 +33,7 @@ def found():
 def test_every_layer_is_accounted_for_and_close(tfjs, tfjs_target, case, saved_family, found):
     gap = case.gap(tfjs_target.backend)
     if gap is not None:
-        assert gap.message in failure_of(tfjs, saved_family(case), case)
+        assert gap.is_told(failure_of(tfjs, saved_family(case), case))
         return
     if tfjs_target.backend == "cpu" and case.family.name in SLOW and not ALL:
         pytest.skip(f"it takes minutes there: `make models` runs it, and {table.WHICH}=all")

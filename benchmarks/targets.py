@@ -1,0 +1,159 @@
+"""Compares the model families on every browser, backend and variant, and writes `docs/targets.md`.
+
+`python -m benchmarks.targets`; further arguments go to pytest. The page is written only where all that should
+be close on a target was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import families
+from fixtures.targets import UNAVAILABLE, targets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from fixtures.family import Case, Gap
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "targets.md"
+TESTS = ("tests/test_every_target.py", f"{families.TEST}::{families.NAME}")
+
+_HEADING = "| browser | target | models | close | not run | by |"
+_INTRODUCTION = """\
+# Targets
+
+What the [model families](models.md) came to on each browser, backend and variant, at the default
+tolerances: how many models were tried (one counts once for each Keras that builds it and each format),
+and how many were close at every layer. The others do not run there, or are wrong in TF.js: the table
+below tells why. `make targets` writes this page, and the tests hold it. The variants are held to fewer
+models, which use each kind of kernel; the large applications run on Chrome.
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: a target, and how many models were tried there and were close."""
+
+    browser: str
+    backend: str
+    models: int
+    close: int
+    renderer: str
+
+    def __str__(self) -> str:
+        cells = (self.browser, self.backend, self.models, self.close, self.models - self.close, self.renderer)
+        return f"| {' | '.join(map(str, cells))} |"
+
+
+def main() -> int:
+    """Runs the tests and writes the page; gives pytest's exit code, or 1 where a target was not run whole."""
+    with tempfile.TemporaryDirectory() as folder:
+        results = Path(folder) / "results.json"
+        status = subprocess.run(
+            [sys.executable, "-m", "pytest", *TESTS, f"--tfjs-json={results}", *sys.argv[1:]],
+            cwd=ROOT,
+            env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, families.WHICH: "all"},
+            check=False,
+        ).returncode
+        if not results.is_file():
+            return status or 1
+        document = json.loads(results.read_text(encoding="utf-8"))
+    found = list(rows_of(document["comparisons"]))
+    short = [
+        f"{row.backend} on {row.browser}"
+        for row in found
+        if row.close < _expected()[row.browser, row.backend]
+    ]
+    if short:
+        print(f"\nnot written, as not all models that should were close on {', '.join(short)}")
+        return status or 1
+    PAGE.write_text(page(found, document), encoding="utf-8")
+    print(f"\n{PAGE.relative_to(ROOT)}: {len(found)} targets")
+    return status
+
+
+def rows_of(comparisons: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
+    """What the comparisons of a run came to, for each target; `comparisons` are the JSON's."""
+    close: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    renderers: dict[tuple[str, str], str] = {}
+    for comparison in comparisons:
+        target = comparison["target"]
+        variant = target["variant"]
+        key = target["browser"], target["backend"] + (f":{variant}" if variant else "")
+        if comparison["verdict"] == "close":
+            close[key].add(comparison["test"])
+        renderers[key] = target["renderer"] or renderers.get(key, "")
+    for browser, backend, cases in targets():
+        key = browser, backend
+        yield Row(browser, backend, len(cases), len(close[key]), renderers.get(key) or "the processor")
+
+
+def page(rows: Iterable[Row], document: Mapping[str, Any]) -> str:
+    """The whole page; `document` is the JSON of the run."""
+    lines = [_INTRODUCTION, _environment(document), "", _HEADING, "|---" * (_HEADING.count("|") - 1) + "|"]
+    lines += map(str, rows)
+    lines += ["", "## What does not run, and where", "", "| model | built with | format | where | why |"]
+    lines += ["|---|---|---|---|---|", *_gaps()]
+    if UNAVAILABLE:
+        lines += ["", "## What cannot be had without a GPU", "", "| target | what is told |", "|---|---|"]
+        lines += [f"| {target} | {reason} |" for target, reason in UNAVAILABLE.items()]
+    return "\n".join(lines) + "\n"
+
+
+def read() -> list[Row]:
+    """The rows of the page as it stands."""
+    table = PAGE.read_text(encoding="utf-8").partition(_HEADING)[2].partition("\n\n")[0]
+    return [_row(line) for line in table.splitlines()[2:]]
+
+
+def _row(line: str) -> Row:
+    browser, backend, models, close, _, renderer = (cell.strip() for cell in line.strip("|").split("|"))
+    return Row(browser, backend, int(models), int(close), renderer)
+
+
+def _expected() -> dict[tuple[str, str], int]:
+    """How many models should be close, by target."""
+    return {
+        (browser, backend): sum(_gap(case, browser, backend) is None for case in cases)
+        for browser, backend, cases in targets()
+    }
+
+
+def _gap(case: Case, browser: str, backend: str) -> Gap | None:
+    return case.gap(backend.partition(":")[0], browser)
+
+
+def _gaps() -> Iterator[str]:
+    """A line for each model and reason, with all targets that it holds for."""
+    where: dict[tuple[Case, Gap], list[str]] = {}
+    for browser, backend, cases in targets():
+        for case in cases:
+            gap = _gap(case, browser, backend)
+            if gap is not None:
+                where.setdefault((case, gap), []).append(f"{browser}/{backend}")
+    for (case, gap), names in where.items():
+        source = "SavedModel" if case.keras is None else f"Keras {case.keras}"
+        yield f"| {case.family.name} | {source} | {case.format} | {', '.join(names)} | {gap.reason} |"
+
+
+def _environment(document: Mapping[str, Any]) -> str:
+    versions = document["environment"]
+    told = [comparison["target"] for comparison in document["comparisons"]]
+    browsers = sorted({f"{target['browser']} {target['browser_version']}" for target in told})
+    return (
+        f"Written with TF.js {versions['tfjs']}, TensorFlow {versions['tensorflow']}; {', '.join(browsers)}."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
