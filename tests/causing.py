@@ -20,7 +20,7 @@ from pytest_tfjs.browsers.processes import find_processes
 from pytest_tfjs.report import json_report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from pytest_tfjs.browsers.harness import Harness
 
@@ -38,6 +38,9 @@ tf.loadLayersModel = async (...source) => {
   return load(...source);
 };
 """
+
+PAGES = ("--type=renderer", "tab", "WebKitWebProces", "WebKitWebProcess")
+"""What tells the processes of pages: of Chrome, of Firefox, and of WebKit, whose name Linux cuts short."""
 
 SLEEP = """
 import os, signal, sys, time
@@ -111,8 +114,8 @@ class Trouble:
         self._driver.service.process.kill()
 
     def crash_tab(self) -> None:
-        """Makes the page's own process crash."""
-        self._signal("--type=renderer", signal.SIGSEGV)
+        """Kills the page's own process, as the system does where memory is short."""
+        self._signal(PAGES, signal.SIGKILL)
 
     def lose_context(self) -> None:
         """Has WebGL say that it lost its context."""
@@ -120,13 +123,13 @@ class Trouble:
 
     def kill_gpu(self) -> None:
         """Kills the process that draws and computes on the GPU."""
-        self._signal("--type=gpu-process", signal.SIGKILL)
+        self._signal({"--type=gpu-process"}, signal.SIGKILL)
 
-    def _signal(self, argument: str, signum: int) -> None:
-        """To the browser's processes that have this argument."""
+    def _signal(self, words: Collection[str], signum: int) -> None:
+        """To the browser's processes that have one of these as program or argument."""
         for process in find_processes(self.browser._workspace.directory):
             with contextlib.suppress(psutil.Error):  # it ended with another
-                if argument in process.cmdline():
+                if {process.name(), *process.cmdline()} & set(words):
                     process.send_signal(signum)
 
     def close_server(self) -> None:

@@ -80,7 +80,7 @@ def _of_browsers(browser: str) -> tuple[Fault, ...]:
         ),
         Fault(
             "tab crashed",
-            f"SIGSEGV to the process of the page{IN_A_JOB}",
+            f"SIGKILL to the process of the page{IN_A_JOB}",
             "trouble(Trouble.crash_tab)",
             "done once more",
             browser,
@@ -154,6 +154,8 @@ _STAGES = (
 )
 FAULTS = (
     *_of_browsers("chrome"),
+    *_of_browsers("firefox"),
+    *_of_browsers("webkitgtk"),
     Fault(
         "WebGL context lost",
         f"`WEBGL_lose_context`{IN_A_JOB}",
