@@ -13,9 +13,11 @@ WORKERS ?= $(if $(ARGS),0,2)
 SPREAD = $(if $(filter 0,$(WORKERS)),,-n $(WORKERS) --dist loadgroup --no-loadscope-reorder --max-worker-restart 0)
 # Node comes from the environment where the system has none: see scripts/setup.sh.
 NPM := PATH="$(abspath $(VENV))/bin:$$PATH" npm
+# Where cargo puts geckodriver.
+WITH_DRIVERS := PATH="$$PATH:$$HOME/.cargo/bin"
 
 .NOTPARALLEL:
-.PHONY: help demo bench faults models targets test lint types page pytest browser clean
+.PHONY: help demo bench faults models targets test lint types page pytest browser browsers clean
 
 help:
 	@echo "make demo    compare the sample models in a browser, and show a failure that is found"
@@ -53,10 +55,11 @@ bench: $(INSTALLED) browser
 models: $(INSTALLED) browser
 	@$(PYTHON) -m benchmarks.families $(ARGS)
 
-faults: $(INSTALLED) browser
-	@$(PYTHON) -m benchmarks.fault_table $(ARGS)
-targets: $(INSTALLED) browser
-	@$(PYTHON) -m benchmarks.targets $(ARGS)
+faults: $(INSTALLED) browsers
+	@$(WITH_DRIVERS) $(PYTHON) -m benchmarks.fault_table $(ARGS)
+
+targets: $(INSTALLED) browsers
+	@$(WITH_DRIVERS) $(PYTHON) -m benchmarks.targets $(ARGS)
 
 test: lint types page pytest
 
@@ -72,11 +75,14 @@ page: $(INSTALLED)
 	@$(NPM) test --silent
 
 # After the quick checks, so that they have spoken before the long run begins.
-pytest: $(INSTALLED) browser $(GRID)
-	@$(PYTHON) -m pytest $(SPREAD) $(ARGS)
+pytest: $(INSTALLED) browsers $(GRID)
+	@$(WITH_DRIVERS) $(PYTHON) -m pytest $(SPREAD) $(ARGS)
 
 browser:
 	@sh scripts/setup.sh browser
+
+browsers:
+	@sh scripts/setup.sh browsers
 
 $(INSTALLED): pyproject.toml hatch_build.py package-lock.json scripts/setup.sh scripts/vendor_tfjs.py
 	@sh scripts/setup.sh environment $(VENV)

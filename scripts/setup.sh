@@ -3,6 +3,7 @@
 #
 #   setup.sh environment DIR   a virtual environment with the plugin (editable), TensorFlow and the test tools
 #   setup.sh browser           Chromium and its driver, where there is neither Chrome nor Chromium
+#   setup.sh browsers          the other browsers of the tests: Firefox, WebKitGTK, a virtual screen, their drivers
 #   setup.sh grid              Selenium Grid in tests/grid/lib, and Java and Maven where there are none
 set -eu
 
@@ -104,6 +105,42 @@ browser() {
     apt_install $libraries
 }
 
+# What Debian and Ubuntu have of these; elsewhere, and of what they lack, the tests of a browser are left out or fail
+# with what to install.
+browsers() {
+    browser
+    missing=""
+    command -v WebKitWebDriver >/dev/null || missing="$missing webkit2gtk-driver"
+    command -v Xvfb >/dev/null || missing="$missing xvfb"
+    # Ubuntu's firefox is a snap, and its firefox-esr is not there: Selenium Manager fetches one.
+    command -v firefox >/dev/null || command -v firefox-esr >/dev/null || missing="$missing firefox-esr"
+    if [ -n "$missing" ] && command -v apt-get >/dev/null; then
+        as_root apt-get -qq update
+        wanted=""
+        for name in $missing; do
+            if apt_has "$name"; then wanted="$wanted $name"; fi
+        done
+        if [ -n "$wanted" ]; then
+            say "the other browsers of the tests, with apt:$wanted"
+            # shellcheck disable=SC2086 # a list of package names
+            apt_install $wanted
+        fi
+    fi
+    geckodriver
+}
+
+# Debian has no package of it; built, it takes some two minutes.
+geckodriver() {
+    PATH="$PATH:$HOME/.cargo/bin"
+    if command -v geckodriver >/dev/null; then return; fi
+    if ! command -v cargo >/dev/null; then
+        say "no geckodriver and no cargo to build it with: Selenium Manager will fetch it"
+        return
+    fi
+    say "geckodriver, with cargo (some minutes)"
+    cargo install --quiet --locked geckodriver
+}
+
 # Java 11 or newer runs it.
 grid() {
     missing=""
@@ -123,6 +160,7 @@ cd "$(dirname "$0")/.."
 case "${1:-}" in
     environment) environment "${2:?setup.sh environment needs the folder of the virtual environment}" ;;
     browser) browser ;;
+    browsers) browsers ;;
     grid) grid ;;
-    *) fail "expected 'environment DIR', 'browser' or 'grid'" ;;
+    *) fail "expected 'environment DIR', 'browser', 'browsers' or 'grid'" ;;
 esac

@@ -7,13 +7,21 @@ from family_runs import assert_close, failure_of, parameters
 
 from benchmarks import targets as table
 from fixtures.targets import BACKENDS, BROWSERS, SMALL, UNAVAILABLE, VARIANTS, VARIED, targets
+from pytest_tfjs.browsers.engines import ENGINES
+from pytest_tfjs.browsers.launch import has_gpu
 from pytest_tfjs.browsers.targets import BACKENDS as ALL_BACKENDS
 from pytest_tfjs.browsers.targets import VARIANTS as ALL_VARIANTS
+from pytest_tfjs.browsers.targets import parse_targets
+from pytest_tfjs.errors import TargetUnavailableError
 
-browser_test = [pytest.mark.browser, pytest.mark.convert]
+
+def require(browser):
+    if not ENGINES[browser].is_found():
+        pytest.skip(f"{browser} is not installed: sh scripts/setup.sh browsers")
 
 
 def _hold(tfjs, target, case, saved_family):
+    require(target.browser)
     gap = case.gap(target.backend, target.browser)
     if gap is None:
         assert_close(tfjs, saved_family(case), case)
@@ -42,9 +50,18 @@ def test_every_family_is_close_on_webgpu(tfjs, tfjs_target, case, saved_family):
 @pytest.mark.tfjs(browsers=BROWSERS, backends=VARIANTS)
 @pytest.mark.parametrize("case", parameters(VARIED))
 def test_the_variants_are_close(tfjs, tfjs_target, case, saved_family):
-    if tfjs_target.path in UNAVAILABLE:
-        pytest.skip("the target cannot be had here, as another test holds")
     _hold(tfjs, tfjs_target, case, saved_family)
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(has_gpu(), reason="with a GPU these targets may be there")
+@pytest.mark.parametrize("path", UNAVAILABLE)
+def test_what_cannot_be_had_says_why(tfjs_harness, path):
+    browser, _, backend = path.partition("/")
+    (target,) = parse_targets([browser], [backend])
+    require(browser)
+    with pytest.raises(TargetUnavailableError, match=UNAVAILABLE[path]):
+        tfjs_harness.open(target)
 
 
 def test_every_backend_and_variant_that_there_is_runs():

@@ -9,14 +9,12 @@ import pytest
 from family_runs import assert_close, failure_of, parameters
 
 from benchmarks import families as table
-from fixtures.applications import APPLICATIONS
 from fixtures.families import FAMILIES, cases
 from fixtures.family import BACKENDS
+from fixtures.targets import SLOW
 
 CASES = cases()
 
-# In plain JavaScript each of these takes minutes, together half of the time of all: `make models` does them.
-SLOW = {family.name for family in APPLICATIONS} - {"mobilenetv2", "mobilenetv3small"}
 ALL = os.environ.get(table.WHICH) == "all"
 
 
@@ -28,7 +26,7 @@ def found():
 
 @pytest.mark.browser
 @pytest.mark.convert
-@pytest.mark.tfjs(backends="cpu,wasm,webgl")
+@pytest.mark.tfjs(browsers="chrome", backends="cpu,wasm,webgl")
 @pytest.mark.parametrize("case", parameters(CASES))
 def test_every_layer_is_accounted_for_and_close(tfjs, tfjs_target, case, saved_family, found):
     gap = case.gap(tfjs_target.backend)
@@ -42,7 +40,7 @@ def test_every_layer_is_accounted_for_and_close(tfjs, tfjs_target, case, saved_f
 
 @pytest.mark.browser
 @pytest.mark.convert
-@pytest.mark.tfjs(backends="cpu,wasm,webgl")
+@pytest.mark.tfjs(browsers="chrome", backends="cpu,wasm,webgl")
 @pytest.mark.parametrize("case", parameters(CASES))
 def test_the_table_tells_what_was_found(tfjs_target, case, found):
     if case.gap(tfjs_target.backend) is not None:
