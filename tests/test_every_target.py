@@ -6,7 +6,7 @@ import pytest
 from family_runs import assert_close, failure_of, parameters
 
 from benchmarks import targets as table
-from fixtures.targets import BACKENDS, BROWSERS, SMALL, UNAVAILABLE, VARIANTS, VARIED, targets
+from fixtures.targets import BACKENDS, BROWSERS, ONE_OF_EACH, SMALL, UNAVAILABLE, VARIANTS, VARIED, targets
 from pytest_tfjs.browsers.engines import ENGINES
 from pytest_tfjs.browsers.launch import has_gpu
 from pytest_tfjs.browsers.targets import BACKENDS as ALL_BACKENDS
@@ -32,7 +32,7 @@ def _hold(tfjs, target, case, saved_family):
 @pytest.mark.browser
 @pytest.mark.convert
 @pytest.mark.tfjs(browsers="firefox,webkitgtk", backends="cpu,wasm,webgl")
-@pytest.mark.parametrize("case", parameters(SMALL))
+@pytest.mark.parametrize("case", parameters(ONE_OF_EACH))
 def test_every_family_is_close_on_other_browsers(tfjs, tfjs_target, case, saved_family):
     _hold(tfjs, tfjs_target, case, saved_family)
 
