@@ -81,19 +81,30 @@ def normal(content: Any, read: Mapping[str, frozenset[str]]) -> Any:
     return [normal(value, read) for value in content] if isinstance(content, list) else content
 
 
-def mutant(chance: Random, content: dict[str, Any], shards: dict[str, bytes]) -> Mutant:
-    """One of the model with this model.json and these shards."""
+def mutant(
+    chance: Random,
+    content: dict[str, Any],
+    shards: dict[str, bytes],
+    read: Mapping[str, frozenset[str]],
+) -> Mutant:
+    """One of the model with this model.json and these shards; what nobody reads is seldom what is changed."""
     kind = chance.random()
     if kind < 0.66:
-        return _with_value(chance, content, shards)
+        return _with_value(chance, content, shards, read)
     if kind < 0.8:
         return _with_text(chance, content, shards)
     return _with_bytes(chance, content, shards)
 
 
-def _with_value(chance: Random, content: dict[str, Any], shards: dict[str, bytes]) -> Mutant:
+def _with_value(
+    chance: Random,
+    content: dict[str, Any],
+    shards: dict[str, bytes],
+    read: Mapping[str, frozenset[str]],
+) -> Mutant:
     changed = copy.deepcopy(content)
-    places = [place for place in _places(changed) if _is_read(place) or chance.random() < 0.05]
+    any_place = chance.random() < 0.05
+    places = [place for place in _places(changed) if any_place or _is_read(content, place, read)]
     # Every key has the same chance, however many nodes or weights have it.
     path = chance.choice(places) if chance.random() < 0.3 else _evenly(chance, places)
     holder = changed
@@ -104,7 +115,11 @@ def _with_value(chance: Random, content: dict[str, Any], shards: dict[str, bytes
     return Mutant(json.dumps(changed).encode(), shards, f"{'/'.join(map(str, path))}: {what}", path)
 
 
-def _is_read(place: tuple[Any, ...]) -> bool:
+def _is_read(content: Any, place: tuple[Any, ...], read: Mapping[str, frozenset[str]]) -> bool:
+    if "attr" in place[:-1]:
+        at = place.index("attr")
+        if place[at + 1] not in read.get(_at(content, place[:at])["op"], frozenset()):
+            return False
     return not any(isinstance(step, str) and UNREAD.fullmatch(step) for step in place)
 
 
