@@ -116,6 +116,33 @@ def in_order(calls: list[Called]) -> Iterator[Called]:
         waiting = held
 
 
+def check_wiring(model: Mapping[str, Any]) -> None:
+    """Raises ValueError where a layer of a Functional model waits for what never comes.
+
+    That is, for a layer or a call that is not there, or for itself: TF.js would wait for ever.
+    """
+    calls = calls_of(model)
+    known = {
+        (call.name, call.number)
+        for call in calls
+        if call.layer.get("inbound_nodes") or call.layer["class_name"] == "InputLayer"
+    }
+    for layer in layers_of(model):
+        name, nodes = layer["config"]["name"], layer.get("inbound_nodes") or []
+        if layer.get("name", name) != name:
+            raise ValueError(f"the layer {name!r} is called {layer['name']!r} too")
+        tensors = (tensor for node in nodes if isinstance(node, list) for tensor in node)
+        for tensor in tensors:
+            if isinstance(tensor, list) and tensor[2:] and (tensor[0], tensor[1]) not in known:
+                raise ValueError(
+                    f"the layer {name!r} takes the call {tensor[1]} of {tensor[0]!r}, which is not there"
+                )
+        if layer["class_name"] in MODELS and layer["class_name"] != "Sequential":
+            check_wiring(layer)
+    for _ in in_order(calls):
+        pass
+
+
 def inputs_of(model: Mapping[str, Any]) -> list[Call]:
     """The tensors that are a model's inputs, in their order."""
     if model["class_name"] == "Sequential":

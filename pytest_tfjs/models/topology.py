@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfjs.models.keras_config import check_wiring
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -162,6 +164,7 @@ def _keras_signature(model: Mapping[str, Any]) -> tuple[tuple[TensorSpec, ...], 
     _check_layers(config["layers"] if isinstance(config, dict) else config)
     if model["class_name"] == "Sequential":
         return _sequential_signature(config)
+    check_wiring(model)
     layers = {layer.get("name") or layer["config"]["name"]: layer for layer in config["layers"]}
     inputs = [_keras_input(name, layers[name]) for name, _, _ in _references(config["input_layers"])]
     outputs = [

@@ -147,7 +147,10 @@ def _unfused(node: Any) -> Iterator[Any]:
     """A contraction, a bias and an activation; the last of them has the fused node's name."""
     operations = [op.decode() for op in node.attr["fused_ops"].list.s if op != b"NoOp"]
     names = [f"{node.name}/{number}" for number in range(len(operations))] + [node.name]
-    arguments = iter([name for name in node.input[2:] if not name.startswith("^")])
+    given = [name for name in node.input[2:] if not name.startswith("^")]
+    if len(given) < sum(op in ("Prelu", "BiasAdd") for op in operations):
+        raise ValueError(f"{node.name!r} is a {node.op} that lacks an input of what is fused in.")
+    arguments = iter(given)
     yield _node(_CONTRACTIONS[node.op], names[0], *node.input[:2], like=node)
     for op, before, name in zip(operations, names, names[1:], strict=False):
         if op == "Prelu":
