@@ -165,7 +165,7 @@ EXPECTED = {
         "JavaScript stack:",
     ],
     "timeout": [
-        "NotClose: cpu on chrome: error while",
+        "NotClose: cpu on chrome: error: not done after 0.001 s, while",
         "not done after 0.001 s,",
         "with --tfjs-timeout=SECONDS",
     ],
