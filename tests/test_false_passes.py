@@ -85,7 +85,7 @@ def answering(tfjs, monkeypatch):
     """Changes what the page answers: by a function of the activations by name and the feed's number."""
 
     def answer(change):
-        plain = tfjs._perform
+        plain = tfjs._browser.perform
 
         def perform(page, job, take):
             def changed(given):
@@ -95,7 +95,7 @@ def answering(tfjs, monkeypatch):
 
             return plain(page, job, changed)
 
-        monkeypatch.setattr(tfjs, "_perform", perform)
+        monkeypatch.setattr(tfjs._browser, "perform", perform)
 
     return answer
 
@@ -401,7 +401,7 @@ def with_script(tfjs, tmp_path, monkeypatch):
                 script.write(text)
             harness = Harness(dist=Dist.from_directory(tmp_path), timeout_s=120)
             stack.callback(harness.close)
-            monkeypatch.setattr(tfjs, "_harness", harness)
+            monkeypatch.setattr(tfjs._browser, "_harness", harness)
 
         yield make
 
