@@ -118,7 +118,7 @@ def allowance(
         of_functions = _of_functions(units_of(arithmetic.functions, backend), magnitude, result)
         found += of_sums.times(roundoff) + of_functions
     if half:
-        found += _of_storing(1.0 if arithmetic.exact else _STORES, terms, magnitude, result)
+        found += _of_storing(_stores(arithmetic, terms), terms, magnitude, result)
     return found if arithmetic.noise is not None else replace(found, rms=math.inf)
 
 
@@ -151,6 +151,17 @@ def _of_functions(units: Units, magnitude: float, result: Sizes) -> Allowance:
     # M, which is 2·P at most; an element is allowed nothing for what its neighbours are.
     relative += 2.0 * absolute
     return Allowance(relative, absolute, relative * magnitude + absolute)
+
+
+def _stores(arithmetic: Arithmetic, terms: int) -> float:
+    """How often a number is stored on the way to an element.
+
+    In a loop it is in each round, several times, and where a GPU cuts off the errors have one sign: as many
+    times as the sums of such a layer are taken to round.
+    """
+    if arithmetic.exact:
+        return 1.0
+    return max(_STORES, LAMBDA * math.sqrt(terms)) if arithmetic.tried else _STORES
 
 
 def _of_storing(stores: float, terms: int, magnitude: float, result: Sizes) -> Allowance:

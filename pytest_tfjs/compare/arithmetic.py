@@ -20,6 +20,7 @@ class Arithmetic:
     - `functions`: the functions evaluated (`Exp`, `Rsqrt`, ...), by their graph operations' names.
     - `noise`: the root mean square of what summing in other orders changes, measured on a sample of
       elements in float32, over the root mean square of their magnitudes; None where nothing is summed.
+    - `tried`: it is of operations without a rule, as a loop, and `magnitude` was found by trying.
     - `known`: False where nobody told how such a layer computes, so that the other fields say nothing.
     """
 
@@ -28,4 +29,5 @@ class Arithmetic:
     magnitude: NDArray[Any] | None = None
     functions: tuple[str, ...] = ()
     noise: float | None = None
+    tried: bool = False
     known: bool = True

@@ -115,6 +115,7 @@ class Magnitudes:
             terms=max(_FEWEST_TERMS, sum(int(np.prod(weight.shape[:-1])) for weight in matrices)),
             magnitude=_tidied(size, reference),
             functions=tuple(dict.fromkeys(functions)),
+            tried=True,
         )
 
     def _types(self, region: Region) -> tuple[str, ...]:

@@ -104,6 +104,7 @@ def _facts(one: Arithmetic) -> dict[str, Any]:
         "terms": one.terms,
         "functions": list(one.functions),
         "noise": one.noise,
+        "tried": one.tried,
         "known": one.known,
     }
 
