@@ -165,11 +165,10 @@ def _header(view: memoryview) -> tuple[dict[str, Any], int]:
 
 def _offset(item: tuple[str, Any]) -> tuple[int, int]:
     name, entry = item
-    try:
-        begin, end = entry["data_offsets"]
-        return int(begin), int(end)
-    except (TypeError, KeyError, ValueError, OverflowError) as error:
-        raise WireError(f"tensor {name!r} has no data_offsets") from error
+    offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
+    if isinstance(offsets, list) and [type(offset) for offset in offsets] == [int, int]:
+        return offsets[0], offsets[1]
+    raise WireError(f"tensor {name!r} has no data_offsets of two whole numbers")
 
 
 def _tensor(name: str, entry: Any, data: memoryview, expected: int) -> tuple[NDArray[Any], int]:
@@ -188,7 +187,10 @@ def _tensor(name: str, entry: Any, data: memoryview, expected: int) -> tuple[NDA
     array: NDArray[Any] = np.frombuffer(data[begin:end], "|u1" if dtype == "|b1" else dtype)
     if dtype == "|b1":
         array = array.view(np.bool_) if not (array > 1).any() else array != 0
-    return array.reshape(shape), end
+    try:
+        return array.reshape(shape), end
+    except ValueError as error:  # more dimensions than numpy has, or larger ones beside a 0
+        raise WireError(f"tensor {name!r} has the shape {shape}: {error}") from error
 
 
 def _shape(name: str, shape: Any) -> tuple[int, ...]:
