@@ -278,12 +278,14 @@ class Page:
         return f"{trouble}: it may not reach {base} (--tfjs-bind and --tfjs-public-url say where to look)"
 
     def _time_out(self, watch: _Watch) -> NoReturn:
-        busy = self._exchange.main_thread_busy()
-        state = (
-            f"its main thread has been busy for {busy:.0f} s (the tab lives: its heartbeat came)"
-            if busy > BUSY_S
-            else "its main thread is not busy: the page waits for the GPU, or for a promise that is not kept"
-        )
+        busy, silence = self._exchange.main_thread_busy(), watch.silence(self._exchange.heard())
+        if busy > BUSY_S:
+            state = f"its main thread has been busy for {busy:.0f} s (the tab lives: its heartbeat came)"
+        elif silence > BUSY_S:
+            # In WebKit what a worker sends goes through the page's main thread.
+            state = f"its main thread is busy: even its heartbeat has not come for {silence:.0f} s"
+        else:
+            state = "its main thread is not busy: the page waits for the GPU, or for a promise that is not kept"
         self._harness.discard_browser()
         raise JobTimeoutError(
             f"{self.target}: not done after {watch.timeout_s:g} s, while {watch.progress}; {state}."
