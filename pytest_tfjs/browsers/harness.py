@@ -285,7 +285,7 @@ class Page:
             # In WebKit what a worker sends goes through the page's main thread.
             state = f"its main thread is busy: even its heartbeat has not come for {silence:.0f} s"
         else:
-            state = "its main thread is not busy: the page waits for the GPU, or for a promise that is not kept"
+            state = "its main thread is not busy: it waits for the GPU, or for a promise that is not kept"
         self._harness.discard_browser()
         raise JobTimeoutError(
             f"{self.target}: not done after {watch.timeout_s:g} s, while {watch.progress}; {state}."
