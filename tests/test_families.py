@@ -11,7 +11,7 @@ from family_runs import assert_close, failure_of, parameters
 from benchmarks import families as table
 from fixtures.families import FAMILIES, cases
 from fixtures.family import BACKENDS
-from fixtures.targets import SLOW
+from fixtures.targets import is_quick
 
 CASES = cases()
 
@@ -29,12 +29,12 @@ def found():
 @pytest.mark.tfjs(browsers="chrome", backends="cpu,wasm,webgl")
 @pytest.mark.parametrize("case", parameters(CASES))
 def test_every_layer_is_accounted_for_and_close(tfjs, tfjs_target, case, saved_family, found):
+    if not (is_quick(case, tfjs_target.backend) or ALL):
+        pytest.skip(f"it takes long: `make models` runs it, and {table.WHICH}=all")
     gap = case.gap(tfjs_target.backend)
     if gap is not None:
         assert gap.is_told(failure_of(tfjs, saved_family(case), case))
         return
-    if tfjs_target.backend != "wasm" and case.family.name in SLOW and not ALL:
-        pytest.skip(f"it takes long there: `make models` runs it, and {table.WHICH}=all")
     found[case, tfjs_target.backend] = assert_close(tfjs, saved_family(case), case)
 
 
