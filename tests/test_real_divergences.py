@@ -84,6 +84,8 @@ def _small_exp(tf, left, right, ids):
 
 _WRAPS = "int32 that overflows wraps in Python and not so in TF.js"
 _INTEGERS = "webgl holds integers as float32, which is exact up to 2**24 only"
+_PRODUCTS = "webgpu multiplies integers as float32, which is exact up to 2**24 only"
+_LOST_ANGLE = ("|error| ", "GPUs lose the angle of large numbers: this input reaches 1.0e+06")
 _WHOLE = "in the browser, "
 
 DIVERGENCES = {
@@ -91,25 +93,31 @@ DIVERGENCES = {
         _mean_of_none,
         "RealDiv",
         {"webgl": ("1 in the browser, NaN in the reference", "webgl computes 0/0 as 1")},
-        right=("cpu", "wasm"),
+        right=("cpu", "wasm", "webgpu"),
     ),
     "maximum with NaN": Divergence(
         _floor_under_nan,
         "Maximum",
         {"wasm": ("in the browser, NaN in the reference", "wasm's maximum and minimum drop NaN")},
-        right=("cpu", "webgl"),
+        right=("cpu", "webgl", "webgpu"),
     ),
     "sine of large angles": Divergence(
         _wave,
         "Sin",
-        {"webgl": ("|error| ", "GPUs lose the angle of large numbers: this input reaches 1.0e+06")},
+        {"webgl": _LOST_ANGLE, "webgpu": _LOST_ANGLE},
         right=("cpu", "wasm"),
     ),
     "product of integers": Divergence(
-        _product, "Mul", {"webgl": (_WHOLE, _INTEGERS)}, right=("cpu", "wasm")
+        _product,
+        "Mul",
+        {"webgl": (_WHOLE, _INTEGERS), "webgpu": (_WHOLE, _PRODUCTS)},
+        right=("cpu", "wasm"),
     ),
     "square of integers": Divergence(
-        _square, "Square", {"webgl": (_WHOLE, _INTEGERS), "cpu": (_WHOLE, _WRAPS)}, right=("wasm",)
+        _square,
+        "Square",
+        {"webgl": (_WHOLE, _INTEGERS), "webgpu": (_WHOLE, _PRODUCTS), "cpu": (_WHOLE, _WRAPS)},
+        right=("wasm",),
     ),
     "product of large integers": Divergence(
         _large_product, "Mul", {"cpu": (_WHOLE, _WRAPS)}, right=("wasm",)
@@ -172,7 +180,7 @@ def saved(tmp_path_factory):
     return save
 
 
-@pytest.mark.tfjs(backends="cpu,wasm,webgl,webgl:f16")
+@pytest.mark.tfjs(backends="cpu,wasm,webgl,webgl:f16,webgpu")
 @pytest.mark.parametrize("name", DIVERGENCES)
 def test_the_one_node_is_blamed_and_explained(tfjs, tfjs_target, saved, name):
     case, target = DIVERGENCES[name], tfjs_target.backend_variant

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from pytest_tfjs.compare.units import GPU_BACKENDS
 from pytest_tfjs.errors import ToleranceError
 
 if TYPE_CHECKING:
@@ -60,7 +61,6 @@ _BY_PRECISION = {
     "float32 on a GPU": Tolerance(rtol=1e-3, atol=1e-4),
     "half": Tolerance(rtol=1e-2, atol=1e-2),
 }
-_GPU_BACKENDS = frozenset({"webgl", "webgpu"})
 
 
 def is_inexact(dtype: str | None) -> bool:
@@ -74,7 +74,7 @@ def default_tolerance(dtype: str | None, backend: str, half: bool) -> Tolerance:
         return EXACT
     if half:
         return _BY_PRECISION["half"]
-    return _BY_PRECISION["float32 on a GPU" if backend in _GPU_BACKENDS else "float32"]
+    return _BY_PRECISION["float32 on a GPU" if backend in GPU_BACKENDS else "float32"]
 
 
 _CARRIED = 20.0

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pytest_tfjs.compare.units import GPU_BACKENDS
 from pytest_tfjs.report.text import number
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _SMALLEST_NORMAL = 2.0**-126
 _EXACT_INTEGERS = 2.0**24
 _LARGE_ANGLE = 1e3
 _ROUNDING = 10.0
-_GPU_BACKENDS = frozenset({"webgl", "webgpu"})
+_AS_FLOATS = {"webgl": "holds", "webgpu": "multiplies"}
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,9 @@ def _integers(case: Case) -> str | None:
         held = f"its products reach {number(largest)}"
     else:
         return None
-    if case.comparison.target.backend == "webgl":
-        return f"webgl holds integers as float32, which is exact up to 2**24 only: {held}"
+    backend = case.comparison.target.backend
+    if backend in _AS_FLOATS:
+        return f"{backend} {_AS_FLOATS[backend]} integers as float32, which is exact up to 2**24 only: {held}"
     return f"int32 that overflows wraps in Python and not so in TF.js: {held}"
 
 
@@ -123,7 +125,7 @@ def _scales_entering(case: Case) -> list[float]:
 
 
 def _large_angle(case: Case) -> str | None:
-    if case.comparison.target.backend not in _GPU_BACKENDS:
+    if case.comparison.target.backend not in GPU_BACKENDS:
         return None
     if not {"Sin", "Cos", "Tan"} & set(case.result.layer.op.split("+")):
         return None
