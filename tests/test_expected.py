@@ -160,6 +160,13 @@ def test_a_variant_of_the_users_own_runs_under_its_flags(project):
         ("webgpux:x A=1", "did you mean 'webgpu'"),
         ("webgl:x WEBGL_PACK=maybe", "'WEBGL_PACK=maybe' is no flag"),
         ("webgl:x pack=1", "'pack=1' is no flag"),
+        ("webgl:js WEBGL_CPU_FORWARD=true", "WEBGL_CPU_FORWARD is always false here"),
+        ("webgl:js WEBGL_PACK=false WEBGL_CPU_FORWARD=1", "WEBGL_CPU_FORWARD is always false here"),
+        ("webgpu:js WEBGPU_CPU_FORWARD=true", "WEBGPU_CPU_FORWARD is always false here"),
+        ("wasm:x WEBGL_PACK=true", "WEBGL_PACK is a flag of webgl and changes nothing on wasm"),
+        ("webgl:x WEBGPU_CPU_FORWARD=true", "WEBGPU_CPU_FORWARD is a flag of webgpu"),
+        ("cpu:x WASM_HAS_SIMD_SUPPORT=false", "WASM_HAS_SIMD_SUPPORT is a flag of wasm"),
+        ("webgpu:x WEBGL2_ISNAN_CUSTOM=true", "WEBGL2_ISNAN_CUSTOM is a flag of webgl"),
     ],
 )
 def test_a_line_that_is_no_variant_is_refused(pytester, only_this_plugin, line, said):

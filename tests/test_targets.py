@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_tfjs.browsers.targets import BACKENDS, VARIANTS, Target, parse_targets
+from pytest_tfjs.browsers.targets import BACKENDS, VARIANTS, Target, parse_targets, parse_variants
 from pytest_tfjs.errors import SettingsError
 
 
@@ -34,6 +34,22 @@ def test_a_variants_flag_wins_over_its_backends():
     threads, plain = parse_targets(["chrome"], ["wasm:threads", "wasm"])
     assert dict(threads.flags)["WASM_HAS_MULTITHREAD_SUPPORT"] is True
     assert dict(plain.flags) == {"WASM_HAS_MULTITHREAD_SUPPORT": False}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "webgl:x WEBGL_CPU_FORWARD=false WEBGL2_ISNAN_CUSTOM=true",
+        "webgpu:x WEBGPU_CPU_FORWARD=false",
+        "wasm:x WASM_HAS_SIMD_SUPPORT=true",
+        "webgl:x CPU_HANDOFF_SIZE_THRESHOLD=64",
+        "cpu:x KEEP_INTERMEDIATE_TENSORS=false",
+    ],
+)
+def test_own_variants_may_set_their_backends_flags_and_those_of_all(line):
+    own = parse_variants([line])
+    (target,) = parse_targets(["chrome"], list(own), own)
+    assert set(dict(target.flags)) >= {text.partition("=")[0] for text in line.split()[1:]}
 
 
 def test_every_variant_belongs_to_a_backend_and_sets_a_flag():

@@ -11,7 +11,7 @@ from pytest_tfjs.browsers import harness as module
 from pytest_tfjs.browsers.dist import Dist
 from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.targets import Target
-from pytest_tfjs.errors import PageError
+from pytest_tfjs.errors import PageError, TargetUnavailableError
 
 pytestmark = pytest.mark.browser
 
@@ -85,6 +85,13 @@ def test_threads_without_simd_are_none_and_said_to_be(harness):
     flags = (("WASM_HAS_SIMD_SUPPORT", False), ("WASM_HAS_MULTITHREAD_SUPPORT", True))
     with pytest.raises(PageError, match="WASM_HAS_MULTITHREAD_SUPPORT is false, true was asked for"):
         harness.open(Target("chrome", "wasm", "odd", flags))
+
+
+def test_a_flag_that_takes_float32_textures_away_is_to_blame_and_not_the_gpu(harness):
+    target = Target("chrome", "webgl", "nof32", (("WEBGL_RENDER_FLOAT32_CAPABLE", False),))
+    with pytest.raises(PageError, match="the flag WEBGL_RENDER_FLOAT32_CAPABLE=false leaves") as caught:
+        harness.open(target)
+    assert not isinstance(caught.value, TargetUnavailableError)
 
 
 def test_what_was_there_before_is_lost_and_not_missing(harness):

@@ -130,8 +130,8 @@ def check_pattern(pattern: str, own: Mapping[str, Flags] | None = None) -> None:
 def parse_variants(lines: Iterable[str]) -> dict[str, Flags]:
     """The user's own variants, by name as users write it, from lines such as `webgl:old WEBGL_VERSION=1`.
 
-    Values are true, false or numbers. Raises SettingsError for a line that is none of this, or names a
-    variant that there is.
+    Values are true, false or numbers. Raises SettingsError for a line that is none of this, names a variant
+    that there is, turns CPU forwarding on, or has a flag of another backend.
     """
     found: dict[str, Flags] = {}
     for line in filter(str.strip, lines):
@@ -147,7 +147,24 @@ def parse_variants(lines: Iterable[str]) -> dict[str, Flags]:
         if own in found or own in known_backends():
             raise SettingsError(f"{line.strip()!r}: there is a variant {own} already: name it otherwise")
         found[own] = tuple(dict(map(_flag, flags)).items())
+        _check_flags(line.strip(), backend, found[own])
     return found
+
+
+def _check_flags(line: str, backend: str, flags: Flags) -> None:
+    for name, value in flags:
+        # The backend cpu has no flags: CPU_HANDOFF_SIZE_THRESHOLD is one of webgl.
+        other = next((one for one in BACKENDS if one != "cpu" and name.startswith(one.upper())), backend)
+        if other != backend:
+            raise SettingsError(
+                f"{line!r}: {name} is a flag of {other} and changes nothing on {backend}: leave it out, or"
+                f" name the variant {other}:…"
+            )
+        if name.endswith("_CPU_FORWARD") and value is not False:
+            raise SettingsError(
+                f"{line!r}: {name} is always false here: under it small tensors are computed in JavaScript,"
+                f" and {backend} is not tested. Leave it out"
+            )
 
 
 def _flag(text: str) -> tuple[str, bool | int | float]:

@@ -17,6 +17,13 @@ const HIDDEN = "Apple GPU";
 // Within this time after something failed it is known whether the device was lost.
 const LOST_MS = 500;
 
+/** @type {Record<string, boolean>} */
+const WITHOUT_FLOAT32 = {
+  WEBGL_FORCE_F16_TEXTURES: true,
+  WEBGL_RENDER_FLOAT32_CAPABLE: false,
+  WEBGL_RENDER_FLOAT32_ENABLED: false,
+};
+
 /** What the GPU refused since `forgetRefused`: a kernel that is refused does not run, and leaves what was there. */
 /** @type {string[]} */
 const refused = [];
@@ -63,6 +70,13 @@ export function checkWebGL(tf, flags) {
   const half = flags.WEBGL_FORCE_F16_TEXTURES === true || flags.WEBGL_RENDER_FLOAT32_ENABLED === false;
   const float32 = Boolean(tf.env().get("WEBGL_RENDER_FLOAT32_ENABLED"));
   if (!half && !float32) {
+    const off = Object.entries(flags).find(([name, value]) => Boolean(value) === WITHOUT_FLOAT32[name]);
+    if (off !== undefined) {
+      throw new Error(
+        `the flag ${off.join("=")} leaves webgl no float32 textures, so that it would compute in half precision and be` +
+          " judged as in single: set WEBGL_FORCE_F16_TEXTURES=true in its place, as webgl:f16 does",
+      );
+    }
     throw new UnavailableError(
       "the GPU has no float32 textures to render to, so that webgl computes in half precision there:" +
         " the target webgl:f16 tests that",

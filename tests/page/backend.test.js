@@ -112,6 +112,23 @@ test("a GPU without float32 textures has no webgl but that of half precision", a
   );
 });
 
+test("a flag that takes float32 textures away is an error, and the GPU is not to blame", async () => {
+  const change = { WEBGL_RENDER_FLOAT32_ENABLED: false };
+  for (const [flag, value] of /** @type {[string, boolean | number][]} */ ([
+    ["WEBGL_RENDER_FLOAT32_CAPABLE", false],
+    ["WEBGL_RENDER_FLOAT32_ENABLED", 0],
+    ["WEBGL_FORCE_F16_TEXTURES", 1],
+  ])) {
+    const failure = await makeBackend(fakeTF({ change }).tf, setup("webgl", { [flag]: value })).catch((error) => error);
+    assert.ok(!(failure instanceof UnavailableError), flag);
+    assert.ok(failure.message.includes(flag), failure.message);
+  }
+  // What asks for them, or is about something else, finds a GPU that has none.
+  for (const flags of [{ WEBGL_FORCE_F16_TEXTURES: false }, { WEBGL_RENDER_FLOAT32_CAPABLE: true }, { WEBGL_PACK: false }]) {
+    await assert.rejects(makeBackend(fakeTF({ change }).tf, setup("webgl", flags)), UnavailableError);
+  }
+});
+
 test("a flag that TF.js changed is an error", async () => {
   const { tf } = fakeTF({ change: { WEBGL_PACK: true } });
   await assert.rejects(makeBackend(tf, setup("webgl", { WEBGL_PACK: false })), /WEBGL_PACK is true, false was asked for/);
