@@ -8,6 +8,7 @@ import threading
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -38,8 +39,15 @@ def reproducing(tfjs, tmp_path):
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
+    headers_sent: ClassVar = {}
+
     def log_message(self, *_):
         pass
+
+    def end_headers(self):
+        for name, value in self.headers_sent.items():
+            self.send_header(name, value)
+        super().end_headers()
 
 
 @pytest.fixture
@@ -175,6 +183,13 @@ def test_zero_by_zero_on_webgl(reproducing, served, browser, tmp_path):
     page = Shown(browser, url_of(served, folder, tmp_path, "?target=wasm:threads"))
     assert page.state == "failed"
     assert "cross-origin isolated" in page.detail
+    with pytest.MonkeyPatch.context() as patch:
+        isolation = {"Opener": "same-origin", "Embedder": "require-corp"}
+        sent = {f"Cross-Origin-{what}-Policy": value for what, value in isolation.items()}
+        patch.setattr(Quiet, "headers_sent", sent)
+        page = Shown(browser, url_of(served, folder, tmp_path, "?target=wasm:threads"))
+    assert page.state == "right", page.detail
+    assert browser._driver.execute_script("return tf.wasm.getThreadsCount()") >= 2
     nasty = "<img src=x onerror=alert(1)>"
     (folder / "reproducer.json").write_text(json.dumps({**described, "layer": nasty, "model": nasty}))
     assert Shown(browser, url_of(served, folder, tmp_path)).layer == nasty

@@ -29,7 +29,7 @@ export async function makeBackend({ backend, flags, scripts }, wasmDirectory) {
   for (const [name, value] of Object.entries(flags)) tf.env().set(name, value);
   if (backend === "wasm") {
     tf.wasm?.setWasmPaths(new URL(wasmDirectory, document.baseURI).href);
-    if (flags.WASM_HAS_MULTITHREAD_SUPPORT) tf.wasm?.setThreadsCount(Math.max(2, Math.min(4, navigator.hardwareConcurrency)));
+    if (flags.WASM_HAS_MULTITHREAD_SUPPORT) setThreads(tf);
   }
   const made = await tf.setBackend(backend);
   await tf.ready();
@@ -37,6 +37,17 @@ export async function makeBackend({ backend, flags, scripts }, wasmDirectory) {
   const other = Object.entries(flags).filter(([name, value]) => tf.env().get(name) !== value);
   if (other.length > 0) throw new Error(`in this browser ${other.map(([name]) => `${name} is ${tf.env().get(name)}`).join(", ")}`);
   return tf;
+}
+
+/**
+ * Two threads at least. TF.js starts no more than half of the logical cores that it is told of.
+ *
+ * @param {TF} tf
+ */
+function setThreads(tf) {
+  const cores = navigator.hardwareConcurrency;
+  tf.wasm?.setThreadsCount(Math.max(2, Math.min(4, cores)));
+  if (cores < 4) Object.defineProperty(navigator, "hardwareConcurrency", { value: 4, configurable: true });
 }
 
 /**
