@@ -52,7 +52,7 @@ class PageError(TfjsError):
     """A job failed in the page: the message, and what the page told before it.
 
     `reason` is one line. `stack` is the JavaScript stack where there is one, `stage` what the page was doing.
-    `refused`: the page itself told that it cannot do this job, so that browser and driver are well.
+    `refused`: TF.js itself cannot load or run the model there, so that browser, driver and server are well.
     """
 
     def __init__(

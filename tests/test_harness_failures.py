@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
@@ -11,6 +12,7 @@ from tiny_models import RELU, X, dense_graph, dense_model, node, placeholder, wr
 
 from pytest_tfjs.browsers import harness as module
 from pytest_tfjs.browsers.dist import Dist
+from pytest_tfjs.browsers.exchange import Exchange
 from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.jobs import Job, Tap, TimingPlan
 from pytest_tfjs.browsers.launch import LaunchOptions
@@ -135,15 +137,15 @@ def test_a_chunk_over_the_limit_is_refused_before_it_is_sent(harness, page, tmp_
 def test_an_operation_that_tfjs_has_not_is_told(harness, page, tmp_path):
     nodes = [placeholder("x", -1, 3), node("Nonsense", "odd", "x")]
     model = write_graph_model(tmp_path / "odd", nodes, {}, inputs={"x": "x:0"}, outputs={"y": "odd:0"})
-    assert_fails(page, Job(model, "graph", ({"x": X},), ((Tap("odd", {"node": "odd"}),),)), "Nonsense")
+    job = Job(model, "graph", ({"x": X},), ((Tap("odd", {"node": "odd"}),),))
+    assert assert_fails(page, job, "Nonsense").refused
     assert_runs(harness, tmp_path)
 
 
 def test_a_trap_of_webassembly_ends_its_page_and_not_the_next_job(harness, page, tmp_path):
     trap = "tf.loadGraphModel = () => { throw new WebAssembly.RuntimeError('memory access out of bounds'); }"
     script(harness, trap)
-    with pytest.raises(PageError, match="memory access out of bounds"):
-        page.run(graph_job(tmp_path / "first"), lambda _: None)
+    assert not assert_fails(page, graph_job(tmp_path / "first"), "memory access out of bounds").refused
     assert not page.healthy  # its memory may hold anything
     assert_runs(harness, tmp_path)
 
@@ -154,7 +156,55 @@ def test_a_model_that_does_not_load_is_told_with_its_stage(harness, page, tmp_pa
     text["modelTopology"]["model_config"]["config"]["layers"][1]["class_name"] = "Nonsense"
     model.write_text(json.dumps(text))
     job = Job(model, "layers", ({"x": X},), ((Tap("relu", {"path": ["relu"]}),),))
-    assert assert_fails(page, job, "Unknown layer: Nonsense").stage == "loading model"
+    error = assert_fails(page, job, "Unknown layer: Nonsense")
+    assert (error.stage, error.refused) == ("loading model", True)
+    assert_runs(harness, tmp_path)
+
+
+THROW_ONCE = """
+const engine = tf.engine(), run = engine.runKernel;
+engine.runKernel = () => { engine.runKernel = run; throw new Error(arguments[0]); };
+"""
+
+
+@pytest.mark.parametrize(("said", "refused"), [("TF.js cannot", True), ("Out of memory", False)])
+@pytest.mark.parametrize("form", ["graph", "layers"])
+def test_what_tfjs_throws_while_it_runs_a_model_is_a_refusal(harness, tmp_path, form, said, refused):
+    model = dense_graph(tmp_path) if form == "graph" else dense_model(tmp_path)
+    tap = Tap("relu", {"node": "relu"} if form == "graph" else {"path": ["relu"]})
+    for asked in ({"timing": TimingPlan(0, 1, 1000.0), "chunks": ()}, {"chunks": ((tap,),)}):
+        page = open_page(harness)
+        script(harness, THROW_ONCE.replace("arguments[0]", repr(said)))
+        assert assert_fails(page, Job(model, form, ({"x": X},), **asked), said).refused is refused
+    assert_runs(harness, tmp_path / "next")
+
+
+def full_disk(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def out_of_memory(*_):
+    raise MemoryError
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (("references", full_disk), "the server answered 500 to jobs/"),
+        (("feed", full_disk), "the server answered 500 to jobs/"),
+        (("deliver", out_of_memory), "the server did not take the activations"),
+    ],
+    ids=["references", "feed", "activations"],
+)
+def test_what_the_server_fails_at_tells_nothing_of_the_model(harness, tmp_path, monkeypatch, broken, said):
+    page = open_page(harness)
+    monkeypatch.setattr(Exchange, *broken)
+    alone = {
+        "isolate": lambda _feed, _names: {"product": X},
+        "known": (Tap("product", {"node": "product:0"}),),
+    }
+    assert not assert_fails(page, graph_job(tmp_path / "first", **alone), said).refused
+    monkeypatch.undo()
     assert_runs(harness, tmp_path)
 
 

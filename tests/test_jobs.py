@@ -106,6 +106,8 @@ def test_the_page_is_told_the_job_as_json():
         ({"type": "up", "facts": {"backend": "cpu"}}, PageUp({"backend": "cpu"})),
         ({"type": "failed", "reason": "r", "stack": None, "stage": "t"}, Failure("r", None, "t")),
         ({"type": "failed", "reason": "r", "job": 3}, Failure("r", job=3)),
+        ({"type": "failed", "reason": "r", "job": 3, "refused": True}, Failure("r", job=3, refused=True)),
+        ({"type": "failed", "reason": "r", "refused": 1}, Failure("r")),
     ],
 )
 def test_events_are_parsed(message, event):

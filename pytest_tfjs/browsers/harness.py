@@ -243,7 +243,7 @@ class Page:
             f"{self.target}: {reason}",
             stack=failure.stack,
             stage=failure.stage,
-            refused=failure.job is not None,
+            refused=failure.refused,
         )
 
     def _check_server(self, stage: str | None) -> None:

@@ -210,7 +210,8 @@ class PageUp:
 class Failure:
     """A job, or making the backend, failed in the page; after a `fatal` one the page does nothing more.
 
-    `job`: the number of the job; None where it was none. `unavailable`: the machine cannot have the target.
+    `job`: the number of the job; None where it was none. `refused`: TF.js cannot load or run the model.
+    `unavailable`: the machine cannot have the target.
     """
 
     reason: str
@@ -218,6 +219,7 @@ class Failure:
     stage: str | None = None
     fatal: bool = False
     job: int | None = None
+    refused: bool = False
     unavailable: bool = False
 
 
@@ -270,6 +272,7 @@ def parse_event(message: Any) -> Event:
             _optional_text(message, "stage"),
             message.get("fatal") is True,
             _optional(message, "job", int),
+            message.get("refused") is True,
             message.get("unavailable") is True,
         )
     raise ProtocolError(f"unknown event {kind!r}")

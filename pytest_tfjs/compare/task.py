@@ -79,8 +79,8 @@ class Agreement:
     `flips` counts the places that have another class, `near_ties` those of them that are `Flip.near_tie`, and
     `worst_flips` are those with the largest margin. `accuracy`: of the browser and of the reference, where
     the right classes were told. `reason`: why it is not close, in words. `retried`: how a first browser was
-    lost over it, in words; all the rest is of a second, fresh one. `refused`: of an `error`, whether the page
-    itself told that it cannot do it.
+    lost over it, in words; all the rest is of a second, fresh one. `refused`: of an `error`, whether TF.js
+    itself cannot load or run the model there.
     """
 
     model: str

@@ -142,7 +142,7 @@ class Comparison:
 
     `bytes`: of the `artifacts` served and the `activations` received. `feeds`: their number. `test`: the
     pytest node id. `stage` and `stack`: of an `error` in the page, what it was doing and its JavaScript
-    stack, and `refused` whether the page itself told that it cannot do it. `observation`:
+    stack, and `refused` whether TF.js itself cannot load or run the model there. `observation`:
     whether reading activations altered the outputs. `weight_check`: what was found of the artifacts' weights.
     `compression`: what it costs that they are quantised, None where they are not.
     `growth`: how errors grew where it diverged and no layer is wrong by itself.

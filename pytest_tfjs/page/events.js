@@ -68,12 +68,12 @@ export function progress(stage, done, total) {
 /**
  * @param {unknown} error
  * @param {string | null} stage
- * @param {{fatal: boolean, job: number | null, unavailable?: boolean}} how whether the page does nothing more, which job
- *   it was that failed, and whether the machine cannot have the target
+ * @param {{fatal: boolean, job: number | null, refused?: boolean, unavailable?: boolean}} how whether the page does
+ *   nothing more, which job it was that failed, whether TF.js cannot do it, and whether the machine cannot have the target
  */
-export function failed(error, stage, { fatal, job, unavailable = false }) {
+export function failed(error, stage, { fatal, job, refused = false, unavailable = false }) {
   const reason = cut(reasonOf(error), ARGUMENT_LIMIT);
-  send({ type: "failed", reason, stack: stackOf(error), stage, fatal, job, unavailable });
+  send({ type: "failed", reason, stack: stackOf(error), stage, fatal, job, refused, unavailable });
 }
 
 /**

@@ -25,15 +25,19 @@ const WITHOUT_FLOAT32 = {
 };
 
 /** What the GPU refused since `forgetRefused`: a kernel that is refused does not run, and leaves what was there. */
-/** @type {string[]} */
+/** @type {GPUError[]} */
 const refused = [];
 
 /** The GPU refused what the backend gave it. */
 export class GPUError extends Error {
-  /** @param {string} said */
-  constructor(said) {
+  /**
+   * @param {string} said
+   * @param {boolean} invalid whether what it was given is not valid; else the GPU has no memory left, or failed itself
+   */
+  constructor(said, invalid) {
     super(`the GPU refused what webgpu gave it, so that its numbers are of something else: ${said.trim().split("\n")[0]}`);
     this.stack = said.trim();
+    this.invalid = invalid;
   }
 }
 
@@ -97,7 +101,9 @@ export function watchGPU(tf) {
   device?.lost.then(({ reason, message }) => {
     fault("devicelost", `its GPU device was lost (${reason}: ${message || "no reason was given"})`);
   });
-  device?.addEventListener("uncapturederror", ({ error }) => refused.push(error.message));
+  device?.addEventListener("uncapturederror", ({ error }) => {
+    refused.push(new GPUError(error.message, error.constructor.name === "GPUValidationError"));
+  });
 }
 
 /**
@@ -131,7 +137,7 @@ export function checkGPU(tf) {
 
 /** The first that the GPU refused, if there is any. */
 export function refusal() {
-  return refused[0] === undefined ? null : new GPUError(refused[0]);
+  return refused[0] ?? null;
 }
 
 /** Begin anew: what was refused is told. */

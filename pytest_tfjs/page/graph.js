@@ -16,6 +16,7 @@
 import { ASYNC_CATEGORIES, UNCHANGED, nodeOf, planner } from "./alone_graph.js";
 import { missingKernels, registeredKernels, watchNodes } from "./kernels.js";
 import { pick, toList } from "./lists.js";
+import { byTF } from "./refused.js";
 
 // Placeholders that TensorFlow puts into loops, and that version 1.0 of the converter left over.
 const LEFT_OVER = "unused_control_flow_input";
@@ -26,7 +27,7 @@ const LEFT_OVER = "unused_control_flow_input";
  * @returns {Promise<Model>}
  */
 export async function openGraph(tf, source) {
-  const model = await tf.loadGraphModel(source);
+  const model = await byTF(() => tf.loadGraphModel(source));
   const { graph, weightMap } = model.executor;
   // Without a signature TF.js counts what nothing takes, placeholders with it, and cannot compute these.
   const given = graph.outputs.filter(({ op }) => op !== "Placeholder");
@@ -60,7 +61,7 @@ export async function openGraph(tf, source) {
  * @param {boolean} asynchronous
  */
 async function execute(model, inputs, asked, asynchronous) {
-  const outputs = asynchronous ? await model.executeAsync(inputs, asked) : model.execute(inputs, asked);
+  const outputs = await byTF(() => (asynchronous ? model.executeAsync(inputs, asked) : model.execute(inputs, asked)));
   const taken = new Set([...Object.values(inputs), ...Object.values(model.executor.weightMap).flat()]);
   return toList(outputs).map((tensor) => (taken.has(tensor) ? tensor.clone() : tensor));
 }

@@ -18,6 +18,7 @@ import { OWN_NODE, callOf, findLayer, isContainer, missing, outputOf } from "./a
 import { planner } from "./alone_layers.js";
 import { watchLayers } from "./kernels.js";
 import { pick, single, toList } from "./lists.js";
+import { byTF } from "./refused.js";
 
 let tapModels = 0;
 
@@ -27,11 +28,14 @@ let tapModels = 0;
  * @returns {Promise<Model>}
  */
 export async function openLayers(tf, source) {
-  const model = await tf.loadLayersModel(source);
+  const model = await byTF(() => tf.loadLayersModel(source));
   /** @type {Map<Tap[], {model: LayersModel, places: number[]}>} */
   const tapping = new Map();
   return {
-    run: async (feed) => toList(model.predict(inOrder(model, feed))),
+    run: async (feed) => {
+      const inputs = inOrder(model, feed);
+      return toList(await byTF(() => model.predict(inputs)));
+    },
     places: (taps) => {
       const routes = taps.map((tap) => ({ tap, path: tap.address.path ?? [] }));
       return symbolsOf(tf, model, routes).map((symbol) => model.outputs.indexOf(symbol));
@@ -40,7 +44,7 @@ export async function openLayers(tf, source) {
       const inputs = inOrder(model, feed);
       const made = tapping.get(taps) ?? makeTapModel(tf, model, taps);
       tapping.set(taps, made);
-      const outputs = toList(made.model.predictOnBatch(inputs));
+      const outputs = toList(await byTF(() => made.model.predictOnBatch(inputs)));
       return made.places.map((place) => pick(outputs, place));
     },
     isolate: (known) => planner(tf, model, known, describe(model.layers, []).map(({ layer }) => layer)),

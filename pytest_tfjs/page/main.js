@@ -9,6 +9,7 @@ import { failed, flush, progress, send, startEvents } from "./events.js";
 import { GPUError, wasLost } from "./gpu.js";
 import { runJob } from "./job.js";
 import { KernelError } from "./kernels.js";
+import { isRefusal } from "./refused.js";
 import { UnavailableError } from "./unavailable.js";
 
 /** What the page is doing, for the message of a failure. */
@@ -52,7 +53,8 @@ async function work(tf) {
     } catch (error) {
       if (await wasLost(tf)) return;
       // Which kernel is missing is no matter of what was being done.
-      failed(error, error instanceof KernelError ? null : stage, { fatal: isFatal(error), job: job.job });
+      const at = error instanceof KernelError ? null : stage;
+      failed(error, at, { fatal: isFatal(error), job: job.job, refused: isRefusal(error) });
       if (isFatal(error)) return;
     }
   }
