@@ -9,7 +9,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect as open_socket
 
 from pytest_tfjs.browsers.dist import Dist
-from pytest_tfjs.browsers.jobs import Activations, Job, Tap
+from pytest_tfjs.browsers.exchange import Exchange
+from pytest_tfjs.browsers.jobs import Activations, Job, ProtocolError, Tap
 from pytest_tfjs.browsers.server import Server
 from pytest_tfjs.browsers.uploads import MESSAGE_LIMIT
 from pytest_tfjs.browsers.wire import encode
@@ -228,6 +229,43 @@ def test_a_chunk_with_other_contents_is_refused(connect, exchange, body):
     client.send(body)
     assert client.refused()[0] == 1002
     assert exchange.next_message(0) is None
+
+
+def renamed(body, name):
+    """The tensors with `NAME` written otherwise in the header."""
+    start = 8 + int.from_bytes(body[:8], "little")
+    header = body[8:start].replace(b'"NAME"', b'"%s"' % name)
+    return len(header).to_bytes(8, "little") + header + body[start:]
+
+
+def test_a_name_that_is_no_text_is_refused_with_the_reason(connect, exchange):
+    client = connect()
+    client.send(renamed(tensors("NAME"), rb"\ud800"))
+    code, reason = client.refused()
+    assert code == 1002
+    assert "is no Unicode text" in reason
+    assert exchange.next_message(0) is None
+
+
+def test_reasons_that_are_no_text_are_told_all_the_same(connect, monkeypatch):
+    def refuse(*_):
+        raise ProtocolError("the layer '\ud800' came")
+
+    monkeypatch.setattr(Exchange, "deliver", refuse)
+    client = connect()
+    client.send(tensors())
+    assert client.refused() == (1002, "the layer '\\ud800' came")
+
+
+def test_what_fails_in_our_own_process_is_told_to_the_page(connect, monkeypatch):
+    def fail(*_):
+        raise MemoryError("Unable to allocate 745. GiB")
+
+    monkeypatch.setattr(Exchange, "deliver", fail)
+    client = connect()
+    client.send(tensors())
+    told = "pytest's process cannot take them: MemoryError('Unable to allocate 745. GiB')"
+    assert client.refused() == (1011, told)
 
 
 def test_a_connection_lost_within_a_chunk_delivers_nothing(connect, exchange):

@@ -149,6 +149,10 @@ def entry(dtype="F32", shape=(1,), begin=0, end=4):
     return {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
 
 
+def strings(text, others=None, data=b""):
+    return file({"__metadata__": {"pytest_tfjs.strings": text}, **(others or {})}, data)
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -184,11 +188,31 @@ def entry(dtype="F32", shape=(1,), begin=0, end=4):
         file({"__metadata__": {"pytest_tfjs.strings": '{"x": {"shape": [1], "values": [1]}}'}}),
         file({"__metadata__": {"pytest_tfjs.strings": '{"x": {"shape": [2], "values": ["a"]}}'}}),
         file({"__metadata__": 1}),
+        file({"__metadata__": {"pytest_tfjs.strings": ["{}"]}}),
+        strings('{"x": {"shape": [1], "values": {"a": "b"}}}'),
+        strings('{"x": {"shape": [1], "values": "a"}}'),
+        strings('{"x": {"shape": [1], "values": ["a"]}, "x": {"shape": [1], "values": ["b"]}}'),
+        strings('{"\\ud800": {"shape": [1], "values": ["a"]}}'),
+        strings('{"x": {"shape": [1], "values": ["a"]}}', {"x": entry()}, b"\0" * 4),
+        file(b'{"x": %s, "x": %s}' % ((json.dumps(entry()).encode(),) * 2), b"\0" * 4),
+        file(b'{"\\ud800": %s}' % json.dumps(entry()).encode(), b"\0" * 4),
+        file({"x": {**entry(), "shape": [float("nan")]}}, b"\0" * 4),
     ],
 )
 def test_what_is_no_valid_file_is_refused(body):
     with pytest.raises(WireError):
         decode(body)
+
+
+def test_one_long_string_among_empty_ones_takes_no_room_for_each():
+    values = ["a" * 1_000_000, *[""] * 200_000]
+    received = decode(encode({"x": np.array(values, object)}))["x"]
+    assert received.tolist() == values
+    assert received.nbytes <= 8 * len(values)
+
+
+def test_strings_of_like_lengths_are_numpys():
+    assert decode(encode({"x": np.array(["", "a", "a longer one"])}))["x"].dtype == "U12"
 
 
 @given(st.binary(max_size=200))

@@ -26,7 +26,7 @@ MESSAGE_LIMIT = 1 << 21
 
 _ROOM_S = 20.0
 _REASON_BYTES = 120
-_PROTOCOL_ERROR, _POLICY, _TOO_BIG = 1002, 1008, 1009
+_PROTOCOL_ERROR, _POLICY, _TOO_BIG, _OURS = 1002, 1008, 1009, 1011
 
 
 class _TooBigError(Exception):
@@ -68,6 +68,8 @@ async def _receive_all(socket: WebSocket, exchange: Exchange) -> None:
         await _close(socket, _PROTOCOL_ERROR, str(error))
     except _TooBigError as error:
         await _close(socket, _TOO_BIG, str(error))
+    except Exception as error:  # noqa: BLE001 (the page tells it, where nobody would hear of it here)
+        await _close(socket, _OURS, f"pytest's process cannot take them: {error!r}")
 
 
 async def _receive_chunk(socket: WebSocket, exchange: Exchange) -> None:
@@ -118,6 +120,7 @@ def _parse_announcement(text: str) -> tuple[int, int, int, int]:
 
 
 async def _close(socket: WebSocket, code: int, reason: str) -> None:
-    short = reason.encode()[:_REASON_BYTES].decode(errors="ignore")
+    # A reason may name a tensor of the page's, which may be no text: half a character.
+    short = reason.encode(errors="backslashreplace")[:_REASON_BYTES].decode(errors="ignore")
     with contextlib.suppress(RuntimeError):  # the page closed it already
         await socket.close(code, short)

@@ -6,6 +6,8 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfjs import strict_json
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import BinaryIO
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _STRINGS = "pytest_tfjs.strings"
+_WIDEST = 4
+"""How many times the characters that there are an array of dtype `U` may hold."""
 _METADATA = "__metadata__"
 _DTYPES = {
     "BOOL": "|b1",
@@ -79,7 +83,7 @@ def write(stream: BinaryIO, tensors: Mapping[str, NDArray[Any]]) -> None:
 
 
 def decode(data: bytes | bytearray | memoryview) -> dict[str, NDArray[Any]]:
-    """The tensors of a safetensors file, by name; strings as dtype `U`.
+    """The tensors of a safetensors file, by name; strings as dtype `U`, or `O` of str.
 
     The arrays are views of `data` and keep it alive; over a bytearray they can be written. Raises WireError
     where `data` is not exactly one valid file.
@@ -95,8 +99,11 @@ def decode(data: bytes | bytearray | memoryview) -> dict[str, NDArray[Any]]:
         tensors[name], end = _tensor(name, entry, view[start:], end)
     if start + end != len(view):
         raise WireError(f"{len(view) - start - end} bytes after the last tensor")
-    tensors.update(_strings(metadata))
-    return tensors
+    strings = _strings(metadata)
+    both = tensors.keys() & strings
+    if both:
+        raise WireError(f"tensor {min(both)!r} is there twice: of numbers and of strings")
+    return {**tensors, **strings}
 
 
 def _split(tensors: Mapping[str, NDArray[Any]]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -155,8 +162,8 @@ def _header(view: memoryview) -> tuple[dict[str, Any], int]:
     if start > len(view):
         raise WireError(f"a header of {start - 8} bytes in {len(view)} bytes")
     try:
-        header = json.loads(bytes(view[8:start]))
-    except (ValueError, RecursionError) as error:
+        header = strict_json.loads(bytes(view[8:start]))
+    except ValueError as error:
         raise WireError(f"the header is not JSON: {error}") from error
     if not isinstance(header, dict):
         raise WireError("the header is not a JSON object")
@@ -200,16 +207,21 @@ def _shape(name: str, shape: Any) -> tuple[int, ...]:
 
 
 def _strings(metadata: Any) -> dict[str, NDArray[Any]]:
+    try:
+        entries = strict_json.loads(metadata.get(_STRINGS, "{}")).items()
+        return {name: _text_array(entry["values"], _shape(name, entry["shape"])) for name, entry in entries}
+    except (AttributeError, TypeError, KeyError, ValueError) as error:
+        raise WireError(f"the string tensors cannot be read: {error}") from error
+
+
+def _text_array(values: Any, shape: tuple[int, ...]) -> NDArray[Any]:
     import numpy as np
 
-    try:
-        entries = json.loads(metadata.get(_STRINGS, "{}")).items()
-        found: dict[str, NDArray[Any]] = {}
-        for name, entry in entries:
-            values = entry["values"]
-            # numpy's U drops NULs at the end. Of what is no string, endswith() is missing.
-            dtype = np.object_ if any(value.endswith("\0") for value in values) else np.str_
-            found[name] = np.array(values, dtype).reshape(_shape(name, entry["shape"]))
-    except (AttributeError, TypeError, KeyError, ValueError, RecursionError) as error:
-        raise WireError(f"the string tensors cannot be read: {error}") from error
-    return found
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError("the values are no list of strings")
+    # numpy's U drops NULs at the end, and gives each element the room of the longest: one of a million
+    # characters among as many empty ones would take 4 TB.
+    longest, total = max(map(len, values), default=0), sum(map(len, values))
+    wide = longest * len(values) > _WIDEST * (total + len(values))
+    dtype = np.object_ if wide or any(value.endswith("\0") for value in values) else np.str_
+    return np.array(values, dtype).reshape(shape)
