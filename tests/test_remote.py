@@ -177,6 +177,30 @@ def test_user_name_and_key_go_into_requests_and_nowhere_else(hub, caplog):
     assert "it does not take the user name and key of --tfjs-remote" in str(caught.value)
 
 
+def test_user_name_and_key_do_not_follow_a_redirect_to_another_host(hub):
+    hub.status = status(node("http://node:5555", slot()))
+
+    class Redirecting(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            given.append(self.headers.get("Authorization"))
+            self.send_response(302)
+            self.send_header("Location", f"{hub.url}/status")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    given: list[str | None] = []
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Redirecting) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        remote = parse_remote(f"http://me:secret@localhost:{server.server_address[1]}")
+        assert grid_status(remote).has("chrome")
+        server.shutdown()
+    assert given == ["Basic " + base64.b64encode(b"me:secret").decode()]
+    assert hub.authorizations == [None]
+
+
 def test_what_was_asked_for_and_what_there_is_are_told(hub):
     hub.status = status(
         node("http://one:5555", slot(busy=True), slot(), slot("firefox", browserVersion="153")),
@@ -207,10 +231,24 @@ def test_a_grid_that_has_no_such_browser_is_given_a_while_and_then_told(hub, mon
     later.start()
     start(hub).close()
     assert hub.sessions == 1
-    hub.status = status(node("http://one:5555", slot(), availability="DOWN"))
+    hub.status = status(
+        node("http://one:5555", slot(), availability="DOWN"), node("http://two:5555", slot("firefox"))
+    )
     monkeypatch.setattr(module, "NODE_S", 0.2)
     with pytest.raises(BrowserError, match="no node that is up has 'chrome'"):
         start(hub)
+    assert hub.sessions == 1
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [(), (node("http://one:5555"),), (node("http://one:5555", slot("firefox"), availability="DOWN"),)],
+)
+def test_a_grid_that_starts_nodes_for_requests_that_wait_is_asked(hub, monkeypatch, nodes):
+    monkeypatch.setattr(module, "AGAIN_S", 0.01)
+    monkeypatch.setattr(module, "NODE_S", 0.1)
+    hub.status = status(*nodes)
+    start(hub).close()
     assert hub.sessions == 1
 
 

@@ -37,6 +37,11 @@ class GridStatus:
 
     slots: tuple[Slot, ...]
 
+    @property
+    def has_node(self) -> bool:
+        """Whether a node is up that offers any browser."""
+        return any(slot.up for slot in self.slots)
+
     def has(self, browser_name: str) -> bool:
         """Whether a node that is up offers this browser, be it free or not."""
         return any(
@@ -63,7 +68,9 @@ class GridStatus:
 def grid_status(remote: RemoteUrl) -> GridStatus | None:
     """What a Grid answers when asked; None for a service that tells nothing, or another thing."""
     with contextlib.suppress(OSError, ValueError, RecursionError):
-        request = urllib.request.Request(f"{remote.url}/status", headers=_authorization(remote))  # noqa: S310 (checked by RemoteUrl)
+        request = urllib.request.Request(f"{remote.url}/status")  # noqa: S310 (checked by RemoteUrl)
+        for name, value in _authorization(remote).items():
+            request.add_unredirected_header(name, value)  # another host may not know it
         with urllib.request.urlopen(request, timeout=STATUS_S) as answer:  # noqa: S310
             return parse_status(json.loads(answer.read(STATUS_LIMIT)))
     return None

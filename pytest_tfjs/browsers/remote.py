@@ -10,12 +10,13 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfjs.browsers.creation import interruptible
 from pytest_tfjs.browsers.grid import grid_status
 from pytest_tfjs.browsers.launch import Driven, first_line, limit_commands
 from pytest_tfjs.errors import BrowserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from selenium.webdriver.remote.webdriver import WebDriver
 
@@ -27,8 +28,6 @@ CREATE_S = 360.0
 NODE_S = 20.0
 COMMAND_S = 15.0
 QUIT_S = 10.0
-LATE_S = 5.0
-TICK_S = 0.25
 AGAIN_S = 1.0
 # A Grid ends sessions that it has heard nothing of for a while, most often 300 s.
 ALIVE_S = 5.0
@@ -101,7 +100,7 @@ class _Request:
         self._await_node()
         while True:
             try:
-                return _interruptible(self._create)
+                return interruptible(self._create, _quit)
             except Exception as error:
                 left = self._deadline - time.monotonic() - AGAIN_S
                 if left < 0 or not _NODE_GONE.search(first_line(error)):
@@ -109,11 +108,16 @@ class _Request:
             time.sleep(AGAIN_S)
 
     def _await_node(self) -> None:
-        """Give a Grid that has just been started a while until a node has the browser."""
+        """Give a Grid that has just been started a while until a node has the browser.
+
+        One that has no node then may be one that starts nodes for the requests that wait: so it is asked.
+        """
         name = str(self._capabilities["browserName"])
         until = time.monotonic() + NODE_S
         while (status := grid_status(self._remote)) is not None and not status.has(name):
             if time.monotonic() > until:
+                if not status.has_node:
+                    return
                 raise BrowserError(self._told(f"no node that is up has {name!r}"))
             time.sleep(AGAIN_S)
 
@@ -169,59 +173,6 @@ def merged(own: Mapping[str, Any], further: Mapping[str, Any]) -> dict[str, Any]
         else:
             result[name] = value
     return result
-
-
-def _interruptible(create: Callable[[], WebDriver]) -> WebDriver:
-    """What `create` gives, in a thread: where the wait is interrupted, a session that comes late is ended."""
-    creation = _Creation(create)
-    threading.Thread(target=creation.run, name="pytest-tfjs-session", daemon=True).start()
-    try:
-        while not creation.done.wait(TICK_S):
-            pass
-    except BaseException:
-        creation.abandon()
-        creation.done.wait(LATE_S)
-        raise
-    return creation.result()
-
-
-class _Creation:
-    """A session in the making, which may be given up meanwhile."""
-
-    def __init__(self, create: Callable[[], WebDriver]) -> None:
-        self.done = threading.Event()
-        self._create = create
-        self._lock = threading.Lock()
-        self._abandoned = False
-        self._driver: WebDriver | None = None
-        self._error: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            self._driver = self._create()
-        except BaseException as error:  # noqa: BLE001 (it is raised by `result`)
-            self._error = error
-        with self._lock:
-            if self._abandoned:
-                self._end()
-            self.done.set()
-
-    def abandon(self) -> None:
-        """Have the session ended as soon as it is there."""
-        with self._lock:
-            self._abandoned = True
-            if self.done.is_set():
-                self._end()
-
-    def result(self) -> WebDriver:
-        if self._error is not None:
-            raise self._error
-        assert self._driver is not None
-        return self._driver
-
-    def _end(self) -> None:
-        if self._driver is not None:
-            _quit(self._driver)
 
 
 def _quit(driver: WebDriver) -> None:
