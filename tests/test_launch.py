@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 from processes_left import running, wait_until
 
+from pytest_tfjs.browsers import launch as launching
 from pytest_tfjs.browsers.engines import ENGINES, first_found
 from pytest_tfjs.browsers.engines.chromium import local_arguments
 from pytest_tfjs.browsers.engines.engine import Place
@@ -18,6 +20,26 @@ from pytest_tfjs.browsers.processes import Workspace, find_processes
 from pytest_tfjs.errors import BrowserError
 
 SLEEP = "import time; time.sleep(600)"
+# A driver that is ready, and never answers the request for a session; then it does `then`.
+HANGING_DRIVER = """#!{python}
+import http.server, os, pathlib, signal, sys, time
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = b'{{"value": {{"ready": true, "message": ""}}}}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self):
+        pathlib.Path({pid!r}).write_text(str(os.getpid()))
+        {then}
+        time.sleep(600)
+
+port = next(word.partition("=")[2] for word in sys.argv if word.startswith("--port="))
+http.server.ThreadingHTTPServer(("127.0.0.1", int(port)), Handler).serve_forever()
+"""
 
 
 def program(folder: Path, name: str, script: str = "exit 1") -> Path:
@@ -189,14 +211,15 @@ def test_firefox_is_not_throttled_and_has_webgpu_only_where_it_is_asked_for():
     assert with_webgpu.preferences["dom.webgpu.enabled"] is True
 
 
-def test_software_is_allowed_but_not_forced_where_the_machine_is_not_known():
-    assert "--enable-unsafe-swiftshader" in arguments(gpu=None)
-    assert not any("=swiftshader" in argument for argument in arguments(gpu=None, webgpu=True))
+@pytest.mark.parametrize("gpu", [None, True])
+def test_software_is_allowed_but_not_forced_where_there_may_be_a_gpu(gpu):
+    assert "--enable-unsafe-swiftshader" in arguments(gpu=gpu)
+    assert not any("=swiftshader" in argument for argument in arguments(gpu=gpu, webgpu=True))
 
 
 def test_webgl_is_drawn_in_software_only_where_there_is_no_gpu():
     assert {"--use-angle=swiftshader", "--enable-unsafe-swiftshader"} <= set(arguments())
-    assert not any("swiftshader" in argument for argument in arguments(gpu=True, webgpu=True))
+    assert "--use-angle=swiftshader" not in arguments(gpu=True)
 
 
 def test_webgpu_is_enabled_only_when_asked_for():
@@ -243,6 +266,95 @@ def test_a_driver_that_does_not_start_is_told_and_leaves_nothing(bare, temporary
         BrowserError, match=r"on PATH: .*chromedriver unexpectedly exited. Status code was: 7"
     ):
         launch("chrome", LaunchOptions())
+
+
+@pytest.fixture
+def hanging(bare, tmp_path):
+    """Makes a driver hang; gives a function that waits until it is asked, and gives its process id."""
+    told = tmp_path / "pid"
+
+    def make(then):
+        program(bare, "chromium")
+        script = HANGING_DRIVER.format(python=sys.executable, pid=str(told), then=then)
+        program(bare, "chromedriver").write_text(script)
+        return told
+
+    return make
+
+
+def test_a_browser_that_does_not_come_up_is_given_up_and_the_next_way_tried(hanging, monkeypatch, temporary):
+    told = hanging("pass")
+    monkeypatch.setattr(launching, "START_S", 5.0)
+    with pytest.raises(BrowserError) as caught:
+        launch("chrome", LaunchOptions())
+    lines = str(caught.value).splitlines()
+    assert lines[1] == "- on PATH: it did not start within 5 s, and was ended"
+    assert lines[2].startswith("- Selenium Manager: ")
+    assert not running(int(told.read_text()))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_a_browser_that_is_coming_up_goes_at_ctrl_c(hanging, temporary):
+    told = hanging("os.kill(os.getppid(), signal.SIGINT)")
+    with pytest.raises(KeyboardInterrupt):
+        launch("chrome", LaunchOptions())
+    assert not running(int(told.read_text()))
+
+
+def test_what_fails_once_the_browser_runs_leaves_nothing(monkeypatch, temporary):
+    def fail(*_):
+        raise psutil.AccessDenied(1)
+
+    monkeypatch.setattr(type(ENGINES["chrome"]), "start", lambda *_: SimpleNamespace(capabilities={}))
+    monkeypatch.setattr(type(ENGINES["chrome"]), "found_here", lambda *_: ("here", lambda: ("a", "b")))
+    monkeypatch.setattr(type(ENGINES["chrome"]), "pid", fail)
+    monkeypatch.setattr(launching, "limit_commands", lambda *_: None)
+    with pytest.raises(psutil.AccessDenied):
+        launch("chrome", LaunchOptions())
+
+
+@pytest.mark.parametrize("trouble", [psutil.NoSuchProcess(1), psutil.AccessDenied(1)])
+def test_the_process_of_webkit_is_not_known_where_its_driver_is_gone(monkeypatch, trouble):
+    class Gone:
+        def __init__(self, _):
+            pass
+
+        def children(self):
+            raise trouble
+
+    monkeypatch.setattr(psutil, "Process", Gone)
+    driver = SimpleNamespace(service=SimpleNamespace(process=SimpleNamespace(pid=1)))
+    assert ENGINES["webkitgtk"].pid(driver) is None
+
+
+def test_a_driver_that_does_not_answer_is_told_without_a_limit_of_another_command():
+    from urllib3.exceptions import ReadTimeoutError
+
+    assert launching.first_line(ReadTimeoutError(None, "/url", "read timeout=360")) == (
+        "its driver did not answer in time"
+    )
+
+
+@pytest.mark.parametrize(
+    ("program_name", "fetched"),
+    [
+        ("/Applications/Chromium.app/Contents/MacOS/Chromium", "chromium"),
+        ("/usr/bin/chromium-browser", "chromium"),
+        ("/usr/bin/google-chrome", "google-chrome"),
+    ],
+)
+def test_the_driver_that_is_fetched_is_that_of_the_program(monkeypatch, program_name, fetched):
+    from webdriver_manager import chrome
+
+    class Manager:
+        def __init__(self, *, chrome_type):
+            self.chrome_type = chrome_type
+
+        def install(self):
+            return self.chrome_type
+
+    monkeypatch.setattr(chrome, "ChromeDriverManager", Manager)
+    assert ENGINES["chrome"].fetch_driver(program_name) == fetched
 
 
 def test_what_is_found_first_on_the_path_is_taken(bare, started):
@@ -304,17 +416,33 @@ time.sleep(600)
     "end", ["import os; os._exit(1)", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"]
 )
 def test_a_workspace_goes_with_its_owner_however_that_ends(end):
+    assert_goes_with_its_owner(end)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems know their files' encoding")
+def test_a_workspace_goes_whatever_its_folder_is_called(tmp_path):
+    folder = tmp_path / "größe"
+    folder.mkdir()
+    # Without these Python would take UTF-8 where the locale has ASCII alone.
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    assert_goes_with_its_owner("import os; os._exit(1)", TMPDIR=str(folder), **locale)
+
+
+def assert_goes_with_its_owner(end, **environment):
     script = f"""
-import subprocess, sys
+import os, subprocess, sys
 from pytest_tfjs.browsers.processes import Workspace
 workspace = Workspace()
 process = subprocess.Popen([sys.executable, "-c", {SLEEP!r}], env=workspace.environment())
-print(workspace.directory, process.pid, flush=True)
+sys.stdout.buffer.write(os.fsencode(workspace.directory) + b" %d" % process.pid)
+sys.stdout.flush()
 {end}
 """
-    owner = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    owner = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, check=False, env={**os.environ, **environment}
+    )
     directory, pid = owner.stdout.split()
-    wait_until(lambda: not Path(directory).exists() and not running(int(pid)))
+    wait_until(lambda: not Path(os.fsdecode(directory)).exists() and not running(int(pid)))
 
 
 @pytest.mark.browser

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from pytest_tfjs.browsers.creation import interruptible
 from pytest_tfjs.browsers.engines import ENGINES
 from pytest_tfjs.browsers.engines.engine import LaunchOptions, Place
 from pytest_tfjs.errors import BrowserError
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Browser", "Driven", "LaunchOptions", "has_gpu", "launch"]
 
+START_S = 120.0
+# As long as Selenium Manager itself waits for what it fetches, unless told else.
+FETCH_S = 300.0
 COMMAND_S = 10.0
 QUIT_S = 5.0
 CLOSE_S = 10.0
@@ -122,9 +126,13 @@ class LocalBrowser(Driven):
     def __init__(self, engine: Engine, options: LaunchOptions, *, webgpu: bool = False) -> None:
         """Find and start it. Raises BrowserError that tells each way that was tried and why it failed."""
         self._workspace, driver = _find_and_start(engine, options, webgpu=webgpu)
-        super().__init__(engine, driver, webgpu=webgpu)
-        self.software = None if has_gpu() else True
-        self._process = _process(engine.pid(driver))
+        try:
+            super().__init__(engine, driver, webgpu=webgpu)
+            self.software = None if has_gpu() else True
+            self._process = _process(engine.pid(driver))
+        except BaseException:
+            self._workspace.close()
+            raise
 
     def alive(self) -> bool:
         import psutil
@@ -182,7 +190,7 @@ def first_line(error: BaseException) -> str:
     if isinstance(error, ReadTimeoutError) or (
         isinstance(error, MaxRetryError) and isinstance(error.reason, ReadTimeoutError)
     ):
-        return f"its driver did not answer for {COMMAND_S:g} s"
+        return "its driver did not answer in time"
     if isinstance(error, HTTPError | ConnectionError):
         return "its driver is gone: nobody answers where it was"
     said = getattr(error, "msg", None)
@@ -215,16 +223,27 @@ def _attempt(
 def _start(
     engine: Engine, options: LaunchOptions, binary: str | None, driver: str | None, *, webgpu: bool
 ) -> tuple[Workspace, WebDriver]:
-    from pytest_tfjs.browsers.processes import Workspace
+    from pytest_tfjs.browsers.processes import Workspace, clear
 
     workspace = Workspace()
-    try:
-        chosen = engine.capabilities(options, webgpu=webgpu, gpu=has_gpu())
-        started = engine.start(chosen, Place(workspace, binary, driver, headed=options.headed))
-        limit_commands(started, COMMAND_S)
-    except BaseException:
-        workspace.close()
-        raise
+
+    def start() -> WebDriver:
+        try:
+            chosen = engine.capabilities(options, webgpu=webgpu, gpu=has_gpu())
+            started = engine.start(chosen, Place(workspace, binary, driver, headed=options.headed))
+            limit_commands(started, COMMAND_S)
+        except BaseException:
+            workspace.close()
+            raise
+        return started
+
+    # Where it is given up and does not end even so, the workspace stays open: it goes with this process then.
+    started = interruptible(
+        start,
+        lambda _: workspace.close(),
+        halt=lambda: clear(workspace.directory),
+        limit_s=START_S if driver is not None else START_S + FETCH_S,
+    )
     return workspace, started
 
 

@@ -146,6 +146,6 @@ def _start_reaper(directory: Path) -> subprocess.Popen[bytes] | None:
         start_new_session=True,
     )
     assert reaper.stdin is not None
-    reaper.stdin.write(f"{directory}\n".encode())
+    reaper.stdin.write(os.fsencode(directory) + b"\n")
     reaper.stdin.flush()
     return reaper

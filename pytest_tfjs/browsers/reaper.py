@@ -5,6 +5,7 @@ A signal, `os._exit` or a crash leave no time for it; pytest-timeout and CI syst
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from pytest_tfjs.browsers.processes import clear
 
 def main() -> None:
     """Read the workspace's folder, then wait for `done` or for the end of the input."""
-    directory = sys.stdin.readline().rstrip("\n")
-    if sys.stdin.readline() != "done\n" and directory:
+    # In bytes: this process may have another idea of the encoding.
+    directory = os.fsdecode(sys.stdin.buffer.readline().rstrip(b"\n"))
+    if sys.stdin.buffer.readline() != b"done\n" and directory:
         clear(Path(directory))
 
 

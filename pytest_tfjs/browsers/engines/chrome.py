@@ -46,6 +46,6 @@ class Chrome(Chromium):
         from webdriver_manager.chrome import ChromeDriverManager
         from webdriver_manager.core.os_manager import ChromeType
 
-        google = binary is not None and "chromium" not in Path(binary).name
+        google = binary is not None and "chromium" not in Path(binary).name.lower()
         chrome_type = ChromeType.GOOGLE if google else ChromeType.CHROMIUM
         return str(ChromeDriverManager(chrome_type=chrome_type).install())

@@ -84,8 +84,8 @@ def arguments(options: LaunchOptions, *, webgpu: bool, gpu: bool | None) -> list
     chosen = [*QUIET_ARGUMENTS, *AWAKE_ARGUMENTS]
     if not options.headed:
         chosen.append("--headless=new")
-    if not gpu:
-        chosen.append(ALLOW_SOFTWARE_WEBGL)
+    # It only allows what Chrome does not fall back to by itself, where a GPU is there but of no use.
+    chosen.append(ALLOW_SOFTWARE_WEBGL)
     if gpu is False:
         chosen.append(SOFTWARE_WEBGL)
     if webgpu:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from typing import TYPE_CHECKING
 
@@ -82,5 +83,7 @@ class WebKitGTK(Engine):
         """That of the driver's only child, which the driver does not tell."""
         import psutil
 
-        children = psutil.Process(driver.service.process.pid).children()  # type: ignore[attr-defined]
-        return children[0].pid if len(children) == 1 else None
+        with contextlib.suppress(psutil.Error):  # it is gone already
+            children = psutil.Process(driver.service.process.pid).children()  # type: ignore[attr-defined]
+            return children[0].pid if len(children) == 1 else None
+        return None
