@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-_COMMAND = re.compile(r"^ *(?=::)|(?=##(?:vso)?\[)")
-"""Where a line is a command to GitHub Actions or Azure Pipelines, or one to the agents of either."""
+_COMMAND = re.compile(r"^ *(?=::)|(?=##\w*\[)")
+"""Where a line is a command to GitHub Actions, Azure Pipelines or TeamCity, or one to the agents of these."""
 
 
 def printable(text: str, encoding: str = "utf-8") -> str:

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import socket
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -105,6 +106,23 @@ def test_bound_to_all_addresses_it_answers_for_the_one_that_was_called(bind):
             assert answer(server, to="127.0.0.2", host=wrong) == 421
 
 
+@pytest.mark.parametrize(
+    ("bind", "probed"), [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("127.0.0.2", "127.0.0.2"), ("::1", "::1")]
+)
+def test_it_is_looked_for_at_an_address_that_every_system_connects_to(monkeypatch, bind, probed):
+    def connect(address, timeout):
+        if address[0] in ("0.0.0.0", "::"):
+            raise OSError(10049, "the address is not valid in its context")  # as Windows does
+        tried.append(address[0])
+        return original(address, timeout)
+
+    tried, original = [], socket.create_connection
+    with serving(f"[{bind}]:0" if ":" in bind else bind) as server:
+        monkeypatch.setattr(socket, "create_connection", connect)
+        assert server.trouble() is None
+        assert tried == [probed]
+
+
 def test_a_grid_reaches_the_address_on_the_way_to_it(monkeypatch):
     ways = {"grid": "10.0.0.7", "here": "127.0.0.1", module._ELSEWHERE[0]: "10.0.0.8"}
     monkeypatch.setattr(module, "local_address_towards", lambda host, _port, _family: ways.get(host))
@@ -143,7 +161,13 @@ def test_an_address_that_cannot_be_told_leaves_nothing_open(monkeypatch):
                 "https://ci.example:444",
             ],
         ),
-        ("http://ci.example:8080", ["ci.example:8080"], "http://ci.example:8080", ["http://ci.example"]),
+        (
+            "http://ci.example:8080",
+            ["ci.example:8080", "ci.example"],
+            "http://ci.example:8080",
+            ["http://ci.example"],
+        ),
+        ("https://[::1]:8443", ["[::1]", "[::1]:8443"], "https://[::1]:8443", ["https://[::1]"]),
         ("http://[::1]:80", ["[::1]", "[::1]:80"], "http://[::1]", ["https://[::1]"]),
     ],
 )
@@ -234,6 +258,36 @@ def test_where_the_page_never_comes_it_is_told_where_it_was_to_look(monkeypatch)
         with contextlib.closing(harness), pytest.raises(BrowserLostError) as caught:
             open_page(harness)
     assert f"it may not reach {public} (--tfjs-bind and --tfjs-public-url say where" in str(caught.value)
+
+
+class OtherHost(BaseHTTPRequestHandler):
+    """A proxy that tells the server behind it another host than the browser named."""
+
+    def do_GET(self):
+        behind = http.client.HTTPConnection(*self.server.behind(), timeout=30)
+        behind.request("GET", self.path, headers={"Host": "inner.example"})
+        answer = behind.getresponse()
+        self.send_response(answer.status)
+        self.end_headers()
+        self.wfile.write(answer.read())
+        behind.close()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.browser
+def test_where_a_proxy_names_another_host_it_is_told_what_was_refused(monkeypatch):
+    monkeypatch.setattr(harness_module, "FIRST_SIGN_S", 4.0)
+    with ThreadingHTTPServer(("127.0.0.1", 0), OtherHost) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        public = parse_public_url(f"http://127.0.0.1:{proxy.server_port}/there")
+        harness = Harness(dist=Dist.shipped(), address=Address(Bind(), public), timeout_s=30)
+        proxy.behind = harness.server._socket.getsockname
+        with contextlib.closing(harness), pytest.raises(BrowserLostError) as caught:
+            open_page(harness)
+        proxy.shutdown()
+    assert "; the server refused GET /page/index.html: 421 (Host: inner.example)" in str(caught.value)
 
 
 @pytest.mark.browser

@@ -12,6 +12,7 @@ from pytest_tfjs.addresses import (
     LOOPBACK,
     Bind,
     authorities,
+    bracketed,
     is_loopback,
     local_address_towards,
     port_of,
@@ -124,9 +125,11 @@ def access_of(address: Address, listening: socket.socket) -> Access:
         outer = authorities(parts.scheme, parts.hostname or "", port_of(parts))
         sockets |= _sockets(parts.scheme, parts.hostname or "", port_of(parts))
     origins = {f"http://{one}" for one in inner} | {f"{parts.scheme}://{one}" for one in outer}
+    # Proxies are often told to pass the host on without the port, as nginx writes it in $host.
+    bare = set() if public is None else {bracketed(public.parts.hostname or "")}
     return Access(
         parts.geturl(),
-        frozenset(_encoded(inner | outer)),
+        frozenset(_encoded(inner | outer | bare)),
         frozenset(_encoded(origins)),
         parts.path,
         tuple(sorted(sockets)),

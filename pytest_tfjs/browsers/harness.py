@@ -275,7 +275,9 @@ class Page:
         if self._exchange.heard() is not None:
             return trouble
         base = self._harness.server.access.base
-        return f"{trouble}: it may not reach {base} (--tfjs-bind and --tfjs-public-url say where to look)"
+        trouble += f": it may not reach {base} (--tfjs-bind and --tfjs-public-url say where to look)"
+        refused = self._server.refused()[:3]
+        return f"{trouble}; the server refused {', '.join(refused)}" if refused else trouble
 
     def _time_out(self, watch: _Watch) -> NoReturn:
         busy, silence = self._exchange.main_thread_busy(), watch.silence(self._exchange.heard())

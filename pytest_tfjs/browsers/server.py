@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import ipaddress
 import os
 import secrets
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs import strict_json
+from pytest_tfjs.addresses import LOOPBACK
 from pytest_tfjs.browsers.access import Access, Address, access_of
 from pytest_tfjs.browsers.exchange import Exchange
 from pytest_tfjs.browsers.routes import Published, Site, file_inside, make_app
@@ -71,7 +73,7 @@ class Server:
         """Listen, and answer from now on; raises BrowserError where that fails."""
         try:
             self._socket = _bound(self._address.bind)
-            self._at = self._socket.getsockname()[:2]
+            self._at = _reached_at(self._socket)
             self._access = access_of(self._address, self._socket)
             self._serve(self._socket, self._access)
         except BaseException as error:
@@ -217,7 +219,11 @@ class _Gate:
         async def watched(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] >= 400:  # noqa: PLR2004
                 asked = printable(f"{scope['method']} {scope['path']}"[:REFUSED_LENGTH])
-                self._site.refused.append(f"{asked}: {message['status']}")
+                why = ""
+                if message["status"] == 421:  # noqa: PLR2004
+                    hosts = b", ".join(_values(scope["headers"], b"host")).decode("latin-1")
+                    why = printable(f" (Host: {hosts})"[:REFUSED_LENGTH])
+                self._site.refused.append(f"{asked}: {message['status']}{why}")
             await send(message)
 
         app: ASGIApp = self._app if status is None else PlainTextResponse("refused", status)
@@ -257,6 +263,15 @@ def _bound(bind: Bind) -> socket.socket:
         made.close()
         raise
     return made
+
+
+def _reached_at(listening: socket.socket) -> tuple[str, int]:
+    """The address at which this process can connect to a socket that is bound."""
+    host, port = listening.getsockname()[:2]
+    if ipaddress.ip_address(host.partition("%")[0]).is_unspecified:
+        # On Windows nothing can be sent to the address that stands for all.
+        host = "::1" if listening.family == socket.AF_INET6 else LOOPBACK
+    return host, port
 
 
 def security_headers(access: Access) -> list[tuple[str, str]]:
