@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from fixtures.family import Case
+    from pytest_tfjs.browsers.exchange import Exchange
+    from pytest_tfjs.browsers.harness import Harness
+    from pytest_tfjs.browsers.server import Server
 
 pytest_plugins = ["pytester"]
 
@@ -138,6 +141,24 @@ def saved_family(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Case], P
         return made[key]
 
     return save
+
+
+@pytest.fixture(scope="module")
+def harness() -> Iterator[Harness]:
+    """A harness of the module's own, with the TF.js that is shipped."""
+    from pytest_tfjs.browsers.dist import Dist
+    from pytest_tfjs.browsers.harness import Harness
+
+    with contextlib.closing(Harness(dist=Dist.shipped(), timeout_s=120)) as harness:
+        yield harness
+
+
+@pytest.fixture
+def exchange(server: Server) -> Iterator[Exchange]:
+    """The exchange with a page of the module's `server`."""
+    exchange = server.open_page({})
+    yield exchange
+    server.close_page(exchange)
 
 
 def _build(keras: Any) -> Any:

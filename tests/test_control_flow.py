@@ -11,8 +11,6 @@ from in_page import node_tap, open_page, run
 from lowered import lowered
 
 from fixtures.families import FAMILIES
-from pytest_tfjs.browsers.dist import Dist
-from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.jobs import Job, TimingPlan
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
@@ -33,13 +31,6 @@ def tf():
 def cache(tmp_path_factory):
     with ContentCache(tmp_path_factory.mktemp("cache")) as cache:
         yield cache
-
-
-@pytest.fixture(scope="module")
-def harness():
-    harness = Harness(dist=Dist.shipped(), timeout_s=120)
-    yield harness
-    harness.close()
 
 
 @pytest.fixture(scope="module")

@@ -22,8 +22,6 @@ from tiny_models import (
     write_layers_model,
 )
 
-from pytest_tfjs.browsers.dist import Dist
-from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.jobs import Job, Tap
 from pytest_tfjs.models.artifacts import read_artifacts
 from pytest_tfjs.models.conversion import convert
@@ -31,13 +29,6 @@ from pytest_tfjs.models.excerpt import ExcerptError, excerpt
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.source import as_source
 from pytest_tfjs.reference.capture import capture_reference
-
-
-@pytest.fixture(scope="module")
-def harness():
-    harness = Harness(dist=Dist.shipped(), timeout_s=120)
-    yield harness
-    harness.close()
 
 
 def fed_tensors(cut, activations, inputs):

@@ -32,13 +32,6 @@ RELU_TAP = Tap("relu", {"node": "relu:0"})
 LONG = TimingPlan(warmup=0, runs=10**9, budget_ms=1e12)
 
 
-@pytest.fixture(scope="module")
-def harness():
-    harness = Harness(dist=Dist.shipped(), timeout_s=120)
-    yield harness
-    harness.close()
-
-
 @pytest.fixture
 def page(harness):
     return open_page(harness)

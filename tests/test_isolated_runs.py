@@ -26,8 +26,6 @@ import fixtures
 from demo.fault import double_largest_weight
 from fixtures.families import FAMILIES
 from fixtures.family import Case
-from pytest_tfjs.browsers.dist import Dist
-from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.jobs import Job
 from pytest_tfjs.errors import PageError
 from pytest_tfjs.measuring import chunks
@@ -41,13 +39,6 @@ pytestmark = pytest.mark.browser
 BACKENDS = ["cpu", "wasm", "webgl"]
 R = np.array([[3, -4], [0.5, 100]], np.float32)
 """What a reference may have: nothing that the model computes of X."""
-
-
-@pytest.fixture(scope="module")
-def harness():
-    harness = Harness(dist=Dist.shipped(), timeout_s=120)
-    yield harness
-    harness.close()
 
 
 @pytest.fixture

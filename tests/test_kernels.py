@@ -32,13 +32,6 @@ LACKING = "\nfor (const name of ['Relu', 'Tile', '_FusedMatMul']) tf.unregisterK
 
 
 @pytest.fixture(scope="module")
-def harness():
-    harness = Harness(dist=Dist.shipped(), timeout_s=120)
-    yield harness
-    harness.close()
-
-
-@pytest.fixture(scope="module")
 def lacking(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dist") / "node_modules"
     shutil.copytree(Dist.shipped().root, folder)

@@ -16,19 +16,10 @@ from tiny_models import (
     write_layers_model,
 )
 
-from pytest_tfjs.browsers.dist import Dist
-from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.jobs import Job
 from pytest_tfjs.errors import PageError
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def harness():
-    harness = Harness(dist=Dist.shipped(), timeout_s=120)
-    yield harness
-    harness.close()
 
 
 DENSE_LAYER = layer("Dense", "dense", units=2)

@@ -8,8 +8,6 @@ from in_page import layer_tap, node_tap, open_page
 from judging import TOLERANCE, layer
 from tiny_models import X, dense_graph, dense_model
 
-from pytest_tfjs.browsers.dist import Dist
-from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.jobs import Activations, Job, JobResult
 from pytest_tfjs.compare.tolerances import Tolerances
 from pytest_tfjs.compare.weights import WeightCheck
@@ -130,13 +128,6 @@ def test_what_was_measured_stays_where_the_page_fails_later(reference):
     assert observing.result is not None
     assert set(observing.measured.merged()) == set(RIGHT)
     assert observing.observation.altered == ("y",)
-
-
-@pytest.fixture(scope="module")
-def harness():
-    harness = Harness(dist=Dist.shipped(), timeout_s=120)
-    yield harness
-    harness.close()
 
 
 CASES = {

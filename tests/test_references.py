@@ -121,13 +121,6 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture
-def exchange(server):
-    exchange = server.open_page({})
-    yield exchange
-    server.close_page(exchange)
-
-
-@pytest.fixture
 def ask(server, exchange):
     """Asks for references as the page does."""
     with httpx.Client(base_url=server.url, timeout=30) as client:

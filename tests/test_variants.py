@@ -8,19 +8,10 @@ from in_page import node_tap, open_page, tap
 from tiny_models import RELU, X, dense_graph
 
 from pytest_tfjs.browsers import harness as module
-from pytest_tfjs.browsers.dist import Dist
-from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.targets import Target
 from pytest_tfjs.errors import PageError, TargetUnavailableError
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def harness():
-    harness = Harness(dist=Dist.shipped(), timeout_s=120)
-    yield harness
-    harness.close()
 
 
 def script(harness, text):

@@ -7,20 +7,11 @@ import pytest
 from in_page import node_tap, open_page, tap
 from tiny_models import X, constant, dense_graph, dtype_attribute, node, placeholder, write_graph_model
 
-from pytest_tfjs.browsers.dist import Dist
-from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.jobs import Job
 from pytest_tfjs.browsers.launch import has_gpu
 from pytest_tfjs.errors import PageError
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def harness():
-    harness = Harness(dist=Dist.shipped(), timeout_s=120)
-    yield harness
-    harness.close()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -80,10 +81,8 @@ class Task:
 
 
 def _share_of(topk: Any) -> Any:
-    try:
+    with contextlib.suppress(TypeError, ValueError):
         k, share = topk
         if int(k) == k >= 1:
             return share
-    except (TypeError, ValueError):
-        pass
     raise SettingsError(f"min_topk={topk!r}: expected (k, share), such as (5, 0.99)")
