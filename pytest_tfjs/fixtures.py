@@ -148,18 +148,18 @@ def dist_of(settings: Settings) -> Dist:
     return Dist.shipped() if settings.dist is None else Dist.from_directory(settings.dist)
 
 
-def address_of(settings: Settings, worker: int = 0) -> Address:
-    """Where the server of a worker listens, and how it is reached."""
+def address_of(settings: Settings, worker: str | None = None) -> Address:
+    """Where the server of a worker listens, and how it is reached. Raises SettingsError."""
     from pytest_tfjs.browsers.access import Address
     from pytest_tfjs.reach import bind_of
 
     return Address(bind_of(settings, worker), settings.public_url, settings.remote)
 
 
-def _worker(config: pytest.Config) -> int:
-    """Which of pytest-xdist's workers this process is: 2 for `gw2`; 0 where it is none."""
-    name = getattr(config, "workerinput", {}).get("workerid", "gw0")
-    return int(name.removeprefix("gw"))
+def _worker(config: pytest.Config) -> str | None:
+    """Which of pytest-xdist's workers this process is: `gw2`, or as the user named it; None: none."""
+    name: str | None = getattr(config, "workerinput", {}).get("workerid")
+    return name
 
 
 def progress_of(item: pytest.Item, target: Target) -> Callable[[Progress], None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from pytest_tfjs.errors import SettingsError
 if TYPE_CHECKING:
     from pytest_tfjs.addresses import JsonFile
     from pytest_tfjs.settings import Settings
+
+_WORKER = re.compile(r"gw(?P<number>[0-9]{1,9})")
 
 
 def check_reach(settings: Settings, workers: int) -> None:
@@ -63,7 +66,26 @@ def _check_public(settings: Settings, workers: int) -> None:
         )
 
 
-def bind_of(settings: Settings, worker: int) -> Bind:
-    """Where the server of a worker listens: the port that was named is that of the first, which is 0."""
+def bind_of(settings: Settings, worker: str | None = None) -> Bind:
+    """Where the server of a worker listens: the port that was named is that of the first.
+
+    `worker`: its name as pytest-xdist has it; None where it is not used. Raises SettingsError where there is
+    no port for it.
+    """
     bind = settings.bind or Bind()
-    return replace(bind, port=bind.port + worker) if bind.port else bind
+    if worker is None or not bind.port:
+        return bind
+    told = settings.spelled("bind")
+    numbered = _WORKER.fullmatch(worker)
+    if numbered is None:
+        raise SettingsError(
+            f"{told}: which port is that of the worker {worker!r} cannot be told, as its name has no number:"
+            " name no port, or let pytest-xdist name the workers (gw0, gw1, …)"
+        )
+    port = bind.port + int(numbered["number"])
+    if port > HIGHEST_PORT:
+        raise SettingsError(
+            f"{told}: the worker {worker} listens {numbered['number']} ports above this one, and there is"
+            f" none above {HIGHEST_PORT}: name a lower one"
+        )
+    return replace(bind, port=port)

@@ -91,8 +91,10 @@ def test_programs_of_this_machine_are_not_for_a_grid(name):
 def test_each_worker_has_a_port_and_an_address_of_its_own():
     given = settings(bind="127.0.0.1:65000", public_url="https://ci.example/{port}")
     check_reach(given, 3)
-    assert [bind_of(given, worker).port for worker in range(3)] == [65000, 65001, 65002]
-    assert bind_of(settings(bind="127.0.0.2"), 3).port == 0
+    workers = [None, "gw0", "gw1", "gw2"]
+    assert [bind_of(given, worker).port for worker in workers] == [65000, 65000, 65001, 65002]
+    for worker in ("gw3", "gw70000", "west"):
+        assert bind_of(settings(bind="127.0.0.2"), worker).port == 0
     with pytest.raises(SettingsError, match="there is none above 65535: name a lower one"):
         check_reach(given, 537)
     one = settings(bind="127.0.0.1:65000", public_url=PUBLIC)
@@ -101,6 +103,33 @@ def test_each_worker_has_a_port_and_an_address_of_its_own():
         SettingsError, match=r"each of 2 workers has a server of its own.*: put \{port\} where"
     ):
         check_reach(one, 2)
+
+
+@pytest.mark.parametrize(
+    ("worker", "message"),
+    [
+        ("west", "which port is that of the worker 'west' cannot be told"),
+        ("west2", "which port is that of the worker 'west2' cannot be told"),
+        ("gw", "which port is that of the worker 'gw' cannot be told"),
+        ("gw536", "the worker gw536 listens 536 ports above this one, and there is none above 65535"),
+    ],
+)
+def test_a_worker_without_a_port_of_its_own_is_refused(worker, message):
+    with pytest.raises(SettingsError) as caught:
+        bind_of(settings(bind="127.0.0.1:65000"), worker)
+    assert str(caught.value).startswith(f"--tfjs-bind=127.0.0.1:65000: {message}")
+
+
+@pytest.mark.parametrize(("bind", "passed"), [("127.0.0.1", 1), ("127.0.0.1:8000", 0)])
+def test_workers_may_have_names_of_their_own(pytester, monkeypatch, bind, passed):
+    pytest.importorskip("xdist")
+    monkeypatch.setenv("PYTEST_PLUGINS", "pytest_tfjs.plugin,xdist.plugin")
+    pytester.makepyfile("def test(tfjs_harness): pass")
+    result = pytester.runpytest_subprocess("-d", "--tx=popen//id=west", f"--tfjs-bind={bind}")
+    result.assert_outcomes(passed=passed, errors=1 - passed)
+    told = result.stdout.str()
+    assert ("which port is that of the worker 'west' cannot be told" in told) is not bool(passed)
+    assert "ValueError" not in told
 
 
 def test_what_leads_nowhere_ends_the_run_before_it_begins(pytester):
