@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from processes_left import wait_until
 
+from pytest_tfjs.browsers import screen
 from pytest_tfjs.browsers.processes import Workspace
 from pytest_tfjs.browsers.screen import has_screen, start_screen
 from pytest_tfjs.errors import BrowserError
@@ -87,14 +88,27 @@ def test_without_the_program_the_remedy_is_told(workspace, monkeypatch, tmp_path
         start_screen(workspace)
 
 
-@pytest.mark.parametrize("script", ["exit 1", "echo nonsense"])
-def test_a_program_that_makes_no_screen_is_told(workspace, monkeypatch, tmp_path, script):
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("exit 1", "Xvfb ended with status 1 before it made a screen"),
+        ("echo nonsense", "Xvfb ended with status 0 before it made a screen"),
+        (
+            "echo one >&2; echo 'No displays' >&2; echo >&2; exit 3",
+            "Xvfb ended with status 3 before it made a screen: No displays",
+        ),
+        ("echo 'no fonts' >&2; exec sleep 600", "Xvfb did not make a screen within 2 s: no fonts"),
+    ],
+)
+def test_a_program_that_makes_no_screen_is_told(workspace, monkeypatch, tmp_path, script, told):
     server = tmp_path / "Xvfb"
     server.write_text(f"#!/bin/sh\n{script}\n")
     server.chmod(0o755)
+    monkeypatch.setattr(screen, "START_S", 2.0)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    with pytest.raises(BrowserError, match="Xvfb did not make a screen"):
+    with pytest.raises(BrowserError) as caught:
         start_screen(workspace)
+    assert str(caught.value) == told
 
 
 @pytest.mark.parametrize("name", ["DISPLAY", "WAYLAND_DISPLAY"])

@@ -51,16 +51,17 @@ class Workspace:
         temporary = {name: folder for name in ("TMPDIR", "TEMP", "TMP") if len(folder) <= TEMPORARY_LIMIT}
         return {**os.environ, MARK: folder, **temporary}
 
-    def start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
-        """Start a process of this workspace; what it says is on its `stdout`."""
-        process = subprocess.Popen(
-            command,
-            env=self.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+    def start(self, command: Sequence[str], complaints: Path) -> subprocess.Popen[bytes]:
+        """Start a process of this workspace; what it says is on its `stdout`, its stderr in that file."""
+        with complaints.open("wb") as stderr:
+            process = subprocess.Popen(
+                command,
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                start_new_session=True,
+            )
         self._started.append(process)
         return process
 

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import secrets
 import select
 import shutil
 import struct
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
 from pytest_tfjs.errors import BrowserError
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import IO
 
     from pytest_tfjs.browsers.processes import Workspace
 
 SERVER = "Xvfb"
 START_S = 20.0
+END_S = 1.0
 NO_SCREEN = "there is no screen (neither DISPLAY nor WAYLAND_DISPLAY is set)"
 _ANY_ADDRESS = 0xFFFF
 _PROTOCOL = b"MIT-MAGIC-COOKIE-1"
@@ -50,11 +54,12 @@ def start_screen(workspace: Workspace) -> dict[str, str]:
     cookie.write_bytes(_entry(secrets.token_bytes(16)))
     # It takes a number that is free, and tells it once it is ready.
     options = ("-displayfd", "1", "-screen", "0", "1280x1024x24", "-nolisten", "tcp", "-auth", str(cookie))
-    started = workspace.start([server, *options])
+    complaints = workspace.directory / "screen.log"
+    started = workspace.start([server, *options], complaints)
     assert started.stdout is not None
     number = _first_line(started.stdout)
     if not number.isdigit():
-        raise BrowserError(f"{SERVER} did not make a screen within {START_S:g} s")
+        raise BrowserError(f"{SERVER} {_trouble(started)}{_last_line(complaints)}")
     return {"DISPLAY": f":{number}", "XAUTHORITY": str(cookie)}
 
 
@@ -62,6 +67,20 @@ def _entry(cookie: bytes) -> bytes:
     """The one entry of an Xauthority file, for every address and every display number."""
     fields = (b"", b"", _PROTOCOL, cookie)
     return struct.pack(">H", _ANY_ADDRESS) + b"".join(struct.pack(">H", len(f)) + f for f in fields)
+
+
+def _trouble(server: subprocess.Popen[bytes]) -> str:
+    """What came in place of a screen."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        # What it says ends a moment before itself.
+        return f"ended with status {server.wait(END_S)} before it made a screen"
+    return f"did not make a screen within {START_S:g} s"
+
+
+def _last_line(complaints: Path) -> str:
+    lines = complaints.read_bytes().decode(errors="replace").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f": {last}" if last else ""
 
 
 def _first_line(stream: IO[bytes]) -> str:
