@@ -13,7 +13,7 @@ import pytest
 from pytest_tfjs.settings import FLAGS, SETTINGS, Settings, apply_markers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_tfjs.browsers.access import Address
     from pytest_tfjs.browsers.dist import Dist
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.isolation import Isolation
     from pytest_tfjs.report.kept import Earlier
     from pytest_tfjs.report.progress import ProgressLine
+
+    BrowserArguments = Sequence[str] | Mapping[str, Sequence[str]]
 
 COMPARISONS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
 """Where a test's `Item.stash` holds its comparisons, as the JSON has them."""
@@ -48,8 +50,8 @@ PROGRESS: pytest.StashKey[ProgressLine] = pytest.StashKey()
 
 
 @pytest.fixture(scope="session")
-def tfjs_browser_args() -> Sequence[str]:
-    """Further command line arguments for the browser; override it to add some."""
+def tfjs_browser_args() -> BrowserArguments:
+    """Further command line arguments, for all browsers or by their names; override it to add some."""
     return ()
 
 
@@ -73,8 +75,9 @@ def tfjs_isolation() -> Iterator[Isolation]:
 
 
 @pytest.fixture(scope="session")
-def tfjs_harness(pytestconfig: pytest.Config, tfjs_browser_args: Sequence[str]) -> Iterator[Harness]:
+def tfjs_harness(pytestconfig: pytest.Config, tfjs_browser_args: BrowserArguments) -> Iterator[Harness]:
     """The server and the browser of the run; both start with the first test that opens a page."""
+    from pytest_tfjs.browsers.engines import arguments_by_browser
     from pytest_tfjs.browsers.harness import Harness
     from pytest_tfjs.browsers.launch import LaunchOptions
 
@@ -83,7 +86,7 @@ def tfjs_harness(pytestconfig: pytest.Config, tfjs_browser_args: Sequence[str]) 
         headed=settings.headed,
         binary=settings.browser_binary,
         driver=settings.driver_binary,
-        arguments=tuple(tfjs_browser_args),
+        own_arguments=arguments_by_browser(tfjs_browser_args),
         remote=settings.remote,
         capabilities={} if settings.capabilities is None else settings.capabilities.content,
     )

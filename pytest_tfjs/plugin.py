@@ -146,6 +146,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     try:
         settings = settings_of(metafunc.definition)
         targets = _targets(settings)
+        _check_programs(metafunc.config.stash[SETTINGS], targets)
         for mark in metafunc.definition.iter_markers(_XFAIL):
             _check_xfail(mark, settings)
     except SettingsError as error:
@@ -174,10 +175,19 @@ def _check_targets(settings: Settings) -> None:
     named = settings.origin("backends") != "default"
     given = named or settings.browsers is not None or settings.variants
     targets = _targets(settings) if given else ()
+    _check_programs(settings, targets)
     if settings.dist is not None:
         dist = dist_of(settings)
         for target in targets if named else ():
             dist.require(target.backend)
+
+
+def _check_programs(settings: Settings, targets: Sequence[Target]) -> None:
+    """Refuses, before anything runs, a browser's program that would be started for another browser."""
+    if settings.browser_binary is not None or settings.driver_binary is not None:
+        from pytest_tfjs.browsers.programs import check_programs
+
+        check_programs(settings, targets)
 
 
 def _check_reach(config: pytest.Config, settings: Settings) -> None:

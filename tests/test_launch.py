@@ -11,6 +11,7 @@ import psutil
 import pytest
 from processes_left import running, wait_until
 
+from pytest_tfjs.addresses import parse_remote
 from pytest_tfjs.browsers import launch as launching
 from pytest_tfjs.browsers.engines import ENGINES, first_found
 from pytest_tfjs.browsers.engines.chromium import local_arguments
@@ -226,6 +227,29 @@ def test_webgpu_is_enabled_only_when_asked_for():
     assert "--enable-unsafe-webgpu" in arguments(webgpu=True)
     assert "--use-webgpu-adapter=swiftshader" in arguments(webgpu=True)
     assert not any("webgpu" in argument for argument in arguments())
+
+
+def test_a_browser_is_started_with_its_own_arguments_and_not_with_those_of_another(bare, monkeypatch):
+    given = []
+    monkeypatch.setattr(
+        type(ENGINES["chrome"]), "capabilities", lambda _, options, **__: given.append(options.arguments)
+    )
+    program(bare, "chromium")
+    program(bare, "chromedriver")
+    options = LaunchOptions(arguments=("-a",), own_arguments={"chrome": ("-b",), "firefox": ("-c",)})
+    with pytest.raises(BrowserError):
+        launch("chrome", options)
+    assert set(given) == {("-a", "-b")}
+
+
+@pytest.mark.parametrize("remote", [None, parse_remote("http://127.0.0.1:9")])
+def test_arguments_for_safari_are_refused_as_it_takes_none(monkeypatch, started, remote):
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    with pytest.raises(BrowserError) as caught:
+        launch("safari", LaunchOptions(own_arguments={"safari": ("--lang=de",)}, remote=remote))
+    assert str(caught.value).startswith("Safari takes no command line arguments, and the fixture")
+    assert "gives it --lang=de: have it give a mapping" in str(caught.value)
+    assert started == []
 
 
 def test_the_callers_arguments_come_last():

@@ -223,16 +223,45 @@ def test_the_cache_lies_where_pytest_has_its_own(pytester):
     pytester.runpytest_inprocess("-o", "cache_dir=elsewhere").assert_outcomes(passed=1)
 
 
-def test_browser_arguments_can_be_added_by_overriding_a_fixture(pytester):
+def run_with_arguments(pytester, given, test="pass"):
     pytester.makeconftest(
-        """
+        f"""
         import pytest
         @pytest.fixture(scope="session")
-        def tfjs_browser_args(): return ("--lang=de",)
+        def tfjs_browser_args(): return {given!r}
         """
     )
-    pytester.makepyfile("def test_a(tfjs_harness): assert tfjs_harness._options.arguments == ('--lang=de',)")
-    pytester.runpytest_inprocess().assert_outcomes(passed=1)
+    pytester.makepyfile(f"def test_a(tfjs_harness): {test}")
+    return pytester.runpytest_inprocess()
+
+
+@pytest.mark.parametrize(
+    ("given", "of_chrome", "of_firefox"),
+    [
+        (("--lang=de",), ("--lang=de",), ("--lang=de",)),
+        ({"chrome": ["--lang=de"]}, ("--lang=de",), ()),
+        ({"chrome": [], "firefox": ["-a", "-b"]}, (), ("-a", "-b")),
+    ],
+)
+def test_browser_arguments_can_be_added_by_overriding_a_fixture(pytester, given, of_chrome, of_firefox):
+    test = "assert [tfjs_harness._options.for_browser(n).arguments for n in ('chrome', 'firefox')] == "
+    run_with_arguments(pytester, given, f"{test}{[of_chrome, of_firefox]}").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("--lang=de", "expected a list of arguments for all browsers, *; it gave '--lang=de'"),
+        ({"chrome": "--lang=de"}, "expected a list of arguments *; it gave {'chrome': '--lang=de'}"),
+        (3, "expected a list of arguments *; it gave 3"),
+        ({"chromium": ["-a"]}, "unknown browser 'chromium': expected one of chrome, firefox, *"),
+    ],
+)
+def test_browser_arguments_that_are_none_are_refused(pytester, given, told):
+    result = run_with_arguments(pytester, given)
+    result.assert_outcomes(errors=1)
+    escaped = told.replace("[", "[[]")
+    result.stdout.fnmatch_lines([f"*SettingsError: tfjs_browser_args: {escaped}"])
 
 
 def test_results_that_cannot_be_written_do_not_hide_what_the_tests_found(pytester, monkeypatch):

@@ -161,11 +161,18 @@ class LocalBrowser(Driven):
 
 def launch(name: str, options: LaunchOptions, *, webgpu: bool = False) -> Browser:
     """Start the browser of that name; raises BrowserError where that cannot be done."""
+    engine, options = ENGINES[name], options.for_browser(name)
+    if options.arguments and not engine.takes_arguments:
+        raise BrowserError(
+            f"{engine.label} takes no command line arguments, and the fixture tfjs_browser_args gives it"
+            f" {', '.join(options.arguments)}: have it give a mapping, from the names of other browsers to"
+            " their arguments"
+        )
     if options.remote is not None:
         from pytest_tfjs.browsers.remote import RemoteBrowser
 
-        return RemoteBrowser(ENGINES[name], options, webgpu=webgpu)
-    return LocalBrowser(ENGINES[name], options, webgpu=webgpu)
+        return RemoteBrowser(engine, options, webgpu=webgpu)
+    return LocalBrowser(engine, options, webgpu=webgpu)
 
 
 def has_gpu(dev: Path = Path("/dev")) -> bool:

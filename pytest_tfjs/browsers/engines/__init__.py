@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.browsers.engines.chrome import Chrome
 from pytest_tfjs.browsers.engines.edge import Edge
 from pytest_tfjs.browsers.engines.firefox import Firefox
 from pytest_tfjs.browsers.engines.safari import Safari
 from pytest_tfjs.browsers.engines.webkitgtk import WebKitGTK
+from pytest_tfjs.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from pytest_tfjs.browsers.engines.engine import Engine
@@ -33,3 +34,22 @@ def first_found(binary: Path | None = None) -> str:
                 return engine.name
     found = (engine.name for engine in ENGINES.values() if engine.is_found())
     return next(found, next(iter(ENGINES)))
+
+
+def arguments_by_browser(given: Any) -> dict[str, tuple[str, ...]]:
+    """Command line arguments by browser, from a list for all of them or a mapping from their names to lists.
+
+    Raises SettingsError for what is neither, and for a name that is not known.
+    """
+    lists = given if isinstance(given, Mapping) else dict.fromkeys(ENGINES, given)
+    for name, arguments in lists.items():
+        if name not in ENGINES:
+            raise SettingsError(
+                f"tfjs_browser_args: unknown browser {name!r}: expected one of {', '.join(ENGINES)}"
+            )
+        if isinstance(arguments, str) or not isinstance(arguments, Iterable):
+            raise SettingsError(
+                "tfjs_browser_args: expected a list of arguments for all browsers, or a mapping from their"
+                f" names to lists; it gave {given!r}"
+            )
+    return {name: tuple(map(str, arguments)) for name, arguments in lists.items()}

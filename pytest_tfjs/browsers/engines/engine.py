@@ -6,7 +6,7 @@ import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -29,6 +29,7 @@ Finder = Callable[[], "tuple[str | None, str | None]"]
 class LaunchOptions:
     """How a browser is started: shown or not, which one, and with which arguments besides ours.
 
+    `arguments` are for the browser, whichever it is; `own_arguments` for some alone, by their names.
     `remote`: the Grid that starts it, None: this machine; `capabilities`: what else is asked of the Grid.
     `trusted`: an origin, of http on another machine, that is to count as a secure context.
     """
@@ -37,9 +38,15 @@ class LaunchOptions:
     binary: Path | None = None
     driver: Path | None = None
     arguments: tuple[str, ...] = ()
+    own_arguments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     remote: RemoteUrl | None = None
     capabilities: Mapping[str, Any] = field(default_factory=dict, repr=False)
     trusted: str | None = None
+
+    def for_browser(self, name: str) -> LaunchOptions:
+        """These options with all arguments of that browser as its `arguments`."""
+        arguments = (*self.arguments, *self.own_arguments.get(name, ()))
+        return replace(self, arguments=arguments, own_arguments={})
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,8 @@ class Engine(ABC):
     places: ClassVar[tuple[str, ...]] = ()
     """Where else its program may lie, as patterns of absolute paths."""
     driver_program: ClassVar[str]
+    takes_arguments: ClassVar[bool] = True
+    """Whether there is a way to start it with command line arguments."""
 
     @abstractmethod
     def capabilities(self, options: LaunchOptions, *, webgpu: bool, gpu: bool | None) -> ArgOptions:
@@ -121,6 +130,10 @@ class Engine(ABC):
         """Whether a program is called as this browser is."""
         names = {*self.programs, *(pattern.rpartition("/")[2] for pattern in self.places)}
         return _bare(binary.name) in map(_bare, names)
+
+    def is_driven_by(self, driver: Path) -> bool:
+        """Whether a program is called as this browser's driver is."""
+        return _bare(driver.name) == _bare(self.driver_program)
 
     def ways(self, options: LaunchOptions) -> Iterator[tuple[str, Finder]]:
         """Ways to come by the browser and its driver, in order, each with what messages call it."""

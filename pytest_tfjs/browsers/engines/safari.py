@@ -34,6 +34,7 @@ class Safari(Engine):
     programs = ("Safari",)
     places = ("/Applications/Safari.app/Contents/MacOS/Safari",)
     driver_program = "safaridriver"
+    takes_arguments = False
 
     def is_found(self) -> bool:
         """Whether browser and driver are there."""

@@ -1,0 +1,54 @@
+"""Whether the programs that the user named are those of the browsers that tests are to run in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_tfjs.browsers.engines import ENGINES
+from pytest_tfjs.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from pytest_tfjs.browsers.targets import Target
+    from pytest_tfjs.settings import Settings
+
+
+def check_programs(settings: Settings, targets: Iterable[Target]) -> None:
+    """Refuses targets in browsers that a program named would not start: it is used for every one of them.
+
+    `settings`: those of the run, by which a program belongs to the one browser named, where its own name does
+    not tell. Raises SettingsError.
+    """
+    if settings.remote is not None:  # in an ini file they may wait for the runs on this machine
+        return
+    browsers = list(dict.fromkeys(target.browser for target in targets))
+    for name, owner in (("browser_binary", _browser_of), ("driver_binary", _browser_driven_by)):
+        program: Path | None = getattr(settings, name)
+        if program is None or not browsers:
+            continue
+        told = settings.spelled(name)
+        if len(browsers) > 1:
+            raise SettingsError(
+                f"{told}: it would be used for each of {', '.join(browsers)}: run in one browser at a time"
+                " (--tfjs-browsers), or have the programs found on PATH"
+            )
+        own = owner(program) or _only_one(settings.browsers)
+        if own is not None and own != browsers[0]:
+            raise SettingsError(
+                f"{told}: it is for {own}, and would be used for {browsers[0]}: name a program of that one,"
+                " or have it found on PATH"
+            )
+
+
+def _browser_of(program: Path) -> str | None:
+    return next((engine.name for engine in ENGINES.values() if engine.is_of(program)), None)
+
+
+def _browser_driven_by(program: Path) -> str | None:
+    return next((engine.name for engine in ENGINES.values() if engine.is_driven_by(program)), None)
+
+
+def _only_one(browsers: tuple[str, ...] | None) -> str | None:
+    return browsers[0].lower() if browsers is not None and len(browsers) == 1 else None

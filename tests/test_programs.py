@@ -1,0 +1,103 @@
+"""A browser's or a driver's program that the user named is started as that browser and as no other."""
+
+from __future__ import annotations
+
+import pytest
+
+import pytest_tfjs.browsers.harness  # noqa: F401 (runs within this process would import it again each time)
+
+pytestmark = pytest.mark.usefixtures("only_this_plugin")
+
+BINARY, DRIVER = "--tfjs-browser-binary", "--tfjs-driver-binary"
+MARKED = """
+import pytest
+@pytest.mark.tfjs(browsers={browsers!r})
+def test_marked(tfjs): pass
+"""
+
+
+@pytest.fixture
+def collect(pytester):
+    """Collects tests where an option names a program of that name; `marker`: the browsers of one of them."""
+
+    def run(option, name, *arguments, marker=None):
+        path = pytester.path / name
+        path.touch(mode=0o755)
+        if marker is None:
+            pytester.makepyfile("def test_a(tfjs): pass")
+        else:
+            pytester.makepyfile(MARKED.format(browsers=marker))
+        return pytester.runpytest_inprocess("--collect-only", "-q", f"{option}={path}", *arguments)
+
+    return run
+
+
+@pytest.mark.parametrize("option", [BINARY, DRIVER])
+def test_programs_are_not_for_several_browsers(collect, option):
+    result = collect(option, "own-build", "--tfjs-browsers=firefox,chrome")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        [f"ERROR: {option}=*own-build: it would be used for each of firefox, chrome: run in one browser*"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "owner", "browser"),
+    [
+        (BINARY, "firefox-esr", "firefox", "chrome"),
+        (BINARY, "MiniBrowser", "webkitgtk", "firefox"),
+        (DRIVER, "geckodriver.exe", "firefox", "edge"),
+        (DRIVER, "msedgedriver", "edge", "chrome"),
+    ],
+)
+def test_a_program_of_another_browser_is_refused(collect, option, name, owner, browser):
+    result = collect(option, name, f"--tfjs-browsers={browser}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {option}=*{name}: it is for {owner}, *used for {browser}: *"])
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "marker", "told"),
+    [
+        ("chrome", (), "firefox", "it is for chrome, and would be used for firefox"),
+        (
+            "own-build",
+            ("--tfjs-browsers=Chrome",),
+            "firefox",
+            "it is for chrome, and would be used for firefox",
+        ),
+        ("own-build", (), "chrome,firefox", "it would be used for each of chrome, firefox"),
+    ],
+)
+def test_a_marker_that_names_another_browser_is_refused(collect, name, arguments, marker, told):
+    result = collect(BINARY, name, *arguments, marker=marker)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"*test_marked: {BINARY}=*{name}: {told}*"])
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "arguments", "marker"),
+    [
+        (BINARY, "firefox", (), None),
+        (BINARY, "own-build", ("--tfjs-browsers=firefox",), None),
+        (BINARY, "own-build", ("--tfjs-browsers=chrome",), "chrome"),
+        (BINARY, "chromium", ("--tfjs-browsers=chrome",), None),
+        (DRIVER, "chromedriver", ("--tfjs-browsers=chrome",), "Chrome"),
+        (DRIVER, "own-driver", (), "edge"),
+    ],
+)
+def test_programs_of_the_one_browser_are_taken(collect, option, name, arguments, marker):
+    result = collect(option, name, *arguments, marker=marker)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["2 tests collected*"])
+
+
+def test_programs_in_an_ini_file_wait_for_runs_on_this_machine(pytester):
+    (pytester.path / "chrome").touch(mode=0o755)
+    pytester.makeini("[pytest]\ntfjs_browser_binary = chrome")
+    pytester.makepyfile("def test_a(tfjs): pass")
+    there = ("--tfjs-remote=http://127.0.0.1:4444", "--tfjs-browsers=chrome,firefox")
+    assert pytester.runpytest_inprocess("--collect-only", *there).ret == 0
+    result = pytester.runpytest_inprocess("--collect-only", "--tfjs-browsers=firefox")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: ini value tfjs_browser_binary=*chrome: it is for chrome, *"])
