@@ -36,18 +36,18 @@ from pytest_tfjs.fixtures import (
     tfjs_isolation,
     tfjs_target,
 )
+from pytest_tfjs.outcomes import XFAIL, check_expected, expecting, place_of_skip, skipping
 from pytest_tfjs.report.kept import Earlier, Told
 from pytest_tfjs.settings import (
     MARKER,
     SETTINGS,
     Settings,
     add_options,
-    expected_failure,
     resolve_settings,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
     from types import TracebackType
 
     from pytest_tfjs.browsers.targets import Flags, Target
@@ -60,7 +60,6 @@ _TASKS: pytest.StashKey[Told] = pytest.StashKey()
 _LOST: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
 _NOT_RUN: pytest.StashKey[list[dict[str, str]]] = pytest.StashKey()
 _UNWRITTEN: pytest.StashKey[str] = pytest.StashKey()
-_XFAIL = "tfjs_xfail"
 _PYTEST = ("_pytest", "pluggy")
 _COLOURS = {"close": "green", "diverged": "red", "error": "red", "unmapped": "yellow", "vacuous": "yellow"}
 
@@ -77,7 +76,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line(
         "markers",
-        f"{_XFAIL}(target, reason): on the targets that match, such as 'firefox/webgl' or '*/webgpu', "
+        f"{XFAIL}(target, reason): on the targets that match, such as 'firefox/webgl' or '*/webgpu', "
         "the test is expected to fail by its verdict, and fails where it passes",
     )
     try:
@@ -141,30 +140,21 @@ def _tfjs_version(config: pytest.Config) -> str | None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "tfjs_target" not in metafunc.fixturenames:
+    targeted = "tfjs_target" in metafunc.fixturenames
+    if not targeted and metafunc.definition.get_closest_marker(XFAIL) is None:
         return
     try:
         settings = settings_of(metafunc.definition)
+        check_expected(metafunc.definition, _variants(settings), targeted=targeted)
+        if not targeted:
+            return
         targets = _targets(settings)
         _check_programs(metafunc.config.stash[SETTINGS], targets)
-        for mark in metafunc.definition.iter_markers(_XFAIL):
-            _check_xfail(mark, settings)
     except SettingsError as error:
         raise pytest.Collector.CollectError(f"{metafunc.definition.nodeid}: {error}") from None
     # By session, so that pytest brings the tests of one target together and the page is opened once for them.
     ids = [target.id for target in targets]
     metafunc.parametrize("tfjs_target", targets, ids=ids, indirect=True, scope="session")
-
-
-def _check_xfail(mark: pytest.Mark, settings: Settings) -> None:
-    """Refuses a marker that could not match any target: a typing error would hide what it is to expect."""
-    from pytest_tfjs.browsers.targets import check_pattern
-
-    pattern, _ = expected_failure(mark)
-    try:
-        check_pattern(pattern, _variants(settings))
-    except SettingsError as error:
-        raise SettingsError(f"@pytest.mark.{_XFAIL} target: {error}") from None
 
 
 def _check_targets(settings: Settings) -> None:
@@ -261,52 +251,14 @@ def _variants(settings: Settings) -> Mapping[str, Flags]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
-    with _skipping(item):
+    with expecting(item, strictly=False), skipping(item):
         yield
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
-    expected = _expected(item)
-    try:
-        with _skipping(item):
-            yield
-    except AssertionError as error:
-        if expected is not None and _is_verdict(error):
-            pytest.xfail(expected)
-        raise
-    if expected is not None:
-        pytest.fail(f"[XPASS(strict)] {expected}", pytrace=False)
-
-
-@contextlib.contextmanager
-def _skipping(item: pytest.Item) -> Iterator[None]:
-    """Skips a test whose target the machine cannot have, unless that is to be a failure."""
-    try:
+    with expecting(item, strictly=True), skipping(item):
         yield
-    except TargetUnavailableError as error:
-        if item.config.stash[SETTINGS].strict_targets:
-            raise
-        raise pytest.skip.Exception(str(error)) from error
-
-
-def _expected(item: pytest.Item) -> str | None:
-    """Why a test is expected to fail on its target; None where it is not."""
-    target: Target | None = getattr(item, "funcargs", {}).get("tfjs_target")
-    if target is None or item.config.getoption("runxfail"):
-        return None
-    marked = map(expected_failure, item.iter_markers(_XFAIL))
-    return next((reason for pattern, reason in marked if target.matches(pattern)), None)
-
-
-def _is_verdict(error: AssertionError) -> bool:
-    """Whether it is a verdict on the model: a browser that was lost tells nothing of it."""
-    from pytest_tfjs.agreeing import NotAgreed
-    from pytest_tfjs.checker import NotClose
-
-    if isinstance(error, NotClose):
-        return error.comparison.verdict != "error" or error.comparison.refused
-    return isinstance(error, NotAgreed) and (error.agreement.verdict != "error" or error.agreement.refused)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -321,22 +273,14 @@ def pytest_runtest_makereport(
     report = yield
     cause = None if call.excinfo is None else call.excinfo.value.__cause__
     if report.skipped and isinstance(cause, TargetUnavailableError):
-        _tell_not_run(report, item, str(cause))
-    if call.when == "call" and COMPARISONS in item.stash:
-        # An attribute, because pytest-xdist carries a report's attributes to the controller as they are.
-        report.tfjs_comparisons = item.stash[COMPARISONS]  # type: ignore[attr-defined]
-        del item.stash[COMPARISONS]
-    if call.when == "call" and TASKS in item.stash:
-        report.tfjs_tasks = item.stash[TASKS]  # type: ignore[attr-defined]
-        del item.stash[TASKS]
+        report.longrepr = place_of_skip(item, str(cause))
+        report.tfjs_not_run = {"test": id_of(item), "reason": str(cause)}  # type: ignore[attr-defined]
+    # Of each phase its own, as fixtures compare too; in attributes, which pytest-xdist carries as they are.
+    for key, name in ((COMPARISONS, "tfjs_comparisons"), (TASKS, "tfjs_tasks")):
+        if key in item.stash:
+            setattr(report, name, item.stash[key])
+            del item.stash[key]
     return report
-
-
-def _tell_not_run(report: pytest.TestReport, item: pytest.Item, reason: str) -> None:
-    """The place of the skip is the test, not our hook; and what did not run is told at the end."""
-    path, line, _ = item.location
-    report.longrepr = (path, 1 + (line or 0), f"Skipped: {reason}")
-    report.tfjs_not_run = {"test": id_of(item), "reason": reason}  # type: ignore[attr-defined]
 
 
 def _end_at_the_users_line(error: BaseException) -> None:

@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import pytest
 from judging import close, comparison, layer
 
-from pytest_tfjs import NotClose
-from pytest_tfjs.plugin import _is_verdict
+from pytest_tfjs.outcomes import is_verdict
 
-TESTS = """
+TESTS = '''
 import pytest
 from pytest_tfjs import Prebuilt
+from pytest_tfjs.browsers.exchange import Exchange
 
 @pytest.fixture(scope="session")
 def tfjs_browser_args():
@@ -32,6 +32,14 @@ def test_flags(flags, tfjs):
 def damaged(models):
     return Prebuilt(models / "damaged", models / "tiny.h5")
 
+THROW_ONCE = """
+const engine = tf.engine(), run = engine.runKernel;
+engine.runKernel = () => { engine.runKernel = run; throw new Error("TF.js cannot"); };
+"""
+
+def no_space(*_):
+    raise OSError(28, "No space left on device")
+
 @pytest.mark.tfjs(backends="cpu,wasm")
 @pytest.mark.tfjs_xfail(target="*/cpu", reason="a weight is wrong")
 class TestExpected:
@@ -42,13 +50,52 @@ class TestExpected:
     def test_passes(self, tfjs):
         assert tfjs.target.backend
 
+    def test_disagrees(self, tfjs, models, x):
+        if tfjs.target.backend == "cpu":
+            tfjs.assert_agrees(damaged(models), x, metric=lambda ours, theirs: 0, min_metric=1)
+
+    def test_cannot_be_timed(self, tfjs, tfjs_harness, models, x):
+        if tfjs.target.backend == "cpu":
+            tfjs_harness._browser._driver.execute_script(THROW_ONCE)
+            tfjs.time(models / "tiny.h5", x)
+
+    @pytest.fixture
+    def compared(self, tfjs, models, x):
+        if tfjs.target.backend == "cpu":
+            tfjs.assert_close(damaged(models), x)
+
+    def test_diverges_in_a_fixture(self, compared):
+        pass
+
+    def test_disk_is_full(self, tfjs, models, x, monkeypatch):
+        monkeypatch.setattr(Exchange, "references", no_space)
+        tfjs.assert_close(models / "tiny.h5", x)
+
     def test_raises(self, tfjs):
         assert tfjs.target.backend == "wasm"
 
     @pytest.mark.tfjs(timeout=0.001)
     def test_is_too_slow(self, tfjs, models, x):
         tfjs.assert_close(models / "tiny.h5", x)
-"""
+
+@pytest.fixture
+def compared(tfjs, models, x):
+    yield tfjs.compare(models / "tiny.h5", x)
+    tfjs.compare(damaged(models), x)
+    tfjs.agreement(models / "tiny.h5", x, metric=lambda ours, theirs: 1, min_metric=1)
+
+@pytest.fixture
+def failing(tfjs, models, x):
+    tfjs.assert_close(damaged(models), x)
+
+@pytest.mark.tfjs(backends="cpu")
+class TestFixtures:
+    def test_phases(self, compared, tfjs, models, x):
+        tfjs.compare(models / "tiny.h5", x)
+
+    def test_setup(self, failing):
+        pass
+'''
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +142,14 @@ def test_a_verdict_is_expected_on_its_target_and_nothing_else_is(project, spread
     assert outcomes(run) == {
         "test_diverges[chrome-cpu]": "XFAIL",
         "test_diverges[chrome-wasm]": "PASSED",
+        "test_disagrees[chrome-cpu]": "XFAIL",
+        "test_disagrees[chrome-wasm]": "PASSED",
+        "test_cannot_be_timed[chrome-cpu]": "XFAIL",
+        "test_cannot_be_timed[chrome-wasm]": "PASSED",
+        "test_diverges_in_a_fixture[chrome-cpu]": "XFAIL",
+        "test_diverges_in_a_fixture[chrome-wasm]": "PASSED",
+        "test_disk_is_full[chrome-cpu]": "FAILED",
+        "test_disk_is_full[chrome-wasm]": "FAILED",
         "test_passes[chrome-cpu]": "FAILED",
         "test_passes[chrome-wasm]": "PASSED",
         "test_raises[chrome-cpu]": "FAILED",
@@ -105,14 +160,33 @@ def test_a_verdict_is_expected_on_its_target_and_nothing_else_is(project, spread
     assert "[XPASS(strict)] a weight is wrong" in run.text
 
 
+@pytest.mark.browser
+@pytest.mark.convert
+@pytest.mark.parametrize("spread", [(), ("-n2",)], ids=["alone", "xdist"])
+def test_what_fixtures_compare_is_told_once(project, spread):
+    if spread:
+        pytest.importorskip("xdist")
+    run = project.run("-k", "TestFixtures", *spread)
+    told = [(one["test"].partition("::test_")[2], one["verdict"]) for one in run.results["comparisons"]]
+    phases, setup = "phases[chrome-cpu]", "setup[chrome-cpu]"
+    assert told == [*((phases, verdict) for verdict in ("close", "close", "diverged")), (setup, "diverged")]
+    assert [one["verdict"] for one in run.results["task"]] == ["close"]
+    assert sum("diverged" in line for line in run.section("tfjs")) == 4  # each with its reason below
+
+
 @pytest.mark.parametrize(
     ("verdict", "refused", "counts"),
-    [("diverged", False, True), ("vacuous", False, True), ("error", True, True), ("error", False, False)],
+    [
+        ("diverged", False, True),
+        ("vacuous", False, True),
+        ("error", True, True),
+        ("error", False, False),
+        ("close", False, False),
+    ],
 )
 def test_what_counts_as_a_verdict(verdict, refused, counts):
     found = comparison([layer("a", output=True)], {"a": close()}, verdict=verdict, refused=refused)
-    assert _is_verdict(NotClose("", found)) is counts
-    assert not _is_verdict(AssertionError())
+    assert is_verdict(found) is counts
 
 
 @pytest.mark.parametrize(
@@ -134,6 +208,40 @@ def test_a_marker_that_says_nothing_is_refused(pytester, only_this_plugin, marke
     run = pytester.runpytest("--strict-markers")
     assert run.ret == pytest.ExitCode.INTERRUPTED
     assert said in run.stdout.str()
+
+
+MARKED = """
+import pytest
+{own}
+def test_bare(tmp_path): pass
+@pytest.mark.tfjs_xfail(target="{target}", reason="r")
+class TestClass:
+    def test_bare(self): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("own", "target", "said"),
+    [
+        (
+            "@pytest.mark.tfjs_xfail(target='*/webgl', reason='r')",
+            "*/webgl",
+            "test_bare: .*does not ask for the",
+        ),
+        ("", "nonsense", "TestClass::test_bare: .*'nonsense' matches no target"),
+        ("", "*/webgl", None),
+    ],
+)
+def test_a_marker_on_a_test_without_a_target_is_refused_where_it_is_its_own(
+    pytester, only_this_plugin, own, target, said
+):
+    pytester.makepyfile(MARKED.format(own=own, target=target))
+    run = pytester.runpytest()
+    if said is None:
+        run.assert_outcomes(passed=2)
+        return
+    assert run.ret == pytest.ExitCode.INTERRUPTED
+    assert re.search(said, run.stdout.str())
 
 
 def test_the_markers_are_told(pytester, only_this_plugin):

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1] / PACKAGE
 ORDER = (
     "plugin",
     "fixtures",
+    "outcomes",
     "checker",
     "asked",
     "reproducer",
@@ -45,7 +46,7 @@ ORDER = (
     "printable",
 )
 STRANGERS = {("models", "browsers"), ("browsers", "models")}
-MAY_IMPORT_PYTEST = {"plugin", "fixtures", "settings"}
+MAY_IMPORT_PYTEST = {"plugin", "fixtures", "outcomes", "settings"}
 TENSORFLOW = {"tensorflow", "tf_keras", "keras", "tensorflowjs"}
 MAY_IMPORT_TENSORFLOW = {"models", "reference"}
 MAY_IMPORT_SELENIUM = ("browsers.launch", "browsers.remote", "browsers.engines")
