@@ -14,7 +14,7 @@ from pytest_tfjs.browsers import harness as module
 from pytest_tfjs.browsers.dist import Dist
 from pytest_tfjs.browsers.exchange import Exchange
 from pytest_tfjs.browsers.harness import Harness
-from pytest_tfjs.browsers.jobs import Job, Tap, TimingPlan
+from pytest_tfjs.browsers.jobs import Job, Progress, Tap, TimingPlan
 from pytest_tfjs.browsers.launch import LaunchOptions
 from pytest_tfjs.browsers.processes import find_processes
 from pytest_tfjs.browsers.server import PAGE_ROOT, Server
@@ -74,7 +74,8 @@ def test_a_node_that_is_not_there_is_named(harness, page, tmp_path, address):
         page, job, rf"cpu on chrome: there is no activation to read for 'my tap'.*no node '{name}'"
     )
     assert error.stage == "layers"
-    assert "graph.js" in error.stack
+    assert "…/page/graph.js:" in error.stack
+    assert harness.server.url.rpartition("/")[2] not in error.stack
     assert_runs(harness, tmp_path)
 
 
@@ -436,6 +437,16 @@ def test_a_lost_webgl_context_fails_the_job(trouble, tmp_path):
     lose = "tf.backend().gpgpu.gl.getExtension('WEBGL_lose_context').loseContext()"
     message = trouble.during_a_job(tmp_path, lambda: script(trouble.harness, lose), BrowserLostError)
     assert re.search(r"the browser was lost while .*: its WebGL context was lost \(the GPU", message)
+
+
+def test_what_a_driver_says_of_a_lost_browser_is_told_without_the_token():
+    harness = Harness(dist=Dist.shipped())
+    try:
+        said = f"Reached error page: {harness.server.url}/page/index.html?page=1"
+        error = harness.lose(Target("firefox", "cpu"), Progress("opening a page"), said)
+    finally:
+        harness.close()
+    assert str(error).endswith("while opening a page: Reached error page: …/page/index.html?page=1")
 
 
 def test_nothing_of_a_harness_is_left_when_it_closes(tmp_path):

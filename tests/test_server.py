@@ -15,7 +15,7 @@ from tiny_models import dense_model
 
 from pytest_tfjs.browsers import routes
 from pytest_tfjs.browsers.dist import Dist
-from pytest_tfjs.browsers.jobs import Job, Progress, Tap
+from pytest_tfjs.browsers.jobs import ConsoleLine, Failure, Job, PageFault, Progress, Tap
 from pytest_tfjs.browsers.server import Server
 from pytest_tfjs.browsers.wire import decode
 from pytest_tfjs.errors import ArtifactsError, BrowserError
@@ -320,6 +320,27 @@ def test_malformed_messages_are_refused_and_harm_nobody(client, exchange, path, 
     assert client.post(f"/api/{exchange.page}/{path}", content=body).status_code == 400
     assert client.post(f"/api/{exchange.page}/events", json={"first": 0, "events": []}).status_code == 204
     assert exchange.next_message(0) is None
+
+
+def test_what_the_page_tells_is_kept_without_the_token(client, server, exchange):
+    secret = token(server).strip("/")
+    stack = f"f@{server.url}/dist/{TFJS}:17:10059\ng ({server.url}/page/main.js:1:2)\n at {server.url[:-5]}"
+    said = {"type": "console", "level": "error", "arguments": [f"at {server.url}/page", f"token {secret}"]}
+    events = [
+        {"type": "fault", "kind": "error", "message": f"no {server.url}/x", "stack": stack},
+        {"type": "failed", "reason": f"could not load {server.url}/dist/{TFJS}", "stack": stack},
+        said,
+    ]
+    assert client.post(f"/api/{exchange.page}/events", json={"first": 0, "events": events}).status_code == 204
+    kept = f"f@…/dist/{TFJS}:17:10059\ng (…/page/main.js:1:2)\n at …"
+    assert exchange.next_message(0) == PageFault("error", "no …/x", kept)
+    assert exchange.next_message(0) == Failure(f"could not load …/dist/{TFJS}", kept)
+    assert exchange.next_message(0) == ConsoleLine("error", ("at …/page", "token …"))
+
+
+def test_what_is_remembered_as_refused_is_without_the_token(server, exchange):
+    assert status(server, f"/another{token(server)}/page/index.html") == 404
+    assert server.refused() == ["GET /…/page/index.html: 404"]
 
 
 @pytest.mark.parametrize(("path", "limit"), [("events", routes.EVENTS_LIMIT), ("beat", routes.BEAT_LIMIT)])

@@ -406,6 +406,8 @@ class Harness:
     def lose(self, target: Target, progress: Progress, trouble: str) -> BrowserLostError:
         """Give up the browser, which is lost for the reason `trouble`; the error that tells so."""
         self.discard_browser()
+        if self._server is not None:
+            trouble = self._server.without_token(trouble)  # drivers name the page that they were to open
         what = f"the browser was lost while {progress}: {trouble}"
         return BrowserLostError(target, what, stage=str(progress))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -89,7 +90,10 @@ def _state(path: Path | None) -> tuple[int, int] | None:
 
 @dataclass
 class Site:
-    """All that is served: roots, the files allowed below them, and the pages in use."""
+    """All that is served: roots, the files allowed below them, and the pages in use.
+
+    `url`: what the addresses of all that is served begin with; its last part is the run's token.
+    """
 
     page_root: Path
     dist_root: Path
@@ -97,6 +101,13 @@ class Site:
     artifacts: dict[str, Published] = field(default_factory=dict)
     pages: dict[str, Exchange] = field(default_factory=dict)
     refused: deque[str] = field(default_factory=lambda: deque(maxlen=20))
+    url: str = ""
+
+    def without_token(self, text: str) -> str:
+        """`text` with `…` for `url`, and for the token where it stands by itself."""
+        base, _, token = self.url.rpartition("/")
+        # The page cuts long texts: the token's part that is left tells enough to guess the rest.
+        return re.sub(rf"{re.escape(base)}/[\w-]+|{re.escape(token)}", "…", text) if token else text
 
 
 def make_app(site: Site) -> Starlette:
@@ -185,7 +196,7 @@ class _Routes:
 
     async def references(self, request: Request) -> Response:
         exchange = self._exchange(request)
-        message = await _json(request, REFERENCES_LIMIT)
+        message = await self._message(request, REFERENCES_LIMIT)
         names = message.get("names") if isinstance(message, dict) else None
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ProtocolError("references are asked for as {names}")
@@ -201,12 +212,12 @@ class _Routes:
 
     async def result(self, request: Request) -> Response:
         exchange = self._exchange(request)
-        exchange.finish(request.path_params["job"], await _json(request, RESULT_LIMIT))
+        exchange.finish(request.path_params["job"], await self._message(request, RESULT_LIMIT))
         return Response(status_code=204)
 
     async def events(self, request: Request) -> Response:
         exchange = self._exchange(request)
-        message = await _json(request, EVENTS_LIMIT)
+        message = await self._message(request, EVENTS_LIMIT)
         first = message.get("first") if isinstance(message, dict) else None
         events = message.get("events") if isinstance(message, dict) else None
         if type(first) is not int or not isinstance(events, list):
@@ -216,12 +227,20 @@ class _Routes:
 
     async def beat(self, request: Request) -> Response:
         exchange = self._exchange(request)
-        message = await _json(request, BEAT_LIMIT)
+        message = await self._message(request, BEAT_LIMIT)
         busy: Any = message.get("busyMs") if isinstance(message, dict) else None
         if not is_number(busy):
             raise ProtocolError("a heartbeat tells busyMs")
         exchange.beat(float(busy) / 1000)
         return Response(status_code=204)
+
+    async def _message(self, request: Request, limit: int) -> Any:
+        """What the page tells, as JSON has it: without the token, as stacks and errors are published."""
+        body = await _body(request, limit)
+        try:
+            return strict_json.loads(self._site.without_token(body.decode()))
+        except ValueError as error:
+            raise ProtocolError(f"the message is not JSON: {error}") from error
 
     def _exchange(self, request: Request) -> Exchange:
         exchange = self._site.pages.get(request.path_params["page"])
@@ -259,11 +278,3 @@ async def _body(request: Request, limit: int) -> bytearray:
     async for piece in request.stream():
         body += piece
     return body
-
-
-async def _json(request: Request, limit: int) -> Any:
-    body = await _body(request, limit)
-    try:
-        return strict_json.loads(body)
-    except ValueError as error:
-        raise ProtocolError(f"the message is not JSON: {error}") from error

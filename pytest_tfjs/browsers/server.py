@@ -75,6 +75,7 @@ class Server:
             self._socket = _bound(self._address.bind)
             self._at = _reached_at(self._socket)
             self._access = access_of(self._address, self._socket)
+            self._site.url = self.url
             self._serve(self._socket, self._access)
         except BaseException as error:
             self.stop()
@@ -123,6 +124,10 @@ class Server:
     def refused(self) -> list[str]:
         """The requests answered with an error since the last page was opened, the latest 20."""
         return list(self._site.refused)
+
+    def without_token(self, text: str) -> str:
+        """What a driver or another wrote, fit to be published: `…` for the address with its token."""
+        return self._site.without_token(text)
 
     def publish(self, model_json: Path) -> str:
         """Serve a model.json and the shards it names, and nothing else of its folder; gives its URL.
@@ -218,7 +223,9 @@ class _Gate:
 
         async def watched(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] >= 400:  # noqa: PLR2004
-                asked = printable(f"{scope['method']} {scope['path']}"[:REFUSED_LENGTH])
+                # Where a proxy puts a path of its own before ours, the token is in the rest.
+                path = self._site.without_token(scope["path"])
+                asked = printable(f"{scope['method']} {path}"[:REFUSED_LENGTH])
                 why = ""
                 if message["status"] == 421:  # noqa: PLR2004
                     hosts = b", ".join(_values(scope["headers"], b"host")).decode("latin-1")
