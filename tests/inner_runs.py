@@ -18,7 +18,7 @@ from xml.etree import ElementTree as ET
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 LIMIT_S = 240.0
 TINY_X = [[1, 2, 3], [0.5, 0.25, 4]]
@@ -126,6 +126,23 @@ class Project:
             start_new_session=True,  # what it does to its process group is not for us
         )
         return InnerRun(told.returncode, told.stdout, _cases(xml), _results(results))
+
+    @contextlib.contextmanager
+    def started(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A run of pytest that goes on meanwhile; at the end it is killed if it still does."""
+        process = subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
 
     def close(self) -> None:
         shutil.rmtree(self.scratch, ignore_errors=True)

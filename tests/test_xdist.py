@@ -180,15 +180,7 @@ def test_long(tfjs, models):
 """
     )
     subprocess.run(["mkfifo", str(fifo)], check=True)
-    process = subprocess.Popen(
-        project.command("--tfjs-backends=cpu", "-n1"),
-        cwd=project.folder,
-        env=project.environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
+    with project.started("--tfjs-backends=cpu", "-n1") as process:
         assert fifo.read_text() == "ready"
         others = psutil.Process(process.pid).children(recursive=True)
         assert any("chrom" in other.name() for other in others)
@@ -197,8 +189,6 @@ def test_long(tfjs, models):
         _, alive = psutil.wait_procs(others, timeout=60)
         assert alive == []
         assert project.left_behind() == []
-    finally:
-        process.kill()
 
 
 MEETING = """
