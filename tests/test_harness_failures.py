@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import re
 import shutil
 from functools import partial
@@ -447,6 +448,14 @@ def test_what_a_driver_says_of_a_lost_browser_is_told_without_the_token():
     finally:
         harness.close()
     assert str(error).endswith("while opening a page: Reached error page: …/page/index.html?page=1")
+
+
+def test_the_log_of_what_a_driver_was_asked_has_no_token(harness, caplog):
+    open_page(harness, "wasm")
+    with caplog.at_level(logging.DEBUG):
+        open_page(harness, "cpu")
+    assert "selenium.webdriver" in caplog.text
+    assert harness.server.url.rpartition("/")[2] not in caplog.text
 
 
 def test_nothing_of_a_harness_is_left_when_it_closes(tmp_path):

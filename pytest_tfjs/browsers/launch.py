@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import platform
 import threading
@@ -16,6 +17,8 @@ from pytest_tfjs.browsers.engines.engine import LaunchOptions, Place
 from pytest_tfjs.errors import BrowserError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import psutil
     from selenium.webdriver.remote.webdriver import WebDriver
 
@@ -91,7 +94,8 @@ class Driven:
             fresh = self._driver.execute("newWindow", {"type": "tab"})["value"]["handle"]
             self._close_tab(former, fresh)
             self._driver.switch_to.window(fresh)
-            self._driver.get(url)
+            with unlogged():  # the token is in the address
+                self._driver.get(url)
         except Exception as error:
             raise BrowserError(first_line(error)) from error
 
@@ -188,6 +192,18 @@ def limit_commands(driver: WebDriver, seconds: float) -> None:
 
     assert isinstance(driver.command_executor, RemoteConnection)
     driver.command_executor.client_config.timeout = seconds
+
+
+@contextlib.contextmanager
+def unlogged() -> Iterator[None]:
+    """Keeps what a driver is asked out of the log, which pytest shows on request."""
+    logger = logging.getLogger("selenium.webdriver.remote.remote_connection")
+    before = logger.level
+    logger.setLevel(max(logging.INFO, before))
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def first_line(error: BaseException) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import re
 import threading
@@ -12,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.browsers.creation import interruptible
 from pytest_tfjs.browsers.grid import grid_status
-from pytest_tfjs.browsers.launch import Driven, first_line, limit_commands
+from pytest_tfjs.browsers.launch import Driven, first_line, limit_commands, unlogged
 from pytest_tfjs.errors import BrowserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from selenium.webdriver.remote.webdriver import WebDriver
 
@@ -140,7 +139,7 @@ class _Request:
             username=self._remote.username,
             password=self._remote.password,
         )
-        with _unlogged():
+        with unlogged():  # capabilities may hold a service's key
             driver = webdriver.Remote(self._remote.url, options=Asked(), client_config=config)
         limit_commands(driver, COMMAND_S)
         return driver
@@ -178,18 +177,6 @@ def merged(own: Mapping[str, Any], further: Mapping[str, Any]) -> dict[str, Any]
 def _quit(driver: WebDriver) -> None:
     with contextlib.suppress(Exception):
         driver.quit()
-
-
-@contextlib.contextmanager
-def _unlogged() -> Iterator[None]:
-    """Keeps capabilities out of the log, which pytest shows on request: they may hold a service's key."""
-    logger = logging.getLogger("selenium.webdriver.remote.remote_connection")
-    before = logger.level
-    logger.setLevel(max(logging.INFO, before))
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def _reason(error: Exception) -> str:
