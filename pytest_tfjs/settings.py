@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import os
-import re
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pytest
 
+from pytest_tfjs import setting_values as values
 from pytest_tfjs.addresses import (
     Bind,
     JsonFile,
@@ -25,6 +21,10 @@ from pytest_tfjs.addresses import (
 )
 from pytest_tfjs.errors import SettingsError
 from pytest_tfjs.stored_weights import spell_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
 FORMATS = ("auto", "layers", "graph")
 LAYERS = ("all", "outputs")
@@ -119,107 +119,6 @@ def _parse(name: str, value: Any, origin: str) -> Any:
         raise SettingsError(f"{_spell(_SPELLINGS[origin], name)}={shown}: {error}") from None
 
 
-def _names(value: Any) -> tuple[str, ...]:
-    parts = value.split(",") if isinstance(value, str) else value
-    if not isinstance(parts, Iterable) or not all(isinstance(part, str) for part in parts):
-        raise SettingsError("expected names, separated by commas or as a list")
-    names = tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
-    if not names:
-        raise SettingsError("expected at least one name")
-    return names
-
-
-def _one_of(*choices: str) -> Callable[[Any], str]:
-    def parse(value: Any) -> str:
-        if value not in choices:
-            raise SettingsError(f"expected one of {', '.join(choices)}")
-        return str(value)
-
-    return parse
-
-
-def _number(value: Any) -> float:
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number) or number < 0:
-        raise SettingsError("expected a number, 0 or greater, such as 1e-4")
-    return number
-
-
-def _seconds(value: Any) -> float:
-    seconds = _number(value)
-    if seconds == 0:
-        raise SettingsError("expected more than 0 seconds")
-    return seconds
-
-
-_BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmg])(i?)b?|b)?", re.IGNORECASE)
-
-
-def _byte_count(value: Any) -> int:
-    """A number of bytes: 256MB is 256 million, 256MiB 256 times 2**20."""
-    match = None if isinstance(value, bool) else _BYTES.fullmatch(str(value).strip())
-    if match is None:
-        raise SettingsError("expected a number of bytes, such as 256MB, 1GiB or 268435456")
-    number, unit, binary = match.groups()
-    count = int(float(number) * (1024 if binary else 1000) ** (" kmg".index(unit.lower()) if unit else 0))
-    if count == 0:
-        raise SettingsError("expected more than 0 bytes")
-    return count
-
-
-def _flag(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    if str(value).lower() in ("1", "true", "yes", "on"):
-        return True
-    if str(value).lower() in ("0", "false", "no", "off"):
-        return False
-    raise SettingsError("expected true or false")
-
-
-def _path(value: Any) -> Path:
-    if not str(value):
-        raise SettingsError("expected a path")
-    return Path(value).expanduser().absolute()
-
-
-def _directory(value: Any) -> Path:
-    path = _path(value)
-    if not path.is_dir():
-        raise SettingsError("there is no such directory; expected one that holds @tensorflow/tfjs")
-    return path
-
-
-def _program(value: Any) -> Path:
-    path = _path(value)
-    if not path.is_file():
-        raise SettingsError("there is no such file; expected the path of a program")
-    return path
-
-
-def _new_file(value: Any) -> Path:
-    path = _path(value)
-    if path.is_dir():
-        raise SettingsError("that is a directory; expected the name of a file")
-    folder = next(parent for parent in path.parents if parent.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise SettingsError(f"{folder} cannot be written to; expected a file in a directory that can")
-    return path
-
-
-def _new_directory(value: Any) -> Path:
-    path = _path(value)
-    existing = next(parent for parent in (path, *path.parents) if parent.exists())
-    if not existing.is_dir():
-        raise SettingsError(f"{existing} is a file; expected the name of a directory")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise SettingsError(f"{existing} cannot be written to; expected a directory that can")
-    return path
-
-
 class _Option(NamedTuple):
     parse: Callable[[Any], Any]
     metavar: str | None
@@ -228,20 +127,20 @@ class _Option(NamedTuple):
 
 _OPTIONS: Mapping[str, _Option] = {
     "backends": _Option(
-        _names,
+        values.names,
         "LIST",
         "backends and variants, separated by commas: cpu, wasm, webgl, webgpu, webgl:f16, ... "
         "(default: webgl,wasm)",
     ),
-    "browsers": _Option(_names, "LIST", "browsers, separated by commas (default: the first one found)"),
+    "browsers": _Option(values.names, "LIST", "browsers, separated by commas (default: the first one found)"),
     "strict_targets": _Option(
-        _flag, None, "fail the tests of a target that this machine cannot have (default: skip them)"
+        values.flag, None, "fail the tests of a target that this machine cannot have (default: skip them)"
     ),
     "layers": _Option(
-        _one_of(*LAYERS), "WHICH", "compare all layers, or the model's outputs only (default: all)"
+        values.one_of(*LAYERS), "WHICH", "compare all layers, or the model's outputs only (default: all)"
     ),
     "format": _Option(
-        _one_of(*FORMATS),
+        values.one_of(*FORMATS),
         "FORMAT",
         "auto, layers or graph (default: auto: layers for Keras 2, graph for all else)",
     ),
@@ -251,41 +150,47 @@ _OPTIONS: Mapping[str, _Option] = {
         "store weights as float32, float16, uint16 or uint8, or by pattern: uint8:*stem*,float16 "
         "(default: float32)",
     ),
-    "rtol": _Option(_number, "X", "tolerance relative to each element (default: by the layer's arithmetic)"),
+    "rtol": _Option(
+        values.number, "X", "tolerance relative to each element (default: by the layer's arithmetic)"
+    ),
     "atol": _Option(
-        _number, "X", "tolerance relative to the layer's largest activation (default: by its arithmetic)"
+        values.number,
+        "X",
+        "tolerance relative to the layer's largest activation (default: by its arithmetic)",
     ),
     "isolate": _Option(
-        _one_of(*ISOLATED),
+        values.one_of(*ISOLATED),
         "WHICH",
         "all: run each layer alone as well, on the reference's inputs, to tell which one makes an error; "
         "none: do not (default: all)",
     ),
     "compression": _Option(
-        _number,
+        values.number,
         "X",
         "how far quantised weights may move an output, relative to its largest value (default: by dtype)",
     ),
     "weight_check": _Option(
-        _one_of(*WEIGHT_CHECKS),
+        values.one_of(*WEIGHT_CHECKS),
         "HOW",
         "fail: weights that are not the source's fail a test; tell: they are told only (default: fail)",
     ),
     "allow_vacuous": _Option(
-        _names,
+        values.names,
         "LIST",
         "names or patterns of outputs, layers and inputs that are meant to be of one value or not to change",
     ),
     "sensitivity": _Option(
-        _flag, None, "measure which faults each comparison would have caught (default: no)"
+        values.flag, None, "measure which faults each comparison would have caught (default: no)"
     ),
-    "timeout": _Option(_seconds, "SECONDS", "limit of one job in the browser (default: 300)"),
+    "timeout": _Option(values.seconds, "SECONDS", "limit of one job in the browser (default: 300)"),
     "tap_budget": _Option(
-        _byte_count, "BYTES", "activations held in memory at once, such as 256MB or 1GiB (default: 256MB)"
+        values.byte_count,
+        "BYTES",
+        "activations held in memory at once, such as 256MB or 1GiB (default: 256MB)",
     ),
-    "headed": _Option(_flag, None, "show the browser"),
-    "browser_binary": _Option(_program, "FILE", "the browser to start (default: found)"),
-    "driver_binary": _Option(_program, "FILE", "its WebDriver program (default: found)"),
+    "headed": _Option(values.flag, None, "show the browser"),
+    "browser_binary": _Option(values.program, "FILE", "the browser to start (default: found)"),
+    "driver_binary": _Option(values.program, "FILE", "its WebDriver program (default: found)"),
     "remote": _Option(
         parse_remote,
         "URL",
@@ -308,13 +213,13 @@ _OPTIONS: Mapping[str, _Option] = {
         "(default: where it listens)",
     ),
     "dist": _Option(
-        _directory,
+        values.directory,
         "DIR",
         "your own copy of TF.js: a node_modules folder (default: the copy shipped with the plugin)",
     ),
-    "json": _Option(_new_file, "FILE", "write the results as JSON"),
+    "json": _Option(values.new_file, "FILE", "write the results as JSON"),
     "repro": _Option(
-        _new_directory, "DIR", "write each wrong layer as a page that stands alone, for a TF.js issue"
+        values.new_directory, "DIR", "write each wrong layer as a page that stands alone, for a TF.js issue"
     ),
 }
 

@@ -39,6 +39,7 @@ ORDER = (
     "compare",
     "reach",
     "settings",
+    "setting_values",
     "addresses",
     "stored_weights",
     "strict_json",

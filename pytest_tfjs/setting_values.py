@@ -1,0 +1,127 @@
+"""Values of settings, from text or as they were given; SettingsError says what was expected."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfjs.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def names(value: Any) -> tuple[str, ...]:
+    """Names, separated by commas or as a list, each once; at least one."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, Iterable) or not all(isinstance(part, str) for part in parts):
+        raise SettingsError("expected names, separated by commas or as a list")
+    found = tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
+    if not found:
+        raise SettingsError("expected at least one name")
+    return found
+
+
+def one_of(*choices: str) -> Callable[[Any], str]:
+    """Makes what takes one of `choices`."""
+
+    def parse(value: Any) -> str:
+        if value not in choices:
+            raise SettingsError(f"expected one of {', '.join(choices)}")
+        return str(value)
+
+    return parse
+
+
+def number(value: Any) -> float:
+    """A finite number, 0 or greater."""
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number) or number < 0:
+        raise SettingsError("expected a number, 0 or greater, such as 1e-4")
+    return number
+
+
+def seconds(value: Any) -> float:
+    """A number of seconds, more than 0."""
+    seconds = number(value)
+    if seconds == 0:
+        raise SettingsError("expected more than 0 seconds")
+    return seconds
+
+
+_BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmg])(i?)b?|b)?", re.IGNORECASE)
+
+
+def byte_count(value: Any) -> int:
+    """A number of bytes: 256MB is 256 million, 256MiB 256 times 2**20."""
+    match = None if isinstance(value, bool) else _BYTES.fullmatch(str(value).strip())
+    if match is None:
+        raise SettingsError("expected a number of bytes, such as 256MB, 1GiB or 268435456")
+    number, unit, binary = match.groups()
+    count = int(float(number) * (1024 if binary else 1000) ** (" kmg".index(unit.lower()) if unit else 0))
+    if count == 0:
+        raise SettingsError("expected more than 0 bytes")
+    return count
+
+
+def flag(value: Any) -> bool:
+    """True or false, or an ini file's words for them."""
+    if isinstance(value, bool):
+        return value
+    if str(value).lower() in ("1", "true", "yes", "on"):
+        return True
+    if str(value).lower() in ("0", "false", "no", "off"):
+        return False
+    raise SettingsError("expected true or false")
+
+
+def file_path(value: Any) -> Path:
+    """An absolute path; `~` is the home directory."""
+    if not str(value):
+        raise SettingsError("expected a path")
+    return Path(value).expanduser().absolute()
+
+
+def directory(value: Any) -> Path:
+    """An existing directory with TF.js in it."""
+    path = file_path(value)
+    if not path.is_dir():
+        raise SettingsError("there is no such directory; expected one that holds @tensorflow/tfjs")
+    return path
+
+
+def program(value: Any) -> Path:
+    """An existing file."""
+    path = file_path(value)
+    if not path.is_file():
+        raise SettingsError("there is no such file; expected the path of a program")
+    return path
+
+
+def new_file(value: Any) -> Path:
+    """A path at which a file can be written, in directories that may not be there yet."""
+    path = file_path(value)
+    if path.is_dir():
+        raise SettingsError("that is a directory; expected the name of a file")
+    folder = next(parent for parent in path.parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise SettingsError(f"{folder} cannot be written to; expected a file in a directory that can")
+    return path
+
+
+def new_directory(value: Any) -> Path:
+    """The same of a directory."""
+    path = file_path(value)
+    existing = next(parent for parent in (path, *path.parents) if parent.exists())
+    if not existing.is_dir():
+        raise SettingsError(f"{existing} is a file; expected the name of a directory")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise SettingsError(f"{existing} cannot be written to; expected a directory that can")
+    return path
