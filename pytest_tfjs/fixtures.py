@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import pytest
 
+from pytest_tfjs.outcomes import expected_verdict
 from pytest_tfjs.settings import FLAGS, SETTINGS, Settings, apply_markers
 
 if TYPE_CHECKING:
@@ -198,13 +199,14 @@ def context_of(item: pytest.Item, progress: Callable[[Progress], None]) -> Conte
     earlier = item.config.stash[EARLIER]
 
     def record(comparison: Comparison) -> None:
-        told = comparison_to_json(comparison)
+        told = comparison_to_json(comparison, expected=expected_verdict(item, comparison))
         item.stash.setdefault(COMPARISONS, []).append(told)
         item.user_properties.extend(junit_properties(told))
         earlier.add(comparison)
 
     def record_task(agreement: Agreement) -> None:
-        item.stash.setdefault(TASKS, []).append(agreement_to_json(agreement))
+        told = agreement_to_json(agreement, expected=expected_verdict(item, agreement))
+        item.stash.setdefault(TASKS, []).append(told)
 
     return Context(
         test=id_of(item),

@@ -1,4 +1,4 @@
-"""How a test ends whose target the machine cannot have, or that is expected to fail there."""
+"""How a test ends: its target cannot be had, it is expected to fail there, or what it asked for is wrong."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_tfjs.errors import PageError, SettingsError, TargetUnavailableError
+from pytest_tfjs.errors import PageError, SettingsError, TargetUnavailableError, TfjsError
 from pytest_tfjs.settings import SETTINGS, Settings, expected_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from types import TracebackType
 
     from pytest_tfjs.browsers.targets import Flags, Target
     from pytest_tfjs.compare.task import Agreement
     from pytest_tfjs.compare.verdict import Comparison
+
+_PYTEST = ("_pytest", "pluggy")
 
 XFAIL = "tfjs_xfail"
 """The name of the marker of tests that are expected to fail on some targets."""
@@ -62,6 +65,11 @@ def is_verdict(found: Comparison | Agreement) -> bool:
     return found.verdict != "close" and (found.verdict != "error" or found.refused)
 
 
+def expected_verdict(item: pytest.Item, found: Comparison | Agreement) -> str | None:
+    """Why a test expects the verdict that it found on its target; None where it does not."""
+    return expected_on_target(item) if is_verdict(found) else None
+
+
 @contextlib.contextmanager
 def expecting(item: pytest.Item, *, strictly: bool) -> Iterator[None]:
     """Makes a verdict an expected failure where the test is expected to fail on its target.
@@ -106,3 +114,21 @@ def place_of_skip(item: pytest.Item, reason: str) -> tuple[str, int, str]:
     """What a report of a skipped test tells: its place is the test, not our hook."""
     path, line, _ = item.location
     return path, 1 + (line or 0), f"Skipped: {reason}"
+
+
+def end_at_the_users_line(error: BaseException) -> None:
+    """What is wrong with a model, a feed or a setting stands in the message: how it was found out is ours."""
+    if not isinstance(error, TfjsError):
+        return
+    trace = error.__traceback__
+    while trace is not None:
+        below = trace.tb_next
+        if below is not None and _package(below) == __package__ and _package(trace) not in _PYTEST:
+            trace.tb_next = below = None
+        trace = below
+    # The message tells of the cause as well.
+    error.__cause__, error.__suppress_context__ = None, True
+
+
+def _package(trace: TracebackType) -> str:
+    return str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0]

@@ -36,7 +36,14 @@ from pytest_tfjs.fixtures import (
     tfjs_isolation,
     tfjs_target,
 )
-from pytest_tfjs.outcomes import XFAIL, check_expected, expecting, place_of_skip, skipping
+from pytest_tfjs.outcomes import (
+    XFAIL,
+    check_expected,
+    end_at_the_users_line,
+    expecting,
+    place_of_skip,
+    skipping,
+)
 from pytest_tfjs.report.kept import Earlier, Told
 from pytest_tfjs.settings import (
     MARKER,
@@ -48,7 +55,6 @@ from pytest_tfjs.settings import (
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
-    from types import TracebackType
 
     from pytest_tfjs.browsers.targets import Flags, Target
     from pytest_tfjs.report.text import Line
@@ -60,8 +66,14 @@ _TASKS: pytest.StashKey[Told] = pytest.StashKey()
 _LOST: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
 _NOT_RUN: pytest.StashKey[list[dict[str, str]]] = pytest.StashKey()
 _UNWRITTEN: pytest.StashKey[str] = pytest.StashKey()
-_PYTEST = ("_pytest", "pluggy")
-_COLOURS = {"close": "green", "diverged": "red", "error": "red", "unmapped": "yellow", "vacuous": "yellow"}
+_COLOURS = {
+    "close": "green",
+    "diverged": "red",
+    "error": "red",
+    "unmapped": "yellow",
+    "vacuous": "yellow",
+    "expected": "yellow",
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -269,7 +281,7 @@ def pytest_runtest_makereport(
     if progress is not None:
         progress.clear()
     if call.excinfo is not None and not item.config.getoption("fulltrace"):
-        _end_at_the_users_line(call.excinfo.value)
+        end_at_the_users_line(call.excinfo.value)
     report = yield
     cause = None if call.excinfo is None else call.excinfo.value.__cause__
     if report.skipped and isinstance(cause, TargetUnavailableError):
@@ -281,24 +293,6 @@ def pytest_runtest_makereport(
             setattr(report, name, item.stash[key])
             del item.stash[key]
     return report
-
-
-def _end_at_the_users_line(error: BaseException) -> None:
-    """What is wrong with a model, a feed or a setting stands in the message: how it was found out is ours."""
-    if not isinstance(error, TfjsError):
-        return
-    trace = error.__traceback__
-    while trace is not None:
-        below = trace.tb_next
-        if below is not None and _package(below) == __package__ and _package(trace) not in _PYTEST:
-            trace.tb_next = below = None
-        trace = below
-    # The message tells of the cause as well.
-    error.__cause__, error.__suppress_context__ = None, True
-
-
-def _package(trace: TracebackType) -> str:
-    return str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0]
 
 
 class _Collector:

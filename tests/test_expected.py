@@ -158,6 +158,32 @@ def test_a_verdict_is_expected_on_its_target_and_nothing_else_is(project, spread
         "test_is_too_slow[chrome-wasm]": "FAILED",
     }
     assert "[XPASS(strict)] a weight is wrong" in run.text
+    assert_told_as_expected(run)
+
+
+def assert_told_as_expected(run):
+    """What is expected bears the marker's reason, and is not told as another; what is no verdict has none."""
+    comparisons = run.results["comparisons"]
+    diverged = [one for one in comparisons if one["verdict"] == "diverged"]
+    assert {one["test"].partition("::test_")[2] for one in diverged} == {
+        "diverges[chrome-cpu]",
+        "diverges_in_a_fixture[chrome-cpu]",
+    }
+    assert {one["expected"] for one in (*diverged, *run.results["task"])} == {"a weight is wrong"}
+    others = [one for one in comparisons if one["verdict"] != "diverged"]
+    assert {(one["verdict"], one["expected"]) for one in others} == {("error", None)}
+    properties = {name: case.properties.get("tfjs_expected") for name, case in run.cases.items()}
+    assert {name for name, told in properties.items() if told is not None} == {
+        "test_diverges[chrome-cpu]",
+        "test_diverges_in_a_fixture[chrome-cpu]",
+    }
+    assert set(properties.values()) == {"a weight is wrong", None}
+    summary = run.section("tfjs")
+    assert sum("diverged (expected)" in line for line in summary) == 2
+    assert sum(": diverged: " in line for line in summary) == 0
+    assert sum(": error: " in line for line in summary) == 4
+    (task,) = run.section("tfjs tasks")
+    assert task.endswith(" 1 asked (expected)")
 
 
 @pytest.mark.browser

@@ -276,6 +276,13 @@ def test_junit_properties_are_scalars_under_stable_names():
     }
 
 
+def test_what_a_test_expects_is_told_with_its_reason():
+    found = comparison_to_json(everything(), expected="0/0 is 1 there")
+    assert (found["verdict"], found["expected"]) == ("diverged", "0/0 is 1 there")
+    assert dict(junit_properties(found))["tfjs_expected"] == "0/0 is 1 there"
+    assert comparison_to_json(everything())["expected"] is None
+
+
 def test_a_comparison_without_layers_has_few_properties():
     found = junit_properties(comparison_to_json(comparison([], {}, verdict="error", reason="lost")))
     assert [name for name, _ in found] == ["tfjs_model", "tfjs_target", "tfjs_verdict", "tfjs_reason"]

@@ -71,6 +71,22 @@ def test_the_summary_table():
     ]
 
 
+def test_what_a_test_expects_is_no_verdict_like_another():
+    expected, not_expected = told(CHAIN, BAD), told(CHAIN, BAD, target=target(backend="wasm"))
+    expected["expected"] = "a known fault"
+    _, first, second, *reasons = summary_table([expected, not_expected], width=110)
+    assert "diverged (expected)" in first.text
+    assert "expected" not in second.text
+    assert (first.verdict, second.verdict) == ("expected", "diverged")
+    assert [line.text.partition(":")[0] for line in reasons] == ["digits, wasm on chrome"]
+    title, _, *rows = layer_table(expected, width=120)
+    assert title == Line(
+        "digits, webgl on chrome: diverged (expected); compared 3, fused 1, eliminated 1: identity 1",
+        "expected",
+    )
+    assert [row.verdict for row in rows] == ["close", "expected", None, None, "expected"]
+
+
 def test_the_summary_without_times():
     heading, *_ = summary_table([told(CHAIN, GOOD)], width=100)
     assert heading.text == "model   format  on chrome  verdict  worst layer  |error|  allowed"

@@ -36,9 +36,10 @@ def environment_to_json(tfjs_version: str | None) -> dict[str, Any]:
     }
 
 
-def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
+def comparison_to_json(comparison: Comparison, *, expected: str | None = None) -> dict[str, Any]:
     """One entry of the JSON's `comparisons`: Python builtins only, and no NaN or Inf.
 
+    `expected`: why the test expects this verdict, None where it does not.
     A number that is infinite or missing is None, and `null_reasons` beside it holds the reason in words by
     key.
     """
@@ -52,6 +53,7 @@ def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
         "target": target_to_json(comparison.target),
         "verdict": comparison.verdict,
         "reason": comparison.reason,
+        "expected": expected,
         "stage": comparison.stage,
         "stack": comparison.stack,
         "feeds": int(comparison.feeds),

@@ -24,6 +24,7 @@ def junit_properties(comparison: Mapping[str, Any]) -> list[tuple[str, str | flo
         "tfjs_target": target_label(comparison["target"]),
         "tfjs_verdict": comparison["verdict"],
         "tfjs_reason": comparison["reason"],
+        "tfjs_expected": comparison["expected"],
         "tfjs_first_divergence": ", ".join(comparison["first_divergence"]) or None,
         "tfjs_worst_layer": None if worst is None else worst["name"],
         "tfjs_error": error,

@@ -24,6 +24,20 @@ def target_label(target: Mapping[str, Any], *, with_browser: bool = True) -> str
     return f"{target['backend']}{variant}{browser}"
 
 
+EXPECTED = "expected"
+"""What lines of the terminal are coloured by in place of a verdict that the test expects."""
+
+
+def verdict_label(told: Mapping[str, Any]) -> str:
+    """The verdict as tables tell it: `diverged (expected)` where the test expects it."""
+    return str(told["verdict"] if told["expected"] is None else f"{told['verdict']} ({EXPECTED})")
+
+
+def colour(told: Mapping[str, Any], verdict: str | None) -> str | None:
+    """What a line is coloured by that tells a verdict of a comparison or task, or of a part of it."""
+    return EXPECTED if told["expected"] is not None and verdict not in {None, "close"} else verdict
+
+
 def decisive(layer: Mapping[str, Any]) -> tuple[float | None, float | None]:
     """The error that decides of a layer, and what is allowed of it; None where it is not finite or unknown.
 

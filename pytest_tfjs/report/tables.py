@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.printable import printable
 from pytest_tfjs.report.grouped import Grouped, grouped
-from pytest_tfjs.report.summary import coverage_text, dead_layers, decisive, target_label, worst_layer
+from pytest_tfjs.report.summary import (
+    colour,
+    coverage_text,
+    dead_layers,
+    decisive,
+    target_label,
+    verdict_label,
+    worst_layer,
+)
 from pytest_tfjs.report.terminal import retried
 from pytest_tfjs.report.text import Column, Line, number, shorten, table
 
@@ -57,8 +65,8 @@ def summary_table(
 
     Where weights are quantised, `cost` is how far that moved the output that it moved most, relative to its
     largest value. Warm is the median. A browser that is the same for all is told in the heading. Columns that
-    nothing is known for are left out. Below the table stand the reason of each verdict but `close`, and the
-    dead layers of each model.
+    nothing is known for are left out. Below the table stand the reason of each verdict but `close` and those
+    that tests expect, and the dead layers of each model.
     """
     if not comparisons:
         return []
@@ -78,7 +86,7 @@ def summary_table(
         for comparison in comparisons
     ]
     heading, *lines = table(columns, rows, width, encoding)
-    told = [Line(text, one["verdict"]) for text, one in zip(lines, comparisons, strict=True)]
+    told = [Line(text, colour(one, one["verdict"])) for text, one in zip(lines, comparisons, strict=True)]
     reasons, dead = _reasons(comparisons, width, encoding), _dead(comparisons, width, encoding)
     return [Line(heading), *told, *reasons, *dead]
 
@@ -96,7 +104,7 @@ def layer_table(
     `nodes` lists them under it. `cost` is there where weights are
     quantised: how far that moved the activation, relative to its largest value.
     """
-    subject = f"{comparison['model']}, {target_label(comparison['target'])}: {comparison['verdict']}"
+    subject = f"{comparison['model']}, {target_label(comparison['target'])}: {verdict_label(comparison)}"
     # Of an error the layers are what was planned, and nobody knows what became of them.
     counts = "" if comparison["verdict"] == "error" else f"; {coverage_text(comparison['layers'])}"
     title = printable(f"{subject}{counts}", encoding)
@@ -114,9 +122,9 @@ def layer_table(
     columns = [columns[place] for place in kept]
     rows = [[row[place] for place in kept] for row in rows]
     heading, *lines = table(columns, rows, width, encoding)
-    told = [Line(text, verdict) for text, verdict in zip(lines, verdicts, strict=True)]
+    told = [Line(text, colour(comparison, verdict)) for text, verdict in zip(lines, verdicts, strict=True)]
     return [
-        *(Line(text, comparison["verdict"]) for text in _wrapped(title, width)),
+        *(Line(text, colour(comparison, comparison["verdict"])) for text in _wrapped(title, width)),
         *(Line(text) for note in notes for text in _wrapped(note, width)),
         Line(heading),
         *told,
@@ -190,7 +198,7 @@ def _summary_row(comparison: Mapping[str, Any], with_browser: bool, encoding: st
         printable(comparison["model"], encoding),
         _format(comparison),
         printable(target_label(comparison["target"], with_browser=with_browser), encoding),
-        comparison["verdict"],
+        verdict_label(comparison),
         _NOTHING if worst is None else printable(worst["name"], encoding),
         *_error_against_allowed(worst),
     ]
@@ -271,7 +279,7 @@ def _milliseconds(value: float | None) -> str:
 def _reasons(comparisons: Sequence[Mapping[str, Any]], width: int, encoding: str) -> list[Line]:
     lines = []
     for comparison in comparisons:
-        if comparison["verdict"] == "close" or comparison["reason"] is None:
+        if comparison["verdict"] == "close" or comparison["reason"] is None or comparison["expected"]:
             continue
         # Of an error in the page, the lines after the first are a stack.
         reason = (comparison["reason"].splitlines() or [""])[0]

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 _NO_INTERVAL = "no interval can be drawn"
 
 
-def agreement_to_json(agreement: Agreement) -> dict[str, Any]:
-    """One entry of the JSON's `task`: Python builtins only, and no NaN or Inf."""
+def agreement_to_json(agreement: Agreement, *, expected: str | None = None) -> dict[str, Any]:
+    """One entry of the JSON's `task`: Python builtins only, and no NaN or Inf.
+
+    `expected`: why the test expects this verdict, None where it does not.
+    """
     accuracy = agreement.accuracy or ()
     return {
         "test": agreement.test,
@@ -25,6 +28,7 @@ def agreement_to_json(agreement: Agreement) -> dict[str, Any]:
         "target": target_to_json(agreement.target),
         "verdict": agreement.verdict,
         "reason": agreement.reason,
+        "expected": expected,
         "output": agreement.output,
         "samples": agreement.samples,
         "measures": [_measure(one, agreement.samples) for one in agreement.measures],

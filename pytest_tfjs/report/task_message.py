@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.compare.task import unproven
 from pytest_tfjs.printable import printable
-from pytest_tfjs.report.summary import target_label
+from pytest_tfjs.report.summary import EXPECTED, colour, target_label, verdict_label
 from pytest_tfjs.report.terminal import retried
 from pytest_tfjs.report.text import Line, fact, number, plural
 
@@ -52,10 +52,12 @@ def task_lines(tasks: Sequence[Mapping[str, Any]]) -> list[Line]:
 def _lines_of(task: Mapping[str, Any]) -> Iterator[Line]:
     subject = printable(f"{task['model']}, {target_label(task['target'])}")
     if not task["measures"]:
-        yield Line(f"{subject}: {task['verdict']}: {printable(task['reason'] or '')}", task["verdict"])
+        reason = "" if task["expected"] else f": {printable(task['reason'] or '')}"
+        yield Line(f"{subject}: {verdict_label(task)}{reason}", colour(task, task["verdict"]))
     for measure in (*task["measures"], *task["accuracy"]):
         text = f"{subject}: {_short(measure, task['samples'])}"
-        yield Line(text, _verdict(measure, task["verdict"]))
+        verdict = colour(task, _verdict(measure, task["verdict"]))
+        yield Line(f"{text} ({EXPECTED})" if verdict == EXPECTED else text, verdict)
         if measure["told"] is not None:
             yield Line(f"  {printable(measure['told'])}")
 
