@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pytest_tfjs.browsers.jobs import (
@@ -20,6 +20,7 @@ from pytest_tfjs.browsers.jobs import (
 )
 from pytest_tfjs.browsers.launch import LaunchOptions, launch
 from pytest_tfjs.browsers.server import Server
+from pytest_tfjs.browsers.watch import AWAY_S, TICK_S, Watch, state_of
 from pytest_tfjs.errors import (
     BrowserError,
     BrowserLostError,
@@ -38,15 +39,10 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.launch import Browser
     from pytest_tfjs.browsers.targets import Target
 
-# Short, so that Ctrl-C is seen where a wait cannot be interrupted (Windows).
-TICK_S = 0.25
-# A wait of a tick that takes longer than this was none.
-AWAY_S = 4 * TICK_S
 # Heartbeats come once a second: after this long without one the driver is asked what is wrong.
 QUIET_S = 2.5
 SILENT_S = 15.0
 FIRST_SIGN_S = 60.0
-BUSY_S = 3.0
 KEPT_LINES = 2000
 
 
@@ -67,39 +63,6 @@ class PageFacts:
     float32_textures: bool | None
     tfjs_version: str | None
     user_agent: str | None
-
-
-@dataclass
-class _Watch:
-    """The time that a page has for what it is doing, and what it last told of it."""
-
-    timeout_s: float
-    silent_s: float
-    progress: Progress
-    started: float = field(default_factory=time.monotonic)
-    looked: float = field(default_factory=time.monotonic)
-    quiet_since: float = field(default_factory=time.monotonic)
-
-    def pause(self, seconds: float) -> None:
-        """Leave out time that was not the page's."""
-        self.started += seconds
-        self.looked = time.monotonic()
-
-    def silence(self, heard: float | None) -> float:
-        """For how long nothing was heard of the page while somebody listened.
-
-        Where this process itself was away (suspended, or busy with one long call) the page may have spoken.
-        """
-        now = time.monotonic()
-        if now - self.looked > AWAY_S:
-            self.quiet_since = now
-        self.looked = now
-        self.quiet_since = max(self.quiet_since, heard or 0.0)
-        return now - self.quiet_since
-
-    @property
-    def over(self) -> bool:
-        return time.monotonic() - self.started > self.timeout_s
 
 
 class Page:
@@ -142,7 +105,7 @@ class Page:
             raise PageError(f"the page for {self.target} is no longer usable: open the target again")
         self._exchange.assign(job, self._server.publish(job.artifacts))
         limit = min(self._harness.timeout_s, math.inf if timeout_s is None else timeout_s)
-        watch = _Watch(limit, SILENT_S, Progress("starting the job"))
+        watch = Watch(limit, SILENT_S, Progress("starting the job"))
         try:
             while True:
                 message = self._next(watch)
@@ -169,7 +132,7 @@ class Page:
         self._server.close_page(self._exchange)
 
     def _wait_until_up(self) -> PageFacts:
-        watch = _Watch(self._harness.timeout_s, FIRST_SIGN_S, Progress("opening the page"))
+        watch = Watch(self._harness.timeout_s, FIRST_SIGN_S, Progress("opening the page"))
         while True:
             message = self._next(watch)
             if isinstance(message, PageUp):
@@ -195,7 +158,7 @@ class Page:
             user_agent=told.get("userAgent"),
         )
 
-    def _next(self, watch: _Watch) -> Message | None:
+    def _next(self, watch: Watch) -> Message | None:
         """The page's next message, if one comes within a moment; raises where it tells of a failure.
 
         Console lines and progress are kept and passed on, and come as None.
@@ -218,7 +181,7 @@ class Page:
             return message
         return None
 
-    def _wait(self, watch: _Watch) -> Message | None:
+    def _wait(self, watch: Watch) -> Message | None:
         before = time.monotonic()
         message = self._exchange.next_message(TICK_S)
         late = time.monotonic() - before - TICK_S
@@ -226,7 +189,7 @@ class Page:
             watch.started += late  # the machine slept, or this process was stopped
         return message
 
-    def _note(self, fault: PageFault, watch: _Watch) -> None:
+    def _note(self, fault: PageFault, watch: Watch) -> None:
         self.errors.append(fault)
         if fault.kind in LOST:
             raise self._harness.lose(self.target, watch.progress, fault.message)
@@ -257,7 +220,7 @@ class Page:
                 stage=stage,
             )
 
-    def _check_alive(self, watch: _Watch) -> None:
+    def _check_alive(self, watch: Watch) -> None:
         silence = watch.silence(self._exchange.heard())
         trouble = None if self._browser.alive() else self._browser.ended
         if trouble is None and silence > QUIET_S:
@@ -279,15 +242,8 @@ class Page:
         refused = self._server.refused()[:3]
         return f"{trouble}; the server refused {', '.join(refused)}" if refused else trouble
 
-    def _time_out(self, watch: _Watch) -> NoReturn:
-        busy, silence = self._exchange.main_thread_busy(), watch.silence(self._exchange.heard())
-        if busy > BUSY_S:
-            state = f"its main thread has been busy for {busy:.0f} s (the tab lives: its heartbeat came)"
-        elif silence > BUSY_S:
-            # In WebKit what a worker sends goes through the page's main thread.
-            state = f"its main thread is busy: even its heartbeat has not come for {silence:.0f} s"
-        else:
-            state = "its main thread is not busy: it waits for the GPU, or for a promise that is not kept"
+    def _time_out(self, watch: Watch) -> NoReturn:
+        state = state_of(self._exchange.main_thread_busy(), watch.silence(self._exchange.heard()))
         self._harness.discard_browser()
         raise JobTimeoutError(
             f"{self.target}: not done after {watch.timeout_s:g} s, while {watch.progress}; {state}."
