@@ -158,7 +158,9 @@ def _gaps() -> Iterator[str]:
 def _environment(document: Mapping[str, Any]) -> str:
     versions = document["environment"]
     told = [comparison["target"] for comparison in document["comparisons"]]
-    browsers = sorted({f"{target['browser']} {target['browser_version']}" for target in told})
+    # A browser that was lost before it told its version has none.
+    started = (target for target in told if target["browser_version"])
+    browsers = sorted({f"{target['browser']} {target['browser_version']}" for target in started})
     return (
         f"Written with TF.js {versions['tfjs']}, TensorFlow {versions['tensorflow']}; {', '.join(browsers)}."
     )

@@ -1,11 +1,12 @@
-"""The model families on every browser, backend and variant."""
+"""The model families on every browser, backend and variant; docs/targets.md tells what was found."""
 
 from __future__ import annotations
 
 import pytest
 from family_runs import assert_close, failure_of, parameters
 
-from fixtures.targets import BACKENDS, BROWSERS, ONE_OF_EACH, SMALL, UNAVAILABLE, VARIANTS, VARIED
+from benchmarks import targets as table
+from fixtures.targets import BACKENDS, BROWSERS, ONE_OF_EACH, SMALL, UNAVAILABLE, VARIANTS, VARIED, targets
 from pytest_tfjs.browsers.engines import ENGINES
 from pytest_tfjs.browsers.launch import has_gpu
 from pytest_tfjs.browsers.targets import BACKENDS as ALL_BACKENDS
@@ -67,3 +68,13 @@ def test_every_backend_and_variant_that_there_is_runs():
     assert set(BACKENDS) == set(ALL_BACKENDS)
     named = {f"{backend}:{name}" for backend, variants in ALL_VARIANTS.items() for name in variants}
     assert set(VARIANTS) == named
+
+
+def test_the_page_has_a_row_for_each_target_with_what_these_tests_hold():
+    """Run `make targets` where it has not."""
+    rows = {(row.browser, row.backend): (row.models, row.close) for row in table.read()}
+    expected = {}
+    for browser, backend, cases in targets():
+        close = [case for case in cases if case.gap(backend.partition(":")[0], browser) is None]
+        expected[browser, backend] = (len(cases), len(close))
+    assert rows == expected
