@@ -29,13 +29,13 @@ PAGE = ROOT / "docs" / "targets.md"
 TESTS = ("tests/test_every_target.py", f"{families.TEST}::{families.NAME}")
 FILES = {test.partition("::")[0] for test in TESTS}
 
-_HEADING = "| browser | target | models | close | not run | by |"
+_HEADING = "| browser | target | models | close | gaps | by |"
 _INTRODUCTION = """\
 # Targets
 
 What the [model families](models.md) came to on each browser, backend and variant, at the default
 tolerances: how many models were tried (one counts once for each Keras that builds it and each format),
-and how many were close at every layer. The others do not run there, or are wrong in TF.js: the table
+and how many were close at every layer. The gaps do not run there, or are wrong in TF.js: the table
 below tells why. `make targets` writes this page, and the tests hold it. Chrome has all models, of the
 six largest one case each, on `wasm` (`make models` has them on all backends), and on `webgpu` the small
 ones; the other browsers have one of each kind, by turns of another Keras and format, and the variants
@@ -111,8 +111,8 @@ def page(rows: Iterable[Row], document: Mapping[str, Any]) -> str:
     """The whole page; `document` is the JSON of the run."""
     lines = [_INTRODUCTION, _environment(document), "", _HEADING, "|---" * (_HEADING.count("|") - 1) + "|"]
     lines += map(str, rows)
-    lines += ["", "## What does not run, and where", "", "| model | built with | format | where | why |"]
-    lines += ["|---|---|---|---|---|", *_gaps()]
+    lines += ["", "## What does not run or is wrong, and where", ""]
+    lines += ["| model | built with | format | where | why |", "|---|---|---|---|---|", *_gaps()]
     if UNAVAILABLE:
         lines += ["", "## What cannot be had without a GPU", "", "| target | what is told |", "|---|---|"]
         lines += [f"| {target} | {reason} |" for target, reason in UNAVAILABLE.items()]
