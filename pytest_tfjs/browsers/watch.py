@@ -28,9 +28,9 @@ class Watch:
     quiet_since: float = field(default_factory=time.monotonic)
 
     def pause(self, seconds: float) -> None:
-        """Leave out time that was not the page's."""
+        """Leave out time that was not the page's, in which nobody listened to it."""
         self.started += seconds
-        self.looked = time.monotonic()
+        self.looked = self.quiet_since = time.monotonic()
 
     def silence(self, heard: float | None) -> float:
         """For how long nothing was heard of the page while somebody listened.

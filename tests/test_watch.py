@@ -1,0 +1,82 @@
+"""For how long a page was at work, and for how long it was silent, by a clock that the tests set."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from pytest_tfjs.browsers.jobs import Progress
+from pytest_tfjs.browsers.watch import AWAY_S, BUSY_S, TICK_S, Watch, state_of
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def ticks(self, seconds: float, watch: Watch, heard: float | None = None) -> float:
+        """Let time go by in which somebody looks at every tick; the silence told last."""
+        for _ in range(round(seconds / TICK_S)):
+            self.now += TICK_S
+            silence = watch.silence(heard)
+        return silence
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(time, "monotonic", clock)
+    return clock
+
+
+@pytest.fixture
+def watch(clock) -> Watch:
+    now = clock.now
+    return Watch(60, 20, Progress("starting the job"), started=now, looked=now, quiet_since=now)
+
+
+def test_a_page_that_never_spoke_is_silent_from_the_start(clock, watch):
+    assert clock.ticks(30, watch) == 30
+
+
+def test_what_was_heard_ends_the_silence(clock, watch):
+    clock.ticks(10, watch)
+    assert watch.silence(clock.now) == 0
+    assert clock.ticks(5, watch, heard=clock.now) == 5
+
+
+def test_what_was_heard_before_the_watch_began_counts_for_nothing(clock, watch):
+    assert clock.ticks(2, watch, heard=clock.now - 500) == 2
+
+
+def test_a_pause_is_no_silence_and_no_part_of_the_job(clock, watch):
+    heard = clock.now
+    clock.ticks(5, watch, heard)
+    clock.now += 1000
+    watch.pause(1000)
+    assert watch.silence(heard) == 0
+    assert not watch.over
+    assert clock.ticks(5, watch, heard) == 5
+
+
+def test_while_nobody_looked_nobody_could_hear(clock, watch):
+    clock.ticks(5, watch)
+    clock.now += AWAY_S + 1
+    assert watch.silence(None) == 0
+
+
+def test_a_job_is_over_after_its_time(clock, watch):
+    clock.now += 60
+    assert not watch.over
+    clock.now += 1
+    assert watch.over
+
+
+def test_what_a_late_page_does_is_told_by_its_heartbeats():
+    late = BUSY_S + 1
+    assert state_of(late, 0) == "its main thread has been busy for 4 s (the tab lives: its heartbeat came)"
+    assert "even its heartbeat has not come for 4 s" in state_of(0, late)
+    assert "not busy" in state_of(BUSY_S, BUSY_S)
