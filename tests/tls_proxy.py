@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def tls_proxy(folder: Path, host: str, port: int, upstream: tuple[str, int]) -> Iterator[list[bytes]]:
-    """Listens at `host` and `port` with a certificate of its own; gives the first line of each connection."""
+    """Listens at `host` and `port` with a certificate of its own; gives the first lines that came."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*_certificate(folder, host))
     lines: list[bytes] = []
@@ -24,11 +24,12 @@ def tls_proxy(folder: Path, host: str, port: int, upstream: tuple[str, int]) -> 
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            first = await reader.readline()
-            lines.append(first)
-            inner, outer = await asyncio.open_connection(*upstream)
-            outer.write(first)
-            await asyncio.gather(_pass_on(reader, outer), _pass_on(inner, writer))
+            # Browsers open connections in advance, and close unused ones without a word.
+            if first := await reader.readline():
+                lines.append(first)
+                inner, outer = await asyncio.open_connection(*upstream)
+                outer.write(first)
+                await asyncio.gather(_pass_on(reader, outer), _pass_on(inner, writer))
         writer.close()
 
     started = loop.run_until_complete(asyncio.start_server(serve, host, port, ssl=context))
