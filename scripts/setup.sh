@@ -126,11 +126,12 @@ browsers() {
             apt_install $wanted
         fi
     fi
-    geckodriver
+    firefox_driver
 }
 
-# Debian has no package of it; built, it takes some two minutes.
-geckodriver() {
+# Debian has no package of it; built, it takes some two minutes. `command -v` finds functions too, so this one has
+# another name than the program.
+firefox_driver() {
     PATH="$PATH:$HOME/.cargo/bin"
     if command -v geckodriver >/dev/null; then return; fi
     if ! command -v cargo >/dev/null; then
