@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import pytest
 
+from pytest_tfjs.chosen import address_of, dist_of
 from pytest_tfjs.outcomes import expected_verdict
 from pytest_tfjs.settings import FLAGS, SETTINGS, Settings, apply_markers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from pytest_tfjs.browsers.access import Address
-    from pytest_tfjs.browsers.dist import Dist
     from pytest_tfjs.browsers.harness import Harness
     from pytest_tfjs.browsers.jobs import Progress
     from pytest_tfjs.browsers.targets import Target
@@ -143,21 +142,6 @@ def tfjs(
 def settings_of(node: pytest.Item) -> Settings:
     """The settings of one test: its markers over those of the run. Raises SettingsError."""
     return apply_markers(node.config.stash[SETTINGS], node.iter_markers("tfjs"))
-
-
-def dist_of(settings: Settings) -> Dist:
-    """The copy of TF.js that the run tests with. Raises DistError."""
-    from pytest_tfjs.browsers.dist import Dist
-
-    return Dist.shipped() if settings.dist is None else Dist.from_directory(settings.dist)
-
-
-def address_of(settings: Settings, worker: str | None = None) -> Address:
-    """Where the server of a worker listens, and how it is reached. Raises SettingsError."""
-    from pytest_tfjs.browsers.access import Address
-    from pytest_tfjs.reach import bind_of
-
-    return Address(bind_of(settings, worker), settings.public_url, settings.remote)
 
 
 def _worker(config: pytest.Config) -> str | None:

@@ -11,6 +11,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_tfjs.addresses import bracketed
+from pytest_tfjs.chosen import (
+    address_of,
+    check_programs_of,
+    check_server,
+    check_targets,
+    dist_of,
+    guesses_reach,
+    targets_of,
+    variants_of,
+)
 from pytest_tfjs.errors import (
     BrowserError,
     DistError,
@@ -25,8 +35,6 @@ from pytest_tfjs.fixtures import (
     RETRIED,
     TASKS,
     TERMINAL,
-    address_of,
-    dist_of,
     id_of,
     settings_of,
     tfjs,
@@ -48,7 +56,6 @@ from pytest_tfjs.report.kept import Earlier, Told
 from pytest_tfjs.settings import (
     MARKER,
     SETTINGS,
-    Settings,
     add_options,
     resolve_settings,
 )
@@ -56,7 +63,6 @@ from pytest_tfjs.settings import (
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
-    from pytest_tfjs.browsers.targets import Flags, Target
     from pytest_tfjs.report.text import Line
 
 __all__ = ["tfjs", "tfjs_browser_args", "tfjs_cache", "tfjs_harness", "tfjs_isolation", "tfjs_target"]
@@ -93,8 +99,8 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     try:
         config.stash[SETTINGS] = resolve_settings(config)
-        _check_targets(config.stash[SETTINGS])
-        _check_reach(config, config.stash[SETTINGS])
+        check_targets(config.stash[SETTINGS])
+        check_server(config.stash[SETTINGS], _workers(config))
     except (SettingsError, DistError, BrowserError) as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[_RESULTS] = Told()
@@ -139,7 +145,7 @@ def pytest_report_header(config: pytest.Config) -> str:
         value = getattr(settings, name)
         if value is not None:
             items.append(HeaderItem(name.replace("_", " "), str(value), settings.origin(name)))
-    if _guesses(settings):
+    if guesses_reach(settings):
         items.append(HeaderItem("reached at", f"http://{bracketed(address_of(settings).reached_host())}"))
     return header_line(version("pytest-tfjs"), _tfjs_version(config), items)
 
@@ -157,50 +163,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     try:
         settings = settings_of(metafunc.definition)
-        check_expected(metafunc.definition, _variants(settings), targeted=targeted)
+        check_expected(metafunc.definition, variants_of(settings), targeted=targeted)
         if not targeted:
             return
-        targets = _targets(settings)
-        _check_programs(metafunc.config.stash[SETTINGS], targets)
+        targets = targets_of(settings)
+        check_programs_of(metafunc.config.stash[SETTINGS], targets)
     except SettingsError as error:
         raise pytest.Collector.CollectError(f"{metafunc.definition.nodeid}: {error}") from None
     # By session, so that pytest brings the tests of one target together and the page is opened once for them.
     ids = [target.id for target in targets]
     metafunc.parametrize("tfjs_target", targets, ids=ids, indirect=True, scope="session")
-
-
-def _check_targets(settings: Settings) -> None:
-    """Refuses unknown names before anything runs; without any given, nothing is imported to look.
-
-    The user's copy of TF.js must have the backends that the user named; others are a matter of each test.
-    """
-    named = settings.origin("backends") != "default"
-    given = named or settings.browsers is not None or settings.variants
-    targets = _targets(settings) if given else ()
-    _check_programs(settings, targets)
-    if settings.dist is not None:
-        dist = dist_of(settings)
-        for target in targets if named else ():
-            dist.require(target.backend)
-
-
-def _check_programs(settings: Settings, targets: Sequence[Target]) -> None:
-    """Refuses, before anything runs, a browser's program that would be started for another browser."""
-    if settings.browser_binary is not None or settings.driver_binary is not None:
-        from pytest_tfjs.browsers.programs import check_programs
-
-        check_programs(settings, targets)
-
-
-def _check_reach(config: pytest.Config, settings: Settings) -> None:
-    """Refuses, before anything runs, settings under which browsers would not reach the server."""
-    if not any((settings.remote, settings.capabilities, settings.bind, settings.public_url)):
-        return
-    from pytest_tfjs.reach import check_reach
-
-    check_reach(settings, _workers(config))
-    if _guesses(settings):
-        address_of(settings).reached_host()
 
 
 def _workers(config: pytest.Config) -> int:
@@ -210,34 +182,6 @@ def _workers(config: pytest.Config) -> int:
         times, star, _ = spec.partition("*")
         count += int(times) if star and times.isdigit() else 1
     return max(1, count)
-
-
-def _guesses(settings: Settings) -> bool:
-    """Whether it is for us to find out how the Grid's browsers reach this machine."""
-    bind = settings.bind
-    return (
-        settings.remote is not None and settings.public_url is None and bind is not None and bind.is_wildcard
-    )
-
-
-def _targets(settings: Settings) -> tuple[Target, ...]:
-    from pytest_tfjs.browsers.engines import ENGINES, first_found
-    from pytest_tfjs.browsers.targets import parse_targets
-
-    own = _variants(settings)
-    browsers = settings.browsers
-    if browsers is None and settings.remote is not None:
-        browsers = (next(iter(ENGINES)),)  # what is on this machine is no matter
-    elif browsers is None:
-        browsers = (first_found(settings.browser_binary),)
-    try:
-        parse_targets(browsers, ["cpu"])
-    except SettingsError as error:
-        raise SettingsError(f"{settings.spelled('browsers')}: {error}") from None
-    try:
-        return parse_targets(browsers, settings.backends, own)
-    except SettingsError as error:
-        raise SettingsError(f"{settings.spelled('backends')}: {error}") from None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -250,15 +194,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.
         parameters: Mapping[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
         if "tfjs_target" in parameters and item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(parameters["tfjs_target"].id))
-
-
-def _variants(settings: Settings) -> Mapping[str, Flags]:
-    from pytest_tfjs.browsers.targets import parse_variants
-
-    try:
-        return parse_variants(settings.variants)
-    except SettingsError as error:
-        raise SettingsError(f"ini value tfjs_variants: {error}") from None
 
 
 @pytest.hookimpl(wrapper=True)

@@ -21,6 +21,7 @@ ORDER = (
     "plugin",
     "fixtures",
     "outcomes",
+    "chosen",
     "checker",
     "asked",
     "reproducer",

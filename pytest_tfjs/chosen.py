@@ -1,0 +1,110 @@
+"""What the settings choose: the targets, the copy of TF.js, the server's address.
+
+What cannot be had, or could not work, is refused before anything runs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_tfjs.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_tfjs.browsers.access import Address
+    from pytest_tfjs.browsers.dist import Dist
+    from pytest_tfjs.browsers.targets import Flags, Target
+    from pytest_tfjs.settings import Settings
+
+
+def targets_of(settings: Settings) -> tuple[Target, ...]:
+    """The targets that tests run on, by the browsers and backends named. Raises SettingsError."""
+    from pytest_tfjs.browsers.engines import ENGINES, first_found
+    from pytest_tfjs.browsers.targets import parse_targets
+
+    own = variants_of(settings)
+    browsers = settings.browsers
+    if browsers is None and settings.remote is not None:
+        browsers = (next(iter(ENGINES)),)  # what is on this machine is no matter
+    elif browsers is None:
+        browsers = (first_found(settings.browser_binary),)
+    try:
+        parse_targets(browsers, ["cpu"])
+    except SettingsError as error:
+        raise SettingsError(f"{settings.spelled('browsers')}: {error}") from None
+    try:
+        return parse_targets(browsers, settings.backends, own)
+    except SettingsError as error:
+        raise SettingsError(f"{settings.spelled('backends')}: {error}") from None
+
+
+def variants_of(settings: Settings) -> Mapping[str, Flags]:
+    """The user's own variants, each with its flags. Raises SettingsError."""
+    from pytest_tfjs.browsers.targets import parse_variants
+
+    try:
+        return parse_variants(settings.variants)
+    except SettingsError as error:
+        raise SettingsError(f"ini value tfjs_variants: {error}") from None
+
+
+def dist_of(settings: Settings) -> Dist:
+    """The copy of TF.js that the run tests with. Raises DistError."""
+    from pytest_tfjs.browsers.dist import Dist
+
+    return Dist.shipped() if settings.dist is None else Dist.from_directory(settings.dist)
+
+
+def address_of(settings: Settings, worker: str | None = None) -> Address:
+    """Where the server of a worker listens, and how it is reached. Raises SettingsError."""
+    from pytest_tfjs.browsers.access import Address
+    from pytest_tfjs.reach import bind_of
+
+    return Address(bind_of(settings, worker), settings.public_url, settings.remote)
+
+
+def guesses_reach(settings: Settings) -> bool:
+    """Whether it is for us to find out how the Grid's browsers reach this machine."""
+    bind = settings.bind
+    return (
+        settings.remote is not None and settings.public_url is None and bind is not None and bind.is_wildcard
+    )
+
+
+def check_targets(settings: Settings) -> None:
+    """Refuses unknown names before anything runs; without any given, nothing is imported to look.
+
+    The user's copy of TF.js must have the backends that the user named; others are a matter of each test.
+    Raises SettingsError and DistError.
+    """
+    named = settings.origin("backends") != "default"
+    given = named or settings.browsers is not None or settings.variants
+    targets = targets_of(settings) if given else ()
+    check_programs_of(settings, targets)
+    if settings.dist is not None:
+        dist = dist_of(settings)
+        for target in targets if named else ():
+            dist.require(target.backend)
+
+
+def check_programs_of(settings: Settings, targets: Sequence[Target]) -> None:
+    """Refuses a browser's program that would be started for another browser. Raises SettingsError."""
+    if settings.browser_binary is not None or settings.driver_binary is not None:
+        from pytest_tfjs.browsers.programs import check_programs
+
+        check_programs(settings, targets)
+
+
+def check_server(settings: Settings, workers: int) -> None:
+    """Refuses settings under which browsers would not reach the server; `workers`: as in `check_reach`.
+
+    Raises SettingsError, and BrowserError where no way to this machine is found.
+    """
+    if not any((settings.remote, settings.capabilities, settings.bind, settings.public_url)):
+        return
+    from pytest_tfjs.reach import check_reach
+
+    check_reach(settings, workers)
+    if guesses_reach(settings):
+        address_of(settings).reached_host()
