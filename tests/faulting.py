@@ -65,7 +65,8 @@ class Fault:
         """The tests of a project in which it happens."""
         body = self.body if "tfjs.assert_close" in self.body else f"{self.body}\n{COMPARE}"
         text = TESTS.replace("@BODY@", body.replace("\n", "\n    "))
-        return text.replace("@MARKER@", self.marker).replace("@ARGUMENTS@", repr(self.arguments))
+        text = text.replace("@MARKER@", self.marker).replace("@ARGUMENTS@", repr(self.arguments))
+        return text.replace("@BROWSER@", self.browser)
 
 
 def _of_browsers(browser: str) -> tuple[Fault, ...]:
@@ -136,7 +137,7 @@ _STAGES = (
     (
         "browser",
         "the browser starts",
-        f'trouble.new_browser()\ntrouble.at("starting chrome", lambda: interrupt(0.1))\n{COMPARE}',
+        f'trouble.new_browser()\ntrouble.at("starting @BROWSER@", lambda: interrupt(0.1))\n{COMPARE}',
     ),
     (
         "page",
@@ -152,6 +153,14 @@ _STAGES = (
     ),
     ("report", "the results are written", f"interrupt_report()\n{COMPARE}"),
 )
+IN_A_BROWSER = ("browser", "job")
+
+
+def _interrupted(stage: str, when: str, body: str, browser: str = "chrome") -> Fault:
+    caused = f"SIGINT to the terminal's processes while {when}"
+    return Fault(f"Ctrl-C, {stage}", caused, body, "the run ends", browser)
+
+
 FAULTS = (
     *_of_browsers("chrome"),
     *_of_browsers("firefox"),
@@ -205,9 +214,12 @@ FAULTS = (
         "fails",
         fresh=False,
     ),
+    *(_interrupted(*stage) for stage in _STAGES),
     *(
-        Fault(f"Ctrl-C, {stage}", f"SIGINT to the terminal's processes while {when}", body, "the run ends")
-        for stage, when, body in _STAGES
+        _interrupted(*stage, browser)
+        for browser in ("firefox", "webkitgtk")
+        for stage in _STAGES
+        if stage[0] in IN_A_BROWSER
     ),
 )
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -433,7 +434,8 @@ time.sleep(600)
     assert not workspace.directory.exists()
     workspace.close()
     parent.stdout.close()
-    parent.wait()
+    # Selenium asks how its driver ended, and takes it for alive where nobody can tell any more.
+    assert parent.wait() == -signal.SIGKILL
 
 
 @pytest.mark.parametrize(

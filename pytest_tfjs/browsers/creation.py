@@ -31,8 +31,9 @@ def interruptible(
     Raises BrowserError where `create` takes longer than `limit_s`, and else what `create` raises.
     """
     creation = _Creation(create, end)
-    threading.Thread(target=creation.run, name="pytest-tfjs-session", daemon=True).start()
+    thread = threading.Thread(target=creation.run, name="pytest-tfjs-session", daemon=True)
     try:
+        thread.start()  # which can be interrupted too, when the thread is at work already
         creation.wait(limit_s)
     except BaseException:
         creation.abandon()

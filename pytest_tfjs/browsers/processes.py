@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MARK = "PYTEST_TFJS_WORKSPACE"
 KILL_S = 5.0
+LOOK_AGAIN_S = 0.01
 # Chrome makes a socket in its temporary folder, 46 characters deeper; macOS allows 104 for its whole path.
 TEMPORARY_LIMIT = 58
 # Names of programs that have files outside the folder, which they remove where they are asked to end.
@@ -89,17 +90,28 @@ def clear(directory: Path, known: Iterable[psutil.Process] = ()) -> None:
     politely_until = time.monotonic() + KILL_S / 2
     while True:
         processes = {process for process in known if process.is_running()} | find_processes(directory)
-        left = {process for process in processes if not _is_zombie(process)}
+        left = {process for process in processes if not _has_ended(process)}
         for process in left:
             with contextlib.suppress(psutil.Error):
                 if process.name() in CLEANS_UP and time.monotonic() < politely_until:
                     process.terminate()
                 else:
                     process.kill()
-        psutil.wait_procs(left, timeout=1)
+        _wait_for_the_end(left, seconds=1.0)
         shutil.rmtree(directory, ignore_errors=True)
         if (not left and not directory.exists()) or time.monotonic() > deadline:
             return
+
+
+def _wait_for_the_end(processes: set[psutil.Process], seconds: float) -> None:
+    """Wait until they ended, and leave how they did to whoever started them.
+
+    psutil's own wait takes the exit status of our children; Selenium takes one that it cannot have for 0, and
+    goes on waiting for the driver that it started.
+    """
+    deadline = time.monotonic() + seconds
+    while not all(map(_has_ended, processes)) and time.monotonic() < deadline:
+        time.sleep(LOOK_AGAIN_S)
 
 
 def find_processes(directory: Path) -> set[psutil.Process]:
@@ -125,11 +137,11 @@ def _belongs(process: psutil.Process, folder: str) -> bool:
     return False
 
 
-def _is_zombie(process: psutil.Process) -> bool:
+def _has_ended(process: psutil.Process) -> bool:
     import psutil
 
     try:
-        return process.status() == psutil.STATUS_ZOMBIE
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.Error:
         return True
 

@@ -1,0 +1,61 @@
+"""What is created in a thread ends where the wait for it is given up, whenever that is."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from pytest_tfjs.browsers.creation import interruptible
+from pytest_tfjs.errors import BrowserError
+
+
+class Making:
+    """Something whose making takes until `go` is set; what is made, and what is ended of it, is kept."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.begun = threading.Event()
+        self.ended: list[str] = []
+
+    def create(self) -> str:
+        self.begun.set()
+        assert self.go.wait(30)
+        return "made"
+
+
+@pytest.fixture
+def making() -> Making:
+    return Making()
+
+
+def test_what_is_created_is_given_and_lives_on(making):
+    making.go.set()
+    assert interruptible(making.create, making.ended.append) == "made"
+    assert making.ended == []
+
+
+def test_what_creation_raises_is_raised(making):
+    with pytest.raises(ZeroDivisionError):
+        interruptible(lambda: 1 / 0, making.ended.append)
+
+
+def test_what_comes_after_its_time_is_ended(making):
+    with pytest.raises(BrowserError, match="it did not start within 0 s"):
+        interruptible(making.create, making.ended.append, halt=making.go.set, limit_s=0)
+    assert making.ended == ["made"]
+
+
+def test_what_was_interrupted_as_its_thread_began_is_ended(making, monkeypatch):
+    """Ctrl-C comes to the main thread, which waits there until the other one is at work."""
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        assert making.begun.wait(30)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        interruptible(making.create, making.ended.append, halt=making.go.set)
+    assert making.ended == ["made"]
