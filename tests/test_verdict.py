@@ -119,6 +119,24 @@ def test_tolerances_that_allow_all_zeros_are_vacuous():
     assert "the tolerances allow activations that are all 0" in found.reason
 
 
+def test_a_shape_that_could_be_wrong_makes_no_layer_of_floats_one_that_could():
+    loose = Tolerance(rtol=1.0, atol=0.0)
+    ones, shape = np.ones(3, np.float32), np.array([2, 35], np.int32)
+    metrics = {"a": measure(ones, ones, loose), "shape": measure(shape, shape, Tolerance(0.0, 0.0))}
+    layers = [layer("shape", dtype="int32", shape=(2,)), layer("a", output=True)]
+    found = judge(layers, metrics, {"a": loose, "shape": Tolerance(0.0, 0.0)})
+    assert found.verdict == "vacuous"
+    assert "the tolerances allow activations that are all 0" in found.reason
+
+
+def test_an_output_of_integers_could_be_wrong_where_floats_could_not():
+    loose = Tolerance(rtol=1.0, atol=0.0)
+    ones, classes = np.ones(3, np.float32), np.array([2, 35], np.int32)
+    metrics = {"a": measure(ones, ones, loose), "classes": measure(classes, classes, Tolerance(0.0, 0.0))}
+    layers = [layer("a"), layer("classes", "a", dtype="int32", shape=(2,), output=True)]
+    assert judge(layers, metrics, {"a": loose, "classes": Tolerance(0.0, 0.0)}).verdict == "close"
+
+
 def test_an_empty_layer_is_eliminated_and_never_close():
     layers = [layer("some"), layer("none", "some"), layer("after", "none", output=True)]
     found = comparison(layers, {"some": close(), "none": measured([], []), "after": close()})
