@@ -1,7 +1,8 @@
 """Random stacks of Keras layers, as recipes that Hypothesis draws and shrinks, built for Keras 2 and Keras 3.
 
 A recipe is a trunk (image, sequence or vector) and the names of layers in order; what a layer's sizes are
-follows from its place. Every weight is drawn so that the converter can fold nothing away for being neutral.
+follows from its place. The weights are as if trained, so that the converter can fold nothing away for being
+neutral; or as they are initialised; or here so and there so.
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ from hypothesis import strategies as st
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_INITIAL = {"bias": 0.0, "beta": 0.0, "mean": 0.0, "gamma": 1.0, "variance": 1.0}
 SHAPES = {"image": (8, 8, 3), "sequence": (6, 4), "vector": (7,)}
 _KIND_OF_RANK = {4: "image", 3: "sequence", 2: "vector"}
+BATCH = 2
 _MOST_STEPS = 6
+WEIGHTS = {"trained": 0.0, "mixed": 0.5, "fresh": 1.0}
+"""How many of the weights that begin as zeros or ones are that."""
 
 ACTIVATIONS = (
     "relu",
@@ -298,11 +303,16 @@ VOCABULARY = {"image": ANY | IMAGE, "sequence": ANY | SEQUENCE, "vector": ANY | 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A random model: `steps` are by index into the vocabulary of what is there when it is their turn."""
+    """A random model: `steps` are by name from the vocabulary of what is there when it is their turn.
+
+    `weights` is one of `WEIGHTS`; `batch` the size of a batch where the model fixes it.
+    """
 
     trunk: str
     steps: tuple[Step, ...]
     seed: int
+    weights: str = "trained"
+    batch: int | None = None
 
 
 @st.composite
@@ -316,7 +326,8 @@ def recipes(draw: Callable[..., Any]) -> Recipe:
         step = Step(layer, draw(st.integers(0, 4)), draw(st.integers(0, 2)), draw(small))
         steps.append(step)
         kind = _kind_after(kind, step)
-    return Recipe(trunk, tuple(steps), draw(st.integers(0, 1000)))
+    weights, batch = draw(st.sampled_from(sorted(WEIGHTS))), draw(st.sampled_from((None, None, BATCH)))
+    return Recipe(trunk, tuple(steps), draw(st.integers(0, 1000)), weights, batch)
 
 
 def _kind_after(kind: str, step: Step) -> str:
@@ -330,7 +341,7 @@ def _kind_after(kind: str, step: Step) -> str:
 
 def build(keras: Any, recipe: Recipe) -> Any:
     """The model of a recipe, its weights set."""
-    x = inputs = keras.Input(SHAPES[recipe.trunk], name="x")
+    x = inputs = keras.Input(SHAPES[recipe.trunk], batch_size=recipe.batch, name="x")
     for place, step in enumerate(recipe.steps):
         vocabulary = VOCABULARY[_KIND_OF_RANK[len(x.shape)]]
         x = vocabulary[step.layer](keras.layers, x, f"L{place}_{step.layer}", step)
@@ -338,18 +349,23 @@ def build(keras: Any, recipe: Recipe) -> Any:
         x = keras.layers.Activation("tanh", name="L_last")(x)
     model = keras.Model(inputs, x, name="stack")
     rng = np.random.default_rng(recipe.seed)
-    model.set_weights([_draw(rng, getattr(w, "path", w.name), tuple(w.shape)) for w in model.weights])
+    share = WEIGHTS[recipe.weights]
+    model.set_weights([_draw(rng, getattr(w, "path", w.name), tuple(w.shape), share) for w in model.weights])
     return model
 
 
 def feed(recipe: Recipe) -> np.ndarray:
     """Two samples for the model of a recipe: float32, standard normal."""
     rng = np.random.default_rng(recipe.seed + 1)
-    return rng.standard_normal((2, *SHAPES[recipe.trunk])).astype(np.float32)
+    return rng.standard_normal((BATCH, *SHAPES[recipe.trunk])).astype(np.float32)
 
 
-def _draw(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> np.ndarray:
+def _draw(rng: np.random.Generator, name: str, shape: tuple[int, ...], initial: float) -> np.ndarray:
+    """A weight, with the probability `initial` as it is initialised, if that is with zeros or ones."""
     role = name.rpartition("/")[2]
+    first = next((value for part, value in _INITIAL.items() if part in role), None)
+    if first is not None and rng.uniform() < initial:
+        return np.full(shape, first)
     if "variance" in role or "gamma" in role:
         return rng.uniform(0.6, 1.5, shape)
     if "alpha" in role:

@@ -12,24 +12,15 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-import numpy as np
 import pytest
-from converted_graph import disagreements, run_converted
+from converted_graph import disagreements
 from hypothesis import HealthCheck, Phase, assume, event, given, settings
 from hypothesis import strategies as st
+from offline_run import OfflineRun, graph_activations
 from random_stacks import build, feed, recipes
 
-from pytest_tfjs.browsers.jobs import Activations
-from pytest_tfjs.compare.tolerances import resolve_tolerances
-from pytest_tfjs.compare.verdict import judge
-from pytest_tfjs.measuring import Measured
-from pytest_tfjs.models.artifacts import with_weights
 from pytest_tfjs.models.cache import ContentCache
-from pytest_tfjs.models.conversion import convert
-from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.layer_calls import read_calls
-from pytest_tfjs.models.source import as_source
-from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.reference.graphs import Graph, converted_node, parse_ref
 from pytest_tfjs.reference.groups import by_layer
 
@@ -48,50 +39,10 @@ stacks = settings(
 )
 
 
-class Run:
-    """One recipe through the product's code: source, artifacts and reference."""
-
-    def __init__(self, keras, recipe, format_, cache):
-        self.model = build(pytest.importorskip(keras), recipe)
-        source = as_source(self.model)
-        self.artifacts = convert(source, format=format_, cache=cache)
-        self.feeds = normalise_feeds(feed(recipe), self.artifacts.inputs)
-        self.reference = capture_reference(source, self.artifacts, self.feeds, "all", cache)
-        self.rows = [layer for layer in self.reference.plan.layers if layer.tap is not None]
-        assert self.reference.weights.findings == ()
-
-    def unmapped(self):
-        layers = self.reference.plan.layers
-        return {layer.name: layer.reason for layer in layers if layer.coverage == "unmapped"}
-
-    def judge(self, activations):
-        """The judgement on activations by row, as the product comes to it."""
-        layers = self.reference.plan.layers
-        tolerances = resolve_tolerances(
-            layers, backend="wasm", half=False, rtol=None, atol=None, per_layer=None
-        )
-        measured = Measured(self.reference, tolerances)
-        measured.take(Activations(0, activations))
-        return judge(layers, measured.merged(), measured.tolerances())
-
-    def changed(self, name, draw, folder):
-        """The artifacts with one element of one weight changed by more than the weight's range."""
-        weight = self.artifacts.read_weights()[name].copy()
-        place = np.unravel_index(draw(st.integers(0, weight.size - 1)), weight.shape)
-        weight[place] += 1 + 2 * np.abs(weight).max()
-        return with_weights(self.artifacts, {name: weight}, folder)
-
-
 @pytest.fixture(scope="module")
 def cache():
     with tempfile.TemporaryDirectory() as folder, ContentCache(Path(folder)) as cache:
         yield cache
-
-
-def graph_activations(run, artifacts):
-    taps = {row.name: row.tap["node"] for row in run.rows}
-    values = run_converted(artifacts, run.feeds[0].reference, list(taps.values()))
-    return {name: np.asarray(values[node]) for name, node in taps.items()}
 
 
 def rows_behind(run):
@@ -126,7 +77,7 @@ def layers_of(run, rows):
 @stacks
 @given(recipe=recipes(), data=st.data())
 def test_graph(cache, keras, recipe, data):
-    run = Run(keras, recipe, "graph", cache)
+    run = OfflineRun(build(pytest.importorskip(keras), recipe), feed(recipe), "graph", cache)
     assert run.unmapped() == {}
     assert disagreements(run.artifacts, run.feeds[0], run.reference) == {}
     sound = graph_activations(run, run.artifacts)
@@ -157,7 +108,7 @@ def test_layers(cache, recipe, data):
     keras = pytest.importorskip("tf_keras")
     from pytest_tfjs.reference.keras_model import TappedKerasModel
 
-    run = Run("tf_keras", recipe, "layers", cache)
+    run = OfflineRun(build(keras, recipe), feed(recipe), "layers", cache)
     assert run.unmapped() == {}
     names = [weight.name.removesuffix(":0") for weight in run.model.weights]
     floats = [weight.name.removesuffix(":0") for weight in run.model.weights if "seed" not in weight.name]

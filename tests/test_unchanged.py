@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_tfjs.reference.unchanged import unchanged_input
+from pytest_tfjs.reference.constants import constant_values
+from pytest_tfjs.reference.unchanged import simpler_operation, unchanged_input
 
 pytestmark = pytest.mark.convert
 X = np.arange(1.0, 13.0, dtype=np.float32).reshape(3, 4)
@@ -114,3 +115,53 @@ def test_an_operation_that_changes_something_is_not_taken_for_one_that_does_not(
 def test_what_the_static_shapes_do_not_tell_is_taken_to_change(tf, shape, function):
     _, leaving = ends(tf, lambda x: function(tf, x), shape)
     assert unchanged_input(leaving.op) is None
+
+
+SIMPLER = {
+    "zero minus": (lambda tf, x: tf.zeros([4]) - x, "Neg"),
+    "one over": (lambda tf, x: tf.ones([4]) / x, "Reciprocal"),
+    "two over": (lambda tf, x: tf.fill([4], 2.0) / x, None),
+    "more zeros minus": (lambda tf, x: tf.zeros([2, 1, 4]) - x, None),
+    "less zero": (lambda tf, x: x - tf.zeros([4]), None),
+}
+
+
+@pytest.mark.parametrize(("function", "simpler"), SIMPLER.values(), ids=SIMPLER.keys())
+def test_an_operation_that_is_a_simpler_one_with_its_constants(tf, function, simpler):
+    _, leaving = ends(tf, lambda x: function(tf, x), [None, 4])
+    assert simpler_operation(leaving.op) == simpler
+
+
+@pytest.mark.parametrize(
+    ("offset", "mean", "training", "simpler"),
+    [(0.0, 0.0, False, "Mul"), (0.5, 0.0, False, None), (0.0, 0.5, False, None), (0.0, 0.0, True, None)],
+)
+def test_a_batch_norm_that_shifts_nothing_is_a_product(tf, offset, mean, training, simpler):
+    def norm(x):
+        size = 0 if training else 4
+        fixed = [tf.fill([4], offset), tf.fill([size], mean), tf.fill([size], 2.0)]
+        return tf.raw_ops.FusedBatchNormV3(
+            x=x, scale=tf.ones([4]), offset=fixed[0], mean=fixed[1], variance=fixed[2], is_training=training
+        )[0]
+
+    _, leaving = ends(tf, norm, [None, 2, 2, 4])
+    assert simpler_operation(leaving.op) == simpler
+
+
+def test_constants_that_are_computed_are_known(tf):
+    """As in a batch-norm that is written out, whose shift is 0 only once it was computed."""
+    mean, scale = tf.zeros([4]), tf.fill([4], 2.0)
+    entering, leaving = ends(tf, lambda x: x + (tf.zeros([4]) - mean * tf.math.rsqrt(scale)), [None, 4])
+    values = constant_values(leaving.graph, leaving.op.inputs)
+    assert unchanged_input(leaving.op, values) is entering
+
+
+def test_only_what_follows_from_constants_has_a_value(tf):
+    def function(x):
+        drawn, halves = tf.random.uniform([4]), tf.math.rsqrt(tf.fill([4], 4.0))
+        return tf.stack([x, tf.sqrt(x), drawn, halves, tf.cond(x[0] > 0, lambda: halves * 2, lambda: halves)])
+
+    _, leaving = ends(tf, function, [4])
+    values = constant_values(leaving.graph, leaving.op.inputs)
+    assert list(values) == [leaving.op.inputs[3].name]
+    np.testing.assert_array_equal(values[leaving.op.inputs[3].name], [0.5] * 4)

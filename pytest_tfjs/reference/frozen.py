@@ -9,8 +9,9 @@ import numpy as np
 
 from pytest_tfjs.models.graph_conversion import named_ends
 from pytest_tfjs.models.topology import TensorSpec
+from pytest_tfjs.reference.constants import constant_values
 from pytest_tfjs.reference.graphs import Graph, Node, parse_ref, value_digest
-from pytest_tfjs.reference.unchanged import unchanged_input
+from pytest_tfjs.reference.unchanged import simpler_operation, telling_operands, unchanged_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -127,19 +128,8 @@ class FrozenGraph:
         return [name for name in feed if name.partition(":")[0] in self.graph.nodes]
 
     def constants(self, tensors: Sequence[str]) -> dict[str, Array]:
-        """The values of `tensors` that follow from constants alone."""
-        import tensorflow as tf
-
-        found = {name: self._frozen.graph.get_tensor_by_name(name) for name in tensors}
-        # Read and not run: inside a branch they depend on what decides it, and that on the feed.
-        values = {
-            name: tf.make_ndarray(tensor.op.get_attr("value"))
-            for name, tensor in found.items()
-            if tensor.op.type == "Const"
-        }
-        rest = [name for name in tensors if name not in values]
-        values.update(zip(rest, self._fetch({}, [found[name] for name in rest]), strict=True))
-        return values
+        """The values of those `tensors` that follow from constants alone."""
+        return constant_values(self.tf_graph, map(self.tf_graph.get_tensor_by_name, tensors))
 
     def epsilon(self, batch_norm: str) -> float:
         """The epsilon of a batch-norm, which is added to its variance."""
@@ -177,11 +167,14 @@ def _specs(names: Mapping[str, str], tensors: Iterable[Any]) -> tuple[TensorSpec
 
 
 def _plain(graph: Any, outputs: Iterable[str]) -> Graph:
-    return Graph.of(map(_node, graph.get_operations()), map(parse_ref, outputs))
+    operations = graph.get_operations()
+    values = constant_values(graph, (tensor for one in operations for tensor in telling_operands(one)))
+    nodes = (_node(operation, values) for operation in operations)
+    return Graph.of(nodes, map(parse_ref, outputs))
 
 
-def _node(operation: Any) -> Node:
-    unchanged = unchanged_input(operation)
+def _node(operation: Any, values: Mapping[str, Array]) -> Node:
+    unchanged = unchanged_input(operation, values)
     return Node(
         name=operation.name,
         op=operation.type,
@@ -190,6 +183,7 @@ def _node(operation: Any) -> Node:
         dtypes=tuple(tensor.dtype.name for tensor in operation.outputs),
         same=None if unchanged is None else parse_ref(unchanged.name),
         value=_value(operation) if operation.type == "Const" else None,
+        acts_as=simpler_operation(operation, values),
     )
 
 

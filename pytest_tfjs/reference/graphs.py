@@ -33,7 +33,8 @@ class Node:
 
     `fused_ops` are those that follow within the node, `frame` names the loop that an Enter enters, `dtypes`
     are of the outputs, and `same` is a tensor that the output always equals, where one is known. `value` is
-    equal for constants of equal value, where that tells a weight (`value_digest`).
+    equal for constants of equal value, where that tells a weight (`value_digest`). `acts_as` is a simpler
+    operation that computes the same with the node's constants, where one does.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Node:
     dtypes: tuple[str, ...] = ()
     same: Ref | None = None
     value: str | None = None
+    acts_as: str | None = None
 
     @property
     def is_alias(self) -> bool:

@@ -246,11 +246,24 @@ class _Matcher:
         """The regions that the operations of `node` account for; in their order, if in any."""
         last = same_operation((node.op, *node.fused_ops)[-1])
         account = Account(self._ops(node), last, self._foldable(node))
-        ops = {tail: self._region_ops(region) for tail, region in regions.items()}
-        found = [t for t in ops if account.explains(ops[t], same_operation(self.source.nodes[t].op))]
+        found = [
+            tail
+            for tail, region in regions.items()
+            if account.explains(self._region_ops(region), self._last(tail))
+            or (
+                any(self.source.nodes[name].acts_as for name in region)
+                and account.explains(
+                    self._region_ops(region, by_effect=True), self._last(tail, by_effect=True)
+                )
+            )
+        ]
         if not found and self._parts_of(node):
-            found = [tail for tail in ops if account.rearranges(ops[tail])]
+            found = [tail for tail in regions if account.rearranges(self._region_ops(regions[tail]))]
         return {tail: regions[tail] for tail in found}
+
+    def _last(self, tail: str, *, by_effect: bool = False) -> str:
+        node = self.source.nodes[tail]
+        return same_operation((node.acts_as if by_effect else None) or node.op)
 
     def _is_possible(self, node: Node, region: tuple[str, ...], entering: _Operand) -> bool:
         """Whether names allow it, the region takes all that enters, and a folded batch-norm is in it."""
@@ -276,11 +289,11 @@ class _Matcher:
             i.endswith((FOLDED_OFFSET, FOLDED_KERNEL)) for i, _ in node.inputs if i not in self.source.nodes
         )
 
-    def _region_ops(self, region: tuple[str, ...]) -> Counter[str]:
+    def _region_ops(self, region: tuple[str, ...], *, by_effect: bool = False) -> Counter[str]:
         ops: Counter[str] = Counter()
         for name in region:
             node = self.source.nodes[name]
-            ops[same_operation(node.op)] += len(node.inputs) - 1 if node.op == "AddN" else 1
+            ops[self._last(name, by_effect=by_effect)] += len(node.inputs) - 1 if node.op == "AddN" else 1
         return ops
 
     def _in_order(
@@ -288,7 +301,7 @@ class _Matcher:
     ) -> bool:
         """Whether one of its kind in `region` takes the same as `node` does, in the order that matters."""
         operation = same_operation(node.op)
-        twins = [self.source.nodes[name] for name in region]
+        twins = [self.source.nodes[name] for name in region if not self.source.nodes[name].acts_as]
         taken = [self._taken(twin, entering) for twin in twins if same_operation(twin.op) == operation]
         taken = [theirs for theirs in taken if len(theirs) == len(operands)]
         if not taken or self._parts_of(node):

@@ -88,6 +88,7 @@ _REWRITES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("Conv2D", "Add"), ("Conv2D", BATCH_NORM)),
     (("DepthwiseConv2dNative", "Add"), ("DepthwiseConv2dNative", BATCH_NORM)),
     (("ExpandDims",), ("Pack",)),
+    (("Tile",), ("Mul",)),
     (("Prelu",), ("Relu", "Neg", "Relu", "Mul", "Add")),
 )
 """What the converter makes, and of what; of each the last operation gives the result."""

@@ -5,11 +5,16 @@ Keras writes them (`beta * x` in swish, the transposition in a Tensordot), and t
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pytest_tfjs.reference.graphs import ALIASES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 _NEUTRAL = {
     "AddV2": (0, (0, 1)),
@@ -29,15 +34,35 @@ _NEUTRAL = {
 _STRUCTURAL = frozenset({"Pad", "PadV2", "MirrorPad", "Tile"})
 """Of these the constant is no operand that is broadcast."""
 
+_BATCH_NORMS = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
+_SHIFTS = slice(2, 4)
+"""The offset and the mean among the inputs of a batch-norm."""
+
+_SIMPLER = {"Sub": ("Neg", 0), "RealDiv": ("Reciprocal", 1)}
+"""What an operation is whose first operand is this number throughout."""
+
 _RESHAPES = frozenset({"Reshape", "Squeeze", "ExpandDims"})
 _INVOLUTIONS = frozenset({"Neg", "LogicalNot", "Reciprocal"})
 
 
-def unchanged_input(operation: Any) -> Any | None:
-    """The tensor that a tf.Operation's output always equals, where its constants and static shapes tell."""
+def telling_operands(operation: Any) -> Iterator[Any]:
+    """The inputs of a tf.Operation whose values tell, where they are constant, that it is a simpler one."""
+    _, places = _NEUTRAL.get(operation.type, (0, ()))
+    yield from (operation.inputs[place] for place in places)
+    if operation.type in _SIMPLER:
+        yield operation.inputs[0]
+    if operation.type in _BATCH_NORMS:
+        yield from operation.inputs[_SHIFTS]
+
+
+def unchanged_input(operation: Any, values: Mapping[str, Array] | None = None) -> Any | None:
+    """The tensor that a tf.Operation's output always equals, where its constants and static shapes tell.
+
+    `values`: those of the graph's constants that are known beside what is static, by tensor name.
+    """
     kind, inputs = operation.type, operation.inputs
     if kind in _NEUTRAL:
-        return _beside_neutral(operation)
+        return _beside_neutral(operation, values or {})
     if kind == "Transpose":
         return _untransposed(operation)
     if kind in _RESHAPES:
@@ -49,12 +74,32 @@ def unchanged_input(operation: Any) -> Any | None:
     return None
 
 
-def _beside_neutral(operation: Any) -> Any | None:
+def simpler_operation(operation: Any, values: Mapping[str, Array] | None = None) -> str | None:
+    """An operation of one operand, or a product, that computes the same with this one's constants.
+
+    The converter treats it as such: a batch-norm that shifts nothing, 0 - x, 1 / x. `values` as above.
+    """
+    known = values or {}
+    if operation.type in _BATCH_NORMS:
+        shifts = [_value(tensor, known) for tensor in operation.inputs[_SHIFTS]]
+        if operation.get_attr("is_training") or not all(x is not None and _is_all(0, x) for x in shifts):
+            return None
+        return "Mul"
+    if operation.type in _SIMPLER:
+        simpler, neutral = _SIMPLER[operation.type]
+        constant, other = _value(operation.inputs[0], known), operation.inputs[1]
+        if constant is None or not _is_all(neutral, constant):
+            return None
+        return simpler if _leaves_shape(constant.shape, other.shape) else None
+    return None
+
+
+def _beside_neutral(operation: Any, values: Mapping[str, Array]) -> Any | None:
     neutral, places = _NEUTRAL[operation.type]
     for place in places:
         other = operation.inputs[1 - place]
-        value = _static(operation.inputs[place])
-        if value is None or not value.size or not bool(np.all(value == neutral)):
+        value = _value(operation.inputs[place], values)
+        if value is None or not _is_all(neutral, value):
             continue
         if operation.type in _STRUCTURAL or _leaves_shape(value.shape, other.shape):
             return other
@@ -138,7 +183,15 @@ def _origin(tensor: Any) -> Any:
     return tensor
 
 
-def _static(tensor: Any) -> np.ndarray[Any, Any] | None:
+def _is_all(number: int, value: Array) -> bool:
+    return bool(value.size) and bool(np.all(value == number))
+
+
+def _value(tensor: Any, values: Mapping[str, Array]) -> Array | None:
+    return values[tensor.name] if tensor.name in values else _static(tensor)
+
+
+def _static(tensor: Any) -> Array | None:
     import tensorflow as tf
 
     value = tf.get_static_value(tensor)
