@@ -126,6 +126,8 @@ class _Diagnosing:
         finding = wrong_weight(self._comparison.weight_check, row.layer)
         if finding is not None:
             said = f"its weight {finding.name!r} is not the source's"
+            if finding.by_effect:
+                said = f"its weight {finding.name!r}, or another of it, is not the source's"
             evidence = replace(evidence, weight=said, by_effect=finding.by_effect)
         found = self._tried("the layer once more", lambda: self._look_at(row, evidence))
         return evidence if found is None else found

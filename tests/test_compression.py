@@ -12,7 +12,7 @@ from judging import TOLERANCE, close, comparison, layer, measured, wrong
 
 from pytest_tfjs.compare.compression import Compression, Cost, cost, default_allowance, merge_costs
 from pytest_tfjs.compare.verdict import judge
-from pytest_tfjs.compare.weights import WeightCheck, WeightFinding
+from pytest_tfjs.compare.weights import BY_EFFECT, WeightCheck, WeightFinding
 from pytest_tfjs.report.json_report import comparison_to_json
 from pytest_tfjs.report.junit import junit_properties
 from pytest_tfjs.report.message import failure_message
@@ -138,6 +138,17 @@ def test_a_wrong_weight_diverges_where_all_layers_are_close():
         "webgl on chrome: diverged: the artifacts' weight 'conv/kernel' is not that of the source: "
         "1 of 4 values differ"
     )
+
+
+def test_weights_that_are_known_by_one_effect_are_told_together():
+    """One of them may be right, or all, where something else about the operation is wrong."""
+    what = f"{BY_EFFECT}: off by 1.0e+00 of its largest value"
+    names = ("v1/kernel", "v1/bias", "v1/scale")
+    for count, told in ((2, "'v1/kernel' or 'v1/bias' of"), (3, "'v1/kernel' or 2 more of")):
+        check = WeightCheck.of(WeightFinding(name, "conv", "differs", what) for name in names[:count])
+        text = " ".join(failure_message(judged({**GOOD, "conv": wrong()}, weight_check=check)).split())
+        assert f"weights {told} 'conv' may not be the source's: {what}" in text
+        assert text.count("may not be") == 1
 
 
 def test_a_wrong_weight_is_named_beside_the_layer_that_it_made_diverge():

@@ -167,6 +167,24 @@ def test_weights_transposed(tfjs, tmp_path):
     assert "'dense/kernel'" in found.said
 
 
+def test_artifacts_of_an_earlier_training(tfjs, tmp_path):
+    """Whose layers have other names: no weight can be held against the source's by itself."""
+
+    def trained(seed):
+        rng = np.random.default_rng(seed)
+        image = keras.Input((8, 8, 3), name="image")
+        conv = keras.layers.Conv2D(4, 3, activation="relu", name=f"conv_{seed}")(image)
+        model = keras.Model(image, conv, name=f"run_{seed}")
+        model.set_weights([rng.normal(0.1, 0.3, each.shape) for each in model.get_weights()])
+        return model
+
+    earlier = tfjs.convert(trained(1), format="graph").model_json
+    comparison = tfjs.compare(Prebuilt(earlier, trained(2)), values(2, 8, 8, 3))
+    assert comparison.verdict == "diverged"
+    assert comparison.diagnosis.kind == "weight"
+    assert ", or another of it, is not the source's" in comparison.diagnosis.said
+
+
 @pytest.mark.parametrize("change", ["scaled", "reversed"])
 def test_the_feed_of_a_model_that_lost_its_preprocessing(tfjs, tmp_path, change):
     """The artifacts are those of the same model without its first layer."""

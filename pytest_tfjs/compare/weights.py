@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pytest_tfjs.compare.layers import Layer
 
-BY_EFFECT = "the operation that takes it computes something else"
+BY_EFFECT = "what takes it computes something else"
 """How a finding begins on a weight whose own values could not be held against the source's."""
 
 State = Literal["equal", "quantised", "folded", "unverified", "differs"]

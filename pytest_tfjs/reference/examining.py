@@ -12,8 +12,9 @@ from pytest_tfjs.compare.recomputing.keras import keras_steps
 from pytest_tfjs.compare.recomputing.steps import CannotRecompute, Step
 from pytest_tfjs.compare.semantics import Tried, error_left
 from pytest_tfjs.errors import TfjsError
-from pytest_tfjs.reference.alone import attributes_of, constant_value
+from pytest_tfjs.reference.alone import attributes_of
 from pytest_tfjs.reference.computed import ComputedGraph, ComputedLayers, computed
+from pytest_tfjs.reference.constants import constant_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -159,6 +160,8 @@ class _Examination:
 def steps_of(region: Region, values: Mapping[str, Array]) -> tuple[Step, ...]:
     """The operations of a part of a graph as steps; `values` by the names that enter it.
 
+    What follows from constants alone is a constant of the step that takes it, as a converter may have it.
+
     Raises CannotRecompute where an operation takes anything but the first output of another.
     """
     if not region.operations:
@@ -167,15 +170,20 @@ def steps_of(region: Region, values: Mapping[str, Array]) -> tuple[Step, ...]:
         tensor: values[row] for row, tensor in region.given.items() if row in values
     }
     steps: list[Step] = []
+    taken = [tensor for operation in region.operations for tensor in operation.inputs]
+    constants = constant_values(region.operations[0].graph, taken)
 
     def entering(tensor: Any) -> Array | int:
         if tensor.name in made:
             return made[tensor.name]
-        if tensor.op.type == "Const":
-            return constant_value(tensor.op)
+        if tensor.name in constants:
+            return constants[tensor.name]
         raise CannotRecompute(f"{tensor.name!r} enters it, whose value is not known")
 
+    computed = {name.rpartition(":")[0] for name in constants}
     for operation in region.operations:
+        if operation.name in computed:
+            continue
         inputs = tuple(map(entering, operation.inputs))
         if operation.type in _COPIES and operation is not region.result:
             made[f"{operation.name}:0"] = inputs[0]

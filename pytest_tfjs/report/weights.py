@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from pytest_tfjs.compare.weights import wrong_weight
@@ -10,11 +11,14 @@ from pytest_tfjs.printable import printable
 from pytest_tfjs.report.text import fact, number, quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_tfjs.compare.compression import Compression
     from pytest_tfjs.compare.verdict import Comparison, LayerResult
     from pytest_tfjs.compare.weights import WeightFinding
 
 _MOST_LISTED = 8
+_MOST_TOGETHER = 2
 _NAME_WIDTH = 60
 
 
@@ -23,10 +27,11 @@ def weight_facts(comparison: Comparison) -> list[str]:
     lines = []
     check = comparison.weight_check
     differences = () if check is None else check.differences
-    for finding in differences[:_MOST_LISTED]:
-        lines += fact("weights", _told(finding))
-    if len(differences) > _MOST_LISTED:
-        lines += fact("", f"and {len(differences) - _MOST_LISTED} more")
+    told = _told_together(differences)
+    for said in told[:_MOST_LISTED]:
+        lines += fact("weights", said)
+    if len(told) > _MOST_LISTED:
+        lines += fact("", f"and {len(told) - _MOST_LISTED} more")
     unverified = () if check is None else check.unverified
     if check is not None and comparison.compression is not None and not differences:
         sound = {state: count for state, count in check.counts.items() if state != "unverified"}
@@ -47,8 +52,24 @@ def wrong_weight_of(comparison: Comparison, result: LayerResult) -> str | None:
     return None if found is None else found.name
 
 
-def _told(finding: WeightFinding) -> str:
-    return f"{_named(finding)} is not the source's: {printable(finding.what or 'it differs')}"
+def _told_together(differences: Sequence[WeightFinding]) -> list[str]:
+    """A sentence for each weight, and one for all that are known by the same effect."""
+    together: dict[tuple[str | None, str], list[WeightFinding]] = defaultdict(list)
+    for finding in differences:
+        what = finding.what or "it differs"
+        together[finding.layer, what if finding.by_effect else finding.name].append(finding)
+    return [_told(findings) for findings in together.values()]
+
+
+def _told(findings: Sequence[WeightFinding]) -> str:
+    first, what = findings[0], printable(findings[0].what or "it differs")
+    if not first.by_effect:
+        return f"{_named(first)} is not the source's: {what}"
+    names = [quoted(finding.name) for finding in findings]
+    more = f" or {len(names) - 1} more" if len(names) > _MOST_TOGETHER else ""
+    listed = names[:1] if more else names
+    of = "" if first.layer is None else f" of {quoted(first.layer, _NAME_WIDTH)}"
+    return f"{' or '.join(listed)}{more}{of} may not be the source's: {what}"
 
 
 def _named(finding: WeightFinding) -> str:
