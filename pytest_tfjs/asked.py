@@ -31,6 +31,7 @@ class CompareAsked(SensitivityAsked, total=False):
 
 def require_known(asked: Mapping[str, Any], arguments: type, call: str) -> None:
     """Raises TypeError for an argument that the call does not have, as Python does for those it can see."""
+    __tracebackhide__ = True
     for name in asked:
         if name not in arguments.__annotations__:
             known = ", ".join(arguments.__annotations__)

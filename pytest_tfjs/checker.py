@@ -137,6 +137,7 @@ class Checker:
         NotClose on any verdict but `close`, and TfjsError for what cannot be compared at all.
         """
         __tracebackhide__ = True
+        require_known(asked, CompareAsked, "assert_close")
         comparison = self.compare(model, inputs, **asked)
         if comparison.verdict == "close":
             return comparison

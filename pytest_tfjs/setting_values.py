@@ -39,21 +39,26 @@ def one_of(*choices: str) -> Callable[[Any], str]:
 
 def number(value: Any) -> float:
     """A finite number, 0 or greater."""
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number) or number < 0:
+    number = _finite(value)
+    if number is None or number < 0:
         raise SettingsError("expected a number, 0 or greater, such as 1e-4")
     return number
 
 
 def seconds(value: Any) -> float:
     """A number of seconds, more than 0."""
-    seconds = number(value)
-    if seconds == 0:
-        raise SettingsError("expected more than 0 seconds")
+    seconds = _finite(value)
+    if seconds is None or seconds <= 0:
+        raise SettingsError("expected a number of seconds, more than 0, such as 300")
     return seconds
+
+
+def _finite(value: Any) -> float | None:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 _BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmg])(i?)b?|b)?", re.IGNORECASE)

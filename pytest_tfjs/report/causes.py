@@ -23,6 +23,9 @@ _SMALLEST_NORMAL = 2.0**-126
 _EXACT_INTEGERS = 2.0**24
 _LARGE_ANGLE = 1e3
 _ROUNDING = 10.0
+_NO_ROUNDING = frozenset({"weight", "feed", "wiring", "semantics", "conversion", "quantised weights"})
+"""What was found to make an error that is no rounding, however small it is."""
+
 _AS_FLOATS = {"webgl": "holds", "webgpu": "multiplies"}
 
 
@@ -163,6 +166,9 @@ def _of_artifacts(case: Case, advice: str) -> str:
 
 
 def _rounding(case: Case) -> str | None:
+    diagnosis = case.comparison.diagnosis
+    if diagnosis is not None and diagnosis.kind in _NO_ROUNDING:
+        return None
     local = case.result.local
     share = case.metrics.share if local is None or local.passed else local.share
     if not 1 < share <= _ROUNDING:

@@ -97,7 +97,10 @@ def _alone(result: LayerResult) -> list[str]:
     if result.propagated is None or not math.isfinite(local.max_abs):
         return []
     share = f"{local.share:.3g} times" if local.share > 1 else f"{100 * local.share:.0f}% of"
-    own = f"on the reference's inputs its error is {local.max_abs:.1e}, {share} what its arithmetic allows"
+    by = "in root mean square " if local.failed_by == "rms" else ""
+    own = (
+        f"on the reference's inputs its error is {local.max_abs:.1e}, {by}{share} what its arithmetic allows"
+    )
     handed = f"the error of its inputs makes {result.propagated:.1e} of it"
     return fact("run alone", f"{own}; {handed}")
 
@@ -107,6 +110,11 @@ def _stands_for(found: LayerResult, result: LayerResult) -> bool:
 
 
 def _mismatched(comparison: Comparison, result: LayerResult, metrics: Metrics) -> str:
+    local = result.local
+    if result.made_error and not metrics.mismatched and local is not None:
+        alone = f"{local.mismatched} / {local.elements} elements run alone, none over the whole run"
+        by_rms = local.failed_by == "rms" and not local.mismatched
+        return f"{alone}: it is their root mean square that is too large" if by_rms else alone
     said = f"{metrics.mismatched} / {metrics.elements} elements ({_percent(metrics)})"
     box, shape = None if metrics.symptoms is None else metrics.symptoms.box, result.layer.shape
     if box is None or shape is None or metrics.mismatched == 1:
@@ -140,10 +148,19 @@ def _tolerance(comparison: Comparison, result: LayerResult, metrics: Metrics) ->
         return f"exact, as {dtype} is by default; {_would_have_passed(comparison, tolerance, metrics)}"
     scale = "" if tolerance.absolute else f" of the layer's largest |reference| {metrics.scale:.3g}"
     allowed = f"rtol={tolerance.rtol:g}, atol={tolerance.atol:g}{scale}"
+    passing = _would_have_passed(comparison, tolerance, metrics)
+    if _fails_for_weights(comparison):
+        passing += ", but for the weights"
     if result.made_error and not result.given:
         allowed = f"what its arithmetic allows, and over the whole run {allowed}"
-        return f"{allowed}; given in place of it, {_would_have_passed(comparison, tolerance, metrics)}"
-    return f"{allowed}; {_would_have_passed(comparison, tolerance, metrics)}"
+        return f"{allowed}; given in place of it, {passing}"
+    return f"{allowed}; {passing}"
+
+
+def _fails_for_weights(comparison: Comparison) -> bool:
+    """Whether the weights alone would fail it, whatever the tolerance."""
+    check = comparison.weight_check
+    return check is not None and any(one.name in (comparison.reason or "") for one in check.differences)
 
 
 def _would_have_passed(comparison: Comparison, tolerance: Tolerance, metrics: Metrics) -> str:
@@ -152,14 +169,15 @@ def _would_have_passed(comparison: Comparison, tolerance: Tolerance, metrics: Me
     if not math.isfinite(metrics.needed):
         absolute = f"Tolerance(rtol=0, atol={number_up(metrics.max_abs)}, absolute=True)"
         return f"as the reference is 0 everywhere, only {absolute} would have passed"
-    here, overall = number_up(metrics.needed), _needed_overall(comparison, tolerance)
+    here = f"atol={number_up(metrics.needed)}" if metrics.needed else "any tolerance"
+    overall = _needed_overall(comparison, tolerance)
     if overall is None:
-        return f"atol={here} would have passed here"
+        return f"{here} would have passed here"
     if not math.isfinite(overall):
-        return f"atol={here} would have passed here, none at all layers"
-    if number_up(overall) == here:
-        return f"atol={here} would have passed, here and at all layers"
-    return f"atol={here} would have passed here, atol={number_up(overall)} at all layers"
+        return f"{here} would have passed here, none at all layers"
+    if number_up(overall) == number_up(metrics.needed):
+        return f"{here} would have passed, here and at all layers"
+    return f"{here} would have passed here, atol={number_up(overall)} at all layers"
 
 
 def _needed_overall(comparison: Comparison, tolerance: Tolerance) -> float | None:
