@@ -65,9 +65,8 @@ def check(fault: Fault, project: Project, run: InnerRun, request: pytest.Fixture
         lost = bool(run.section("tfjs browsers lost"))
         assert lost == (fault.outcome == "done once more" or "in the second browser too" in fault.caused)
     if fault.outcome == "the run ends":
-        project.wait_until_nothing_is_left(
-            ENDS_S
-        )  # a signal may come where the browser's reaper has the end of it
+        # A signal may come where the browser's reaper has the end of it.
+        project.wait_until_nothing_is_left(ENDS_S)
     assert list(remains(project, run)) == []
     told = table.plain(seen(run), project.folder, project.models, project.cache, project.scratch)
     row = table.Row(fault.name, fault.browser, fault.caused, fault.outcome, told)
