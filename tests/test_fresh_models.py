@@ -6,12 +6,16 @@ import itertools
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from converted_graph import disagreements
 from fresh_models import NAMES, build
 from offline_run import OfflineRun, graph_activations
 
+from pytest_tfjs import Prebuilt
 from pytest_tfjs.models.cache import ContentCache
+from pytest_tfjs.models.conversion import convert
+from pytest_tfjs.models.source import as_source
 
 pytestmark = pytest.mark.convert
 # What Keras 2 makes of the last two TF.js cannot compute: a batch-norm without a mean, and Where of rank 5.
@@ -33,6 +37,27 @@ def cache():
 @pytest.mark.parametrize("name", NAMES)
 def test_is_mapped_to_nodes_that_compute_its_layers(cache, keras, name, batch):
     run = OfflineRun(*build(pytest.importorskip(keras), name, batch), "graph", cache)
+    assert run.unmapped() == {}
+    assert disagreements(run.artifacts, run.feeds[0], run.reference) == {}
+    assert run.judge(graph_activations(run, run.artifacts)).verdict == "close"
+
+
+@pytest.mark.parametrize("trained", [False, True])
+@pytest.mark.parametrize("keras", ["tf_keras", "keras"])
+@pytest.mark.parametrize("name", ["normed", "cnn", "norm_first", "group_norm", "transformer", "residual"])
+def test_artifacts_whose_layers_have_other_names_are_mapped_too(cache, keras, name, trained):
+    """As of a model that was built once more in the same process: Keras numbers its layers on."""
+    library = pytest.importorskip(keras)
+    model, feed = build(library, name)
+    again, _ = build(library, name)
+    if trained:
+        rng = np.random.default_rng(5)
+        # Of the same signs: a variance that is not would make NaN.
+        model.set_weights([rng.uniform(0.2, 0.8, each.shape) for each in model.get_weights()])
+    again.set_weights(model.get_weights())
+    assert {layer.name for layer in model.layers}.isdisjoint(layer.name for layer in again.layers)
+    artifacts = convert(as_source(model), format="graph", cache=cache)
+    run = OfflineRun(Prebuilt(artifacts.model_json, again), feed, "graph", cache)
     assert run.unmapped() == {}
     assert disagreements(run.artifacts, run.feeds[0], run.reference) == {}
     assert run.judge(graph_activations(run, run.artifacts)).verdict == "close"

@@ -17,13 +17,14 @@ from pytest_tfjs.reference.ends import match_ends, same_ends
 from pytest_tfjs.reference.frozen import FrozenGraph
 from pytest_tfjs.reference.graph_plan import plan_graph
 from pytest_tfjs.reference.graph_weights import GraphWeights
-from pytest_tfjs.reference.graphs import Graph, converted_node, parse_ref, renamed, value_digest
+from pytest_tfjs.reference.graphs import Graph, Node, converted_node, parse_ref, renamed, value_digest
 from pytest_tfjs.reference.groups import by_layer, by_scope
 from pytest_tfjs.reference.keras_model import TappedKerasModel
 from pytest_tfjs.reference.keras_plan import plan_keras
 from pytest_tfjs.reference.keras_weights import check_keras_weights, weight_name
 from pytest_tfjs.reference.tapped_graph import TappedGraph
 from pytest_tfjs.reference.traced import traced
+from pytest_tfjs.reference.unchanged import neutral_ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -186,6 +187,17 @@ class ComputedLayers:
         return {name: values[tensor] for name, tensor in tensors.items()}
 
 
+def _converted_nodes(artifacts: Artifacts) -> list[Node]:
+    """The nodes of `model.json`, with what the weights tell of them."""
+    weights = artifacts.read_weights()
+    digests = {name: value_digest(value) for name, value in weights.items()}
+    nodes = (
+        converted_node(node.name, node.op, node.inputs, node.attr, digests.get(node.name))
+        for node in artifacts.nodes()
+    )
+    return [replace(node, neutral=neutral_ref(node.op, node.inputs, weights)) for node in nodes]
+
+
 class ComputedGraph:
     """A SavedModel and its graph model."""
 
@@ -193,11 +205,7 @@ class ComputedGraph:
         assert artifacts.saved_model is not None
         assert artifacts.signature is not None
         self._artifacts = artifacts
-        values = {name: value_digest(value) for name, value in artifacts.read_weights().items()}
-        nodes = [
-            converted_node(node.name, node.op, node.inputs, node.attr, values.get(node.name))
-            for node in artifacts.nodes()
-        ]
+        nodes = _converted_nodes(artifacts)
         lowered = any(node.op in ("Switch", "Merge") for node in nodes)
         self._frozen = FrozenGraph(artifacts.saved_model, artifacts.signature, lower_control_flow=lowered)
         same = source.kind != "prebuilt"

@@ -7,26 +7,31 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+_HANDLES = frozenset({"variant", "resource"})
 _ROUTING = frozenset({"Enter", "Exit", "Merge", "Switch", "NextIteration", "LoopCond"})
 
 
-def constant_values(graph: Any, tensors: Iterable[Any]) -> dict[str, Array]:
+def constant_values(
+    graph: Any, tensors: Iterable[Any], constant: Container[str] | None = None
+) -> dict[str, Array]:
     """The values of those among `tensors` of a tf.Graph that are computed from constants alone, by name.
+
+    `constant`: what `constant_operations` found, where that is known.
 
     Computed in one pass and apart from the graph: inside a branch a constant waits there for what decides it,
     and that for the feed. What draws numbers, has a state or calls a function is no constant.
     """
     import tensorflow as tf
 
-    constant = _constants(graph)
+    known = constant_operations(graph) if constant is None else constant
     values: dict[str, Array] = {}
     computed: dict[str, Any] = {}
     for tensor in tensors:
-        if tensor.op.name not in constant:
+        if tensor.op.name not in known:
             continue
         value = tf.get_static_value(tensor)
         if value is None:
@@ -36,8 +41,8 @@ def constant_values(graph: Any, tensors: Iterable[Any]) -> dict[str, Array]:
     return {**values, **_computed(computed)} if computed else values
 
 
-def _constants(graph: Any) -> set[str]:
-    """The operations that are computed from constants alone."""
+def constant_operations(graph: Any) -> set[str]:
+    """The names of a tf.Graph's operations that are computed from constants alone."""
     known: dict[str, bool] = {}
     for start in graph.get_operations():  # in any order
         stack = [(start, False)]
@@ -58,9 +63,12 @@ def _constants(graph: Any) -> set[str]:
 def _is_pure(operation: Any) -> bool:
     if operation.type == "Const":
         return True
+    if any(output.dtype.name in _HANDLES for output in operation.outputs):
+        return False
     if not operation.inputs or operation.type in _ROUTING or operation.op_def.is_stateful:
         return False
-    return not any(attribute.HasField("func") for attribute in operation.node_def.attr.values())
+    attributes = operation.node_def.attr.values()
+    return not any(attribute.HasField("func") or attribute.list.func for attribute in attributes)
 
 
 def _computed(ends: Mapping[str, Any]) -> dict[str, Array]:
@@ -78,7 +86,10 @@ def _computed(ends: Mapping[str, Any]) -> dict[str, Array]:
         stack.extend(tensor.op for tensor in operation.inputs)
         node = graph_def.node.add()
         node.CopyFrom(operation.node_def)
-        del node.input[:]  # with its control inputs, which lie outside
+        # What it waits for, and what it is placed with, may lie outside.
+        node.device = ""
+        node.attr.pop("_class", None)
+        del node.input[:]
         node.input.extend(tensor.name for tensor in operation.inputs)
 
     def compute() -> Any:

@@ -85,9 +85,10 @@ def is_renamed(source: Graph, converted: Graph) -> bool:
 
 
 def _takers(graph: Graph) -> Mapping[str, list[str]]:
-    """For the value of each weight the nodes that take it."""
+    """For the value of each weight the nodes that compute with it what is no weight."""
     found: dict[str, list[str]] = defaultdict(list)
     for name, node in graph.nodes.items():
         if node.value is not None:
-            found[node.value].extend(graph.consumers.get(name, ()))
+            takers = graph.consumers.get(name, ())
+            found[node.value].extend(taker for taker in takers if taker not in graph.constants)
     return found

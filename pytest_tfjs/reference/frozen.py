@@ -9,12 +9,12 @@ import numpy as np
 
 from pytest_tfjs.models.graph_conversion import named_ends
 from pytest_tfjs.models.topology import TensorSpec
-from pytest_tfjs.reference.constants import constant_values
-from pytest_tfjs.reference.graphs import Graph, Node, parse_ref, value_digest
+from pytest_tfjs.reference.constants import constant_operations, constant_values
+from pytest_tfjs.reference.graphs import ALIASES, Graph, Node, parse_ref, value_digest
 from pytest_tfjs.reference.unchanged import simpler_operation, telling_operands, unchanged_input
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 _STRING_BYTES = 64
@@ -23,6 +23,8 @@ _WIDTHS = {"float64": 12, "int64": 12, "uint64": 12, "complex128": 24, "uint32":
 _WIDTHS |= {"float16": 6, "bfloat16": 6, "int16": 6, "uint16": 6, "int8": 5, "uint8": 5}
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+_AS_STORED = ALIASES | {"Const"}
 
 
 class FrozenGraph:
@@ -167,10 +169,18 @@ def _specs(names: Mapping[str, str], tensors: Iterable[Any]) -> tuple[TensorSpec
 
 
 def _plain(graph: Any, outputs: Iterable[str]) -> Graph:
-    operations = graph.get_operations()
-    values = constant_values(graph, (tensor for one in operations for tensor in telling_operands(one)))
+    operations, constant = graph.get_operations(), constant_operations(graph)
+    tensors = (tensor for one in operations for tensor in _telling(one, constant))
+    values = constant_values(graph, tensors, constant)
     nodes = (_node(operation, values) for operation in operations)
     return Graph.of(nodes, map(parse_ref, outputs))
+
+
+def _telling(operation: Any, constant: Container[str]) -> Iterator[Any]:
+    """The inputs of an operation whose values tell what it does, or which weights it takes."""
+    yield from telling_operands(operation)
+    if operation.name not in constant:
+        yield from (tensor for tensor in operation.inputs if tensor.op.type not in _AS_STORED)
 
 
 def _node(operation: Any, values: Mapping[str, Array]) -> Node:
@@ -182,12 +192,16 @@ def _node(operation: Any, values: Mapping[str, Array]) -> Node:
         frame=operation.get_attr("frame_name").decode() if operation.type == "Enter" else None,
         dtypes=tuple(tensor.dtype.name for tensor in operation.outputs),
         same=None if unchanged is None else parse_ref(unchanged.name),
-        value=_value(operation) if operation.type == "Const" else None,
+        value=_digest(operation, values),
         acts_as=simpler_operation(operation, values),
     )
 
 
-def _value(constant: Any) -> str | None:
+def _digest(operation: Any, values: Mapping[str, Array]) -> str | None:
+    """Of a constant, and of what is computed from constants and taken as a weight."""
     import tensorflow as tf
 
-    return value_digest(tf.make_ndarray(constant.get_attr("value")))
+    if operation.type == "Const":
+        return value_digest(tf.make_ndarray(operation.get_attr("value")))
+    computed = None if operation.type in ALIASES else values.get(f"{operation.name}:0")
+    return None if computed is None else value_digest(computed)

@@ -34,7 +34,8 @@ class Node:
     `fused_ops` are those that follow within the node, `frame` names the loop that an Enter enters, `dtypes`
     are of the outputs, and `same` is a tensor that the output always equals, where one is known. `value` is
     equal for constants of equal value, where that tells a weight (`value_digest`). `acts_as` is a simpler
-    operation that computes the same with the node's constants, where one does.
+    operation that computes the same with the node's constants, where one does. `neutral`: of a converted
+    node the input that it gives back, if it keeps that one's shape, which nothing in `model.json` tells.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Node:
     same: Ref | None = None
     value: str | None = None
     acts_as: str | None = None
+    neutral: Ref | None = None
 
     @property
     def is_alias(self) -> bool:
@@ -90,7 +92,12 @@ def renamed(nodes: Iterable[Node], names: Mapping[str, str]) -> list[Node]:
         return names.get(ref[0], ref[0]), ref[1]
 
     return [
-        replace(node, name=names.get(node.name, node.name), inputs=tuple(map(new, node.inputs)))
+        replace(
+            node,
+            name=names.get(node.name, node.name),
+            inputs=tuple(map(new, node.inputs)),
+            neutral=None if node.neutral is None else new(node.neutral),
+        )
         for node in nodes
     ]
 

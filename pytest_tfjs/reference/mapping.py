@@ -17,6 +17,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_tfjs.reference.choices import Choices
 from pytest_tfjs.reference.evidence import Names, Weights, is_renamed
 from pytest_tfjs.reference.graphs import ALIASES, SOURCES, Graph, Node, Ref
 from pytest_tfjs.reference.operations import (
@@ -29,20 +30,18 @@ from pytest_tfjs.reference.operations import (
     Account,
     same_operation,
 )
+from pytest_tfjs.reference.regions import Operand, Regions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from pytest_tfjs.reference.evidence import Evidence
 
-_REACH = 10
-"""How many source operations one converted node may stand for, in depth."""
+_MOST_BACK = 6
+"""How far before a node that stands for nothing a choice may have led there."""
 
 FOLDED_KERNEL, FOLDED_OFFSET = "_weights", "_bn_offset"
 """The converter's names for the constants that a folded batch-norm leaves (`fold_batch_norms.py`)."""
-
-_Operand = frozenset[Ref]
-"""The source tensors that one input of a node is computed from; none for a constant."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +70,10 @@ class Matching:
 
 def match_graphs(source: Graph, converted: Graph) -> Matching:
     """Matches the nodes of `converted` with those of `source`. Nodes inside loop bodies are left out."""
-    weights = Weights(source, converted)
-    if is_renamed(source, converted):
+    weights, names = Weights(source, converted), Names(source, converted)
+    if is_renamed(source, converted) or not names.claims:
         return _Matcher(source, converted, weights, names_tell=False).run()
-    found = _Matcher(source, converted, Names(source, converted)).run()
+    found = _Matcher(source, converted, names).run()
     if not found.unmatched and not _has_misnamed_parts(source, converted, found):
         return found
     nameless = _Matcher(source, converted, weights, names_tell=False).run()
@@ -101,8 +100,11 @@ class _Part:
 
     names: frozenset[str]
     ops: Counter[str]
-    entering: _Operand
+    entering: Operand
     foldable: frozenset[str]
+
+
+_State = tuple[dict[str, "str | None"], dict[str, Match], dict[str, str], dict[str, _Part]]
 
 
 class _Matcher:
@@ -117,19 +119,57 @@ class _Matcher:
         self.matches: dict[str, Match] = {}
         self.unmatched: dict[str, str] = {}
         self.parts: dict[str, _Part] = {}
-        self.position = {name: i for i, name in enumerate(source.order)}
+        self.at = 0
+        self.choices: Choices[_State] = Choices()
+        self.regions = Regions(source)
         self.free = source.constants | source.shapes_only
 
     def run(self) -> Matching:
-        for name in self.converted.order:
-            node = self.converted.nodes[name]
-            if name in self.converted.constants:
-                self.stands_for[name] = None
-            elif node.op in SOURCES:
-                self._record_source(node)
-            elif node.op not in ALIASES and node.op != "IdentityN" and not self.converted.loop_depth[name]:
-                self._record(node)
+        order = self.converted.order
+        while self.at < len(order):
+            node = self.converted.nodes[order[self.at]]
+            self._take(node)
+            self.at += 1
+            # Where names tell, they have told.
+            if not self.names_tell and self._is_dead_end(node):
+                retry = self.choices.after_dead_end(node.name, self._bearing(node))
+                if retry is not None:
+                    self.at = retry.at
+                    self._restore(retry.before)
         return Matching(self.matches, self.unmatched, self.stands_for)
+
+    def _take(self, node: Node) -> None:
+        if node.name in self.converted.constants:
+            self.stands_for[node.name] = None
+        elif node.op in SOURCES:
+            self._record_source(node)
+        elif node.op not in ALIASES and node.op != "IdentityN" and not self.converted.loop_depth[node.name]:
+            self._record(node)
+
+    def _restore(self, state: _State) -> None:
+        stands_for, matches, unmatched, parts = state
+        self.stands_for, self.matches = dict(stands_for), dict(matches)
+        self.unmatched, self.parts = dict(unmatched), dict(parts)
+
+    def _state(self) -> _State:
+        return dict(self.stands_for), dict(self.matches), dict(self.unmatched), dict(self.parts)
+
+    def _is_dead_end(self, node: Node) -> bool:
+        """Whether a node stands for nothing, and will not together with the one after it either."""
+        if node.name not in self.unmatched:
+            return False
+        before = [name for name, _ in self.converted.inputs(node)]
+        return any(name in self.unmatched for name in before) or not self.converted.consumers.get(node.name)
+
+    def _bearing(self, node: Node) -> set[str]:
+        """The nodes near before one: what they stand for decides what it can stand for."""
+        found: set[str] = set()
+        edge = [node]
+        for _ in range(_MOST_BACK):
+            names = {name for one in edge for name, _ in self.converted.inputs(one)} - found
+            found |= names
+            edge = [self.converted.nodes[name] for name in names]
+        return found
 
     def _record_source(self, node: Node) -> None:
         if node.name in self.source.nodes:
@@ -149,6 +189,8 @@ class _Matcher:
         if isinstance(found, Match):
             self.matches[node.name] = found
             self.stands_for[node.name] = found.tail
+        elif (unchanged := self._unchanged(node)) is not None:
+            self.stands_for[node.name] = unchanged
         elif node.name in self.converted.shapes_only:
             # Whatever it is, an error in it shows in the activations whose shapes it gives.
             self.stands_for[node.name] = None
@@ -157,6 +199,21 @@ class _Matcher:
             if None not in operands:
                 self.parts[node.name] = self._part(node, operands)
 
+    def _unchanged(self, node: Node) -> str | None:
+        """The source node whose output `node` gives back, as an operation there does that was left out."""
+        if node.neutral is None:
+            return None
+        name, index = self.converted.resolve(node.neutral)
+        twin = self.stands_for.get(name)
+        if index or twin is None:
+            return None
+        left_out = self.regions.left_out.get(twin, set())
+        if self.source.nodes[twin].acts_as is not None:
+            left_out = (
+                left_out | ADDITIVE
+            )  # a batch-norm that shifts nothing may be written out with its shift
+        return twin if same_operation(node.op) in left_out else None
+
     def _parts_of(self, node: Node) -> list[_Part]:
         return [
             self.parts[name]
@@ -164,7 +221,7 @@ class _Matcher:
             if name in self.parts and not index
         ]
 
-    def _part(self, node: Node, operands: list[_Operand | None]) -> _Part:
+    def _part(self, node: Node, operands: list[Operand | None]) -> _Part:
         before = self._parts_of(node)
         return _Part(
             names=frozenset({node.name}).union(*(part.names for part in before)),
@@ -181,11 +238,11 @@ class _Matcher:
 
     # What a converted node computes, and from what.
 
-    def _operands(self, node: Node) -> list[_Operand | None]:
+    def _operands(self, node: Node) -> list[Operand | None]:
         """For each input of `node` the source tensors behind it; None for one that is not known."""
         return [self._operand(ref) for ref in self._entering(self.converted, node)]
 
-    def _operand(self, ref: Ref) -> _Operand | None:
+    def _operand(self, ref: Ref) -> Operand | None:
         name, index = ref
         if name in self.parts and index == 0:
             return self.parts[name].entering
@@ -219,14 +276,14 @@ class _Matcher:
 
     # By what it computes.
 
-    def _best(self, node: Node, operands: list[_Operand | None]) -> Match | str | None:
+    def _best(self, node: Node, operands: list[Operand | None]) -> Match | str | None:
         known = [operand for operand in operands if operand is not None]
         entering = frozenset().union(*known)
         if not entering or len(known) < len(operands) or node.op == "Exit":
             return None
         regions = {
             tail: region
-            for tail, region in self._candidates(entering)
+            for tail, region in self.regions.leading_from(entering)
             if self._is_possible(node, region, entering) and self._in_order(node, known, region, entering)
         }
         regions = self._explained(node, regions)
@@ -236,10 +293,11 @@ class _Matcher:
             return Match(node.name, node.name, regions[node.name])
         if self.names_tell and len(regions) > 1 and self.evidence.owner(node) is None:
             regions = self._sharing_weights(node, regions)
-        tail = max(regions, key=lambda name: len(regions[name]))
-        rivals = [other for other in regions if other not in regions[tail]]
+        longest = sorted(regions, key=lambda name: -len(regions[name]))
+        rivals = [other for other in regions if other not in regions[longest[0]]]
         if rivals:
-            return f"{node.op} may stand for {tail!r} or for {rivals[0]!r}, and nothing tells which"
+            return f"{node.op} may stand for {longest[0]!r} or for {rivals[0]!r}, and nothing tells which"
+        tail = self.choices.choose(node.name, self.at, longest, self._state)
         return Match(node.name, tail, regions[tail])
 
     def _explained(self, node: Node, regions: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
@@ -249,23 +307,19 @@ class _Matcher:
         found = [
             tail
             for tail, region in regions.items()
-            if account.explains(self._region_ops(region), self._last(tail))
+            if account.explains(self.regions.ops(region), self.regions.last(tail))
             or (
                 any(self.source.nodes[name].acts_as for name in region)
                 and account.explains(
-                    self._region_ops(region, by_effect=True), self._last(tail, by_effect=True)
+                    self.regions.ops(region, by_effect=True), self.regions.last(tail, by_effect=True)
                 )
             )
         ]
         if not found and self._parts_of(node):
-            found = [tail for tail in regions if account.rearranges(self._region_ops(regions[tail]))]
+            found = [tail for tail in regions if account.rearranges(self.regions.ops(regions[tail]))]
         return {tail: regions[tail] for tail in found}
 
-    def _last(self, tail: str, *, by_effect: bool = False) -> str:
-        node = self.source.nodes[tail]
-        return same_operation((node.acts_as if by_effect else None) or node.op)
-
-    def _is_possible(self, node: Node, region: tuple[str, ...], entering: _Operand) -> bool:
+    def _is_possible(self, node: Node, region: tuple[str, ...], entering: Operand) -> bool:
         """Whether names allow it, the region takes all that enters, and a folded batch-norm is in it."""
         owner = self.evidence.owner(node)
         if owner is not None and owner not in region:
@@ -281,7 +335,7 @@ class _Matcher:
         used = {ref for name in region for ref in self.source.inputs(self.source.nodes[name])}
         if not used.issuperset(entering):
             return False
-        return not self._has_folded(node) or bool(self._region_ops(region)[BATCH_NORM])
+        return not self._has_folded(node) or bool(self.regions.ops(region)[BATCH_NORM])
 
     def _has_folded(self, node: Node) -> bool:
         """Whether the weights of `node` took in a batch-norm."""
@@ -289,20 +343,13 @@ class _Matcher:
             i.endswith((FOLDED_OFFSET, FOLDED_KERNEL)) for i, _ in node.inputs if i not in self.source.nodes
         )
 
-    def _region_ops(self, region: tuple[str, ...], *, by_effect: bool = False) -> Counter[str]:
-        ops: Counter[str] = Counter()
-        for name in region:
-            node = self.source.nodes[name]
-            ops[self._last(name, by_effect=by_effect)] += len(node.inputs) - 1 if node.op == "AddN" else 1
-        return ops
-
     def _in_order(
-        self, node: Node, operands: list[_Operand], region: tuple[str, ...], entering: _Operand
+        self, node: Node, operands: list[Operand], region: tuple[str, ...], entering: Operand
     ) -> bool:
         """Whether one of its kind in `region` takes the same as `node` does, in the order that matters."""
         operation = same_operation(node.op)
         twins = [self.source.nodes[name] for name in region if not self.source.nodes[name].acts_as]
-        taken = [self._taken(twin, entering) for twin in twins if same_operation(twin.op) == operation]
+        taken = [self.regions.taken(twin, entering) for twin in twins if same_operation(twin.op) == operation]
         taken = [theirs for theirs in taken if len(theirs) == len(operands)]
         if not taken or self._parts_of(node):
             return True
@@ -310,70 +357,16 @@ class _Matcher:
             return any(Counter(operands) == Counter(theirs) for theirs in taken)
         return any(operands == theirs for theirs in taken)
 
-    def _taken(self, twin: Node, entering: _Operand) -> list[_Operand]:
-        """What each input of `twin` is computed from; a concatenation that it takes has its inputs there."""
-        taken: list[_Operand] = []
-        for ref in self.source.inputs(twin):
-            before = self.source.nodes[ref[0]]
-            if twin.op == before.op == "ConcatV2" and ref not in entering and ref[0] not in self.free:
-                taken += self._taken(before, entering)[:-1]  # without its axis
-            else:
-                taken.append(self._behind(ref, entering))
-        return taken
-
-    def _behind(self, ref: Ref, entering: _Operand) -> _Operand:
-        """Which of the source tensors `entering` the source tensor `ref` is computed from."""
-        if ref in entering:
-            return frozenset({ref})
-        if ref[0] in self.free:
-            return frozenset()
-        before = self.source.inputs(self.source.nodes[ref[0]])
-        return frozenset().union(*(self._behind(earlier, entering) for earlier in before))
-
     def _sharing_weights(self, node: Node, regions: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
         """The regions that take constants of the same names as `node` does, if any do."""
         weights = {_unfolded(i) for i, _ in node.inputs if i in self.converted.constants}
-        score = {tail: len(weights & self._constant_names(region)) for tail, region in regions.items()}
+        score = {tail: len(weights & self.regions.constant_names(region)) for tail, region in regions.items()}
         most = max(score.values())
         return {tail: regions[tail] for tail in regions if score[tail] == most}
 
-    def _constant_names(self, region: tuple[str, ...]) -> set[str]:
-        names = set(region)
-        for name in region:
-            names.update(i for i, _ in self.source.nodes[name].inputs)
-            names.update(i for i, _ in self.source.inputs(self.source.nodes[name]))
-        return names
-
-    def _candidates(self, entering: _Operand) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Source nodes computed from `entering` and constants alone, each with all operations in between."""
-        inside: dict[str, frozenset[str]] = {}
-        edge = [name for taken, _ in sorted(entering) for name in self.source.consumers.get(taken, ())]
-        for _ in range(_REACH):
-            following: list[str] = []
-            for name in dict.fromkeys(edge):
-                region = self._region(name, entering, inside)
-                if region is not None and inside.get(name) != region:
-                    inside[name] = region
-                    following.extend(self.source.consumers.get(name, ()))
-            edge = following
-        for name, region in inside.items():
-            yield name, tuple(sorted(region, key=self.position.__getitem__))
-
-    def _region(
-        self, name: str, entering: _Operand, inside: Mapping[str, frozenset[str]]
-    ) -> frozenset[str] | None:
-        region = {name}
-        for ref in self.source.inputs(self.source.nodes[name]):
-            if ref in entering or ref[0] in self.free:
-                continue
-            if ref[0] not in inside:
-                return None
-            region |= inside[ref[0]]
-        return frozenset(region)
-
     # By name, where not all inputs are known.
 
-    def _by_name(self, node: Node, operands: list[_Operand | None]) -> Match | None:
+    def _by_name(self, node: Node, operands: list[Operand | None]) -> Match | None:
         """A node that kept name and operation, each of whose inputs is what it was or kept its name too."""
         twin = self.source.nodes.get(node.name) if self.names_tell else None
         if twin is None or same_operation(twin.op) != same_operation(node.op):
@@ -388,7 +381,7 @@ class _Matcher:
             agrees = len(ours) == len(theirs) and all(map(self._same, ours, operands, theirs))
         return Match(node.name, twin.name, (twin.name,)) if agrees else None
 
-    def _same(self, ours: Ref, operand: _Operand | None, theirs: Ref) -> bool:
+    def _same(self, ours: Ref, operand: Operand | None, theirs: Ref) -> bool:
         """Whether `ours`, behind which is `operand`, is the tensor `theirs`; by name if it is not known."""
         if ours[0] not in self.stands_for:
             return ours == theirs

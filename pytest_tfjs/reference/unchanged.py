@@ -12,7 +12,9 @@ import numpy as np
 from pytest_tfjs.reference.graphs import ALIASES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pytest_tfjs.reference.graphs import Ref
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -71,6 +73,19 @@ def unchanged_input(operation: Any, values: Mapping[str, Array] | None = None) -
         return inputs[0] if _WHOLE[kind](operation) else None
     if kind in _INVOLUTIONS and _origin(inputs[0]).op.type == kind:
         return _origin(inputs[0]).op.inputs[0]
+    return None
+
+
+def neutral_ref(op: str, inputs: Sequence[Ref], values: Mapping[str, Array]) -> Ref | None:
+    """The input of a converted node that it gives back, if it keeps the input's shape, which is not known.
+
+    `values`: the artifacts' weights by name.
+    """
+    neutral, places = (0, ()) if op in _STRUCTURAL else _NEUTRAL.get(op, (0, ()))
+    for place in places:
+        value = values.get(inputs[place][0])
+        if value is not None and _is_all(neutral, value):
+            return inputs[1 - place]
     return None
 
 
