@@ -45,6 +45,7 @@ _READINGS_S = 20.0
 _MOST_BYTES = 64 << 20
 _MOST_MODEL_BYTES = 512 << 20
 _MOST_OTHERS = 4
+_INPUTS = frozenset({"InputLayer", "Placeholder"})
 _MOST_BEFORE = 12
 _BY_ITSELF = "cpu"
 _BESIDE_CPU = "wasm"
@@ -127,7 +128,7 @@ class _Diagnosing:
         if finding is not None:
             said = f"its weight {finding.name!r} is not the source's"
             if finding.by_effect:
-                said = f"its weight {finding.name!r}, or another of it, is not the source's"
+                said = f"its weight {finding.name!r}, or another of it, may not be the source's"
             evidence = replace(evidence, weight=said, by_effect=finding.by_effect)
         found = self._tried("the layer once more", lambda: self._look_at(row, evidence))
         return evidence if found is None else found
@@ -279,6 +280,10 @@ class _Diagnosing:
         return found
 
     def _is_near_the_feed(self, row: LayerResult) -> bool:
+        """Whether another feed may explain it: what is wrong run alone takes the feed itself, then."""
+        wrong_alone = row.local is not None and not row.local.passed
+        if wrong_alone and row.layer.inputs and not any(map(self._is_input, row.layer.inputs)):
+            return False
         inputs = {one.layer.name: one.layer.inputs for one in self._comparison.layers}
         seen: set[str] = set()
         ahead = list(row.layer.inputs)
@@ -288,6 +293,11 @@ class _Diagnosing:
                 seen.add(name)
                 ahead += inputs.get(name, ())
         return len(seen) <= _MOST_BEFORE
+
+    def _is_input(self, name: str) -> bool:
+        return name in self._subject.feeds[0].browser or any(
+            one.layer.name == name and one.layer.op in _INPUTS for one in self._comparison.layers
+        )
 
     def _readings(
         self,

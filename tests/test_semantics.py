@@ -386,6 +386,28 @@ def test_what_the_artifacts_say_comes_first_and_may_be_any_value():
     assert found(*swapped[:1], evaluate(swapped[1]), swapped[1])[0] == "Tanh in place of Relu"
 
 
+def named(*ops):
+    return [Step(op, (), {}) for op in ops]
+
+
+@pytest.mark.parametrize(
+    ("source", "artifacts", "said"),
+    [
+        ("Conv2D Mul Add Relu", "Conv2D Add Relu", ()),
+        ("Conv2D BiasAdd Mul Add Relu", "Conv2D Add Relu", ()),
+        ("Conv2D FusedBatchNormV3 Relu", "Conv2D Add Relu", ()),
+        ("Conv2D Mul", "Conv2D", ()),
+        ("Conv2D Mul Add Relu", "Conv2D Relu", ("nothing in place of Mul+Add",)),
+        ("Conv2D Add", "Conv2D", ("nothing in place of Add",)),
+        ("Conv2D Mul Add Relu", "Conv2D Add Elu", ("Elu in place of Relu",)),
+        ("Mul Sigmoid", "Sigmoid", ("nothing in place of Mul",)),
+        ("MatMul Add Elu", "MatMul Sub Elu", ("Sub in place of Add",)),
+    ],
+)
+def test_what_may_be_in_the_weights_is_no_difference(source, artifacts, said):
+    assert differing(named(*source.split()), named(*artifacts.split())) == said
+
+
 def test_artifacts_that_say_the_same_are_no_other_reading():
     biased = (CONV, Step("BiasAdd", (0, values(4))))
     added = (CONV, Step("AddV2", (0, values(4))))

@@ -7,8 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from judging import layer
 
-from pytest_tfjs.compare.weights import BatchNorm, Storage, difference
+from pytest_tfjs.compare.weights import (
+    BY_EFFECT,
+    BatchNorm,
+    Storage,
+    WeightCheck,
+    WeightFinding,
+    difference,
+    wrong_weight,
+)
 
 RNG = np.random.default_rng(3)
 VALUES = RNG.normal(size=(3, 4)).astype(np.float32)
@@ -150,3 +159,12 @@ def test_float16_of_a_recomputed_value_may_round_either_way_at_the_middle():
     for found in (1, 1 + 2**-10):
         assert difference(np.float32([found]), np.float32([middle]), storage, 1e-6) is None
     assert difference(np.float32([1 + 2**-9]), np.float32([middle]), storage, 1e-6) is not None
+
+
+def test_of_a_layers_weights_one_that_is_known_to_differ_comes_first():
+    by_effect = WeightFinding("conv/kernel", "conv", "differs", f"{BY_EFFECT}: off by 1.0e+00")
+    known = WeightFinding("norm/shift", "conv", "differs", "1 of 4 values differ")
+    row = layer("conv")
+    assert wrong_weight(WeightCheck.of([by_effect, known]), row) == known
+    assert wrong_weight(WeightCheck.of([by_effect]), row) == by_effect
+    assert wrong_weight(WeightCheck.of([known]), layer("other")) is None

@@ -200,7 +200,10 @@ def _weight(evidence: Evidence) -> Found:
 
 
 def _weight_by_effect(evidence: Evidence) -> Found:
-    return None if evidence.weight is None or evidence.right else ("weight", evidence.weight)
+    python = evidence.over_artifacts
+    if evidence.weight is None or evidence.right or (python is not None and python.right):
+        return None
+    return "weight", evidence.weight
 
 
 def _feed(evidence: Evidence) -> Found:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -68,11 +69,15 @@ class Tried:
 def alternatives(steps: Sequence[Step], declared: Sequence[Step] | None = None) -> Iterator[Alternative]:
     """The layer's other readings, each of which changes one thing.
 
-    `declared`: the same layer as the artifacts have it. Where its attributes differ, that is the first.
+    `declared`: the same layer as the artifacts have it. Where it differs, that is the first; where operations
+    do in several places, the last, as any one change that explains as much tells more.
     """
     steps = tuple(steps)
-    if declared is not None and (differences := differing(steps, declared)):
-        yield Alternative("; ".join(differences), tuple(declared), declared=True)
+    differences = () if declared is None else differing(steps, declared)
+    many = sum(" with " not in one for one in differences) > 1
+    as_declared = Alternative("; ".join(differences), tuple(declared or ()), declared=not many)
+    if differences and not many:
+        yield as_declared
     for number, step in enumerate(steps):
         for name, other in other_readings(step):
             yield Alternative(f"{step.op} {name}", _with(steps, number, other))
@@ -80,6 +85,8 @@ def alternatives(steps: Sequence[Step], declared: Sequence[Step] | None = None) 
             yield Alternative(f"{step.op} {name}", _with(steps, number, other), "wiring")
         for name, other in other_weights(step):
             yield Alternative(f"{step.op} {name}", _with(steps, number, other), "weight")
+    if many:
+        yield as_declared
 
 
 def _with(steps: tuple[Step, ...], number: int, step: Step) -> tuple[Step, ...]:
@@ -154,31 +161,40 @@ def differing(steps: Sequence[Step], declared: Sequence[Step]) -> tuple[str, ...
     )
     if found or names[0] == names[1]:
         return found
-    ours_alone, theirs_alone = _without_ends(*names)
-    return (f"{_listed(ours_alone)} in place of {_listed(theirs_alone)}",)
+    return _changed(*names)
 
 
-def _without_ends(one: list[str], other: list[str]) -> tuple[list[str], list[str]]:
-    """Two lists without what both begin with, and what both end with."""
-    start = 0
-    while start < min(len(one), len(other)) and one[start] == other[start]:
-        start += 1
-    one, other = one[start:], other[start:]
-    while one and other and one[-1] == other[-1]:
-        one, other = one[:-1], other[:-1]
-    return one, other
+def _changed(ours: list[str], theirs: list[str]) -> tuple[str, ...]:
+    """Where two lists of operations differ, in words, but for constants that may be in others' weights.
+
+    A converter moves factors into the weights of a contraction, and sums into its bias where it has one.
+    """
+    folds = not _CONTRACTIONS.isdisjoint(ours)
+    foldable = (_FACTORS | (_SUMS if "Add" in ours else frozenset())) if folds else frozenset()
+    told = []
+    for tag, a, b, c, d in SequenceMatcher(None, theirs, ours, autojunk=False).get_opcodes():
+        lost, made = theirs[a:b], ours[c:d]
+        written_out = made == ["Add"] and _BATCH_NORM in lost
+        if tag != "equal" and not (foldable.issuperset(lost) and (not made or written_out)):
+            told.append(f"{_listed(made)} in place of {_listed(lost)}")
+    return tuple(told)
 
 
 def _listed(names: Sequence[str]) -> str:
     return "+".join(names) or "nothing"
 
 
+_BATCH_NORM = "FusedBatchNormV3"
+_CONTRACTIONS = frozenset({"Conv2D", "DepthwiseConv2dNative", "MatMul", "Conv3D", "Conv2DBackpropInput"})
+_FACTORS = frozenset({"Mul", "RealDiv", "Neg"})
+_SUMS = frozenset({"Add", "Sub", _BATCH_NORM})
+
 _COPIES = frozenset({"Identity", "Const", "NoOp"})
 _SAME = {
     "AddV2": "Add",
     "BiasAdd": "Add",
-    "FusedBatchNorm": "FusedBatchNormV3",
-    "FusedBatchNormV2": "FusedBatchNormV3",
+    "FusedBatchNorm": _BATCH_NORM,
+    "FusedBatchNormV2": _BATCH_NORM,
 }
 _TOLD = frozenset(
     {

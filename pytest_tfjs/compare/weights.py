@@ -92,13 +92,18 @@ class WeightCheck:
 
 
 def wrong_weight(check: WeightCheck | None, layer: Layer) -> WeightFinding | None:
-    """The first weight of a layer, or of one fused into it, that is not the source's."""
+    """A weight of a layer, or of one fused into it, that is not the source's.
+
+    One whose values are known to differ, or else the first that an effect speaks against.
+    """
     names = (layer.name, *layer.members)
-    for finding in () if check is None else check.differences:
-        of = finding.layer
-        if of is not None and any(name == of or name.startswith(f"{of}/") for name in names):
-            return finding
-    return None
+    found = [
+        finding
+        for finding in (() if check is None else check.differences)
+        if finding.layer is not None
+        and any(name == finding.layer or name.startswith(f"{finding.layer}/") for name in names)
+    ]
+    return min(found, key=lambda finding: finding.by_effect, default=None)
 
 
 def difference(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -78,18 +79,27 @@ class ByValue:
         first = None
         for node in islice(self._takers(name), _MOST_TAKERS):
             first = first or self._rows[node][0]
-            rows = [row for row in self._rows[node] if self._depends(row, name)]
-            for row in rows:
-                what = self._wrong(row)
-                if what is not None:
-                    return WeightFinding(name, row.name, "differs", what)
-            if rows:
-                return WeightFinding(name, rows[0].name, "folded", None)
+            try:
+                found = self._by_effect(name, self._rows[node])
+            except SourceError:
+                why = "what takes it does not run in TensorFlow on what enters it in the source"
+                return WeightFinding(name, self._rows[node][0].name, "unverified", why)
+            if found is not None:
+                return found
         if first is None:
             why = "the source has no constant of this name, and no compared layer takes it"
             return WeightFinding(name, None, "unverified", why)
         why = "the source has no constant of this name, and no compared layer changes with it for this feed"
         return WeightFinding(name, first.name, "unverified", why)
+
+    def _by_effect(self, name: str, rows: Sequence[Layer]) -> WeightFinding | None:
+        """What was found by the rows of one node; None where they do not depend on the constant."""
+        depending = [row for row in rows if self._depends(row, name)]
+        for row in depending:
+            what = self._wrong(row)
+            if what is not None:
+                return WeightFinding(name, row.name, "differs", what)
+        return WeightFinding(name, depending[0].name, "folded", None) if depending else None
 
     def _takers(self, name: str) -> Iterator[str]:
         """The compared nodes that a constant leads to, nearest first."""
@@ -123,6 +133,8 @@ class ByValue:
         moved = cost(*self._compute(row)).share
         if moved <= _SAME or moved <= self._allowed(row):
             return None
+        if not math.isfinite(moved):
+            return f"{BY_EFFECT}: another shape, or NaN or Inf elsewhere"
         return f"{BY_EFFECT}: off by {moved:.1e} of its largest value"
 
     def _compute(self, row: Layer) -> tuple[Array, Array]:

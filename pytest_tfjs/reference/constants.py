@@ -95,5 +95,8 @@ def _computed(ends: Mapping[str, Any]) -> dict[str, Array]:
     def compute() -> Any:
         return tf.graph_util.import_graph_def(graph_def, return_elements=names, name="")
 
-    found = tf.compat.v1.wrap_function(compute, [])()
+    try:
+        found = tf.compat.v1.wrap_function(compute, [])()
+    except (tf.errors.OpError, ValueError):
+        return {}  # one that cannot be computed fails where the model does, if it is used at all
     return {name: np.asarray(value.numpy()) for name, value in zip(names, found, strict=True)}

@@ -15,6 +15,7 @@ from pytest_tfjs.errors import TfjsError
 from pytest_tfjs.reference.alone import attributes_of
 from pytest_tfjs.reference.computed import ComputedGraph, ComputedLayers, computed
 from pytest_tfjs.reference.constants import constant_values
+from pytest_tfjs.reference.unchanged import unchanged_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -160,7 +161,8 @@ class _Examination:
 def steps_of(region: Region, values: Mapping[str, Array]) -> tuple[Step, ...]:
     """The operations of a part of a graph as steps; `values` by the names that enter it.
 
-    What follows from constants alone is a constant of the step that takes it, as a converter may have it.
+    What follows from constants alone is a constant of the step that takes it, and what changes nothing is
+    left out, as a converter may do.
 
     Raises CannotRecompute where an operation takes anything but the first output of another.
     """
@@ -183,6 +185,10 @@ def steps_of(region: Region, values: Mapping[str, Array]) -> tuple[Step, ...]:
     computed = {name.rpartition(":")[0] for name in constants}
     for operation in region.operations:
         if operation.name in computed:
+            continue
+        unchanged = unchanged_input(operation, constants)
+        if unchanged is not None and operation is not region.result:
+            made[f"{operation.name}:0"] = entering(unchanged)
             continue
         inputs = tuple(map(entering, operation.inputs))
         if operation.type in _COPIES and operation is not region.result:

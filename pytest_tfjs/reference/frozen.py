@@ -131,7 +131,10 @@ class FrozenGraph:
 
     def constants(self, tensors: Sequence[str]) -> dict[str, Array]:
         """The values of those `tensors` that follow from constants alone."""
-        return constant_values(self.tf_graph, map(self.tf_graph.get_tensor_by_name, tensors))
+        found = {name: self.tf_graph.get_tensor_by_name(name) for name in tensors}
+        values = constant_values(self.tf_graph, found.values())
+        rest = [name for name in tensors if name not in values]
+        return {**values, **dict(zip(rest, self._fetch({}, [found[name] for name in rest]), strict=True))}
 
     def epsilon(self, batch_norm: str) -> float:
         """The epsilon of a batch-norm, which is added to its variance."""

@@ -10,7 +10,7 @@ from pytest_tfjs.compare.layers import Coverage, Layer
 from pytest_tfjs.reference.graphs import ALIASES, SOURCES, Graph, Node, Ref
 from pytest_tfjs.reference.groups import Grouping, by_scope
 from pytest_tfjs.reference.mapping import Match, Matching, match_graphs
-from pytest_tfjs.reference.operations import CONTRACTIONS, RANDOM
+from pytest_tfjs.reference.operations import CONTRACTIONS, RANDOM, same_operation
 from pytest_tfjs.reference.plan import Plan
 
 if TYPE_CHECKING:
@@ -203,6 +203,9 @@ class _Planner:
         alone = self._without_feeds(node)
         if alone is not None:
             return "eliminated", alone
+        twin = self.converted.nodes.get(node.name)
+        if twin is not None and same_operation(twin.op) != same_operation(node.op) and twin.op != "Const":
+            return "unmapped", f"the artifacts' node of this name is a {twin.op}"
         return "unmapped", "no node of the artifacts was found to compute it"
 
     def _without_feeds(self, node: Node) -> str | None:

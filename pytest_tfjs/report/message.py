@@ -95,7 +95,7 @@ def _headline(comparison: Comparison, first: Sequence[LayerResult]) -> str:
 def _origin(comparison: Comparison, result: LayerResult) -> str:
     weight, diagnosis = wrong_weight_of(comparison, result), comparison.diagnosis
     if weight is not None and (diagnosis is None or diagnosis.kind == "weight"):
-        return f"its weight {quoted(weight, _NAME_WIDTH)} is not the source's"
+        return weight
     return origin(comparison, result)
 
 

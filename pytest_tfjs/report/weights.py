@@ -47,9 +47,12 @@ def weight_facts(comparison: Comparison) -> list[str]:
 
 
 def wrong_weight_of(comparison: Comparison, result: LayerResult) -> str | None:
-    """The name of a weight of this layer that is not the source's; None where there is none."""
+    """What is wrong with a weight of this layer that is not the source's; None where there is none."""
     found = wrong_weight(comparison.weight_check, result.layer)
-    return None if found is None else found.name
+    if found is None:
+        return None
+    name = f"its weight {quoted(found.name, _NAME_WIDTH)}"
+    return f"{name} may not be the source's" if found.by_effect else f"{name} is not the source's"
 
 
 def _told_together(differences: Sequence[WeightFinding]) -> list[str]:
