@@ -207,11 +207,9 @@ class _Matcher:
         twin = self.stands_for.get(name)
         if index or twin is None:
             return None
-        left_out = self.regions.left_out.get(twin, set())
-        if self.source.nodes[twin].acts_as is not None:
-            left_out = (
-                left_out | ADDITIVE
-            )  # a batch-norm that shifts nothing may be written out with its shift
+        # The shift of a batch-norm that shifts nothing may be written out.
+        shifts = ADDITIVE if self.source.nodes[twin].acts_as is not None else frozenset()
+        left_out = self.regions.left_out.get(twin, frozenset()) | shifts
         return twin if same_operation(node.op) in left_out else None
 
     def _parts_of(self, node: Node) -> list[_Part]:

@@ -28,7 +28,7 @@ class Regions:
         self._free = source.constants | source.shapes_only
 
     @cached_property
-    def left_out(self) -> Mapping[str, set[str]]:
+    def left_out(self) -> Mapping[str, frozenset[str]]:
         """For each source node the operations that give back what it gives."""
         found: dict[str, set[str]] = defaultdict(set)
         for node in self._source.nodes.values():
@@ -36,7 +36,7 @@ class Regions:
                 name, index = self._source.resolve(node.same)
                 if not index:
                     found[name].add(same_operation(node.op))
-        return found
+        return {name: frozenset(ops) for name, ops in found.items()}
 
     def leading_from(self, entering: Operand) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Source nodes computed from `entering` and constants alone, each with all operations in between."""
