@@ -126,6 +126,20 @@ SIMPLER = {
 }
 
 
+@pytest.mark.parametrize("reduce", ["reduce_mean", "reduce_sum", "reduce_max", "reduce_min", "reduce_prod"])
+def test_reducing_an_axis_of_one_keeps_every_number(tf, reduce):
+    function = getattr(tf, reduce)
+    entering, leaving = ends(tf, lambda x: function(x, [1], keepdims=True), [None, 1, 4])
+    assert unchanged_input(leaving.op) is entering
+    _, leaving = ends(tf, lambda x: function(x, [1]), [None, 1, 4])
+    assert unchanged_input(leaving.op) is None
+    assert simpler_operation(leaving.op) == "Reshape"
+    for keepdims in (True, False):
+        _, leaving = ends(tf, lambda x, keepdims=keepdims: function(x, [1, 2], keepdims), [None, 1, 4])
+        assert unchanged_input(leaving.op) is None
+        assert simpler_operation(leaving.op) is None
+
+
 @pytest.mark.parametrize(("function", "simpler"), SIMPLER.values(), ids=SIMPLER.keys())
 def test_an_operation_that_is_a_simpler_one_with_its_constants(tf, function, simpler):
     _, leaving = ends(tf, lambda x: function(tf, x), [None, 4])

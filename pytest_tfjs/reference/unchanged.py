@@ -43,6 +43,7 @@ _SHIFTS = slice(2, 4)
 _SIMPLER = {"Sub": ("Neg", 0), "RealDiv": ("Reciprocal", 1)}
 """What an operation is whose first operand is this number throughout."""
 
+_REDUCTIONS = frozenset({"Mean", "Sum", "Prod", "Max", "Min"})
 _RESHAPES = frozenset({"Reshape", "Squeeze", "ExpandDims"})
 _INVOLUTIONS = frozenset({"Neg", "LogicalNot", "Reciprocal"})
 
@@ -92,7 +93,8 @@ def neutral_ref(op: str, inputs: Sequence[Ref], values: Mapping[str, Array]) -> 
 def simpler_operation(operation: Any, values: Mapping[str, Array] | None = None) -> str | None:
     """An operation of one operand, or a product, that computes the same with this one's constants.
 
-    The converter treats it as such: a batch-norm that shifts nothing, 0 - x, 1 / x. `values` as above.
+    The converter treats it as such: a batch-norm that shifts nothing, 0 - x, 1 / x, a mean of one number.
+    `values` as above.
     """
     known = values or {}
     if operation.type in _BATCH_NORMS:
@@ -100,6 +102,8 @@ def simpler_operation(operation: Any, values: Mapping[str, Array] | None = None)
         if operation.get_attr("is_training") or not all(x is not None and _is_all(0, x) for x in shifts):
             return None
         return "Mul"
+    if operation.type in _REDUCTIONS:
+        return "Reshape" if _is_over_ones(operation) and not operation.get_attr("keep_dims") else None
     if operation.type in _SIMPLER:
         simpler, neutral = _SIMPLER[operation.type]
         constant, other = _value(operation.inputs[0], known), operation.inputs[1]
@@ -150,9 +154,14 @@ def _adds_nothing(operation: Any) -> bool:
     return len(operation.inputs) == 1
 
 
-def _reverses_nothing(operation: Any) -> bool:
+def _reduces_nothing(operation: Any) -> bool:
+    """Whether a reduction is over axes of size 1, which it keeps."""
+    return bool(operation.get_attr("keep_dims")) and _is_over_ones(operation)
+
+
+def _is_over_ones(operation: Any) -> bool:
     axes, shape = _static(operation.inputs[1]), operation.inputs[0].shape
-    return axes is not None and shape.rank is not None and all(shape[int(axis)] == 1 for axis in axes)
+    return axes is not None and shape.rank is not None and all(shape[int(axis)] == 1 for axis in axes.flat)
 
 
 def _cuts_off_nothing(operation: Any) -> bool:
@@ -184,7 +193,8 @@ def _skips_nothing(operation: Any) -> bool:
 _WHOLE = {
     "Cast": _casts_nothing,
     "AddN": _adds_nothing,
-    "ReverseV2": _reverses_nothing,
+    "ReverseV2": _is_over_ones,
+    **dict.fromkeys(_REDUCTIONS, _reduces_nothing),
     "Slice": _cuts_off_nothing,
     "StridedSlice": _skips_nothing,
 }
