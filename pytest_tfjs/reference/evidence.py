@@ -76,11 +76,12 @@ class Weights:
 
 def is_renamed(source: Graph, converted: Graph) -> bool:
     """Whether a weight of `converted` has the name of one source constant and the value of another."""
-    values = {node.value for node in source.nodes.values()} - {None}
+    # What is computed from constants may have kept the name of an operation and lost its sign.
+    constants = {name: node.value for name, node in source.nodes.items() if node.op == "Const"}
+    values = set(constants.values()) - {None}
     return any(
-        node.value in values and source.nodes[name].value not in (None, node.value)
+        node.value in values and constants.get(name) not in (None, node.value)
         for name, node in converted.nodes.items()
-        if name in source.nodes
     )
 
 
