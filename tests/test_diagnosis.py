@@ -8,7 +8,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pytest_tfjs.compare.diagnosis import Evidence, Kind, Seen, Sizes, diagnose
@@ -149,6 +149,7 @@ def test_what_was_not_tried_is_told():
     )
 
 
+@example(Sizes(magnitude=5e-324, error=1.0), True)
 @given(
     st.builds(Sizes, *[st.floats(0, 1e6)] * 3, st.booleans(), st.floats(0, 1), st.floats(0, 1e6)),
     st.booleans(),

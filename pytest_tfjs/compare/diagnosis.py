@@ -260,7 +260,8 @@ def _half_resolution(evidence: Evidence) -> Found:
     sizes = evidence.sizes
     if not evidence.half or evidence.same or not 0 < sizes.error < math.inf:
         return None
-    units = sizes.error / (HALF_ULP * sizes.largest) if sizes.largest else math.inf
+    unit = HALF_ULP * sizes.largest  # 0 where it underflows
+    units = sizes.error / unit if unit else math.inf
     predicted = sizes.predicted is not None and sizes.predicted >= 1 / _PREDICTED
     if not predicted and units > _COARSE:
         return None
