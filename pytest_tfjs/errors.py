@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_tfjs.printable import printable_lines
+from pytest_tfjs.formats.escaping import printable_lines
 
 
 class TfjsError(Exception):

@@ -174,7 +174,7 @@ def _progress_line(config: pytest.Config) -> ProgressLine | None:
 def context_of(item: pytest.Item, progress: Callable[[Progress], None]) -> Context:
     """What a checker tells of its comparisons, and whom."""
     from pytest_tfjs.checker import Context
-    from pytest_tfjs.printable import printable
+    from pytest_tfjs.formats.escaping import printable
     from pytest_tfjs.report.json_report import comparison_to_json
     from pytest_tfjs.report.junit import junit_properties
     from pytest_tfjs.report.repeat import repeat_command

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pytest_tfjs.errors import BrowserError, BrowserLostError, PageError, TargetUnavailableError
-from pytest_tfjs.printable import printable_lines
+from pytest_tfjs.formats.escaping import printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,8 +22,8 @@ from pytest_tfjs.compare.allowance import allowance
 from pytest_tfjs.compare.holding import granted, hold, tolerated
 from pytest_tfjs.compare.reproducers import Reproducer
 from pytest_tfjs.errors import DistError, TfjsError
+from pytest_tfjs.formats.folders import replaced_folder, safe_name
 from pytest_tfjs.models.excerpt import excerpt
-from pytest_tfjs.report.folders import replaced_folder, safe_name
 from pytest_tfjs.report.repro_readme import Case, readme
 
 if TYPE_CHECKING:

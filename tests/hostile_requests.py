@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from raw_http import frame
 
-from pytest_tfjs.browsers.wire import encode
+from pytest_tfjs.formats.safetensors import encode
 
 if TYPE_CHECKING:
     from random import Random

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_tfjs.report.folders import replaced_folder, safe_name
+from pytest_tfjs.formats.folders import replaced_folder, safe_name
 
 NAMES = st.text(min_size=0, max_size=200)
 ALIKE = ["a", "A", "a/b", "a-b", "a:b", "con", "CON"]

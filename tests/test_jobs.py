@@ -27,7 +27,7 @@ from pytest_tfjs.browsers.jobs import (
     parse_event,
     parse_result,
 )
-from pytest_tfjs.browsers.wire import WireError, decode, encode
+from pytest_tfjs.formats.safetensors import WireError, decode, encode
 
 A, B, C = (Tap(name, {"node": f"{name}:0"}) for name in "abc")
 FEED = {"x": np.ones((1, 2), np.float32)}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pytest_tfjs.browsers.jobs import ConsoleLine
 from pytest_tfjs.errors import ArtifactsError, FeedError, PageError
-from pytest_tfjs.printable import printable, printable_lines
+from pytest_tfjs.formats.escaping import printable, printable_lines
 
 
 @pytest.mark.parametrize(

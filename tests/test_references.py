@@ -14,7 +14,7 @@ from pytest_tfjs.browsers.dist import Dist
 from pytest_tfjs.browsers.exchange import Exchange
 from pytest_tfjs.browsers.jobs import Job, JobResult, ProtocolError, Tap, job_message, parse_result
 from pytest_tfjs.browsers.server import Server
-from pytest_tfjs.browsers.wire import decode, encode
+from pytest_tfjs.formats.safetensors import decode, encode
 
 A, B, C = (Tap(name, {"node": f"{name}:0"}) for name in "abc")
 FEED = {"x": np.ones((1, 2), np.float32)}

@@ -17,8 +17,8 @@ from pytest_tfjs.browsers import routes
 from pytest_tfjs.browsers.dist import Dist
 from pytest_tfjs.browsers.jobs import ConsoleLine, Failure, Job, PageFault, Progress, Tap
 from pytest_tfjs.browsers.server import Server
-from pytest_tfjs.browsers.wire import decode
 from pytest_tfjs.errors import ArtifactsError, BrowserError
+from pytest_tfjs.formats.safetensors import decode
 
 TFJS = "@tensorflow/tfjs/dist/tf.min.js"
 

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from raw_http import Raw, frame
 from tiny_models import RELU, X
 
-from pytest_tfjs.browsers.wire import decode, encode
+from pytest_tfjs.formats.safetensors import decode, encode
 
 PART = 25
 """Byte strings of one example of Hypothesis, and sockets for each job."""

@@ -15,7 +15,7 @@ from judging import TOLERANCE, close, comparison, layer, measured, target, wrong
 from pytest_tfjs.compare.metrics import measure
 from pytest_tfjs.compare.observer import Observation
 from pytest_tfjs.compare.weights import WeightCheck, WeightFinding
-from pytest_tfjs.printable import printable
+from pytest_tfjs.formats.escaping import printable
 from pytest_tfjs.report.json_report import comparison_to_json
 from pytest_tfjs.report.summary import coverage_text, worst_layer
 from pytest_tfjs.report.tables import layer_table, summary_table

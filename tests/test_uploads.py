@@ -13,7 +13,7 @@ from pytest_tfjs.browsers.exchange import Exchange
 from pytest_tfjs.browsers.jobs import Activations, Job, ProtocolError, Tap
 from pytest_tfjs.browsers.server import Server
 from pytest_tfjs.browsers.uploads import MESSAGE_LIMIT
-from pytest_tfjs.browsers.wire import encode
+from pytest_tfjs.formats.safetensors import encode
 
 FEED = {"x": np.zeros(1, np.float32)}
 LIMIT = 4 << 20

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from safetensors.numpy import load
 
-from pytest_tfjs.browsers.wire import WireError, decode, encode, write
+from pytest_tfjs.formats.safetensors import WireError, decode, encode, write
 
 GOLDEN = Path(__file__).parent / "page" / "golden.safetensors"
 GOLDEN_TENSORS = {

@@ -19,7 +19,7 @@ import pytest
 
 from pytest_tfjs import checker
 from pytest_tfjs.browsers import exchange
-from pytest_tfjs.browsers.wire import decode
+from pytest_tfjs.formats.safetensors import decode
 
 FRAMES = int(os.environ.get("TFJS_FRAMES", "250"))
 SEED = int(os.environ.get("TFJS_FRAMES_SEED", "1"))

@@ -25,7 +25,7 @@ from pytest_tfjs.browsers.jobs import (
     parse_event,
     parse_result,
 )
-from pytest_tfjs.browsers.wire import decode, encode, write
+from pytest_tfjs.formats.safetensors import decode, encode, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -16,10 +16,10 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
-from pytest_tfjs import strict_json
 from pytest_tfjs.browsers.exchange import Exchange, StaleError
 from pytest_tfjs.browsers.jobs import ProtocolError, is_number
 from pytest_tfjs.browsers.uploads import receive_uploads
+from pytest_tfjs.formats import strict_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

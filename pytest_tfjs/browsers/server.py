@@ -12,7 +12,6 @@ import threading
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs import strict_json
 from pytest_tfjs.addresses import LOOPBACK
 from pytest_tfjs.browsers.access import Access, Address, access_of
 from pytest_tfjs.browsers.exchange import Exchange
@@ -20,7 +19,8 @@ from pytest_tfjs.browsers.routes import Published, Site, file_inside, make_app
 from pytest_tfjs.browsers.targets import BACKENDS
 from pytest_tfjs.browsers.uploads import MESSAGE_LIMIT
 from pytest_tfjs.errors import ArtifactsError, BrowserError
-from pytest_tfjs.printable import printable
+from pytest_tfjs.formats import strict_json
+from pytest_tfjs.formats.escaping import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -11,10 +11,10 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs import strict_json
 from pytest_tfjs.browsers.exchange import StaleError
 from pytest_tfjs.browsers.jobs import ProtocolError
-from pytest_tfjs.browsers.wire import WireError
+from pytest_tfjs.formats import strict_json
+from pytest_tfjs.formats.safetensors import WireError
 
 if TYPE_CHECKING:
     from starlette.websockets import WebSocket

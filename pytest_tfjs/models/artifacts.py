@@ -11,9 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pytest_tfjs import strict_json
 from pytest_tfjs.compare.weights import Storage
 from pytest_tfjs.errors import ArtifactsError
+from pytest_tfjs.formats import strict_json
 from pytest_tfjs.models import topology as _topology
 from pytest_tfjs.models import weights as _weights
 from pytest_tfjs.models.cache import file_digest

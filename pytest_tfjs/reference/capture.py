@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from pytest_tfjs.browsers import wire
 from pytest_tfjs.compare.arithmetic import Arithmetic
 from pytest_tfjs.compare.spread import Spread
 from pytest_tfjs.compare.weights import WeightCheck
 from pytest_tfjs.errors import ArtifactsError, TfjsError
+from pytest_tfjs.formats import safetensors
 from pytest_tfjs.models.converter import versions
 from pytest_tfjs.models.isolation import here
 from pytest_tfjs.reference.casts import Casts
@@ -152,7 +152,7 @@ def _key(source: Source, artifacts: Artifacts, feeds: Sequence[Feed], asked: str
         f"{artifacts.weights_digest()}".encode()
     )
     for feed in feeds:
-        digest.update(hashlib.sha256(wire.encode(feed.reference)).digest())
+        digest.update(hashlib.sha256(safetensors.encode(feed.reference)).digest())
     return digest.hexdigest()
 
 

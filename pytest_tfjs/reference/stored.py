@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from pytest_tfjs.browsers import wire
+from pytest_tfjs.formats import safetensors
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -51,7 +51,7 @@ class Stored:
             self.files.append([])
         files = self.files[feed]
         with self._path(feed, len(files)).open("wb") as stream:
-            wire.write(stream, activations)
+            safetensors.write(stream, activations)
         files.append({name: value.nbytes for name, value in activations.items()})
 
     def close(self) -> None:
@@ -79,7 +79,7 @@ class Stored:
             if wanted := [name for name in file if name in names]:
                 with self._path(feed, number).open("rb") as stream:
                     mapped = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
-                tensors = wire.decode(mapped)
+                tensors = safetensors.decode(mapped)
                 found.update((name, tensors[name]) for name in wanted)
         return found
 

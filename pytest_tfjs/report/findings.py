@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_tfjs.compare.symptoms import Symptoms
 from pytest_tfjs.compare.tolerances import is_inexact
-from pytest_tfjs.printable import printable
+from pytest_tfjs.formats.escaping import printable
 from pytest_tfjs.report.causes import Case, looks
 from pytest_tfjs.report.text import apart, fact, number_up, quoted
 

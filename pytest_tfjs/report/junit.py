@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs.printable import printable
+from pytest_tfjs.formats.escaping import printable
 from pytest_tfjs.report.summary import decisive, target_label, worst_layer
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_tfjs.printable import printable
+from pytest_tfjs.formats.escaping import printable
 from pytest_tfjs.report.findings import findings, likely, what_diverged
 from pytest_tfjs.report.neighbours import neighbours, origin
 from pytest_tfjs.report.summary import dead_layers

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_tfjs.compare.mutants import KINDS
-from pytest_tfjs.printable import printable
+from pytest_tfjs.formats.escaping import printable
 from pytest_tfjs.report.summary import target_label
 from pytest_tfjs.report.text import LOG_WIDTH, Column, number_up, plural, quoted, table
 

@@ -6,7 +6,7 @@ import math
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs.printable import printable
+from pytest_tfjs.formats.escaping import printable
 from pytest_tfjs.report.grouped import Grouped, grouped
 from pytest_tfjs.report.summary import (
     colour,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_tfjs.printable import printable
+from pytest_tfjs.formats.escaping import printable
 from pytest_tfjs.report.text import shorten
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from pytest_tfjs.printable import printable
+from pytest_tfjs.formats.escaping import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from pytest_tfjs.compare.weights import wrong_weight
-from pytest_tfjs.printable import printable
+from pytest_tfjs.formats.escaping import printable
 from pytest_tfjs.report.text import fact, number, quoted
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs import strict_json
+from pytest_tfjs.formats import strict_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,0 +1,1 @@
+"""File and wire formats: safetensors, strict JSON, text escaped for terminals."""
