@@ -20,7 +20,7 @@ from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.source import as_source
 from pytest_tfjs.reference.capture import capture_reference
-from pytest_tfjs.settings import Settings
+from pytest_tfjs.settings.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -26,7 +26,7 @@ from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.source import as_source
 from pytest_tfjs.reference.capture import capture_reference
-from pytest_tfjs.settings import TAP_BUDGET
+from pytest_tfjs.settings.settings import TAP_BUDGET
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

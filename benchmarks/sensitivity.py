@@ -24,7 +24,7 @@ from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.reference.computed import computed
 from pytest_tfjs.reference.mutating import Mutating
 from pytest_tfjs.sensitivity import Judge, sensitivity_of
-from pytest_tfjs.settings import Settings
+from pytest_tfjs.settings.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

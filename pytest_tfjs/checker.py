@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.source import Source
     from pytest_tfjs.report.kept import Earlier
     from pytest_tfjs.report.sensitivity import Sensitivity
-    from pytest_tfjs.settings import Settings
+    from pytest_tfjs.settings.settings import Settings
     from pytest_tfjs.timing.samples import Timing
 
 _TIME_WARMUP = 3

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.feeds import Feed
     from pytest_tfjs.models.source import Source
     from pytest_tfjs.reference.capture import Reference
-    from pytest_tfjs.settings import Settings
+    from pytest_tfjs.settings.settings import Settings
 
     Rules = tuple[Tolerances, Precision | None]
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import pytest
 
-from pytest_tfjs.chosen import address_of, dist_of
 from pytest_tfjs.outcomes import expected_verdict
-from pytest_tfjs.settings import FLAGS, SETTINGS, Settings, apply_markers
+from pytest_tfjs.preflight import address_of, dist_of
+from pytest_tfjs.settings.settings import FLAGS, SETTINGS, Settings, apply_markers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

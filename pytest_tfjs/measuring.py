@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.tolerances import Tolerance, Tolerances
     from pytest_tfjs.models.feeds import Feed
     from pytest_tfjs.reference.capture import Reference
-    from pytest_tfjs.settings import Settings
+    from pytest_tfjs.settings.settings import Settings
 
 
 _HELD_ALONE = 3

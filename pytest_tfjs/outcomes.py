@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_tfjs.errors import PageError, SettingsError, TargetUnavailableError, TfjsError
-from pytest_tfjs.settings import SETTINGS, Settings, expected_failure
+from pytest_tfjs.settings.settings import SETTINGS, Settings, expected_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -10,17 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_tfjs.addresses import bracketed
-from pytest_tfjs.chosen import (
-    address_of,
-    check_programs_of,
-    check_server,
-    check_targets,
-    dist_of,
-    guesses_reach,
-    targets_of,
-    variants_of,
-)
 from pytest_tfjs.errors import (
     BrowserError,
     DistError,
@@ -52,13 +41,19 @@ from pytest_tfjs.outcomes import (
     place_of_skip,
     skipping,
 )
-from pytest_tfjs.report.kept import Earlier, Told
-from pytest_tfjs.settings import (
-    MARKER,
-    SETTINGS,
-    add_options,
-    resolve_settings,
+from pytest_tfjs.preflight import (
+    address_of,
+    check_programs_of,
+    check_server,
+    check_targets,
+    dist_of,
+    guesses_reach,
+    targets_of,
+    variants_of,
 )
+from pytest_tfjs.report.kept import Earlier, Told
+from pytest_tfjs.settings.addresses import bracketed
+from pytest_tfjs.settings.settings import MARKER, SETTINGS, add_options, resolve_settings
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence

@@ -12,10 +12,10 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs.addresses import parse_remote
 from pytest_tfjs.browsers.engines import ENGINES
 from pytest_tfjs.browsers.grid import GridStatus, grid_status
 from pytest_tfjs.browsers.processes import Workspace
+from pytest_tfjs.settings.addresses import parse_remote
 
 if TYPE_CHECKING:
     from collections.abc import Callable

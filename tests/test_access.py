@@ -14,7 +14,6 @@ import pytest
 from in_page import open_page, tap
 from tiny_models import RELU, X, dense_graph
 
-from pytest_tfjs.addresses import Bind, RemoteUrl, local_address_towards, parse_bind, parse_public_url
 from pytest_tfjs.browsers import access as module
 from pytest_tfjs.browsers import harness as harness_module
 from pytest_tfjs.browsers.access import Address
@@ -24,6 +23,13 @@ from pytest_tfjs.browsers.jobs import Tap
 from pytest_tfjs.browsers.launch import LocalBrowser
 from pytest_tfjs.browsers.server import Server
 from pytest_tfjs.errors import BrowserError, BrowserLostError, TargetUnavailableError
+from pytest_tfjs.settings.addresses import (
+    Bind,
+    RemoteUrl,
+    local_address_towards,
+    parse_bind,
+    parse_public_url,
+)
 
 
 def serving(bind, public=None, remote=None):

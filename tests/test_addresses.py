@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_tfjs.addresses import (
+from pytest_tfjs.errors import SettingsError
+from pytest_tfjs.settings.addresses import (
     Bind,
     PublicUrl,
     authorities,
@@ -16,8 +17,7 @@ from pytest_tfjs.addresses import (
     parse_remote,
     without_user_info,
 )
-from pytest_tfjs.errors import SettingsError
-from pytest_tfjs.settings import Settings
+from pytest_tfjs.settings.settings import Settings
 
 
 @pytest.mark.parametrize(

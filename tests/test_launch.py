@@ -12,7 +12,6 @@ import psutil
 import pytest
 from processes_left import running, wait_until
 
-from pytest_tfjs.addresses import parse_remote
 from pytest_tfjs.browsers import launch as launching
 from pytest_tfjs.browsers.engines import ENGINES, first_found
 from pytest_tfjs.browsers.engines.chromium import local_arguments
@@ -20,6 +19,7 @@ from pytest_tfjs.browsers.engines.engine import Place
 from pytest_tfjs.browsers.launch import LaunchOptions, has_gpu, launch
 from pytest_tfjs.browsers.processes import Workspace, find_processes
 from pytest_tfjs.errors import BrowserError
+from pytest_tfjs.settings.addresses import parse_remote
 
 SLEEP = "import time; time.sleep(600)"
 # A driver that is ready, and never answers the request for a session; then it does `then`.

@@ -175,7 +175,7 @@ def test_every_module_has_its_place_in_the_order():
     [
         ("settings", "from pytest_tfjs import plugin"),
         ("settings", "import pytest_tfjs.plugin"),
-        ("errors", "from pytest_tfjs.settings import Settings"),
+        ("errors", "from pytest_tfjs.settings.settings import Settings"),
         ("compare.metrics", "from ..report import table"),
         ("compare.metrics", "from .. import report"),
         ("compare.metrics", "def f():\n    from pytest_tfjs.timing.samples import Timing"),
@@ -208,7 +208,7 @@ def test_a_broken_rule_is_seen(module: str, source: str):
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("plugin", "import pytest\nfrom pytest_tfjs.settings import Settings"),
+        ("plugin", "import pytest\nfrom pytest_tfjs.settings.settings import Settings"),
         (
             "checker",
             "from pytest_tfjs.models.source import as_source\nfrom pytest_tfjs.browsers.jobs import Job",

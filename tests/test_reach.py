@@ -8,8 +8,8 @@ import pytest
 
 from pytest_tfjs.browsers import access
 from pytest_tfjs.errors import SettingsError
-from pytest_tfjs.reach import bind_of, check_reach
-from pytest_tfjs.settings import Settings
+from pytest_tfjs.settings.reachability import bind_of, check_reach
+from pytest_tfjs.settings.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("only_this_plugin")
 

@@ -21,7 +21,7 @@ from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.reference.computed import computed
 from pytest_tfjs.reference.mutating import LayerAlone, Mutating
 from pytest_tfjs.sensitivity import Judge, measure_sensitivity, sensitivity_of
-from pytest_tfjs.settings import Settings
+from pytest_tfjs.settings.settings import Settings
 
 if TYPE_CHECKING:
     from pytest_tfjs.report.sensitivity import Outcome, Sensitivity

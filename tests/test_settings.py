@@ -6,14 +6,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_tfjs.addresses import Bind, JsonFile, PublicUrl, RemoteUrl
 from pytest_tfjs.errors import SettingsError
-from pytest_tfjs.settings import FLAGS, SETTINGS, Settings, apply_markers, option_of, resolve_settings
+from pytest_tfjs.settings.addresses import Bind, JsonFile, PublicUrl, RemoteUrl
+from pytest_tfjs.settings.settings import (
+    FLAGS,
+    SETTINGS,
+    Settings,
+    apply_markers,
+    option_of,
+    resolve_settings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_tfjs.settings import Settings as Resolved
+    from pytest_tfjs.settings.settings import Settings as Resolved
 
 pytestmark = pytest.mark.usefixtures("only_this_plugin")
 

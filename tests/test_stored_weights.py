@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_tfjs.errors import SettingsError
-from pytest_tfjs.stored_weights import patterns_of, quantisation_map, spell_weights
+from pytest_tfjs.settings.quantisation import patterns_of, quantisation_map, spell_weights
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from pytest_tfjs.report.json_report import comparison_to_json
 from pytest_tfjs.report.message import failure_message
 from pytest_tfjs.report.summary import dead_layers
 from pytest_tfjs.report.tables import summary_table
-from pytest_tfjs.settings import Settings
+from pytest_tfjs.settings.settings import Settings
 
 NAN = float("nan")
 X = np.arange(6, dtype=np.float32).reshape(2, 3)

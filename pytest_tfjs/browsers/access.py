@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from pytest_tfjs.addresses import (
+from pytest_tfjs.errors import BrowserError
+from pytest_tfjs.settings.addresses import (
     LOOPBACK,
     Bind,
     authorities,
@@ -17,10 +18,9 @@ from pytest_tfjs.addresses import (
     local_address_towards,
     port_of,
 )
-from pytest_tfjs.errors import BrowserError
 
 if TYPE_CHECKING:
-    from pytest_tfjs.addresses import PublicUrl, RemoteUrl
+    from pytest_tfjs.settings.addresses import PublicUrl, RemoteUrl
 
 # A block of addresses that nobody has (RFC 5737): the way there is the way out of this machine.
 _ELSEWHERE = ("192.0.2.1", 9)

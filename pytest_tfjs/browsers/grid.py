@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_tfjs.addresses import RemoteUrl
+    from pytest_tfjs.settings.addresses import RemoteUrl
 
 STATUS_S = 10.0
 STATUS_LIMIT = 4 << 20

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_tfjs.browsers.targets import Target
-    from pytest_tfjs.settings import Settings
+    from pytest_tfjs.settings.settings import Settings
 
 
 def check_programs(settings: Settings, targets: Iterable[Target]) -> None:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from selenium.webdriver.remote.webdriver import WebDriver
 
-    from pytest_tfjs.addresses import RemoteUrl
     from pytest_tfjs.browsers.engines.engine import Engine, LaunchOptions
+    from pytest_tfjs.settings.addresses import RemoteUrl
 
 # A Grid lets a request wait for a free browser for 300 s unless told else; then the browser has to start.
 CREATE_S = 360.0

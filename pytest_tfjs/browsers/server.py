@@ -12,7 +12,6 @@ import threading
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs.addresses import LOOPBACK
 from pytest_tfjs.browsers.access import Access, Address, access_of
 from pytest_tfjs.browsers.exchange import Exchange
 from pytest_tfjs.browsers.routes import Published, Site, file_inside, make_app
@@ -21,6 +20,7 @@ from pytest_tfjs.browsers.uploads import MESSAGE_LIMIT
 from pytest_tfjs.errors import ArtifactsError, BrowserError
 from pytest_tfjs.formats import strict_json
 from pytest_tfjs.formats.escaping import printable
+from pytest_tfjs.settings.addresses import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
     from typing_extensions import Self
 
-    from pytest_tfjs.addresses import Bind
     from pytest_tfjs.browsers.dist import Dist
+    from pytest_tfjs.settings.addresses import Bind
 
 PAGE_ROOT = Path(__file__).resolve().parents[1] / "page"
 STOP_S = 5.0

@@ -18,7 +18,7 @@ from pytest_tfjs.models import converter as converters
 from pytest_tfjs.models import functions, graph_conversion, keras_models, layer_calls
 from pytest_tfjs.models.artifacts import read_artifacts
 from pytest_tfjs.models.isolation import here
-from pytest_tfjs.stored_weights import patterns_of, quantisation_map, spell_weights
+from pytest_tfjs.settings.quantisation import patterns_of, quantisation_map, spell_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ from pytest_tfjs.errors import ConversionError, SourceError
 from pytest_tfjs.models.artifacts import add_note
 from pytest_tfjs.models.fusing import KEPT_APART, known_fusions_only
 from pytest_tfjs.models.list_writes import WRITES_MOVED, put_writes_last
-from pytest_tfjs.stored_weights import quantisation_map
+from pytest_tfjs.settings.quantisation import quantisation_map
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -24,7 +24,7 @@ from pytest_tfjs.reference.plan import Plan
 from pytest_tfjs.reference.spreads import find_spreads
 from pytest_tfjs.reference.stored import Stored, grouped
 from pytest_tfjs.reference.stored_arithmetic import StoredArithmetic, store_arithmetic
-from pytest_tfjs.settings import TAP_BUDGET
+from pytest_tfjs.settings.settings import TAP_BUDGET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence

@@ -6,7 +6,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from pytest_tfjs.addresses import without_user_info
+from pytest_tfjs.settings.addresses import without_user_info
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence

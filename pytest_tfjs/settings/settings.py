@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pytest
 
-from pytest_tfjs import setting_values as values
-from pytest_tfjs.addresses import (
+from pytest_tfjs.errors import SettingsError
+from pytest_tfjs.settings import values
+from pytest_tfjs.settings.addresses import (
     Bind,
     JsonFile,
     PublicUrl,
@@ -19,8 +20,7 @@ from pytest_tfjs.addresses import (
     parse_remote,
     without_user_info,
 )
-from pytest_tfjs.errors import SettingsError
-from pytest_tfjs.stored_weights import spell_weights
+from pytest_tfjs.settings.quantisation import spell_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

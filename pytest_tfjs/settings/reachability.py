@@ -6,12 +6,12 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_tfjs.addresses import HIGHEST_PORT, Bind, is_loopback
 from pytest_tfjs.errors import SettingsError
+from pytest_tfjs.settings.addresses import HIGHEST_PORT, Bind, is_loopback
 
 if TYPE_CHECKING:
-    from pytest_tfjs.addresses import JsonFile
-    from pytest_tfjs.settings import Settings
+    from pytest_tfjs.settings.addresses import JsonFile
+    from pytest_tfjs.settings.settings import Settings
 
 _WORKER = re.compile(r"gw(?P<number>[0-9]{1,9})")
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.access import Address
     from pytest_tfjs.browsers.dist import Dist
     from pytest_tfjs.browsers.targets import Flags, Target
-    from pytest_tfjs.settings import Settings
+    from pytest_tfjs.settings.settings import Settings
 
 
 def targets_of(settings: Settings) -> tuple[Target, ...]:
@@ -59,7 +59,7 @@ def dist_of(settings: Settings) -> Dist:
 def address_of(settings: Settings, worker: str | None = None) -> Address:
     """Where the server of a worker listens, and how it is reached. Raises SettingsError."""
     from pytest_tfjs.browsers.access import Address
-    from pytest_tfjs.reach import bind_of
+    from pytest_tfjs.settings.reachability import bind_of
 
     return Address(bind_of(settings, worker), settings.public_url, settings.remote)
 
@@ -103,7 +103,7 @@ def check_server(settings: Settings, workers: int) -> None:
     """
     if not any((settings.remote, settings.capabilities, settings.bind, settings.public_url)):
         return
-    from pytest_tfjs.reach import check_reach
+    from pytest_tfjs.settings.reachability import check_reach
 
     check_reach(settings, workers)
     if guesses_reach(settings):

@@ -1,0 +1,1 @@
+"""Settings from options, ini values, markers and calls, resolved into one frozen object."""
