@@ -12,8 +12,8 @@ from benchmarks.faults import write_faulty
 from benchmarks.wrong_graphs import GraphSites
 from benchmarks.wrong_layers import LayersSites
 from pytest_tfjs.browsers.jobs import TimingPlan
-from pytest_tfjs.compare.allowance import allowance
-from pytest_tfjs.compare.local import measure_local
+from pytest_tfjs.compare.numbers.allowance import allowance
+from pytest_tfjs.compare.numbers.local_error import measure_local
 from pytest_tfjs.comparing import Subject, compare
 from pytest_tfjs.in_browser import InBrowser
 from pytest_tfjs.models.conversion import convert

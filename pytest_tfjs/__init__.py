@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pytest_tfjs.agreeing import NotAgreed
     from pytest_tfjs.checker import Checker, NotClose
+    from pytest_tfjs.compare.numbers.tolerances import Tolerance
     from pytest_tfjs.compare.task import Agreement
-    from pytest_tfjs.compare.tolerances import Tolerance
     from pytest_tfjs.compare.verdict import Comparison
     from pytest_tfjs.errors import TfjsError
     from pytest_tfjs.models.artifacts import Artifacts

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tfjs.browsers.jobs import Tap
-from pytest_tfjs.compare.intervals import bootstrap
+from pytest_tfjs.compare.numbers.tolerances import default_tolerance
 from pytest_tfjs.compare.task import Agreement, Classified, Measure, classes_of, judge_task, scores_of
-from pytest_tfjs.compare.tolerances import default_tolerance
 from pytest_tfjs.comparing import changed, facts_of, job_of, unopened
 from pytest_tfjs.errors import FeedError, SettingsError
 from pytest_tfjs.models.feeds import Feed
 from pytest_tfjs.reference.stored import grouped
+from pytest_tfjs.timing.intervals import bootstrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_tfjs.compare.tolerances import Tolerance
+    from pytest_tfjs.compare.numbers.tolerances import Tolerance
 
 
 class SensitivityAsked(TypedDict, total=False):

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from pytest_tfjs.browsers.harness import Harness
     from pytest_tfjs.browsers.targets import Target
+    from pytest_tfjs.compare.numbers.tolerances import Tolerance
     from pytest_tfjs.compare.task import Agreement
-    from pytest_tfjs.compare.tolerances import Tolerance
     from pytest_tfjs.compare.verdict import Comparison, TargetFacts
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.cache import ContentCache

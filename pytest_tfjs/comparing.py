@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.browsers.jobs import Job, TimingPlan
-from pytest_tfjs.compare.tolerances import resolve_tolerances
+from pytest_tfjs.compare.numbers.tolerances import resolve_tolerances
 from pytest_tfjs.compare.verdict import Comparison, LayerResult, TargetFacts, judge
 from pytest_tfjs.errors import PageError
 from pytest_tfjs.measuring import Precision, measure_compression, measure_vacuity
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.harness import Page
     from pytest_tfjs.browsers.jobs import Activations, JobResult
     from pytest_tfjs.browsers.targets import Target
-    from pytest_tfjs.compare.tolerances import Tolerance, Tolerances
+    from pytest_tfjs.compare.numbers.tolerances import Tolerance, Tolerances
     from pytest_tfjs.in_browser import InBrowser
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.feeds import Feed

@@ -15,12 +15,12 @@ import numpy as np
 
 from pytest_tfjs.browsers.jobs import Activations, Job, Progress, Tap
 from pytest_tfjs.browsers.targets import parse_targets
-from pytest_tfjs.compare.diagnosis import AGREE, Evidence, Seen, diagnose
-from pytest_tfjs.compare.elements import largest
-from pytest_tfjs.compare.precision import apart, predicted_error, sizes_of
-from pytest_tfjs.compare.recomputing.steps import CannotRecompute, evaluate
-from pytest_tfjs.compare.semantics import alternatives, error_left, try_one
-from pytest_tfjs.compare.weights import wrong_weight
+from pytest_tfjs.compare.diagnosis.diagnose import AGREE, Evidence, Seen, diagnose
+from pytest_tfjs.compare.diagnosis.half_precision import apart, predicted_error, sizes_of
+from pytest_tfjs.compare.diagnosis.recomputing.steps import CannotRecompute, evaluate
+from pytest_tfjs.compare.diagnosis.semantics import alternatives, error_left, try_one
+from pytest_tfjs.compare.numbers.elements import largest
+from pytest_tfjs.compare.weight_check import wrong_weight
 from pytest_tfjs.errors import TfjsError
 from pytest_tfjs.reference.examining import Examined, examine
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from pytest_tfjs.browsers.harness import Harness, Page
     from pytest_tfjs.browsers.targets import Flags, Target
-    from pytest_tfjs.compare.diagnosis import Diagnosis, Sizes
-    from pytest_tfjs.compare.recomputing.steps import Step
-    from pytest_tfjs.compare.semantics import Tried
+    from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis, Sizes
+    from pytest_tfjs.compare.diagnosis.recomputing.steps import Step
+    from pytest_tfjs.compare.diagnosis.semantics import Tried
     from pytest_tfjs.compare.verdict import Comparison, LayerResult
     from pytest_tfjs.comparing import Subject
     from pytest_tfjs.models.isolation import Place

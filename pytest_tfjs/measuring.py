@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.browsers.jobs import CHUNK_LIMIT, Activations, Tap
-from pytest_tfjs.compare.allowance import allowance
-from pytest_tfjs.compare.compression import Compression, Cost, cost, default_allowance, merge_costs
-from pytest_tfjs.compare.local import Local, measure_local, merge_local
-from pytest_tfjs.compare.metrics import Metrics, distance, measure, merge
-from pytest_tfjs.compare.observer import differing, fingerprint
-from pytest_tfjs.compare.units import is_held
-from pytest_tfjs.compare.vacuity import Vacuity, judge_vacuity
+from pytest_tfjs.compare.numbers.allowance import allowance
+from pytest_tfjs.compare.numbers.compression import Compression, Cost, cost, default_allowance, merge_costs
+from pytest_tfjs.compare.numbers.local_error import Local, measure_local, merge_local
+from pytest_tfjs.compare.numbers.metrics import Metrics, distance, measure, merge
+from pytest_tfjs.compare.numbers.ulps import is_held
+from pytest_tfjs.compare.observer_effect import differing, fingerprint
+from pytest_tfjs.compare.vacuity.vacuous import Vacuity, judge_vacuity
 from pytest_tfjs.compare.verdict import Alone
 from pytest_tfjs.errors import PageError
 from pytest_tfjs.reference.stored import grouped
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_tfjs.compare.arithmetic import Arithmetic
-    from pytest_tfjs.compare.tolerances import Tolerance, Tolerances
+    from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
+    from pytest_tfjs.compare.numbers.tolerances import Tolerance, Tolerances
     from pytest_tfjs.models.feeds import Feed
     from pytest_tfjs.reference.capture import Reference
     from pytest_tfjs.settings.settings import Settings

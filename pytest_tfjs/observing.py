@@ -6,15 +6,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_tfjs.browsers.jobs import Tap
-from pytest_tfjs.compare.observer import Observation, differing, fewer
+from pytest_tfjs.compare.observer_effect import Observation, differing, fewer
 from pytest_tfjs.measuring import Measured, Precision, chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from pytest_tfjs.browsers.jobs import Activations, JobResult
-    from pytest_tfjs.compare.observer import Extent
-    from pytest_tfjs.compare.tolerances import Tolerances
+    from pytest_tfjs.compare.numbers.tolerances import Tolerances
+    from pytest_tfjs.compare.observer_effect import Extent
     from pytest_tfjs.reference.capture import Array, Reference
 
 Taps = tuple[Tap, ...]

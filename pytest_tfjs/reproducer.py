@@ -18,8 +18,8 @@ import numpy as np
 
 from pytest_tfjs.browsers.jobs import Activations, Job, Tap
 from pytest_tfjs.browsers.targets import known_backends, parse_targets
-from pytest_tfjs.compare.allowance import allowance
-from pytest_tfjs.compare.holding import granted, hold, tolerated
+from pytest_tfjs.compare.numbers.allowance import allowance
+from pytest_tfjs.compare.numbers.element_check import granted, hold, tolerated
 from pytest_tfjs.compare.reproducers import Reproducer
 from pytest_tfjs.errors import DistError, TfjsError
 from pytest_tfjs.formats.folders import replaced_folder, safe_name
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from pytest_tfjs.browsers.dist import Dist
     from pytest_tfjs.browsers.targets import Target
-    from pytest_tfjs.compare.holding import Held
+    from pytest_tfjs.compare.numbers.element_check import Held
     from pytest_tfjs.compare.verdict import Comparison, LayerResult
     from pytest_tfjs.comparing import Subject
     from pytest_tfjs.models.artifacts import Artifacts

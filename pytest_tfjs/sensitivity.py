@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.compare.allowance import allowance
-from pytest_tfjs.compare.local import measure_local
-from pytest_tfjs.compare.metrics import measure
 from pytest_tfjs.compare.mutants import KINDS, NotApplicable, same_bits
+from pytest_tfjs.compare.numbers.allowance import allowance
+from pytest_tfjs.compare.numbers.local_error import measure_local
+from pytest_tfjs.compare.numbers.metrics import measure
 from pytest_tfjs.reference.computed import computed
 from pytest_tfjs.reference.mutating import SEED, Mutating
 from pytest_tfjs.report.sensitivity import LayerSensitivity, Outcome, Sensitivity
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from pytest_tfjs.compare.arithmetic import Arithmetic
     from pytest_tfjs.compare.layers import Layer
-    from pytest_tfjs.compare.local import Local
     from pytest_tfjs.compare.mutants import MutantKind
-    from pytest_tfjs.compare.tolerances import Tolerances
+    from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
+    from pytest_tfjs.compare.numbers.local_error import Local
+    from pytest_tfjs.compare.numbers.tolerances import Tolerances
     from pytest_tfjs.comparing import Subject
     from pytest_tfjs.measuring import Precision
     from pytest_tfjs.models.artifacts import Artifacts

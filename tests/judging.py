@@ -8,14 +8,14 @@ import numpy as np
 from hypothesis import settings
 
 from pytest_tfjs.compare.layers import Layer
-from pytest_tfjs.compare.metrics import measure, merge
-from pytest_tfjs.compare.tolerances import Tolerance
+from pytest_tfjs.compare.numbers.metrics import measure, merge
+from pytest_tfjs.compare.numbers.tolerances import Tolerance
 from pytest_tfjs.compare.verdict import Comparison, TargetFacts, judge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_tfjs.compare.metrics import Metrics
+    from pytest_tfjs.compare.numbers.metrics import Metrics
 
 # No test is timed: a busy machine is no failure.
 settings.register_profile("unhurried", deadline=None)

@@ -10,7 +10,7 @@ from converted_graph import run_converted
 from hypothesis import strategies as st
 
 from pytest_tfjs.browsers.jobs import Activations
-from pytest_tfjs.compare.tolerances import resolve_tolerances
+from pytest_tfjs.compare.numbers.tolerances import resolve_tolerances
 from pytest_tfjs.compare.verdict import judge
 from pytest_tfjs.measuring import Measured
 from pytest_tfjs.models.artifacts import with_weights

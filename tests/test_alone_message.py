@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from judging import TOLERANCE, close, comparison, layer
 
-from pytest_tfjs.compare.allowance import Allowance
-from pytest_tfjs.compare.arithmetic import Arithmetic
-from pytest_tfjs.compare.diagnosis import Diagnosis
-from pytest_tfjs.compare.local import measure_local
+from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis
+from pytest_tfjs.compare.numbers.allowance import Allowance
+from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
+from pytest_tfjs.compare.numbers.local_error import measure_local
 from pytest_tfjs.compare.verdict import Alone, judge
-from pytest_tfjs.compare.weights import WeightCheck, WeightFinding
+from pytest_tfjs.compare.weight_check import WeightCheck, WeightFinding
 from pytest_tfjs.report.message import failure_message
 
 REFERENCE = np.linspace(1, 2, 32, dtype=np.float32)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from judging import layer
 
-from pytest_tfjs.compare.weights import Storage
+from pytest_tfjs.compare.weight_check import Storage
 from pytest_tfjs.errors import SourceError
 from pytest_tfjs.reference.by_value import ByValue
 

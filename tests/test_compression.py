@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from judging import TOLERANCE, close, comparison, layer, measured, wrong
 
-from pytest_tfjs.compare.compression import Compression, Cost, cost, default_allowance, merge_costs
+from pytest_tfjs.compare.numbers.compression import Compression, Cost, cost, default_allowance, merge_costs
 from pytest_tfjs.compare.verdict import judge
-from pytest_tfjs.compare.weights import BY_EFFECT, WeightCheck, WeightFinding
+from pytest_tfjs.compare.weight_check import BY_EFFECT, WeightCheck, WeightFinding
 from pytest_tfjs.report.json_report import comparison_to_json
 from pytest_tfjs.report.junit import junit_properties
 from pytest_tfjs.report.message import failure_message

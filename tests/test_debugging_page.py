@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_tfjs.compare.diagnosis import Kind
+from pytest_tfjs.compare.diagnosis.diagnose import Kind
 
 pytestmark = [pytest.mark.browser, pytest.mark.convert]
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pytest_tfjs.compare.diagnosis import Evidence, Kind, Seen, Sizes, diagnose
-from pytest_tfjs.compare.feed_changes import feed_changes
-from pytest_tfjs.compare.precision import apart, predicted_error, sizes_of
-from pytest_tfjs.compare.recomputing.steps import Step, evaluate
-from pytest_tfjs.compare.semantics import Tried
+from pytest_tfjs.compare.diagnosis.diagnose import Evidence, Kind, Seen, Sizes, diagnose
+from pytest_tfjs.compare.diagnosis.feed_changes import feed_changes
+from pytest_tfjs.compare.diagnosis.half_precision import apart, predicted_error, sizes_of
+from pytest_tfjs.compare.diagnosis.recomputing.steps import Step, evaluate
+from pytest_tfjs.compare.diagnosis.semantics import Tried
 
 RIGHT, SAME, OTHER = (
     Seen("cpu on chrome", 0.001, 1.0),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_tfjs.compare.allowance import allowance
-from pytest_tfjs.compare.local import measure_local
+from pytest_tfjs.compare.numbers.allowance import allowance
+from pytest_tfjs.compare.numbers.local_error import measure_local
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from judging import layer, measured
 
 from pytest_tfjs.compare.blame import Blame, Growth, blame, frontier
-from pytest_tfjs.compare.units import is_held
+from pytest_tfjs.compare.numbers.ulps import is_held
 from pytest_tfjs.compare.verdict import LayerResult
 
 

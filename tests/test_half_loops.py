@@ -7,8 +7,8 @@ import pytest
 from alone_cases import one_layer
 from judging import layer
 
-from pytest_tfjs.compare.allowance import allowance
-from pytest_tfjs.compare.local import measure_local
+from pytest_tfjs.compare.numbers.allowance import allowance
+from pytest_tfjs.compare.numbers.local_error import measure_local
 from pytest_tfjs.reference.magnitudes import Magnitudes
 
 pytestmark = pytest.mark.convert

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from pytest_tfjs.compare.allowance import Allowance
-from pytest_tfjs.compare.holding import errors, granted, hold, tolerated
-from pytest_tfjs.compare.metrics import measure
-from pytest_tfjs.compare.tolerances import Tolerance
+from pytest_tfjs.compare.numbers.allowance import Allowance
+from pytest_tfjs.compare.numbers.element_check import errors, granted, hold, tolerated
+from pytest_tfjs.compare.numbers.metrics import measure
+from pytest_tfjs.compare.numbers.tolerances import Tolerance
 
 NAN, INF = math.nan, math.inf
 VALUES = arrays.arrays(np.float32, (2, 3), elements=st.floats(width=32, allow_nan=True, allow_infinity=True))

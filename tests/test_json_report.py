@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from judging import TOLERANCE, close, comparison, layer, measured, target, wrong
 
-from pytest_tfjs.compare.metrics import measure
+from pytest_tfjs.compare.numbers.metrics import measure
 from pytest_tfjs.report import json_report
 from pytest_tfjs.report.json_report import comparison_to_json, environment_to_json, write_json
 from pytest_tfjs.report.junit import junit_properties

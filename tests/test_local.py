@@ -12,10 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from judging import f32, layer
 
-from pytest_tfjs.compare import elements
-from pytest_tfjs.compare.allowance import Allowance, allowance
-from pytest_tfjs.compare.arithmetic import Arithmetic
-from pytest_tfjs.compare.local import Local, measure_local, merge_local
+from pytest_tfjs.compare.numbers import elements
+from pytest_tfjs.compare.numbers.allowance import Allowance, allowance
+from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
+from pytest_tfjs.compare.numbers.local_error import Local, measure_local, merge_local
 
 NAN, INF = math.nan, math.inf
 EXACT = Arithmetic(exact=True)

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from judging import TOLERANCE, close, comparison, f32, layer, measured, merge, target, wrong
 
-from pytest_tfjs.compare.diagnosis import Diagnosis
-from pytest_tfjs.compare.metrics import measure
-from pytest_tfjs.compare.tolerances import EXACT, Tolerance
+from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis
+from pytest_tfjs.compare.numbers.metrics import measure
+from pytest_tfjs.compare.numbers.tolerances import EXACT, Tolerance
 from pytest_tfjs.report.message import failure_message
 
 SWIFTSHADER = target(

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from judging import f32, measured
 
-from pytest_tfjs.compare import elements
-from pytest_tfjs.compare.metrics import Metrics, measure, merge
-from pytest_tfjs.compare.symptoms import Symptoms
-from pytest_tfjs.compare.tolerances import EXACT, Tolerance
+from pytest_tfjs.compare.numbers import elements
+from pytest_tfjs.compare.numbers.metrics import Metrics, measure, merge
+from pytest_tfjs.compare.numbers.symptoms import Symptoms
+from pytest_tfjs.compare.numbers.tolerances import EXACT, Tolerance
 
 NAN, INF = math.nan, math.inf
 WIDE = Tolerance(rtol=1e-2, atol=1e-2)

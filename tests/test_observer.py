@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from judging import f32, layer
 
-from pytest_tfjs.compare.observer import Observation, differing, fewer, fingerprint
+from pytest_tfjs.compare.observer_effect import Observation, differing, fewer, fingerprint
 
 
 def other_nan(*values):

@@ -9,8 +9,8 @@ from judging import TOLERANCE, layer
 from tiny_models import X, dense_graph, dense_model
 
 from pytest_tfjs.browsers.jobs import Activations, Job, JobResult
-from pytest_tfjs.compare.tolerances import Tolerances
-from pytest_tfjs.compare.weights import WeightCheck
+from pytest_tfjs.compare.numbers.tolerances import Tolerances
+from pytest_tfjs.compare.weight_check import WeightCheck
 from pytest_tfjs.errors import PageError
 from pytest_tfjs.observing import Observing
 from pytest_tfjs.reference.capture import Reference

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from judging import comparison, layer, target, wrong
 
-from pytest_tfjs.compare.diagnosis import Diagnosis
-from pytest_tfjs.compare.holding import Held, hold
+from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis
+from pytest_tfjs.compare.numbers.element_check import Held, hold
 from pytest_tfjs.report.repro_readme import Case, readme
 
 NASTY = "a`b``<script>alert(1)</script>|*x*\n# [y](z)\x1b[31m"

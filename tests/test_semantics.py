@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_tfjs.compare.recomputing.keras import keras_steps
-from pytest_tfjs.compare.recomputing.steps import CannotRecompute, Step, evaluate
-from pytest_tfjs.compare.semantics import alternatives, differing, error_left, try_one
+from pytest_tfjs.compare.diagnosis.recomputing.keras_layers import keras_steps
+from pytest_tfjs.compare.diagnosis.recomputing.steps import CannotRecompute, Step, evaluate
+from pytest_tfjs.compare.diagnosis.semantics import alternatives, differing, error_left, try_one
 
 tf = pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.convert

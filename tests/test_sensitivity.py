@@ -10,7 +10,7 @@ import pytest
 
 import fixtures
 from pytest_tfjs.browsers.targets import parse_targets
-from pytest_tfjs.compare.tolerances import Tolerance
+from pytest_tfjs.compare.numbers.tolerances import Tolerance
 from pytest_tfjs.comparing import Subject, rules_of
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert

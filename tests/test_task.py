@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from pytest_tfjs.compare.intervals import bootstrap, bootstrap_of_sums, samples_to_prove, wilson
+from pytest_tfjs.compare.numbers.tolerances import Tolerance
 from pytest_tfjs.compare.task import (
     Classified,
     Measure,
@@ -22,8 +22,8 @@ from pytest_tfjs.compare.task import (
     unproven,
 )
 from pytest_tfjs.compare.task_asked import Task, require_minimum
-from pytest_tfjs.compare.tolerances import Tolerance
 from pytest_tfjs.errors import SettingsError
+from pytest_tfjs.timing.intervals import bootstrap, bootstrap_of_sums, samples_to_prove, wilson
 
 NAN = math.nan
 TOLERANCE = Tolerance(rtol=0.0, atol=0.01)

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from judging import TOLERANCE, close, comparison, layer, measured, target, wrong
 
-from pytest_tfjs.compare.metrics import measure
-from pytest_tfjs.compare.observer import Observation
-from pytest_tfjs.compare.weights import WeightCheck, WeightFinding
+from pytest_tfjs.compare.numbers.metrics import measure
+from pytest_tfjs.compare.observer_effect import Observation
+from pytest_tfjs.compare.weight_check import WeightCheck, WeightFinding
 from pytest_tfjs.formats.escaping import printable
 from pytest_tfjs.report.json_report import comparison_to_json
 from pytest_tfjs.report.summary import coverage_text, worst_layer

@@ -5,8 +5,8 @@ import math
 import pytest
 from judging import f32, layer
 
-from pytest_tfjs.compare.metrics import measure
-from pytest_tfjs.compare.tolerances import (
+from pytest_tfjs.compare.numbers.metrics import measure
+from pytest_tfjs.compare.numbers.tolerances import (
     EXACT,
     Tolerance,
     carried,

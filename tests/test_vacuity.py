@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from judging import TOLERANCE, close, comparison, f32, layer, measured, target, wrong
 
-from pytest_tfjs.compare.spread import (
+from pytest_tfjs.compare.vacuity.spread import (
     Spread,
     constant_of,
     disturbed,
@@ -20,7 +20,7 @@ from pytest_tfjs.compare.spread import (
     is_saturated,
     same_value,
 )
-from pytest_tfjs.compare.vacuity import Vacuity, deciding, judge_vacuity, squashes
+from pytest_tfjs.compare.vacuity.vacuous import Vacuity, deciding, judge_vacuity, squashes
 from pytest_tfjs.compare.verdict import judge
 from pytest_tfjs.errors import SettingsError
 from pytest_tfjs.measuring import measure_vacuity

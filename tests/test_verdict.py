@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from judging import TOLERANCE, close, comparison, layer, measured, target, wrong
 
-from pytest_tfjs.compare.metrics import measure
-from pytest_tfjs.compare.tolerances import Tolerance
+from pytest_tfjs.compare.numbers.metrics import measure
+from pytest_tfjs.compare.numbers.tolerances import Tolerance
 from pytest_tfjs.compare.verdict import Alone, judge
 
 

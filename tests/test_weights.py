@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from judging import layer
 
-from pytest_tfjs.compare.weights import (
+from pytest_tfjs.compare.weight_check import (
     BY_EFFECT,
     BatchNorm,
     Storage,

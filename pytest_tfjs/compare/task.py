@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from pytest_tfjs.compare.intervals import bootstrap_of_sums, samples_to_prove, wilson
+from pytest_tfjs.timing.intervals import bootstrap_of_sums, samples_to_prove, wilson
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from pytest_tfjs.compare.intervals import Interval
-    from pytest_tfjs.compare.tolerances import Tolerance
+    from pytest_tfjs.compare.numbers.tolerances import Tolerance
     from pytest_tfjs.compare.verdict import TargetFacts
+    from pytest_tfjs.timing.intervals import Interval
 
     Floats = NDArray[np.float64]
 

@@ -7,21 +7,21 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pytest_tfjs.compare.blame import Blame, Growth, blame
-from pytest_tfjs.compare.observer import Observation
-from pytest_tfjs.compare.tolerances import is_inexact
+from pytest_tfjs.compare.numbers.tolerances import is_inexact
+from pytest_tfjs.compare.observer_effect import Observation
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from pytest_tfjs.compare.compression import Compression
-    from pytest_tfjs.compare.diagnosis import Diagnosis
+    from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis
     from pytest_tfjs.compare.layers import Layer
-    from pytest_tfjs.compare.local import Local
-    from pytest_tfjs.compare.metrics import Metrics
+    from pytest_tfjs.compare.numbers.compression import Compression
+    from pytest_tfjs.compare.numbers.local_error import Local
+    from pytest_tfjs.compare.numbers.metrics import Metrics
+    from pytest_tfjs.compare.numbers.tolerances import Tolerance
     from pytest_tfjs.compare.reproducers import Reproducer
-    from pytest_tfjs.compare.tolerances import Tolerance
-    from pytest_tfjs.compare.vacuity import Vacuity
-    from pytest_tfjs.compare.weights import WeightCheck
+    from pytest_tfjs.compare.vacuity.vacuous import Vacuity
+    from pytest_tfjs.compare.weight_check import WeightCheck
 
 LayerVerdict = Literal["close", "diverged", "unmapped"]
 Verdict = Literal["close", "diverged", "vacuous", "unmapped", "error"]

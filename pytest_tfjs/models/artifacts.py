@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pytest_tfjs.compare.weights import Storage
+from pytest_tfjs.compare.weight_check import Storage
 from pytest_tfjs.errors import ArtifactsError
 from pytest_tfjs.formats import strict_json
 from pytest_tfjs.models import topology as _topology

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from pytest_tfjs.compare.compression import cost, default_allowance
-from pytest_tfjs.compare.weights import BY_EFFECT, WeightFinding
+from pytest_tfjs.compare.numbers.compression import cost, default_allowance
+from pytest_tfjs.compare.weight_check import BY_EFFECT, WeightFinding
 from pytest_tfjs.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_tfjs.compare.layers import Layer
-    from pytest_tfjs.compare.weights import Storage
+    from pytest_tfjs.compare.weight_check import Storage
     from pytest_tfjs.reference.graphs import Graph
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from pytest_tfjs.compare.arithmetic import Arithmetic
-from pytest_tfjs.compare.spread import Spread
-from pytest_tfjs.compare.weights import WeightCheck
+from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
+from pytest_tfjs.compare.vacuity.spread import Spread
+from pytest_tfjs.compare.weight_check import WeightCheck
 from pytest_tfjs.errors import ArtifactsError, TfjsError
 from pytest_tfjs.formats import safetensors
 from pytest_tfjs.models.converter import versions

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from pytest_tfjs.compare.layers import Layer
-    from pytest_tfjs.compare.weights import WeightCheck
+    from pytest_tfjs.compare.weight_check import WeightCheck
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.feeds import Feed
     from pytest_tfjs.models.source import Source

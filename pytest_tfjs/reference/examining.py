@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.compare.feed_changes import feed_changes
-from pytest_tfjs.compare.recomputing.keras import keras_steps
-from pytest_tfjs.compare.recomputing.steps import CannotRecompute, Step
-from pytest_tfjs.compare.semantics import Tried, error_left
+from pytest_tfjs.compare.diagnosis.feed_changes import feed_changes
+from pytest_tfjs.compare.diagnosis.recomputing.keras_layers import keras_steps
+from pytest_tfjs.compare.diagnosis.recomputing.steps import CannotRecompute, Step
+from pytest_tfjs.compare.diagnosis.semantics import Tried, error_left
 from pytest_tfjs.errors import TfjsError
 from pytest_tfjs.reference.alone import attributes_of
 from pytest_tfjs.reference.computed import ComputedGraph, ComputedLayers, computed

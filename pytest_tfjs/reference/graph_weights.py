@@ -15,13 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.compare.weights import (
-    FOLDED_ULPS,
-    BatchNorm,
-    WeightCheck,
-    WeightFinding,
-    difference,
-)
+from pytest_tfjs.compare.weight_check import FOLDED_ULPS, BatchNorm, WeightCheck, WeightFinding, difference
 from pytest_tfjs.reference.by_value import ByValue
 from pytest_tfjs.reference.evidence import is_renamed
 from pytest_tfjs.reference.mapping import FOLDED_KERNEL, FOLDED_OFFSET
@@ -31,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from pytest_tfjs.compare.layers import Layer
-    from pytest_tfjs.compare.weights import State, Storage
+    from pytest_tfjs.compare.weight_check import State, Storage
     from pytest_tfjs.reference.by_value import Run
     from pytest_tfjs.reference.frozen import FrozenGraph
     from pytest_tfjs.reference.graphs import Graph, Node, Ref

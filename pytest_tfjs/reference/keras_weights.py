@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.compare.weights import WeightCheck, WeightFinding, difference
+from pytest_tfjs.compare.weight_check import WeightCheck, WeightFinding, difference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pytest_tfjs.compare.weights import State, Storage
+    from pytest_tfjs.compare.weight_check import State, Storage
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

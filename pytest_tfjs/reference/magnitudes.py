@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.compare.arithmetic import Arithmetic
+from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
 from pytest_tfjs.errors import SourceError
 from pytest_tfjs.reference.alone import constant_value
 from pytest_tfjs.reference.conditioning import conditioned

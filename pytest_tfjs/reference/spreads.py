@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.compare.spread import (
+from pytest_tfjs.compare.vacuity.spread import (
     Spread,
     constant_of,
     disturbed,
@@ -16,7 +16,7 @@ from pytest_tfjs.compare.spread import (
     is_saturated,
     same_value,
 )
-from pytest_tfjs.compare.vacuity import deciding, squashes
+from pytest_tfjs.compare.vacuity.vacuous import deciding, squashes
 from pytest_tfjs.models.feeds import Feed
 from pytest_tfjs.reference.stored import grouped
 

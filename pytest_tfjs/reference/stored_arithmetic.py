@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.compare.arithmetic import Arithmetic
+from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
 from pytest_tfjs.errors import SourceError
 from pytest_tfjs.reference.magnitudes import UNKNOWN, Magnitudes
 from pytest_tfjs.reference.stored import Stored

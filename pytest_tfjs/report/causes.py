@@ -6,14 +6,14 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pytest_tfjs.compare.units import GPU_BACKENDS
+from pytest_tfjs.compare.numbers.ulps import GPU_BACKENDS
 from pytest_tfjs.report.text import number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pytest_tfjs.compare.metrics import Metrics
-    from pytest_tfjs.compare.symptoms import Symptoms
+    from pytest_tfjs.compare.numbers.metrics import Metrics
+    from pytest_tfjs.compare.numbers.symptoms import Symptoms
     from pytest_tfjs.compare.verdict import Comparison, LayerResult
 
 _MOST = 3

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from pytest_tfjs.compare.symptoms import Symptoms
-from pytest_tfjs.compare.tolerances import is_inexact
+from pytest_tfjs.compare.numbers.symptoms import Symptoms
+from pytest_tfjs.compare.numbers.tolerances import is_inexact
 from pytest_tfjs.formats.escaping import printable
 from pytest_tfjs.report.causes import Case, looks
 from pytest_tfjs.report.text import apart, fact, number_up, quoted
@@ -14,9 +14,9 @@ from pytest_tfjs.report.text import apart, fact, number_up, quoted
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pytest_tfjs.compare.diagnosis import Diagnosis
-    from pytest_tfjs.compare.metrics import Metrics
-    from pytest_tfjs.compare.tolerances import Tolerance
+    from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis
+    from pytest_tfjs.compare.numbers.metrics import Metrics
+    from pytest_tfjs.compare.numbers.tolerances import Tolerance
     from pytest_tfjs.compare.verdict import Comparison, LayerResult
 
 _MOST_ELSEWHERE = 8

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_tfjs.compare.compression import Compression, Cost
-    from pytest_tfjs.compare.diagnosis import Diagnosis
-    from pytest_tfjs.compare.local import Local
+    from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis
+    from pytest_tfjs.compare.numbers.compression import Compression, Cost
+    from pytest_tfjs.compare.numbers.local_error import Local
     from pytest_tfjs.compare.verdict import Comparison, LayerResult, TargetFacts, TimingFacts
 
 SCHEMA = 1

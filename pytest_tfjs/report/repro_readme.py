@@ -14,8 +14,8 @@ from pytest_tfjs.report.text import number
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_tfjs.compare.diagnosis import Diagnosis
-    from pytest_tfjs.compare.holding import Held
+    from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis
+    from pytest_tfjs.compare.numbers.element_check import Held
     from pytest_tfjs.compare.verdict import Comparison, LayerResult
 
 _ISOLATED_FLAG = "WASM_HAS_MULTITHREAD_SUPPORT"

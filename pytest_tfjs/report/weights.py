@@ -6,16 +6,16 @@ import math
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from pytest_tfjs.compare.weights import wrong_weight
+from pytest_tfjs.compare.weight_check import wrong_weight
 from pytest_tfjs.formats.escaping import printable
 from pytest_tfjs.report.text import fact, number, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_tfjs.compare.compression import Compression
+    from pytest_tfjs.compare.numbers.compression import Compression
     from pytest_tfjs.compare.verdict import Comparison, LayerResult
-    from pytest_tfjs.compare.weights import WeightFinding
+    from pytest_tfjs.compare.weight_check import WeightFinding
 
 _MOST_LISTED = 8
 _MOST_TOGETHER = 2

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from pytest_tfjs.compare.recomputing.readings import (
+from pytest_tfjs.compare.diagnosis.recomputing.alternatives import (
     other_orders,
     other_readings,
     other_weights,
     same_value,
     told,
 )
-from pytest_tfjs.compare.recomputing.steps import CannotRecompute, Step, evaluate
+from pytest_tfjs.compare.diagnosis.recomputing.steps import CannotRecompute, Step, evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.compare.elements import partial_sum
+from pytest_tfjs.compare.numbers.elements import partial_sum
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_tfjs.compare.allowance import Allowance
-    from pytest_tfjs.compare.tolerances import Tolerance
+    from pytest_tfjs.compare.numbers.allowance import Allowance
+    from pytest_tfjs.compare.numbers.tolerances import Tolerance
 
 
 @dataclass(frozen=True)

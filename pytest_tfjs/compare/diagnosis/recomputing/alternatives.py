@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from pytest_tfjs.compare.recomputing.elementwise import ACTIVATIONS
-from pytest_tfjs.compare.recomputing.steps import Step
+from pytest_tfjs.compare.diagnosis.recomputing.elementwise import ACTIVATIONS
+from pytest_tfjs.compare.diagnosis.recomputing.steps import Step
 
 Rule = Callable[[Step], Iterator[tuple[str, Step]]]
 

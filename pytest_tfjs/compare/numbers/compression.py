@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.compare.elements import Kind, kind_of, largest, tally, text_elements
-from pytest_tfjs.compare.tolerances import is_inexact
+from pytest_tfjs.compare.numbers.elements import Kind, kind_of, largest, tally, text_elements
+from pytest_tfjs.compare.numbers.tolerances import is_inexact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

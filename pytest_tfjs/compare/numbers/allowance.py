@@ -20,17 +20,17 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs.compare.elements import sizes_of
-from pytest_tfjs.compare.tolerances import default_tolerance, is_inexact
-from pytest_tfjs.compare.units import GPU_BACKENDS, ULP, units_of
+from pytest_tfjs.compare.numbers.elements import sizes_of
+from pytest_tfjs.compare.numbers.tolerances import default_tolerance, is_inexact
+from pytest_tfjs.compare.numbers.ulps import GPU_BACKENDS, ULP, units_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_tfjs.compare.arithmetic import Arithmetic
-    from pytest_tfjs.compare.elements import Sizes
     from pytest_tfjs.compare.layers import Layer
-    from pytest_tfjs.compare.units import Units
+    from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
+    from pytest_tfjs.compare.numbers.elements import Sizes
+    from pytest_tfjs.compare.numbers.ulps import Units
 
 LAMBDA = 3.0
 """Of `λ·√n·u·P`: 5.2 deviations where one term outweighs all others on both sides, 9 where they are alike.

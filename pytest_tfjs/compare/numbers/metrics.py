@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.compare.elements import (
+from pytest_tfjs.compare.numbers.elements import (
     Kind,
     kind_of,
     largest,
@@ -17,17 +17,17 @@ from pytest_tfjs.compare.elements import (
     tally,
     text_elements,
 )
-from pytest_tfjs.compare.symptoms import permutation_of, symptoms_of
-from pytest_tfjs.compare.tolerances import EXACT
+from pytest_tfjs.compare.numbers.symptoms import permutation_of, symptoms_of
+from pytest_tfjs.compare.numbers.tolerances import EXACT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from pytest_tfjs.compare.elements import Tally
-    from pytest_tfjs.compare.symptoms import Symptoms
-    from pytest_tfjs.compare.tolerances import Tolerance
+    from pytest_tfjs.compare.numbers.elements import Tally
+    from pytest_tfjs.compare.numbers.symptoms import Symptoms
+    from pytest_tfjs.compare.numbers.tolerances import Tolerance
 
 _EXCERPT = 80
 

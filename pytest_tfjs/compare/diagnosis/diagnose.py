@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_tfjs.compare.semantics import Tried
+    from pytest_tfjs.compare.diagnosis.semantics import Tried
 
 Kind = Literal[
     "conversion",

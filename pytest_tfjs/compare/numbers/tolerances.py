@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from pytest_tfjs.compare.units import GPU_BACKENDS
+from pytest_tfjs.compare.numbers.ulps import GPU_BACKENDS
 from pytest_tfjs.errors import ToleranceError
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs.compare.spread import is_same, same_value, worded
-from pytest_tfjs.compare.tolerances import is_inexact
+from pytest_tfjs.compare.numbers.tolerances import is_inexact
+from pytest_tfjs.compare.vacuity.spread import is_same, same_value, worded
 from pytest_tfjs.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_tfjs.compare.layers import Layer
-    from pytest_tfjs.compare.spread import Spread
+    from pytest_tfjs.compare.vacuity.spread import Spread
 
 _NAMED = 3
 

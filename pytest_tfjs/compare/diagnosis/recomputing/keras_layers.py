@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.compare.recomputing.steps import CannotRecompute, Step
+from pytest_tfjs.compare.diagnosis.recomputing.steps import CannotRecompute, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.compare.diagnosis import LARGEST_HALF, SMALLEST_NORMAL_HALF, Sizes
-from pytest_tfjs.compare.recomputing.steps import CannotRecompute, evaluate
-from pytest_tfjs.compare.semantics import error_left
+from pytest_tfjs.compare.diagnosis.diagnose import LARGEST_HALF, SMALLEST_NORMAL_HALF, Sizes
+from pytest_tfjs.compare.diagnosis.recomputing.steps import CannotRecompute, evaluate
+from pytest_tfjs.compare.diagnosis.semantics import error_left
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_tfjs.compare.recomputing.steps import Step
+    from pytest_tfjs.compare.diagnosis.recomputing.steps import Step
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

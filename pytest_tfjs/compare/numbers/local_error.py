@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from pytest_tfjs.compare.elements import mismatches
-from pytest_tfjs.compare.metrics import measure
-from pytest_tfjs.compare.symptoms import symptoms_of
-from pytest_tfjs.compare.tolerances import Tolerance
+from pytest_tfjs.compare.numbers.elements import mismatches
+from pytest_tfjs.compare.numbers.metrics import measure
+from pytest_tfjs.compare.numbers.symptoms import symptoms_of
+from pytest_tfjs.compare.numbers.tolerances import Tolerance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from pytest_tfjs.compare.allowance import Allowance
-    from pytest_tfjs.compare.arithmetic import Arithmetic
-    from pytest_tfjs.compare.metrics import Metrics
-    from pytest_tfjs.compare.symptoms import Symptoms
+    from pytest_tfjs.compare.numbers.allowance import Allowance
+    from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
+    from pytest_tfjs.compare.numbers.metrics import Metrics
+    from pytest_tfjs.compare.numbers.symptoms import Symptoms
 
 Failing = Literal["element", "rms", "nonfinite", "shape", "dtype", "missing", "empty"]
 

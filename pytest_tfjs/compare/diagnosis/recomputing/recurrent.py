@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.compare.recomputing.elementwise import ACTIVATIONS
+from pytest_tfjs.compare.diagnosis.recomputing.elementwise import ACTIVATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.compare.recomputing.elementwise import ELEMENTWISE
-from pytest_tfjs.compare.recomputing.recurrent import RECURRENT
-from pytest_tfjs.compare.recomputing.shaping import SHAPING
-from pytest_tfjs.compare.recomputing.spatial import SPATIAL
+from pytest_tfjs.compare.diagnosis.recomputing.elementwise import ELEMENTWISE
+from pytest_tfjs.compare.diagnosis.recomputing.recurrent import RECURRENT
+from pytest_tfjs.compare.diagnosis.recomputing.shaping import SHAPING
+from pytest_tfjs.compare.diagnosis.recomputing.spatial import SPATIAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -1,0 +1,1 @@
+"""Errors of activations: measured, and held against tolerances and allowances."""

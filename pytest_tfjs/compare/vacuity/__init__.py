@@ -1,0 +1,1 @@
+"""Comparisons that could not have failed."""
