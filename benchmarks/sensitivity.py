@@ -21,8 +21,8 @@ from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.source import as_source
 from pytest_tfjs.reference.capture import capture_reference
-from pytest_tfjs.reference.computed import computed
-from pytest_tfjs.reference.mutating import Mutating
+from pytest_tfjs.reference.computation import computed
+from pytest_tfjs.reference.faults.layer_faults import Mutating
 from pytest_tfjs.sensitivity import Judge, sensitivity_of
 from pytest_tfjs.settings.settings import Settings
 

@@ -19,7 +19,7 @@ from pytest_tfjs.compare.task import Agreement, Classified, Measure, classes_of,
 from pytest_tfjs.comparing import changed, facts_of, job_of, unopened
 from pytest_tfjs.errors import FeedError, SettingsError
 from pytest_tfjs.models.feeds import Feed
-from pytest_tfjs.reference.stored import grouped
+from pytest_tfjs.reference.activation_store import grouped
 from pytest_tfjs.timing.intervals import bootstrap
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from pytest_tfjs.compare.diagnosis.semantics import alternatives, error_left, tr
 from pytest_tfjs.compare.numbers.elements import largest
 from pytest_tfjs.compare.weight_check import wrong_weight
 from pytest_tfjs.errors import TfjsError
-from pytest_tfjs.reference.examining import Examined, examine
+from pytest_tfjs.reference.diverged_layer import Examined, examine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -15,7 +15,7 @@ from pytest_tfjs.compare.observer_effect import differing, fingerprint
 from pytest_tfjs.compare.vacuity.vacuous import Vacuity, judge_vacuity
 from pytest_tfjs.compare.verdict import Alone
 from pytest_tfjs.errors import PageError
-from pytest_tfjs.reference.stored import grouped
+from pytest_tfjs.reference.activation_store import grouped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -18,8 +18,8 @@ from pytest_tfjs.compare.mutants import KINDS, NotApplicable, same_bits
 from pytest_tfjs.compare.numbers.allowance import allowance
 from pytest_tfjs.compare.numbers.local_error import measure_local
 from pytest_tfjs.compare.numbers.metrics import measure
-from pytest_tfjs.reference.computed import computed
-from pytest_tfjs.reference.mutating import SEED, Mutating
+from pytest_tfjs.reference.computation import computed
+from pytest_tfjs.reference.faults.layer_faults import SEED, Mutating
 from pytest_tfjs.report.sensitivity import LayerSensitivity, Outcome, Sensitivity
 from pytest_tfjs.report.text import number
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.isolation import Place
     from pytest_tfjs.models.source import Source
     from pytest_tfjs.reference.capture import Reference
-    from pytest_tfjs.reference.mutating import Mutant
+    from pytest_tfjs.reference.faults.layer_faults import Mutant
     from pytest_tfjs.report.sensitivity import Fate
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.reference.converted import ConvertedGraph
+from pytest_tfjs.reference.running.converted_graph import ConvertedGraph
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_tfjs.reference.graphs import Graph, Node, parse_ref
+from pytest_tfjs.reference.graph import Graph, Node, parse_ref
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

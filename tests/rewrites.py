@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from graph_building import graph, node
 
 if TYPE_CHECKING:
-    from pytest_tfjs.reference.graphs import Graph
+    from pytest_tfjs.reference.graph import Graph
 
 
 @dataclass(frozen=True)

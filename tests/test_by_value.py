@@ -10,7 +10,7 @@ from judging import layer
 
 from pytest_tfjs.compare.weight_check import Storage
 from pytest_tfjs.errors import SourceError
-from pytest_tfjs.reference.by_value import ByValue
+from pytest_tfjs.reference.weights.folded_constants import ByValue
 
 X = np.float32([1, -2, 3])
 TRUE = np.float32([0.5, 0.25, -0.125])

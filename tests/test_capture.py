@@ -19,7 +19,7 @@ from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.source import Prebuilt, as_source
 from pytest_tfjs.reference import capture
 from pytest_tfjs.reference.capture import capture_reference
-from pytest_tfjs.reference.casts import Casts
+from pytest_tfjs.reference.running.casts import Casts
 
 pytestmark = pytest.mark.convert
 ROOT = Path(__file__).parent.parent

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_tfjs.reference.casts import Casts
+from pytest_tfjs.reference.running.casts import Casts
 
 INT32 = np.iinfo(np.int32)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_tfjs.reference.choices import Choices
+from pytest_tfjs.reference.matching.backtracking import Choices
 
 OPTIONS = {"a": ["a2", "a1"], "b": ["b2", "b1"], "c": ["c1"]}
 

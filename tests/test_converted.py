@@ -14,7 +14,7 @@ from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.source import as_source
 from pytest_tfjs.reference.capture import capture_reference
-from pytest_tfjs.reference.converted import ConvertedGraph
+from pytest_tfjs.reference.running.converted_graph import ConvertedGraph
 
 pytestmark = pytest.mark.convert
 X = np.float32([[1, -2, 3], [0.5, 0, -1]])

@@ -11,8 +11,8 @@ from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.source import as_source
-from pytest_tfjs.reference.computed import computed
-from pytest_tfjs.reference.magnitudes import Magnitudes
+from pytest_tfjs.reference.computation import computed
+from pytest_tfjs.reference.rounding.magnitudes import Magnitudes
 
 pytestmark = pytest.mark.convert
 

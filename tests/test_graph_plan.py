@@ -7,8 +7,8 @@ from graph_building import graph, node
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_tfjs.reference.graph_plan import plan_graph
-from pytest_tfjs.reference.graphs import Graph, Node, parse_ref
+from pytest_tfjs.reference.graph import Graph, Node, parse_ref
+from pytest_tfjs.reference.matching.graph_layers import plan_graph
 
 
 def rows(source, converted):

@@ -5,7 +5,7 @@ import base64
 import pytest
 from graph_building import graph, node
 
-from pytest_tfjs.reference.graphs import Graph, converted_node, parse_ref
+from pytest_tfjs.reference.graph import Graph, converted_node, parse_ref
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import pytest
 from graph_building import graph, node
 
 from pytest_tfjs.models.layer_calls import LayerCall, read_calls, write_calls
-from pytest_tfjs.reference.graph_plan import plan_graph
-from pytest_tfjs.reference.groups import Group, by_layer, by_scope
+from pytest_tfjs.reference.matching.graph_layers import plan_graph
+from pytest_tfjs.reference.matching.groups import Group, by_layer, by_scope
 
 CONV, CONV_1, LSTM = (
     LayerCall("conv", "Conv2D"),

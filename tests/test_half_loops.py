@@ -9,7 +9,7 @@ from judging import layer
 
 from pytest_tfjs.compare.numbers.allowance import allowance
 from pytest_tfjs.compare.numbers.local_error import measure_local
-from pytest_tfjs.reference.magnitudes import Magnitudes
+from pytest_tfjs.reference.rounding.magnitudes import Magnitudes
 
 pytestmark = pytest.mark.convert
 UNITS = 8

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from pytest_tfjs.reference.keras_plan import plan_keras
+from pytest_tfjs.reference.matching.keras_layers import plan_keras
 
 
 def layer(class_name, name, **config):
@@ -423,7 +423,7 @@ WRAPPED = {"wrapped": {"each/inside", "both/gru"}}
 )
 def test_the_values_are_those_of_the_layers_called_by_hand(build):
     k = pytest.importorskip("tf_keras")
-    from pytest_tfjs.reference.keras_model import TappedKerasModel
+    from pytest_tfjs.reference.running.keras_model import TappedKerasModel
 
     k.utils.set_random_seed(11)
     model, feed, expected = build(k)

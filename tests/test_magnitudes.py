@@ -8,9 +8,9 @@ from alone_cases import graph_of, load, one_layer
 
 from fixtures import build, inputs
 from pytest_tfjs.models.cache import ContentCache
-from pytest_tfjs.reference.magnitudes import Magnitudes
-from pytest_tfjs.reference.steps import Step
-from pytest_tfjs.reference.summing import noise_of, sampled_summands
+from pytest_tfjs.reference.rounding.magnitudes import Magnitudes
+from pytest_tfjs.reference.rounding.steps import Step
+from pytest_tfjs.reference.rounding.summation_noise import noise_of, sampled_summands
 
 pytestmark = pytest.mark.convert
 U = 2.0**-24
@@ -338,7 +338,7 @@ def main_step(alone, given):
     operation = region.operations[-1]
 
     def read(tensor):
-        from pytest_tfjs.reference.alone import constant_value
+        from pytest_tfjs.reference.running.layer_alone import constant_value
 
         rows = {at: row for row, at in region.given.items()}
         return (

@@ -5,8 +5,8 @@ from graph_building import graph, node
 from rewrites import CASES
 from same_names import SAME_NAMES
 
-from pytest_tfjs.reference.graphs import Graph
-from pytest_tfjs.reference.mapping import match_graphs
+from pytest_tfjs.reference.graph import Graph
+from pytest_tfjs.reference.matching.graph_matching import match_graphs
 
 
 def tails(source, converted):

@@ -10,9 +10,9 @@ from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.source import as_source
-from pytest_tfjs.reference.anatomy import anatomy
-from pytest_tfjs.reference.computed import computed
-from pytest_tfjs.reference.mutating import Mutating
+from pytest_tfjs.reference.computation import computed
+from pytest_tfjs.reference.faults.anatomy import anatomy
+from pytest_tfjs.reference.faults.layer_faults import Mutating
 
 pytestmark = pytest.mark.convert
 

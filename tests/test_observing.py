@@ -13,9 +13,9 @@ from pytest_tfjs.compare.numbers.tolerances import Tolerances
 from pytest_tfjs.compare.weight_check import WeightCheck
 from pytest_tfjs.errors import PageError
 from pytest_tfjs.observing import Observing
+from pytest_tfjs.reference.activation_store import Stored
 from pytest_tfjs.reference.capture import Reference
 from pytest_tfjs.reference.plan import Plan
-from pytest_tfjs.reference.stored import Stored
 
 ROWS = (
     layer("conv", op="Conv2D", tap={}),

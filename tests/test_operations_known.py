@@ -7,7 +7,7 @@ from tiny_models import node, placeholder, write_graph_model
 
 from pytest_tfjs.errors import SourceError
 from pytest_tfjs.models.artifacts import read_artifacts
-from pytest_tfjs.reference.operations_known import KNOWN
+from pytest_tfjs.reference.running.tfjs_operations import KNOWN
 
 pytestmark = pytest.mark.convert
 
@@ -21,7 +21,7 @@ def test_all_are_known_that_the_converter_lists_but_those_that_read_files_or_pri
 @pytest.mark.parametrize("op", ["ReadFile", "WriteFile", "PyFunc", "Print", "MatchingFiles"])
 def test_a_graph_that_reads_or_writes_files_is_never_run(op, tmp_path):
     pytest.importorskip("tensorflow")
-    from pytest_tfjs.reference.converted import ConvertedGraph
+    from pytest_tfjs.reference.running.converted_graph import ConvertedGraph
 
     nodes = [
         placeholder("x", 2),

@@ -21,8 +21,8 @@ from random_stacks import build, feed, recipes
 
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.layer_calls import read_calls
-from pytest_tfjs.reference.graphs import Graph, converted_node, parse_ref
-from pytest_tfjs.reference.groups import by_layer
+from pytest_tfjs.reference.graph import Graph, converted_node, parse_ref
+from pytest_tfjs.reference.matching.groups import by_layer
 
 pytestmark = pytest.mark.convert
 
@@ -106,7 +106,7 @@ def test_graph(cache, keras, recipe, data):
 @given(recipe=recipes(), data=st.data())
 def test_layers(cache, recipe, data):
     keras = pytest.importorskip("tf_keras")
-    from pytest_tfjs.reference.keras_model import TappedKerasModel
+    from pytest_tfjs.reference.running.keras_model import TappedKerasModel
 
     run = OfflineRun(build(keras, recipe), feed(recipe), "layers", cache)
     assert run.unmapped() == {}

@@ -12,8 +12,8 @@ from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.source import Prebuilt, as_source
 from pytest_tfjs.reference.capture import capture_reference
-from pytest_tfjs.reference.computed import computed
-from pytest_tfjs.reference.frozen import FrozenGraph
+from pytest_tfjs.reference.computation import computed
+from pytest_tfjs.reference.running.frozen_graph import FrozenGraph
 
 pytestmark = pytest.mark.convert
 

@@ -18,8 +18,8 @@ from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.isolation import here
 from pytest_tfjs.models.source import as_source
 from pytest_tfjs.reference.capture import capture_reference
-from pytest_tfjs.reference.computed import computed
-from pytest_tfjs.reference.mutating import LayerAlone, Mutating
+from pytest_tfjs.reference.computation import computed
+from pytest_tfjs.reference.faults.layer_faults import LayerAlone, Mutating
 from pytest_tfjs.sensitivity import Judge, measure_sensitivity, sensitivity_of
 from pytest_tfjs.settings.settings import Settings
 

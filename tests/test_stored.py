@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_tfjs.reference.stored import Stored, grouped
+from pytest_tfjs.reference.activation_store import Stored, grouped
 
 SIZES = st.lists(st.integers(0, 20), max_size=30)
 

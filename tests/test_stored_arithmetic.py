@@ -12,8 +12,8 @@ from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.source import as_source
 from pytest_tfjs.reference.capture import capture_reference
-from pytest_tfjs.reference.computed import computed
-from pytest_tfjs.reference.magnitudes import Magnitudes
+from pytest_tfjs.reference.computation import computed
+from pytest_tfjs.reference.rounding.magnitudes import Magnitudes
 
 pytestmark = pytest.mark.convert
 FEEDS = [np.float32([[1, -2, 3], [0.5, 0, -1]]), np.float32([[4, 0.25, -3]])]
@@ -107,7 +107,7 @@ def test_a_budget_changes_how_it_is_stored_and_not_what_it_is(model, tmp_path):
 
 def test_of_a_model_that_tensorflow_cannot_run_alone_nothing_is_known(model, cache, monkeypatch):
     from pytest_tfjs.errors import SourceError
-    from pytest_tfjs.reference.computed import ComputedLayers
+    from pytest_tfjs.reference.computation import ComputedLayers
 
     def alone(self):
         raise SourceError("no graph")

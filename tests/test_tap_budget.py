@@ -20,8 +20,8 @@ from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.source import as_source
 from pytest_tfjs.reference.capture import capture_reference
-from pytest_tfjs.reference.frozen import FrozenGraph
-from pytest_tfjs.reference.keras_model import TappedKerasModel
+from pytest_tfjs.reference.running.frozen_graph import FrozenGraph
+from pytest_tfjs.reference.running.keras_model import TappedKerasModel
 
 X = np.linspace(-1, 1, 12, dtype=np.float32).reshape(2, 6)
 

@@ -18,12 +18,12 @@ from pytest_tfjs.errors import ArtifactsError, TfjsError
 from pytest_tfjs.formats import safetensors
 from pytest_tfjs.models.converter import versions
 from pytest_tfjs.models.isolation import here
-from pytest_tfjs.reference.casts import Casts
-from pytest_tfjs.reference.computed import computed
+from pytest_tfjs.reference.activation_store import Stored, grouped
+from pytest_tfjs.reference.computation import computed
 from pytest_tfjs.reference.plan import Plan
-from pytest_tfjs.reference.spreads import find_spreads
-from pytest_tfjs.reference.stored import Stored, grouped
-from pytest_tfjs.reference.stored_arithmetic import StoredArithmetic, store_arithmetic
+from pytest_tfjs.reference.rounding.arithmetic_store import StoredArithmetic, store_arithmetic
+from pytest_tfjs.reference.running.casts import Casts
+from pytest_tfjs.reference.value_spreads import find_spreads
 from pytest_tfjs.settings.settings import TAP_BUDGET
 
 if TYPE_CHECKING:

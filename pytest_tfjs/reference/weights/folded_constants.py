@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_tfjs.compare.layers import Layer
     from pytest_tfjs.compare.weight_check import Storage
-    from pytest_tfjs.reference.graphs import Graph
+    from pytest_tfjs.reference.graph import Graph
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tfjs.errors import SourceError
-from pytest_tfjs.reference.frozen import nbytes
-from pytest_tfjs.reference.keras_weights import weight_name
+from pytest_tfjs.reference.running.frozen_graph import nbytes
+from pytest_tfjs.reference.weights.keras_weights import weight_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

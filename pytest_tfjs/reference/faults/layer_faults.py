@@ -23,14 +23,14 @@ from pytest_tfjs.compare.mutants import (
     transpose_map,
 )
 from pytest_tfjs.errors import SourceError
-from pytest_tfjs.reference.anatomy import anatomy
+from pytest_tfjs.reference.faults.anatomy import anatomy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
     from pytest_tfjs.compare.mutants import Made, MutantKind
-    from pytest_tfjs.reference.alone import GraphAlone
-    from pytest_tfjs.reference.anatomy import Anatomy
+    from pytest_tfjs.reference.faults.anatomy import Anatomy
+    from pytest_tfjs.reference.running.layer_alone import GraphAlone
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

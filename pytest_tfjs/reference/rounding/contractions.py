@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_tfjs.reference.steps import Step
+    from pytest_tfjs.reference.rounding.steps import Step
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tfjs.errors import SourceError
-from pytest_tfjs.reference.operations_known import KNOWN
-from pytest_tfjs.reference.tapped_graph import Session, failures, told
+from pytest_tfjs.reference.running.tapped_graph import Session, failures, told
+from pytest_tfjs.reference.running.tfjs_operations import KNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from pytest_tfjs.errors import SourceError
-from pytest_tfjs.reference.operations import CONTRACTIONS, RANDOM
+from pytest_tfjs.reference.matching.rewrites import CONTRACTIONS, RANDOM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_tfjs.reference.tapped_graph import TappedGraph
+    from pytest_tfjs.reference.running.tapped_graph import TappedGraph
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -10,8 +10,8 @@ import numpy as np
 from pytest_tfjs.models.graph_conversion import named_ends
 from pytest_tfjs.models.topology import TensorSpec
 from pytest_tfjs.reference.constants import constant_operations, constant_values
-from pytest_tfjs.reference.graphs import ALIASES, Graph, Node, parse_ref, value_digest
-from pytest_tfjs.reference.unchanged import simpler_operation, telling_operands, unchanged_input
+from pytest_tfjs.reference.graph import ALIASES, Graph, Node, parse_ref, value_digest
+from pytest_tfjs.reference.identities import simpler_operation, telling_operands, unchanged_input
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping, Sequence

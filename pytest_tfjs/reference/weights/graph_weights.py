@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tfjs.compare.weight_check import FOLDED_ULPS, BatchNorm, WeightCheck, WeightFinding, difference
-from pytest_tfjs.reference.by_value import ByValue
-from pytest_tfjs.reference.evidence import is_renamed
-from pytest_tfjs.reference.mapping import FOLDED_KERNEL, FOLDED_OFFSET
-from pytest_tfjs.reference.operations import ADDITIVE, BATCH_NORM, same_operation
+from pytest_tfjs.reference.matching.evidence import is_renamed
+from pytest_tfjs.reference.matching.graph_matching import FOLDED_KERNEL, FOLDED_OFFSET
+from pytest_tfjs.reference.matching.rewrites import ADDITIVE, BATCH_NORM, same_operation
+from pytest_tfjs.reference.weights.folded_constants import ByValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from pytest_tfjs.compare.layers import Layer
     from pytest_tfjs.compare.weight_check import State, Storage
-    from pytest_tfjs.reference.by_value import Run
-    from pytest_tfjs.reference.frozen import FrozenGraph
-    from pytest_tfjs.reference.graphs import Graph, Node, Ref
+    from pytest_tfjs.reference.graph import Graph, Node, Ref
+    from pytest_tfjs.reference.running.frozen_graph import FrozenGraph
+    from pytest_tfjs.reference.weights.folded_constants import Run
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

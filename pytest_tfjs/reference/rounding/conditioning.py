@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_tfjs.reference.alone import Alone
+    from pytest_tfjs.reference.running.layer_alone import Alone
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Protocol
 
-from pytest_tfjs.reference.graphs import ALIASES
+from pytest_tfjs.reference.graph import ALIASES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_tfjs.reference.graphs import Graph, Node
+    from pytest_tfjs.reference.graph import Graph, Node
 
 _OPTIMISER = "ArithmeticOptimizer/"
 """The scope in which TensorFlow's optimiser puts the nodes that it makes, as `Stage_name`."""

@@ -7,10 +7,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pytest_tfjs.compare.layers import Coverage, Layer
-from pytest_tfjs.reference.graphs import ALIASES, SOURCES, Graph, Node, Ref
-from pytest_tfjs.reference.groups import Grouping, by_scope
-from pytest_tfjs.reference.mapping import Match, Matching, match_graphs
-from pytest_tfjs.reference.operations import CONTRACTIONS, RANDOM, same_operation
+from pytest_tfjs.reference.graph import ALIASES, SOURCES, Graph, Node, Ref
+from pytest_tfjs.reference.matching.graph_matching import Match, Matching, match_graphs
+from pytest_tfjs.reference.matching.groups import Grouping, by_scope
+from pytest_tfjs.reference.matching.rewrites import CONTRACTIONS, RANDOM, same_operation
 from pytest_tfjs.reference.plan import Plan
 
 if TYPE_CHECKING:

@@ -18,15 +18,15 @@ from pytest_tfjs.compare.vacuity.spread import (
 )
 from pytest_tfjs.compare.vacuity.vacuous import deciding, squashes
 from pytest_tfjs.models.feeds import Feed
-from pytest_tfjs.reference.stored import grouped
+from pytest_tfjs.reference.activation_store import grouped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_tfjs.compare.layers import Layer
-    from pytest_tfjs.reference.computed import Computed
+    from pytest_tfjs.reference.activation_store import Stored
+    from pytest_tfjs.reference.computation import Computed
     from pytest_tfjs.reference.plan import Plan
-    from pytest_tfjs.reference.stored import Stored
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.reference.tapped_graph import Session, TappedGraph, failures, unable
+from pytest_tfjs.reference.running.tapped_graph import Session, TappedGraph, failures, unable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_tfjs.reference.keras_model import TappedKerasModel
     from pytest_tfjs.reference.plan import Plan
+    from pytest_tfjs.reference.running.keras_model import TappedKerasModel
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

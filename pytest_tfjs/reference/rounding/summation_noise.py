@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.reference.contractions import is_transposed
+from pytest_tfjs.reference.rounding.contractions import is_transposed
 
 if TYPE_CHECKING:
-    from pytest_tfjs.reference.steps import Step
+    from pytest_tfjs.reference.rounding.steps import Step
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.reference.contractions import CONTRACTED, terms_of
-from pytest_tfjs.reference.slopes import FUNCTIONS, OF_ARGUMENT, OF_RESULT
-from pytest_tfjs.reference.steps import EXACT, Rounded, Step, UnknownRounding, again, magnitude
+from pytest_tfjs.reference.rounding.contractions import CONTRACTED, terms_of
+from pytest_tfjs.reference.rounding.slopes import FUNCTIONS, OF_ARGUMENT, OF_RESULT
+from pytest_tfjs.reference.rounding.steps import EXACT, Rounded, Step, UnknownRounding, again, magnitude
 
 if TYPE_CHECKING:
     from collections.abc import Callable

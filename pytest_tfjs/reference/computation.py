@@ -11,20 +11,20 @@ import numpy as np
 
 from pytest_tfjs.errors import SourceError
 from pytest_tfjs.models.layer_calls import read_calls
-from pytest_tfjs.reference.alone import GraphAlone
-from pytest_tfjs.reference.converted import ConvertedGraph
-from pytest_tfjs.reference.ends import match_ends, same_ends
-from pytest_tfjs.reference.frozen import FrozenGraph
-from pytest_tfjs.reference.graph_plan import plan_graph
-from pytest_tfjs.reference.graph_weights import GraphWeights
-from pytest_tfjs.reference.graphs import Graph, Node, converted_node, parse_ref, renamed, value_digest
-from pytest_tfjs.reference.groups import by_layer, by_scope
-from pytest_tfjs.reference.keras_model import TappedKerasModel
-from pytest_tfjs.reference.keras_plan import plan_keras
-from pytest_tfjs.reference.keras_weights import check_keras_weights, weight_name
-from pytest_tfjs.reference.tapped_graph import TappedGraph
-from pytest_tfjs.reference.traced import traced
-from pytest_tfjs.reference.unchanged import neutral_ref
+from pytest_tfjs.reference.graph import Graph, Node, converted_node, parse_ref, renamed, value_digest
+from pytest_tfjs.reference.identities import neutral_ref
+from pytest_tfjs.reference.matching.graph_layers import plan_graph
+from pytest_tfjs.reference.matching.groups import by_layer, by_scope
+from pytest_tfjs.reference.matching.keras_layers import plan_keras
+from pytest_tfjs.reference.matching.signatures import match_ends, same_ends
+from pytest_tfjs.reference.running.converted_graph import ConvertedGraph
+from pytest_tfjs.reference.running.frozen_graph import FrozenGraph
+from pytest_tfjs.reference.running.keras_model import TappedKerasModel
+from pytest_tfjs.reference.running.layer_alone import GraphAlone
+from pytest_tfjs.reference.running.tapped_graph import TappedGraph
+from pytest_tfjs.reference.running.traced_keras import traced
+from pytest_tfjs.reference.weights.graph_weights import GraphWeights
+from pytest_tfjs.reference.weights.keras_weights import check_keras_weights, weight_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from pytest_tfjs.reference.alone import constant_value
+from pytest_tfjs.reference.running.layer_alone import constant_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_tfjs.reference.alone import GraphAlone
+    from pytest_tfjs.reference.running.layer_alone import GraphAlone
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -12,10 +12,10 @@ from pytest_tfjs.compare.diagnosis.recomputing.keras_layers import keras_steps
 from pytest_tfjs.compare.diagnosis.recomputing.steps import CannotRecompute, Step
 from pytest_tfjs.compare.diagnosis.semantics import Tried, error_left
 from pytest_tfjs.errors import TfjsError
-from pytest_tfjs.reference.alone import attributes_of
-from pytest_tfjs.reference.computed import ComputedGraph, ComputedLayers, computed
+from pytest_tfjs.reference.computation import ComputedGraph, ComputedLayers, computed
 from pytest_tfjs.reference.constants import constant_values
-from pytest_tfjs.reference.unchanged import unchanged_input
+from pytest_tfjs.reference.identities import unchanged_input
+from pytest_tfjs.reference.running.layer_alone import attributes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.feeds import Feed
     from pytest_tfjs.models.source import Source
-    from pytest_tfjs.reference.alone import GraphAlone, Region
     from pytest_tfjs.reference.capture import Reference
+    from pytest_tfjs.reference.running.layer_alone import GraphAlone, Region
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -10,15 +10,15 @@ import numpy as np
 
 from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
 from pytest_tfjs.errors import SourceError
-from pytest_tfjs.reference.magnitudes import UNKNOWN, Magnitudes
-from pytest_tfjs.reference.stored import Stored
+from pytest_tfjs.reference.activation_store import Stored
+from pytest_tfjs.reference.rounding.magnitudes import UNKNOWN, Magnitudes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pytest_tfjs.models.feeds import Feed
-    from pytest_tfjs.reference.computed import Computed
+    from pytest_tfjs.reference.computation import Computed
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.reference.graphs import ALIASES
+from pytest_tfjs.reference.graph import ALIASES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pytest_tfjs.reference.graphs import Ref
+    from pytest_tfjs.reference.graph import Ref
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from pytest_tfjs.errors import ArtifactsError
 from pytest_tfjs.models.pairing import candidates, described, disagreeing, told_by
-from pytest_tfjs.reference.converted import ConvertedGraph
+from pytest_tfjs.reference.running.converted_graph import ConvertedGraph
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.feeds import Feed
     from pytest_tfjs.models.topology import TensorSpec
-    from pytest_tfjs.reference.frozen import FrozenGraph
+    from pytest_tfjs.reference.running.frozen_graph import FrozenGraph
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _Options = list[tuple[int, ...]]

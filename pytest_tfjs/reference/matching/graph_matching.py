@@ -17,10 +17,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_tfjs.reference.choices import Choices
-from pytest_tfjs.reference.evidence import Names, Weights, is_renamed
-from pytest_tfjs.reference.graphs import ALIASES, SOURCES, Graph, Node, Ref
-from pytest_tfjs.reference.operations import (
+from pytest_tfjs.reference.graph import ALIASES, SOURCES, Graph, Node, Ref
+from pytest_tfjs.reference.matching.backtracking import Choices
+from pytest_tfjs.reference.matching.evidence import Names, Weights, is_renamed
+from pytest_tfjs.reference.matching.rewrites import (
     ADDITIVE,
     BATCH_NORM,
     COMMUTATIVE,
@@ -30,12 +30,12 @@ from pytest_tfjs.reference.operations import (
     Account,
     same_operation,
 )
-from pytest_tfjs.reference.regions import Operand, Regions
+from pytest_tfjs.reference.matching.subgraphs import Operand, Regions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_tfjs.reference.evidence import Evidence
+    from pytest_tfjs.reference.matching.evidence import Evidence
 
 _MOST_BACK = 6
 """How far before a node that stands for nothing a choice may have led there."""

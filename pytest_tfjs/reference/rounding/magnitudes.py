@@ -9,18 +9,18 @@ import numpy as np
 
 from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
 from pytest_tfjs.errors import SourceError
-from pytest_tfjs.reference.alone import constant_value
-from pytest_tfjs.reference.conditioning import conditioned
-from pytest_tfjs.reference.rounding import KEEP_SUMS, rounded, summed_terms
-from pytest_tfjs.reference.slopes import FUNCTIONS
-from pytest_tfjs.reference.steps import EXACT, Rounded, Step, UnknownRounding
-from pytest_tfjs.reference.summing import noise_of
-from pytest_tfjs.reference.tapped_graph import failures
+from pytest_tfjs.reference.rounding.conditioning import conditioned
+from pytest_tfjs.reference.rounding.rules import KEEP_SUMS, rounded, summed_terms
+from pytest_tfjs.reference.rounding.slopes import FUNCTIONS
+from pytest_tfjs.reference.rounding.steps import EXACT, Rounded, Step, UnknownRounding
+from pytest_tfjs.reference.rounding.summation_noise import noise_of
+from pytest_tfjs.reference.running.layer_alone import constant_value
+from pytest_tfjs.reference.running.tapped_graph import failures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_tfjs.reference.alone import GraphAlone, Region
+    from pytest_tfjs.reference.running.layer_alone import GraphAlone, Region
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

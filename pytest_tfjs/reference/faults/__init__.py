@@ -1,0 +1,1 @@
+"""Faults injected into the reference, to measure the sensitivity of a comparison."""

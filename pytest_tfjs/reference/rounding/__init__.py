@@ -1,0 +1,1 @@
+"""Rounding of layers: how much of it their operations and inputs explain."""

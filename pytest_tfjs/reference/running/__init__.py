@@ -1,0 +1,1 @@
+"""Running models in TensorFlow: whole, tapped, and one layer alone."""

@@ -1,0 +1,1 @@
+"""Checks that the artifacts' weights are the source's."""
