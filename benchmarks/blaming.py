@@ -18,7 +18,7 @@ from pytest_tfjs.comparing import Subject, compare
 from pytest_tfjs.in_browser import InBrowser
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
-from pytest_tfjs.models.source import as_source
+from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.settings.settings import Settings
 

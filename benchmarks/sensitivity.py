@@ -19,7 +19,7 @@ from pytest_tfjs.comparing import rules_of
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
-from pytest_tfjs.models.source import as_source
+from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.reference.computation import computed
 from pytest_tfjs.reference.faults.layer_faults import Mutating

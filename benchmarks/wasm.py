@@ -20,7 +20,7 @@ from pytest_tfjs.browsers.targets import parse_targets
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
-from pytest_tfjs.models.source import as_source
+from pytest_tfjs.models.sources import as_source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

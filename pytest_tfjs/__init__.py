@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.verdict import Comparison
     from pytest_tfjs.errors import TfjsError
     from pytest_tfjs.models.artifacts import Artifacts
-    from pytest_tfjs.models.source import Prebuilt
+    from pytest_tfjs.models.sources import Prebuilt
     from pytest_tfjs.report.sensitivity import Sensitivity
     from pytest_tfjs.timing.samples import Timing
 

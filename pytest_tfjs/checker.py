@@ -16,8 +16,8 @@ from pytest_tfjs.errors import SettingsError, TfjsError
 from pytest_tfjs.in_browser import InBrowser
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
-from pytest_tfjs.models.isolation import here
-from pytest_tfjs.models.source import as_source
+from pytest_tfjs.models.sources import as_source
+from pytest_tfjs.models.tensorflow.process import here
 from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.report.message import failure_message
 from pytest_tfjs.report.task_message import task_message
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.verdict import Comparison, TargetFacts
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.cache import ContentCache
-    from pytest_tfjs.models.isolation import Isolation, Place
-    from pytest_tfjs.models.source import Source
+    from pytest_tfjs.models.sources import Source
+    from pytest_tfjs.models.tensorflow.process import Isolation, Place
     from pytest_tfjs.report.kept import Earlier
     from pytest_tfjs.report.sensitivity import Sensitivity
     from pytest_tfjs.settings.settings import Settings

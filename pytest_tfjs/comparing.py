@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.in_browser import InBrowser
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.feeds import Feed
-    from pytest_tfjs.models.source import Source
+    from pytest_tfjs.models.sources import Source
     from pytest_tfjs.reference.capture import Reference
     from pytest_tfjs.settings.settings import Settings
 

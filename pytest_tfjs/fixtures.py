@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.task import Agreement
     from pytest_tfjs.compare.verdict import Comparison
     from pytest_tfjs.models.cache import ContentCache
-    from pytest_tfjs.models.isolation import Isolation
+    from pytest_tfjs.models.tensorflow.process import Isolation
     from pytest_tfjs.report.kept import Earlier
     from pytest_tfjs.report.progress import ProgressLine
 
@@ -68,7 +68,7 @@ def tfjs_cache(pytestconfig: pytest.Config) -> Iterator[ContentCache]:
 @pytest.fixture(scope="session")
 def tfjs_isolation() -> Iterator[Isolation]:
     """The process that runs TensorFlow for models in files; it starts when it is needed."""
-    from pytest_tfjs.models.isolation import Isolation
+    from pytest_tfjs.models.tensorflow.process import Isolation
 
     with Isolation() as isolation:
         yield isolation

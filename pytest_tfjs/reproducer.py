@@ -23,7 +23,7 @@ from pytest_tfjs.compare.numbers.element_check import granted, hold, tolerated
 from pytest_tfjs.compare.reproducers import Reproducer
 from pytest_tfjs.errors import DistError, TfjsError
 from pytest_tfjs.formats.folders import replaced_folder, safe_name
-from pytest_tfjs.models.excerpt import excerpt
+from pytest_tfjs.models.alone.excerpt import excerpt
 from pytest_tfjs.report.repro_readme import Case, readme
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.numbers.element_check import Held
     from pytest_tfjs.compare.verdict import Comparison, LayerResult
     from pytest_tfjs.comparing import Subject
+    from pytest_tfjs.models.alone.cut import Cut
     from pytest_tfjs.models.artifacts import Artifacts
-    from pytest_tfjs.models.cut import Cut
 
     Array = NDArray[Any]
     Perform = Callable[[Job, Callable[[Activations], None]], object]

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.cache import ContentCache
     from pytest_tfjs.models.feeds import Feed
-    from pytest_tfjs.models.isolation import Place
-    from pytest_tfjs.models.source import Source
+    from pytest_tfjs.models.sources import Source
+    from pytest_tfjs.models.tensorflow.process import Place
     from pytest_tfjs.reference.capture import Reference
     from pytest_tfjs.reference.faults.layer_faults import Mutant
     from pytest_tfjs.report.sensitivity import Fate

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
-from pytest_tfjs.models.source import as_source
+from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.computation import computed
 from pytest_tfjs.reference.running.layer_alone import GraphAlone
 from pytest_tfjs.reference.running.tapped_graph import Session, TappedGraph

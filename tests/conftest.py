@@ -103,7 +103,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from pytest_tfjs.models.cache import ContentCache
     from pytest_tfjs.models.conversion import convert
     from pytest_tfjs.models.feeds import normalise_feeds
-    from pytest_tfjs.models.source import Prebuilt, as_source
+    from pytest_tfjs.models.sources import Prebuilt, as_source
     from pytest_tfjs.reference.capture import capture_reference
 
     folder = tmp_path_factory.mktemp("tiny")

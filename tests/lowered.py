@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytest_tfjs import Prebuilt
-from pytest_tfjs.models.converter import captured, import_converter
+from pytest_tfjs.models.tensorflow.importing import captured, import_converter
 
 
 def lowered(path, folder):

@@ -16,7 +16,7 @@ from pytest_tfjs.errors import SourceError
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
-from pytest_tfjs.models.source import Prebuilt, as_source
+from pytest_tfjs.models.sources import Prebuilt, as_source
 from pytest_tfjs.reference import capture
 from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.reference.running.casts import Casts
@@ -243,7 +243,7 @@ import numpy as np
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
-from pytest_tfjs.models.source import as_source
+from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.capture import capture_reference
 
 with ContentCache(Path(sys.argv[1])) as cache:

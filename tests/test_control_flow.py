@@ -15,7 +15,7 @@ from pytest_tfjs.browsers.jobs import Job, TimingPlan
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
-from pytest_tfjs.models.source import as_source
+from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.capture import capture_reference
 
 pytestmark = [pytest.mark.browser, pytest.mark.convert]

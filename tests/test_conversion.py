@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from pytest_tfjs.errors import ArtifactsError, ConversionError, SourceError
-from pytest_tfjs.models import conversion, graph_conversion
+from pytest_tfjs.models import conversion
 from pytest_tfjs.models.artifacts import TensorSpec
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
-from pytest_tfjs.models.source import Prebuilt, as_source
+from pytest_tfjs.models.sources import Prebuilt, as_source
+from pytest_tfjs.models.tensorflow import graph_conversion
 
 pytestmark = pytest.mark.convert
 ROOT = Path(__file__).parent.parent
@@ -355,7 +356,7 @@ def test_nothing_is_written_to_the_terminal_and_an_error_has_what_was_said(
 
 
 def test_an_error_in_freezing_is_not_hidden(tf, cache, monkeypatch):
-    from pytest_tfjs.models.converter import import_converter
+    from pytest_tfjs.models.tensorflow.importing import import_converter
 
     module = import_converter().graph
 
@@ -443,7 +444,7 @@ import sys
 from pathlib import Path
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
-from pytest_tfjs.models.source import as_source
+from pytest_tfjs.models.sources import as_source
 
 with ContentCache(Path(sys.argv[1])) as cache:
     for path in sys.argv[2:]:

@@ -9,7 +9,7 @@ from converted_graph import disagreements
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
-from pytest_tfjs.models.source import as_source
+from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.capture import capture_reference
 
 pytestmark = pytest.mark.convert

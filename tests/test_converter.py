@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_tfjs.errors import MissingPackageError
-from pytest_tfjs.models import converter
+from pytest_tfjs.models.tensorflow import importing
 
 ROOT = Path(__file__).parent.parent
 
@@ -114,7 +114,7 @@ def test_stand_ins_leave_what_is_imported_and_go_afterwards(monkeypatch):
     real = type(sys)("flax")
     monkeypatch.setitem(sys.modules, "flax", real)
     monkeypatch.delitem(sys.modules, "tensorflow_hub", raising=False)
-    with converter._stand_ins():
+    with importing._stand_ins():
         assert sys.modules["flax"] is real
         assert "tensorflow_hub" in sys.modules
     assert sys.modules["flax"] is real
@@ -134,10 +134,10 @@ print(sorted(converter.versions()), "tensorflow" in sys.modules)
 def test_chatter_is_kept_from_all_ways_out(capfd):
     import logging
 
-    chatter = converter.Chatter()
+    chatter = importing.Chatter()
     logger = logging.getLogger("absl")
     before = logger.handlers[:], logger.propagate
-    with converter.captured(chatter):
+    with importing.captured(chatter):
         sys.stdout.write("from python\n")
         sys.stderr.write("from stderr\n")
         os.write(1, b"from fd 1\n")
@@ -155,7 +155,7 @@ def test_chatter_is_kept_from_all_ways_out(capfd):
 
 
 def test_a_stream_kept_from_then_writes_where_the_stream_of_the_day_is(capsys):
-    with converter.captured():
+    with importing.captured():
         kept = sys.stderr
     print("late", file=kept)
     kept.flush()
@@ -163,8 +163,8 @@ def test_a_stream_kept_from_then_writes_where_the_stream_of_the_day_is(capsys):
 
 
 def test_chatter_survives_an_error_and_leaves_out_notices():
-    chatter = converter.Chatter()
-    with pytest.raises(ValueError, match="bad"), converter.captured(chatter):  # noqa: PT012
+    chatter = importing.Chatter()
+    with pytest.raises(ValueError, match="bad"), importing.captured(chatter):  # noqa: PT012
         sys.stdout.write("useful\n")
         sys.stdout.write("WARNING: All log messages before absl::InitializeLog() is called\n")
         raise ValueError("bad")
@@ -174,7 +174,7 @@ def test_chatter_survives_an_error_and_leaves_out_notices():
 def test_warnings_of_others_do_not_become_errors():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with converter.captured():
+        with importing.captured():
             warnings.warn("theirs", UserWarning, stacklevel=1)
         with pytest.raises(UserWarning, match="ours"):
             warnings.warn("ours", UserWarning, stacklevel=1)

@@ -23,11 +23,11 @@ from tiny_models import (
 )
 
 from pytest_tfjs.browsers.jobs import Job, Tap
+from pytest_tfjs.models.alone.excerpt import ExcerptError, excerpt
 from pytest_tfjs.models.artifacts import read_artifacts
 from pytest_tfjs.models.conversion import convert
-from pytest_tfjs.models.excerpt import ExcerptError, excerpt
 from pytest_tfjs.models.feeds import normalise_feeds
-from pytest_tfjs.models.source import as_source
+from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.capture import capture_reference
 
 

@@ -121,7 +121,7 @@ TWO = """
 import os
 from pathlib import Path
 import pytest
-from pytest_tfjs.models.isolation import Isolation
+from pytest_tfjs.models.tensorflow.process import Isolation
 
 @pytest.fixture(autouse=True)
 def derived(monkeypatch):

@@ -15,7 +15,7 @@ from offline_run import OfflineRun, graph_activations
 from pytest_tfjs import Prebuilt
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
-from pytest_tfjs.models.source import as_source
+from pytest_tfjs.models.sources import as_source
 
 pytestmark = pytest.mark.convert
 # What Keras 2 makes of the last two TF.js cannot compute: a batch-norm without a mean, and Where of rank 5.

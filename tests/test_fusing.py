@@ -10,8 +10,8 @@ import pytest
 
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
-from pytest_tfjs.models.fusing import known_fusions_only
-from pytest_tfjs.models.source import as_source
+from pytest_tfjs.models.sources import as_source
+from pytest_tfjs.models.tensorflow.fusion_limits import known_fusions_only
 
 pytestmark = pytest.mark.convert
 KNOWN = {"BiasAdd", "Relu", "Relu6", "Elu", "LeakyRelu", "Prelu", "Sigmoid", "NoOp"}

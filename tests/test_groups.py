@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from graph_building import graph, node
 
-from pytest_tfjs.models.layer_calls import LayerCall, read_calls, write_calls
+from pytest_tfjs.models.tensorflow.layer_calls import LayerCall, read_calls, write_calls
 from pytest_tfjs.reference.matching.graph_layers import plan_graph
 from pytest_tfjs.reference.matching.groups import Group, by_layer, by_scope
 

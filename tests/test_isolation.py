@@ -16,8 +16,8 @@ import pytest
 from inner_runs import Project
 
 from pytest_tfjs.errors import ConversionError, PageError, SourceError, TfjsError
-from pytest_tfjs.models.converter import captured
-from pytest_tfjs.models.isolation import ChildTraceback, Isolation, here
+from pytest_tfjs.models.tensorflow.importing import captured
+from pytest_tfjs.models.tensorflow.process import ChildTraceback, Isolation, here
 
 LIMIT_S = 60.0
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
@@ -202,7 +202,7 @@ def test_ctrl_c_ends_the_call_and_the_process(isolation):
 SCRIPT = """
 import os
 import time
-from pytest_tfjs.models.isolation import Isolation
+from pytest_tfjs.models.tensorflow.process import Isolation
 
 print("started", flush=True)
 isolation = Isolation()

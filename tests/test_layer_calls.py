@@ -9,8 +9,8 @@ from test_converted_models import IMAGE, SEQUENCE, built
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
-from pytest_tfjs.models.layer_calls import _name, _Trace
-from pytest_tfjs.models.source import as_source
+from pytest_tfjs.models.sources import as_source
+from pytest_tfjs.models.tensorflow.layer_calls import _name, _Trace
 from pytest_tfjs.reference.capture import capture_reference
 
 pytestmark = pytest.mark.convert

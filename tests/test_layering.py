@@ -211,7 +211,7 @@ def test_a_broken_rule_is_seen(module: str, source: str):
         ("plugin", "import pytest\nfrom pytest_tfjs.settings.settings import Settings"),
         (
             "checker",
-            "from pytest_tfjs.models.source import as_source\nfrom pytest_tfjs.browsers.jobs import Job",
+            "from pytest_tfjs.models.sources import as_source\nfrom pytest_tfjs.browsers.jobs import Job",
         ),
         ("reference.graphs", "from pytest_tfjs.models.artifacts import Artifacts\nfrom .plan import Plan"),
         ("compare.metrics", "from . import layers\nfrom ..errors import ToleranceError\nimport numpy"),

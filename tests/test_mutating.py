@@ -9,7 +9,7 @@ from pytest_tfjs.compare.mutants import KINDS, Mutated, NotApplicable, same_bits
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
-from pytest_tfjs.models.source import as_source
+from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.computation import computed
 from pytest_tfjs.reference.faults.anatomy import anatomy
 from pytest_tfjs.reference.faults.layer_faults import Mutating

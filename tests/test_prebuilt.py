@@ -15,8 +15,8 @@ from pytest_tfjs.models.artifacts import TensorSpec, read_artifacts
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
-from pytest_tfjs.models.pairing import candidates, disagreeing
-from pytest_tfjs.models.source import Prebuilt, as_source
+from pytest_tfjs.models.signature_pairing import candidates, disagreeing
+from pytest_tfjs.models.sources import Prebuilt, as_source
 
 SOURCES = HERE / "sources"
 RNG = np.random.default_rng(5)

@@ -20,7 +20,7 @@ from offline_run import OfflineRun, graph_activations
 from random_stacks import build, feed, recipes
 
 from pytest_tfjs.models.cache import ContentCache
-from pytest_tfjs.models.layer_calls import read_calls
+from pytest_tfjs.models.tensorflow.layer_calls import read_calls
 from pytest_tfjs.reference.graph import Graph, converted_node, parse_ref
 from pytest_tfjs.reference.matching.groups import by_layer
 

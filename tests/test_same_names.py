@@ -10,7 +10,7 @@ from test_converted_models import IMAGE, SEQUENCE, built, residual
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
-from pytest_tfjs.models.source import Prebuilt, as_source
+from pytest_tfjs.models.sources import Prebuilt, as_source
 from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.reference.computation import computed
 from pytest_tfjs.reference.running.frozen_graph import FrozenGraph

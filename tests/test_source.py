@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pytest_tfjs.errors import ArtifactsError, ConversionError, SourceError
-from pytest_tfjs.models.source import Prebuilt, as_source
+from pytest_tfjs.models.sources import Prebuilt, as_source
 
 EXPECTED = r"A model is a Keras model \(tf_keras or Keras 3\)"
 
@@ -207,7 +207,7 @@ def test_the_fingerprint_of_prebuilt_artifacts_has_both(tmp_path):
 
 def test_recognising_a_file_imports_no_tensorflow(tmp_path):
     script = (
-        "import sys; from pytest_tfjs.models.source import as_source\n"
+        "import sys; from pytest_tfjs.models.sources import as_source\n"
         "for path in sys.argv[1:]: as_source(path).fingerprint()\n"
         "print([name for name in ('tensorflow', 'tf_keras', 'keras', 'tensorflowjs') if name in sys.modules])"
     )

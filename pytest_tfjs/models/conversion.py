@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pytest_tfjs.errors import ConversionError, SettingsError, SourceError, TfjsError
-from pytest_tfjs.models import converter as converters
-from pytest_tfjs.models import functions, graph_conversion, keras_models, layer_calls
 from pytest_tfjs.models.artifacts import read_artifacts
-from pytest_tfjs.models.isolation import here
+from pytest_tfjs.models.tensorflow import functions, graph_conversion, keras_models, layer_calls
+from pytest_tfjs.models.tensorflow import importing as converters
+from pytest_tfjs.models.tensorflow.process import here
 from pytest_tfjs.settings.quantisation import patterns_of, quantisation_map, spell_weights
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from pytest_tfjs.models.artifacts import Artifacts, Format
     from pytest_tfjs.models.cache import ContentCache
-    from pytest_tfjs.models.isolation import Place
-    from pytest_tfjs.models.source import Source
+    from pytest_tfjs.models.sources import Source
+    from pytest_tfjs.models.tensorflow.process import Place
 
 # Part of every key: raised when the same source would be converted otherwise than before.
 _SCHEMA = 4

@@ -16,8 +16,8 @@ from pytest_tfjs.compare.vacuity.spread import Spread
 from pytest_tfjs.compare.weight_check import WeightCheck
 from pytest_tfjs.errors import ArtifactsError, TfjsError
 from pytest_tfjs.formats import safetensors
-from pytest_tfjs.models.converter import versions
-from pytest_tfjs.models.isolation import here
+from pytest_tfjs.models.tensorflow.importing import versions
+from pytest_tfjs.models.tensorflow.process import here
 from pytest_tfjs.reference.activation_store import Stored, grouped
 from pytest_tfjs.reference.computation import computed
 from pytest_tfjs.reference.plan import Plan
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.cache import ContentCache
     from pytest_tfjs.models.feeds import Feed
-    from pytest_tfjs.models.isolation import Place
-    from pytest_tfjs.models.source import Source
+    from pytest_tfjs.models.sources import Source
+    from pytest_tfjs.models.tensorflow.process import Place
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Layers = Literal["all", "outputs"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from pytest_tfjs.errors import SourceError
-from pytest_tfjs.models.layer_calls import read_calls
+from pytest_tfjs.models.tensorflow.layer_calls import read_calls
 from pytest_tfjs.reference.graph import Graph, Node, converted_node, parse_ref, renamed, value_digest
 from pytest_tfjs.reference.identities import neutral_ref
 from pytest_tfjs.reference.matching.graph_layers import plan_graph
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.weight_check import WeightCheck
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.feeds import Feed
-    from pytest_tfjs.models.source import Source
+    from pytest_tfjs.models.sources import Source
     from pytest_tfjs.reference.plan import Plan
 
 Array = np.ndarray[Any, np.dtype[Any]]

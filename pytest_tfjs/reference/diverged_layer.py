@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.feeds import Feed
-    from pytest_tfjs.models.source import Source
+    from pytest_tfjs.models.sources import Source
     from pytest_tfjs.reference.capture import Reference
     from pytest_tfjs.reference.running.layer_alone import GraphAlone, Region
 

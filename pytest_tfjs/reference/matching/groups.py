@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_tfjs.models.layer_calls import LayerCall
+    from pytest_tfjs.models.tensorflow.layer_calls import LayerCall
 
 _INLINED = re.compile(r"(Stateful)?PartitionedCall(_\d+)?$")
 """The scope of a function that was inlined, such as the one that a signature calls."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tfjs.errors import ArtifactsError
-from pytest_tfjs.models.pairing import candidates, described, disagreeing, told_by
+from pytest_tfjs.models.signature_pairing import candidates, described, disagreeing, told_by
 from pytest_tfjs.reference.running.converted_graph import ConvertedGraph
 
 if TYPE_CHECKING:

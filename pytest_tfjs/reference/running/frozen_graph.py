@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.models.graph_conversion import named_ends
+from pytest_tfjs.models.tensorflow.graph_conversion import named_ends
 from pytest_tfjs.models.topology import TensorSpec
 from pytest_tfjs.reference.constants import constant_operations, constant_values
 from pytest_tfjs.reference.graph import ALIASES, Graph, Node, parse_ref, value_digest

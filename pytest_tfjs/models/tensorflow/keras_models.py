@@ -8,7 +8,7 @@ import zipfile
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.errors import ConversionError, SourceError
-from pytest_tfjs.models.converter import captured, import_h5py, import_keras, import_tensorflow
+from pytest_tfjs.models.tensorflow.importing import captured, import_h5py, import_keras, import_tensorflow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

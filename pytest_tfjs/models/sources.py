@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_tfjs.errors import SourceError
-from pytest_tfjs.models import functions, keras_models
 from pytest_tfjs.models.artifacts import read_artifacts
 from pytest_tfjs.models.cache import file_digest
-from pytest_tfjs.models.converter import captured, import_tensorflow
-from pytest_tfjs.models.isolation import here
+from pytest_tfjs.models.tensorflow import functions, keras_models
+from pytest_tfjs.models.tensorflow.importing import captured, import_tensorflow
+from pytest_tfjs.models.tensorflow.process import here
 from pytest_tfjs.models.weights import shard_paths
 
 if TYPE_CHECKING:
     import os
 
     from pytest_tfjs.models.artifacts import Format
-    from pytest_tfjs.models.isolation import Place
+    from pytest_tfjs.models.tensorflow.process import Place
 
 Kind = Literal["keras2", "keras3", "keras_file", "h5", "saved_model", "function", "module", "prebuilt"]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pytest_tfjs.errors import ConversionError, TfjsError
-from pytest_tfjs.models.converter import Chatter
+from pytest_tfjs.models.tensorflow.importing import Chatter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,7 +142,7 @@ class _Child:
         self._answers: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pytest_tfjs.models.isolated", self._folder.name],
+                [sys.executable, "-m", "pytest_tfjs.models.tensorflow.process_main", self._folder.name],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.errors import SourceError
-from pytest_tfjs.models.converter import import_tensorflow
+from pytest_tfjs.models.tensorflow.importing import import_tensorflow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

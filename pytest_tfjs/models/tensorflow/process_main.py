@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pytest_tfjs.errors import TfjsError
-from pytest_tfjs.models import converter
-from pytest_tfjs.models.isolation import LOG, Answer
+from pytest_tfjs.models.tensorflow import importing
+from pytest_tfjs.models.tensorflow.process import LOG, Answer
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
     requests, answers = _take_over_pipes()
     faulthandler.enable(all_threads=False)
     _offer_to_the_oom_killer()
-    converter.KEPT_LOG.set(folder / LOG)
+    importing.KEPT_LOG.set(folder / LOG)
     waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests, waiting, folder), daemon=True).start()
     while True:

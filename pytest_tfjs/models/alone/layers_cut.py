@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs.models.cut import Cut, Fed, unique
+from pytest_tfjs.models.alone.cut import Cut, Fed, unique
 from pytest_tfjs.models.keras_config import (
     MODELS,
     Call,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from pytest_tfjs.models.converter import import_tensorflow
+from pytest_tfjs.models.tensorflow.importing import import_tensorflow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

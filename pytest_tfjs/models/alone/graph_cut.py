@@ -6,7 +6,7 @@ import base64
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs.models.cut import Cut, Fed, unique
+from pytest_tfjs.models.alone.cut import Cut, Fed, unique
 from pytest_tfjs.models.topology import tensorflow_dtype
 
 if TYPE_CHECKING:

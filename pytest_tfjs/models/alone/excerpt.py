@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.errors import TfjsError
-from pytest_tfjs.models import graph_excerpt, layers_excerpt
+from pytest_tfjs.models.alone import graph_cut, layers_cut
 from pytest_tfjs.models.artifacts import read_artifacts
 from pytest_tfjs.models.weights import keep_weights
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from pytest_tfjs.models.alone.cut import Cut
     from pytest_tfjs.models.artifacts import Artifacts
-    from pytest_tfjs.models.cut import Cut
     from pytest_tfjs.models.weights import Array
 
 WEIGHTS = "weights.bin"
@@ -57,7 +57,7 @@ def excerpt(artifacts: Artifacts, tap: Mapping[str, Any], known: Mapping[str, Ma
     `known`: the taps of the rows whose activation can be fed, by their names; the row's own may be among
     them. Raises ExcerptError where what computes it cannot stand alone, in words.
     """
-    cut = graph_excerpt.cut if artifacts.format == "graph" else layers_excerpt.cut
+    cut = graph_cut.cut if artifacts.format == "graph" else layers_cut.cut
     try:
         return Excerpt(artifacts, cut(artifacts, tap, known))
     except ValueError as error:

@@ -1,0 +1,1 @@
+"""Cuts of converted artifacts around one layer, so that it runs alone."""

@@ -1,0 +1,1 @@
+"""Conversion steps that need TensorFlow, and the TensorFlow process."""
