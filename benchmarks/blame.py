@@ -22,9 +22,9 @@ from benchmarks.blaming import DETECTABLE, Blaming, Case
 from benchmarks.faults import draw_faults
 from fixtures.families import FAMILIES
 from fixtures.samples import KERAS
-from pytest_tfjs.browsers.dist import Dist
 from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.targets import parse_targets
+from pytest_tfjs.browsers.tfjs_dist import Dist
 from pytest_tfjs.models.cache import ContentCache
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from demo.models import MODELS, ROOT, make_models
-from pytest_tfjs.browsers.dist import Dist
 from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.jobs import Job, Tap
 from pytest_tfjs.browsers.targets import parse_targets
+from pytest_tfjs.browsers.tfjs_dist import Dist
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds

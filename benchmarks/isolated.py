@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from demo.models import MODELS, ROOT, make_models
-from pytest_tfjs.browsers.dist import Dist
 from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.jobs import Job
 from pytest_tfjs.browsers.targets import parse_targets
+from pytest_tfjs.browsers.tfjs_dist import Dist
 from pytest_tfjs.measuring import chunks
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert

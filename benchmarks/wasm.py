@@ -13,10 +13,10 @@ import numpy as np
 
 from benchmarks.isolated import CACHE
 from demo.models import MODELS, make_models
-from pytest_tfjs.browsers.dist import Dist
 from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.jobs import Job, TimingPlan
 from pytest_tfjs.browsers.targets import parse_targets
+from pytest_tfjs.browsers.tfjs_dist import Dist
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds

@@ -79,7 +79,7 @@ def tfjs_harness(pytestconfig: pytest.Config, tfjs_browser_args: BrowserArgument
     """The server and the browser of the run; both start with the first test that opens a page."""
     from pytest_tfjs.browsers.engines import arguments_by_browser
     from pytest_tfjs.browsers.harness import Harness
-    from pytest_tfjs.browsers.launch import LaunchOptions
+    from pytest_tfjs.browsers.launching.launch import LaunchOptions
 
     settings = pytestconfig.stash[SETTINGS]
     options = LaunchOptions(

@@ -12,9 +12,9 @@ from pytest_tfjs.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_tfjs.browsers.access import Address
-    from pytest_tfjs.browsers.dist import Dist
+    from pytest_tfjs.browsers.serving.access import Address
     from pytest_tfjs.browsers.targets import Flags, Target
+    from pytest_tfjs.browsers.tfjs_dist import Dist
     from pytest_tfjs.settings.settings import Settings
 
 
@@ -51,14 +51,14 @@ def variants_of(settings: Settings) -> Mapping[str, Flags]:
 
 def dist_of(settings: Settings) -> Dist:
     """The copy of TF.js that the run tests with. Raises DistError."""
-    from pytest_tfjs.browsers.dist import Dist
+    from pytest_tfjs.browsers.tfjs_dist import Dist
 
     return Dist.shipped() if settings.dist is None else Dist.from_directory(settings.dist)
 
 
 def address_of(settings: Settings, worker: str | None = None) -> Address:
     """Where the server of a worker listens, and how it is reached. Raises SettingsError."""
-    from pytest_tfjs.browsers.access import Address
+    from pytest_tfjs.browsers.serving.access import Address
     from pytest_tfjs.settings.reachability import bind_of
 
     return Address(bind_of(settings, worker), settings.public_url, settings.remote)
@@ -91,7 +91,7 @@ def check_targets(settings: Settings) -> None:
 def check_programs_of(settings: Settings, targets: Sequence[Target]) -> None:
     """Refuses a browser's program that would be started for another browser. Raises SettingsError."""
     if settings.browser_binary is not None or settings.driver_binary is not None:
-        from pytest_tfjs.browsers.programs import check_programs
+        from pytest_tfjs.browsers.launching.programs import check_programs
 
         check_programs(settings, targets)
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_tfjs.browsers.dist import Dist
     from pytest_tfjs.browsers.targets import Target
+    from pytest_tfjs.browsers.tfjs_dist import Dist
     from pytest_tfjs.compare.numbers.element_check import Held
     from pytest_tfjs.compare.verdict import Comparison, LayerResult
     from pytest_tfjs.comparing import Subject

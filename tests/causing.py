@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from pytest_tfjs.browsers.harness import Page
-from pytest_tfjs.browsers.processes import find_processes
+from pytest_tfjs.browsers.processes.workspace import find_processes
 from pytest_tfjs.report import json_report
 
 if TYPE_CHECKING:

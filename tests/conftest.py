@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from fixtures.family import Case
-    from pytest_tfjs.browsers.exchange import Exchange
     from pytest_tfjs.browsers.harness import Harness
-    from pytest_tfjs.browsers.server import Server
+    from pytest_tfjs.browsers.serving.page_channel import Exchange
+    from pytest_tfjs.browsers.serving.server import Server
 
 pytest_plugins = ["pytester"]
 
@@ -146,8 +146,8 @@ def saved_family(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Case], P
 @pytest.fixture(scope="module")
 def harness() -> Iterator[Harness]:
     """A harness of the module's own, with the TF.js that is shipped."""
-    from pytest_tfjs.browsers.dist import Dist
     from pytest_tfjs.browsers.harness import Harness
+    from pytest_tfjs.browsers.tfjs_dist import Dist
 
     with contextlib.closing(Harness(dist=Dist.shipped(), timeout_s=120)) as harness:
         yield harness

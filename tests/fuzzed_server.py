@@ -17,11 +17,11 @@ import psutil
 from in_page import layer_tap, open_page, tap
 from tiny_models import X, dense_model
 
-from pytest_tfjs.browsers import routes
-from pytest_tfjs.browsers.dist import Dist
 from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.jobs import Activations, Job, JobResult, Tap
-from pytest_tfjs.browsers.server import PAGE_ROOT, Server
+from pytest_tfjs.browsers.serving import routes
+from pytest_tfjs.browsers.serving.server import PAGE_ROOT, Server
+from pytest_tfjs.browsers.tfjs_dist import Dist
 
 CANARY = "canary-9f2e61"
 

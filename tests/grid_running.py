@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.browsers.engines import ENGINES
-from pytest_tfjs.browsers.grid import GridStatus, grid_status
-from pytest_tfjs.browsers.processes import Workspace
+from pytest_tfjs.browsers.launching.grid_status import GridStatus, grid_status
+from pytest_tfjs.browsers.processes.workspace import Workspace
 from pytest_tfjs.settings.addresses import parse_remote
 
 if TYPE_CHECKING:

@@ -14,14 +14,14 @@ import pytest
 from in_page import open_page, tap
 from tiny_models import RELU, X, dense_graph
 
-from pytest_tfjs.browsers import access as module
 from pytest_tfjs.browsers import harness as harness_module
-from pytest_tfjs.browsers.access import Address
-from pytest_tfjs.browsers.dist import Dist
 from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.jobs import Tap
-from pytest_tfjs.browsers.launch import LocalBrowser
-from pytest_tfjs.browsers.server import Server
+from pytest_tfjs.browsers.launching.launch import LocalBrowser
+from pytest_tfjs.browsers.serving import access as module
+from pytest_tfjs.browsers.serving.access import Address
+from pytest_tfjs.browsers.serving.server import Server
+from pytest_tfjs.browsers.tfjs_dist import Dist
 from pytest_tfjs.errors import BrowserError, BrowserLostError, TargetUnavailableError
 from pytest_tfjs.settings.addresses import (
     Bind,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_tfjs.browsers.dist import Dist
+from pytest_tfjs.browsers.tfjs_dist import Dist
 
 if TYPE_CHECKING:
     from collections.abc import Callable

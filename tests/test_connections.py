@@ -10,11 +10,11 @@ import time
 import pytest
 from raw_http import Raw, frame
 
-from pytest_tfjs.browsers import connections
-from pytest_tfjs.browsers import exchange as exchanges
-from pytest_tfjs.browsers.dist import Dist
 from pytest_tfjs.browsers.jobs import ConsoleLine, Progress, ProtocolError
-from pytest_tfjs.browsers.server import Server
+from pytest_tfjs.browsers.serving import connection_limits
+from pytest_tfjs.browsers.serving import page_channel as exchanges
+from pytest_tfjs.browsers.serving.server import Server
+from pytest_tfjs.browsers.tfjs_dist import Dist
 
 SOON_S = 0.3
 
@@ -35,7 +35,7 @@ def client(server):
 def impatient(monkeypatch):
     """The server waits for nobody."""
     for name in ("HEAD_S", "BODY_S", "STALL_S", "LINGER_S"):
-        monkeypatch.setattr(connections, name, SOON_S)
+        monkeypatch.setattr(connection_limits, name, SOON_S)
 
 
 def ended(client) -> bool:
@@ -86,10 +86,10 @@ def test_nothing_is_smuggled_behind_a_body(client, exchange):
 @pytest.mark.parametrize(
     ("path", "headers"),
     [
-        ("/" + "a" * connections.FIELD_LIMIT, []),
-        ("/", [f"X: {'a' * connections.FIELD_LIMIT}"]),
+        ("/" + "a" * connection_limits.FIELD_LIMIT, []),
+        ("/", [f"X: {'a' * connection_limits.FIELD_LIMIT}"]),
         ("/", [f"X{number}: {'a' * 7000}" for number in range(5)]),
-        ("/", [f"X{number}: 1" for number in range(connections.FIELDS)]),
+        ("/", [f"X{number}: 1" for number in range(connection_limits.FIELDS)]),
     ],
 )
 def test_a_head_that_is_too_large_is_refused(client, path, headers):
@@ -207,7 +207,7 @@ def wait_until(true, limit=20):
 
 def test_no_more_connections_than_that_are_taken(server, monkeypatch):
     wait_until(lambda: not open_connections(server))
-    monkeypatch.setattr(connections, "CONNECTIONS", 3)
+    monkeypatch.setattr(connection_limits, "CONNECTIONS", 3)
     with contextlib.ExitStack() as stack:
         for _ in range(3):
             client = stack.enter_context(Raw(server.url))
@@ -274,7 +274,7 @@ def test_a_page_has_one_socket(server, exchange):
 def test_a_message_in_endless_fragments_is_refused(server, exchange):
     with Raw(server.url) as client:
         assert client.open_socket(exchange.page).status == 101
-        client.send(frame(2, b"", first=0) + frame(0, b"", first=0) * (connections.FRAGMENTS + 10))
+        client.send(frame(2, b"", first=0) + frame(0, b"", first=0) * (connection_limits.FRAGMENTS + 10))
         assert b"too many fragments" in closing(client)
 
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from pytest_tfjs.browsers.creation import interruptible
+from pytest_tfjs.browsers.launching.interruptible import interruptible
 from pytest_tfjs.errors import BrowserError
 
 

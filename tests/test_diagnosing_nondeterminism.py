@@ -7,8 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from pytest_tfjs.browsers.dist import Dist
 from pytest_tfjs.browsers.harness import Harness
+from pytest_tfjs.browsers.tfjs_dist import Dist
 
 pytestmark = [pytest.mark.browser, pytest.mark.convert, pytest.mark.tfjs(backends="cpu")]
 

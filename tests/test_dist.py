@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_tfjs.browsers.dist import TFJS, WASM, WEBGPU, Dist
+from pytest_tfjs.browsers.tfjs_dist import TFJS, WASM, WEBGPU, Dist
 from pytest_tfjs.errors import DistError
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def test_a_damaged_installation_is_told_to_reinstall(node_modules: Path):
 
 
 def test_importing_costs_only_the_standard_library():
-    code = "import sys; import pytest_tfjs.browsers.dist; print(*sys.modules)"
+    code = "import sys; import pytest_tfjs.browsers.tfjs_dist; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     roots = {name.partition(".")[0] for name in done.stdout.split()}
     assert roots.isdisjoint({"numpy", "selenium", "starlette", "uvicorn", "pytest", "tensorflow"})

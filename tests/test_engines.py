@@ -16,12 +16,12 @@ from in_page import layer_tap, node_tap, open_page, run, tap
 from processes_left import running, wait_until
 from tiny_models import DENSE, RELU, X, dense_graph, dense_model
 
-from pytest_tfjs.browsers.dist import Dist
 from pytest_tfjs.browsers.engines import ENGINES
 from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.jobs import Job, TimingPlan
-from pytest_tfjs.browsers.launch import LaunchOptions, has_gpu, launch
-from pytest_tfjs.browsers.processes import find_processes
+from pytest_tfjs.browsers.launching.launch import LaunchOptions, has_gpu, launch
+from pytest_tfjs.browsers.processes.workspace import find_processes
+from pytest_tfjs.browsers.tfjs_dist import Dist
 from pytest_tfjs.errors import BrowserError
 
 pytestmark = pytest.mark.browser
@@ -34,8 +34,8 @@ BUSY = "data:text/html,<title>busy</title><script>onload=()=>{setTimeout(()=>{fo
 # A workspace that has ended by itself is one whose owner could not end it.
 OWNER = """
 import os, sys
-from pytest_tfjs.browsers.launch import LaunchOptions, launch
-from pytest_tfjs.browsers.processes import find_processes
+from pytest_tfjs.browsers.launching.launch import LaunchOptions, launch
+from pytest_tfjs.browsers.processes.workspace import find_processes
 from test_engines import screen_files
 browser = launch(sys.argv[1], LaunchOptions())
 browser.open("data:text/html,hello")

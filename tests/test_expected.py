@@ -13,7 +13,7 @@ from pytest_tfjs.outcomes import is_verdict
 TESTS = '''
 import pytest
 from pytest_tfjs import Prebuilt
-from pytest_tfjs.browsers.exchange import Exchange
+from pytest_tfjs.browsers.serving.page_channel import Exchange
 
 @pytest.fixture(scope="session")
 def tfjs_browser_args():

@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 from pytest_tfjs import NotClose, Prebuilt, TfjsError
-from pytest_tfjs.browsers.dist import Dist
 from pytest_tfjs.browsers.harness import Harness
+from pytest_tfjs.browsers.tfjs_dist import Dist
 from pytest_tfjs.errors import ArtifactsError, FeedError
 from pytest_tfjs.models.artifacts import with_weights
 

@@ -12,7 +12,7 @@ import pytest
 from grid_running import BROWSERS, QUEUE_S, Grid, free_ports, wait_for, what_is_missing
 from tls_proxy import tls_proxy
 
-from pytest_tfjs.browsers.launch import LaunchOptions, launch
+from pytest_tfjs.browsers.launching.launch import LaunchOptions, launch
 from pytest_tfjs.settings.addresses import local_address_towards, parse_remote
 
 if TYPE_CHECKING:

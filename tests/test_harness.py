@@ -19,8 +19,8 @@ from tiny_models import (
     write_graph_model,
 )
 
-from pytest_tfjs.browsers.dist import Dist
 from pytest_tfjs.browsers.jobs import Job, Tap, TimingPlan
+from pytest_tfjs.browsers.tfjs_dist import Dist
 from pytest_tfjs.errors import PageError
 
 pytestmark = pytest.mark.browser

@@ -12,14 +12,14 @@ import pytest
 from tiny_models import RELU, X, dense_graph, dense_model, node, placeholder, write_graph_model
 
 from pytest_tfjs.browsers import harness as module
-from pytest_tfjs.browsers.dist import Dist
-from pytest_tfjs.browsers.exchange import Exchange
 from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.jobs import Job, Progress, Tap, TimingPlan
-from pytest_tfjs.browsers.launch import LaunchOptions
-from pytest_tfjs.browsers.processes import find_processes
-from pytest_tfjs.browsers.server import PAGE_ROOT, Server
+from pytest_tfjs.browsers.launching.launch import LaunchOptions
+from pytest_tfjs.browsers.processes.workspace import find_processes
+from pytest_tfjs.browsers.serving.page_channel import Exchange
+from pytest_tfjs.browsers.serving.server import PAGE_ROOT, Server
 from pytest_tfjs.browsers.targets import Target, parse_targets
+from pytest_tfjs.browsers.tfjs_dist import Dist
 from pytest_tfjs.errors import (
     ArtifactsError,
     BrowserLostError,

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_tfjs.browsers.exchange import Exchange, StaleError
 from pytest_tfjs.browsers.jobs import (
     Activations,
     ConsoleLine,
@@ -27,6 +26,7 @@ from pytest_tfjs.browsers.jobs import (
     parse_event,
     parse_result,
 )
+from pytest_tfjs.browsers.serving.page_channel import Exchange, StaleError
 from pytest_tfjs.formats.safetensors import WireError, decode, encode
 
 A, B, C = (Tap(name, {"node": f"{name}:0"}) for name in "abc")

@@ -12,12 +12,12 @@ import psutil
 import pytest
 from processes_left import running, wait_until
 
-from pytest_tfjs.browsers import launch as launching
 from pytest_tfjs.browsers.engines import ENGINES, first_found
 from pytest_tfjs.browsers.engines.chromium import local_arguments
 from pytest_tfjs.browsers.engines.engine import Place
-from pytest_tfjs.browsers.launch import LaunchOptions, has_gpu, launch
-from pytest_tfjs.browsers.processes import Workspace, find_processes
+from pytest_tfjs.browsers.launching import launch as launching
+from pytest_tfjs.browsers.launching.launch import LaunchOptions, has_gpu, launch
+from pytest_tfjs.browsers.processes.workspace import Workspace, find_processes
 from pytest_tfjs.errors import BrowserError
 from pytest_tfjs.settings.addresses import parse_remote
 
@@ -457,7 +457,7 @@ def test_a_workspace_goes_whatever_its_folder_is_called(tmp_path):
 def assert_goes_with_its_owner(end, **environment):
     script = f"""
 import os, subprocess, sys
-from pytest_tfjs.browsers.processes import Workspace
+from pytest_tfjs.browsers.processes.workspace import Workspace
 workspace = Workspace()
 process = subprocess.Popen([sys.executable, "-c", {SLEEP!r}], env=workspace.environment())
 sys.stdout.buffer.write(os.fsencode(workspace.directory) + b" %d" % process.pid)

@@ -180,7 +180,7 @@ def test_every_module_has_its_place_in_the_order():
         ("compare.metrics", "from .. import report"),
         ("compare.metrics", "def f():\n    from pytest_tfjs.timing.samples import Timing"),
         ("timing.samples", "if TYPE_CHECKING:\n    from pytest_tfjs.report.text import Report"),
-        ("models.cache", "from pytest_tfjs.browsers.dist import Dist"),
+        ("models.cache", "from pytest_tfjs.browsers.tfjs_dist import Dist"),
         ("models.cache", "from pytest_tfjs.reference import graphs"),
         ("browsers.jobs", "from pytest_tfjs.models.artifacts import Artifacts"),
         ("checker", "from pytest_tfjs import Tolerance"),

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from pytest_tfjs.browsers import access
+from pytest_tfjs.browsers.serving import access
 from pytest_tfjs.errors import SettingsError
 from pytest_tfjs.settings.reachability import bind_of, check_reach
 from pytest_tfjs.settings.settings import Settings

@@ -9,11 +9,11 @@ import httpx
 import numpy as np
 import pytest
 
-from pytest_tfjs.browsers import routes
-from pytest_tfjs.browsers.dist import Dist
-from pytest_tfjs.browsers.exchange import Exchange
 from pytest_tfjs.browsers.jobs import Job, JobResult, ProtocolError, Tap, job_message, parse_result
-from pytest_tfjs.browsers.server import Server
+from pytest_tfjs.browsers.serving import routes
+from pytest_tfjs.browsers.serving.page_channel import Exchange
+from pytest_tfjs.browsers.serving.server import Server
+from pytest_tfjs.browsers.tfjs_dist import Dist
 from pytest_tfjs.formats.safetensors import decode, encode
 
 A, B, C = (Tap(name, {"node": f"{name}:0"}) for name in "abc")

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from processes_left import wait_until
 
-from pytest_tfjs.browsers import screen
-from pytest_tfjs.browsers.processes import Workspace
-from pytest_tfjs.browsers.screen import has_screen, start_screen
+from pytest_tfjs.browsers.processes import virtual_screen
+from pytest_tfjs.browsers.processes.virtual_screen import has_screen, start_screen
+from pytest_tfjs.browsers.processes.workspace import Workspace
 from pytest_tfjs.errors import BrowserError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a Linux program's")
@@ -73,8 +73,8 @@ def test_each_workspace_has_a_screen_of_its_own(workspace):
 def test_a_screen_goes_with_an_owner_that_had_no_time_to_close_it():
     script = """
 import os
-from pytest_tfjs.browsers.processes import Workspace
-from pytest_tfjs.browsers.screen import start_screen
+from pytest_tfjs.browsers.processes.workspace import Workspace
+from pytest_tfjs.browsers.processes.virtual_screen import start_screen
 print(start_screen(Workspace())["DISPLAY"], flush=True)
 os._exit(1)
 """
@@ -104,7 +104,7 @@ def test_a_program_that_makes_no_screen_is_told(workspace, monkeypatch, tmp_path
     server = tmp_path / "Xvfb"
     server.write_text(f"#!/bin/sh\n{script}\n")
     server.chmod(0o755)
-    monkeypatch.setattr(screen, "START_S", 2.0)
+    monkeypatch.setattr(virtual_screen, "START_S", 2.0)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     with pytest.raises(BrowserError) as caught:
         start_screen(workspace)

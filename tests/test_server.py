@@ -13,10 +13,10 @@ import pytest
 import starlette.responses
 from tiny_models import dense_model
 
-from pytest_tfjs.browsers import routes
-from pytest_tfjs.browsers.dist import Dist
 from pytest_tfjs.browsers.jobs import ConsoleLine, Failure, Job, PageFault, Progress, Tap
-from pytest_tfjs.browsers.server import Server
+from pytest_tfjs.browsers.serving import routes
+from pytest_tfjs.browsers.serving.server import Server
+from pytest_tfjs.browsers.tfjs_dist import Dist
 from pytest_tfjs.errors import ArtifactsError, BrowserError
 from pytest_tfjs.formats.safetensors import decode
 

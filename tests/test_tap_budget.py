@@ -10,9 +10,9 @@ from in_page import open_page
 from judging import layer
 from tiny_models import node, placeholder, write_graph_model
 
-from pytest_tfjs.browsers.dist import Dist
 from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.jobs import CHUNK_LIMIT, Job
+from pytest_tfjs.browsers.tfjs_dist import Dist
 from pytest_tfjs.errors import TfjsError
 from pytest_tfjs.measuring import chunks
 from pytest_tfjs.models.cache import ContentCache

@@ -8,11 +8,11 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect as open_socket
 
-from pytest_tfjs.browsers.dist import Dist
-from pytest_tfjs.browsers.exchange import Exchange
 from pytest_tfjs.browsers.jobs import Activations, Job, ProtocolError, Tap
-from pytest_tfjs.browsers.server import Server
-from pytest_tfjs.browsers.uploads import MESSAGE_LIMIT
+from pytest_tfjs.browsers.serving.page_channel import Exchange
+from pytest_tfjs.browsers.serving.server import Server
+from pytest_tfjs.browsers.serving.uploads import MESSAGE_LIMIT
+from pytest_tfjs.browsers.tfjs_dist import Dist
 from pytest_tfjs.formats.safetensors import encode
 
 FEED = {"x": np.zeros(1, np.float32)}

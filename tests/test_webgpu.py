@@ -8,7 +8,7 @@ from in_page import node_tap, open_page, tap
 from tiny_models import X, constant, dense_graph, dtype_attribute, node, placeholder, write_graph_model
 
 from pytest_tfjs.browsers.jobs import Job
-from pytest_tfjs.browsers.launch import has_gpu
+from pytest_tfjs.browsers.launching.launch import has_gpu
 from pytest_tfjs.errors import PageError
 
 pytestmark = pytest.mark.browser

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from pytest_tfjs import checker
-from pytest_tfjs.browsers import exchange
+from pytest_tfjs.browsers.serving import page_channel
 from pytest_tfjs.formats.safetensors import decode
 
 FRAMES = int(os.environ.get("TFJS_FRAMES", "250"))
@@ -130,7 +130,7 @@ def test_damaged_activations_are_never_close(tfjs, monkeypatch, capsys):
             other[-1] = not is_same(tensors, decode(body))
             return tensors
 
-        monkeypatch.setattr(exchange, "decode", received)
+        monkeypatch.setattr(page_channel, "decode", received)
         # The cause is known, and to look for it takes most of the time.
         monkeypatch.setattr(checker, "diagnosed", lambda comparison, *_: comparison)
         started = time.monotonic()

@@ -18,9 +18,9 @@ from pytest_tfjs.browsers.jobs import (
     PageUp,
     Progress,
 )
-from pytest_tfjs.browsers.launch import LaunchOptions, launch
-from pytest_tfjs.browsers.server import Server
-from pytest_tfjs.browsers.watch import AWAY_S, TICK_S, Watch, state_of
+from pytest_tfjs.browsers.launching.launch import LaunchOptions, launch
+from pytest_tfjs.browsers.serving.server import Server
+from pytest_tfjs.browsers.watchdog import AWAY_S, TICK_S, Watch, state_of
 from pytest_tfjs.errors import (
     BrowserError,
     BrowserLostError,
@@ -32,12 +32,12 @@ from pytest_tfjs.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_tfjs.browsers.access import Address
-    from pytest_tfjs.browsers.dist import Dist
-    from pytest_tfjs.browsers.exchange import Exchange, Message
     from pytest_tfjs.browsers.jobs import Job
-    from pytest_tfjs.browsers.launch import Browser
+    from pytest_tfjs.browsers.launching.launch import Browser
+    from pytest_tfjs.browsers.serving.access import Address
+    from pytest_tfjs.browsers.serving.page_channel import Exchange, Message
     from pytest_tfjs.browsers.targets import Target
+    from pytest_tfjs.browsers.tfjs_dist import Dist
 
 # Heartbeats come once a second: after this long without one the driver is asked what is wrong.
 QUIET_S = 2.5

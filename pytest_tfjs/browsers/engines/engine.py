@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from selenium.webdriver.common.options import ArgOptions
     from selenium.webdriver.remote.webdriver import WebDriver
 
-    from pytest_tfjs.browsers.processes import Workspace
+    from pytest_tfjs.browsers.processes.workspace import Workspace
     from pytest_tfjs.settings.addresses import RemoteUrl
 
 # Gives the paths of the browser and of its driver; None for what Selenium Manager is to find.

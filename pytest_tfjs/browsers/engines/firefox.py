@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pytest_tfjs.browsers.engines.engine import Engine
-from pytest_tfjs.browsers.screen import can_make_screen, has_screen, start_screen
+from pytest_tfjs.browsers.processes.virtual_screen import can_make_screen, has_screen, start_screen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

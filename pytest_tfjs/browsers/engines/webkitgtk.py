@@ -7,7 +7,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from pytest_tfjs.browsers.engines.engine import Engine
-from pytest_tfjs.browsers.screen import has_screen, start_screen
+from pytest_tfjs.browsers.processes.virtual_screen import has_screen, start_screen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

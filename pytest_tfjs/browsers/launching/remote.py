@@ -9,9 +9,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs.browsers.creation import interruptible
-from pytest_tfjs.browsers.grid import grid_status
-from pytest_tfjs.browsers.launch import Driven, first_line, limit_commands, unlogged
+from pytest_tfjs.browsers.launching.grid_status import grid_status
+from pytest_tfjs.browsers.launching.interruptible import interruptible
+from pytest_tfjs.browsers.launching.launch import Driven, first_line, limit_commands, unlogged
 from pytest_tfjs.errors import BrowserError
 
 if TYPE_CHECKING:

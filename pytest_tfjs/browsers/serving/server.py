@@ -12,11 +12,11 @@ import threading
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs.browsers.access import Access, Address, access_of
-from pytest_tfjs.browsers.exchange import Exchange
-from pytest_tfjs.browsers.routes import Published, Site, file_inside, make_app
+from pytest_tfjs.browsers.serving.access import Access, Address, access_of
+from pytest_tfjs.browsers.serving.page_channel import Exchange
+from pytest_tfjs.browsers.serving.routes import Published, Site, file_inside, make_app
+from pytest_tfjs.browsers.serving.uploads import MESSAGE_LIMIT
 from pytest_tfjs.browsers.targets import BACKENDS
-from pytest_tfjs.browsers.uploads import MESSAGE_LIMIT
 from pytest_tfjs.errors import ArtifactsError, BrowserError
 from pytest_tfjs.formats import strict_json
 from pytest_tfjs.formats.escaping import printable
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
     from typing_extensions import Self
 
-    from pytest_tfjs.browsers.dist import Dist
+    from pytest_tfjs.browsers.tfjs_dist import Dist
     from pytest_tfjs.settings.addresses import Bind
 
-PAGE_ROOT = Path(__file__).resolve().parents[1] / "page"
+PAGE_ROOT = Path(__file__).resolve().parents[2] / "page"
 STOP_S = 5.0
 PROBE_S = 5.0
 REFUSED_LENGTH = 300
@@ -162,7 +162,7 @@ class Server:
     def _serve(self, listening: socket.socket, access: Access) -> None:
         import uvicorn
 
-        from pytest_tfjs.browsers.connections import HttpConnection, SocketConnection
+        from pytest_tfjs.browsers.serving.connection_limits import HttpConnection, SocketConnection
 
         gate = _Gate(make_app(self._site), self._token, access, self._site)
 

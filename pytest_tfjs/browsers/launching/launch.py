@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from pytest_tfjs.browsers.creation import interruptible
 from pytest_tfjs.browsers.engines import ENGINES
 from pytest_tfjs.browsers.engines.engine import LaunchOptions, Place
+from pytest_tfjs.browsers.launching.interruptible import interruptible
 from pytest_tfjs.errors import BrowserError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from selenium.webdriver.remote.webdriver import WebDriver
 
     from pytest_tfjs.browsers.engines.engine import Engine, Finder
-    from pytest_tfjs.browsers.processes import Workspace
+    from pytest_tfjs.browsers.processes.workspace import Workspace
 
 __all__ = ["Browser", "Driven", "LaunchOptions", "has_gpu", "launch"]
 
@@ -173,7 +173,7 @@ def launch(name: str, options: LaunchOptions, *, webgpu: bool = False) -> Browse
             " their arguments"
         )
     if options.remote is not None:
-        from pytest_tfjs.browsers.remote import RemoteBrowser
+        from pytest_tfjs.browsers.launching.remote import RemoteBrowser
 
         return RemoteBrowser(engine, options, webgpu=webgpu)
     return LocalBrowser(engine, options, webgpu=webgpu)
@@ -246,7 +246,7 @@ def _attempt(
 def _start(
     engine: Engine, options: LaunchOptions, binary: str | None, driver: str | None, *, webgpu: bool
 ) -> tuple[Workspace, WebDriver]:
-    from pytest_tfjs.browsers.processes import Workspace, clear
+    from pytest_tfjs.browsers.processes.workspace import Workspace, clear
 
     workspace = Workspace()
 

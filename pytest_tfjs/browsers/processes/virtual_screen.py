@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO
 
-    from pytest_tfjs.browsers.processes import Workspace
+    from pytest_tfjs.browsers.processes.workspace import Workspace
 
 SERVER = "Xvfb"
 START_S = 20.0

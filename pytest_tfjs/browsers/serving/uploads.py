@@ -11,15 +11,15 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs.browsers.exchange import StaleError
 from pytest_tfjs.browsers.jobs import ProtocolError
+from pytest_tfjs.browsers.serving.page_channel import StaleError
 from pytest_tfjs.formats import strict_json
 from pytest_tfjs.formats.safetensors import WireError
 
 if TYPE_CHECKING:
     from starlette.websockets import WebSocket
 
-    from pytest_tfjs.browsers.exchange import Exchange
+    from pytest_tfjs.browsers.serving.page_channel import Exchange
 
 MESSAGE_LIMIT = 1 << 21
 """The most bytes of one message; the page gathers 1 MiB."""

@@ -151,7 +151,7 @@ def _start_reaper(directory: Path) -> subprocess.Popen[bytes] | None:
     # The folder is told over the pipe: on the command line it would make the reaper look like one of the
     # browser's. In a session of its own it does not get the terminal's Ctrl-C, which may be what ends us.
     reaper = subprocess.Popen(
-        [sys.executable, "-m", "pytest_tfjs.browsers.reaper"],
+        [sys.executable, "-m", "pytest_tfjs.browsers.processes.reaper"],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from pytest_tfjs.browsers.processes import clear
+from pytest_tfjs.browsers.processes.workspace import clear
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""Starting browsers, on this machine or through a Selenium Grid."""

@@ -1,0 +1,1 @@
+"""Processes and temporary files of browsers, and their clean-up."""

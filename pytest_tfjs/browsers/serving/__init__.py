@@ -1,0 +1,1 @@
+"""The local server: routes, access, uploads and what a connection may ask."""
