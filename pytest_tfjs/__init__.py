@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.errors import TfjsError
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.sources import Prebuilt
-    from pytest_tfjs.report.sensitivity import Sensitivity
+    from pytest_tfjs.report.sensitivity_summary import Sensitivity
     from pytest_tfjs.timing.samples import Timing
 
 __all__ = [

@@ -19,8 +19,8 @@ from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.models.tensorflow.process import here
 from pytest_tfjs.reference.capture import capture_reference
-from pytest_tfjs.report.message import failure_message
-from pytest_tfjs.report.task_message import task_message
+from pytest_tfjs.report.agreement_message import task_message
+from pytest_tfjs.report.failure_message import failure_message
 from pytest_tfjs.reproducer import Reproducing, folder_of
 from pytest_tfjs.sensitivity import Judge, measure_sensitivity
 
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.cache import ContentCache
     from pytest_tfjs.models.sources import Source
     from pytest_tfjs.models.tensorflow.process import Isolation, Place
-    from pytest_tfjs.report.kept import Earlier
-    from pytest_tfjs.report.sensitivity import Sensitivity
+    from pytest_tfjs.report.run_results import Earlier
+    from pytest_tfjs.report.sensitivity_summary import Sensitivity
     from pytest_tfjs.settings.settings import Settings
     from pytest_tfjs.timing.samples import Timing
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.verdict import Comparison
     from pytest_tfjs.models.cache import ContentCache
     from pytest_tfjs.models.tensorflow.process import Isolation
-    from pytest_tfjs.report.kept import Earlier
-    from pytest_tfjs.report.progress import ProgressLine
+    from pytest_tfjs.report.progress_line import ProgressLine
+    from pytest_tfjs.report.run_results import Earlier
 
     BrowserArguments = Sequence[str] | Mapping[str, Sequence[str]]
 
@@ -162,7 +162,7 @@ def progress_of(item: pytest.Item, target: Target) -> Callable[[Progress], None]
 def _progress_line(config: pytest.Config) -> ProgressLine | None:
     stash = config.stash
     if PROGRESS not in stash and TERMINAL in stash and config.pluginmanager.has_plugin("terminalreporter"):
-        from pytest_tfjs.report.progress import ProgressLine
+        from pytest_tfjs.report.progress_line import ProgressLine
 
         writer = config.get_terminal_writer()
         stash[PROGRESS] = ProgressLine(
@@ -175,10 +175,10 @@ def context_of(item: pytest.Item, progress: Callable[[Progress], None]) -> Conte
     """What a checker tells of its comparisons, and whom."""
     from pytest_tfjs.checker import Context
     from pytest_tfjs.formats.escaping import printable
+    from pytest_tfjs.report.agreement_json import agreement_to_json
     from pytest_tfjs.report.json_report import comparison_to_json
     from pytest_tfjs.report.junit import junit_properties
-    from pytest_tfjs.report.repeat import repeat_command
-    from pytest_tfjs.report.task_json import agreement_to_json
+    from pytest_tfjs.report.repeat_command import repeat_command
 
     earlier = item.config.stash[EARLIER]
 

@@ -51,7 +51,7 @@ from pytest_tfjs.preflight import (
     targets_of,
     variants_of,
 )
-from pytest_tfjs.report.kept import Earlier, Told
+from pytest_tfjs.report.run_results import Earlier, Told
 from pytest_tfjs.settings.addresses import bracketed
 from pytest_tfjs.settings.settings import MARKER, SETTINGS, add_options, resolve_settings
 
@@ -130,7 +130,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_report_header(config: pytest.Config) -> str:
     from importlib.metadata import version
 
-    from pytest_tfjs.report.terminal import HeaderItem, header_line
+    from pytest_tfjs.report.terminal_lines import HeaderItem, header_line
 
     settings = config.stash[SETTINGS]
     items = [HeaderItem("backends", ",".join(settings.backends), settings.origin("backends"))]
@@ -264,7 +264,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def _summarise(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     tasks = config.stash[_TASKS].all()
     if tasks:
-        from pytest_tfjs.report.task_message import task_lines
+        from pytest_tfjs.report.agreement_message import task_lines
 
         terminalreporter.section("tfjs tasks")
         _write(terminalreporter, task_lines(tasks))
@@ -272,7 +272,7 @@ def _summarise(terminalreporter: pytest.TerminalReporter, config: pytest.Config)
     if results:
         _summarise_comparisons(terminalreporter, config, results)
     if config.stash[_LOST]:
-        from pytest_tfjs.report.terminal import retried_line
+        from pytest_tfjs.report.terminal_lines import retried_line
 
         terminalreporter.section("tfjs browsers lost")
         for test, how in config.stash[_LOST]:
@@ -282,7 +282,7 @@ def _summarise(terminalreporter: pytest.TerminalReporter, config: pytest.Config)
 def _summarise_comparisons(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config, results: Sequence[dict[str, Any]]
 ) -> None:
-    from pytest_tfjs.report.sensitivity import summary_lines
+    from pytest_tfjs.report.sensitivity_summary import summary_lines
     from pytest_tfjs.report.tables import layer_table, summary_table
 
     terminal = config.get_terminal_writer()

@@ -24,7 +24,7 @@ from pytest_tfjs.compare.reproducers import Reproducer
 from pytest_tfjs.errors import DistError, TfjsError
 from pytest_tfjs.formats.folders import replaced_folder, safe_name
 from pytest_tfjs.models.alone.excerpt import excerpt
-from pytest_tfjs.report.repro_readme import Case, readme
+from pytest_tfjs.report.reproducer_readme import Case, readme
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -20,7 +20,7 @@ from pytest_tfjs.compare.numbers.local_error import measure_local
 from pytest_tfjs.compare.numbers.metrics import measure
 from pytest_tfjs.reference.computation import computed
 from pytest_tfjs.reference.faults.layer_faults import SEED, Mutating
-from pytest_tfjs.report.sensitivity import LayerSensitivity, Outcome, Sensitivity
+from pytest_tfjs.report.sensitivity_summary import LayerSensitivity, Outcome, Sensitivity
 from pytest_tfjs.report.text import number
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.tensorflow.process import Place
     from pytest_tfjs.reference.capture import Reference
     from pytest_tfjs.reference.faults.layer_faults import Mutant
-    from pytest_tfjs.report.sensitivity import Fate
+    from pytest_tfjs.report.sensitivity_summary import Fate
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -14,7 +14,7 @@ from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
 from pytest_tfjs.compare.numbers.local_error import measure_local
 from pytest_tfjs.compare.verdict import Alone, judge
 from pytest_tfjs.compare.weight_check import WeightCheck, WeightFinding
-from pytest_tfjs.report.message import failure_message
+from pytest_tfjs.report.failure_message import failure_message
 
 REFERENCE = np.linspace(1, 2, 32, dtype=np.float32)
 SCATTERED, EVERYWHERE = REFERENCE.copy(), REFERENCE + np.float32(3e-6)

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.blame import run_several, run_single, save
 from benchmarks.blaming import Blaming
 from benchmarks.faults import draw_faults, write_faulty
-from pytest_tfjs.report.message import failure_message
+from pytest_tfjs.report.failure_message import failure_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,11 +13,11 @@ from judging import TOLERANCE, close, comparison, layer, measured, wrong
 from pytest_tfjs.compare.numbers.compression import Compression, Cost, cost, default_allowance, merge_costs
 from pytest_tfjs.compare.verdict import judge
 from pytest_tfjs.compare.weight_check import BY_EFFECT, WeightCheck, WeightFinding
+from pytest_tfjs.report.failure_message import failure_message
 from pytest_tfjs.report.json_report import comparison_to_json
 from pytest_tfjs.report.junit import junit_properties
-from pytest_tfjs.report.message import failure_message
 from pytest_tfjs.report.tables import layer_table, summary_table
-from pytest_tfjs.report.weights import weight_facts
+from pytest_tfjs.report.weight_text import weight_facts
 
 LAYERS = (layer("conv"), layer("classes", "conv", output=True))
 GOOD = {"conv": close(), "classes": close()}

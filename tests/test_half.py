@@ -7,7 +7,7 @@ import pytest
 
 from fixtures.families import FAMILIES
 from fixtures.family import Case
-from pytest_tfjs.report.message import failure_message
+from pytest_tfjs.report.failure_message import failure_message
 
 pytestmark = [pytest.mark.browser, pytest.mark.convert, pytest.mark.tfjs(backends="webgl:f16", isolate="all")]
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from judging import close, comparison, layer, target, wrong
 
 from pytest_tfjs.report.json_report import comparison_to_json
-from pytest_tfjs.report.kept import Earlier, Told
+from pytest_tfjs.report.run_results import Earlier, Told
 
 TEST = "test_digits.py::test_classifier[chrome-webgl]"
 

@@ -12,7 +12,7 @@ from judging import TOLERANCE, close, comparison, f32, layer, measured, merge, t
 from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis
 from pytest_tfjs.compare.numbers.metrics import measure
 from pytest_tfjs.compare.numbers.tolerances import EXACT, Tolerance
-from pytest_tfjs.report.message import failure_message
+from pytest_tfjs.report.failure_message import failure_message
 
 SWIFTSHADER = target(
     renderer="ANGLE (Google, Vulkan 1.3.0 (SwiftShader Device), SwiftShader driver)",

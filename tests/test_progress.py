@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tiny_models import dense_model
 
-from pytest_tfjs.report.progress import ProgressLine
+from pytest_tfjs.report.progress_line import ProgressLine
 
 if TYPE_CHECKING:
     from inner_runs import Project
@@ -156,7 +156,7 @@ def test_a_terminal_that_went_away_is_no_error():
 
 def test_one_stage_is_shown_ten_times_a_second_at_most(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("pytest_tfjs.report.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("pytest_tfjs.report.progress_line.time.monotonic", lambda: now[0])
     stream = Screen()
     line = ProgressLine(stream, lambda: 80)
     for done, moment in [(1, 100.0), (2, 100.05), (3, 100.11), (4, 100.12)]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from pytest_tfjs.report.message import failure_message
+from pytest_tfjs.report.failure_message import failure_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

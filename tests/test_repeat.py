@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from pytest_tfjs.report.repeat import repeat_command
+from pytest_tfjs.report.repeat_command import repeat_command
 from pytest_tfjs.settings.settings import FLAGS
 
 pytestmark = pytest.mark.usefixtures("only_this_plugin")

@@ -9,7 +9,7 @@ from judging import comparison, layer, target, wrong
 
 from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis
 from pytest_tfjs.compare.numbers.element_check import Held, hold
-from pytest_tfjs.report.repro_readme import Case, readme
+from pytest_tfjs.report.reproducer_readme import Case, readme
 
 NASTY = "a`b``<script>alert(1)</script>|*x*\n# [y](z)\x1b[31m"
 

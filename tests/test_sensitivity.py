@@ -24,7 +24,7 @@ from pytest_tfjs.sensitivity import Judge, measure_sensitivity, sensitivity_of
 from pytest_tfjs.settings.settings import Settings
 
 if TYPE_CHECKING:
-    from pytest_tfjs.report.sensitivity import Outcome, Sensitivity
+    from pytest_tfjs.report.sensitivity_summary import Outcome, Sensitivity
 
 pytestmark = pytest.mark.convert
 

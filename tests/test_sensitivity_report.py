@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pytest_tfjs.compare.mutants import KINDS
-from pytest_tfjs.report.sensitivity import (
+from pytest_tfjs.report.sensitivity_summary import (
     LayerSensitivity,
     Outcome,
     Sensitivity,

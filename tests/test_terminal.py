@@ -17,9 +17,9 @@ from pytest_tfjs.compare.observer_effect import Observation
 from pytest_tfjs.compare.weight_check import WeightCheck, WeightFinding
 from pytest_tfjs.formats.escaping import printable
 from pytest_tfjs.report.json_report import comparison_to_json
-from pytest_tfjs.report.summary import coverage_text, worst_layer
+from pytest_tfjs.report.result_facts import coverage_text, worst_layer
 from pytest_tfjs.report.tables import layer_table, summary_table
-from pytest_tfjs.report.terminal import HeaderItem, header_line, progress_line
+from pytest_tfjs.report.terminal_lines import HeaderItem, header_line, progress_line
 from pytest_tfjs.report.text import Column, Line, apart, number_up, shorten, table, width_of
 from pytest_tfjs.timing import Timing
 

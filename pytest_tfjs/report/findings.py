@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_tfjs.compare.numbers.symptoms import Symptoms
 from pytest_tfjs.compare.numbers.tolerances import is_inexact
 from pytest_tfjs.formats.escaping import printable
-from pytest_tfjs.report.causes import Case, looks
+from pytest_tfjs.report.symptom_text import Case, looks
 from pytest_tfjs.report.text import apart, fact, number_up, quoted
 
 if TYPE_CHECKING:

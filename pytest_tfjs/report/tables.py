@@ -7,8 +7,8 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.formats.escaping import printable
-from pytest_tfjs.report.grouped import Grouped, grouped
-from pytest_tfjs.report.summary import (
+from pytest_tfjs.report.layer_groups import Grouped, grouped
+from pytest_tfjs.report.result_facts import (
     colour,
     coverage_text,
     dead_layers,
@@ -17,7 +17,7 @@ from pytest_tfjs.report.summary import (
     verdict_label,
     worst_layer,
 )
-from pytest_tfjs.report.terminal import retried
+from pytest_tfjs.report.terminal_lines import retried
 from pytest_tfjs.report.text import Column, Line, number, shorten, table
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from pytest_tfjs.formats.escaping import printable
 from pytest_tfjs.report.findings import findings, likely, what_diverged
 from pytest_tfjs.report.neighbours import neighbours, origin
-from pytest_tfjs.report.summary import dead_layers
-from pytest_tfjs.report.terminal import retried
+from pytest_tfjs.report.result_facts import dead_layers
+from pytest_tfjs.report.terminal_lines import retried
 from pytest_tfjs.report.text import LOG_WIDTH, Column, apart, fact, number, plural, quoted, table
-from pytest_tfjs.report.weights import weight_facts, wrong_weight_of
+from pytest_tfjs.report.weight_text import weight_facts, wrong_weight_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, TextIO
 
-from pytest_tfjs.report.terminal import progress_line
+from pytest_tfjs.report.terminal_lines import progress_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_tfjs.compare.mutants import KINDS
 from pytest_tfjs.formats.escaping import printable
-from pytest_tfjs.report.summary import target_label
+from pytest_tfjs.report.result_facts import target_label
 from pytest_tfjs.report.text import LOG_WIDTH, Column, number_up, plural, quoted, table
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.compare.task import unproven
 from pytest_tfjs.formats.escaping import printable
-from pytest_tfjs.report.summary import EXPECTED, colour, target_label, verdict_label
-from pytest_tfjs.report.terminal import retried
+from pytest_tfjs.report.result_facts import EXPECTED, colour, target_label, verdict_label
+from pytest_tfjs.report.terminal_lines import retried
 from pytest_tfjs.report.text import Line, fact, number, plural
 
 if TYPE_CHECKING:
