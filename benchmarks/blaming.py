@@ -14,13 +14,13 @@ from benchmarks.wrong_layers import LayersSites
 from pytest_tfjs.browsers.jobs import TimingPlan
 from pytest_tfjs.compare.numbers.allowance import allowance
 from pytest_tfjs.compare.numbers.local_error import measure_local
-from pytest_tfjs.comparing import Subject, compare
-from pytest_tfjs.in_browser import InBrowser
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.settings.settings import Settings
+from pytest_tfjs.workflows.comparison import Subject, compare
+from pytest_tfjs.workflows.retry import InBrowser
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -20,13 +20,13 @@ from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.jobs import Job
 from pytest_tfjs.browsers.targets import parse_targets
 from pytest_tfjs.browsers.tfjs_dist import Dist
-from pytest_tfjs.measuring import chunks
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.settings.settings import TAP_BUDGET
+from pytest_tfjs.workflows.measurement import chunks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

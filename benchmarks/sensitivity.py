@@ -15,7 +15,6 @@ import numpy as np
 from benchmarks.capture import CACHE
 from demo.models import MODELS, NAMES, make_models
 from pytest_tfjs.browsers.targets import parse_targets
-from pytest_tfjs.comparing import rules_of
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
@@ -23,8 +22,9 @@ from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.reference.computation import computed
 from pytest_tfjs.reference.faults.layer_faults import Mutating
-from pytest_tfjs.sensitivity import Judge, sensitivity_of
 from pytest_tfjs.settings.settings import Settings
+from pytest_tfjs.workflows.comparison import rules_of
+from pytest_tfjs.workflows.sensitivity import Judge, sensitivity_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

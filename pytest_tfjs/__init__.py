@@ -9,7 +9,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_tfjs.agreeing import NotAgreed
     from pytest_tfjs.checker import Checker, NotClose
     from pytest_tfjs.compare.numbers.tolerances import Tolerance
     from pytest_tfjs.compare.task import Agreement
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.sources import Prebuilt
     from pytest_tfjs.report.sensitivity_summary import Sensitivity
     from pytest_tfjs.timing.samples import Timing
+    from pytest_tfjs.workflows.agreement import NotAgreed
 
 __all__ = [
     "Agreement",
@@ -39,13 +39,13 @@ _HOME = {
     "Artifacts": "models.artifacts",
     "Checker": "checker",
     "Comparison": "compare.verdict",
-    "NotAgreed": "agreeing",
+    "NotAgreed": "workflows.agreement",
     "NotClose": "checker",
-    "Prebuilt": "models.source",
-    "Sensitivity": "report.sensitivity",
+    "Prebuilt": "models.sources",
+    "Sensitivity": "report.sensitivity_summary",
     "TfjsError": "errors",
     "Timing": "timing.samples",
-    "Tolerance": "compare.tolerances",
+    "Tolerance": "compare.numbers.tolerances",
 }
 
 

@@ -5,15 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs.agreeing import NotAgreed, agree, batched
-from pytest_tfjs.asked import CompareAsked, SensitivityAsked, require_known
 from pytest_tfjs.browsers.jobs import Progress, TimingPlan
 from pytest_tfjs.browsers.targets import parse_variants
-from pytest_tfjs.compare.task_asked import Asked, require_minimum, task_of
-from pytest_tfjs.comparing import Subject, compare, facts_of, job_of, rules_of, timing_of
-from pytest_tfjs.diagnosing import Bench, diagnosed
 from pytest_tfjs.errors import SettingsError, TfjsError
-from pytest_tfjs.in_browser import InBrowser
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
@@ -21,8 +15,14 @@ from pytest_tfjs.models.tensorflow.process import here
 from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.report.agreement_message import task_message
 from pytest_tfjs.report.failure_message import failure_message
-from pytest_tfjs.reproducer import Reproducing, folder_of
-from pytest_tfjs.sensitivity import Judge, measure_sensitivity
+from pytest_tfjs.workflows.agreement import NotAgreed, agree, batched
+from pytest_tfjs.workflows.arguments import CompareAsked, SensitivityAsked, require_known
+from pytest_tfjs.workflows.comparison import Subject, compare, facts_of, job_of, rules_of, timing_of
+from pytest_tfjs.workflows.diagnosis import Bench, diagnosed
+from pytest_tfjs.workflows.reproducer import Reproducing, folder_of
+from pytest_tfjs.workflows.retry import InBrowser
+from pytest_tfjs.workflows.sensitivity import Judge, measure_sensitivity
+from pytest_tfjs.workflows.task_arguments import Asked, require_minimum, task_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

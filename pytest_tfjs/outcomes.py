@@ -88,8 +88,8 @@ def expecting(item: pytest.Item, *, strictly: bool) -> Iterator[None]:
 
 
 def _tells_of_the_model(error: AssertionError | PageError) -> bool:
-    from pytest_tfjs.agreeing import NotAgreed
     from pytest_tfjs.checker import NotClose
+    from pytest_tfjs.workflows.agreement import NotAgreed
 
     if isinstance(error, NotClose):
         return is_verdict(error.comparison)

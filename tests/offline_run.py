@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from pytest_tfjs.browsers.jobs import Activations
 from pytest_tfjs.compare.numbers.tolerances import resolve_tolerances
 from pytest_tfjs.compare.verdict import judge
-from pytest_tfjs.measuring import Measured
 from pytest_tfjs.models.artifacts import with_weights
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.capture import capture_reference
+from pytest_tfjs.workflows.measurement import Measured
 
 
 class OfflineRun:

@@ -7,10 +7,10 @@ import pytest
 
 from demo.fault import double_largest_weight
 from pytest_tfjs import NotAgreed, Prebuilt
-from pytest_tfjs.agreeing import batched
 from pytest_tfjs.errors import FeedError, SettingsError
 from pytest_tfjs.models.artifacts import TensorSpec
 from pytest_tfjs.models.feeds import Feed
+from pytest_tfjs.workflows.agreement import batched
 
 pytestmark = [pytest.mark.browser, pytest.mark.convert, pytest.mark.tfjs(backends="wasm")]
 

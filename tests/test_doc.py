@@ -15,20 +15,20 @@ import pytest_tfjs
 from demo.fault import double_largest_weight
 from pytest_tfjs import Checker, NotClose, Prebuilt, Sensitivity
 from pytest_tfjs import fixtures as our_fixtures
-from pytest_tfjs.asked import CompareAsked
 from pytest_tfjs.browsers.targets import BACKENDS, VARIANTS
 from pytest_tfjs.compare.diagnosis.diagnose import Kind
 from pytest_tfjs.compare.layers import Coverage
 from pytest_tfjs.compare.numbers.compression import Compression, Cost, default_allowance
 from pytest_tfjs.compare.numbers.tolerances import default_tolerance
 from pytest_tfjs.compare.task import Agreement, Flip, Measure
-from pytest_tfjs.compare.task_asked import Asked
 from pytest_tfjs.compare.verdict import Verdict
 from pytest_tfjs.report.agreement_json import agreement_to_json
 from pytest_tfjs.report.json_report import comparison_to_json, environment_to_json, write_json
 from pytest_tfjs.settings.quantisation import QUANTISED
 from pytest_tfjs.settings.settings import _OPTIONS, MARKER, Settings, option_of
 from pytest_tfjs.timing import Timing
+from pytest_tfjs.workflows.arguments import CompareAsked
+from pytest_tfjs.workflows.task_arguments import Asked
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -28,12 +28,12 @@ from fixtures.families import FAMILIES
 from fixtures.family import Case
 from pytest_tfjs.browsers.jobs import Job
 from pytest_tfjs.errors import PageError
-from pytest_tfjs.measuring import chunks
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.capture import capture_reference
+from pytest_tfjs.workflows.measurement import chunks
 
 pytestmark = pytest.mark.browser
 BACKENDS = ["cpu", "wasm", "webgl"]

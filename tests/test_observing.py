@@ -12,10 +12,10 @@ from pytest_tfjs.browsers.jobs import Activations, Job, JobResult
 from pytest_tfjs.compare.numbers.tolerances import Tolerances
 from pytest_tfjs.compare.weight_check import WeightCheck
 from pytest_tfjs.errors import PageError
-from pytest_tfjs.observing import Observing
 from pytest_tfjs.reference.activation_store import Stored
 from pytest_tfjs.reference.capture import Reference
 from pytest_tfjs.reference.plan import Plan
+from pytest_tfjs.workflows.tapping import Observing
 
 ROWS = (
     layer("conv", op="Conv2D", tap={}),

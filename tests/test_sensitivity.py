@@ -11,7 +11,6 @@ import pytest
 import fixtures
 from pytest_tfjs.browsers.targets import parse_targets
 from pytest_tfjs.compare.numbers.tolerances import Tolerance
-from pytest_tfjs.comparing import Subject, rules_of
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
@@ -20,8 +19,9 @@ from pytest_tfjs.models.tensorflow.process import here
 from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.reference.computation import computed
 from pytest_tfjs.reference.faults.layer_faults import LayerAlone, Mutating
-from pytest_tfjs.sensitivity import Judge, measure_sensitivity, sensitivity_of
 from pytest_tfjs.settings.settings import Settings
+from pytest_tfjs.workflows.comparison import Subject, rules_of
+from pytest_tfjs.workflows.sensitivity import Judge, measure_sensitivity, sensitivity_of
 
 if TYPE_CHECKING:
     from pytest_tfjs.report.sensitivity_summary import Outcome, Sensitivity

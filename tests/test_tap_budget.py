@@ -14,7 +14,6 @@ from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.jobs import CHUNK_LIMIT, Job
 from pytest_tfjs.browsers.tfjs_dist import Dist
 from pytest_tfjs.errors import TfjsError
-from pytest_tfjs.measuring import chunks
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
@@ -22,6 +21,7 @@ from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.reference.running.frozen_graph import FrozenGraph
 from pytest_tfjs.reference.running.keras_model import TappedKerasModel
+from pytest_tfjs.workflows.measurement import chunks
 
 X = np.linspace(-1, 1, 12, dtype=np.float32).reshape(2, 6)
 

@@ -21,9 +21,9 @@ from pytest_tfjs.compare.task import (
     scores_of,
     unproven,
 )
-from pytest_tfjs.compare.task_asked import Task, require_minimum
 from pytest_tfjs.errors import SettingsError
 from pytest_tfjs.timing.intervals import bootstrap, bootstrap_of_sums, samples_to_prove, wilson
+from pytest_tfjs.workflows.task_arguments import Task, require_minimum
 
 NAN = math.nan
 TOLERANCE = Tolerance(rtol=0.0, atol=0.01)

@@ -23,13 +23,13 @@ from pytest_tfjs.compare.vacuity.spread import (
 from pytest_tfjs.compare.vacuity.vacuous import Vacuity, deciding, judge_vacuity, squashes
 from pytest_tfjs.compare.verdict import judge
 from pytest_tfjs.errors import SettingsError
-from pytest_tfjs.measuring import measure_vacuity
 from pytest_tfjs.models.feeds import Feed
 from pytest_tfjs.report.failure_message import failure_message
 from pytest_tfjs.report.json_report import comparison_to_json
 from pytest_tfjs.report.result_facts import dead_layers
 from pytest_tfjs.report.tables import summary_table
 from pytest_tfjs.settings.settings import Settings
+from pytest_tfjs.workflows.measurement import measure_vacuity
 
 NAN = float("nan")
 X = np.arange(6, dtype=np.float32).reshape(2, 3)

@@ -10,7 +10,6 @@ import pytest
 
 from fixtures import build, inputs
 from pytest_tfjs.errors import ConversionError, SourceError
-from pytest_tfjs.measuring import measure_compression
 from pytest_tfjs.models.artifacts import with_weights
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
@@ -18,6 +17,7 @@ from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.reference.running.keras_model import TappedKerasModel
+from pytest_tfjs.workflows.measurement import measure_compression
 
 pytestmark = pytest.mark.convert
 

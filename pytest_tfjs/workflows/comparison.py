@@ -9,9 +9,9 @@ from pytest_tfjs.browsers.jobs import Job, TimingPlan
 from pytest_tfjs.compare.numbers.tolerances import resolve_tolerances
 from pytest_tfjs.compare.verdict import Comparison, LayerResult, TargetFacts, judge
 from pytest_tfjs.errors import PageError
-from pytest_tfjs.measuring import Precision, measure_compression, measure_vacuity
-from pytest_tfjs.observing import Observing
 from pytest_tfjs.timing.samples import Timing
+from pytest_tfjs.workflows.measurement import Precision, measure_compression, measure_vacuity
+from pytest_tfjs.workflows.tapping import Observing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.jobs import Activations, JobResult
     from pytest_tfjs.browsers.targets import Target
     from pytest_tfjs.compare.numbers.tolerances import Tolerance, Tolerances
-    from pytest_tfjs.in_browser import InBrowser
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.feeds import Feed
     from pytest_tfjs.models.sources import Source
     from pytest_tfjs.reference.capture import Reference
     from pytest_tfjs.settings.settings import Settings
+    from pytest_tfjs.workflows.retry import InBrowser
 
     Rules = tuple[Tolerances, Precision | None]
 

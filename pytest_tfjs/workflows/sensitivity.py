@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
     from pytest_tfjs.compare.numbers.local_error import Local
     from pytest_tfjs.compare.numbers.tolerances import Tolerances
-    from pytest_tfjs.comparing import Subject
-    from pytest_tfjs.measuring import Precision
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.cache import ContentCache
     from pytest_tfjs.models.feeds import Feed
@@ -42,6 +40,8 @@ if TYPE_CHECKING:
     from pytest_tfjs.reference.capture import Reference
     from pytest_tfjs.reference.faults.layer_faults import Mutant
     from pytest_tfjs.report.sensitivity_summary import Fate
+    from pytest_tfjs.workflows.comparison import Subject
+    from pytest_tfjs.workflows.measurement import Precision
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

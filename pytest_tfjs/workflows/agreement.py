@@ -16,11 +16,11 @@ import numpy as np
 from pytest_tfjs.browsers.jobs import Tap
 from pytest_tfjs.compare.numbers.tolerances import default_tolerance
 from pytest_tfjs.compare.task import Agreement, Classified, Measure, classes_of, judge_task, scores_of
-from pytest_tfjs.comparing import changed, facts_of, job_of, unopened
 from pytest_tfjs.errors import FeedError, SettingsError
 from pytest_tfjs.models.feeds import Feed
 from pytest_tfjs.reference.activation_store import grouped
 from pytest_tfjs.timing.intervals import bootstrap
+from pytest_tfjs.workflows.comparison import changed, facts_of, job_of, unopened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.jobs import Activations, Job
     from pytest_tfjs.browsers.targets import Target
     from pytest_tfjs.compare.layers import Layer
-    from pytest_tfjs.compare.task_asked import Task
-    from pytest_tfjs.comparing import Subject
-    from pytest_tfjs.in_browser import InBrowser
     from pytest_tfjs.models.artifacts import TensorSpec
+    from pytest_tfjs.workflows.comparison import Subject
+    from pytest_tfjs.workflows.retry import InBrowser
+    from pytest_tfjs.workflows.task_arguments import Task
 
     Array = NDArray[Any]
 

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.diagnosis.recomputing.steps import Step
     from pytest_tfjs.compare.diagnosis.semantics import Tried
     from pytest_tfjs.compare.verdict import Comparison, LayerResult
-    from pytest_tfjs.comparing import Subject
     from pytest_tfjs.models.tensorflow.process import Place
+    from pytest_tfjs.workflows.comparison import Subject
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _T = TypeVar("_T")

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.tfjs_dist import Dist
     from pytest_tfjs.compare.numbers.element_check import Held
     from pytest_tfjs.compare.verdict import Comparison, LayerResult
-    from pytest_tfjs.comparing import Subject
     from pytest_tfjs.models.alone.cut import Cut
     from pytest_tfjs.models.artifacts import Artifacts
+    from pytest_tfjs.workflows.comparison import Subject
 
     Array = NDArray[Any]
     Perform = Callable[[Job, Callable[[Activations], None]], object]
@@ -46,7 +46,7 @@ MOST = 4
 """How many layers of a comparison are written."""
 
 _MARK = "reproducer.json"
-_PAGE = Path(__file__).resolve().parent / "page" / "repro"
+_PAGE = Path(__file__).resolve().parents[1] / "page" / "repro"
 _PAGE_FILES = ("index.html", "repro.css", "repro.js", "compute.js", "holding.js")
 _SCHEMA = 1
 

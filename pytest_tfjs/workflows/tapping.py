@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pytest_tfjs.browsers.jobs import Tap
 from pytest_tfjs.compare.observer_effect import Observation, differing, fewer
-from pytest_tfjs.measuring import Measured, Precision, chunks
+from pytest_tfjs.workflows.measurement import Measured, Precision, chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
