@@ -42,7 +42,7 @@ bench: $(INSTALLED) browser
 	@echo
 	@$(PYTHON) -m benchmarks.capture
 	@echo
-	@$(PYTHON) -m benchmarks.isolated
+	@$(PYTHON) -m benchmarks.alone
 	@echo
 	@$(PYTHON) -m benchmarks.wasm
 	@echo
@@ -53,13 +53,13 @@ bench: $(INSTALLED) browser
 	@$(PYTHON) -m benchmarks.blame
 
 models: $(INSTALLED) browser
-	@$(PYTHON) -m benchmarks.families $(ARGS)
+	@$(PYTHON) -m tools.models_table $(ARGS)
 
 faults: $(INSTALLED) browsers
-	@$(WITH_DRIVERS) $(PYTHON) -m benchmarks.fault_table $(ARGS)
+	@$(WITH_DRIVERS) $(PYTHON) -m tools.faults_table $(ARGS)
 
 targets: $(INSTALLED) browsers
-	@$(WITH_DRIVERS) $(PYTHON) -m benchmarks.targets $(ARGS)
+	@$(WITH_DRIVERS) $(PYTHON) -m tools.targets_table $(ARGS)
 
 test: lint types page pytest
 

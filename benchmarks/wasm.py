@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.isolated import CACHE
+from benchmarks.alone import CACHE
 from demo.models import MODELS, make_models
 from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.jobs import Job, TimingPlan

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from family_runs import assert_close, failure_of, parameters
 
-from benchmarks import targets as table
 from fixtures.targets import BACKENDS, BROWSERS, ONE_OF_EACH, SMALL, UNAVAILABLE, VARIANTS, VARIED, targets
 from pytest_tfjs.browsers.engines import ENGINES
 from pytest_tfjs.browsers.launching.launch import has_gpu
@@ -13,6 +12,7 @@ from pytest_tfjs.browsers.targets import BACKENDS as ALL_BACKENDS
 from pytest_tfjs.browsers.targets import VARIANTS as ALL_VARIANTS
 from pytest_tfjs.browsers.targets import parse_targets
 from pytest_tfjs.errors import TargetUnavailableError
+from tools import targets_table as table
 
 
 def require(browser):

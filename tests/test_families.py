@@ -8,10 +8,10 @@ from collections import Counter
 import pytest
 from family_runs import assert_close, failure_of, parameters
 
-from benchmarks import families as table
 from fixtures.families import FAMILIES, cases
 from fixtures.family import BACKENDS
 from fixtures.targets import is_quick
+from tools import models_table as table
 
 CASES = cases()
 

@@ -15,7 +15,7 @@ import pytest
 from faulting import DISK_FULL, FAULTS, SLEEP, Fault, remains, run_of, seen
 from inner_runs import TINY_CONFTEST, InnerRun, Project
 
-from benchmarks import fault_table as table
+from tools import faults_table as table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

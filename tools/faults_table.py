@@ -1,6 +1,6 @@
 """Causes every fault, and writes what the user sees of each into `docs/faults.md`.
 
-`python -m benchmarks.fault_table`; further arguments go to pytest. With `-k Ctrl` only those rows are
+`python -m tools.faults_table`; further arguments go to pytest. With `-k Ctrl` only those rows are
 written anew.
 """
 

@@ -1,6 +1,6 @@
 """Compares every model family in the browser, and writes the table of them into `docs/models.md`.
 
-`python -m benchmarks.families`; further arguments go to pytest. With `-k unet` only those rows are
+`python -m tools.models_table`; further arguments go to pytest. With `-k unet` only those rows are
 written anew.
 """
 

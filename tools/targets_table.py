@@ -1,6 +1,6 @@
 """Compares the model families on every browser, backend and variant, and writes `docs/targets.md`.
 
-`python -m benchmarks.targets`; further arguments go to pytest. With `--results FILE` nothing runs: the page
+`python -m tools.targets_table`; further arguments go to pytest. With `--results FILE` nothing runs: the page
 is written from what a run of pytest wrote by `--tfjs-json`. It is written only where all that should be
 close on a target was.
 """
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import families
 from fixtures.targets import UNAVAILABLE, targets
+from tools import models_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "targets.md"
-TESTS = ("tests/test_every_target.py", f"{families.TEST}::{families.NAME}")
+TESTS = ("tests/test_every_target.py", f"{models_table.TEST}::{models_table.NAME}")
 FILES = {test.partition("::")[0] for test in TESTS}
 
 _HEADING = "| browser | target | models | close | gaps | by |"

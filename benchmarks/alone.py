@@ -42,7 +42,7 @@ Format = Literal["graph", "layers"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures and prints both formats."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.isolated", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.alone", description=__doc__)
     parser.add_argument("--runs", type=int, default=RUNS, help=f"of each of the two (default: {RUNS})")
     runs = parser.parse_args(arguments).runs
     make_models()
