@@ -11,7 +11,7 @@ import pytest
 from pytest_tfjs import Prebuilt
 from pytest_tfjs.browsers.harness import Harness, Page
 from pytest_tfjs.errors import PageError
-from pytest_tfjs.workflows import diagnosis
+from pytest_tfjs.workflows import diagnosis as workflow
 
 pytestmark = [
     pytest.mark.browser,
@@ -288,7 +288,7 @@ def broken(tfjs, tmp_path):
 def test_where_it_passes_nothing_is_looked_at(tfjs, tmp_path, monkeypatch, opened):
     path = tmp_path / "resized.keras"
     resized(keras).save(path)
-    monkeypatch.setattr(diagnosis, "_Diagnosing", None)
+    monkeypatch.setattr(workflow, "_Diagnosing", None)
     comparison = tfjs.compare(path, values(1, 5, 5, 3))
     assert (comparison.verdict, comparison.diagnosis) == ("close", None)
     assert set(opened) <= {"wasm"}
@@ -315,7 +315,7 @@ def test_what_fails_is_told_and_fails_nothing(broken, monkeypatch):
         raise RuntimeError("boom")
 
     monkeypatch.setattr(Harness, "open", no_cpu)
-    monkeypatch.setattr(diagnosis, "examine", boom)
+    monkeypatch.setattr(workflow, "examine", boom)
     comparison = broken()
     assert (comparison.verdict, comparison.first_divergence) == ("diverged", ("dense",))
     assert comparison.diagnosis.kind == "unknown"
@@ -325,7 +325,7 @@ def test_what_fails_is_told_and_fails_nothing(broken, monkeypatch):
 
 
 def test_where_time_is_up_the_rest_is_not_tried(broken, monkeypatch, opened):
-    monkeypatch.setattr(diagnosis.Bench, "left_s", 0.0)
+    monkeypatch.setattr(workflow.Bench, "left_s", 0.0)
     comparison = broken()
     assert comparison.diagnosis.kind == "unknown"
     assert "not tried: wasm on chrome: 90 s were used up" in comparison.diagnosis.evidence
