@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from inner_runs import TINY_CONFTEST, TINY_X, Project
+
+from tests.support.inner_runs import TINY_CONFTEST, TINY_X, Project
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,21 +31,21 @@ LONG = (
     "test_engines",
     "test_artifacts_fuzz",
     "test_grid",
-    "test_expected",
-    "test_retrying",
+    "test_outcomes",
+    "test_retry",
     "test_mobilenet",
     "test_sensitivity",
     "test_capture",
-    "test_half",
+    "test_half_precision",
     "test_xdist",
     "test_harness_failures",
     "test_quantised",
-    "test_alone",
-    "test_isolated_runs",
+    "test_layer_alone",
+    "test_layers_alone",
     "test_checker",
     "test_random_stacks",
-    "test_isolation",
-    "test_fixtures",
+    "test_process",
+    "test_sample_models",
     "test_repeatability",
 )
 

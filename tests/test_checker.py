@@ -16,7 +16,7 @@ from pytest_tfjs.browsers.tfjs_dist import Dist
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from inner_runs import InnerRun, Project
+    from tests.support.inner_runs import InnerRun, Project
 
 pytestmark = [pytest.mark.browser, pytest.mark.convert]
 

@@ -3,55 +3,46 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import textwrap
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support import paths
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 PACKAGE = "pytest_tfjs"
-ROOT = Path(__file__).resolve().parents[1] / PACKAGE
+ROOT = paths.ROOT / PACKAGE
 
 # Each part may import itself and those after it.
 ORDER = (
     "plugin",
     "fixtures",
     "outcomes",
-    "chosen",
+    "preflight",
     "checker",
-    "asked",
-    "reproducer",
-    "diagnosing",
-    "sensitivity",
-    "agreeing",
-    "comparing",
-    "in_browser",
-    "observing",
-    "measuring",
+    "workflows",
     "reference",
     "models",
     "browsers",
     "report",
-    "timing",
     "compare",
-    "reach",
+    "timing",
     "settings",
-    "setting_values",
-    "addresses",
-    "stored_weights",
-    "strict_json",
     "errors",
-    "printable",
+    "formats",
 )
 STRANGERS = {("models", "browsers"), ("browsers", "models")}
 MAY_IMPORT_PYTEST = {"plugin", "fixtures", "outcomes", "settings"}
 TENSORFLOW = {"tensorflow", "tf_keras", "keras", "tensorflowjs"}
 MAY_IMPORT_TENSORFLOW = {"models", "reference"}
-MAY_IMPORT_SELENIUM = ("browsers.launch", "browsers.remote", "browsers.engines")
+MAY_IMPORT_SELENIUM = ("browsers.launching", "browsers.engines")
 
 
 @dataclass(frozen=True)
@@ -144,7 +135,7 @@ def _external_rule(module: str, found: Import) -> str | None:
         return _heavy_rule(
             found,
             allowed=_launches(module),
-            home="browsers/launch.py, browsers/remote.py and browsers/engines",
+            home="browsers/launching and browsers/engines",
         )
     return None
 
@@ -170,6 +161,74 @@ def test_every_module_has_its_place_in_the_order():
     assert {part_of(module) for module in module_names()} - {""} <= set(ORDER)
 
 
+def edges(sources: Mapping[str, str]) -> set[tuple[str, str]]:
+    """Which module of the package imports which other one, types included."""
+    found = set()
+    for module, source in sources.items():
+        name = module.removesuffix(".__init__")
+        for one in imports(name, source):
+            target = one.target
+            while target and target not in sources and f"{target}.__init__" not in sources:
+                target = target.rpartition(".")[0]
+            if target not in ("", PACKAGE, name) and name != PACKAGE:
+                found.add((name, target))
+    return found
+
+
+def circles(found: set[tuple[str, str]]) -> list[str]:
+    """Circles of imports among the modules and folders of any one folder."""
+    inside: dict[str, dict[str, dict[str, str]]] = {}
+    for source, target in sorted(found):
+        path, other = source.split("."), target.split(".")
+        shared = next((i for i, (a, b) in enumerate(zip(path, other, strict=False)) if a != b), None)
+        if shared is not None:
+            folder = inside.setdefault(".".join(path[:shared]), {})
+            folder.setdefault(path[shared], {}).setdefault(other[shared], f"{source} -> {target}")
+    return [f"{folder}: {circle}" for folder, graph in inside.items() for circle in _circles_in(graph)]
+
+
+def _circles_in(graph: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    try:
+        TopologicalSorter({name: targets.keys() for name, targets in graph.items()}).prepare()
+    except CycleError as error:
+        names = error.args[1][::-1]
+        yield ", ".join(graph[a][b] for a, b in itertools.pairwise(names))
+
+
+def test_there_are_no_circles_in_any_folder():
+    paths = {module: ROOT.parent / Path(*module.split(".")).with_suffix(".py") for module in module_names()}
+    assert circles(edges({module: path.read_text(encoding="utf-8") for module, path in paths.items()})) == []
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        {
+            "compare.blame": "from pytest_tfjs.compare import verdict",
+            "compare.verdict": "from . import blame",
+        },
+        {
+            "compare.blame": "if TYPE_CHECKING:\n    from pytest_tfjs.compare.verdict import X",
+            "compare.verdict": "def f():\n    from pytest_tfjs.compare.blame import Y",
+        },
+        {
+            "reference.running.a": "from pytest_tfjs.reference.weights.b import X",
+            "reference.weights.c": "from pytest_tfjs.reference.running.d import Y",
+            "reference.weights.b": "",
+            "reference.running.d": "",
+        },
+        {
+            "models.a": "from pytest_tfjs.models.b import X",
+            "models.b": "from pytest_tfjs.models.c import X",
+            "models.c": "from pytest_tfjs.models.a import X",
+        },
+    ],
+)
+def test_a_circle_is_seen(sources: dict[str, str]):
+    sources = {f"{PACKAGE}.{module}": source for module, source in sources.items()}
+    assert len(circles(edges(sources))) == 1
+
+
 @pytest.mark.parametrize(
     ("module", "source"),
     [
@@ -178,7 +237,7 @@ def test_every_module_has_its_place_in_the_order():
         ("errors", "from pytest_tfjs.settings.settings import Settings"),
         ("compare.metrics", "from ..report import table"),
         ("compare.metrics", "from .. import report"),
-        ("compare.metrics", "def f():\n    from pytest_tfjs.timing.samples import Timing"),
+        ("timing.samples", "def f():\n    from pytest_tfjs.compare.verdict import Comparison"),
         ("timing.samples", "if TYPE_CHECKING:\n    from pytest_tfjs.report.text import Report"),
         ("models.cache", "from pytest_tfjs.browsers.tfjs_dist import Dist"),
         ("models.cache", "from pytest_tfjs.reference import graphs"),
@@ -194,7 +253,7 @@ def test_every_module_has_its_place_in_the_order():
         ("models.converter", "import tensorflow as tf"),
         ("models.converter", "try:\n    import tensorflowjs\nexcept ImportError:\n    pass"),
         ("reference.graphs", "class A:\n    from tf_keras import Model"),
-        ("browsers.launch", "from selenium import webdriver"),
+        ("browsers.launching.launch", "from selenium import webdriver"),
         ("browsers.engines.chrome", "from selenium import webdriver"),
         ("browsers.server", "def f():\n    from selenium import webdriver"),
         ("browsers.server", "if TYPE_CHECKING:\n    pass\nelse:\n    import selenium"),
@@ -223,7 +282,7 @@ def test_a_broken_rule_is_seen(module: str, source: str):
             "def f():\n    import tensorflow as tf\n    from tensorflowjs import converters",
         ),
         ("reference.graphs", "if TYPE_CHECKING:\n    import tensorflow as tf"),
-        ("browsers.launch", "async def f():\n    from selenium import webdriver"),
+        ("browsers.launching.launch", "async def f():\n    from selenium import webdriver"),
         ("browsers.engines.chrome", "def f():\n    from selenium import webdriver"),
     ],
 )

@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "faults.md"
-TEST = "tests/test_faults.py"
+TEST = "tests/whole/test_faults.py"
 WRITING = "TFJS_FAULTS"
 """The environment variable by which the tests hold the page to nothing, as it is being written."""
 PROPERTY = "tfjs_fault"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "models.md"
-TEST = "tests/test_families.py"
+TEST = "tests/whole/test_families.py"
 WHICH = "TFJS_FAMILIES"
 """The environment variable by which the tests leave nothing out."""
 NAME = "test_every_layer_is_accounted_for_and_close"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "targets.md"
-TESTS = ("tests/test_every_target.py", f"{models_table.TEST}::{models_table.NAME}")
+TESTS = ("tests/whole/test_every_target.py", f"{models_table.TEST}::{models_table.NAME}")
 FILES = {test.partition("::")[0] for test in TESTS}
 
 _HEADING = "| browser | target | models | close | gaps | by |"

@@ -1,0 +1,273 @@
+"""Every kind of browser that is here does the jobs, tells when it is lost, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from pytest_tfjs.browsers.engines import ENGINES
+from pytest_tfjs.browsers.harness import Harness
+from pytest_tfjs.browsers.jobs import Job, TimingPlan
+from pytest_tfjs.browsers.launching.launch import LaunchOptions, has_gpu, launch
+from pytest_tfjs.browsers.processes.workspace import find_processes
+from pytest_tfjs.browsers.tfjs_dist import Dist
+from pytest_tfjs.errors import BrowserError
+from tests.support.page_jobs import layer_tap, node_tap, open_page, run, tap
+from tests.support.paths import ROOT
+from tests.support.processes import running, wait_until
+from tests.support.tiny_models import DENSE, RELU, X, dense_graph, dense_model
+
+pytestmark = pytest.mark.browser
+
+TESTED = ("chrome", "firefox", "webkitgtk")
+# What tells, among the arguments of a process, that pages run in it.
+CONTENT = {"chrome": "--type=renderer", "firefox": "tab", "webkitgtk": "WebKitWebProcess"}
+BUSY = "data:text/html,<title>busy</title><script>onload=()=>{setTimeout(()=>{for(;;);})}</script>"
+# A workspace that has ended by itself is one whose owner could not end it.
+OWNER = """
+import os, sys
+from pytest_tfjs.browsers.launching.launch import LaunchOptions, launch
+from pytest_tfjs.browsers.processes.workspace import find_processes
+from tests.browsers.engines.test_engines import screen_files
+browser = launch(sys.argv[1], LaunchOptions())
+browser.open("data:text/html,hello")
+folder = browser._workspace.directory
+print(folder, *screen_files(browser))
+print(*(process.pid for process in find_processes(folder)), flush=True)
+os._exit(1)
+"""
+
+
+def is_here(name):
+    if not ENGINES[name].is_found():
+        pytest.skip(f"{name} is not installed: sh scripts/setup.sh browsers")
+    return name
+
+
+@pytest.fixture(params=TESTED)
+def name(request):
+    return is_here(request.param)
+
+
+@pytest.fixture
+def browser(name, temporary):
+    started = launch(name, LaunchOptions())
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="module", params=[name for name in TESTED if name != "chrome"])
+def other(request):
+    """The name of a browser that is not Chrome, which test_harness.py is about, and its harness."""
+    harness = Harness(dist=Dist.shipped(), timeout_s=120)
+    yield is_here(request.param), harness
+    harness.close()
+
+
+def screen_files(browser):
+    """What its virtual screen has outside the workspace: none where it has no screen of its own."""
+    display = psutil.Process(browser._driver.service.process.pid).environ().get("DISPLAY")
+    if display == os.environ.get("DISPLAY"):
+        return []
+    return [Path(f"/tmp/.X11-unix/X{display[1:]}")]
+
+
+def content(browser):
+    """The processes that pages run in."""
+    found = []
+    for process in find_processes(browser._workspace.directory):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended in the meantime
+            if any(word.endswith(CONTENT[browser.name]) for word in process.cmdline()):
+                found.append(process)
+    return found
+
+
+def used(process):
+    """The seconds that it has computed for."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.cpu_times().user
+    return 0.0
+
+
+def has_title(browser, title):
+    from selenium.common import WebDriverException
+
+    try:
+        return browser._driver.title == title
+    except WebDriverException:  # it is about to show another page
+        return False
+
+
+def test_a_browser_comes_and_goes_without_a_trace(browser, temporary):
+    driver = browser._driver
+    assert ENGINES[browser.name].name == browser.name
+    assert browser.version[0].isdigit()
+    assert browser.alive()
+    for title in "abc":
+        former = driver.current_window_handle
+        browser.open(f"data:text/html,<title>{title}</title>")
+        wait_until(lambda title=title: has_title(browser, title))
+        assert driver.window_handles == [driver.current_window_handle] != [former]
+    assert browser.trouble() is None
+    found = find_processes(browser._workspace.directory)
+    children = psutil.Process(driver.service.process.pid).children(recursive=True)
+    assert content(browser) != []
+    assert set(children) <= found
+    screen = screen_files(browser)
+    assert all(path.exists() for path in screen)
+    browser.close()
+    assert not any(running(process.pid) for process in found)
+    assert not browser.alive()
+    assert list(temporary.iterdir()) == []
+    assert not any(path.exists() for path in screen)
+    browser.close()
+    assert find_processes(temporary) == set()
+
+
+def test_a_page_is_opened_without_waiting_for_it(browser):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        browser.open(f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        assert browser.trouble() is None
+
+
+def test_a_page_that_is_busy_makes_way_for_the_next(browser):
+    browser.open(BUSY)
+    pages = content(browser)
+    before = max(map(used, pages))
+    wait_until(lambda: max(map(used, pages)) > before + 0.2)
+    assert browser.trouble() is None
+    browser.open("data:text/html,<title>next</title>")
+    assert len(browser._driver.window_handles) == 1
+    wait_until(lambda: has_title(browser, "next"))
+
+
+def test_a_crashed_tab_is_noticed(browser):
+    browser.open("data:text/html,<title>hello</title>")
+    wait_until(lambda: has_title(browser, "hello"))
+    for process in content(browser):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    wait_until(lambda: not browser.alive() or browser.trouble() is not None)
+
+
+def test_a_killed_browser_is_noticed_and_leaves_nothing(browser, temporary):
+    browser._process.kill()
+    wait_until(lambda: not browser.alive())
+    with pytest.raises(BrowserError):
+        browser.open("data:text/html,hello")
+    browser.close()
+    assert find_processes(temporary) == set()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the folder is given to TMPDIR")
+def test_nothing_outlives_an_owner_that_did_not_close_it(name):
+    command = [sys.executable, "-c", OWNER, name]
+    owner = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=120)
+    assert owner.returncode == 1, owner.stderr
+    paths, pids = (line.split() for line in owner.stdout.splitlines())
+    assert len(pids) > 2
+    wait_until(lambda: not any(Path(path).exists() for path in paths))
+    wait_until(lambda: not any(running(int(pid)) for pid in pids))
+
+
+def test_a_virtual_screen_is_made_only_where_there_is_none(monkeypatch, temporary):
+    is_here("firefox")
+    monkeypatch.setenv("DISPLAY", ":12345")
+    browser = launch("firefox", LaunchOptions())
+    try:
+        assert "Xvfb" not in {process.name() for process in find_processes(temporary)}
+    finally:
+        browser.close()
+
+
+@pytest.mark.parametrize("backend", ["cpu", "wasm", "webgl"])
+def test_each_backend_gives_all_layers_of_both_formats(other, backend, tmp_path):
+    name, harness = other
+    page = open_page(harness, backend, name)
+    facts = page.facts
+    assert (facts.browser, facts.backend, facts.tfjs_version) == (name, backend, Dist.shipped().version)
+    assert facts.browser_version[0].isdigit()
+    assert "Chrome" not in facts.user_agent
+    assert (facts.renderer is not None) == (facts.float32_textures is not None) == (backend == "webgl")
+    tensors = tap(
+        page, dense_model(tmp_path / "l"), "layers", {"x": X}, *map(layer_tap, ("x", "dense", "relu"))
+    )
+    np.testing.assert_allclose(tensors["x"], X)
+    np.testing.assert_allclose(tensors["dense"], DENSE)
+    np.testing.assert_allclose(tensors["relu"], RELU)
+    names = ("serving_x", "product:0", "sum", "Identity:0")
+    tensors = tap(page, dense_graph(tmp_path / "g"), "graph", {"x": X}, *map(node_tap, names))
+    assert set(tensors) == set(names)
+    np.testing.assert_allclose(tensors["sum"], DENSE)
+    np.testing.assert_allclose(tensors["Identity:0"], RELU)
+    plan = TimingPlan(warmup=1, runs=3, budget_ms=60_000)
+    timed, _ = run(page, Job(dense_graph(tmp_path / "g"), "graph", ({"x": X},), ((node_tap("relu"),),), plan))
+    assert len(timed.warm_ms) == 3
+    assert timed.memory["numTensors"] == timed.memory["numTensorsBefore"]
+    assert list(page.errors) == []
+
+
+@pytest.mark.parametrize(
+    ("backend", "flag", "value"),
+    [
+        ("webgl:f16", "WEBGL_FORCE_F16_TEXTURES", True),
+        ("webgl:unpacked", "WEBGL_PACK", False),
+        ("wasm:plain", "WASM_HAS_SIMD_SUPPORT", False),
+        ("wasm:threads", "WASM_HAS_MULTITHREAD_SUPPORT", True),
+    ],
+)
+def test_variants_run_under_their_flags(other, backend, flag, value, tmp_path):
+    name, harness = other
+    page = open_page(harness, backend, name)
+    assert page.facts.flags[flag] is value
+    np.testing.assert_allclose(
+        tap(page, dense_graph(tmp_path), "graph", {"x": X}, node_tap("relu"))["relu"], RELU
+    )
+
+
+@pytest.mark.skipif(has_gpu(), reason="this machine has a GPU")
+def test_a_machine_without_a_gpu_draws_in_software_and_the_page_says_so(other):
+    name, harness = other
+    facts = open_page(harness, "webgl", name).facts
+    assert facts.software is True
+    assert facts.float32_textures is True
+    assert facts.renderer == "hidden by the browser" if name == "webkitgtk" else "llvmpipe" in facts.renderer
+
+
+TESTS = """
+from pytest_tfjs import Prebuilt
+
+def test_close(tfjs, models, x): tfjs.assert_close(models / "tiny.h5", x)
+def test_graph(tfjs, models, x): tfjs.assert_close(models / "tiny.keras", x)
+def test_damaged(tfjs, models, x): tfjs.assert_close(Prebuilt(models / "damaged", models / "tiny.h5"), x)
+"""
+
+
+@pytest.mark.convert
+def test_a_run_over_all_of_them_gives_a_verdict_for_each(tiny_project):
+    project = tiny_project("engines")
+    project.write(test_model=TESTS)
+    names = [is_here(name) for name in TESTED]
+    told = project.run(f"--tfjs-browsers={','.join(names)}", "--tfjs-backends=wasm,webgl")
+    verdicts = {one["test"].partition("::")[2]: one["verdict"] for one in told.results["comparisons"]}
+    expected = {"test_close": "close", "test_graph": "close", "test_damaged": "diverged"}
+    assert verdicts == {
+        f"{test}[{name}-{backend}]": verdict
+        for test, verdict in expected.items()
+        for name in names
+        for backend in ("wasm", "webgl")
+    }, told.text
+    for one in told.results["comparisons"]:
+        coverage = {layer["name"]: layer["coverage"] for layer in one["layers"]}
+        assert list(coverage.values()).count("compared") >= 2, coverage
+        assert set(coverage.values()) <= {"compared", "fused", "eliminated"}, coverage
+        assert one["first_divergence"] == (["scores"] if one["verdict"] == "diverged" else [])
+    assert project.left_behind() == []

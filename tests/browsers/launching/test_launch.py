@@ -1,0 +1,479 @@
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from pytest_tfjs.browsers.engines import ENGINES, first_found
+from pytest_tfjs.browsers.engines.chromium import local_arguments
+from pytest_tfjs.browsers.engines.engine import Place
+from pytest_tfjs.browsers.launching import launch as launching
+from pytest_tfjs.browsers.launching.launch import LaunchOptions, has_gpu, launch
+from pytest_tfjs.browsers.processes.workspace import Workspace, find_processes
+from pytest_tfjs.errors import BrowserError
+from pytest_tfjs.settings.addresses import parse_remote
+from tests.support.processes import running, wait_until
+
+SLEEP = "import time; time.sleep(600)"
+# A driver that is ready, and never answers the request for a session; then it does `then`.
+HANGING_DRIVER = """#!{python}
+import http.server, os, pathlib, signal, sys, time
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = b'{{"value": {{"ready": true, "message": ""}}}}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self):
+        pathlib.Path({pid!r}).write_text(str(os.getpid()))
+        {then}
+        time.sleep(600)
+
+port = next(word.partition("=")[2] for word in sys.argv if word.startswith("--port="))
+http.server.ThreadingHTTPServer(("127.0.0.1", int(port)), Handler).serve_forever()
+"""
+
+
+def program(folder: Path, name: str, script: str = "exit 1") -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def bare(monkeypatch, tmp_path):
+    """A machine with nothing on PATH, without a network for Selenium Manager and webdriver-manager."""
+    path = tmp_path / "bin"
+    path.mkdir()
+    monkeypatch.setenv("PATH", str(path))
+    monkeypatch.setenv("SE_OFFLINE", "true")
+    monkeypatch.setenv("SE_CACHE_PATH", str(tmp_path / "selenium"))
+    monkeypatch.delenv("SE_CHROMEDRIVER", raising=False)
+
+    def nothing(*_):
+        raise OSError("webdriver-manager is offline\nand says so at length")
+
+    for engine in ENGINES.values():
+        monkeypatch.setattr(type(engine), "fetch_driver", nothing)
+        monkeypatch.setattr(type(engine), "places", ())
+    return path
+
+
+def arguments(name="chrome", options=None, *, webgpu=False, gpu=False):
+    return ENGINES[name].capabilities(options or LaunchOptions(), webgpu=webgpu, gpu=gpu).arguments
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The programs that browsers are started with, which all fail."""
+    places = []
+
+    def start(_self, _chosen, place):
+        places.append((place.binary, place.driver))
+        raise OSError("not today")
+
+    for engine in ENGINES.values():
+        monkeypatch.setattr(type(engine), "start", start)
+    return places
+
+
+def test_engines_are_found_by_the_names_users_know():
+    assert "chrome" in ENGINES
+    assert all(engine.name == name for name, engine in ENGINES.items())
+
+
+def test_where_no_browser_is_there_the_first_of_all_is_to_be_used(bare):
+    assert first_found() == next(iter(ENGINES)) == "chrome"
+
+
+@pytest.mark.parametrize(
+    ("name", "program_name"),
+    [(name, program_name) for name, engine in ENGINES.items() for program_name in engine.programs],
+)
+def test_the_first_browser_that_is_there_is_used(bare, monkeypatch, name, program_name):
+    program(bare, program_name)
+    program(bare, ENGINES[name].driver_program)
+    monkeypatch.setattr(platform, "system", lambda: "Darwin" if name == "safari" else "Linux")
+    assert first_found() == name
+    assert first_found(Path("/opt/somewhere") / program_name) == name
+
+
+def test_a_browser_outside_the_path_is_found_where_it_is_usually_installed(bare, monkeypatch, tmp_path):
+    engine = ENGINES["chrome"]
+    monkeypatch.setattr(type(engine), "places", ("$APPS/browsers-*/chrome", "$NOWHERE/chrome"))
+    monkeypatch.setenv("APPS", str(tmp_path))
+    assert not engine.is_found()
+    (tmp_path / "browsers-2").mkdir()
+    program(tmp_path / "browsers-2", "chrome")
+    assert engine.is_found()
+
+
+def test_a_browser_is_headless_unless_it_is_to_be_shown():
+    assert "--headless=new" in arguments()
+    assert not any("headless" in argument for argument in arguments(options=LaunchOptions(headed=True)))
+
+
+def test_the_sandbox_is_given_up_only_by_root_and_what_the_user_gives_wins():
+    place = Place(SimpleNamespace(directory=Path("/w")), None, None)
+    assert local_arguments(place, [], root=False) == [f"--user-data-dir={Path('/w/profile')}"]
+    assert "--no-sandbox" in local_arguments(place, [], root=True)
+    assert local_arguments(place, ["--user-data-dir=/mine"], root=True) == ["--no-sandbox"]
+    assert "--no-sandbox" not in arguments()
+
+
+def test_a_browser_is_known_by_what_its_program_is_called():
+    assert first_found(Path("C:/Program Files/Mozilla Firefox/Firefox.exe")) == "firefox"
+    assert first_found(Path("/Applications/Microsoft Edge.app/Contents/MacOS/Microsoft Edge")) == "edge"
+    assert first_found(Path("/opt/google-chrome")) == "chrome"
+
+
+def test_webkit_is_not_taken_where_only_its_browser_is_there(bare):
+    program(bare, "MiniBrowser")
+    assert first_found() == "chrome"
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "remedy"),
+    [
+        ("firefox", "on PATH: none of firefox, firefox-esr", "apt-get install firefox-esr"),
+        ("edge", "on PATH: none of microsoft-edge", "https://www.microsoft.com/edge"),
+        ("webkitgtk", "on PATH: none of MiniBrowser", "apt-get install webkit2gtk-driver xvfb"),
+        ("safari", "on macOS: this machine runs Linux", "sudo safaridriver --enable"),
+    ],
+)
+def test_each_browser_that_is_missing_is_told_with_what_to_do(bare, monkeypatch, name, first, remedy):
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    with pytest.raises(BrowserError) as caught:
+        launch(name, LaunchOptions())
+    lines = str(caught.value).splitlines()
+    assert lines[0] == f"{ENGINES[name].label} could not be started."
+    assert lines[1].startswith(f"- {first}")
+    assert remedy in lines[-1]
+
+
+@pytest.mark.parametrize("name", ["chrome", "firefox", "edge"])
+def test_every_way_to_come_by_a_driver_is_gone_in_turn(bare, started, name):
+    program(bare, ENGINES[name].programs[0])
+    program(bare, ENGINES[name].driver_program)
+    with pytest.raises(BrowserError):
+        launch(name, LaunchOptions())
+    binary, driver = (
+        str(bare / found) for found in (ENGINES[name].programs[0], ENGINES[name].driver_program)
+    )
+    assert started == [(binary, driver), (binary, None)]
+
+
+def test_safari_is_that_of_its_driver_and_not_of_a_named_program(bare, monkeypatch, started):
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    binary, driver = program(bare, "Safari"), program(bare, "safaridriver")
+    with pytest.raises(BrowserError, match="name that driver"):
+        launch("safari", LaunchOptions(binary=binary))
+    assert started == []
+    with pytest.raises(BrowserError, match="not today"):
+        launch("safari", LaunchOptions())
+    assert started == [(None, str(driver))]
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_no_browser_waits_for_a_page_to_load(name):
+    chosen = ENGINES[name].capabilities(LaunchOptions(), webgpu=True, gpu=None).to_capabilities()
+    assert chosen["pageLoadStrategy"] == "none"
+    expected = {"edge": "MicrosoftEdge", "webkitgtk": "MiniBrowser"}.get(name, name)
+    assert chosen["browserName"] == expected
+
+
+@pytest.mark.parametrize(("name", "key"), [("edge", "ms:edgeOptions"), ("chrome", "goog:chromeOptions")])
+def test_browsers_built_on_chromium_are_started_alike(name, key):
+    chosen = ENGINES[name].capabilities(LaunchOptions(), webgpu=True, gpu=False).to_capabilities()
+    assert chosen[key]["args"] == arguments("chrome", webgpu=True)
+
+
+def test_firefox_is_not_throttled_and_has_webgpu_only_where_it_is_asked_for():
+    def options(**changes):
+        chosen = ENGINES["firefox"].capabilities(LaunchOptions(**changes), webgpu=False, gpu=None)
+        return chosen.to_capabilities()["moz:firefoxOptions"]
+
+    assert options()["args"] == ["-headless"]
+    assert options(headed=True, arguments=("-purgecaches",))["args"] == ["-purgecaches"]
+    assert options()["prefs"]["dom.timeout.enable_budget_timer_throttling"] is False
+    assert "dom.webgpu.enabled" not in options()["prefs"]
+    with_webgpu = ENGINES["firefox"].capabilities(LaunchOptions(), webgpu=True, gpu=None)
+    assert with_webgpu.preferences["dom.webgpu.enabled"] is True
+
+
+@pytest.mark.parametrize("gpu", [None, True])
+def test_software_is_allowed_but_not_forced_where_there_may_be_a_gpu(gpu):
+    assert "--enable-unsafe-swiftshader" in arguments(gpu=gpu)
+    assert not any("=swiftshader" in argument for argument in arguments(gpu=gpu, webgpu=True))
+
+
+def test_webgl_is_drawn_in_software_only_where_there_is_no_gpu():
+    assert {"--use-angle=swiftshader", "--enable-unsafe-swiftshader"} <= set(arguments())
+    assert "--use-angle=swiftshader" not in arguments(gpu=True)
+
+
+def test_webgpu_is_enabled_only_when_asked_for():
+    assert "--enable-unsafe-webgpu" in arguments(webgpu=True)
+    assert "--use-webgpu-adapter=swiftshader" in arguments(webgpu=True)
+    assert not any("webgpu" in argument for argument in arguments())
+
+
+def test_a_browser_is_started_with_its_own_arguments_and_not_with_those_of_another(bare, monkeypatch):
+    given = []
+    monkeypatch.setattr(
+        type(ENGINES["chrome"]), "capabilities", lambda _, options, **__: given.append(options.arguments)
+    )
+    program(bare, "chromium")
+    program(bare, "chromedriver")
+    options = LaunchOptions(arguments=("-a",), own_arguments={"chrome": ("-b",), "firefox": ("-c",)})
+    with pytest.raises(BrowserError):
+        launch("chrome", options)
+    assert set(given) == {("-a", "-b")}
+
+
+@pytest.mark.parametrize("remote", [None, parse_remote("http://127.0.0.1:9")])
+def test_arguments_for_safari_are_refused_as_it_takes_none(monkeypatch, started, remote):
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    with pytest.raises(BrowserError) as caught:
+        launch("safari", LaunchOptions(own_arguments={"safari": ("--lang=de",)}, remote=remote))
+    assert str(caught.value).startswith("Safari takes no command line arguments, and the fixture")
+    assert "gives it --lang=de: have it give a mapping" in str(caught.value)
+    assert started == []
+
+
+def test_the_callers_arguments_come_last():
+    assert arguments(options=LaunchOptions(arguments=("--lang=de",)))[-1] == "--lang=de"
+
+
+@pytest.mark.parametrize(
+    ("device", "gpu"), [("dri/renderD128", True), ("nvidia0", True), ("dri/card0", False), ("null", False)]
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /dev")
+def test_a_gpu_is_known_by_its_device(tmp_path, device, gpu):
+    (tmp_path / device).parent.mkdir(exist_ok=True)
+    (tmp_path / device).touch()
+    assert has_gpu(tmp_path) is gpu
+
+
+def test_where_no_browser_is_found_each_way_is_told_with_its_reason_and_what_to_do(bare, temporary):
+    with pytest.raises(BrowserError) as caught:
+        launch("chrome", LaunchOptions())
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "Chrome or Chromium could not be started."
+    assert lines[1].startswith("- on PATH: none of chromium, google-chrome")
+    assert lines[2].startswith("- Selenium Manager: ")
+    assert lines[3] == "- webdriver-manager: webdriver-manager is offline"
+    assert "apt-get install chromium chromium-driver" in lines[4]
+
+
+def test_a_browser_without_a_driver_is_told_so(bare):
+    program(bare, "google-chrome")
+    with pytest.raises(BrowserError, match="on PATH: no chromedriver"):
+        launch("chrome", LaunchOptions())
+
+
+def test_a_driver_that_does_not_start_is_told_and_leaves_nothing(bare, temporary):
+    program(bare, "chromium")
+    program(bare, "chromedriver", "exit 7")
+    with pytest.raises(
+        BrowserError, match=r"on PATH: .*chromedriver unexpectedly exited. Status code was: 7"
+    ):
+        launch("chrome", LaunchOptions())
+
+
+@pytest.fixture
+def hanging(bare, tmp_path):
+    """Makes a driver hang; gives a function that waits until it is asked, and gives its process id."""
+    told = tmp_path / "pid"
+
+    def make(then):
+        program(bare, "chromium")
+        script = HANGING_DRIVER.format(python=sys.executable, pid=str(told), then=then)
+        program(bare, "chromedriver").write_text(script)
+        return told
+
+    return make
+
+
+def test_a_browser_that_does_not_come_up_is_given_up_and_the_next_way_tried(hanging, monkeypatch, temporary):
+    told = hanging("pass")
+    monkeypatch.setattr(launching, "START_S", 5.0)
+    with pytest.raises(BrowserError) as caught:
+        launch("chrome", LaunchOptions())
+    lines = str(caught.value).splitlines()
+    assert lines[1] == "- on PATH: it did not start within 5 s, and was ended"
+    assert lines[2].startswith("- Selenium Manager: ")
+    assert not running(int(told.read_text()))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_a_browser_that_is_coming_up_goes_at_ctrl_c(hanging, temporary):
+    told = hanging("os.kill(os.getppid(), signal.SIGINT)")
+    with pytest.raises(KeyboardInterrupt):
+        launch("chrome", LaunchOptions())
+    assert not running(int(told.read_text()))
+
+
+def test_what_fails_once_the_browser_runs_leaves_nothing(monkeypatch, temporary):
+    def fail(*_):
+        raise psutil.AccessDenied(1)
+
+    monkeypatch.setattr(type(ENGINES["chrome"]), "start", lambda *_: SimpleNamespace(capabilities={}))
+    monkeypatch.setattr(type(ENGINES["chrome"]), "found_here", lambda *_: ("here", lambda: ("a", "b")))
+    monkeypatch.setattr(type(ENGINES["chrome"]), "pid", fail)
+    monkeypatch.setattr(launching, "limit_commands", lambda *_: None)
+    with pytest.raises(psutil.AccessDenied):
+        launch("chrome", LaunchOptions())
+
+
+@pytest.mark.parametrize("trouble", [psutil.NoSuchProcess(1), psutil.AccessDenied(1)])
+def test_the_process_of_webkit_is_not_known_where_its_driver_is_gone(monkeypatch, trouble):
+    class Gone:
+        def __init__(self, _):
+            pass
+
+        def children(self):
+            raise trouble
+
+    monkeypatch.setattr(psutil, "Process", Gone)
+    driver = SimpleNamespace(service=SimpleNamespace(process=SimpleNamespace(pid=1)))
+    assert ENGINES["webkitgtk"].pid(driver) is None
+
+
+def test_a_driver_that_does_not_answer_is_told_without_a_limit_of_another_command():
+    from urllib3.exceptions import ReadTimeoutError
+
+    assert launching.first_line(ReadTimeoutError(None, "/url", "read timeout=360")) == (
+        "its driver did not answer in time"
+    )
+
+
+@pytest.mark.parametrize(
+    ("program_name", "fetched"),
+    [
+        ("/Applications/Chromium.app/Contents/MacOS/Chromium", "chromium"),
+        ("/usr/bin/chromium-browser", "chromium"),
+        ("/usr/bin/google-chrome", "google-chrome"),
+    ],
+)
+def test_the_driver_that_is_fetched_is_that_of_the_program(monkeypatch, program_name, fetched):
+    from webdriver_manager import chrome
+
+    class Manager:
+        def __init__(self, *, chrome_type):
+            self.chrome_type = chrome_type
+
+        def install(self):
+            return self.chrome_type
+
+    monkeypatch.setattr(chrome, "ChromeDriverManager", Manager)
+    assert ENGINES["chrome"].fetch_driver(program_name) == fetched
+
+
+def test_what_is_found_first_on_the_path_is_taken(bare, started):
+    for name in ("chrome", "google-chrome", "chromium", "chromedriver"):
+        program(bare, name)
+    with pytest.raises(BrowserError):
+        launch("chrome", LaunchOptions())
+    assert started[0] == (str(bare / "chromium"), str(bare / "chromedriver"))
+    assert started[1] == (str(bare / "chromium"), None)
+
+
+def test_what_the_user_named_is_taken_and_never_replaced(bare, started, tmp_path):
+    for name in ("chromium", "chromedriver"):
+        program(bare, name)
+    binary, driver = program(tmp_path / "own", "my-chrome"), program(tmp_path / "own", "my-driver")
+    with pytest.raises(BrowserError, match=rf"named \({binary}, {driver}\)"):
+        launch("chrome", LaunchOptions(binary=binary, driver=driver))
+    assert started == [(str(binary), str(driver))] * 2
+
+
+@pytest.mark.parametrize("named", ["binary", "driver"])
+def test_a_named_file_that_is_no_program_is_refused(bare, tmp_path, named):
+    for name in ("chromium", "chromedriver"):
+        program(bare, name)
+    plain = tmp_path / "plain"
+    plain.touch()
+    for path in (plain, tmp_path / "missing", tmp_path):
+        with pytest.raises(BrowserError) as caught:
+            launch("chrome", LaunchOptions(**{named: path}))
+        assert f"{path} is no program" in str(caught.value).splitlines()[1]
+
+
+def test_a_workspace_takes_its_processes_with_it():
+    workspace = Workspace()
+    script = f"""
+import subprocess, sys, time
+print(subprocess.Popen([sys.executable, "-c", {SLEEP!r}]).pid, flush=True)
+time.sleep(600)
+"""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env=workspace.environment(),
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    child = int(parent.stdout.readline())
+    assert {process.pid for process in find_processes(workspace.directory)} == {parent.pid, child}
+    assert os.getpid() not in {process.pid for process in find_processes(workspace.directory)}
+    workspace.close()
+    assert not running(parent.pid)
+    assert not running(child)
+    assert not workspace.directory.exists()
+    workspace.close()
+    parent.stdout.close()
+    # Selenium asks how its driver ended, and takes it for alive where nobody can tell any more.
+    assert parent.wait() == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    "end", ["import os; os._exit(1)", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"]
+)
+def test_a_workspace_goes_with_its_owner_however_that_ends(end):
+    assert_goes_with_its_owner(end)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems know their files' encoding")
+def test_a_workspace_goes_whatever_its_folder_is_called(tmp_path):
+    folder = tmp_path / "größe"
+    folder.mkdir()
+    # Without these Python would take UTF-8 where the locale has ASCII alone.
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    assert_goes_with_its_owner("import os; os._exit(1)", TMPDIR=str(folder), **locale)
+
+
+def assert_goes_with_its_owner(end, **environment):
+    script = f"""
+import os, subprocess, sys
+from pytest_tfjs.browsers.processes.workspace import Workspace
+workspace = Workspace()
+process = subprocess.Popen([sys.executable, "-c", {SLEEP!r}], env=workspace.environment())
+sys.stdout.buffer.write(os.fsencode(workspace.directory) + b" %d" % process.pid)
+sys.stdout.flush()
+{end}
+"""
+    owner = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, check=False, env={**os.environ, **environment}
+    )
+    directory, pid = owner.stdout.split()
+    wait_until(lambda: not Path(os.fsdecode(directory)).exists() and not running(int(pid)))
+
+
+@pytest.mark.browser
+def test_a_browser_that_does_not_start_leaves_nothing(monkeypatch, tmp_path, temporary):
+    monkeypatch.setenv("SE_OFFLINE", "true")
+    binary = program(tmp_path, "chromium", "exit 3")
+    with pytest.raises(BrowserError, match="could not be started"):
+        launch("chrome", LaunchOptions(binary=binary))

@@ -1,0 +1,313 @@
+"""The server at other addresses than its default one, and behind a user's proxy: who is let in, and how."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+
+from pytest_tfjs.browsers import harness as harness_module
+from pytest_tfjs.browsers.harness import Harness
+from pytest_tfjs.browsers.jobs import Tap
+from pytest_tfjs.browsers.launching.launch import LocalBrowser
+from pytest_tfjs.browsers.serving import access as module
+from pytest_tfjs.browsers.serving.access import Address
+from pytest_tfjs.browsers.serving.server import Server
+from pytest_tfjs.browsers.tfjs_dist import Dist
+from pytest_tfjs.errors import BrowserError, BrowserLostError, TargetUnavailableError
+from pytest_tfjs.settings.addresses import (
+    Bind,
+    RemoteUrl,
+    local_address_towards,
+    parse_bind,
+    parse_public_url,
+)
+from tests.support.page_jobs import open_page, tap
+from tests.support.tiny_models import RELU, X, dense_graph
+
+
+def serving(bind, public=None, remote=None):
+    address = Address(parse_bind(bind), public and parse_public_url(public), remote)
+    return Server(Dist.shipped(), address=address)
+
+
+def answer(server, *, host=None, path="/page/index.html", method="GET", to=None, **headers):
+    """The status of a request to the port bound, whatever the address that it says it is for."""
+    listening = server._socket.getsockname()
+    own = urlsplit(server.url)
+    connection = http.client.HTTPConnection(to or listening[0], listening[1], timeout=30)
+    try:
+        sent = {"Host": own.netloc if host is None else host, **headers}
+        body = b'{"first": 0, "events": []}' if method == "POST" else None
+        connection.request(method, own.path + path if path.startswith("/page") else path, body, sent)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def posted(server, origin):
+    exchange = server.open_page({})
+    token = server.url.rpartition("/")[2]
+    try:
+        return answer(server, method="POST", path=f"/{token}/api/{exchange.page}/events", Origin=origin)
+    finally:
+        server.close_page(exchange)
+
+
+def policy(server):
+    listening = server._socket.getsockname()
+    connection = http.client.HTTPConnection(listening[0], listening[1], timeout=30)
+    connection.request("GET", "/", headers={"Host": "none"})
+    told = connection.getresponse().headers["Content-Security-Policy"]
+    connection.close()
+    return next(part.split()[1:] for part in told.split("; ") if part.startswith("connect-src"))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "::1", "localhost"])
+def test_it_listens_where_it_is_told(host):
+    with serving(f"[{host}]:0" if ":" in host else host) as server:
+        bound, port = server._socket.getsockname()[:2]
+        name = f"[{host}]" if ":" in host else host
+        assert server.access.origin == f"http://{name}:{port}"
+        assert urlsplit(server.url).hostname == host
+        assert answer(server) == 200
+        assert answer(server, host=f"[{bound}]:{port}" if ":" in bound else f"{bound}:{port}") == 200
+        for wrong in ("evil.example", f"evil.example:{port}", name, f"{name}:1", f"127.0.0.3:{port}"):
+            assert answer(server, host=wrong) == 421
+        assert posted(server, f"http://{name}:{port}") == 204
+        for wrong in (f"https://{name}:{port}", f"http://{name}", f"http://evil.example:{port}", "null"):
+            assert posted(server, wrong) == 403
+        if bound != "127.0.0.1":
+            with pytest.raises(OSError, match=r"."):
+                socket.create_connection(("127.0.0.1", port), timeout=5).close()
+
+
+def test_a_port_that_was_named_is_taken_and_can_be_taken_again():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+        with pytest.raises(BrowserError, match=rf"the server cannot listen on 127\.0\.0\.1:{port}: .*in use"):
+            serving(f"127.0.0.1:{port}").start()
+    for _ in range(2):
+        with serving(f"127.0.0.1:{port}") as server:
+            assert server.access.origin == f"http://127.0.0.1:{port}"
+            assert answer(server) == 200
+
+
+@pytest.mark.parametrize("bind", ["0.0.0.0", "::"])
+def test_bound_to_all_addresses_it_answers_for_the_one_that_was_called(bind):
+    with serving(bind) as server:
+        port = server._socket.getsockname()[1]
+        assert server.access.origin == f"http://127.0.0.1:{port}"
+        for own in ("127.0.0.1", "127.0.0.2"):
+            assert answer(server, to=own, host=f"{own}:{port}") == 200
+        assert answer(server, to="127.0.0.2", host="localhost:1") == 421
+        # Not a name, which another site may have pointed here.
+        for wrong in (f"evil.example:{port}", f"127.0.0.3:{port}", f"0.0.0.0:{port}", "127.0.0.2"):
+            assert answer(server, to="127.0.0.2", host=wrong) == 421
+
+
+@pytest.mark.parametrize(
+    ("bind", "probed"), [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("127.0.0.2", "127.0.0.2"), ("::1", "::1")]
+)
+def test_it_is_looked_for_at_an_address_that_every_system_connects_to(monkeypatch, bind, probed):
+    def connect(address, timeout):
+        if address[0] in ("0.0.0.0", "::"):
+            raise OSError(10049, "the address is not valid in its context")  # as Windows does
+        tried.append(address[0])
+        return original(address, timeout)
+
+    tried, original = [], socket.create_connection
+    with serving(f"[{bind}]:0" if ":" in bind else bind) as server:
+        monkeypatch.setattr(socket, "create_connection", connect)
+        assert server.trouble() is None
+        assert tried == [probed]
+
+
+def test_a_grid_reaches_the_address_on_the_way_to_it(monkeypatch):
+    ways = {"grid": "10.0.0.7", "here": "127.0.0.1", module._ELSEWHERE[0]: "10.0.0.8"}
+    monkeypatch.setattr(module, "local_address_towards", lambda host, _port, _family: ways.get(host))
+
+    def reached(host):
+        return Address(Bind("0.0.0.0"), None, RemoteUrl(f"http://{host}:4444")).reached_host()
+
+    assert reached("grid") == "10.0.0.7"
+    assert reached("here") == "10.0.0.8"  # the Grid may be in a container
+    with pytest.raises(
+        BrowserError, match=r"reaches this machine cannot be told.*--tfjs-public-url, such as"
+    ):
+        reached("nowhere")
+    del ways[module._ELSEWHERE[0]]
+    assert reached("here") == "127.0.0.1"
+
+
+def test_an_address_that_cannot_be_told_leaves_nothing_open(monkeypatch):
+    server = serving("0.0.0.0", remote=RemoteUrl("http://no.such.host.invalid:4444"))
+    with pytest.raises(BrowserError, match="cannot be told"):
+        server.start()
+    assert server._socket is None
+
+
+@pytest.mark.parametrize(
+    ("public", "hosts", "origin", "others"),
+    [
+        (
+            "https://ci.example/tfjs",
+            ["ci.example", "CI.example", "ci.example:443"],
+            "https://ci.example",
+            [
+                "http://ci.example",
+                "https://ci.example.evil",
+                "https://evil.ci.example",
+                "https://ci.example:444",
+            ],
+        ),
+        (
+            "http://ci.example:8080",
+            ["ci.example:8080", "ci.example"],
+            "http://ci.example:8080",
+            ["http://ci.example"],
+        ),
+        ("https://[::1]:8443", ["[::1]", "[::1]:8443"], "https://[::1]:8443", ["https://[::1]"]),
+        ("http://[::1]:80", ["[::1]", "[::1]:80"], "http://[::1]", ["https://[::1]"]),
+    ],
+)
+def test_behind_a_proxy_the_public_address_is_let_in_beside_the_one_bound(public, hosts, origin, others):
+    with serving("127.0.0.2", public) as server:
+        port = server._socket.getsockname()[1]
+        assert server.url.startswith(f"{public}/")
+        assert server.access.origin == origin
+        for host in [*hosts, f"127.0.0.2:{port}"]:
+            assert answer(server, host=host) == 200
+        for host in ("evil.example", "ci.example:1", "127.0.0.2", "xci.example", ""):
+            assert answer(server, host=host) == 421
+        for own in (origin, f"http://127.0.0.2:{port}"):
+            assert posted(server, own) == 204
+        for other in [*others, f"https://127.0.0.2:{port}", "null"]:
+            assert posted(server, other) == 403
+
+
+def test_a_proxy_may_pass_the_prefix_on_or_take_it_away():
+    with serving("127.0.0.1", "https://ci.example/a/tfjs") as server:
+        token = server.url.rpartition("/")[2]
+        assert server.url == f"https://ci.example/a/tfjs/{token}"
+        assert answer(server, path=f"/a/tfjs/{token}/page/index.html") == 200
+        assert answer(server, path=f"/{token}/page/index.html") == 200
+        for wrong in (
+            "/a/tfjs",
+            "/a/tfjs/",
+            f"/a/tfjs{token}/page/index.html",
+            "/a/tfjs/wrong/page/index.html",
+        ):
+            assert answer(server, path=wrong) == 404
+        assert answer(server, path=f"/a/tfjs/a/tfjs/{token}/page/index.html") == 404
+
+
+def test_the_page_may_open_sockets_where_it_is_served_and_nowhere_else():
+    with serving("127.0.0.1") as server:
+        port = server._socket.getsockname()[1]
+        assert policy(server) == ["'self'", f"ws://127.0.0.1:{port}"]
+    with serving("127.0.0.1", "https://ci.example/tfjs") as server:
+        port = server._socket.getsockname()[1]
+        assert policy(server) == ["'self'", f"ws://127.0.0.1:{port}", "wss://ci.example:443"]
+    with serving("::1") as server:
+        assert policy(server) == ["'self'"]
+
+
+def test_the_port_bound_is_put_into_the_public_address():
+    with serving("127.0.0.1", "http://ci.example:{port}/x") as server:
+        port = server._socket.getsockname()[1]
+        assert server.access.base == f"http://ci.example:{port}/x"
+        assert answer(server, host=f"ci.example:{port}") == 200
+
+
+@pytest.mark.parametrize(
+    ("bind", "public", "secure"),
+    [
+        ("127.0.0.2", None, True),
+        ("::1", None, True),
+        ("localhost", None, True),
+        ("127.0.0.1", "http://ci.example", False),
+        ("127.0.0.1", "https://ci.example", True),
+        ("127.0.0.1", "http://127.0.0.1:8000", True),
+    ],
+)
+def test_what_browsers_take_for_secure_is_known(bind, public, secure):
+    with serving(bind, public) as server:
+        assert server.access.is_secure is secure
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("bind", ["[::1]", "127.0.0.2", "0.0.0.0"])
+def test_a_page_does_its_jobs_wherever_the_server_is(bind, tmp_path):
+    address = Address(parse_bind(bind))
+    with contextlib.closing(Harness(dist=Dist.shipped(), address=address)) as harness:
+        page = open_page(harness)
+        told = tap(page, dense_graph(tmp_path), "graph", {"x": X}, Tap("relu", {"node": "relu:0"}))
+    np.testing.assert_allclose(told["relu"], RELU)
+
+
+@pytest.mark.browser
+def test_where_the_page_never_comes_it_is_told_where_it_was_to_look(monkeypatch):
+    """Though the driver takes its time to answer, as one that is far away may."""
+    monkeypatch.setattr(harness_module, "FIRST_SIGN_S", 4.0)
+    monkeypatch.setattr(LocalBrowser, "trouble", lambda _: threading.Event().wait(1.5) or None)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        public = parse_public_url(f"http://127.0.0.1:{silent.getsockname()[1]}/there")
+        address = Address(Bind(), public)
+        harness = Harness(dist=Dist.shipped(), address=address, timeout_s=30)
+        with contextlib.closing(harness), pytest.raises(BrowserLostError) as caught:
+            open_page(harness)
+    assert f"it may not reach {public} (--tfjs-bind and --tfjs-public-url say where" in str(caught.value)
+
+
+class OtherHost(BaseHTTPRequestHandler):
+    """A proxy that tells the server behind it another host than the browser named."""
+
+    def do_GET(self):
+        behind = http.client.HTTPConnection(*self.server.behind(), timeout=30)
+        behind.request("GET", self.path, headers={"Host": "inner.example"})
+        answer = behind.getresponse()
+        self.send_response(answer.status)
+        self.end_headers()
+        self.wfile.write(answer.read())
+        behind.close()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.browser
+def test_where_a_proxy_names_another_host_it_is_told_what_was_refused(monkeypatch):
+    monkeypatch.setattr(harness_module, "FIRST_SIGN_S", 4.0)
+    with ThreadingHTTPServer(("127.0.0.1", 0), OtherHost) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        public = parse_public_url(f"http://127.0.0.1:{proxy.server_port}/there")
+        harness = Harness(dist=Dist.shipped(), address=Address(Bind(), public), timeout_s=30)
+        proxy.behind = harness.server._socket.getsockname
+        with contextlib.closing(harness), pytest.raises(BrowserLostError) as caught:
+            open_page(harness)
+        proxy.shutdown()
+    assert "; the server refused GET /page/index.html: 421 (Host: inner.example)" in str(caught.value)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("backend", "what"), [("wasm:threads", "shared memory"), ("webgpu", "WebGPU")])
+def test_what_needs_a_secure_context_is_not_there_over_plain_http(monkeypatch, backend, what):
+    """Were the browser not told to trust our origin, as it is where it knows how."""
+    host = local_address_towards(*module._ELSEWHERE)
+    if host is None:
+        pytest.skip("this machine has no address besides loopback")
+    address = Address(Bind(host))
+    with contextlib.closing(Harness(dist=Dist.shipped(), address=address)) as harness:
+        assert open_page(harness, backend).healthy
+    monkeypatch.setattr(module.Access, "is_secure", True)
+    with contextlib.closing(Harness(dist=Dist.shipped(), address=address)) as harness:
+        told = rf"is no secure context, which {what} needs: it has to come by https \(--tfjs-public-url"
+        with pytest.raises(TargetUnavailableError, match=told):
+            open_page(harness, backend)

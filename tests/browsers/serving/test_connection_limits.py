@@ -1,0 +1,301 @@
+"""What a connection may ask of the server: sizes, times and numbers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import time
+
+import pytest
+
+from pytest_tfjs.browsers.jobs import ConsoleLine, Progress, ProtocolError
+from pytest_tfjs.browsers.serving import connection_limits
+from pytest_tfjs.browsers.serving import page_channel as exchanges
+from pytest_tfjs.browsers.serving.server import Server
+from pytest_tfjs.browsers.tfjs_dist import Dist
+from tests.support.raw_http import Raw, frame
+
+SOON_S = 0.3
+
+
+@pytest.fixture(scope="module")
+def server():
+    with Server(Dist.shipped()) as server:
+        yield server
+
+
+@pytest.fixture
+def client(server):
+    with Raw(server.url) as client:
+        yield client
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """The server waits for nobody."""
+    for name in ("HEAD_S", "BODY_S", "STALL_S", "LINGER_S"):
+        monkeypatch.setattr(connection_limits, name, SOON_S)
+
+
+def ended(client) -> bool:
+    """Whether the server ends the connection without a word."""
+    return client.rest() == b""
+
+
+def assert_serves(server):
+    with Raw(server.url) as client:
+        client.send(client.head("/page/index.html"))
+        assert client.answer().status == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ["Content-Length: 5", "Content-Length: 6"],
+        ["Content-Length: 5", "Content-Length: 5"],
+        ["Content-Length: 5", "Transfer-Encoding: chunked"],
+        ["Transfer-Encoding: chunked", "Content-Length: 5"],
+        ["Transfer-Encoding: chunked, identity"],
+        ["Transfer-Encoding : chunked"],
+        ["Content-Length: +5"],
+        ["Content-Length: 5, 5"],
+        ["Content-Length: 99999999999999999999"],
+        ["Content-Length: 5\r\n folded: 1"],
+        ["X: a\x00b"],
+    ],
+)
+def test_a_request_that_two_readers_could_read_differently_is_refused(client, exchange, headers):
+    client.send(client.head(f"/api/{exchange.page}/beat", *headers, method="POST") + b"hello")
+    answer = client.answer()
+    assert answer.status == 400
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["connection"] == "close"
+    assert client.rest() == b""
+
+
+def test_nothing_is_smuggled_behind_a_body(client, exchange):
+    inner = client.head("/page/index.html")
+    head = client.head(f"/api/{exchange.page}/beat", f"Content-Length: {len(inner)}", method="POST")
+    client.send(head + inner)
+    assert client.answer("POST").status == 400
+    client.send(client.head(f"/api/{exchange.page}/setup", "Connection: close"))
+    assert client.rest().count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/" + "a" * connection_limits.FIELD_LIMIT, []),
+        ("/", [f"X: {'a' * connection_limits.FIELD_LIMIT}"]),
+        ("/", [f"X{number}: {'a' * 7000}" for number in range(5)]),
+        ("/", [f"X{number}: 1" for number in range(connection_limits.FIELDS)]),
+    ],
+)
+def test_a_head_that_is_too_large_is_refused(client, path, headers):
+    client.send(client.head(path, *headers))
+    assert client.answer().status == 400
+
+
+@pytest.mark.parametrize("beginning", [b"GET /", b"GET / HTTP/1.1\r\nX: ", b"GET / HTTP/1.1\r\nX"])
+def test_a_head_without_an_end_takes_no_memory(client, beginning):
+    client.send(beginning)
+    for _ in range(64):
+        client.send(b"a" * 4096)
+    assert b" 400 " in client.rest()[:20]
+
+
+@pytest.mark.parametrize("sent", [b"", b"\r\n", b"GET / HT", b"GET / HTTP/1.1\r\nHo"])
+def test_who_is_slow_to_ask_is_cut_off(impatient, server, sent):
+    with Raw(server.url) as client:
+        client.send(sent)
+        assert ended(client)
+
+
+def test_blank_lines_do_not_keep_a_connection(impatient, client):
+    client.send(client.head("/page/index.html"))
+    assert client.answer().status == 200
+    started = time.monotonic()
+    while not cut_off(client) and time.monotonic() - started < 15:
+        client.send(b"\r\n")
+    assert time.monotonic() - started < 15
+
+
+def cut_off(client) -> bool:
+    """Whether the connection ended; waits a moment for it."""
+    client.socket.settimeout(0.05)
+    try:
+        return client.socket.recv(1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+
+
+def test_who_is_slow_to_send_a_body_is_cut_off(impatient, client, exchange):
+    client.send(client.head(f"/api/{exchange.page}/events", "Content-Length: 100", method="POST") + b"{")
+    assert ended(client)
+
+
+def test_the_rest_of_a_refused_body_is_read_for_a_moment(impatient, client, exchange):
+    client.send(client.head(f"/api/{exchange.page}/events", "Content-Length: 99999999", method="POST"))
+    assert client.answer("POST").status == 413
+    assert cut_off_soon(client)
+
+
+def test_a_chunked_body_is_not_read_for_ever(impatient, client, exchange):
+    client.send(client.head(f"/api/{exchange.page}/events", "Transfer-Encoding: chunked", method="POST"))
+    assert client.answer("POST").status == 411
+    assert cut_off_soon(client)
+
+
+def cut_off_soon(client) -> bool:
+    started = time.monotonic()
+    while time.monotonic() - started < 15:
+        client.send(b"1\r\na\r\n")
+        if cut_off(client):
+            return True
+    return False
+
+
+def test_who_does_not_read_is_cut_off(impatient, server, exchange, tmp_path):
+    (tmp_path / "shard.bin").write_bytes(bytes(32 << 20))
+    (tmp_path / "model.json").write_text(json.dumps({"weightsManifest": [{"paths": ["shard.bin"]}]}))
+    path = server.publish(tmp_path / "model.json").removeprefix(server.url).replace("model.json", "shard.bin")
+    with Raw(server.url) as client:
+        client.send(client.head(path))
+        assert client.socket.recv(1)
+        wait_until(lambda: not open_connections(server))
+        assert len(client.rest()) < 32 << 20
+
+
+def test_a_socket_is_not_read_while_its_pongs_are_not(server, exchange):
+    with Raw(server.url, patience=2) as client:
+        assert client.open_socket(exchange.page).status == 101
+        (connection,) = server._uvicorn.server_state.connections
+        waiting = []
+        with contextlib.suppress(TimeoutError):
+            for _ in range(400):
+                client.socket.sendall(frame(9, b"p" * 100) * 1000)
+                waiting.append(connection.transport.get_write_buffer_size())
+        waiting.append(connection.transport.get_write_buffer_size())
+        assert 0 < max(waiting) < 2 << 20
+
+
+def test_a_socket_whose_pongs_nobody_reads_is_cut_off(impatient, server, exchange):
+    with Raw(server.url) as client:
+        assert client.open_socket(exchange.page).status == 101
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        pings = frame(9, b"p" * 100) * 1000
+        sent = 0
+        with contextlib.suppress(ConnectionError):
+            while sent < 100 << 20:
+                sent += client.socket.send(pings)
+        assert sent < 100 << 20
+
+
+def open_connections(server) -> int:
+    return len(server._uvicorn.server_state.connections)
+
+
+def wait_until(true, limit=20):
+    started = time.monotonic()
+    while not true():
+        assert time.monotonic() - started < limit
+        time.sleep(0.01)
+
+
+def test_no_more_connections_than_that_are_taken(server, monkeypatch):
+    wait_until(lambda: not open_connections(server))
+    monkeypatch.setattr(connection_limits, "CONNECTIONS", 3)
+    with contextlib.ExitStack() as stack:
+        for _ in range(3):
+            client = stack.enter_context(Raw(server.url))
+            client.send(client.head("/page/index.html"))
+            assert client.answer().status == 200
+        with Raw(server.url) as fourth:
+            fourth.send(fourth.head("/page/index.html"))
+            assert ended(fourth)
+    wait_until(lambda: not open_connections(server))
+    assert_serves(server)
+
+
+def test_no_more_requests_at_once_than_that_are_taken(client, exchange):
+    client.send(client.head(f"/api/{exchange.page}/setup") * 1000)
+    assert 0 < client.rest().count(b"HTTP/1.1 ") < 1000
+
+
+def test_a_heads_head_takes_no_job(client, exchange):
+    client.send(client.head(f"/api/{exchange.page}/job", method="HEAD"))
+    assert client.answer("HEAD").status == 405
+
+
+def test_parts_of_files_cannot_be_asked_for(client):
+    ranges = ",".join(f"{place}-{place}" for place in range(0, 400, 2))
+    client.send(client.head("/page/index.html", f"Range: bytes={ranges}"))
+    assert client.answer().status == 200
+
+
+@pytest.mark.parametrize(
+    "headers", [["Sec-WebSocket-Version: 12"], ["Sec-WebSocket-Key: x"], ["Origin: null"]]
+)
+def test_a_socket_refused_bears_the_security_headers(client, exchange, headers):
+    answer = client.open_socket(exchange.page, *headers)
+    assert 400 <= answer.status < 500
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def closing(client) -> bytes:
+    """The reason with which the server closes a WebSocket."""
+    reason = client.socket.recv(4096)
+    client.send(frame(8, reason[2:4]))
+    assert ended(client)
+    return reason
+
+
+def test_a_socket_ends_with_its_page(server):
+    exchange = server.open_page({})
+    with Raw(server.url) as client:
+        assert client.open_socket(exchange.page).status == 101
+        server.close_page(exchange)
+        assert b"no longer in use" in closing(client)
+
+
+def test_a_page_has_one_socket(server, exchange):
+    with Raw(server.url) as former, Raw(server.url) as client:
+        assert former.open_socket(exchange.page).status == 101
+        assert client.open_socket(exchange.page).status == 101
+        assert b"another connection" in closing(former)
+        client.send(frame(9, b"still here"))
+        assert client.socket.recv(64).endswith(b"still here")
+
+
+def test_a_message_in_endless_fragments_is_refused(server, exchange):
+    with Raw(server.url) as client:
+        assert client.open_socket(exchange.page).status == 101
+        client.send(frame(2, b"", first=0) + frame(0, b"", first=0) * (connection_limits.FRAGMENTS + 10))
+        assert b"too many fragments" in closing(client)
+
+
+def test_what_nobody_takes_is_bounded(server, exchange):
+    for number in range(exchanges.PENDING + 10):
+        exchange.tell(number, [{"type": "console", "level": "log", "arguments": [str(number)]}])
+    said = [exchange.next_message(0) for _ in range(exchanges.PENDING)]
+    assert exchange.next_message(0) is None
+    assert said[0] == ConsoleLine("log", ("10",))
+    assert said[-1] == ConsoleLine("log", (str(exchanges.PENDING + 9),))
+
+
+def test_what_a_job_waits_for_is_never_forgotten(server, exchange):
+    exchange.tell(0, [{"type": "failed", "reason": "lost"}] * exchanges.PENDING)
+    with pytest.raises(ProtocolError, match="wait to be taken"):
+        exchange.tell(exchanges.PENDING, [{"type": "progress", "stage": "x"}])
+    assert exchange.next_message(0).reason == "lost"
+
+
+def test_long_words_are_cut(server, exchange):
+    exchange.tell(0, [{"type": "progress", "stage": "x" * 100_000}])
+    assert exchange.next_message(0) == Progress("x" * 20_000)
+    exchange.tell(1, [{"type": "console", "level": "log", "arguments": ["x" * 15_000] * 3}])
+    assert [len(argument) for argument in exchange.next_message(0).arguments] == [15_000, 5_000, 0]

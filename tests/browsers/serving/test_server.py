@@ -1,0 +1,403 @@
+from __future__ import annotations
+
+import http.client
+import json
+import mimetypes
+import socket
+import threading
+from urllib.parse import urlsplit
+
+import httpx
+import numpy as np
+import pytest
+import starlette.responses
+
+from pytest_tfjs.browsers.jobs import ConsoleLine, Failure, Job, PageFault, Progress, Tap
+from pytest_tfjs.browsers.serving import routes
+from pytest_tfjs.browsers.serving.server import Server
+from pytest_tfjs.browsers.tfjs_dist import Dist
+from pytest_tfjs.errors import ArtifactsError, BrowserError
+from pytest_tfjs.formats.safetensors import decode
+from tests.support.tiny_models import dense_model
+
+TFJS = "@tensorflow/tfjs/dist/tf.min.js"
+
+
+@pytest.fixture(scope="module")
+def page_root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("site") / "page"
+    root.mkdir()
+    (root / "index.html").write_text("<p>page")
+    (root / "main.js").write_text("export {}")
+    (root / "secret.txt").write_text("not a page's file")
+    (root.parent / "outside.js").write_text("outside")
+    (root / "link.js").symlink_to(root.parent / "outside.js")
+    (root / "inside.js").symlink_to(root / "main.js")
+    (root / "folder.js").mkdir()
+    return root
+
+
+@pytest.fixture(scope="module")
+def server(page_root):
+    with Server(Dist.shipped(), page_root=page_root) as server:
+        yield server
+
+
+@pytest.fixture
+def exchange(server):
+    exchange = server.open_page({"backend": "cpu"})
+    yield exchange
+    server.close_page(exchange)
+
+
+@pytest.fixture
+def client(server):
+    with httpx.Client(base_url=server.url, timeout=30) as client:
+        yield client
+
+
+def raw(server, request: bytes, *, cut: bool = False) -> bytes:
+    """The answer to exactly these bytes, up to the end of the connection; `cut`: no more can follow them."""
+    with socket.create_connection(("127.0.0.1", urlsplit(server.url).port), timeout=30) as connection:
+        connection.sendall(request)
+        if cut:
+            connection.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def status(server, target: str, *, method="GET", host=None, headers=()) -> int:
+    """The status of the answer to a target that no client would send."""
+    parts = urlsplit(server.url)
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {parts.netloc if host is None else host}", *headers]
+    answer = raw(server, "\r\n".join([*lines, "Connection: close", "", ""]).encode())
+    return int(answer.split(b" ")[1])
+
+
+def token(server) -> str:
+    return urlsplit(server.url).path
+
+
+def test_the_server_listens_on_loopback_only(server):
+    assert urlsplit(server.url).hostname == "127.0.0.1"
+    other = [
+        info[4][0]
+        for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)
+        if not info[4][0].startswith("127.")
+    ]
+    for address in other:
+        with pytest.raises(OSError, match=r"."):
+            socket.create_connection((address, urlsplit(server.url).port), timeout=1).close()
+
+
+def test_two_servers_have_tokens_and_ports_of_their_own(server, page_root):
+    with Server(Dist.shipped(), page_root=page_root) as other:
+        assert token(other) != token(server)
+        assert len(token(other)) > 30
+        assert status(other, f"{token(server)}/page/index.html") == 404
+
+
+@pytest.mark.parametrize(
+    "change", [lambda t: "", lambda t: t[:-1], lambda t: t + "x", lambda t: t.upper(), lambda t: "/ä"]
+)
+def test_without_the_token_there_is_nothing(server, change):
+    assert status(server, f"{token(server)}/page/index.html") == 200
+    assert status(server, f"{change(token(server))}/page/index.html".encode().decode("latin-1")) in {400, 404}
+
+
+@pytest.mark.parametrize("host", ["localhost", "evil.example", "127.0.0.1", "127.0.0.1:1", ""])
+def test_another_host_is_refused(server, host):
+    assert status(server, f"{token(server)}/page/index.html", host=host) == 421
+
+
+def test_a_second_host_is_refused(server):
+    netloc = urlsplit(server.url).netloc
+    assert status(server, f"{token(server)}/page/index.html", headers=[f"Host: {netloc}"]) in {400, 421}
+
+
+def test_a_page_of_another_site_cannot_post(client, server, exchange):
+    body = {"first": 0, "events": []}
+    for origin in ("http://evil.example", "null", "http://127.0.0.1", server.url.replace("http", "https")):
+        answer = client.post(f"/api/{exchange.page}/events", json=body, headers={"Origin": origin})
+        assert answer.status_code == 403
+    own = f"http://{urlsplit(server.url).netloc}"
+    assert client.post(f"/api/{exchange.page}/events", json=body, headers={"Origin": own}).status_code == 204
+
+
+@pytest.mark.parametrize(
+    "path", ["/page/index.html", "/page/none.js", "/nothing", "/api/none/setup", f"/dist/{TFJS}"]
+)
+def test_every_answer_bears_the_security_headers(client, path):
+    assert_secure(client.get(path).headers)
+
+
+def test_refusals_bear_the_security_headers_too(server, client):
+    assert_secure(httpx.get(server.url.rpartition("/")[0] + "/wrong/page/index.html").headers)
+    assert_secure(client.get("/page/index.html", headers={"Host": "evil.example"}).headers)
+    assert_secure(client.post("/page/index.html").headers)
+    answer = raw(server, b"GET nonsense\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"x-content-type-options: nosniff" in answer.lower()
+
+
+def assert_secure(headers):
+    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert "unsafe-eval" not in headers["Content-Security-Policy"].replace("wasm-unsafe-eval", "")
+    assert "Access-Control-Allow-Origin" not in headers
+
+
+@pytest.mark.parametrize(
+    ("path", "media_type"),
+    [
+        ("/page/index.html", "text/html; charset=utf-8"),
+        ("/page/main.js", "text/javascript; charset=utf-8"),
+        (f"/dist/{TFJS}", "text/javascript; charset=utf-8"),
+        ("/dist/@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm.wasm", "application/wasm"),
+    ],
+)
+def test_types_are_right_whatever_the_machine_says(client, monkeypatch, path, media_type):
+    for owner in (mimetypes, starlette.responses):
+        monkeypatch.setattr(owner, "guess_type", lambda *_args, **_kwargs: ("text/plain", None))
+    assert client.get(path).headers["Content-Type"] == media_type
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/page/",
+        "/page",
+        "/page/folder.js",
+        "/page/secret.txt",
+        "/page/link.js",
+        "/page/../outside.js",
+        "/page/%2e%2e/outside.js",
+        "/page/..%2foutside.js",
+        "/page/%2e%2e%2foutside.js",
+        "/page/..\\outside.js",
+        "/page//etc/hosts.js",
+        "/page/main.js%00",
+        "/page/main.js/",
+        "/page/.",
+        "/dist/",
+        "/dist/@tensorflow/tfjs/package.json",
+        f"/dist/{TFJS}/..",
+        f"/dist/@tensorflow/../{TFJS}",
+        "/artifacts/",
+        "/artifacts/0/",
+    ],
+)
+def test_there_is_nothing_outside_the_roots_and_no_listing(server, path):
+    assert status(server, token(server) + path) in {400, 404}
+
+
+def test_a_link_that_stays_inside_is_followed(client):
+    assert client.get("/page/inside.js").text == "export {}"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE"])
+def test_files_can_only_be_read(server, method):
+    assert status(server, f"{token(server)}/page/index.html", method=method) == 405
+
+
+def test_artifacts_are_the_model_and_the_shards_it_names(client, server, tmp_path):
+    model = dense_model(tmp_path)
+    (tmp_path / "other.bin").write_bytes(b"not named")
+    url = server.publish(model)
+    assert client.get(url).json() == json.loads(model.read_text())
+    assert client.get(url).headers["Content-Type"] == "application/json"
+    shard = client.get(url.replace("model.json", "group1-shard1of1.bin"))
+    assert shard.content == (tmp_path / "group1-shard1of1.bin").read_bytes()
+    for name in ("other.bin", "../model.json", "", "sub/../model.json"):
+        assert status(server, urlsplit(url).path.replace("model.json", name)) == 404
+
+
+def test_artifacts_are_published_once_and_again_when_they_change(server, tmp_path):
+    model = dense_model(tmp_path)
+    url = server.publish(model)
+    assert server.publish(model) == url
+    model.write_text(model.read_text() + " ")
+    assert server.publish(model) != url
+
+
+def manifest(*paths):
+    return {"weightsManifest": [{"paths": list(paths), "weights": []}]}
+
+
+@pytest.mark.parametrize(
+    "shard", ["../outside.bin", "/etc/hosts", "missing.bin", "link.bin", "sub/../shard.bin", ""]
+)
+def test_a_shard_outside_the_models_folder_is_refused(server, tmp_path, shard):
+    (tmp_path / "outside.bin").write_bytes(b"")
+    folder = tmp_path / "model"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "shard.bin").write_bytes(b"")
+    (folder / "link.bin").symlink_to(tmp_path / "outside.bin")
+    (folder / "model.json").write_text(json.dumps(manifest("shard.bin", shard)))
+    with pytest.raises(ArtifactsError, match="names the shard"):
+        server.publish(folder / "model.json")
+
+
+def test_shards_in_folders_and_with_odd_names_are_served(client, server, tmp_path):
+    names = ["./sub/a b.bin", "100%.bin", "ä#1.bin"]
+    (tmp_path / "sub").mkdir()
+    for name in names:
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "model.json").write_text(json.dumps(manifest(*names)))
+    url = server.publish(tmp_path / "model.json")
+    for name, path in zip(names, ["sub/a%20b.bin", "100%25.bin", "%C3%A4%231.bin"], strict=True):
+        assert client.get(url.replace("model.json", path)).content == name.encode()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"weightsManifest": 1}', '{"weightsManifest": [{}]}'])
+def test_a_model_that_cannot_be_read_is_refused(server, tmp_path, text):
+    (tmp_path / "model.json").write_text(text)
+    with pytest.raises(ArtifactsError, match=r"model\.json"):
+        server.publish(tmp_path / "model.json")
+
+
+def test_a_missing_model_is_refused(server, tmp_path):
+    with pytest.raises(ArtifactsError, match=r"model\.json"):
+        server.publish(tmp_path / "model.json")
+
+
+def test_the_page_reads_its_setup_job_and_feeds(client, server, exchange, tmp_path):
+    assert client.get(f"/api/{exchange.page}/setup").json() == {"backend": "cpu"}
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    job = Job(tmp_path / "model.json", "layers", ({"x": x},), ((Tap("a", {"path": ["a"]}),),))
+    exchange.assign(job, "http://model")
+    message = client.get(f"/api/{exchange.page}/job").json()
+    assert (message["job"], message["artifacts"], message["feeds"]) == (1, "http://model", 1)
+    np.testing.assert_array_equal(decode(client.get(f"/api/{exchange.page}/jobs/1/feeds/0").content)["x"], x)
+    assert client.get(f"/api/{exchange.page}/jobs/1/feeds/1").status_code == 404
+    assert client.get(f"/api/{exchange.page}/jobs/2/feeds/0").status_code == 410
+
+
+def test_the_page_waits_for_its_next_job(client, exchange, tmp_path):
+    job = Job(tmp_path / "model.json", "layers", ({"x": np.zeros(1)},), ())
+    later = threading.Timer(0.1, lambda: exchange.assign(job, "http://model"))
+    later.start()
+    assert client.get(f"/api/{exchange.page}/job").json()["job"] == 1
+    later.join()
+
+
+def test_a_wait_without_a_job_ends(client, exchange, monkeypatch):
+    monkeypatch.setattr(routes, "POLL_S", 0.05)
+    assert client.get(f"/api/{exchange.page}/job").status_code == 204
+
+
+def test_events_and_heartbeats_reach_the_mailbox(client, exchange):
+    events = [{"type": "progress", "stage": "loading model"}]
+    answer = client.post(f"/api/{exchange.page}/events", json={"first": 0, "events": events})
+    assert answer.status_code == 204
+    assert exchange.next_message(0) == Progress("loading model")
+    assert client.post(f"/api/{exchange.page}/beat", json={"busyMs": 2500}).status_code == 204
+    assert exchange.main_thread_busy() == 2.5
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("events", b""),
+        ("events", b"{"),
+        ("events", b"\xff"),
+        ("events", b"[]"),
+        ("events", b"[" * 100_000),
+        ("events", b'{"first": 0}'),
+        ("events", b'{"first": "0", "events": []}'),
+        ("events", b'{"first": 1, "events": []}'),
+        ("events", b'{"first": 0, "events": [1]}'),
+        ("events", b'{"first": 0, "events": [{"type": "nonsense"}]}'),
+        ("beat", b"{}"),
+        ("beat", b'{"busyMs": "1"}'),
+        ("beat", b'{"busyMs": true}'),
+    ],
+)
+def test_malformed_messages_are_refused_and_harm_nobody(client, exchange, path, body):
+    assert client.post(f"/api/{exchange.page}/{path}", content=body).status_code == 400
+    assert client.post(f"/api/{exchange.page}/events", json={"first": 0, "events": []}).status_code == 204
+    assert exchange.next_message(0) is None
+
+
+def test_what_the_page_tells_is_kept_without_the_token(client, server, exchange):
+    secret = token(server).strip("/")
+    stack = f"f@{server.url}/dist/{TFJS}:17:10059\ng ({server.url}/page/main.js:1:2)\n at {server.url[:-5]}"
+    said = {"type": "console", "level": "error", "arguments": [f"at {server.url}/page", f"token {secret}"]}
+    events = [
+        {"type": "fault", "kind": "error", "message": f"no {server.url}/x", "stack": stack},
+        {"type": "failed", "reason": f"could not load {server.url}/dist/{TFJS}", "stack": stack},
+        said,
+    ]
+    assert client.post(f"/api/{exchange.page}/events", json={"first": 0, "events": events}).status_code == 204
+    kept = f"f@…/dist/{TFJS}:17:10059\ng (…/page/main.js:1:2)\n at …"
+    assert exchange.next_message(0) == PageFault("error", "no …/x", kept)
+    assert exchange.next_message(0) == Failure(f"could not load …/dist/{TFJS}", kept)
+    assert exchange.next_message(0) == ConsoleLine("error", ("at …/page", "token …"))
+
+
+def test_what_is_remembered_as_refused_is_without_the_token(server, exchange):
+    assert status(server, f"/another{token(server)}/page/index.html") == 404
+    assert server.refused() == ["GET /…/page/index.html: 404"]
+
+
+@pytest.mark.parametrize(("path", "limit"), [("events", routes.EVENTS_LIMIT), ("beat", routes.BEAT_LIMIT)])
+def test_messages_are_bounded(server, exchange, path, limit):
+    target = f"{token(server)}/api/{exchange.page}/{path}"
+    assert status(server, target, method="POST", headers=[f"Content-Length: {limit + 1}"]) == 413
+    assert status(server, target, method="POST", headers=["Transfer-Encoding: chunked"]) == 411
+
+
+def test_a_message_cut_short_is_not_delivered(server, client, exchange):
+    body = json.dumps({"first": 0, "events": [{"type": "progress", "stage": "x"}]}).encode()
+    target = f"{token(server)}/api/{exchange.page}/events"
+    host = urlsplit(server.url).netloc
+    request = f"POST {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body) + 1}\r\n\r\n"
+    raw(server, request.encode() + body, cut=True)
+    assert client.post(f"/api/{exchange.page}/events", json={"first": 0, "events": []}).status_code == 204
+    assert exchange.next_message(0) is None
+
+
+def test_messages_of_a_stale_page_are_refused(client, server):
+    exchange = server.open_page({})
+    server.close_page(exchange)
+    assert client.get(f"/api/{exchange.page}/setup").status_code == 410
+    assert client.get(f"/api/{exchange.page}/job").status_code == 410
+    answer = client.post(f"/api/{exchange.page}/events", json={"first": 0, "events": []})
+    assert answer.status_code == 410
+
+
+def test_a_page_that_waits_is_told_when_it_is_closed(client, server):
+    exchange = server.open_page({})
+    later = threading.Timer(0.1, lambda: server.close_page(exchange))
+    later.start()
+    assert client.get(f"/api/{exchange.page}/job").status_code == 410
+    later.join()
+
+
+def test_the_server_remembers_what_it_refused_since_the_page_was_opened(client, server):
+    for name in ("missing", "other"):
+        server.close_page(server.open_page({}))
+        assert server.refused() == []
+        client.get(f"/page/{name}.js")
+        assert server.refused() == [f"GET /page/{name}.js: 404"]
+
+
+def test_nothing_is_left_when_the_server_stops(page_root):
+    before = set(threading.enumerate())
+    server = Server(Dist.shipped(), page_root=page_root)
+    with pytest.raises(BrowserError, match="not running"):
+        _ = server.url
+    server.start()
+    port = urlsplit(server.url).port
+    exchange = server.open_page({})
+    waiting = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    waiting.request("GET", f"{token(server)}/api/{exchange.page}/job")
+    server.stop()
+    server.stop()
+    assert set(threading.enumerate()) == before
+    with pytest.raises(OSError, match=r"."):
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    waiting.close()

@@ -1,0 +1,482 @@
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import re
+import shutil
+from functools import partial
+
+import numpy as np
+import pytest
+
+from pytest_tfjs.browsers import harness as module
+from pytest_tfjs.browsers.harness import Harness
+from pytest_tfjs.browsers.jobs import Job, Progress, Tap, TimingPlan
+from pytest_tfjs.browsers.launching.launch import LaunchOptions
+from pytest_tfjs.browsers.processes.workspace import find_processes
+from pytest_tfjs.browsers.serving.page_channel import Exchange
+from pytest_tfjs.browsers.serving.server import PAGE_ROOT, Server
+from pytest_tfjs.browsers.targets import Target, parse_targets
+from pytest_tfjs.browsers.tfjs_dist import Dist
+from pytest_tfjs.errors import (
+    ArtifactsError,
+    BrowserLostError,
+    JobTimeoutError,
+    PageError,
+    TargetUnavailableError,
+)
+from tests.support.tiny_models import RELU, X, dense_graph, dense_model, node, placeholder, write_graph_model
+
+pytestmark = pytest.mark.browser
+RELU_TAP = Tap("relu", {"node": "relu:0"})
+LONG = TimingPlan(warmup=0, runs=10**9, budget_ms=1e12)
+
+
+@pytest.fixture
+def page(harness):
+    return open_page(harness)
+
+
+def open_page(harness, backend="cpu"):
+    return harness.open(parse_targets(["chrome"], [backend])[0])
+
+
+def script(harness, text):
+    """Run JavaScript in the page, from outside of it."""
+    return harness._browser._driver.execute_script(text)
+
+
+def graph_job(folder, *, feed=None, taps=(RELU_TAP,), **more):
+    return Job(
+        dense_graph(folder), "graph", ({"x": X} if feed is None else feed,), (taps,) if taps else (), **more
+    )
+
+
+def assert_runs(harness, folder, backend="cpu"):
+    """The next job runs as if nothing had been."""
+    received = []
+    result = open_page(harness, backend).run(graph_job(folder), received.append)
+    np.testing.assert_allclose(received[0].tensors["relu"], RELU)
+    assert result.memory["numTensors"] == result.memory["numTensorsBefore"]
+
+
+def assert_fails(page, job, pattern, error=PageError):
+    with pytest.raises(error, match=pattern) as caught:
+        page.run(job, lambda _: None)
+    return caught.value
+
+
+@pytest.mark.parametrize("address", [{"node": "nothing:0"}, {"node": "toString:0"}])
+def test_a_node_that_is_not_there_is_named(harness, page, tmp_path, address):
+    job = graph_job(tmp_path, taps=(RELU_TAP, Tap("my tap", address)))
+    name = address["node"].partition(":")[0]
+    error = assert_fails(
+        page, job, rf"cpu on chrome: there is no activation to read for 'my tap'.*no node '{name}'"
+    )
+    assert error.stage == "layers"
+    assert "…/page/graph.js:" in error.stack
+    assert harness.server.url.rpartition("/")[2] not in error.stack
+    assert_runs(harness, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ({"path": ["nothing"]}, "'tiny' has no layer 'nothing'"),
+        ({"path": ["dense", "inner"]}, "'dense' is a Dense, not a model"),
+        ({"path": ["dense"], "node": 3}, "'dense' has no node 3 with an output 0"),
+        ({"path": ["dense"], "tensor": 1}, "'dense' has no node 0 with an output 1"),
+        ({"path": []}, "no layer"),
+    ],
+)
+def test_a_layer_that_is_not_there_is_named(harness, page, tmp_path, address, why):
+    job = Job(dense_model(tmp_path / "layers"), "layers", ({"x": X},), ((Tap("my tap", address),),))
+    assert_fails(page, job, rf"'my tap'.*{why}")
+    assert_runs(harness, tmp_path)
+
+
+@pytest.mark.parametrize("form", ["graph", "layers"])
+@pytest.mark.parametrize("feed", [{"y": X}, {"x": X, "y": X}, {}])
+def test_a_feed_with_other_names_is_refused(harness, page, tmp_path, form, feed):
+    model = dense_graph(tmp_path) if form == "graph" else dense_model(tmp_path)
+    address = {"node": "relu:0"} if form == "graph" else {"path": ["relu"]}
+    job = Job(model, form, (feed,), ((Tap("relu", address),),))
+    assert_fails(page, job, f"the model's inputs are x; the feed has {', '.join(feed)}")
+    assert_runs(harness, tmp_path / "next")
+
+
+@pytest.mark.parametrize(
+    ("form", "value", "why"),
+    [
+        ("graph", X.astype(np.float64), "dtype F64, which TF.js has not"),
+        ("layers", X.astype(np.float16), "dtype F16, which TF.js has not"),
+        ("graph", X.astype(np.int32), "must be float32, but was int32"),
+        ("layers", X.astype(np.int32), "'x' is float32; the feed has int32"),
+        ("graph", X[:, :2], r"must be \[-1,3\], but was \[2,2\]"),
+    ],
+)
+def test_a_feed_is_not_cast(page, tmp_path, form, value, why):
+    model = dense_graph(tmp_path) if form == "graph" else dense_model(tmp_path)
+    address = {"node": "relu:0"} if form == "graph" else {"path": ["relu"]}
+    assert_fails(page, Job(model, form, ({"x": value},), ((Tap("relu", address),),)), why)
+
+
+def test_a_chunk_over_the_limit_is_refused_before_it_is_sent(harness, page, tmp_path):
+    assert_fails(
+        page, graph_job(tmp_path, chunk_limit=10), r"'relu' have \d+ bytes; this job takes at most 10 at once"
+    )
+    assert_runs(harness, tmp_path)
+
+
+def test_an_operation_that_tfjs_has_not_is_told(harness, page, tmp_path):
+    nodes = [placeholder("x", -1, 3), node("Nonsense", "odd", "x")]
+    model = write_graph_model(tmp_path / "odd", nodes, {}, inputs={"x": "x:0"}, outputs={"y": "odd:0"})
+    job = Job(model, "graph", ({"x": X},), ((Tap("odd", {"node": "odd"}),),))
+    assert assert_fails(page, job, "Nonsense").refused
+    assert_runs(harness, tmp_path)
+
+
+def test_a_trap_of_webassembly_ends_its_page_and_not_the_next_job(harness, page, tmp_path):
+    trap = "tf.loadGraphModel = () => { throw new WebAssembly.RuntimeError('memory access out of bounds'); }"
+    script(harness, trap)
+    assert not assert_fails(page, graph_job(tmp_path / "first"), "memory access out of bounds").refused
+    assert not page.healthy  # its memory may hold anything
+    assert_runs(harness, tmp_path)
+
+
+def test_a_model_that_does_not_load_is_told_with_its_stage(harness, page, tmp_path):
+    model = dense_model(tmp_path / "layers")
+    text = json.loads(model.read_text())
+    text["modelTopology"]["model_config"]["config"]["layers"][1]["class_name"] = "Nonsense"
+    model.write_text(json.dumps(text))
+    job = Job(model, "layers", ({"x": X},), ((Tap("relu", {"path": ["relu"]}),),))
+    error = assert_fails(page, job, "Unknown layer: Nonsense")
+    assert (error.stage, error.refused) == ("loading model", True)
+    assert_runs(harness, tmp_path)
+
+
+THROW_ONCE = """
+const engine = tf.engine(), run = engine.runKernel;
+engine.runKernel = () => { engine.runKernel = run; throw new Error(arguments[0]); };
+"""
+
+
+@pytest.mark.parametrize(("said", "refused"), [("TF.js cannot", True), ("Out of memory", False)])
+@pytest.mark.parametrize("form", ["graph", "layers"])
+def test_what_tfjs_throws_while_it_runs_a_model_is_a_refusal(harness, tmp_path, form, said, refused):
+    model = dense_graph(tmp_path) if form == "graph" else dense_model(tmp_path)
+    tap = Tap("relu", {"node": "relu"} if form == "graph" else {"path": ["relu"]})
+    for asked in ({"timing": TimingPlan(0, 1, 1000.0), "chunks": ()}, {"chunks": ((tap,),)}):
+        page = open_page(harness)
+        script(harness, THROW_ONCE.replace("arguments[0]", repr(said)))
+        assert assert_fails(page, Job(model, form, ({"x": X},), **asked), said).refused is refused
+    assert_runs(harness, tmp_path / "next")
+
+
+def full_disk(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def out_of_memory(*_):
+    raise MemoryError
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (("references", full_disk), "the server answered 500 to jobs/"),
+        (("feed", full_disk), "the server answered 500 to jobs/"),
+        (
+            ("deliver", out_of_memory),
+            "the server did not take the activations: pytest's process .* MemoryError",
+        ),
+    ],
+    ids=["references", "feed", "activations"],
+)
+def test_what_the_server_fails_at_tells_nothing_of_the_model(harness, tmp_path, monkeypatch, broken, said):
+    page = open_page(harness)
+    monkeypatch.setattr(Exchange, *broken)
+    alone = {
+        "isolate": lambda _feed, _names: {"product": X},
+        "known": (Tap("product", {"node": "product:0"}),),
+    }
+    assert not assert_fails(page, graph_job(tmp_path / "first", **alone), said).refused
+    monkeypatch.undo()
+    assert_runs(harness, tmp_path)
+
+
+def test_a_shard_that_went_missing_is_told(harness, page, tmp_path):
+    job = graph_job(tmp_path / "model")
+    harness.server.publish(job.artifacts)
+    (tmp_path / "model" / "group1-shard1of1.bin").unlink()
+    assert_fails(page, job, r"names the shard 'group1-shard1of1\.bin', which is no file", ArtifactsError)
+    page = open_page(harness)
+    assert_fails(page, Job(tmp_path / "no.json", "graph", ({"x": X},), ()), r"no\.json", ArtifactsError)
+    assert_runs(harness, tmp_path)
+
+
+def test_console_lines_arrive_with_level_arguments_and_stack(harness, page, tmp_path):
+    page.console.clear()
+    script(
+        harness,
+        """
+        function caller() { console.warn("text", 1, {a: [true]}, null, undefined, 2n, new Float32Array(2)); }
+        caller();
+        console.error(new RangeError("wrong"));
+        const circle = {}; circle.self = circle; console.log(circle);
+        console.assert(true, "held"); console.assert(false, "did not hold");
+        console.debug("x".repeat(10000));
+        """,
+    )
+    page.run(graph_job(tmp_path), lambda _: None)
+    warn, error, circle, failed, long = list(page.console)[:5]
+    assert warn.level == "warn"
+    assert warn.arguments[:5] == ("text", "1", '{"a":[true]}', "null", "undefined")
+    assert warn.arguments[5] == "2"
+    assert "caller" in warn.stack
+    assert "events.js" not in warn.stack
+    assert (error.level, error.text.splitlines()[0]) == ("error", "RangeError: wrong")
+    assert "RangeError: wrong" in error.stack
+    assert circle.text == "[object Object]"
+    assert (failed.level, failed.text) == ("assert", "did not hold")
+    assert len(long.text) < 5000
+    assert long.text.endswith("(10000 characters)")
+
+
+def test_uncaught_errors_and_rejections_arrive(harness, page, tmp_path):
+    page.errors.clear()
+    code = """
+        setTimeout(() => { throw new TypeError("nobody caught me"); });
+        Promise.reject(new Error("nobody awaited me"));
+        Promise.reject("a mere string");
+    """
+    # As a script of the page's own: what the driver runs is not told to the page when it fails.
+    script(
+        harness,
+        f"""
+        const element = document.createElement("script");
+        element.src = URL.createObjectURL(new Blob([{json.dumps(code)}]));
+        document.head.append(element);
+        """,
+    )
+    while len(page.errors) < 3:
+        page.run(graph_job(tmp_path), lambda _: None)
+    told = {fault.message: fault for fault in page.errors}
+    assert told["nobody caught me"].kind == "error"
+    assert "TypeError: nobody caught me" in told["nobody caught me"].stack
+    assert told["nobody awaited me"].kind == "unhandledrejection"
+    assert told["a mere string"].stack is None
+
+
+def test_a_page_that_logs_without_end_is_cut_short(harness, tmp_path):
+    page = harness.open(Target("chrome", "cpu", "noisy"))
+    script(harness, "for (let i = 0; i < 3000; i++) console.log(i)")
+    page.run(graph_job(tmp_path), lambda _: None)
+    assert len(page.console) == 2000
+    assert page.console[-1].text == "2000 lines; those that follow are left out"
+
+
+def test_whoever_fails_to_receive_ends_the_job(harness, page, tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        page.run(graph_job(tmp_path), lambda _: 1 / 0)
+    assert not page.healthy
+    assert_runs(harness, tmp_path)
+
+
+def test_a_slow_receiver_is_no_slow_page(harness, tmp_path, monkeypatch):
+    page = open_page(harness)
+    monkeypatch.setattr(harness, "timeout_s", 5.0)
+    clock = module.time.monotonic
+    skipped = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock() + skipped[0])
+
+    def receive(_):
+        skipped[0] += 1000
+
+    page.run(Job(dense_graph(tmp_path), "graph", ({"x": X}, {"x": X}), ((RELU_TAP,),)), receive)
+
+
+def test_a_backend_that_the_machine_cannot_have_is_told_and_has_no_fallback(tmp_path):
+    options = LaunchOptions(arguments=("--disable-gpu", "--disable-software-rasterizer"))
+    harness = Harness(dist=Dist.shipped(), options=options, timeout_s=120)
+    try:
+        for _ in range(2):
+            with pytest.raises(TargetUnavailableError, match=r"webgl on chrome: .* gives no WebGL context"):
+                open_page(harness, "webgl")
+        assert_runs(harness, tmp_path)
+    finally:
+        harness.close()
+
+
+def test_a_flag_that_does_not_hold_is_an_error(harness, tmp_path):
+    with pytest.raises(PageError, match="Cannot set flag NO_SUCH_FLAG"):
+        harness.open(Target("chrome", "cpu", None, (("NO_SUCH_FLAG", True),)))
+    # TF.js itself turns this one off while it makes the backend.
+    with pytest.raises(PageError, match="WEBGL_VERSION"):
+        harness.open(Target("chrome", "webgl", None, (("WEBGL_VERSION", 3),)))
+    assert_runs(harness, tmp_path)
+
+
+@pytest.fixture
+def damaged(monkeypatch, tmp_path):
+    """A harness whose page has come to harm."""
+    root = tmp_path / "page"
+    shutil.copytree(PAGE_ROOT, root, ignore=shutil.ignore_patterns("vendor"))
+    monkeypatch.setattr(module, "Server", partial(Server, page_root=root))
+    harness = Harness(dist=Dist.shipped(), timeout_s=60)
+
+    def make(damage):
+        damage(root)
+        return harness
+
+    yield make
+    harness.close()
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda root: (root / "backend.js").write_text("const 1;"), r"SyntaxError.*backend\.js:1"),
+        (
+            lambda root: (root / "wire.js").unlink(),
+            r"could not load .*main\.js\nrefused: GET /page/wire\.js: 404",
+        ),
+        (lambda root: (root / "courier.js").unlink(), r"courier\.js"),
+        (lambda root: (root / "main.js").write_text("throw new Error('at once')"), r"at once"),
+    ],
+)
+def test_a_page_that_does_not_come_up_tells_why(damaged, damage, told):
+    with pytest.raises(PageError, match=told):
+        open_page(damaged(damage))
+
+
+def test_a_page_that_cannot_send_tells_why(damaged, tmp_path):
+    harness = damaged(lambda root: (root / "uploader.js").unlink())
+    assert_fails(open_page(harness), graph_job(tmp_path), r"uploader\.js failed: it did not load")
+
+
+class Trouble:
+    """A harness, and what to do to its browser as soon as a job of the page is on its way."""
+
+    def __init__(self, harness, monkeypatch):
+        self.harness = harness
+        self._monkeypatch = monkeypatch
+        self.backend = "cpu"
+
+    def during_a_job(self, tmp_path, trouble, error):
+        page = open_page(self.harness, self.backend)
+        workspace = self.harness._browser._workspace.directory
+        pending = [trouble]
+
+        def on_progress(progress):
+            if progress.stage == "warm runs" and pending:
+                pending.pop()()
+
+        self._monkeypatch.setattr(self.harness, "on_progress", on_progress)
+        with pytest.raises(error) as caught:
+            page.run(graph_job(tmp_path, timing=LONG), lambda _: None)
+        assert not page.healthy
+        assert not workspace.exists()
+        assert find_processes(workspace) == set()
+        assert_runs(self.harness, tmp_path, self.backend)
+        return str(caught.value)
+
+
+@pytest.fixture
+def trouble(harness, monkeypatch):
+    return Trouble(harness, monkeypatch)
+
+
+def test_a_crashed_tab_is_a_lost_browser(trouble, tmp_path):
+    def crash():
+        trouble.harness._browser._driver.get("chrome://crash")
+
+    message = trouble.during_a_job(tmp_path, crash, BrowserLostError)
+    assert re.search(
+        r"cpu on chrome: the browser was lost while warm runs \d+/1000000000: tab crashed$", message
+    )
+
+
+def test_a_killed_browser_is_a_lost_browser(trouble, tmp_path):
+    def kill():
+        trouble.harness._browser._process.kill()
+
+    message = trouble.during_a_job(tmp_path, kill, BrowserLostError)
+    assert "its process ended" in message
+
+
+def test_a_frozen_page_is_a_lost_browser(trouble, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SILENT_S", 4.0)
+
+    def freeze():
+        for process in find_processes(trouble.harness._browser._workspace.directory):
+            if "--type=renderer" in process.cmdline():
+                process.suspend()
+
+    assert "the page gave no sign of life for" in trouble.during_a_job(tmp_path, freeze, BrowserLostError)
+
+
+def test_a_page_that_hangs_runs_into_the_timeout_with_its_heart_beating(trouble, tmp_path, monkeypatch):
+    open_page(trouble.harness)
+    monkeypatch.setattr(trouble.harness, "timeout_s", 8.0)
+    message = trouble.during_a_job(
+        tmp_path, lambda: script(trouble.harness, "setTimeout(() => { for (;;); })"), JobTimeoutError
+    )
+    assert re.search(
+        r"not done after 8 s, while warm runs \d+/1000000000; its main thread has been busy for", message
+    )
+    assert "--tfjs-timeout" in message
+
+
+def test_a_job_that_takes_too_long_runs_into_the_timeout(trouble, tmp_path, monkeypatch):
+    open_page(trouble.harness)
+    monkeypatch.setattr(trouble.harness, "timeout_s", 4.0)
+    message = trouble.during_a_job(tmp_path, lambda: None, JobTimeoutError)
+    assert "not done after 4 s, while warm runs" in message
+
+
+def test_a_lost_webgl_context_fails_the_job(trouble, tmp_path):
+    trouble.backend = "webgl"
+    lose = "tf.backend().gpgpu.gl.getExtension('WEBGL_lose_context').loseContext()"
+    message = trouble.during_a_job(tmp_path, lambda: script(trouble.harness, lose), BrowserLostError)
+    assert re.search(r"the browser was lost while .*: its WebGL context was lost \(the GPU", message)
+
+
+def test_what_a_driver_says_of_a_lost_browser_is_told_without_the_token():
+    harness = Harness(dist=Dist.shipped())
+    try:
+        said = f"Reached error page: {harness.server.url}/page/index.html?page=1"
+        error = harness.lose(Target("firefox", "cpu"), Progress("opening a page"), said)
+    finally:
+        harness.close()
+    assert str(error).endswith("while opening a page: Reached error page: …/page/index.html?page=1")
+
+
+def test_the_log_of_what_a_driver_was_asked_has_no_token(harness, caplog):
+    open_page(harness, "wasm")
+    with caplog.at_level(logging.DEBUG):
+        open_page(harness, "cpu")
+    assert "selenium.webdriver" in caplog.text
+    assert harness.server.url.rpartition("/")[2] not in caplog.text
+
+
+def test_nothing_of_a_harness_is_left_when_it_closes(tmp_path):
+    harness = Harness(dist=Dist.shipped(), timeout_s=120)
+    harness.close()
+    assert_runs(harness, tmp_path)
+    workspace = harness._browser._workspace.directory
+    harness.close()
+    harness.close()
+    assert not workspace.exists()
+    assert find_processes(workspace) == set()
+    assert_runs(harness, tmp_path)
+    harness.close()
+
+
+def test_a_page_that_gave_up_between_jobs_is_replaced(harness, page, tmp_path):
+    exchange = page._exchange
+    exchange.tell(exchange._events, [{"type": "failed", "reason": "the server answered 500", "fatal": True}])
+    assert not page.healthy
+    assert harness.open(page.target) is not page
+    assert_runs(harness, tmp_path)

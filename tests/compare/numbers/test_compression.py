@@ -1,0 +1,225 @@
+"""What quantised weights cost: measured, judged at the outputs alone, and told beside the browser's error."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pytest_tfjs.compare.numbers.compression import Compression, Cost, cost, default_allowance, merge_costs
+from pytest_tfjs.compare.verdict import judge
+from pytest_tfjs.compare.weight_check import BY_EFFECT, WeightCheck, WeightFinding
+from pytest_tfjs.report.failure_message import failure_message
+from pytest_tfjs.report.json_report import comparison_to_json
+from pytest_tfjs.report.junit import junit_properties
+from pytest_tfjs.report.tables import layer_table, summary_table
+from pytest_tfjs.report.weight_text import weight_facts
+from tests.support.comparisons import TOLERANCE, close, comparison, layer, measured, wrong
+
+LAYERS = (layer("conv"), layer("classes", "conv", output=True))
+GOOD = {"conv": close(), "classes": close()}
+
+
+def compression(share=0.07, allowed=0.05, inner=0.9):
+    costs = {"conv": Cost(3.0, 1.0, inner, 4), "classes": Cost(0.5, 0.25, share, 4)}
+    return Compression("uint8", allowed, costs, ("classes",))
+
+
+DIFFERENT = WeightCheck.of(
+    [
+        WeightFinding("conv/kernel", "conv", "differs", "1 of 4 values differ"),
+        WeightFinding("conv/bias", "conv", "equal"),
+    ]
+)
+
+
+def judged(metrics=GOOD, **given):
+    judgement = judge(LAYERS, metrics, {"conv": close_tolerance(), "classes": close_tolerance()}, **given)
+    made = comparison(
+        LAYERS,
+        metrics,
+        verdict=judgement.verdict,
+        reason=judgement.reason,
+        first_divergence=judgement.first_divergence,
+    )
+    return replace(made, **given)
+
+
+def close_tolerance():
+    from tests.support.comparisons import TOLERANCE
+
+    return TOLERANCE
+
+
+def test_a_cost_is_relative_to_the_largest_value_of_the_original():
+    found = cost(np.float32([1.0, -4.5, 2.0]), np.float32([1.0, -5.0, 2.0]))
+    assert (found.max_abs, found.share, found.elements) == (0.5, 0.1, 3)
+    assert found.rms == pytest.approx(0.5 / math.sqrt(3))
+
+
+@pytest.mark.parametrize(
+    ("stored", "original", "share"),
+    [
+        (np.int32([1, 2, 3, 4]), np.int32([1, 2, 9, 4]), 0.25),
+        (np.array([True, False]), np.array([True, True]), 0.5),
+        (np.array(["a", "b"]), np.array(["a", "b"]), 0.0),
+        (np.array(["a", "x"]), np.array(["a", "b"]), 0.5),
+        (np.float32([0, 0]), np.float32([0, 0]), 0.0),
+        (np.float32([0, 1e-9]), np.float32([0, 0]), math.inf),
+        (np.float32([np.nan, 1]), np.float32([np.nan, 1]), 0.0),
+        (np.float32([np.inf, 1]), np.float32([2, 1]), math.inf),
+        (np.float32([1, 2, 3]), np.float32([1, 2]), math.inf),
+        (np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32), 0.0),
+    ],
+)
+def test_what_changed_of_other_kinds(stored, original, share):
+    assert cost(stored, original).share == share
+
+
+def test_costs_over_feeds_are_those_of_all_elements():
+    first, second = np.float32([[1, 2], [3, 4]]), np.float32([[5, -6]])
+    moved = [cost(value + np.float32(0.25), value) for value in (first, second)]
+    merged, whole = (
+        merge_costs(moved),
+        cost(np.vstack([first, second]) + np.float32(0.25), np.vstack([first, second])),
+    )
+    assert merged.share == max(one.share for one in moved)
+    assert (merged.elements, merged.max_abs) == (whole.elements, whole.max_abs)
+    assert merged.rms == pytest.approx(whole.rms)
+
+
+def test_what_is_allowed_is_that_of_the_coarsest_dtype():
+    assert default_allowance("float32+uint16") < default_allowance("float16") < default_allowance("uint8")
+    assert default_allowance("float16+uint8") == default_allowance("uint8")
+
+
+def test_an_output_that_moved_too_far_diverged_though_the_browser_is_right():
+    found = judged(compression=compression())
+    assert (found.verdict, found.first_divergence) == ("diverged", ())
+    line, *rest = failure_message(found).splitlines()
+    assert line == (
+        "webgl on chrome: diverged: compression to uint8 costs 7.0e-02 of the largest value at 'classes', "
+        "5.0e-02 allowed; the browser computes the compressed model rightly"
+    )
+    (told,) = [text for text in rest if text.startswith("  compression")]
+    assert "moves 'classes' by 7.0e-02 of its largest value, 5.0e-02 allowed" in told
+
+
+@pytest.mark.parametrize("seen", ["unmapped", "vacuous"])
+def test_the_browser_is_said_to_be_right_only_where_that_was_seen(seen):
+    rows = [layer("classes", output=True)]
+    if seen == "unmapped":
+        rows.append(layer("lost", coverage="unmapped", reason="no node computes it"))
+    metrics = {"classes": close() if seen == "unmapped" else measured([0, 0], [0, 0])}
+    found = judge(rows, metrics, {"classes": TOLERANCE}, compression=compression())
+    assert found.verdict == "diverged"
+    assert found.reason.endswith("5.0e-02 allowed")
+
+
+def test_inner_layers_are_told_and_not_judged():
+    found = judged(compression=compression(share=0.01))
+    assert found.verdict == "close"
+    wrong_elsewhere = judged({**GOOD, "classes": wrong()}, compression=compression(share=0.01))
+    assert "of all layers it moves 'conv' by 9.0e-01" in " ".join(failure_message(wrong_elsewhere).split())
+
+
+def test_a_browser_that_is_wrong_is_told_first():
+    found = judged({**GOOD, "conv": wrong()}, compression=compression())
+    assert failure_message(found).splitlines()[0].startswith("webgl on chrome: 'conv' diverged first: ")
+
+
+def test_a_wrong_weight_diverges_where_all_layers_are_close():
+    found = judged(weight_check=DIFFERENT, compression=compression())
+    assert found.verdict == "diverged"
+    assert failure_message(found).splitlines()[0] == (
+        "webgl on chrome: diverged: the artifacts' weight 'conv/kernel' is not that of the source: "
+        "1 of 4 values differ"
+    )
+
+
+def test_weights_that_are_known_by_one_effect_are_told_together():
+    """One of them may be right, or all, where something else about the operation is wrong."""
+    what = f"{BY_EFFECT}: off by 1.0e+00 of its largest value"
+    names = ("v1/kernel", "v1/bias", "v1/scale")
+    for count, told in ((2, "'v1/kernel' or 'v1/bias' of"), (3, "'v1/kernel' or 2 more of")):
+        check = WeightCheck.of(WeightFinding(name, "conv", "differs", what) for name in names[:count])
+        text = " ".join(failure_message(judged({**GOOD, "conv": wrong()}, weight_check=check)).split())
+        assert f"weights {told} 'conv' may not be the source's: {what}" in text
+        assert "(its weight 'v1/kernel' may not be the source's)" in text
+        assert text.count("may not be") == 1 + 1
+
+
+def test_a_wrong_weight_is_named_beside_the_layer_that_it_made_diverge():
+    found = judged({**GOOD, "conv": wrong()}, weight_check=DIFFERENT)
+    line, *rest = failure_message(found).splitlines()
+    assert "'conv' diverged first: " in line
+    assert line.endswith("(its weight 'conv/kernel' is not the source's)")
+    assert "  weights      'conv/kernel' of 'conv' is not the source's: 1 of 4 values differ" in rest
+    assert "; the artifacts' weight 'conv/kernel' is not that of the source" in found.reason
+
+
+def test_a_weight_that_could_not_be_held_against_the_source_is_no_difference():
+    check = WeightCheck.of(
+        [WeightFinding("folded", None, "unverified", "no layer takes it"), WeightFinding("a", None, "equal")]
+    )
+    found = judged(weight_check=check, compression=compression(share=0.01))
+    assert found.verdict == "close"
+    assert WeightCheck.from_json(json.loads(json.dumps(check.to_json()))) == check
+    assert check.unverified == check.findings
+    told = weight_facts(found)
+    assert "  weights      as those of the source: 1 equal" in told
+    assert "  unverified   'folded': no layer takes it" in told
+
+
+def test_weights_of_which_none_was_held_against_the_source_are_not_told_to_be_as_those():
+    check = WeightCheck.of([WeightFinding("folded", "conv", "unverified", "no layer takes it")])
+    told = weight_facts(judged(weight_check=check, compression=compression(share=0.01)))
+    assert not any("as those of the source" in line for line in told)
+    assert "  unverified   'folded' of 'conv': no layer takes it" in told
+
+
+def test_an_output_whose_cost_is_not_known_is_told():
+    found = compression(share=0.01)
+    assert found.unmeasured == ()
+    more = replace(found, outputs=("classes", "count"))
+    assert (more.worst, more.unmeasured) == ("classes", ("count",))
+    told = " ".join(" ".join(weight_facts(judged(compression=more))).split())
+    assert told.endswith("; not measured at 'count', which TF.js does not hold")
+
+
+def test_tables_and_properties_have_both_numbers():
+    told = comparison_to_json(judged(compression=compression(share=0.01)))
+    heading, row, *_ = (line.text.split() for line in summary_table([told], width=120))
+    assert heading[-5:] == ["|error|", "allowed", "cost", "cost", "allowed"]
+    assert row[-2:] == ["1.0e-02", "5.0e-02"]
+    heading, *rows = (line.text.split() for line in layer_table(told, width=140)[1:])
+    assert heading[-2:] == ["cost", "verdict"]
+    assert [row[-2:] for row in rows] == [["9.0e-01", "close"], ["1.0e-02", "close"]]
+    properties = dict(junit_properties(told))
+    assert (properties["tfjs_compression"], properties["tfjs_compression_allowed"]) == (0.01, 0.05)
+
+
+def test_tables_of_float32_have_no_such_column():
+    told = comparison_to_json(judged())
+    assert not any(
+        "cost" in line.text for line in (*summary_table([told], width=120), *layer_table(told, width=140))
+    )
+
+
+def test_the_json_has_both_numbers():
+    told = comparison_to_json(judged(weight_check=DIFFERENT, compression=compression(share=math.inf)))
+    json.dumps(told, allow_nan=False)
+    assert told["weights_checked"] == {"differs": 1, "equal": 1}
+    assert told["weight_differences"] == [
+        {"name": "conv/kernel", "layer": "conv", "what": "1 of 4 values differ"}
+    ]
+    assert told["compression"]["share"] is None
+    assert told["compression"]["null_reasons"]["share"]
+    assert (told["compression"]["stored"], told["compression"]["output"]) == ("uint8", "classes")
+    assert (told["compression"]["allowed"], told["compression"]["passed"]) == (0.05, False)
+    conv, classes = (row["compression"] for row in told["layers"])
+    assert conv == {"max_abs": 3.0, "rms": 1.0, "share": 0.9, "null_reasons": {}}
+    assert classes["null_reasons"]

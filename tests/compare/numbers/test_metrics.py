@@ -1,0 +1,458 @@
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import pickle
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from pytest_tfjs.compare.numbers import elements
+from pytest_tfjs.compare.numbers.metrics import Metrics, measure, merge
+from pytest_tfjs.compare.numbers.symptoms import Symptoms
+from pytest_tfjs.compare.numbers.tolerances import EXACT, Tolerance
+from tests.support.comparisons import f32, measured
+
+NAN, INF = math.nan, math.inf
+WIDE = Tolerance(rtol=1e-2, atol=1e-2)
+
+
+def c64(*values: complex) -> np.ndarray:
+    return np.array(values, dtype=np.complex64)
+
+
+# ---- against a slow, obvious implementation ----
+
+
+def same(left: complex, right: complex) -> bool:
+    if isinstance(left, complex):
+        return same(left.real, right.real) and same(left.imag, right.imag)
+    return left == right or (math.isnan(left) and math.isnan(right))
+
+
+def finite(value: complex) -> bool:
+    return math.isfinite(value.real) and math.isfinite(value.imag)
+
+
+def obvious(actual: np.ndarray, reference: np.ndarray, tolerance: Tolerance) -> dict[str, object]:
+    pairs = list(zip(actual.ravel().tolist(), reference.ravel().tolist(), strict=True))
+    scale = max((abs(theirs) for _, theirs in pairs if finite(theirs)), default=0.0)
+    floor = tolerance.atol * (1.0 if tolerance.absolute else scale)
+    both = [(float(abs(a - r)), float(abs(r))) for a, r in pairs if finite(a) and finite(r)]
+    broken = [place for place, (a, r) in enumerate(pairs) if not (finite(a) and finite(r)) and not same(a, r)]
+    wrong = [place for place, (error, size) in enumerate(both) if error - tolerance.rtol * size > floor]
+    return {
+        "elements": len(pairs),
+        "finite": len(both),
+        "mismatched": len(wrong) + len(broken),
+        "nonfinite_mismatched": len(broken),
+        "scale": scale,
+        "passed": not wrong and not broken,
+        "max_abs": INF if broken else max((error for error, _ in both), default=0.0),
+        "max_rel": INF if broken else max((error / size for error, size in both if size), default=0.0),
+        "rms": INF
+        if broken
+        else math.sqrt(math.fsum(error**2 for error, _ in both) / len(both))
+        if both
+        else 0.0,
+        "nan_reference": sum(r != r for _, r in pairs),  # noqa: PLR0124
+        "nan_actual": sum(a != a for a, _ in pairs),  # noqa: PLR0124
+    }
+
+
+SPECIAL = [0.0, 1.0, NAN, INF, -INF, 1j, complex(1, NAN), complex(1, INF), complex(INF, 1), complex(NAN, 1)]
+SPECIAL_OF = {"f": (float,), "c": (float, complex)}
+
+
+def both_arrays(dtype: type, **element: object) -> st.SearchStrategy[tuple[np.ndarray, np.ndarray]]:
+    shapes = arrays.array_shapes(min_dims=0, max_dims=3, max_side=3)
+    special = [value for value in SPECIAL if type(value) in SPECIAL_OF.get(np.dtype(dtype).kind, ())]
+    values = arrays.from_dtype(np.dtype(dtype), **element)
+    if special and not element:
+        values |= st.sampled_from(special)
+    # Without a fill, as that would make nearly all elements the same.
+    return shapes.flatmap(
+        lambda shape: st.tuples(
+            *(arrays.arrays(dtype, shape, elements=values, fill=st.nothing()) for _ in range(2))
+        )
+    )
+
+
+TOLERANCES = st.builds(
+    Tolerance,
+    rtol=st.sampled_from([0.0, 1e-6, 1e-2, 0.5]),
+    atol=st.sampled_from([0.0, 1e-6, 1e-2, 2.0]),
+    absolute=st.booleans(),
+)
+PAIRS = st.one_of(
+    both_arrays(np.float32),
+    both_arrays(np.float32, allow_nan=False, allow_infinity=False, min_value=-4, max_value=4),
+    both_arrays(np.int32),
+    both_arrays(np.bool_),
+    both_arrays(np.complex64),
+    both_arrays(np.uint8),
+)
+
+
+@given(PAIRS, TOLERANCES, st.sampled_from([1, 3, elements.BLOCK]))
+def test_it_agrees_with_the_obvious_implementation(pair, tolerance, block):
+    actual, reference = pair
+    expected = obvious(actual, reference, EXACT if reference.dtype == bool else tolerance)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(elements, "BLOCK", block)
+        found = measure(actual, reference, tolerance)
+    for name, value in expected.items():
+        assert getattr(found, name) == pytest.approx(value, rel=1e-9, abs=0), name
+
+
+@given(PAIRS, TOLERANCES, st.sampled_from([1, 3, elements.BLOCK]))
+def test_the_worst_element_is_the_first_of_those_with_the_greatest_share(pair, tolerance, block):
+    actual, reference = pair
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(elements, "BLOCK", block)
+        found = measure(actual, reference, tolerance)
+    if found.nonfinite_mismatched or found.worst is None:
+        return
+    tolerance = EXACT if reference.dtype == bool else tolerance
+    floor = tolerance.floor(found.scale)
+    exact = floor == tolerance.rtol == 0
+    shares = []
+    for a, r in zip(actual.ravel().tolist(), reference.ravel().tolist(), strict=True):
+        error, allowed = abs(a - r), floor + tolerance.rtol * abs(r)
+        share = error if exact else (error / allowed if allowed else (INF if error else 0.0))
+        shares.append(share if finite(a) and finite(r) else -1.0)
+    at = int(np.ravel_multi_index(found.worst, reference.shape)) if reference.ndim else 0
+    assert shares[at] == pytest.approx(max(shares), rel=1e-9)
+    assert all(share < max(shares) * (1 + 1e-9) or share == 0 for share in shares[:at])
+
+
+@given(PAIRS, TOLERANCES)
+# Here the quotient rounds down.
+@example((f32(1.4609999656677246), f32(1.3700000047683716)), Tolerance(rtol=0, atol=0))
+def test_needed_is_the_smallest_atol_that_passes(pair, tolerance):
+    actual, reference = pair
+    found = measure(actual, reference, tolerance)
+    if reference.dtype == bool or not math.isfinite(found.needed):
+        return
+    assert measure(actual, reference, dataclasses.replace(tolerance, atol=found.needed)).passed
+    if found.needed > 0:
+        less = dataclasses.replace(tolerance, atol=found.needed * (1 - 1e-9))
+        assert not measure(actual, reference, less).passed
+
+
+@given(PAIRS, TOLERANCES)
+def test_a_layer_passes_if_and_only_if_nothing_mismatches(pair, tolerance):
+    found = measure(*pair, tolerance)
+    assert found.passed == (found.mismatched == 0) == (found.share <= 1 + 1e-9)
+    assert (found.symptoms is None) == found.passed
+
+
+@given(PAIRS)
+def test_an_activation_is_equal_to_itself(pair):
+    found = measure(pair[0], pair[0].copy(), EXACT)
+    assert found.passed
+    assert (found.max_abs, found.max_rel, found.rms, found.needed) == (0, 0, 0, 0)
+
+
+@given(PAIRS, TOLERANCES)
+def test_all_fields_are_builtins(pair, tolerance):
+    found = measure(*pair, tolerance)
+    allowed = {bool, int, float, str, type(None)}
+    for field in dataclasses.fields(Metrics):
+        value = getattr(found, field.name)
+        parts = dataclasses.astuple(value) if isinstance(value, Symptoms) else (value,)
+        for part in flattened(parts):
+            assert type(part) in allowed, field.name
+    assert pickle.loads(pickle.dumps(found)) is not None
+
+
+def flattened(values):
+    for value in values:
+        yield from flattened(value) if isinstance(value, tuple) else (value,)
+
+
+# ---- what must not pass ----
+
+
+def one_of_a_million() -> tuple[np.ndarray, np.ndarray]:
+    reference = np.random.default_rng(0).standard_normal(10**6).astype(np.float32)
+    actual = reference.copy()
+    actual[123_456] += 5
+    return actual, reference
+
+
+FALSE_PASSES = {
+    "NaN for Inf": (f32(1, NAN), f32(1, INF)),
+    "Inf for NaN": (f32(1, INF), f32(1, NAN)),
+    "-Inf for Inf": (f32(1, -INF), f32(1, INF)),
+    "NaN for a number": (f32(1, NAN), f32(1, 2)),
+    "a number for NaN": (f32(1, 2), f32(1, NAN)),
+    "the largest float for Inf": (f32(1, 3.4e38), f32(1, INF)),
+    "NaN in both at different places": (f32(NAN, 1), f32(1, NAN)),
+    "empty": (f32(), f32()),
+    "empty in one dimension": (np.zeros((2, 0), np.float32), np.zeros((2, 0), np.float32)),
+    "empty for something": (f32(), f32(1)),
+    "missing": (None, f32(1)),
+    "an extra dimension": (f32(1, 2)[None], f32(1, 2)),
+    "a lost dimension": (f32(1), np.float32(1)),
+    "broadcastable": (f32(1), f32(1, 1, 1)),
+    "float for int": (f32(1, 2), np.array([1, 2], np.int32)),
+    "int for float": (np.array([1, 2], np.int32), f32(1, 2)),
+    "float64 for float32": (np.array([1.0, 2.0]), f32(1, 2)),
+    "True for 1": (np.array([True]), np.array([1], np.int32)),
+    "1 for True": (np.array([1], np.int32), np.array([True])),
+    "False for True": (np.array([False, True]), np.array([True, True])),
+    "one of a million": one_of_a_million(),
+    "0 for the tiny": (f32(0, 0, 0), f32(1e-6, 2e-6, -3e-6)),
+    "0 for a denormal": (f32(0), f32(1e-40)),
+    "int off by one": (np.array([7, 8], np.int32), np.array([7, 9], np.int32)),
+    "long ints that are one float": (np.array([2**53], np.int64), np.array([2**53 + 1], np.int64)),
+    "another string": (np.array(["a", "b"], object), np.array(["a", "c"], object)),
+    "a string with a blank": (np.array(["a "], object), np.array(["a"], object)),
+    "a string for a number": (np.array(["1"], object), f32(1)),
+    "a number for a string": (f32(1), np.array(["1"], object)),
+    "objects": (np.array([{}], object), np.array([{}], object)),
+    "NaN in the imaginary part": (c64(complex(1, NAN)), c64(complex(1, 1))),
+    "NaN for Inf in the imaginary part": (c64(complex(1, NAN)), c64(complex(1, INF))),
+    "the imaginary part lost": (c64(1), c64(complex(1, 1))),
+}
+
+
+@pytest.mark.parametrize(("actual", "reference"), FALSE_PASSES.values(), ids=FALSE_PASSES.keys())
+def test_it_does_not_pass(actual, reference):
+    tolerance = EXACT if reference.dtype.kind in "iOb" else WIDE
+    found = measure(actual, reference, tolerance)
+    assert not found.passed
+    assert found.mismatched > 0 or found.elements == 0
+    assert not found.share <= 1
+
+
+@pytest.mark.parametrize("actual", [np.array([True, False]), np.array(["a", "b"], object)])
+def test_no_tolerance_lets_bools_and_strings_differ(actual):
+    assert not measure(actual, actual[::-1], Tolerance(rtol=1, atol=1, absolute=True)).passed
+
+
+def test_a_tolerance_is_heard_for_integers():
+    actual, reference = np.array([7, 250], np.uint8), np.array([8, 250], np.uint8)
+    assert measure(actual, reference, Tolerance(rtol=0, atol=1, absolute=True)).passed
+
+
+def test_the_difference_of_integers_does_not_wrap():
+    lowest, highest = np.array([-(2**31)], np.int32), np.array([2**31 - 1], np.int32)
+    assert measure(lowest, highest, EXACT).max_abs == 2**32 - 1
+
+
+def test_bytes_and_str_of_the_same_text_are_equal():
+    assert measure(np.array(["ä", b"b"], object), np.array(["ä".encode(), b"b"], object), EXACT).passed
+
+
+# ---- reasons in words ----
+
+
+@pytest.mark.parametrize(
+    ("actual", "reference", "reason"),
+    [
+        (f32(1, 2), f32(1, 2, 3), "shape [2] in the browser, [3] in the reference"),
+        (f32(), f32(), "empty: shape [0] holds no elements, so there is nothing to compare"),
+        (None, f32(1), "the browser gave no activation"),
+        (
+            np.array([1], np.int32),
+            f32(1),
+            "dtype int32 in the browser, float32 in the reference, of equal values",
+        ),
+        (np.array([2], np.int32), f32(1), "dtype int32 in the browser, float32 in the reference"),
+        (np.array(["a"], object), f32(1), "dtype str in the browser, float32 in the reference"),
+    ],
+)
+def test_what_cannot_be_compared_says_why(actual, reference, reason):
+    found = measure(actual, reference, WIDE)
+    assert found.reason == reason
+    assert (found.max_abs, found.rms, found.needed) == (INF, INF, INF)
+    assert found.missing == (actual is None)
+
+
+def test_the_place_of_the_first_nan_is_told():
+    actual, reference = np.ones((2, 3), np.float32), np.ones((2, 3), np.float32)
+    actual[1, 1], actual[1, 2], reference[0, 0], actual[0, 0] = NAN, INF, -INF, -INF
+    found = measure(actual, reference, WIDE)
+    assert found.first_nonfinite_mismatch == found.worst == (1, 1)
+    assert (found.nan_actual, found.inf_actual, found.nan_reference, found.inf_reference) == (1, 2, 0, 1)
+    assert (found.nonfinite_mismatched, found.finite, found.elements) == (2, 3, 6)
+    assert math.isnan(found.worst_actual)
+    assert (found.worst_reference, found.worst_error) == (1, INF)
+
+
+@pytest.mark.parametrize("value", [7.0, NAN, INF])
+def test_a_place_far_into_a_layer_is_told(value):
+    reference = np.ones((30, elements.BLOCK // 10), np.float32)
+    actual = reference.copy()
+    actual[25, 17] = value
+    assert measure(actual, reference, WIDE).worst == (25, 17)
+
+
+def test_a_layer_of_nothing_but_the_same_nan_has_no_worst_element():
+    found = measure(f32(NAN, INF), f32(NAN, INF), WIDE)
+    assert found.passed
+    assert (found.worst, found.share, found.scale) == (None, -1, 0)
+
+
+def test_what_is_allowed_beside_an_error_is_told():
+    found = measure(f32(100, 1.5), f32(100, 1), Tolerance(rtol=0.1, atol=0.01))
+    assert (found.worst, found.worst_error, found.allowed) == ((1,), 0.5, pytest.approx(0.1 + 0.01 * 100))
+
+
+def test_an_error_at_a_scalar_has_an_empty_index():
+    assert measure(np.float32(2), np.float32(1), WIDE).worst == ()
+
+
+def test_layouts_in_memory_do_not_matter():
+    reference = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    actual = np.asfortranarray(reference)
+    actual[1, 2, 3] += 10
+    assert measure(actual, np.ascontiguousarray(reference[::-1])[::-1], WIDE).worst == (1, 2, 3)
+
+
+def test_memory_stays_far_below_the_layer():
+    reference = np.ones(2**22, np.float32)
+    actual = reference.copy()
+    tracemalloc.start()
+    measure(actual, reference, WIDE)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < reference.nbytes / 8
+
+
+# ---- several feeds ----
+
+
+def test_feeds_for_which_the_layer_is_empty_add_nothing():
+    empty, right, wrong = measured([], []), measured([1, 2], [1, 2]), measured([1, 5], [1, 2])
+    assert empty.empty
+    assert not empty.passed
+    for others in ([right], [wrong], [right, wrong]):
+        found = merge([empty, *others])
+        assert (found.empty, found.passed, found.elements) == (False, wrong not in others, 2 * len(others))
+        assert found.max_abs == (3 if wrong in others else 0)
+    assert merge([empty, right, wrong]).worst_feed == 2
+    assert merge([empty, empty]).empty
+    assert merge([empty, empty]).reason == empty.reason
+    assert not merge([empty, measured([], [1])]).empty
+
+
+@given(st.lists(both_arrays(np.float32), min_size=1, max_size=4), TOLERANCES)
+def test_merging_is_measuring_all_feeds(pairs, tolerance):
+    parts = [measure(*pair, tolerance) for pair in pairs]
+    found = merge(parts)
+    assert found.passed == all(part.passed for part in parts)
+    assert found.mismatched == sum(part.mismatched for part in parts)
+    assert found.max_abs == max(part.max_abs for part in parts)
+    assert found.needed == max(part.needed for part in parts)
+    assert found.worst == parts[found.worst_feed].worst
+    assert not any(part.share > found.share for part in parts)
+    if math.isfinite(found.rms) and found.finite:
+        squares = math.fsum(part.rms**2 * part.finite for part in parts)
+        assert found.rms == pytest.approx(math.sqrt(squares / found.finite), rel=1e-9, abs=1e-30)
+
+
+def test_one_bad_feed_among_good_ones_is_named():
+    good, bad = measure(f32(1), f32(1), WIDE), measure(f32(1, 2), f32(1), WIDE)
+    found = merge([good, bad, good])
+    assert not found.passed
+    assert found.reason == "in feed 1: shape [2] in the browser, [1] in the reference"
+    assert (found.rms, found.worst_feed) == (INF, 1)
+
+
+def test_the_worst_feed_is_that_of_the_greatest_share():
+    small, large = measure(f32(1.5), f32(1), WIDE), measure(f32(1010), f32(1000), WIDE)
+    assert merge([large, small, large]).worst_feed == 1
+    assert merge([large, small]).max_abs == 10
+
+
+def test_a_feed_that_is_missing_fails_the_layer():
+    good, gone = measure(f32(1), f32(1), WIDE), measure(None, f32(1), WIDE)
+    assert not merge([good, gone]).passed
+    assert merge([gone, gone]).missing
+
+
+def test_a_merge_of_nothing_is_a_mistake_of_the_caller():
+    with pytest.raises(ValueError, match="at least one feed"):
+        merge([])
+
+
+# ---- symptoms ----
+
+
+def symptoms(actual: np.ndarray, reference: np.ndarray, tolerance: Tolerance = WIDE) -> Symptoms:
+    found = measure(actual, reference, tolerance).symptoms
+    assert found is not None
+    return found
+
+
+def random(*shape: int) -> np.ndarray:
+    return np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+
+
+def test_a_factor_is_found():
+    found = symptoms(2 * random(4, 5), random(4, 5))
+    assert found.ratio == pytest.approx(2, rel=1e-6)
+    assert found.offset is None
+
+
+def test_an_offset_is_found():
+    found = symptoms(random(4, 5) + np.float32(0.5), random(4, 5))
+    assert found.offset == pytest.approx(0.5, rel=1e-4)
+    assert found.ratio is None
+
+
+def test_of_a_factor_and_an_offset_the_better_one_is_told():
+    reference = 100 + np.linspace(0, 0.5, 20, dtype=np.float32)
+    assert symptoms(reference + 5, reference).offset == pytest.approx(5, rel=1e-3)
+    assert symptoms(reference * 2, reference).ratio == pytest.approx(2, rel=1e-3)
+
+
+def test_equal_elements_tell_no_factor_from_an_offset():
+    found = symptoms(np.full(9, 2, np.float32), np.ones(9, np.float32))
+    assert (found.ratio, found.offset) == (None, None)
+
+
+@pytest.mark.parametrize("size", [1, 2, 50])
+def test_noise_is_no_factor(size):
+    noise = np.random.default_rng(2).standard_normal(size).astype(np.float32)
+    found = symptoms(random(size) + noise, random(size))
+    assert (found.ratio, found.offset) == (None, None)
+
+
+def test_the_channel_is_found():
+    reference = random(2, 3, 4)
+    actual = reference.copy()
+    actual[..., 2] += 9
+    assert symptoms(actual, reference).box == ((0, 1), (0, 2), (2, 2))
+
+
+def test_nothing_but_zeros_is_found():
+    found = symptoms(0 * random(9), random(9))
+    assert found.all_zero
+    assert found.zeros == 9
+    assert found.ratio is None
+
+
+def test_the_range_of_the_mismatched_is_found():
+    found = symptoms(f32(1, 2, 0, 0), f32(1, 2, 65600, -70000))
+    assert (found.low, found.high, found.zeros) == (pytest.approx(65600), pytest.approx(70000), 2)
+
+
+@pytest.mark.parametrize("order", [order for order in itertools.permutations(range(3)) if order != (0, 1, 2)])
+@pytest.mark.parametrize("shape", [(3, 3, 3), (2, 3, 4)])
+def test_permuted_axes_are_found(order, shape):
+    assert symptoms(random(*shape).transpose(order), random(*shape)).permutation == order
+
+
+def test_axes_of_length_one_are_not_said_to_be_permuted():
+    reference = random(1, 1, 5)
+    tight = Tolerance(rtol=1e-6, atol=1e-6)
+    assert symptoms(reference * np.float32(1.001), reference, tight).permutation is None

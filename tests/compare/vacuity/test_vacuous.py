@@ -1,0 +1,447 @@
+"""What makes a comparison vacuous and what does not, from the spreads of activations and the feeds."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from pytest_tfjs.compare.vacuity.spread import (
+    Spread,
+    constant_of,
+    disturbed,
+    is_repeated,
+    is_same,
+    is_saturated,
+    same_value,
+)
+from pytest_tfjs.compare.vacuity.vacuous import Vacuity, deciding, judge_vacuity, squashes
+from pytest_tfjs.compare.verdict import judge
+from pytest_tfjs.errors import SettingsError
+from pytest_tfjs.models.feeds import Feed
+from pytest_tfjs.report.failure_message import failure_message
+from pytest_tfjs.report.json_report import comparison_to_json
+from pytest_tfjs.report.result_facts import dead_layers
+from pytest_tfjs.report.tables import summary_table
+from pytest_tfjs.settings.settings import Settings
+from pytest_tfjs.workflows.measurement import measure_vacuity
+from tests.support.comparisons import TOLERANCE, close, comparison, f32, layer, measured, target, wrong
+
+NAN = float("nan")
+X = np.arange(6, dtype=np.float32).reshape(2, 3)
+
+
+def spread(*values):
+    return constant_of([same_value(np.asarray(one)) for one in values], sum(np.size(one) for one in values))
+
+
+@pytest.mark.parametrize(
+    ("values", "told", "zero"),
+    [
+        ([f32(0, 0)], "0", True),
+        ([f32(0.001, 0.001, 0.001)], "0.001", False),
+        ([f32(1, 1 + 5e-7)], "1", False),
+        ([f32(1, 1 + 5e-6)], None, False),
+        ([f32(NAN, NAN)], "NaN", True),
+        ([f32(NAN, 1)], None, False),
+        ([f32(np.inf, np.inf)], "inf", False),
+        ([f32(0, 1e-30)], None, False),
+        ([f32(2, 2), f32(2, 2)], "2", False),
+        ([f32(2, 2), f32(3, 3)], None, False),
+        ([f32(2), f32(2)], "2", False),
+        ([f32(2)], None, False),
+        ([np.array([3, 3])], "3", False),
+        ([np.array([True, True])], "True", False),
+        ([np.array(["a", "a"])], "'a'", False),
+        ([np.array(["a", "b"])], None, False),
+        ([np.array([1 + 1j, 1 + 1j], np.complex64)], "1+1j", False),
+        ([np.array([1 + 1j, 1 - 1j], np.complex64)], None, False),
+        ([f32()], None, False),
+    ],
+)
+def test_the_one_value_of_an_activation(values, told, zero):
+    found = spread(*values)
+    assert (found.value, found.zero) == (told, zero)
+
+
+@given(arrays.arrays(np.float32, st.integers(1, 30_000), elements=st.floats(-1, 1, width=32)), st.data())
+def test_one_element_that_differs_is_seen_wherever_it_is(array, data):
+    array = np.full_like(array, 0.25)
+    assert same_value(array) == np.float32(0.25)
+    if array.size > 1:
+        array[data.draw(st.integers(0, array.size - 1))] = 0.26
+        assert same_value(array) is None
+
+
+@given(arrays.arrays(np.float32, (4,), elements=st.floats(width=32)))
+def test_anything_is_the_same_as_itself(array):
+    assert is_same(array, array.copy())
+    assert is_same(array, array.copy(), exactly=True)
+
+
+def test_what_is_not_the_same():
+    assert not is_same(f32(1, 2), f32(1, NAN))
+    assert not is_same(f32(np.inf), f32(-np.inf))
+    assert not is_same(f32(1, 2), f32(1, 2).reshape(2, 1))
+    assert not is_same(f32(1), np.array([True]))
+    assert not is_same(f32(1), f32(1 + 2e-7), exactly=True)
+    assert not is_same(np.array([1]), np.array([2]))
+
+
+@pytest.mark.parametrize(
+    ("values", "saturated"),
+    [
+        (f32(0, 1, 0), True),
+        (f32(-1, 1), True),
+        (f32(0, 1e-20, 1 - 6e-8), True),
+        (f32(1e-9, 1), False),  # a confident classifier
+        (f32(0, 0.5), False),
+        (f32(NAN, 1), False),
+        (np.array([0, 1]), False),
+        (f32(), False),
+    ],
+)
+def test_saturated_is_what_is_beyond_the_reach_of_a_sigmoid(values, saturated):
+    assert is_saturated(values) is saturated
+
+
+def test_repeated_over_the_batch():
+    same = f32(1, 2, 1, 2).reshape(2, 2)
+    assert is_repeated(same, [X])
+    assert not is_repeated(X, [X])
+    assert not is_repeated(same, [np.stack([X[0], X[0]])])
+    assert not is_repeated(same, [X.reshape(3, 2)])  # its first axis is no batch
+    assert not is_repeated(same[:1], [X[:1]])
+    assert not is_repeated(f32(1)[0], [X])
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from("abc"),
+        st.one_of(
+            arrays.arrays(np.float32, arrays.array_shapes(), elements=st.floats(-100, 100, width=32)),
+            arrays.arrays(np.int32, arrays.array_shapes(), elements=st.integers(0, 50)),
+            arrays.arrays(np.bool_, arrays.array_shapes()),
+        ),
+        min_size=1,
+    )
+)
+def test_disturbed_feeds_stay_in_shape_dtype_and_range(feed):
+    varied = {name for name, value in feed.items() if same_value(value) is None}
+    for other in disturbed(feed):
+        assert other.keys() == feed.keys()
+        for name, value in feed.items():
+            assert (other[name].shape, other[name].dtype) == (value.shape, value.dtype)
+            if varied:
+                # The mirror of the largest is the smallest but for a rounding.
+                room = 1e-6 * np.abs(value).max() if value.dtype.kind == "f" else 0
+                assert value.min() - room <= other[name].min()
+                assert other[name].max() <= value.max() + room
+            if varied and name not in varied:
+                np.testing.assert_array_equal(other[name], value)
+
+
+def test_a_sum_moves_with_disturbed_feeds_and_they_are_seeded():
+    feeds = [other["x"] for other in disturbed({"x": X})]
+    assert any(feed.sum() != X.sum() for feed in feeds)
+    for one, other in zip(feeds, disturbed({"x": X}), strict=True):
+        np.testing.assert_array_equal(one, other["x"])
+
+
+def test_what_can_only_be_one_integer_is_not_disturbed():
+    assert list(disturbed({"steps": np.array(3), "mask": np.ones((2, 2), bool)})) == []
+    assert len(list(disturbed({"x": f32(1, 1)}))) > 1
+
+
+CHAIN = {
+    one.name: one
+    for one in (
+        layer("features"),
+        layer("logits", "features"),
+        layer("probabilities", "logits", op="Softmax"),
+        layer("flat", "probabilities", op="Reshape"),
+        layer("class", "flat", op="ArgMax", dtype="int32"),
+        layer("as_float", "class", op="Cast"),
+        layer("shape", op="Shape", dtype="int32"),
+        layer("before", "features", op="Relu", coverage="fused"),
+        layer("mask", "before", op="Greater", dtype="bool"),
+        layer("loop", "loop", op="Identity", dtype="int32"),
+    )
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "deciders"),
+    [
+        ("features", ("features",)),
+        ("flat", ("flat",)),
+        ("class", ("flat",)),
+        ("as_float", ("flat",)),
+        ("mask", ("features",)),
+        ("shape", ("shape",)),
+        ("loop", ("loop",)),
+    ],
+)
+def test_classes_are_decided_by_the_floats_that_they_come_from(name, deciders):
+    assert deciding(CHAIN[name], CHAIN) == deciders
+
+
+@pytest.mark.parametrize(
+    ("name", "does"), [("probabilities", True), ("flat", True), ("class", False), ("loop", False)]
+)
+def test_what_squashes(name, does):
+    assert squashes(CHAIN[name], CHAIN) is does
+
+
+LIVE = Spread(4, moved=True)
+
+
+def vacuity(output=LIVE, *, feeds=None, allow=(), strict=True, **more):
+    layers = [
+        layer("hidden", members=("relu",), group="block"),
+        layer("y", "hidden", output=True),
+        layer("aux", "hidden", output=True),
+    ]
+    spreads = {"hidden": LIVE, "aux": LIVE, "y": output, **more}
+    return judge_vacuity(layers, spreads, feeds or {"x": [X]}, allow, strict=strict)
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        (Spread(4, "0", zero=True, moved=True), "is 0 everywhere"),
+        (Spread(4, "0.001", moved=False), "is 0.001 everywhere"),
+        (Spread(4, "0.001", moved=None), "is 0.001 everywhere"),
+        (Spread(4, saturated=True, moved=True), "is saturated"),
+        (Spread(4, repeated="feeds", moved=True), "is the same for all feeds, though they differ"),
+        (Spread(4, repeated="batch"), "is the same for all of the batch"),
+        (Spread(1, moved=False), "does not change when other values are fed"),
+        (Spread(1, moved=True, decided_by=("hidden",)), None),
+        # As of a mean that is spread over a map.
+        (Spread(4, "0.3", moved=True), None),
+        (Spread(4, repeated="batch", moved=True), None),
+        (Spread(1), None),
+        (Spread(4, "3", moved=False, decided_by=("hidden",)), None),
+    ],
+)
+def test_what_an_output_is_found_to_be(output, said):
+    reason = vacuity(output).reason
+    assert (reason is None) == (said is None)
+    assert said is None or reason.startswith(f"the output 'y' {said}")
+
+
+def test_a_class_that_comes_of_dead_floats_is_vacuous():
+    dead = Spread(4, "0.1", moved=False)
+    reason = vacuity(Spread(2, "3", moved=False, decided_by=("hidden",)), hidden=dead).reason
+    assert reason.startswith("the output 'y' follows from 'hidden', which is 0.1 everywhere: ")
+
+
+def test_the_reason_names_all_and_says_what_to_do():
+    dead = Spread(4, "0", zero=True)
+    found = vacuity(dead, aux=dead)
+    assert found.reason == (
+        "the output 'y' is 0 everywhere; the output 'aux' is 0 everywhere: a broken model could pass as "
+        "well. Feed real inputs, load trained weights or, where it is meant, allow it: allow_vacuous='y,aux'"
+    )
+
+
+ONES, ZEROS = np.ones((2, 3), np.float32), np.zeros((2, 3), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("feeds", "said"),
+    [
+        ({"x": [ONES]}, "the input 'x' is 1 everywhere"),
+        ({"x": [np.zeros((1, 4), np.int32)]}, "the input 'x' is 0 everywhere"),
+        ({"x": [X, X]}, "the input 'x' is the same in all feeds"),
+        (
+            {"x": [ONES], "mask": [ONES > 0]},
+            "the input 'x' is 1 everywhere; the input 'mask' is True everywhere",
+        ),
+        ({"x": [X], "mask": [ONES > 0]}, None),
+        ({"x": [X, X], "t": [f32(1), f32(2)]}, None),
+        ({"x": [ZEROS, ONES]}, None),
+        ({"x": [X, 2 * X, X]}, None),
+        ({"x": [f32(1)]}, None),
+        ({"x": [f32(1), f32(2)]}, None),
+        ({"x": [f32(1), f32(1)]}, "the input 'x' is the same in all feeds"),
+        ({"x": [ONES], "t": [f32(3)]}, "the input 'x' is 1 everywhere"),
+    ],
+)
+def test_what_feeds_are_found_to_be(feeds, said):
+    reason = vacuity(feeds=feeds).reason
+    assert (reason is None) == (said is None)
+    assert said is None or reason.startswith(said)
+    assert said is None or "load trained weights" not in reason
+
+
+@pytest.mark.parametrize("allow", ["y", "[xy]", "*"])
+def test_what_is_meant_is_allowed(allow):
+    dead = Spread(4, "0", zero=True)
+    assert vacuity(dead, allow=[allow]).reason is None
+    assert vacuity(dead, allow=["aux"]).reason is not None
+
+
+def test_an_input_that_is_allowed_leaves_the_others_to_be_judged():
+    feeds = {"x": [ONES], "mask": [ONES > 0]}
+    assert "'x'" in vacuity(feeds=feeds, allow=["mask"]).reason
+    assert vacuity(feeds=feeds, allow=["mask", "x"]).reason is None
+    assert vacuity(feeds={"x": [X, X]}, allow=["x"]).reason is None
+
+
+@pytest.mark.parametrize("pattern", ["hidden", "relu", "block", "h*"])
+def test_dead_layers_are_told_and_allowed_by_all_their_names(pattern):
+    dead = Spread(4, "0", zero=True)
+    assert vacuity(hidden=dead) == Vacuity(dead={"hidden": "is 0 everywhere"})
+    assert vacuity(hidden=dead, allow=[pattern]).dead == {}
+
+
+def test_a_pattern_that_matches_nothing_is_an_error():
+    with pytest.raises(SettingsError, match="'auxx' matches no layer, output or input; close names: 'aux'"):
+        vacuity(allow=["auxx"])
+    vacuity(allow=["auxx"], strict=False)
+
+
+def test_integers_of_integers_are_vacuous_only_where_all_are_one():
+    def found(spread):
+        y = layer("y", op="Max", dtype="int32", output=True)
+        return judge_vacuity([y], {"y": spread}, {"n": [np.array([5, 7])]}).reason
+
+    assert found(Spread(1, moved=False, decided_by=("y",))) is None
+    assert found(Spread(2, moved=False, decided_by=("y",))) is None
+    assert found(Spread(2, "3", moved=True, decided_by=("y",))) is None
+    assert found(Spread(2, "3", moved=False, decided_by=("y",))).startswith("the output 'y' is 3 everywhere")
+
+
+def test_what_is_filled_by_design_is_not_dead_nor_what_follows_from_a_dead_layer():
+    layers = [
+        layer("relu", op="Relu"),
+        layer("pool", "relu", op="MaxPool"),
+        layer("zeros", op="Fill"),
+        layer("of_zeros", "zeros", op="MatMul"),
+        layer("gated", "live", "zeros", op="Mul"),
+        layer("sum", "live", "zeros", op="AddV2"),
+        layer("third", "live", op="Split"),
+        layer("size", op="Pack", dtype="int32"),
+        layer("reshaped", "zeros", "size", op="Reshape"),
+        layer("fourth", "live", op="Split"),
+        layer("of_fourth", "fourth", op="Relu"),
+        layer("live"),
+    ]
+    spreads = {one.name: Spread(4, "0", zero=True) for one in layers} | {"live": LIVE, "fourth": LIVE}
+    assert set(judge_vacuity(layers, spreads, {"x": [X]}).dead) == {"relu", "sum", "of_fourth"}
+
+
+# In the judgement
+
+
+def judged(found, y):
+    layers = (layer("hidden"), layer("y", "hidden", output=True))
+    metrics = {"hidden": close(), "y": y}
+    return judge(layers, metrics, dict.fromkeys(metrics, TOLERANCE), vacuity=found)
+
+
+VACUOUS = Vacuity(outputs={"y": "is 0 everywhere"})
+
+
+def test_a_vacuous_output_makes_a_comparison_vacuous():
+    found = judged(VACUOUS, close())
+    assert (found.verdict, found.reason) == ("vacuous", VACUOUS.reason)
+    assert judged(Vacuity(dead={"hidden": "is 0 everywhere"}), close()).verdict == "close"
+
+
+def test_what_is_graver_stays():
+    assert judged(VACUOUS, measured([1, 2], [1, 3])).verdict == "diverged"
+    assert judged(VACUOUS, measured([], [])).verdict == "unmapped"
+
+
+def test_zeros_everywhere_are_allowed_by_the_names_of_all_layers():
+    zeros, one = measured([0, 0], [0, 0]), (layer("y", output=True),)
+    for allowed, verdict in (((), "vacuous"), (("x",), "vacuous"), (("y",), "close")):
+        found = judge(one, {"y": zeros}, {"y": TOLERANCE}, vacuity=Vacuity(allowed=frozenset(allowed)))
+        assert found.verdict == verdict
+    assert judge((), {}, {}, vacuity=Vacuity(allowed=frozenset("y"))).verdict == "vacuous"
+
+
+def test_dead_layers_are_told_once_for_all_targets_and_in_a_failure():
+    dead = Vacuity(dead=dict.fromkeys("abcd", "is 0 everywhere"))
+    layers = [layer(name) for name in "abcd"] + [layer("y", output=True)]
+    metrics = {one.name: close() for one in layers}
+    runs = [
+        comparison(layers, metrics, target=target(backend=name), vacuity=dead) for name in ("cpu", "webgl")
+    ]
+    told = [comparison_to_json(run) for run in runs]
+    assert [row["dead"] for row in told[0]["layers"]] == ["is 0 everywhere"] * 4 + [None]
+    assert told[0]["dead_layers"] == 4
+    *_, last = summary_table(told, width=200)
+    said = (
+        "4 layers are dead, and hide what goes wrong before them: 'a' is 0 everywhere, 'b' is 0 everywhere, "
+        "'c' is 0 everywhere and 1 more"
+    )
+    assert last.text == f"digits, graph: {said}"
+    assert len(summary_table(told, width=200)) == 1 + 2 + 1
+    broken = comparison(layers, metrics | {"y": wrong()}, vacuity=dead)
+    assert said in " ".join(failure_message(broken).split())
+    assert dead_layers({}) is None
+
+
+# By the settings
+
+
+@pytest.mark.parametrize("origin", ["ini", "command line", "marker", "call"])
+def test_only_what_is_said_of_one_model_has_to_match_something_in_it(origin):
+    settings = Settings().updated({"allow_vacuous": "y, auxx"}, origin)
+    feed = Feed({"x": X}, {"x": X})
+    reference = SimpleNamespace(
+        plan=SimpleNamespace(layers=(layer("y", output=True),)), spreads={"y": Spread(4, "0", zero=True)}
+    )
+    if origin in {"marker", "call"}:
+        with pytest.raises(SettingsError, match="'auxx' matches no layer"):
+            measure_vacuity(reference, [feed], settings)
+    else:
+        assert measure_vacuity(reference, [feed], settings).reason is None
+
+
+TESTS = """
+import numpy as np
+import pytest
+
+ONES = np.ones((2, 3), np.float32)
+
+def test_ones(tfjs, models):
+    tfjs.assert_close(models / "tiny.h5", ONES)
+
+@pytest.mark.tfjs(allow_vacuous="x")
+def test_allowed(tfjs, models):
+    tfjs.assert_close(models / "tiny.h5", ONES)
+
+@pytest.mark.tfjs(allow_vacuous=["y"])
+def test_no_such_input(tfjs, models):
+    tfjs.assert_close(models / "tiny.h5", ONES)
+"""
+
+
+@pytest.mark.browser
+@pytest.mark.convert
+def test_a_user_is_told_what_is_vacuous_and_allows_it(tiny_project):
+    project = tiny_project("vacuous")
+    project.write(test_vacuous=TESTS)
+    run = project.run("--tfjs-backends=cpu")
+    outcomes = {name.partition("[")[0]: case for name, case in run.cases.items()}
+    assert outcomes["test_ones"].message.startswith(
+        "pytest_tfjs.NotClose: cpu on chrome: vacuous: the input 'x' is 1 everywhere: a broken model could "
+        "pass as well. Feed real inputs or, where it is meant, allow it: allow_vacuous='x'"
+    )
+    assert outcomes["test_allowed"].outcome == "passed"
+    assert "allow_vacuous pattern 'y' matches no layer, output or input" in (
+        outcomes["test_no_such_input"].message
+    )
+    told, allowed = run.results["comparisons"]
+    assert (told["verdict"], told["vacuous"], told["dead_layers"]) == ("vacuous", ["x"], 0)
+    assert (allowed["verdict"], allowed["vacuous"]) == ("close", [])
+    again = project.run("--tfjs-backends=cpu", "--tfjs-allow-vacuous=x,y", "-k", "ones")
+    assert [case.outcome for case in again.cases.values()] == ["passed"], again.text

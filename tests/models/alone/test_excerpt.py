@@ -1,0 +1,237 @@
+"""A row cut out of artifacts computes, fed with what entered it, what it computed in the whole model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pytest_tfjs.browsers.jobs import Job, Tap
+from pytest_tfjs.models.alone.excerpt import ExcerptError, excerpt
+from pytest_tfjs.models.artifacts import read_artifacts
+from pytest_tfjs.models.conversion import convert
+from pytest_tfjs.models.feeds import normalise_feeds
+from pytest_tfjs.models.sources import as_source
+from pytest_tfjs.reference.capture import capture_reference
+from tests.support.page_jobs import open_page, run
+from tests.support.tiny_models import (
+    BIAS,
+    KERNEL,
+    X,
+    constant,
+    dense_graph,
+    dense_model,
+    functional,
+    input_layer,
+    layer,
+    node,
+    placeholder,
+    sequential,
+    write_graph_model,
+    write_layers_model,
+)
+
+
+def fed_tensors(cut, activations, inputs):
+    """What an excerpt is fed, from the rows' activations and the model's inputs."""
+    return {
+        one.name: inputs[one.source_input] if one.row is None else activations[one.row] for one in cut.fed
+    }
+
+
+def compute(page, artifacts, address, fed):
+    _, ((_, tensors),) = run(
+        page, Job(artifacts.model_json, artifacts.format, (fed,), ((Tap("y", address),),))
+    )
+    return tensors["y"]
+
+
+def check_every_row(page, artifacts, taps, inputs, folder):
+    """Every row alone gives bit for bit what it gives in the whole model; how many inputs each was fed.
+
+    That is what the job gives that runs each row of the whole model alone, too, from the same rows.
+    """
+    chunk = tuple(Tap(*tap) for tap in taps.items())
+    _, ((_, activations),) = run(page, Job(artifacts.model_json, artifacts.format, (inputs,), (chunk,)))
+    isolated, from_rows = run_alone(page, artifacts, chunk, inputs, activations)
+    fed_of = {}
+    for number, (row, tap) in enumerate(taps.items()):
+        try:
+            found = excerpt(artifacts, tap, taps)
+        except ExcerptError as error:
+            fed_of[row] = str(error)
+            continue
+        fed = fed_tensors(found.cut, activations, inputs)
+        written = found.write(folder / str(number), fed)
+        alone = compute(page, written, found.cut.address, fed)
+        np.testing.assert_array_equal(alone, activations[row], err_msg=row)
+        np.testing.assert_array_equal(alone, isolated[row], err_msg=row)
+        assert sorted(one.row for one in found.cut.fed if one.row is not None) == sorted(from_rows[row]), row
+        fed_of[row] = [one.row or one.source_input for one in found.cut.fed]
+    return fed_of
+
+
+def run_alone(page, artifacts, chunk, inputs, activations):
+    """Each row of the whole model run alone by the page: what it gave, and the rows that it was fed."""
+    given = {}
+
+    def take(came):
+        given.update(came.tensors if came.isolated else {})
+
+    job = Job(
+        artifacts.model_json,
+        artifacts.format,
+        (inputs,),
+        (chunk,),
+        isolate=lambda _, names: {name: activations[name] for name in names},
+        known=chunk,
+    )
+    return given, page.run(job, take).isolated
+
+
+def check_model(page, model, inputs, format_, cache):
+    source = as_source(model)
+    artifacts = convert(source, cache=cache, format=format_)
+    feeds = normalise_feeds(inputs, artifacts.inputs)
+    plan = capture_reference(source, artifacts, feeds, "all", cache).plan
+    taps = {layer.name: layer.tap for layer in plan.layers if layer.tap is not None}
+    return check_every_row(page, artifacts, taps, feeds[0].browser, cache.root / "cut")
+
+
+@pytest.fixture
+def cache(tmp_path):
+    from pytest_tfjs.models.cache import ContentCache
+
+    with ContentCache(tmp_path / "cache") as made:
+        yield made
+
+
+@pytest.mark.browser
+@pytest.mark.convert
+def test_rows_of_a_layers_model_alone(harness, cache):
+    """Nested, shared, recurrent and wrapped layers, an initial state, and a sum of a tensor with itself."""
+    keras = pytest.importorskip("tf_keras")
+    layers = keras.layers
+    keras.utils.set_random_seed(1)
+    x = keras.Input((6, 4), name="x")
+    inner_in = keras.Input((4,))
+    inner = keras.Model(inner_in, layers.Dense(3, name="deep")(inner_in), name="inner")
+    hidden = layers.TimeDistributed(inner, name="each")(x)
+    hidden = layers.Bidirectional(layers.LSTM(3, return_sequences=True), name="both")(hidden)
+    state = layers.Dense(2, name="state")(layers.Flatten(name="flat")(x))
+    hidden = layers.GRU(2, name="recurrent", reset_after=False)(hidden, initial_state=[state])
+    stack = keras.Sequential([layers.Dense(2, name="a"), layers.Dense(2, name="b")], name="stack")
+    hidden = stack(stack(hidden))
+    shared = layers.Dense(2, name="shared")
+    hidden = shared(shared(hidden))
+    model = keras.Model(x, layers.Add(name="sum")([hidden, hidden]))
+    inputs = np.linspace(-1, 1, 48, dtype=np.float32).reshape(2, 6, 4)
+    fed = check_model(open_page(harness), model, inputs, "layers", cache)
+    assert fed["each"] == ["x"]
+    assert fed["recurrent"] == ["both", "state"]
+    assert fed["stack#2/a"] == ["stack"]
+    assert fed["shared#2"] == ["shared"]
+    assert fed["sum"] == ["shared#2"]
+    assert fed["stack"] == "it is a model within the model, and its own layers are compared"
+    assert [row for row, found in fed.items() if isinstance(found, str)] == ["stack", "stack#2"]
+
+
+@pytest.mark.browser
+@pytest.mark.convert
+def test_rows_of_a_graph_model_alone(harness, cache):
+    """Convolutions that were fused, a recurrent loop, and an operation with two outputs."""
+    keras = pytest.importorskip("keras")
+    layers = keras.layers
+    keras.utils.set_random_seed(1)
+    x = keras.Input((6, 4), name="x")
+    hidden = layers.Conv1D(4, 3, activation="relu", padding="same", name="conv")(x)
+    left, right = keras.ops.split(hidden, 2, axis=-1)
+    hidden = layers.LSTM(3, name="recurrent")(layers.Concatenate()([right, left * 2]))
+    model = keras.Model(x, layers.Dense(2, activation="softmax", name="scores")(hidden))
+    inputs = np.linspace(-1, 1, 48, dtype=np.float32).reshape(2, 6, 4)
+    fed = check_model(open_page(harness), model, inputs, "graph", cache)
+    assert not [found for found in fed.values() if isinstance(found, str)]
+    assert ["x"] in fed.values()
+    # The loop runs as a whole, from the tensors that enter it.
+    (stacked,) = [found for row, found in fed.items() if row.endswith("TensorListStack")]
+    assert [row.rpartition("/")[2] for row in stacked] == ["zeros", "zeros_1", "transpose"]
+
+
+@pytest.mark.browser
+def test_one_node_with_its_weight_and_no_other(harness, tmp_path):
+    artifacts = read_artifacts(dense_graph(tmp_path / "whole"))
+    taps = {name: {"node": f"{name}:0"} for name in ("product", "sum", "relu")}
+    page = open_page(harness)
+    fed = check_every_row(page, artifacts, taps, {"x": X}, tmp_path)
+    assert fed == {"product": ["x"], "sum": ["product"], "relu": ["sum"]}
+    found = excerpt(artifacts, taps["sum"], taps)
+    written = found.write(tmp_path / "sum", {"product": X @ KERNEL})
+    assert [one.name for one in written.nodes()] == ["product", "bias", "sum"]
+    assert written.weight_names() == ["bias"]
+    assert found.cut.described == (
+        {"name": "sum", "op": "AddV2", "inputs": ["product", "bias"], "attributes": {}},
+    )
+
+
+@pytest.mark.browser
+def test_a_sequential_model_with_one_in_it(harness, tmp_path):
+    inner = sequential("inner", [input_layer("inner_in", 3), layer("Dense", "dense", units=2)])
+    outer = sequential("outer", [input_layer("x", 3), layer("ReLU", "before"), inner, layer("ReLU", "after")])
+    model = write_layers_model(tmp_path / "whole", outer, {"dense/kernel": KERNEL, "dense/bias": BIAS})
+    taps = {
+        "before": {"path": ["before"], "tensor": 0, "node": 0},
+        "inner/dense": {"path": ["inner", "dense"], "tensor": 0, "node": 0},
+        "after": {"path": ["after"], "tensor": 0, "node": 0},
+    }
+    fed = check_every_row(open_page(harness), read_artifacts(model), taps, {"x": X}, tmp_path)
+    assert fed == {"before": ["x"], "inner/dense": ["before"], "after": ["inner/dense"]}
+
+
+@pytest.mark.browser
+def test_layers_between_that_are_not_compared_come_along(harness, tmp_path):
+    model = functional(
+        "m",
+        [
+            (input_layer("x", 3), []),
+            (layer("Dense", "dense", units=2), [[("x", 0, 0)]]),
+            (layer("ReLU", "relu"), [[("dense", 0, 0)], [("sum", 0, 0)]]),
+            (layer("Add", "sum"), [[("relu", 0, 0), ("dense", 0, 0)]]),
+        ],
+        ["x"],
+        [("relu", 1, 0)],
+    )
+    path = write_layers_model(tmp_path / "whole", model, {"dense/kernel": KERNEL, "dense/bias": BIAS})
+    taps = {"relu#2": {"path": ["relu"], "tensor": 0, "node": 1}}
+    fed = check_every_row(open_page(harness), read_artifacts(path), taps, {"x": X}, tmp_path)
+    assert fed == {"relu#2": ["x"]}
+
+
+def test_a_weight_that_another_layer_uses_does_not_come_along(tmp_path):
+    artifacts = read_artifacts(dense_model(tmp_path / "whole"))
+    taps = {"dense": {"path": ["dense"], "node": 0}, "relu": {"path": ["relu"], "node": 0}}
+    relu = excerpt(artifacts, taps["relu"], taps)
+    assert relu.write(tmp_path / "relu", {relu.cut.fed[0].name: X @ KERNEL}).weight_names() == []
+    assert not (tmp_path / "relu" / "weights.bin").exists()
+    dense = excerpt(artifacts, taps["dense"], taps)
+    assert dense.cut.weights == {"dense/kernel", "dense/bias"}
+
+
+@pytest.mark.parametrize(
+    ("tap", "why"),
+    [
+        ({"node": "found:0"}, "it takes 'table', which is filled when the whole model is loaded"),
+        ({"node": "sum:0"}, "it takes 'nobody', an input that nothing feeds"),
+        ({"node": "gone:0"}, "the artifacts have no node 'gone'"),
+    ],
+)
+def test_what_cannot_stand_alone_is_told(tmp_path, tap, why):
+    nodes = [
+        placeholder("x", -1, 3),
+        placeholder("nobody", -1, 3),
+        constant("bias", BIAS),
+        node("HashTableV2", "table"),
+        node("LookupTableFindV2", "found", "table", "x", "bias"),
+        node("AddV2", "sum", "x", "nobody"),
+    ]
+    path = write_graph_model(tmp_path, nodes, {"bias": BIAS}, inputs={"x": "x:0"}, outputs={"y": "sum:0"})
+    with pytest.raises(ExcerptError, match=why):
+        excerpt(read_artifacts(path), tap, {})

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+from pytest_tfjs.errors import MissingPackageError
+from pytest_tfjs.models.tensorflow import importing
+from tests.support.paths import ROOT
+
+
+def run(script, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+    )
+
+
+BLOCK = """
+import sys
+import warnings
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == {package!r}:
+            raise {error}
+sys.meta_path.insert(0, Absent())
+from pytest_tfjs.errors import MissingPackageError
+from pytest_tfjs.models import converter
+try:
+    converter.{call}
+except MissingPackageError as error:
+    print(error)
+"""
+
+
+def blocked(package, call, error=None):
+    error = error or f"ModuleNotFoundError('No module named {package}', name={package!r})"
+    return run(BLOCK.format(package=package, call=call, error=error)).stdout
+
+
+@pytest.mark.parametrize(
+    ("package", "call"),
+    [
+        ("tensorflow", "import_tensorflow()"),
+        ("tensorflow", "import_converter()"),
+        ("tf_keras", "import_keras(2)"),
+        ("keras", "import_keras(3)"),
+        ("h5py", "import_h5py()"),
+    ],
+)
+def test_what_is_missing_is_told_with_the_commands(package, call):
+    told = blocked(package, call)
+    assert f"{package.replace('_', '-')} is needed" in told
+    assert "it is not installed" in told
+    assert "pip install 'pytest-tfjs[convert]'" in told
+    assert "pip install --no-deps tensorflowjs==4.22.0" in told
+
+
+@pytest.mark.convert
+def test_a_missing_converter_is_told():
+    assert "tensorflowjs is needed to convert a model, and it is not installed" in blocked(
+        "tensorflowjs", "import_converter()"
+    )
+
+
+def test_a_broken_package_is_told_with_its_error():
+    told = blocked("tensorflow", "import_tensorflow()", "OSError('libcuda is odd')")
+    assert "tensorflow is needed" in told
+    assert "does not import (OSError: libcuda is odd)" in told
+
+
+@pytest.mark.convert
+def test_the_converter_imports_with_none_of_the_four_packages():
+    script = """
+import sys
+import warnings
+from pytest_tfjs.models import converter
+got = converter.import_converter()
+assert callable(got.graph.convert_tf_saved_model) and callable(got.keras.write_artifacts)
+names = ("tensorflow_decision_forests", "tensorflow_hub", "jax.experimental.jax2tf", "flax")
+print([name for name in names if name in sys.modules])
+"""
+    result = run(script)
+    assert result.stdout == "[]\n"
+    assert result.stderr == ""
+
+
+@pytest.mark.convert
+def test_stand_ins_do_not_hide_the_real_packages():
+    script = """
+from pytest_tfjs.models import converter
+converter.import_converter()
+for name in ("jax", "flax", "tensorflow_hub"):
+    try:
+        module = __import__(name)
+    except ImportError:
+        continue
+    assert getattr(module, "__file__", None) or name != "jax", name
+print("ok")
+"""
+    assert run(script).stdout == "ok\n"
+
+
+def test_stand_ins_leave_what_is_imported_and_go_afterwards(monkeypatch):
+    real = type(sys)("flax")
+    monkeypatch.setitem(sys.modules, "flax", real)
+    monkeypatch.delitem(sys.modules, "tensorflow_hub", raising=False)
+    with importing._stand_ins():
+        assert sys.modules["flax"] is real
+        assert "tensorflow_hub" in sys.modules
+    assert sys.modules["flax"] is real
+    assert "tensorflow_hub" not in sys.modules
+
+
+def test_versions_import_nothing():
+    script = """
+import sys
+import warnings
+from pytest_tfjs.models import converter
+print(sorted(converter.versions()), "tensorflow" in sys.modules)
+"""
+    assert run(script).stdout == "['keras', 'pytest-tfjs', 'tensorflow', 'tensorflowjs', 'tf-keras'] False\n"
+
+
+def test_chatter_is_kept_from_all_ways_out(capfd):
+    import logging
+
+    chatter = importing.Chatter()
+    logger = logging.getLogger("absl")
+    before = logger.handlers[:], logger.propagate
+    with importing.captured(chatter):
+        sys.stdout.write("from python\n")
+        sys.stderr.write("from stderr\n")
+        os.write(1, b"from fd 1\n")
+        os.write(2, b"from fd 2\n")
+        logger.error("from a logger")
+    assert chatter.text.splitlines() == [
+        "from python",
+        "from stderr",
+        "from fd 1",
+        "from fd 2",
+        "from a logger",
+    ]
+    assert capfd.readouterr() == ("", "")
+    assert (logger.handlers, logger.propagate) == before
+
+
+def test_a_stream_kept_from_then_writes_where_the_stream_of_the_day_is(capsys):
+    with importing.captured():
+        kept = sys.stderr
+    print("late", file=kept)
+    kept.flush()
+    assert capsys.readouterr().err == "late\n"
+
+
+def test_chatter_survives_an_error_and_leaves_out_notices():
+    chatter = importing.Chatter()
+    with pytest.raises(ValueError, match="bad"), importing.captured(chatter):  # noqa: PT012
+        sys.stdout.write("useful\n")
+        sys.stdout.write("WARNING: All log messages before absl::InitializeLog() is called\n")
+        raise ValueError("bad")
+    assert chatter.tail() == "useful"
+
+
+def test_warnings_of_others_do_not_become_errors():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with importing.captured():
+            warnings.warn("theirs", UserWarning, stacklevel=1)
+        with pytest.raises(UserWarning, match="ours"):
+            warnings.warn("ours", UserWarning, stacklevel=1)
+
+
+def test_closed_descriptors_are_left_alone():
+    script = """
+import os, sys
+from pytest_tfjs.models import converter
+os.close(2)
+with converter.captured():
+    print("hidden")
+print("shown")
+"""
+    assert run(script).stdout == "shown\n"
+
+
+def test_missing_package_error_is_a_conversion_error():
+    from pytest_tfjs.errors import ConversionError
+
+    assert issubclass(MissingPackageError, ConversionError)

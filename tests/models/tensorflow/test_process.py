@@ -1,0 +1,345 @@
+"""TensorFlow in a process of its own: what that process does, dies of and leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pytest_tfjs.errors import ConversionError, PageError, SourceError, TfjsError
+from pytest_tfjs.models.tensorflow.importing import captured
+from pytest_tfjs.models.tensorflow.process import ChildTraceback, Isolation, here
+from tests.support.inner_runs import Project
+
+LIMIT_S = 60.0
+posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+
+
+@pytest.fixture
+def scratch(tmp_path, monkeypatch):
+    """Where temporary files go."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def isolation(scratch, monkeypatch):
+    # Other tests of this run may have imported it.
+    for name in ("tensorflow", "keras"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with Isolation() as isolation:
+        yield isolation
+    assert list(scratch.iterdir()) == []
+
+
+def double(number):
+    return 2 * number
+
+
+def kill_itself(signum):
+    os.kill(os.getpid(), signum)
+
+
+def say_and_die(*words):
+    """As a converter does: to what it believes is the terminal, and from C++."""
+    with captured():
+        for word in words:
+            sys.stdout.write(f"{word}\n")
+        os.write(2, b"in C++\n")
+        os._exit(7)
+
+
+def say(word):
+    sys.stderr.write(f"{word}\n")
+    with captured() as chatter:
+        os.write(1, f"{word} while captured\n".encode())
+    return chatter.text
+
+
+def interrupt_and_hang(pid):
+    os.kill(pid, signal.SIGINT)
+    time.sleep(LIMIT_S)
+
+
+def is_ours():
+    raise PageError("one line", stack="a stack", stage="loading")
+
+
+def has_a_cause():
+    try:
+        int("the cause")
+    except ValueError as error:
+        raise SourceError("what is wrong") from error
+
+
+class OddError(Exception):
+    def __init__(self, one, two):
+        super().__init__(f"{one} and {two}")
+
+
+def is_of_another_package():
+    raise OddError("this", "that")
+
+
+def temporary_file():
+    with tempfile.NamedTemporaryFile(delete=False) as file:
+        return file.name
+
+
+def test_all_calls_are_answered_by_one_other_process(isolation):
+    pid = isolation("asking", os.getpid)
+    assert pid != os.getpid()
+    assert isolation("doubling", double, 21) == 42
+    assert isolation("asking", os.getpid) == pid
+    isolation.close()
+    assert not psutil.pid_exists(pid)
+
+
+def test_without_a_need_there_is_no_process(scratch):
+    before = psutil.Process().children()
+    with Isolation():
+        assert psutil.Process().children() == before
+
+
+@pytest.mark.parametrize("module", ["tensorflow", "keras"])
+def test_where_models_can_be_in_memory_it_runs_here(isolation, monkeypatch, module):
+    monkeypatch.setitem(sys.modules, module, object())
+    assert isolation("asking", os.getpid) == here("asking", os.getpid) == os.getpid()
+
+
+def test_path_and_folder_are_those_of_the_call(isolation, monkeypatch, tmp_path_factory):
+    isolation("starting", os.getpid)
+    folder = tmp_path_factory.mktemp("elsewhere")
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.chdir(folder)
+    (folder / "found_there.py").write_text("import os\ndef where(): return os.getcwd()")
+    import found_there
+
+    assert isolation("asking", found_there.where) == str(folder)
+
+
+@posix
+@pytest.mark.parametrize(
+    ("signum", "told"),
+    [
+        (signal.SIGKILL, r"^converting 'm': .* was killed by SIGKILL: out of memory\?"),
+        (signal.SIGSEGV, r"(?s)^converting 'm': .* was killed by SIGSEGV\n.*Segmentation fault.*kill_itself"),
+    ],
+)
+def test_a_signal_ends_one_call_and_the_next_is_answered(isolation, signum, told):
+    before = isolation("asking", os.getpid)
+    with pytest.raises(ConversionError, match=told):
+        isolation("converting 'm'", kill_itself, signum)
+    assert isolation("asking", os.getpid) not in (before, os.getpid())
+
+
+def test_what_it_said_is_told_where_it_died_and_not_what_it_said_before(isolation, capfd):
+    assert isolation("talking", say, "harmless") == "harmless while captured\n"
+    with pytest.raises(ConversionError) as caught:
+        isolation("converting 'm'", say_and_die, *(f"line {number}" for number in range(50)))
+    message = str(caught.value)
+    assert "converting 'm': the process that runs TensorFlow ended with exit code 7" in message
+    assert message.endswith("line 48\nline 49\nin C++")
+    assert "harmless" not in message
+    assert "line 9\n" not in message
+    assert capfd.readouterr() == ("", "")
+
+
+@posix
+def test_a_process_that_died_between_calls_is_replaced(isolation):
+    process = psutil.Process(isolation("asking", os.getpid))
+    process.kill()
+    process.wait(LIMIT_S)
+    assert isolation("doubling", double, 4) == 8
+
+
+def test_our_errors_are_raised_as_they_were(isolation):
+    with pytest.raises(PageError, match=r"^one line$") as caught:
+        isolation("asking", is_ours)
+    assert (caught.value.stack, caught.value.stage) == ("a stack", "loading")
+    with pytest.raises(SourceError, match=r"^what is wrong$") as caught:
+        isolation("asking", has_a_cause)
+    assert isinstance(caught.value.__cause__, ChildTraceback)
+    assert "ValueError: invalid literal for int() with base 10: 'the cause'" in str(caught.value.__cause__)
+
+
+def test_other_errors_are_named_and_need_not_be_known_here(isolation):
+    with pytest.raises(
+        TfjsError,
+        match=r"^computing 'm' failed: OddError: this and that \(.*test_isolation\.py:\d+, in is_of",
+    ) as caught:
+        isolation("computing 'm'", is_of_another_package)
+    assert "is_of_another_package" in str(caught.value.__cause__)
+    assert isolation("doubling", double, 1) == 2
+
+
+def test_its_temporary_files_go_with_it(isolation, scratch):
+    name = isolation("littering", temporary_file)
+    assert scratch in Path(name).parents
+    isolation.close()
+    assert list(scratch.iterdir()) == []
+
+
+@posix
+def test_ctrl_c_ends_the_call_and_the_process(isolation):
+    process = psutil.Process(isolation("asking", os.getpid))
+    process.send_signal(signal.SIGINT)  # the terminal sends it to both
+    with pytest.raises(KeyboardInterrupt):
+        isolation("waiting", interrupt_and_hang, os.getpid())
+    assert not process.is_running()
+    assert isolation("doubling", double, 3) == 6
+
+
+# No main guard: what starts the process must not run this again. It tells the process's id over a pipe.
+SCRIPT = """
+import os
+import time
+from pytest_tfjs.models.tensorflow.process import Isolation
+
+print("started", flush=True)
+isolation = Isolation()
+print(isolation("asking", os.getpid), flush=True)
+isolation("converting", time.sleep, 10**6)
+"""
+
+
+@posix
+def test_it_does_not_outlive_a_process_that_is_killed_while_it_works(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    environment = {
+        **os.environ,
+        "TMPDIR": str(scratch),
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+    }
+    script = subprocess.Popen(
+        [sys.executable, str(tmp_path / "script.py")], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    assert script.stdout is not None
+    with script:
+        assert script.stdout.readline() == "started\n"
+        other = psutil.Process(int(script.stdout.readline()))
+        script.kill()
+        assert script.stdout.read() == ""
+    assert psutil.wait_procs([other], timeout=LIMIT_S)[1] == []
+    assert list(scratch.iterdir()) == []
+
+
+# Where it stands before the real one: a converter that dies the first time, and then is the real one.
+CONVERTER = """
+import os
+import signal
+import sys
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+ours = Path(__file__).parents[1]
+if not (ours / "died").exists():
+    (ours / "died").touch()
+    print("the converter's last words", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+others = [path for path in sys.path if Path(path) != ours]
+__path__ = PathFinder.find_spec("tensorflowjs", others).submodule_search_locations
+"""
+TESTS = """
+import sys
+import numpy as np
+from pathlib import Path
+
+MODEL = Path(@MODELS@) / "tiny.keras"
+
+def test_first(tfjs):
+    tfjs.convert(MODEL)
+
+def test_second(tfjs):
+    assert tfjs.convert(MODEL).format == "graph"
+
+def test_third(tfjs):
+    tfjs.convert(MODEL, weights="uint8")
+
+def test_imported():
+    assert not {"tensorflow", "keras", "tf_keras"} & set(sys.modules)
+"""
+
+
+@pytest.fixture
+def first_run(tiny, tmp_path):
+    """A project with the tiny models, of which nothing is cached yet."""
+    with contextlib.closing(Project(tmp_path / "project", tiny)) as made:
+        made.cache = tmp_path / "cache"
+        yield made
+
+
+@posix
+@pytest.mark.convert
+@pytest.mark.parametrize("arguments", [(), ("-n1",)], ids=["plain", "xdist"])
+def test_a_conversion_that_kills_its_process_ends_that_test_and_not_the_run(first_run, arguments):
+    project = first_run
+    project.write(test_models=TESTS)
+    (project.folder / "tensorflowjs").mkdir()
+    (project.folder / "tensorflowjs" / "__init__.py").write_text(CONVERTER)
+    run = project.run("--tfjs-backends=cpu", *arguments)
+    good = dict.fromkeys(("test_second[chrome-cpu]", "test_third[chrome-cpu]", "test_imported"), "passed")
+    assert {name: case.outcome for name, case in run.cases.items()} == {
+        "test_first[chrome-cpu]": "failure",
+        **good,
+    }, run.text
+    lines = run.cases["test_first[chrome-cpu]"].error_lines
+    assert lines[0].endswith(
+        "ConversionError: converting 'tiny.keras': the process that runs TensorFlow was killed by SIGKILL: "
+        "out of memory?"
+    )
+    assert lines[-1] == "the converter's last words"
+    assert project.left_behind() == []
+
+
+# No main guard here either.
+START = """
+import sys
+import pytest
+code = pytest.main(sys.argv[1:])
+assert not {"tensorflow", "keras", "tf_keras", "tensorflowjs"} & set(sys.modules)
+sys.exit(code)
+"""
+FILES = """
+import numpy as np
+import pytest
+from pathlib import Path
+from pytest_tfjs import Prebuilt
+
+TINY = Path(@MODELS@)
+
+@pytest.mark.parametrize(
+    "model", [TINY / "tiny.keras", TINY / "tiny.h5", Prebuilt(TINY / "graph", TINY / "tiny.keras")], ids=str
+)
+def test_file(tfjs, model):
+    tfjs.assert_close(model, np.array([[1, 2, 3]], np.float32))
+"""
+
+
+@pytest.mark.browser
+@pytest.mark.convert
+def test_a_first_run_over_files_compares_them_and_imports_no_tensorflow_here(first_run):
+    project = first_run
+    project.write(start=START, test_files=FILES)
+    _, _, _, *arguments = project.command("-q", "--tfjs-backends=cpu")
+    done = subprocess.run(
+        [sys.executable, "start.py", *arguments],
+        cwd=project.folder,
+        env=project.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.splitlines()[-1][:8]) == (0, "3 passed"), done.stdout + done.stderr
+    assert done.stderr == ""
+    assert project.left_behind() == []

@@ -1,0 +1,424 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from threading import Barrier, Thread
+
+import pytest
+
+from pytest_tfjs.errors import TfjsError
+from pytest_tfjs.models.cache import ContentCache
+from tests.support.paths import ROOT
+
+DATA = bytes(range(256)) * 64
+
+
+class Builder:
+    """A build that counts how often it is called."""
+
+    def __init__(self, data=DATA):
+        self.calls = 0
+        self.data = data
+
+    def __call__(self, folder):
+        self.calls += 1
+        assert list(folder.iterdir()) == []
+        (folder / "sub").mkdir()
+        (folder / "sub" / "weights.bin").write_bytes(self.data)
+        (folder / "model.json").write_text("{}")
+
+
+@pytest.fixture
+def cache(tmp_path):
+    with ContentCache(tmp_path / "cache") as cache:
+        yield cache
+
+
+def rebuilt(cache, folder):
+    """Whether the next read of the entry `kind/key` builds it anew, and gives it whole."""
+    builder = Builder()
+    again = cache.entry("kind", "key", builder)
+    assert again == folder
+    assert (folder / "sub" / "weights.bin").read_bytes() == DATA
+    assert sorted(path.name for path in folder.rglob("*")) == ["model.json", "sub", "weights.bin"]
+    return builder.calls == 1
+
+
+def test_builds_once_and_then_reads(cache):
+    builder = Builder()
+    first = cache.entry("kind", "key", builder)
+    second = cache.entry("kind", "key", builder)
+    assert first == second
+    assert builder.calls == 1
+    assert (first / "sub" / "weights.bin").read_bytes() == DATA
+
+
+def test_kinds_and_keys_are_apart(cache):
+    builder = Builder()
+    folders = {cache.entry(kind, key, builder) for kind in ("a", "b") for key in ("x", "y")}
+    assert len(folders) == builder.calls == 4
+
+
+def test_another_process_reads_what_this_one_built(tmp_path):
+    with ContentCache(tmp_path) as one:
+        one.entry("kind", "key", Builder())
+    builder = Builder()
+    with ContentCache(tmp_path) as two:
+        two.entry("kind", "key", builder)
+    assert builder.calls == 0
+
+
+def truncate(folder):
+    (folder / "sub" / "weights.bin").write_bytes(DATA[:-1])
+
+
+def flip_a_bit(folder):
+    path = folder / "sub" / "weights.bin"
+    status = path.stat()
+    path.write_bytes(DATA[:100] + bytes([DATA[100] ^ 1]) + DATA[101:])
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def add_a_foreign_file(folder):
+    (folder / "sub" / "foreign.bin").write_bytes(b"x")
+
+
+def remove_a_file(folder):
+    (folder / "model.json").unlink()
+
+
+def link_a_file(folder):
+    path = folder / "sub" / "weights.bin"
+    target = folder.parent.parent / "elsewhere.bin"
+    path.rename(target)
+    path.symlink_to(target)
+
+
+def remove_the_manifest(folder):
+    (folder.parent / "manifest.json").unlink()
+
+
+def tear_the_manifest(folder):
+    path = folder.parent / "manifest.json"
+    path.write_bytes(path.read_bytes()[:20])
+
+
+def change_manifest(**changes):
+    def change(folder):
+        path = folder.parent / "manifest.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    change.__name__ = "manifest_" + "_".join(changes)
+    return change
+
+
+def replace_by_a_file(folder):
+    for path in sorted(folder.parent.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    folder.parent.rmdir()
+    folder.parent.write_text("not a folder")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        truncate,
+        flip_a_bit,
+        add_a_foreign_file,
+        remove_a_file,
+        link_a_file,
+        remove_the_manifest,
+        tear_the_manifest,
+        replace_by_a_file,
+        change_manifest(schema=0),
+        change_manifest(key="another"),
+        change_manifest(kind="another"),
+        change_manifest(files=[]),
+        change_manifest(files={"model.json": None}),
+    ],
+    ids=lambda damage: damage.__name__,
+)
+def test_a_damaged_entry_is_rebuilt(cache, damage):
+    folder = cache.entry("kind", "key", Builder())
+    damage(folder)
+    assert rebuilt(cache, folder)
+    assert not rebuilt(cache, folder)
+
+
+def test_an_entry_of_another_key_moved_here_is_rebuilt(cache):
+    folder = cache.entry("kind", "key", Builder())
+    other = cache.entry("kind", "other", Builder(b"other"))
+    folder.parent.rename(folder.parent.with_name("gone"))
+    other.parent.rename(folder.parent)
+    assert rebuilt(cache, folder)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "bad"), KeyboardInterrupt(), ValueError("bad")])
+def test_a_failing_build_raises_and_leaves_nothing(cache, tmp_path, error):
+    def build(folder):
+        (folder / "half").write_bytes(DATA)
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        cache.entry("kind", "key", build)
+    assert caught.value is error
+    assert list(tmp_path.rglob("half")) == []
+    assert list(tmp_path.rglob("staging-*")) == []
+    assert rebuilt(cache, cache.root / "entries" / "kind" / "key" / "content")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EDQUOT, "Quota exceeded"),
+        TfjsError("converting failed: OSError: [Errno 28] No space left on device"),
+    ],
+)
+def test_a_full_disk_is_told_with_what_to_do(cache, error):
+    def build(_):
+        raise error
+
+    with pytest.raises(TfjsError, match=r"the disk is full .* bytes are left at .*\. Make room") as caught:
+        cache.entry("kind", "key", build)
+    assert caught.value.__cause__ is error
+
+
+def test_a_full_disk_at_the_manifest_leaves_nothing(cache, tmp_path, monkeypatch):
+    def full(self, *args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(TfjsError, match="the disk is full"):
+        cache.entry("kind", "key", lambda folder: (folder / "data").write_bytes(DATA) and None)
+    assert list(tmp_path.rglob("data")) == []
+
+
+def test_a_failing_rebuild_does_not_bring_the_damaged_entry_back(cache):
+    folder = cache.entry("kind", "key", Builder())
+    truncate(folder)
+
+    def fail(_):
+        raise ValueError("bad")
+
+    with pytest.raises(ValueError, match="bad"):
+        cache.entry("kind", "key", fail)
+    assert rebuilt(cache, folder)
+
+
+def test_a_link_that_a_build_leaves_is_refused(cache):
+    with pytest.raises(ValueError, match="no plain file"):
+        cache.entry("kind", "key", lambda folder: (folder / "link").symlink_to("/etc/hostname"))
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", "a.b", "a b", "x" * 129])
+def test_names_that_could_leave_the_root_are_refused(cache, name):
+    for kind, key in ((name, "key"), ("kind", name)):
+        with pytest.raises(ValueError, match="cache name"):
+            cache.entry(kind, key, Builder())
+
+
+def test_a_root_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TfjsError, match=r"cannot be written.*cache_dir"):
+        ContentCache(tmp_path / "file" / "cache").entry("kind", "key", Builder())
+
+
+def test_without_a_root_it_is_temporary():
+    with ContentCache(None) as cache:
+        folder = cache.entry("kind", "key", Builder())
+        assert (folder / "model.json").is_file()
+    assert not cache.root.exists()
+
+
+def test_close_leaves_no_session(tmp_path):
+    with ContentCache(tmp_path) as cache:
+        cache.entry("kind", "key", Builder())
+        assert len(list((tmp_path / "sessions").iterdir())) == 2
+    assert list((tmp_path / "sessions").iterdir()) == []
+
+
+SCRIPT = """
+import os, sys
+from pathlib import Path
+from pytest_tfjs.models.cache import ContentCache
+
+root, log, go = map(Path, sys.argv[1:4])
+
+def build(folder):
+    with open(log, "a") as stream:
+        stream.write(f"{os.getpid()}\\n")
+    for number in range(200):
+        (folder / f"{number}.bin").write_bytes(bytes([number]) * 1000)
+
+print("ready", flush=True)
+sys.stdin.readline()
+with ContentCache(root) as cache:
+    for key in ("a", "b", "c"):
+        folder = cache.entry("kind", key, build)
+        for number in range(200):
+            assert (folder / f"{number}.bin").read_bytes() == bytes([number]) * 1000
+print("done", flush=True)
+"""
+
+
+def start(script, *args):
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, args)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+
+
+def test_concurrent_processes_build_each_entry_once(tmp_path):
+    processes = [start(SCRIPT, tmp_path / "cache", tmp_path / "log", "") for _ in range(4)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        out, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+        assert out == "done\n"
+    assert len((tmp_path / "log").read_text().splitlines()) == 3
+
+
+def test_concurrent_threads_build_once(cache):
+    builder = Builder()
+    together = Barrier(8)
+
+    def read():
+        together.wait()
+        cache.entry("kind", "key", builder)
+
+    threads = [Thread(target=read) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert builder.calls == 1
+    assert len(list((cache.root / "sessions").iterdir())) == 2
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from pytest_tfjs.models.cache import ContentCache
+
+def build(folder):
+    (folder / "half.bin").write_bytes(b"half")
+    print("building", flush=True)
+    sys.stdin.readline()
+
+ContentCache(Path(sys.argv[1])).entry("kind", "key", build)
+"""
+
+
+def test_a_process_killed_while_it_builds_leaves_nothing_that_is_believed(tmp_path):
+    process = start(KILLED, tmp_path)
+    assert process.stdout.readline() == "building\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.communicate()
+    assert len(list(tmp_path.rglob("half.bin"))) == 1
+    with ContentCache(tmp_path) as cache:
+        folder = cache.entry("kind", "key", Builder())
+        assert not rebuilt(cache, folder)
+        assert list(tmp_path.rglob("half.bin")) == []
+        assert len(list((tmp_path / "sessions").iterdir())) == 2
+
+
+def age(folder, seconds):
+    manifest = folder.parent / "manifest.json"
+    then = manifest.stat().st_mtime - seconds
+    os.utime(manifest, (then, then))
+
+
+def keys(cache):
+    return sorted(path.name for path in (cache.root / "entries" / "kind").iterdir())
+
+
+def test_over_the_size_limit_the_oldest_goes_first(tmp_path):
+    with ContentCache(tmp_path) as cache:
+        for number, key in enumerate(("c", "a", "b")):
+            age(cache.entry("kind", key, Builder()), 100 - number)
+    with ContentCache(tmp_path, max_bytes=int(2.5 * len(DATA))) as cache:
+        cache.prune()
+        assert keys(cache) == ["a", "b"]
+
+
+def test_one_great_entry_goes_before_many_small_ones(tmp_path):
+    def great(folder):
+        (folder / "activations").write_bytes(bytes(30 * len(DATA)))
+
+    with ContentCache(tmp_path) as cache:
+        age(cache.entry("kind", "old", Builder()), 100)
+        cache.entry("kind", "great", great)
+    with ContentCache(tmp_path, max_bytes=25 * len(DATA)) as cache:
+        cache.prune()
+        assert keys(cache) == ["old"]
+
+
+def test_reading_an_entry_makes_it_young(tmp_path):
+    with ContentCache(tmp_path) as cache:
+        for number, key in enumerate(("a", "b")):
+            age(cache.entry("kind", key, Builder()), 100 - number)
+        cache.entry("kind", "a", Builder())
+    with ContentCache(tmp_path, max_bytes=int(1.5 * len(DATA))) as cache:
+        cache.prune()
+        assert keys(cache) == ["a"]
+
+
+def test_what_was_unused_for_long_goes(tmp_path):
+    with ContentCache(tmp_path) as cache:
+        age(cache.entry("kind", "old", Builder()), 1000)
+        cache.entry("kind", "new", Builder())
+    with ContentCache(tmp_path, max_age_s=500) as cache:
+        cache.prune()
+        assert keys(cache) == ["new"]
+
+
+def test_a_build_prunes(tmp_path):
+    with ContentCache(tmp_path) as cache:
+        age(cache.entry("kind", "old", Builder()), 1000)
+    with ContentCache(tmp_path, max_age_s=500) as cache:
+        cache.entry("kind", "new", Builder())
+        assert keys(cache) == ["new"]
+
+
+def test_an_entry_in_use_is_never_pruned(tmp_path):
+    with ContentCache(tmp_path) as user:
+        folder = user.entry("kind", "key", Builder())
+        age(folder, 1000)
+        with ContentCache(tmp_path, max_bytes=0, max_age_s=1) as other:
+            other.prune()
+            assert (folder / "model.json").is_file()
+            user.close()
+            other.prune()
+            assert not folder.exists()
+
+
+def test_a_use_ends_with_its_process(tmp_path):
+    script = (
+        "import sys; from pathlib import Path; from pytest_tfjs.models.cache import ContentCache\n"
+        "cache = ContentCache(Path(sys.argv[1]))\n"
+        "cache.entry('kind', 'key', lambda folder: (folder / 'x').write_text('x'))\n"
+        "print('has', flush=True); sys.stdin.readline()"
+    )
+    process = start(script, tmp_path)
+    assert process.stdout.readline() == "has\n"
+    with ContentCache(tmp_path, max_bytes=0) as cache:
+        cache.prune()
+        assert keys(cache) == ["key"]
+        process.kill()
+        process.communicate()
+        cache.prune()
+        assert keys(cache) == []

@@ -1,0 +1,484 @@
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pytest_tfjs.errors import ArtifactsError, ConversionError, SourceError
+from pytest_tfjs.models import conversion
+from pytest_tfjs.models.artifacts import TensorSpec
+from pytest_tfjs.models.cache import ContentCache
+from pytest_tfjs.models.conversion import convert
+from pytest_tfjs.models.sources import Prebuilt, as_source
+from pytest_tfjs.models.tensorflow import graph_conversion
+from tests.support.paths import ROOT
+
+pytestmark = pytest.mark.convert
+
+
+@pytest.fixture(scope="module")
+def tf():
+    return pytest.importorskip("tensorflow")
+
+
+@pytest.fixture(params=["tf_keras", "keras"])
+def keras(request, tf):
+    return pytest.importorskip(request.param)
+
+
+@pytest.fixture
+def tf_keras(tf):
+    return pytest.importorskip("tf_keras")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    with ContentCache(tmp_path_factory.mktemp("cache dir")) as cache:
+        yield cache
+
+
+@pytest.fixture
+def made(cache):
+    return lambda model, **options: convert(as_source(model), cache=cache, **options)
+
+
+def twin(keras, **structure):
+    """Two inputs alike and two outputs alike, not in alphabetical order; batch-norm and dropout."""
+    keras.utils.set_random_seed(3)
+    right, left = keras.Input((4,), name="right"), keras.Input((4,), name="left")
+    x = keras.layers.Concatenate(name="join")([right, left])
+    x = keras.layers.BatchNormalization(name="norm", moving_mean_initializer="ones")(x)
+    x = keras.layers.Dropout(0.9, name="drop")(x)
+    zebra = keras.layers.Dense(3, name="zebra", bias_initializer="ones")(x)
+    ape = keras.layers.Dense(3, name="ape", activation="softmax")(x)
+    if structure:
+        return keras.Model({"b": left, "a": right}, {"zebra": zebra, "ape": ape}, name="twin")
+    return keras.Model([right, left], [zebra, ape], name="twin")
+
+
+FEED = {
+    "right": np.linspace(-1, 1, 8, dtype=np.float32).reshape(2, 4),
+    "left": np.linspace(2, 3, 8, dtype=np.float32).reshape(2, 4),
+}
+
+
+def names(specs):
+    return [spec.name for spec in specs]
+
+
+def run_saved_model(tf, artifacts, feed):
+    """What the SavedModel beside the artifacts gives, by output name."""
+    loaded = tf.saved_model.load(str(artifacts.saved_model))
+    tensors = {name: tf.constant(value) for name, value in feed.items()}
+    return {name: value.numpy() for name, value in loaded.signatures[artifacts.signature](**tensors).items()}
+
+
+def run_graph(tf, artifacts, feed):
+    """What model.json's graph gives, by output name: run by TensorFlow with the shards' weights."""
+    from google.protobuf.json_format import ParseDict
+
+    weights = artifacts.read_weights()
+    graph_def = ParseDict(dict(artifacts.topology), tf.compat.v1.GraphDef())
+    bodies = (function.node_def for function in graph_def.library.function)
+    for node in itertools.chain(graph_def.node, *bodies):
+        if node.op == "Const":
+            node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(weights[node.name]))
+    with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
+        tf.import_graph_def(graph_def, name="")
+        feeds = {spec.tensor: feed[spec.name] for spec in artifacts.inputs}
+        results = session.run([spec.tensor for spec in artifacts.outputs], feeds)
+    return dict(zip(names(artifacts.outputs), results, strict=True))
+
+
+def close(actual, expected):
+    assert actual.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(actual[name], value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("structure", [{}, {"dict": True}], ids=["list", "dict"])
+def test_a_graph_model_computes_what_the_model_does_under_its_names(tf, keras, made, structure):
+    model = twin(keras, **structure)
+    artifacts = made(model, format="graph")
+    tensors = {"b": FEED["left"], "a": FEED["right"]} if structure else [FEED["right"], FEED["left"]]
+    expected = model(tensors, training=False)
+    if not structure:
+        expected = dict(zip(("zebra", "ape"), expected, strict=True))
+    expected = {name: np.asarray(value) for name, value in expected.items()}
+    close(run_saved_model(tf, artifacts, FEED), expected)
+    close(run_graph(tf, artifacts, FEED), expected)
+    if not structure:
+        assert names(artifacts.inputs) == ["right", "left"]
+        assert names(artifacts.outputs) == ["zebra", "ape"]
+
+
+def test_inputs_keep_a_free_batch_and_a_fixed_one(keras, made):
+    free = keras.Input((None, 2), name="free", dtype="int32")
+    fixed = keras.Input(batch_shape=(2, 3), name="fixed")
+    total = keras.layers.Lambda(lambda x: x * 2.0, name="double", output_shape=(3,))(fixed)
+    model = keras.Model([free, fixed], [keras.layers.Embedding(5, 3, name="embed")(free), total])
+    artifacts = made(model, format="graph")
+    assert artifacts.inputs == (
+        TensorSpec("free", (None, None, 2), "int32", "free:0"),
+        TensorSpec("fixed", (2, 3), "float32", "fixed:0"),
+    )
+
+
+def test_names_that_tensorflow_cannot_have_are_made_plain(keras, made):
+    x = keras.Input((2,), name="1.my input")
+    model = keras.Model(x, keras.layers.Dense(2, name="out-put")(x))
+    artifacts = made(model, format="graph")
+    assert (names(artifacts.inputs), names(artifacts.outputs)) == (["x1_my_input"], ["out_put"])
+
+
+def test_a_sequential_model_that_was_never_called_converts(keras, made):
+    model = keras.Sequential([keras.Input((3,), name="x"), keras.layers.Dense(2, name="y")])
+    artifacts = made(model, format="graph")
+    assert [spec.shape for spec in (*artifacts.inputs, *artifacts.outputs)] == [(None, 3), (None, 2)]
+
+
+def test_keras_2_becomes_layers_by_default(tf_keras, made):
+    model = twin(tf_keras)
+    artifacts = made(model)
+    assert (artifacts.format, artifacts.weights, artifacts.saved_model) == ("layers", "float32", None)
+    assert artifacts.inputs == (
+        TensorSpec("right", (None, 4), "float32"),
+        TensorSpec("left", (None, 4), "float32"),
+    )
+    assert names(artifacts.outputs) == ["zebra", "ape"]
+    np.testing.assert_array_equal(
+        artifacts.read_weights()["zebra/kernel"], model.get_layer("zebra").kernel.numpy()
+    )
+    assert "training_config" not in artifacts.topology
+
+
+def test_a_compiled_model_converts_without_its_optimizer(tf_keras, made):
+    x = tf_keras.Input((3,), name="x")
+    model = tf_keras.Model(x, tf_keras.layers.Dense(2)(x), name="compiled")
+    model.compile("adam", "mse")
+    assert "training_config" not in made(model).topology
+
+
+@pytest.mark.parametrize("format_", ["layers", "graph"])
+@pytest.mark.parametrize(("weights", "size"), [("float16", 2), ("uint16", 2), ("uint8", 1)])
+def test_weights_are_quantised(tf_keras, made, format_, weights, size):
+    x = tf_keras.Input((64,), name="x")
+    model = tf_keras.Model(x, tf_keras.layers.Dense(64, name="d")(x))
+    exact, quantised = made(model, format=format_), made(model, format=format_, weights=weights)
+    assert (exact.weights, quantised.weights) == ("float32", weights)
+    shards = sum(
+        len((quantised.model_json.parent / name).read_bytes()) for name in quantised.manifest[0]["paths"]
+    )
+    assert shards < 64 * 64 * size + 64 * size + 100
+    for name, value in exact.read_weights().items():
+        if value.dtype == np.float32:
+            np.testing.assert_allclose(
+                quantised.read_weights()[name], value, atol=2e-3 if size == 1 else 2e-4
+            )
+
+
+def test_functions_keep_the_order_of_their_arguments(tf, made):
+    spec = tf.TensorSpec([None, 2], tf.float32)
+
+    @tf.function(input_signature=[spec, spec])
+    def mixed(zebra, ape):
+        return zebra - ape, ape * 2.0
+
+    artifacts = made(mixed)
+    assert names(artifacts.inputs) == ["zebra", "ape"]
+    assert names(artifacts.outputs) == ["output_0", "output_1"]
+    feed = {"zebra": np.float32([[1, 2]]), "ape": np.float32([[5, 3]])}
+    expected = {"output_0": feed["zebra"] - feed["ape"], "output_1": feed["ape"] * 2}
+    close(run_graph(tf, artifacts, feed), expected)
+    close(run_saved_model(tf, artifacts, feed), expected)
+
+
+def test_more_than_ten_outputs_keep_their_order(tf, made):
+    @tf.function(input_signature=[tf.TensorSpec([1], tf.float32)])
+    def many(x):
+        return [x + float(number) for number in range(12)]
+
+    artifacts = made(many)
+    assert names(artifacts.outputs) == [f"output_{number}" for number in range(12)]
+    results = run_graph(tf, artifacts, {"x": np.float32([0])})
+    assert [float(value[0]) for value in results.values()] == list(range(12))
+
+
+class Net:
+    """A tf.Module with a variable and a lookup table."""
+
+    def __new__(cls, tf):
+        class Module(tf.Module):
+            def __init__(self):
+                super().__init__(name="net")
+                self.weight = tf.Variable(np.float32([[2, 3], [4, 5]]))
+                pairs = tf.lookup.KeyValueTensorInitializer(["a", "b"], [1, 2])
+                self.table = tf.lookup.StaticHashTable(pairs, 0)
+
+            @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32, name="x")])
+            def __call__(self, x):
+                return {"y": x @ self.weight}
+
+            @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="words")])
+            def look(self, words):
+                return {"ids": self.table.lookup(words)}
+
+        return Module()
+
+
+def test_a_module_whose_function_uses_no_table_converts_as_tensorflow_2_does(tf, made):
+    x = np.float32([[1, 2]])
+    expected = {"y": x @ np.float32([[2, 3], [4, 5]])}
+    artifacts = made(Net(tf))
+    close(run_graph(tf, artifacts, {"x": x}), expected)
+    close(run_saved_model(tf, artifacts, {"x": x}), expected)
+
+
+def test_a_saved_model_is_kept_with_the_signature_taken(tf, made, tmp_path):
+    net = Net(tf)
+    path = tmp_path / "a saved model"
+    tf.saved_model.save(net, str(path), signatures={"only": net.__call__})
+    artifacts = made(path)
+    assert artifacts.signature == "only"
+    assert (artifacts.saved_model / "saved_model.pb").read_bytes() == (path / "saved_model.pb").read_bytes()
+    close(run_saved_model(tf, artifacts, {"x": np.float32([[1, 0]])}), {"y": np.float32([[2, 3]])})
+    loaded = made(tf.saved_model.load(str(path)))
+    assert names(loaded.inputs) == ["x"]
+
+
+def test_a_table_that_is_used_converts_with_its_initializer(tf, made, tmp_path):
+    net = Net(tf)
+    tf.saved_model.save(net, str(tmp_path / "net"), signatures=net.look)
+    artifacts = made(tmp_path / "net")
+    assert artifacts.inputs == (TensorSpec("words", (None,), "str", "words:0"),)
+    assert names(artifacts.outputs) == ["ids"]
+
+
+def test_a_function_whose_table_has_no_owner_is_told(tf, made):
+    net = Net(tf)
+    with pytest.raises(SourceError, match=r"cannot be saved.*pass the tf\.Module"):
+        made(net.look)
+
+
+def test_several_signatures_and_none_are_told(tf, made, tmp_path):
+    net = Net(tf)
+    tf.saved_model.save(net, str(tmp_path / "two"), signatures={"one": net.__call__, "two": net.look})
+    with pytest.raises(SourceError, match="signatures one, two and none is named serving_default"):
+        made(tmp_path / "two")
+    tf.saved_model.save(net, str(tmp_path / "none"))
+    with pytest.raises(SourceError, match="has no signature"):
+        made(tmp_path / "none")
+
+
+def test_a_damaged_saved_model_is_told(made, tmp_path):
+    (tmp_path / "saved_model.pb").write_bytes(b"\xff\xff damaged")
+    with pytest.raises(SourceError, match=r"saved_model\.pb is damaged"):
+        made(tmp_path)
+
+
+def test_operations_that_tensorflow_js_lacks_are_named_with_their_layer(tf, keras, made):
+    x = keras.Input((4,), name="x")
+    y = keras.layers.Lambda(tf.math.lgamma, name="odd_layer", output_shape=(4,))(x)
+    model = keras.Model(x, keras.layers.Dense(2)(y), name="net")
+    with pytest.raises(
+        ConversionError, match=r"'net' uses operations .* Lgamma \(in [^ ]*odd_layer[^ ]*/Lgamma\)"
+    ):
+        made(model, format="graph")
+
+
+def test_layers_of_keras_3_are_refused_with_the_ways_out(made):
+    keras = pytest.importorskip("keras")
+    x = keras.Input((2,))
+    with pytest.raises(ConversionError, match=r"Keras 3.*format='graph'.*tf_keras"):
+        made(keras.Model(x, keras.layers.Dense(2)(x)), format="layers")
+
+
+def test_layers_of_what_is_no_keras_model_are_refused(tf, made):
+    function = tf.function(lambda x: x, input_signature=[tf.TensorSpec([1], tf.float32)])
+    with pytest.raises(ConversionError, match=r"no Keras model.*format='graph'"):
+        made(function, format="layers")
+
+
+def test_layers_of_a_subclass_are_refused_and_its_graph_converts(tf_keras, made):
+    class Own(tf_keras.Model):
+        def call(self, x):
+            return x * 2.0
+
+    model = Own(name="own")
+    with pytest.raises(ConversionError, match="'own' has never been built"):
+        made(model)
+    model(np.ones((1, 2), np.float32))
+    with pytest.raises(ConversionError, match=r"subclass of Model.*format='graph'"):
+        made(model, format="layers")
+    assert made(model, format="graph").format == "graph"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"format": "onnx"}, "format='onnx'"), ({"weights": "int4"}, "int4")]
+)
+def test_unknown_options_are_told(tf_keras, made, options, message):
+    with pytest.raises(ConversionError, match=message):
+        made(twin(tf_keras), **options)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("format_", ["layers", "graph"])
+def test_a_run_where_warnings_are_errors_converts(keras, made, format_):
+    if keras.__name__ == "keras" and format_ == "layers":
+        pytest.skip("TF.js loads no layers model of Keras 3")
+    x = keras.Input((3,), name="x")
+    assert made(keras.Model(x, keras.layers.Dense(5)(x)), format=format_).format == format_
+
+
+def test_nothing_is_written_to_the_terminal_and_an_error_has_what_was_said(
+    tf_keras, cache, capfd, monkeypatch
+):
+    x = tf_keras.Input((3,), name="x")
+    source = as_source(tf_keras.Model(x, tf_keras.layers.Dense(7)(x)))
+    convert(source, format="graph", cache=cache)
+    assert capfd.readouterr() == ("", "")
+
+    def fail(*_):
+        sys.stdout.write("the converter's last words\n")
+        raise RuntimeError("no luck")
+
+    monkeypatch.setattr(graph_conversion, "convert_graph", fail)
+    with pytest.raises(
+        ConversionError, match=r"(?s)RuntimeError: no luck\nThe converter said:\n.*last words"
+    ) as caught:
+        convert(source, format="graph", weights="uint8", cache=cache)
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_error_in_freezing_is_not_hidden(tf, cache, monkeypatch):
+    from pytest_tfjs.models.tensorflow.importing import import_converter
+
+    module = import_converter().graph
+
+    def fail(*_, **__):
+        raise RuntimeError("cannot freeze")
+
+    monkeypatch.setattr(module, "_freeze_saved_model_v2", fail)
+    function = tf.function(lambda x: x * 7.0, input_signature=[tf.TensorSpec([1], tf.float32)])
+    with pytest.raises(ConversionError, match=r"the converter cannot freeze.*RuntimeError: cannot freeze"):
+        convert(as_source(function), cache=cache)
+    assert module._freeze_saved_model_v2 is fail
+    assert module._freeze_saved_model_v1.__module__ == module.__name__
+
+
+def test_prebuilt_artifacts_are_taken_as_they_are_with_their_sources_saved_model(tf, tf_keras, made, cache):
+    model = twin(tf_keras)
+    for format_ in ("layers", "graph"):
+        built = made(model, format=format_, weights="uint8")
+        prebuilt = made(Prebuilt(built.model_json, model))
+        assert (prebuilt.model_json, prebuilt.weights) == (built.model_json, "uint8")
+        assert made(built.model_json).saved_model is None
+        if format_ == "graph":
+            close(run_saved_model(tf, prebuilt, FEED), run_saved_model(tf, built, FEED))
+        else:
+            assert prebuilt.saved_model is None
+            with pytest.raises(ConversionError, match="is a layers model, and format='graph' was asked for"):
+                made(Prebuilt(built.model_json, model), format="graph")
+
+
+def test_prebuilt_artifacts_with_a_short_shard_are_told(tf_keras, made, tmp_path):
+    import shutil
+
+    built = made(twin(tf_keras))
+    shutil.copytree(built.model_json.parent, tmp_path / "copy")
+    shard = tmp_path / "copy" / built.manifest[0]["paths"][0]
+    shard.write_bytes(shard.read_bytes()[:-4])
+    with pytest.raises(ArtifactsError, match="too short"):
+        made(Prebuilt(tmp_path / "copy", twin(tf_keras)))
+
+
+def test_a_change_is_converted_anew_and_all_else_is_cached(tf_keras, tmp_path, monkeypatch):
+    built = []
+    original = conversion.build_artifacts
+    monkeypatch.setattr(
+        conversion, "build_artifacts", lambda *args: (built.append(args[1:3]), original(*args))[1]
+    )
+    x = tf_keras.Input((3,), name="x")
+    model = tf_keras.Model(x, tf_keras.layers.Dense(2)(x))
+    with ContentCache(tmp_path) as cache:
+        first = convert(as_source(model), cache=cache)
+        assert convert(as_source(model), cache=cache) == first
+        assert convert(as_source(model), format="layers", cache=cache) == first
+        assert len(built) == 1
+        convert(as_source(model), weights="uint8", cache=cache)
+        assert built[1:] == [("layers", "uint8")]
+        model.layers[1].bias.assign_add([0, 1e-7])
+        assert convert(as_source(model), cache=cache) != first
+        assert len(built) == 3
+        monkeypatch.setattr(conversion.converters, "versions", lambda: {"tensorflow": "9"})
+        convert(as_source(model), cache=cache)
+        assert len(built) == 4
+
+
+def test_a_file_that_changes_while_it_is_converted_is_told(tf_keras, tmp_path, monkeypatch):
+    x = tf_keras.Input((3,), name="x")
+    tf_keras.Model(x, tf_keras.layers.Dense(2)(x)).save(tmp_path / "m.keras")
+    original = conversion.build_artifacts
+
+    def build(*args):
+        original(*args)
+        with (tmp_path / "m.keras").open("ab") as stream:
+            stream.write(b"more")
+
+    monkeypatch.setattr(conversion, "build_artifacts", build)
+    with (
+        ContentCache(tmp_path / "cache") as cache,
+        pytest.raises(ConversionError, match="changed while it was converted"),
+    ):
+        convert(as_source(tmp_path / "m.keras"), cache=cache)
+    assert list((tmp_path / "cache").rglob("model.json")) == []
+
+
+WARM = """
+import sys
+from pathlib import Path
+from pytest_tfjs.models.cache import ContentCache
+from pytest_tfjs.models.conversion import convert
+from pytest_tfjs.models.sources import as_source
+
+with ContentCache(Path(sys.argv[1])) as cache:
+    for path in sys.argv[2:]:
+        print(convert(as_source(path), cache=cache).format, end=" ")
+print("tensorflow" in sys.modules)
+"""
+
+
+def test_a_warm_conversion_of_files_imports_no_tensorflow(tf, tf_keras, tmp_path):
+    x = tf_keras.Input((3,), name="x")
+    model = tf_keras.Model(x, tf_keras.layers.Dense(2)(x))
+    paths = [tmp_path / "m.keras", tmp_path / "m.h5", tmp_path / "saved model"]
+    model.save(paths[0])
+    model.save(str(paths[1]))
+    model.export(str(paths[2]))
+    with ContentCache(tmp_path / "cache") as cache:
+        for path in paths:
+            convert(as_source(path), cache=cache)
+    result = subprocess.run(
+        [sys.executable, "-c", WARM, str(tmp_path / "cache"), *map(str, paths)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert result.stdout == "layers layers graph False\n"
+
+
+@pytest.mark.parametrize("name", ["mlp", "text", "two_in_two_out"])
+def test_samples_give_the_same_from_their_saved_model_and_their_graph(tf, keras, made, name):
+    samples = pytest.importorskip("fixtures.samples")
+    feed = samples.inputs(name)
+    artifacts = made(samples.build(name, int(keras.__version__[0])), format="graph")
+    assert set(names(artifacts.inputs)) == set(feed)
+    actual, expected = run_graph(tf, artifacts, feed), run_saved_model(tf, artifacts, feed)
+    assert actual.keys() == expected.keys()
+    for key, value in expected.items():
+        np.testing.assert_allclose(actual[key], value, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,150 @@
+"""What a model.json from elsewhere may not be: refused when it is read, before memory is taken."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pytest_tfjs.errors import ArtifactsError
+from pytest_tfjs.models.artifacts import read_artifacts
+from tests.support.tiny_models import (
+    dense_graph,
+    dense_model,
+    functional,
+    input_layer,
+    layer,
+    write_layers_model,
+)
+
+
+def refused(path, why):
+    with pytest.raises(ArtifactsError, match=why):
+        read_artifacts(path)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        [-3, -2],
+        [3.0, 2],
+        ["3", "2"],
+        [True, 6],
+        [2**31, 0],
+        [0, *[2**31 - 1] * 3],
+        [1] * 33,
+        [10**18],
+        6,
+        None,
+        [None],
+    ],
+)
+def test_absurd_shapes_are_refused(tmp_path, shape):
+    path = dense_model(tmp_path)
+    content = json.loads(path.read_text())
+    content["weightsManifest"][0]["weights"][0]["shape"] = shape
+    path.write_text(json.dumps(content))
+    refused(path, r"damaged weights manifest|is too short")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": 1},
+        {"name": None},
+        {"dtype": 1},
+        {"dtype": "float31"},
+        {"quantization": None},
+        {"quantization": []},
+        {"quantization": {"dtype": "int32", "scale": 1, "min": 0}},
+        {"quantization": {"dtype": "uint8", "scale": 1}},
+        {"quantization": {"dtype": "uint8", "scale": "1", "min": 0}},
+        {"quantization": {"dtype": "uint8", "min": 0}},
+        {"dtype": "bool", "quantization": {"dtype": "uint8", "scale": 1, "min": 0}},
+        {"dtype": "int32", "quantization": {"dtype": "float16"}},
+    ],
+)
+def test_absurd_weights_are_refused(tmp_path, change):
+    path = dense_model(tmp_path)
+    content = json.loads(path.read_text())
+    content["weightsManifest"][0]["weights"][0].update(change)
+    path.write_text(json.dumps(content))
+    refused(path, "damaged weights manifest")
+
+
+@pytest.mark.parametrize(
+    "name", ["a\0b", "x" * 300, "loop.bin", "folder", 5, None, "..\\x", "C:x", "out.bin", "deep/out.bin"]
+)
+def test_a_shard_that_is_no_file_of_the_folder_is_refused(tmp_path, name):
+    path = dense_model(tmp_path / "model")
+    (tmp_path / "out.bin").write_bytes(bytes(32))
+    (path.parent / "out.bin").symlink_to(tmp_path / "out.bin")
+    (path.parent / "deep").symlink_to(tmp_path)
+    (path.parent / "loop.bin").symlink_to(path.parent / "loop.bin")
+    (path.parent / "folder").mkdir()
+    content = json.loads(path.read_text())
+    content["weightsManifest"][0]["paths"] = [name]
+    path.write_text(json.dumps(content))
+    refused(path, "shard")
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"a":' * 300 + "1" + "}" * 300, '{"a": NaN}', '{"a": 1, "a": 2}', '"\\ud800"']
+)
+def test_a_text_that_is_no_one_json_is_refused(tmp_path, text):
+    (tmp_path / "model.json").write_text(text)
+    refused(tmp_path, "cannot be read as JSON|JSON object")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda nodes: nodes.append(nodes[0]),
+        lambda nodes: nodes[1].update(name=5),
+        lambda nodes: nodes[1].pop("op"),
+        lambda nodes: nodes[3].update(input="kernel"),
+        lambda nodes: nodes[3].update(input=[1]),
+        lambda nodes: nodes[3].update(attr=[]),
+        lambda nodes: nodes[3].update(attr={"T": "DT_FLOAT"}),
+        lambda nodes: nodes.insert(0, None),
+    ],
+)
+def test_nodes_that_are_none_are_refused(tmp_path, change):
+    path = dense_graph(tmp_path)
+    content = json.loads(path.read_text())
+    change(content["modelTopology"]["node"])
+    path.write_text(json.dumps(content))
+    refused(path, "does not tell its inputs and outputs")
+
+
+def waiting(layers):
+    model = functional("waiting", layers, ["x"], [("b", 0, 0)])
+    return model, model["config"]["layers"]
+
+
+def chain():
+    return [
+        (input_layer("x", 3), []),
+        (layer("ReLU", "a"), [[("x", 0, 0)]]),
+        (layer("ReLU", "b"), [[("a", 0, 0)]]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda layers: layers.pop(1), "takes the call 0 of 'a', which is not there"),
+        (lambda layers: layers[1].update(inbound_nodes=[]), "takes the call 0 of 'a', which is not there"),
+        (lambda layers: layers[2]["inbound_nodes"][0][0].__setitem__(1, 1), "takes the call 1 of 'a'"),
+        (lambda layers: layers[1]["inbound_nodes"][0][0].__setitem__(0, "b"), "'a' waits for itself"),
+        (lambda layers: layers[1].update(name="c"), "'a' is called 'c' too"),
+        (lambda layers: layers.append(layers[1]), "there are two layers 'a'"),
+        (lambda layers: layers[1].pop("class_name"), "class_name"),
+    ],
+)
+def test_layers_that_would_wait_for_ever_are_refused(tmp_path, change, why):
+    model, layers = waiting(chain())
+    read_artifacts(write_layers_model(tmp_path, model, {}))
+    change(layers)
+    with pytest.raises(ArtifactsError, match=why):
+        read_artifacts(write_layers_model(tmp_path, model, {}))

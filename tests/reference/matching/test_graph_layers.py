@@ -1,0 +1,455 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_tfjs.reference.graph import Graph, Node, parse_ref
+from pytest_tfjs.reference.matching.graph_layers import plan_graph
+from tests.support.graph_building import graph, node
+
+
+def rows(source, converted):
+    return {row.name: row for row in plan_graph(source, converted).layers}
+
+
+FUSED = graph(
+    node("m/conv", "Conv2D", "x", "k"),
+    node("m/bias", "BiasAdd", "m/conv", "b"),
+    node("m/relu", "Relu6", "m/bias"),
+    node("m/tanh", "Tanh", "m/relu"),
+    outputs="m/tanh",
+)
+FUSED_CONVERTED = graph(
+    node("m/relu", "_FusedConv2D", "x", "k", "b", fused=["BiasAdd", "Relu6"]),
+    node("m/tanh", "Tanh", "m/relu"),
+    outputs="m/tanh",
+)
+
+
+def test_a_fused_row_is_named_after_the_operation_with_the_weights():
+    plan = plan_graph(FUSED, FUSED_CONVERTED)
+    found = {row.name: row for row in plan.layers}
+    conv = found["conv"]
+    assert (conv.coverage, conv.op, conv.members) == ("compared", "Conv2D+BiasAdd+Relu6", ("bias", "relu"))
+    assert conv.tap == {"node": "m/relu:0"}
+    assert plan.tensors == {"conv": "m/relu:0", "tanh": "m/tanh:0"}
+    assert {name: (found[name].coverage, found[name].into) for name in ("bias", "relu")} == {
+        "bias": ("fused", "conv"),
+        "relu": ("fused", "conv"),
+    }
+    assert found["bias"].reason == "the browser computes it as part of 'conv', which is compared after 'relu'"
+    assert found["relu"].reason == "the browser computes it as part of 'conv'"
+    assert found["tanh"].inputs == ("conv",)
+    assert [row.name for row in plan.layers if row.output] == ["tanh"]
+
+
+def test_names_keep_what_not_all_of_them_share():
+    source = graph(node("m/a/one", "Tanh", "x"), node("m/b", "Relu", "m/a/one"), outputs="m/b")
+    assert set(rows(source, source)) == {"a/one", "b"}
+    alone = graph(node("tanh", "Tanh", "x"), outputs="tanh")
+    assert set(rows(alone, alone)) == {"tanh"}
+
+
+def test_what_is_left_out_says_why():
+    source = graph(
+        node("folded", "Add", "c", "d"),
+        node("shape", "Shape", "x"),
+        node("size", "Prod", "shape", "axes"),
+        node("mul", "Mul", "x", "folded"),
+        node("stop", "StopGradient", "mul"),
+        node("neg", "Neg", "stop"),
+        node("neg_1", "Neg", "neg", same="stop"),
+        node("r", "Reshape", "neg_1", "size"),
+        node("dead", "Tanh", "x"),
+        outputs="r",
+    )
+    converted = graph(node("mul", "Mul", "x", "folded"), node("r", "Reshape", "mul", "made"), outputs="r")
+    assert {name: (row.coverage, row.reason) for name, row in rows(source, converted).items()} == {
+        "folded": ("eliminated", "constant: computed from weights when converting"),
+        "shape": ("eliminated", "shape: arithmetic on shapes, folded when converting"),
+        "size": ("eliminated", "shape: arithmetic on shapes, folded when converting"),
+        "mul": ("compared", None),
+        "stop": ("eliminated", "identity"),
+        "neg": ("eliminated", "undone: by the operation after it"),
+        "neg_1": ("eliminated", "identity"),
+        "r": ("compared", None),
+    }
+
+
+def test_what_the_browser_computes_from_weights_alone_is_not_said_to_be_folded():
+    table = [node("range", "Range", "start", "stop", "step"), node("sin", "Sin", "range")]
+    noise = [node("draw", "RandomUniform", "size"), node("scaled", "Mul", "draw", "factor")]
+    ends = [node("add", "AddV2", "x", "sin"), node("noisy", "AddV2", "add", "scaled")]
+    source = graph(*table, *noise, *ends, outputs="noisy")
+    folded = graph(*noise, *ends, outputs="noisy")
+
+    def told(converted):
+        found = rows(source, converted)
+        assert {found[name].coverage for name in ("range", "sin", "draw", "scaled")} == {"eliminated"}
+        return [found[name].reason for name in ("range", "sin", "draw", "scaled")]
+
+    drawn = ["random: the browser draws numbers of its own, which cannot be compared"] * 2
+    kept = "constant: the browser computes it from weights alone; an error in it shows in what takes it"
+    assert told(source) == [kept, kept, *drawn]
+    assert told(folded) == ["constant: computed from weights when converting"] * 2 + drawn
+
+
+def test_an_operation_that_changes_nothing_is_compared_where_the_artifacts_have_it():
+    source = graph(node("mul", "Mul", "x", "one", same="x"), node("r", "Relu", "mul"), outputs="r")
+    converted = graph(node("mul", "Mul", "x", "one"), node("r", "Relu", "mul"), outputs="r")
+    found = rows(source, converted)
+    assert {name: row.coverage for name, row in found.items()} == {"mul": "compared", "r": "compared"}
+    assert found["r"].inputs == ("mul",)
+
+
+def test_inputs_are_the_nearest_compared_rows_through_what_is_left_out():
+    source = graph(
+        node("a", "Tanh", "x"),
+        node("b", "Sigmoid", "x"),
+        node("i", "Identity", "a"),
+        node("neg", "Neg", "b"),
+        node("sub", "AddV2", "i", "neg"),
+        node("deep", "Relu", "sub"),
+        outputs="deep",
+    )
+    converted = graph(
+        node("a", "Tanh", "x"),
+        node("b", "Sigmoid", "x"),
+        node("sub", "Sub", "a", "b"),
+        node("deep", "Relu", "sub"),
+        outputs="deep",
+    )
+    found = rows(source, converted)
+    assert set(found["sub"].inputs) == {"a", "b"}
+    assert found["deep"].inputs == ("sub",)
+    assert (found["neg"].coverage, found["neg"].into) == ("fused", "sub")
+
+
+def test_outputs_of_a_node_are_rows_where_they_are_used():
+    source = graph(
+        node("split", "Split", "axis", "x", dtypes=("float32",) * 3),
+        node("a", "Tanh", "split:2"),
+        outputs="a",
+    )
+    found = rows(source, source)
+    assert list(found) == ["split", "split:2", "a"]
+    assert found["split:2"].tap == {"node": "split:2"}
+    assert found["a"].inputs == ("split:2",)
+
+
+def test_the_second_output_of_a_node_may_be_an_output_of_the_model():
+    source = graph(node("top", "TopKV2", "x", "k", dtypes=("float32", "int32")), outputs="top:1 top")
+    plan = plan_graph(source, source)
+    assert [(row.name, row.output, row.coverage) for row in plan.layers] == [
+        ("top", True, "compared"),
+        ("top:1", True, "compared"),
+    ]
+    assert plan.tensors == {"top": "top:0", "top:1": "top:1"}
+
+
+def test_what_holds_no_tensor_is_not_compared():
+    source = graph(
+        node("list", "TensorListFromTensor", "x", "shape", dtypes=("variant",)),
+        node("while", "While", "zero", "list", dtypes=("int32", "variant")),
+        node("stack", "TensorListStack", "while:1", "shape"),
+        outputs="stack",
+    )
+    found = rows(source, source)
+    assert {name: row.coverage for name, row in found.items()} == {
+        "list": "eliminated",
+        "while": "compared",
+        "while:1": "eliminated",
+        "stack": "compared",
+    }
+    assert found["list"].reason == "tensor list: holds no tensor that could be read"
+
+
+def test_each_output_of_a_loop_that_anything_uses_is_compared():
+    dtypes = ("variant", "int32", "float32", "variant", "float32")
+    source = graph(
+        node("while", "While", "list", "zero", "x", "list", "y", dtypes=dtypes),
+        node("stack", "TensorListStack", "while:3", "shape"),
+        node("a", "Relu", "while:2"),
+        outputs="stack a while:4",
+    )
+    plan = plan_graph(source, source)
+    found = {row.name: (row.coverage, row.output) for row in plan.layers}
+    assert found == {
+        "while:2": ("compared", False),
+        "while:3": ("eliminated", False),
+        "while:4": ("compared", True),
+        "stack": ("compared", True),
+        "a": ("compared", True),
+    }
+    assert plan.tensors["while:2"] == "while:2"
+    assert next(row for row in plan.layers if row.name == "a").inputs == ("while:2",)
+
+
+def test_a_loop_s_body_is_left_out():
+    source = graph(
+        node("a", "Tanh", "x"),
+        node("enter", "Enter", "a", frame="f"),
+        node("merge", "Merge", "enter", "next"),
+        node("less", "Less", "merge", "limit"),
+        node("cond", "LoopCond", "less"),
+        node("switch", "Switch", "merge", "cond"),
+        node("body", "Sigmoid", "switch:1"),
+        node("next", "NextIteration", "body"),
+        node("exit", "Exit", "switch"),
+        outputs="exit",
+    )
+    found = rows(source, source)
+    assert found["exit"].coverage == "compared"
+    assert found["exit"].inputs == ("a",)
+    assert {found[name].coverage for name in ("merge", "less", "switch", "body", "next")} == {"eliminated"}
+    assert found["body"].reason == "inside a loop body: it runs many times; what leaves the loop is compared"
+
+
+def test_what_is_inside_a_branch_is_left_out():
+    """It has no value where the other branch is taken; and a loop inside or before is no branch."""
+    source = graph(
+        node("enter", "Enter", "x", frame="f"),
+        node("merge_loop", "Merge", "enter", "next"),
+        node("less", "Less", "merge_loop", "limit"),
+        node("loop_cond", "LoopCond", "less"),
+        node("switch_loop", "Switch", "merge_loop", "loop_cond"),
+        node("next", "NextIteration", "switch_loop:1"),
+        node("exit", "Exit", "switch_loop"),
+        node("greater", "Greater", "exit", "zero"),
+        node("switch", "Switch", "exit", "greater"),
+        node("then", "Tanh", "switch:1"),
+        node("else", "Sigmoid", "switch"),
+        node("merge", "Merge", "else", "then", dtypes=("float32", "int32")),
+        node("after", "Relu", "merge"),
+        outputs="after",
+    )
+    plan = plan_graph(source, source)
+    found = {row.name: row for row in plan.layers}
+    assert {name for name, row in found.items() if row.coverage == "compared"} == {
+        "exit",
+        "greater",
+        "merge",
+        "after",
+    }
+    for name in ("switch", "then", "else"):
+        assert found[name].reason == (
+            "inside a branch: it may not run at all; what leaves the branch is compared"
+        )
+    assert set(found["merge"].inputs) == {"exit", "greater"}
+
+
+def test_an_output_that_the_artifacts_compute_otherwise_is_unmapped_and_still_compared_as_output():
+    source = graph(node("a", "Tanh", "x"), node("b", "Relu", "a"), outputs="b")
+    converted = graph(
+        node("a", "Tanh", "x"), node("b", "Relu", "a"), node("out", "Identity", "a"), outputs="out"
+    )
+    source = Graph.of([*source.nodes.values(), node("out", "Identity", "b")], [("out", 0)])
+    plan = plan_graph(source, converted)
+    found = {row.name: row for row in plan.layers}
+    assert (found["out"].coverage, found["out"].output, plan.tensors["out"]) == ("compared", True, "out:0")
+    assert found["a"].coverage == "unmapped"
+    assert found["a"].reason == "it gives the output 'out', which the source computes as 'b'"
+    assert "a" not in plan.tensors
+
+
+@pytest.mark.parametrize("behind", ["x", "c"], ids=["input", "constant"])
+def test_an_output_that_is_an_input_or_a_constant_is_compared(behind):
+    nodes = (node("out", "Identity", behind), node("a", "Relu", "x"))
+    plan = plan_graph(graph(*nodes, outputs="out a"), graph(*nodes, outputs="out a"))
+    found = {row.name: row for row in plan.layers}
+    assert (found["out"].coverage, found["out"].output, found["out"].inputs) == ("compared", True, ())
+    assert found["out"].tap == {"node": "out:0"}
+    assert found["a"].output
+
+
+def test_the_same_tensor_twice_is_one_row_and_an_output():
+    nodes = (node("a", "Relu", "x"), node("one", "Identity", "a"), node("two", "Identity", "a"))
+    found = rows(graph(*nodes, outputs="one two"), graph(*nodes, outputs="one two"))
+    assert {name: row.output for name, row in found.items()} == {"a": True}
+
+
+def test_a_node_that_only_the_artifacts_have_is_unmapped():
+    source = graph(node("a", "Tanh", "x"), outputs="a")
+    converted = graph(node("a", "Tanh", "x"), node("extra", "Elu", "a"), outputs="extra")
+    plan = plan_graph(source, converted)
+    found = {row.name: row for row in plan.layers}
+    assert (found["extra"].coverage, found["extra"].tap) == ("compared", {"node": "extra:0"})
+    assert found["extra"].output
+    unused = graph(node("a", "Tanh", "x"), node("extra", "Elu", "a"), outputs="a")
+    assert rows(source, unused)["extra"].coverage == "unmapped"
+
+
+def test_an_operation_that_nothing_computes_is_unmapped():
+    source = graph(node("a", "Tanh", "x"), node("b", "Relu", "a"), node("c", "Erf", "b"), outputs="c")
+    converted = graph(node("a", "Tanh", "x"), node("c", "Erf", "a"), outputs="c")
+    found = rows(source, converted)
+    assert found["b"].coverage == "unmapped"
+    assert found["b"].reason == "no node of the artifacts was found to compute it"
+
+
+# Any graph, converted by any legal rewrites: all is accounted for, by the tensor that it really is.
+
+
+@dataclass
+class Conversion:
+    """A source and what a converter makes of it, built side by side; and what is true of them.
+
+    `places`: for each tensor that others may take, where it is in the converted graph, and the rows
+    behind it.
+    """
+
+    source: list[Node] = field(default_factory=list)
+    converted: list[Node] = field(default_factory=list)
+    places: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
+    tails: dict[str, str] = field(default_factory=dict)
+    inputs: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    coverage: dict[str, str] = field(default_factory=dict)
+
+    def name(self, op):
+        return f"m/{op}_{len(self.source)}"
+
+    def both(self, op, *taken, constants=()):
+        """An operation that stays as it is; `constants` stand before what is taken."""
+        name = self.name(op)
+        self.source.append(node(name, op, *constants, *taken))
+        self.converted.append(node(name, op, *constants, *(self.places[t][0] for t in taken)))
+        self.record([name], name, taken)
+        self.places[name] = (name, (name,))
+        return name
+
+    def record(self, region, made, taken):
+        """`made` in the converted graph stands for `region`, whose first operation names the row."""
+        core, tail = region[0], region[-1]
+        self.coverage |= dict.fromkeys(region, "fused") | {core: "compared"}
+        self.tails[made] = tail
+        behind = dict.fromkeys(row for t in taken for row in self.places[t][1])
+        self.inputs[core] = tuple(behind)
+
+    def identity(self, taken, *, dropped):
+        name = self.name("Identity")
+        self.source.append(node(name, "Identity", taken))
+        place, behind = self.places[taken]
+        if not dropped:
+            self.converted.append(node(name, "Identity", place))
+            place = name
+        self.places[name] = (place, behind)
+        self.coverage[name] = "eliminated"
+
+    def folded_constant(self, taken):
+        """A product with a sum of constants, which becomes one constant."""
+        total = self.name("Add")
+        self.source.append(node(total, "Add", f"{total}/c", f"{total}/d"))
+        self.coverage[total] = "eliminated"
+        self.converted.append(node(total, "Const"))
+        self.both("Mul", taken, constants=[total])
+
+    def contraction(self, op, taken, *, bias, norm, activation, fused):
+        name = self.name(op)
+        chain = [node(name, op, taken, f"{name}/k")]
+        if bias:
+            chain.append(node(f"{name}/bias", "BiasAdd", chain[-1].name, f"{name}/b"))
+        if norm:
+            statistics = [f"{name}/{part}" for part in ("gamma", "beta", "mean", "variance")]
+            chain.append(node(f"{name}/bn", "FusedBatchNormV3", chain[-1].name, *statistics))
+        if activation:
+            chain.append(node(f"{name}/act", activation, chain[-1].name))
+        self.source += chain
+        place = self.places[taken][0]
+        if fused and (bias or norm):
+            made = self.fused(op, name, chain, place, norm=norm, activation=activation)
+            self.record([part.name for part in chain], made, [taken])
+            self.places[chain[-1].name] = (made, (name,))
+        else:
+            self.unfused(chain, name, place, taken, norm=norm, bias=bias)
+
+    def fused(self, op, name, chain, place, *, norm, activation):
+        kept_name = op == "DepthwiseConv2dNative"
+        made = name if kept_name else chain[-1].name
+        weights = [f"{name}_weights", f"{name}_bn_offset"] if norm else [f"{name}/k", f"{name}/b"]
+        ops = ["BiasAdd", activation] if activation else ["BiasAdd"]
+        kind = "FusedDepthwiseConv2dNative" if kept_name else "_FusedConv2D"
+        self.converted.append(node(made, kind, place, *weights, fused=ops))
+        return made
+
+    def unfused(self, chain, name, place, taken, *, norm, bias):
+        """As it is; only a batch-norm is folded, so that the convolution alone is no tensor of the source."""
+        head = chain[: 1 + bias + norm] if norm else chain[:1]
+        rest = chain[len(head) :]
+        if norm:
+            tail = head[-1].name
+            self.converted.append(node(name, head[0].op, place, f"{name}_weights"))
+            self.converted.append(node(tail, "BiasAdd", name, f"{name}_bn_offset"))
+        else:
+            tail = name
+            self.converted.append(node(name, head[0].op, place, f"{name}/k"))
+        self.record([part.name for part in head], tail, [taken])
+        self.places[tail] = (tail, (name,))
+        for part in rest:
+            before = part.inputs[0][0]
+            self.converted.append(part)
+            self.record([part.name], part.name, [before])
+            self.places[part.name] = (part.name, (part.name,))
+
+
+@st.composite
+def conversions(draw):
+    made = Conversion(places={"x": ("x", ()), "y": ("y", ())})
+    for _ in range(draw(st.integers(1, 9))):
+        taken = [draw(st.sampled_from(sorted(made.places))) for _ in range(2)]
+        kind = draw(
+            st.sampled_from(["unary", "binary", "identity", "constant", "Conv2D", "DepthwiseConv2dNative"])
+        )
+        if kind == "unary":
+            made.both(draw(st.sampled_from(["Relu", "Tanh", "Softmax"])), taken[0])
+        elif kind == "binary":
+            made.both(draw(st.sampled_from(["Sub", "AddV2", "Maximum"])), *taken)
+        elif kind == "identity":
+            made.identity(taken[0], dropped=draw(st.booleans()))
+        elif kind == "constant":
+            made.folded_constant(taken[0])
+        else:
+            made.contraction(
+                kind,
+                taken[0],
+                bias=draw(st.booleans()),
+                norm=draw(st.booleans()),
+                activation=draw(st.sampled_from([None, "Relu", "Relu6"])),
+                fused=draw(st.booleans()),
+            )
+    return made
+
+
+def finished(made):
+    """Both graphs, which give all that nothing takes, through identities as real ones do."""
+    taken = {name for entry in made.source for name, _ in entry.inputs}
+    ends = [name for name in made.places if name not in taken and name not in ("x", "y")]
+    outputs = [f"out_{number}" for number in range(len(ends))]
+    ours = [node(name, "Identity", end) for name, end in zip(outputs, ends, strict=True)]
+    theirs = [node(name, "Identity", made.places[end][0]) for name, end in zip(outputs, ends, strict=True)]
+    return (
+        graph(*made.source, *ours, outputs=" ".join(outputs)),
+        graph(*made.converted, *theirs, outputs=" ".join(outputs)),
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(conversions())
+def test_every_operation_of_any_graph_is_accounted_for_rightly(made):
+    source, converted = finished(made)
+    plan = plan_graph(source, converted)
+    prefix = "" if any(row.name in made.coverage for row in plan.layers) else "m/"
+    full = {prefix + row.name: row for row in plan.layers if prefix + row.name in made.coverage}
+    assert {name: row.coverage for name, row in full.items()} == made.coverage
+    rest = [row for row in plan.layers if prefix + row.name not in made.coverage]
+    assert all(row.output and row.name.startswith("out_") for row in rest)
+    for name, row in full.items():
+        if row.coverage == "compared":
+            tap, _ = parse_ref(row.tap["node"])
+            assert plan.tensors[row.name] == f"{made.tails[tap]}:0"
+            assert {prefix + i for i in row.inputs} == set(made.inputs[name])
+    compared = {row.name for row in plan.layers if row.coverage == "compared"}
+    assert plan.tensors.keys() == compared
+    assert {row.into for row in plan.layers if row.coverage == "fused"} <= compared

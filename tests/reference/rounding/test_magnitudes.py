@@ -1,0 +1,441 @@
+"""What the rounding of a layer depends on, held against the same computed in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fixtures import build, inputs
+from pytest_tfjs.models.cache import ContentCache
+from pytest_tfjs.reference.rounding.magnitudes import Magnitudes
+from pytest_tfjs.reference.rounding.steps import Step
+from pytest_tfjs.reference.rounding.summation_noise import noise_of, sampled_summands
+from tests.support.layer_alone_cases import graph_of, load, one_layer
+
+pytestmark = pytest.mark.convert
+U = 2.0**-24
+LAMBDA = 3.0
+ULPS = 8
+"""What TensorFlow's functions may be off by, in units of roundoff of the result."""
+RNG = np.random.default_rng(11)
+X = RNG.normal(0, 2, (2, 9, 9, 6)).astype(np.float32)
+KERNEL = RNG.normal(0, 1, (3, 3, 6, 8)).astype(np.float32)
+ROWS = RNG.normal(0, 2, (5, 40)).astype(np.float32)
+MATRIX = RNG.normal(0, 1, (40, 7)).astype(np.float32)
+BIAS = RNG.normal(0, 1, 7).astype(np.float32)
+PER_CHANNEL = RNG.uniform(0.5, 2, (4, 6)).astype(np.float32)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _tensorflow():
+    pytest.importorskip("tensorflow")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    with ContentCache(tmp_path_factory.mktemp("cache")) as cache:
+        yield cache
+
+
+def told(build, **given):
+    """The arithmetic of a layer, its activation, and what the same would be in float64."""
+    alone, value = one_layer(build, **given)
+    wide = {name: v.astype(np.float64) if v.dtype.kind == "f" else v for name, v in given.items()}
+    _, exact = one_layer(build, **wide)
+    return Magnitudes(alone).of("y", given, value), value, exact
+
+
+def const(tf, value, like):
+    return tf.constant(value, like.dtype)
+
+
+def batch_norm(tf, x, mean=PER_CHANNEL[2]):
+    """Written out, as x·s + (offset - mean·s)."""
+    scale, offset, _, variance = PER_CHANNEL
+    return tf.compat.v1.nn.batch_normalization(
+        x,
+        *(const(tf, value, x) for value in (mean, variance, offset, scale)),
+        1e-3,
+    )
+
+
+LAYERS = {
+    "convolution": lambda tf, x: tf.nn.conv2d(x, const(tf, KERNEL, x), 2, "SAME"),
+    "convolution, bias, relu6": lambda tf, x: tf.nn.relu6(
+        tf.nn.conv2d(x, const(tf, KERNEL, x), 1, "VALID") + const(tf, KERNEL[0, 0, 0], x)
+    ),
+    "depthwise": lambda tf, x: tf.nn.depthwise_conv2d(x, const(tf, KERNEL[..., :2], x), [1, 1, 1, 1], "SAME"),
+    "transposed convolution": lambda tf, x: tf.nn.conv2d_transpose(
+        x, const(tf, KERNEL.swapaxes(2, 3), x), [2, 18, 18, 8], 2, "SAME"
+    ),
+    "separable": lambda tf, x: tf.nn.separable_conv2d(
+        x, const(tf, KERNEL[..., :1], x), const(tf, KERNEL[:1, :1], x), [1, 1, 1, 1], "SAME"
+    ),
+    "batch-norm": batch_norm,
+    "average pool": lambda tf, x: tf.nn.avg_pool2d(x, 3, 2, "SAME"),
+    "global average": lambda tf, x: tf.reduce_mean(x, [1, 2]),
+    "layer norm": lambda tf, x: (
+        (x - tf.reduce_mean(x, -1, keepdims=True))
+        * tf.math.rsqrt(tf.math.reduce_variance(x, -1, keepdims=True) + const(tf, 1e-3, x))
+    ),
+    "sum of squares": lambda tf, x: tf.reduce_sum(tf.square(x), [1, 3]),
+    "distance": lambda tf, x: tf.sqrt(tf.reduce_sum(tf.math.squared_difference(x, x[:, ::-1]), -1)),
+    "running sum": lambda tf, x: tf.cumsum(x, 1, exclusive=True, reverse=True),
+    "einsum": lambda tf, x: tf.einsum("bhwc,bhvc->bhwv", x, x),
+    "batched product": lambda tf, x: tf.matmul(x, x, transpose_b=True),
+    "product and softmax": lambda tf, x: tf.nn.softmax(tf.matmul(x, x, transpose_b=True)),
+    "sums": lambda tf, x: tf.add_n([x, 2 * x, -3 * x[::-1]]),
+    "differences": lambda tf, x: (x - x[:, :, ::-1]) * 3 + x,
+    "a product of differences": lambda tf, x: (x - x[:, ::-1]) * (x + x[:, :, ::-1]),
+    "a quotient": lambda tf, x: (x - x[:, ::-1]) / (tf.abs(x) + const(tf, 1, x)),
+    "spectrum": lambda tf, x: tf.abs(tf.signal.rfft(tf.transpose(x, [0, 3, 1, 2]))),
+    "leaky": lambda tf, x: tf.nn.leaky_relu(x - x[::-1], 0.3),
+    "the greatest of sums": lambda tf, x: tf.reduce_max(x + x[:, ::-1], -1),
+    "the greater of two": lambda tf, x: tf.maximum(x - x[:, ::-1], x * 3),
+    "chosen sums": lambda tf, x: tf.where(x > 0, x + x[::-1], x),
+    "clipped sums": lambda tf, x: tf.clip_by_value(x + x[::-1], const(tf, -1, x), const(tf, 1, x)),
+    "a power": lambda tf, x: tf.pow(tf.abs(x) + const(tf, 0.5, x), const(tf, 2.5, x)),
+}
+UNARY = [
+    "exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "reciprocal", "tanh", "sigmoid", "softplus", "softsign",
+    "elu", "selu", "erf", "erfc", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh",
+    "atanh", "log_softmax",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_error_in_float32_is_what_the_magnitude_explains(name):
+    arithmetic, value, exact = told(LAYERS[name], x=X)
+    _require_explained(arithmetic, value, exact)
+
+
+@pytest.mark.parametrize("name", UNARY)
+@pytest.mark.parametrize("before", ["given", "computed"])
+def test_so_it_is_of_functions(name, before):
+    x = RNG.uniform(0.05, 0.9, (50, 40)).astype(np.float32)
+    x = -x if name in ("elu", "selu") else x
+
+    def layer(tf, x):
+        function = next(getattr(home, name) for home in (tf.math, tf.nn) if hasattr(home, name))
+        return function(x if before == "given" else (x + const(tf, 30, x)) - const(tf, 30, x))
+
+    arithmetic, value, exact = told(layer, x=x)
+    _require_explained(arithmetic, value, exact)
+    assert arithmetic.functions
+
+
+def _require_explained(arithmetic, value, exact):
+    assert arithmetic.known
+    assert not arithmetic.exact
+    magnitude = np.abs(value) if arithmetic.magnitude is None else arithmetic.magnitude
+    assert magnitude.shape == value.shape
+    assert magnitude.dtype == np.float32
+    assert (magnitude >= np.abs(value)).all()
+    error = np.abs(value - exact)
+    assert (error <= (LAMBDA * np.sqrt(arithmetic.terms) + ULPS) * U * magnitude + 1e-37).all()
+    assert error.max() > 0  # or nothing was tested
+    # A magnitude that would explain everything explains nothing.
+    assert np.median(magnitude) < 2000 * max(np.abs(exact).max(), 1)
+
+
+@pytest.mark.parametrize("added", ["bias_add", "add"])
+def test_the_magnitude_of_a_product_is_of_the_factors_and_the_bias(added):
+    def layer(tf, x):
+        product, bias = tf.matmul(x, const(tf, MATRIX, x)), const(tf, BIAS, x)
+        return tf.nn.relu(tf.nn.bias_add(product, bias) if added == "bias_add" else product + bias)
+
+    arithmetic, _, _ = told(layer, x=ROWS)
+    np.testing.assert_allclose(arithmetic.magnitude, np.abs(ROWS) @ np.abs(MATRIX) + np.abs(BIAS), rtol=1e-5)
+    assert arithmetic.terms == 41
+    assert arithmetic.functions == ()
+
+
+def test_the_magnitude_of_a_sum_is_of_all_that_is_added():
+    arithmetic, _, _ = told(lambda tf, x: x - x[:, ::-1], x=ROWS)
+    np.testing.assert_array_equal(arithmetic.magnitude, np.abs(ROWS) + np.abs(ROWS[:, ::-1]))
+    assert arithmetic.terms == 2
+    arithmetic, _, _ = told(lambda tf, x: tf.add_n([x, x[:, ::-1], -x[::-1]]), x=ROWS)
+    entered = np.abs(ROWS) + np.abs(ROWS[:, ::-1]) + np.abs(ROWS[::-1])
+    np.testing.assert_array_equal(arithmetic.magnitude, entered)
+    assert arithmetic.terms == 3
+
+
+def test_a_mean_that_cancels_is_in_the_magnitude_of_a_batch_norm():
+    x = X + np.float32(1000)
+    mean = np.full(6, 1000, np.float32)
+    arithmetic, value, exact = told(lambda tf, x: batch_norm(tf, x, mean), x=x)
+    _require_explained(arithmetic, value, exact)
+    assert np.abs(value - exact).max() > 100 * U * np.abs(value).max()
+
+    def fused(tf, x):
+        scale, offset, _, variance = (const(tf, value, x) for value in PER_CHANNEL)
+        return tf.raw_ops.FusedBatchNormV3(
+            x=x,
+            scale=scale,
+            offset=offset,
+            mean=const(tf, mean, x),
+            variance=variance,
+            is_training=False,
+            epsilon=1e-3,
+        )[0]
+
+    alone, value = one_layer(fused, x=x)
+    arithmetic = Magnitudes(alone).of("y", {"x": x}, value)
+    scale, offset, _, variance = PER_CHANNEL
+    entered = (np.abs(x) + mean) * scale / np.sqrt(variance + np.float32(1e-3)) + offset
+    np.testing.assert_allclose(arithmetic.magnitude, entered, rtol=1e-5)
+    assert (arithmetic.terms, arithmetic.functions) == (4, ("Rsqrt",))
+
+
+def test_a_batch_norm_by_its_own_mean_and_variance():
+    x = X + np.float32(30)
+    scale, offset = PER_CHANNEL[:2]
+
+    def training(tf, x):
+        return tf.compat.v1.nn.fused_batch_norm(
+            x, const(tf, scale, x), const(tf, offset, x), epsilon=1e-3, is_training=True
+        )[0]
+
+    alone, value = one_layer(training, x=x)
+    wide = x.astype(np.float64)
+    apart = wide - wide.mean((0, 1, 2))
+    exact = apart * scale / np.sqrt(wide.var((0, 1, 2)) + 1e-3) + offset
+    arithmetic = Magnitudes(alone).of("y", {"x": x}, value)
+    _require_explained(arithmetic, value, exact)
+    assert (arithmetic.terms, arithmetic.noise) == (2 * 9 * 9, None)
+
+
+def test_resizing_rounds_what_it_adds_and_where_it_reads():
+    alone, value = one_layer(lambda tf, x: tf.image.resize(x, [13, 17]), x=X)
+    arithmetic = Magnitudes(alone).of("y", {"x": X}, value)
+    rows, columns = (_between(9, size) for size in (13, 17))
+    exact = np.einsum("ih,jw,nhwc->nijc", rows, columns, X.astype(np.float64))
+    _require_explained(arithmetic, value, exact)
+
+
+def _between(taken, given):
+    """The weights of bilinear resizing of one axis, with centres at half pixels."""
+    at = np.clip((np.arange(given) + 0.5) * taken / given - 0.5, 0, taken - 1)
+    low = np.minimum(np.floor(at).astype(int), taken - 2)
+    weights = np.zeros((given, taken))
+    weights[np.arange(given), low] = 1 - (at - low)
+    weights[np.arange(given), low + 1] = at - low
+    return weights
+
+
+EXACT = {
+    "reshaped": lambda tf, x: tf.transpose(tf.reshape(x, [2, 81, 6]), [0, 2, 1]),
+    "padded": lambda tf, x: tf.pad(x, [[0, 0], [1, 2], [0, 0], [0, 0]], constant_values=1.5),
+    "joined": lambda tf, x: tf.concat([x[:, 1:], tf.reverse(x, [2])], 1),
+    "relu6": lambda tf, x: tf.nn.relu6(x),
+    "greatest": lambda tf, x: tf.nn.max_pool2d(tf.maximum(x, -x), 3, 2, "SAME"),
+    "compared": lambda tf, x: x > 0,
+    "cast": lambda tf, x: tf.cast(tf.round(x), tf.int32),
+    "gathered": lambda tf, x: tf.gather(x, [1, 1, 0], axis=2),
+    "argmax": lambda tf, x: tf.one_hot(tf.argmax(x, -1), 6),
+    "larger": lambda tf, x: tf.image.resize(x, [18, 18], "nearest"),
+}
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_what_copies_or_chooses_is_exact(name):
+    alone, value = one_layer(EXACT[name], x=X)
+    arithmetic = Magnitudes(alone).of("y", {"x": X}, value)
+    assert arithmetic.exact
+    assert arithmetic.magnitude is None
+
+
+def test_integers_are_exact_and_their_sums_too():
+    x = np.arange(6, dtype=np.int32)
+    alone, value = one_layer(lambda tf, x: tf.cumsum(x * x) // 2, x=x)
+    assert Magnitudes(alone).of("y", {"x": x}, value).exact
+
+
+def test_a_nested_model_rounds_as_the_layer_in_it_that_gives_its_activation(cache):
+    keras = pytest.importorskip("tf_keras")
+    inner = keras.Sequential(
+        [keras.layers.Dense(4, name="turn"), keras.layers.Dense(3, name="shift")], name="in"
+    )
+    x = keras.Input((4,), name="x")
+    twice = keras.Sequential([keras.layers.Rescaling(2.0, name="double"), inner], name="out")
+    loaded = load(keras.Model(x, twice(x)), np.float32([[1, -2, 3, 0.5]]), cache, format="layers")
+    magnitudes, values = Magnitudes(loaded.alone), loaded.activations
+    shift = magnitudes.of("out/in/shift", values, values["out/in/shift"])
+    assert shift.terms == 5
+    for name in ("out", "out/in"):
+        found = magnitudes.of(name, values, values[name])
+        assert magnitudes.inputs_of(name) == ("out/in/turn",)
+        assert (found.exact, found.terms, found.noise) == (False, 5, shift.noise)
+        np.testing.assert_array_equal(found.magnitude, shift.magnitude)
+
+
+CONVOLUTIONS = {
+    "same, strides": (KERNEL, {"strides": [1, 2, 3, 1], "padding": "SAME"}),
+    "valid": (KERNEL, {"strides": [1, 2, 2, 1], "padding": "VALID"}),
+    "explicit": (
+        KERNEL,
+        {"strides": [1, 1, 1, 1], "padding": [[0, 0], [2, 1], [0, 3], [0, 0]]},
+    ),
+    "dilated": (KERNEL, {"strides": [1, 1, 1, 1], "padding": "SAME", "dilations": [1, 2, 3, 1]}),
+    "oblong": (KERNEL[:1], {"strides": [1, 1, 1, 1], "padding": "SAME"}),
+    "of one image's pixels": (KERNEL[:1, :1], {"strides": [1, 1, 1, 1], "padding": "VALID"}),
+}
+VOLUME = RNG.normal(0, 1, (2, 4, 5, 6, 3)).astype(np.float32)
+SUMS = {
+    **{
+        f"convolution, {name}": (lambda tf, x, k=kernel, o=options: tf.nn.conv2d(x, k, **o), X)
+        for name, (kernel, options) in CONVOLUTIONS.items()
+    },
+    "groups": (lambda tf, x: tf.nn.conv2d(x, KERNEL[:, :, :3], 1, "SAME"), X),
+    "depthwise, strides": (lambda tf, x: tf.nn.depthwise_conv2d(x, KERNEL, [1, 2, 2, 1], "SAME"), X),
+    "depthwise, valid": (lambda tf, x: tf.nn.depthwise_conv2d(x, KERNEL[..., :1], [1, 1, 1, 1], "VALID"), X),
+    **{
+        f"transposed, {padding}, {stride}": (
+            lambda tf, x, p=padding, s=stride, n=size: tf.nn.conv2d_transpose(
+                x, KERNEL[:2].swapaxes(2, 3), [2, n[0], n[1], 8], s, p
+            ),
+            X,
+        )
+        for padding, stride, size in (
+            ("SAME", 2, (18, 17)),
+            ("SAME", 3, (25, 27)),
+            ("VALID", 2, (18, 19)),
+            ("SAME", 1, (9, 9)),
+        )
+    },
+    "volume": (lambda tf, x: tf.nn.conv3d(x, KERNEL[:2, None, :, :3], [1, 1, 2, 1, 1], "SAME"), VOLUME),
+    "product": (lambda tf, x: tf.matmul(x, MATRIX), ROWS),
+    "product, turned": (
+        lambda tf, x: tf.matmul(x, MATRIX, transpose_a=True, transpose_b=True),
+        ROWS[:, :7].T,
+    ),
+    "products": (lambda tf, x: tf.matmul(x, KERNEL[0, 0]), X),
+    "products, turned": (lambda tf, x: tf.matmul(x, x, transpose_b=True), X),
+    "sum": (lambda tf, x: tf.reduce_sum(x, [-1, 1]), X),
+    "sum of all": (lambda tf, x: tf.reduce_sum(x), X),
+}
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_the_summands_of_the_sampled_elements_sum_up_to_them(name):
+    layer, x = SUMS[name]
+    alone, value = one_layer(layer, x=x)
+    step = main_step(alone, {"x": x})
+    flat, numbers = sampled_summands(step)
+    assert len(flat) == min(128, value.size)
+    assert len(set(flat.tolist())) == len(flat)
+    sums = numbers.sum(-1, dtype=np.float64)
+    size = np.abs(numbers).sum(-1, dtype=np.float64)
+    off = np.abs(sums - value.reshape(-1)[flat])
+    assert (off <= LAMBDA * np.sqrt(numbers.shape[1] + 1) * U * size + 1e-30).all()
+    if numbers.shape[1] > 8:
+        assert U / 50 < noise_of(step) < U * np.sqrt(numbers.shape[1])
+    assert noise_of(step) == noise_of(step)
+
+
+def main_step(alone, given):
+    region = alone.region("y")
+    operation = region.operations[-1]
+
+    def read(tensor):
+        from pytest_tfjs.reference.running.layer_alone import constant_value
+
+        rows = {at: row for row, at in region.given.items()}
+        return (
+            given[rows[tensor]]
+            if tensor in rows
+            else constant_value(alone.graph.get_tensor_by_name(tensor).op)
+        )
+
+    return Step(operation, (), read)
+
+
+def test_noise_is_what_other_orders_change():
+    """Of sums of n numbers of one size the error grows as √n, and of integers there is none."""
+    found = {}
+    for n in (64, 4096):
+        x = RNG.normal(0, 1, (40, n)).astype(np.float32)
+        alone, _ = one_layer(lambda tf, x: tf.reduce_sum(x, -1), x=x)
+        found[n] = noise_of(main_step(alone, {"x": x})) * n  # in units of one number
+    assert 4 < found[4096] / found[64] < 16 * 4
+    by_hand = []
+    for order in (RNG.permutation(4096) for _ in range(4)):
+        total = np.zeros(40, np.float32)
+        for at in order:
+            total += x[:, at]
+        by_hand.append(total - x.sum(-1, dtype=np.float64))
+    size = np.sqrt(np.mean(np.square(np.abs(x).sum(-1, dtype=np.float64))))
+    assert found[4096] / 4096 == pytest.approx(np.sqrt(np.mean(np.square(by_hand))) / size, rel=0.3)
+    whole = RNG.integers(-50, 50, (40, 300)).astype(np.float32)
+    alone, _ = one_layer(lambda tf, x: tf.reduce_sum(x, -1), x=whole)
+    assert noise_of(main_step(alone, {"x": whole})) == 0
+
+
+def test_noise_is_told_of_layers_with_one_sum_only():
+    one, _, _ = told(lambda tf, x: tf.nn.relu(tf.matmul(x, const(tf, MATRIX, x)) + 1), x=ROWS)
+    assert one.noise > U / 50
+
+    def of_rows(tf, x):
+        shape = tf.shape(x)
+        rows = tf.reshape(x, [tf.reduce_prod(shape[:-1]), shape[-1]])
+        product = tf.matmul(rows, const(tf, KERNEL[0, 0], x))
+        return tf.reshape(product, tf.concat([shape[:-1], [8]], 0))
+
+    assert told(of_rows, x=X)[0].noise > U / 50
+    for layer in (LAYERS["layer norm"], LAYERS["separable"], LAYERS["sums"]):
+        assert told(layer, x=X)[0].noise is None
+
+
+def test_a_layer_without_a_rule_is_tried(cache):
+    """A loop makes 1000-fold of a difference: what rounding its inputs does shows in the magnitude."""
+
+    def layer(tf, x):
+        def body(step, state):
+            return step + 1, state * const(tf, 10, x)
+
+        difference = x - tf.reverse(x, [1])
+        return tf.while_loop(lambda step, _: step < 3, body, (0, difference))[1]
+
+    x = np.float32(100) + RNG.uniform(0, 1e-3, (4, 50)).astype(np.float32)
+    alone, value = one_layer(layer, x=x)
+    arithmetic = Magnitudes(alone).of("y", {"x": x}, value)
+    assert arithmetic.known
+    assert arithmetic.noise is None
+    exact = np.sqrt(2) * 100 * 1000  # of two roundings that are independent
+    assert np.median(arithmetic.magnitude) == pytest.approx(exact, rel=0.3)
+    assert arithmetic.magnitude.min() > exact / 2
+    again = Magnitudes(alone).of("y", {"x": x}, value)
+    np.testing.assert_array_equal(arithmetic.magnitude, again.magnitude)
+
+
+def test_what_nobody_can_tell_is_unknown():
+    x = np.ones((2, 3), np.float32)
+    alone = graph_of(lambda tf, x: x * tf.random.uniform([2, 3]), x=x)
+    assert not Magnitudes(alone).of("y", {"x": x}, x).known
+    alone, value = one_layer(lambda tf, x: tf.sin(x), x=x)
+    assert not Magnitudes(alone).of("y", {}, value).known
+
+
+def test_numbers_that_are_not_finite_leave_the_magnitude_finite():
+    x = np.float32([[1e30, 1, 2], [np.nan, -1, 0.5]])
+    with np.errstate(all="ignore"):
+        alone, value = one_layer(lambda tf, x: tf.exp(x) - tf.square(x), x=x)
+        arithmetic = Magnitudes(alone).of("y", {"x": x}, value)
+    finite = np.isfinite(value)
+    assert np.isfinite(arithmetic.magnitude[finite]).all()
+    assert (arithmetic.magnitude[finite] >= np.abs(value[finite])).all()
+
+
+@pytest.mark.parametrize("format_", ["graph", "layers"])
+@pytest.mark.parametrize("name", ["cnn", "text"])
+def test_the_arithmetic_of_every_layer_of_a_sample_is_known(cache, name, format_):
+    pytest.importorskip("tf_keras")
+    loaded = load(build(name, 2), inputs(name), cache, format=format_)
+    magnitudes = Magnitudes(loaded.alone)
+    for row in loaded.plan.tensors:
+        value = loaded.activations[row]
+        arithmetic = magnitudes.of(row, loaded.activations, value)
+        assert arithmetic.known, row
+        if "conv" in row.lower() and arithmetic.terms > 8:
+            assert arithmetic.noise > U / 50
+            assert arithmetic.magnitude.shape == value.shape

@@ -1,0 +1,75 @@
+"""A converted graph in TensorFlow: what it computes with its weights as stored, and where it cannot."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from pytest_tfjs.errors import SourceError
+from pytest_tfjs.models.cache import ContentCache
+from pytest_tfjs.models.conversion import convert
+from pytest_tfjs.models.feeds import normalise_feeds
+from pytest_tfjs.models.sources import as_source
+from pytest_tfjs.reference.capture import capture_reference
+from pytest_tfjs.reference.running.converted_graph import ConvertedGraph
+from tests.support.converted_graph import disagreements
+
+pytestmark = pytest.mark.convert
+X = np.float32([[1, -2, 3], [0.5, 0, -1]])
+KERNEL = np.float32([[0.3, -1.7], [0.9, 0.2], [-0.4, 1.1]])
+
+
+@pytest.fixture
+def cache(tmp_path):
+    with ContentCache(tmp_path / "cache") as cache:
+        yield cache
+
+
+def test_lookup_tables_are_filled_as_their_initialiser_says(cache):
+    tf = pytest.importorskip("tensorflow")
+
+    class Words(tf.Module):
+        def __init__(self):
+            pairs = tf.lookup.KeyValueTensorInitializer(tf.constant(["a", "ö"]), tf.constant([0, 1]))
+            self.table = tf.lookup.StaticHashTable(pairs, 0)
+            self.rows = tf.Variable(KERNEL.T)
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="words")])
+        def serve(self, words):
+            return {"rows": tf.tanh(tf.gather(self.rows, self.table.lookup(words)))}
+
+    source = as_source(Words())
+    artifacts = convert(source, weights="uint8", cache=cache)
+    feeds = normalise_feeds(np.array(["ö", "a", "other"]), artifacts.inputs)
+    reference = capture_reference(source, artifacts, feeds, "all", cache)
+    assert reference.weights.differences == ()
+    assert disagreements(artifacts, feeds[0], reference) == {}
+    (output,) = (layer.name for layer in reference.plan.layers if layer.output)
+    exact = np.tanh(KERNEL.T[[1, 0, 0]])
+    np.testing.assert_allclose(reference.source_activations(0, [output])[output], exact, rtol=1e-5)
+    rounded = reference.activations(0)[output]
+    assert 0 < np.abs(rounded - exact).max() < 0.02
+
+
+def test_a_graph_that_tensorflow_cannot_run_is_an_error_that_says_so(cache):
+    tf = pytest.importorskip("tensorflow")
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="x")])
+    def function(x):
+        return tf.tanh(x @ KERNEL)
+
+    source = as_source(function)
+    artifacts = convert(source, weights="uint8", cache=cache)
+    nodes = [
+        {**node, "op": "Strange"} if node["op"] == "Tanh" else node for node in artifacts.topology["node"]
+    ]
+    strange = dataclasses.replace(artifacts, topology={**artifacts.topology, "node": nodes})
+    with pytest.raises(SourceError, match=r"does not run in TensorFlow.*Strange.*weights='float32'"):
+        ConvertedGraph(strange)
+    with pytest.raises(SourceError, match="does not run in TensorFlow"):
+        capture_reference(source, strange, normalise_feeds(X, artifacts.inputs), "all", cache)
+    wrong = np.ones((2, 4), np.float32)
+    with pytest.raises(SourceError, match="does not run in TensorFlow"):
+        ConvertedGraph(artifacts).run({artifacts.inputs[0].tensor: wrong}, [artifacts.outputs[0].tensor])

@@ -1,0 +1,146 @@
+"""One layer alone: on the reference's inputs it gives the reference's activation, or says why it cannot."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fixtures import SAMPLES, build, inputs
+from fixtures.families import FAMILIES, cases
+from pytest_tfjs.errors import SourceError
+from pytest_tfjs.models.cache import ContentCache
+from tests.support.layer_alone_cases import load
+
+pytestmark = pytest.mark.convert
+X = np.float32([[1, -2, 3], [0.5, 0, -1]])
+QUICK = ("classifier", "lstm", "gru", "attention")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    with ContentCache(tmp_path_factory.mktemp("cache")) as cache:
+        yield cache
+
+
+def off(loaded):
+    """How far each layer alone is off the reference, over its largest value; None where it cannot be run."""
+    return {name: _off(loaded, name) for name in loaded.activations if name in loaded.plan.tensors}
+
+
+def _off(loaded, name):
+    if loaded.alone.why_not(name) is not None:
+        return None
+    value = loaded.alone.run(name, loaded.activations)
+    expected = loaded.activations[name]
+    assert value.shape == expected.shape
+    if expected.dtype.kind in "OS":
+        expected = np.array([text.decode() for text in expected.flat], object).reshape(expected.shape)
+    if expected.dtype.kind not in "fc":
+        return 0.0 if np.array_equal(value, expected) else np.inf
+    if not value.size:
+        return 0.0
+    np.testing.assert_array_equal(np.isnan(value), np.isnan(expected))
+    return float(np.nanmax(np.abs(value - expected), initial=0) / (np.nanmax(np.abs(expected)) or 1))
+
+
+@pytest.mark.parametrize("format_", ["graph", "layers"])
+@pytest.mark.parametrize("name", SAMPLES)
+def test_each_layer_of_a_sample_gives_its_reference(cache, name, format_):
+    pytest.importorskip("tf_keras")
+    found = off(load(build(name, 2), inputs(name), cache, format=format_))
+    assert len(found) >= 3
+    assert None not in found.values()
+    assert max(found.values()) < 2e-6
+
+
+def test_the_weights_given_are_those_that_it_computes_with(cache):
+    keras = pytest.importorskip("tf_keras")
+    x = keras.Input((3,), name="x")
+    hidden = keras.layers.Dense(4, activation="relu", name="hidden")(x)
+    model = keras.Model(x, keras.layers.Dense(2, name="scores")(hidden), name="two")
+    model.layers[1].bias.assign([0.5, 0.25, -0.5, 1])
+    kernel = model.layers[1].kernel.numpy()
+    for format_, name in (("layers", "hidden"), ("graph", "hidden/MatMul")):
+        loaded = load(model, X, cache, format=format_)
+        alone, activations = loaded.alone, loaded.activations
+        assert alone.inputs_of(name) == ("x",)
+        weights = {value.shape: (key, value) for key, value in alone.weights_of(name).items()}
+        assert weights.keys() >= {(3, 4), (4,)}
+        np.testing.assert_allclose(weights[3, 4][1], kernel, rtol=1e-6)
+        given = {weights[3, 4][0]: -weights[3, 4][1]}
+        before = -X @ kernel + np.float32([0.5, 0.25, -0.5, 1])
+        np.testing.assert_allclose(
+            alone.run(name, activations, given), np.maximum(before, 0), rtol=1e-5, atol=1e-6
+        )
+        linear = alone.run(name, activations, given, before_activation=True)
+        np.testing.assert_allclose(linear, before, rtol=1e-5, atol=1e-6)
+        # The next call has the artifacts' own again.
+        np.testing.assert_allclose(alone.run(name, activations), activations[name], rtol=1e-6, atol=1e-6)
+        told = alone.attributes(name)
+        assert (told["op"], told["activation"]) == ("MatMul", "Relu")
+        assert told["transpose_b"] is False
+
+
+def test_other_inputs_give_another_activation_and_leave_the_layers_before_alone(cache):
+    pytest.importorskip("tf_keras")
+    for format_ in ("layers", "graph"):
+        loaded = load(build("cnn", 2), inputs("cnn"), cache, format=format_)
+        name = next(layer.name for layer in loaded.plan.layers if layer.output)
+        (before,) = loaded.alone.inputs_of(name)
+        given = {before: loaded.activations[before][:, ::-1]}
+        turned = loaded.alone.run(name, {**loaded.activations, **given})
+        assert np.abs(turned - loaded.activations[name]).max() > 1e-3
+
+
+def test_what_is_missing_or_unknown_is_said(cache):
+    loaded = load(build("mlp", 2), inputs("mlp"), cache, format="layers")
+    with pytest.raises(SourceError, match="'squash' takes 'widen': give"):
+        loaded.alone.run("squash", {})
+    with pytest.raises(SourceError, match=r"'squash' has no weight 'kernel'; it has: squash/kernel"):
+        loaded.alone.run("squash", loaded.activations, {"kernel": X})
+    with pytest.raises(SourceError, match="'strange' cannot be run alone: it is not compared"):
+        loaded.alone.run("strange", loaded.activations)
+    with pytest.raises(SourceError, match="does not run in TensorFlow"):
+        loaded.alone.run("squash", {"widen": np.ones((2, 5), np.float32)})
+
+
+def test_a_layer_with_random_numbers_of_its_own_cannot_be_run(cache):
+    tf = pytest.importorskip("tensorflow")
+
+    @tf.function(input_signature=[tf.TensorSpec([2, 3], tf.float32, name="x")])
+    def function(x):
+        return {"noisy": x * tf.random.uniform([2, 3], seed=3), "sound": tf.tanh(x)}
+
+    loaded = load(function, X, cache)
+    reasons = [loaded.alone.why_not(layer) for layer in loaded.plan.tensors]
+    assert [reason for reason in reasons if reason and "draws random numbers" in reason]
+    assert None in reasons
+
+
+def test_nested_and_shared_layers(cache):
+    keras = pytest.importorskip("tf_keras")
+    layers = keras.layers
+    given = keras.Input((4,), name="given")
+    inner = keras.Sequential(
+        [layers.Dense(4, activation="tanh", name="turn"), layers.Dense(4, name="shift")], name="inner"
+    )
+    outer = keras.Model(given, layers.Add(name="sum")([given, inner(given)]), name="outer")
+    x = keras.Input((4,), name="x")
+    first = outer(x)
+    model = keras.Model(x, layers.Concatenate(name="both")([outer(first), first]), name="nested")
+    loaded = load(model, np.float32([[1, -2, 3, 0.5]]), cache, format="layers")
+    assert max(off(loaded).values()) < 1e-6
+    assert loaded.alone.inputs_of("outer") == ("outer/sum",)
+    assert loaded.alone.attributes("outer")["ops"] == ("Identity",)
+    assert loaded.alone.inputs_of("outer#2/inner/turn") == ("outer",)
+    assert loaded.alone.inputs_of("outer#2/inner/shift") == ("outer#2/inner/turn",)
+    assert set(loaded.alone.weights_of("outer#2/inner/shift")) == {"shift/kernel", "shift/bias"}
+
+
+@pytest.mark.parametrize("name", ["lstm", "control_flow", "strings", "spectrum"])
+def test_layers_of_other_kinds(cache, name, tmp_path):
+    for case in cases():
+        if case.family is FAMILIES.get(name):
+            path = case.family.save(case.keras, tmp_path)
+            found = off(load(path, case.family.inputs(), cache, format=case.format))
+            assert max(value for value in found.values() if value is not None) < 1e-5

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pytest_tfjs.errors import SourceError
+from pytest_tfjs.models.artifacts import read_artifacts
+from pytest_tfjs.reference.running.tfjs_operations import KNOWN
+from tests.support.artifact_mutants import operations_listed
+from tests.support.tiny_models import node, placeholder, write_graph_model
+
+pytestmark = pytest.mark.convert
+
+
+def test_all_are_known_that_the_converter_lists_but_those_that_read_files_or_print():
+    listed = {entry["tfOpName"] for entry in operations_listed()}
+    assert {name for name in listed - KNOWN if not name.startswith("SimpleML")} == {"Print"}
+    assert listed >= KNOWN
+
+
+@pytest.mark.parametrize("op", ["ReadFile", "WriteFile", "PyFunc", "Print", "MatchingFiles"])
+def test_a_graph_that_reads_or_writes_files_is_never_run(op, tmp_path):
+    pytest.importorskip("tensorflow")
+    from pytest_tfjs.reference.running.converted_graph import ConvertedGraph
+
+    nodes = [
+        placeholder("x", 2),
+        node("Const", "name", dtype={"type": "DT_STRING"}, value={"tensor": {"dtype": "DT_STRING"}}),
+        node(op, "bad", "name", "name"),
+        node("Identity", "y", "x", "^bad"),
+    ]
+    path = write_graph_model(tmp_path, nodes, {}, inputs={"x": "x:0"}, outputs={"y": "y:0"})
+    with pytest.raises(SourceError, match=f"'{op}', which TensorFlow.js does not execute"):
+        ConvertedGraph(read_artifacts(path)).run({"x:0": np.zeros(2, np.float32)}, ["y:0"])

@@ -1,0 +1,65 @@
+"""What a failure says of a layer that is wrong by itself, though the whole run lets it pass."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis
+from pytest_tfjs.compare.numbers.allowance import Allowance
+from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
+from pytest_tfjs.compare.numbers.local_error import measure_local
+from pytest_tfjs.compare.verdict import Alone, judge
+from pytest_tfjs.compare.weight_check import WeightCheck, WeightFinding
+from pytest_tfjs.report.failure_message import failure_message
+from tests.support.comparisons import TOLERANCE, close, comparison, layer
+
+REFERENCE = np.linspace(1, 2, 32, dtype=np.float32)
+SCATTERED, EVERYWHERE = REFERENCE.copy(), REFERENCE + np.float32(3e-6)
+SCATTERED[:4] += np.float32(2e-5)
+DIFFERENT = WeightCheck.of([WeightFinding("b/kernel", "b", "differs", "1 of 4 values differ")])
+
+
+def told(actual: np.ndarray, check: WeightCheck | None = None, kind: str = "growth") -> str:
+    """The failure in one line; of each element 1e-5 is allowed, in root mean square a tenth of it."""
+    allowed = Allowance(1e-5, 0.0, 1e-6)
+    magnitude = np.ones_like(REFERENCE)
+    local = measure_local(actual, REFERENCE, Arithmetic(terms=9, magnitude=magnitude), allowed)
+    rows = [layer("a"), layer("b", "a", output=True)]
+    metrics = {"a": close(), "b": close()}
+    alone = Alone(local={"b": local}, propagated={"b": 0.0})
+    judgement = judge(rows, metrics, dict.fromkeys(metrics, TOLERANCE), alone=alone, weight_check=check)
+    assert judgement.verdict == "diverged"
+    found = replace(
+        comparison(rows, metrics, weight_check=check, diagnosis=Diagnosis(kind, "b", "what was found")),
+        verdict="diverged",
+        reason=judgement.reason,
+        layers=judgement.results,
+        first_divergence=judgement.first_divergence,
+    )
+    return " ".join(failure_message(found).split())
+
+
+def test_elements_that_are_wrong_run_alone_are_counted_there():
+    assert "mismatched 4 / 32 elements run alone, none over the whole run" in told(SCATTERED)
+
+
+def test_an_error_of_all_elements_is_told_by_its_root_mean_square():
+    said = told(EVERYWHERE)
+    assert "0 / 32 elements run alone, none over the whole run: it is their root mean square that" in said
+    assert "what its arithmetic allows" in said.split("in root mean square ", 1)[1][:40]
+    assert "in root mean square" not in told(SCATTERED)
+
+
+def test_no_tolerance_is_said_to_let_a_wrong_weight_pass():
+    assert "any tolerance would have passed, here and at all layers, but for the weights" in told(
+        SCATTERED, DIFFERENT
+    )
+    assert "but for the weights" not in told(SCATTERED)
+
+
+@pytest.mark.parametrize(("kind", "is_told"), [("growth", True), ("weight", False), ("feed", False)])
+def test_what_was_found_to_be_no_rounding_is_not_said_to_look_like_it(kind, is_told):
+    assert ("more like rounding" in told(EVERYWHERE, kind=kind)) == is_told

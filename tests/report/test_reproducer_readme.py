@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis
+from pytest_tfjs.compare.numbers.element_check import Held, hold
+from pytest_tfjs.report.reproducer_readme import Case, readme
+from tests.support.comparisons import comparison, layer, target, wrong
+
+NASTY = "a`b``<script>alert(1)</script>|*x*\n# [y](z)\x1b[31m"
+
+
+def case(**fields):
+    told = comparison([layer("conv", op="Conv2D")], {"conv": wrong()}, target=target())
+    given = {
+        "comparison": told,
+        "result": told.layers[0],
+        "held": hold(np.array([1.0, 9.0]), np.array([1.0, 4.0]), np.array([0.1, 0.25])),
+        "target": "webgl",
+        "environment": {"TF.js": "4.22.0", "renderer": "", "browser": "chrome 156"},
+        "inputs": [
+            {
+                "name": "x",
+                "standsFor": "the model's input 'x'",
+                "dtype": "float32",
+                "shape": [1, 2],
+                "file": "input-0.bin",
+            }
+        ],
+        "operations": [{"name": "conv", "op": "Conv2D", "attributes": {"strides": [1, 2, 2, 1]}}],
+        "values": ("9.0", "4.0"),
+    }
+    return Case(**{**given, **fields})
+
+
+def test_it_tells_the_figures_and_what_it_ran_on():
+    text = readme(case())
+    assert text.startswith("# `conv` on webgl\n")
+    assert "is wrong on webgl in chrome 156" in text
+    for line in (
+        "| wrong elements | 1 of 2 |",
+        "| worst at | `[1]` |",
+        "| \\|error\\| there | 5.000e+00, 2.500e-01 allowed |",
+        "| browser | `9.0` |",
+        "| reference | `4.0` |",
+        "| TF.js | `4.22.0` |",
+        "| `x` | the model's input 'x' | float32 | `[1, 2]` | `input-0.bin` |",
+    ):
+        assert line in text.splitlines()
+    assert "python -m http.server" in text
+    assert "renderer" not in text  # nothing is known of it
+    assert "cross-origin" not in text
+
+
+def test_nothing_in_it_is_markup_but_ours():
+    told = comparison([layer(NASTY, op=NASTY)], {NASTY: wrong()}, model=NASTY)
+    text = readme(case(comparison=told, result=told.layers[0], environment={"browser": NASTY}))
+    lines = text.splitlines()
+    assert lines[0] == r"# ```a`b``<script>alert(1)</script>\|*x*\n# [y](z)\x1b[31m``` on webgl"
+    assert "\x1b" not in text
+    assert len([line for line in lines if line.startswith("# ")]) == 1
+    assert r"\<script\>" in text  # where it is no code
+
+
+def test_one_that_is_right_alone_says_so():
+    text = readme(case(held=hold(np.ones(2), np.ones(2), np.zeros(2))))
+    assert "alone, fed with the reference, its error is within what is allowed" in text
+
+
+def test_the_diagnosis_is_told_of_the_layer_that_it_is_of():
+    told = Diagnosis("kernel", "conv", "webgl computes it *otherwise*", ("cpu agrees", "wasm agrees"))
+    text = readme(case(comparison=replace(case().comparison, diagnosis=told)))
+    assert "## What made it\n\nwebgl computes it \\*otherwise\\*\n\n- cpu agrees\n- wasm agrees\n" in text
+    of_another = replace(case().comparison, diagnosis=replace(told, layer="other"))
+    assert "What made it" not in readme(case(comparison=of_another))
+
+
+def test_nan_is_told_in_words():
+    held = hold(np.array([math.nan]), np.array([1.0]), np.array([0.1]))
+    assert "| \\|error\\| there | one is NaN or Inf and the other is not the same |" in readme(
+        case(held=held)
+    )
+
+
+def test_another_shape_is_told():
+    held = hold(np.zeros((2, 3)), np.zeros((3, 2)), np.zeros((3, 2)))
+    assert (
+        r"is wrong on webgl in chrome 156.0.7204.49: shape \[2, 3\], shape \[3, 2\] in the reference."
+        in readme(case(held=held, values=None))
+    )
+
+
+def test_the_root_mean_square_is_told_where_it_is_judged():
+    held = Held(2, 0, 0.5, (0,), 0.5, 1.0, rms=0.25, rms_allowed=0.125)
+    assert "| root mean square | 2.500e-01, 1.250e-01 allowed |" in readme(case(held=held))
+
+
+@pytest.mark.parametrize("threads", [True, False])
+def test_threads_need_headers(threads):
+    told = case().comparison
+    told = replace(told, target=target(backend="wasm", flags={"WASM_HAS_MULTITHREAD_SUPPORT": threads}))
+    assert ("Cross-Origin-Opener-Policy" in readme(case(comparison=told))) == threads

@@ -1,0 +1,9 @@
+"""Folders of this repository that tests read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TESTS = ROOT / "tests"
+DOCS = ROOT / "docs"

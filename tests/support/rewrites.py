@@ -1,0 +1,425 @@
+"""What the converter makes of graphs, by hand: the cases of `test_mapping.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tests.support.graph_building import graph, node
+
+if TYPE_CHECKING:
+    from pytest_tfjs.reference.graph import Graph
+
+
+@dataclass(frozen=True)
+class Case:
+    """A source, what the converter makes of it, and the source node behind each converted one."""
+
+    source: Graph
+    converted: Graph
+    expected: dict[str, str]
+    names_suffice: bool = False
+
+
+CONV_BN = (
+    node("conv", "Conv2D", "x", "kernel"),
+    node("bn", "FusedBatchNormV3", "conv", "gamma", "beta", "mean", "variance"),
+    node("relu6", "Relu6", "bn"),
+)
+CONV_BIAS_BN = (
+    node("conv", "Conv2D", "x", "kernel"),
+    node("bias", "BiasAdd", "conv", "b"),
+    node("bn", "FusedBatchNormV3", "bias", "gamma", "beta", "mean", "variance"),
+    node("relu", "Relu", "bn"),
+)
+
+CASES = {
+    "the same": Case(
+        graph(node("a", "Tanh", "x"), node("b", "Sub", "a", "x")),
+        graph(node("a", "Tanh", "x"), node("b", "Sub", "a", "x")),
+        {"a": "a", "b": "b"},
+        names_suffice=True,
+    ),
+    "a convolution named after the last operation it took in": Case(
+        graph(
+            node("conv", "Conv2D", "x", "k"), node("bias", "BiasAdd", "conv", "b"), node("r", "Relu6", "bias")
+        ),
+        graph(node("r", "_FusedConv2D", "x", "k", "b", fused=["BiasAdd", "Relu6"])),
+        {"r": "r"},
+        names_suffice=True,
+    ),
+    "a depthwise convolution that kept its own name": Case(
+        graph(
+            node("depthwise", "DepthwiseConv2dNative", "x", "k"),
+            node("bias", "BiasAdd", "depthwise", "b"),
+            node("r", "Relu6", "bias"),
+        ),
+        graph(node("depthwise", "FusedDepthwiseConv2dNative", "x", "k", "b", fused=["BiasAdd", "Relu6"])),
+        {"depthwise": "r"},
+    ),
+    "a depthwise convolution that took in a batch-norm, and what follows": Case(
+        graph(
+            node("depthwise", "DepthwiseConv2dNative", "x", "k"),
+            node("bn", "FusedBatchNormV3", "depthwise", "gamma", "beta", "mean", "variance"),
+            node("r", "Relu6", "bn"),
+            node("next", "Conv2D", "r", "k2"),
+        ),
+        graph(
+            node(
+                "depthwise",
+                "FusedDepthwiseConv2dNative",
+                "x",
+                "depthwise_weights",
+                "depthwise_bn_offset",
+                fused=["BiasAdd", "Relu6"],
+            ),
+            node("next", "Conv2D", "depthwise", "k2"),
+        ),
+        {"depthwise": "r", "next": "next"},
+    ),
+    "a matrix product": Case(
+        graph(node("mm", "MatMul", "x", "k"), node("bias", "BiasAdd", "mm", "b"), node("r", "Relu", "bias")),
+        graph(node("mm", "_FusedMatMul", "x", "k", "b", fused=["BiasAdd", "Relu"])),
+        {"mm": "r"},
+    ),
+    "a batch-norm after a convolution": Case(
+        graph(*CONV_BN),
+        graph(
+            node("conv", "Conv2D", "x", "conv_weights"),
+            node("bn", "BiasAdd", "conv", "conv_bn_offset"),
+            node("relu6", "Relu6", "bn"),
+        ),
+        {"bn": "bn", "relu6": "relu6"},
+    ),
+    "a batch-norm after a convolution with a bias": Case(
+        graph(*CONV_BIAS_BN),
+        graph(node("relu", "_FusedConv2D", "x", "conv_weights", "conv_bn_offset", fused=["BiasAdd", "Relu"])),
+        {"relu": "relu"},
+        names_suffice=True,
+    ),
+    "a batch-norm without its activation, in a node with the convolution's name": Case(
+        graph(*CONV_BIAS_BN),
+        graph(
+            node("conv", "_FusedConv2D", "x", "conv_weights", "conv_bn_offset", fused=["BiasAdd"]),
+            node("relu", "Relu", "conv"),
+        ),
+        {"conv": "bn", "relu": "relu"},
+    ),
+    "a batch-norm that is not folded": Case(
+        graph(
+            node("bn", "FusedBatchNormV3", "x", "gamma", "beta", "mean", "variance"), node("r", "Relu", "bn")
+        ),
+        graph(
+            node("bn/Mul", "Mul", "x", "bn/Scaled"),
+            node("bn", "Add", "bn/Mul", "bn/Offset"),
+            node("r", "Relu", "bn"),
+        ),
+        {"bn": "bn", "r": "r"},
+        names_suffice=True,
+    ),
+    "a product pushed into a convolution's weights": Case(
+        graph(
+            node("conv", "Conv2D", "x", "k"),
+            node("mul", "Mul", "conv", "c"),
+            node("add", "AddV2", "mul", "d"),
+        ),
+        graph(node("mul", "Conv2D", "x", "merged_input"), node("add", "AddV2", "mul", "d")),
+        {"mul": "mul", "add": "add"},
+        names_suffice=True,
+    ),
+    "a sum regrouped": Case(
+        graph(
+            node("a", "Tanh", "x"),
+            node("one", "AddV2", "a", "x"),
+            node("two", "AddV2", "one", "y"),
+            node("three", "AddV2", "two", "a"),
+            node("r", "Relu", "three"),
+        ),
+        graph(
+            node("a", "Tanh", "x"),
+            node("ArithmeticOptimizer/AddOpsRewrite_Leaf_1_three", "AddN", "a", "x", "a"),
+            node(
+                "ArithmeticOptimizer/AddOpsRewrite_three",
+                "AddV2",
+                "ArithmeticOptimizer/AddOpsRewrite_Leaf_1_three",
+                "y",
+            ),
+            node("r", "Relu", "ArithmeticOptimizer/AddOpsRewrite_three"),
+        ),
+        {"a": "a", "ArithmeticOptimizer/AddOpsRewrite_three": "three", "r": "r"},
+    ),
+    "a PReLU": Case(
+        graph(
+            node("relu", "Relu", "x"),
+            node("neg", "Neg", "x"),
+            node("relu_1", "Relu", "neg"),
+            node("mul", "Mul", "neg_alpha", "relu_1"),
+            node("add", "AddV2", "relu", "mul"),
+        ),
+        graph(node("relu", "Prelu", "x", "neg_alpha")),
+        {"relu": "add"},
+    ),
+    "a PReLU within a convolution": Case(
+        graph(
+            node("conv", "Conv2D", "x", "k"),
+            node("bias", "BiasAdd", "conv", "b"),
+            node("relu", "Relu", "bias"),
+            node("neg", "Neg", "bias"),
+            node("relu_1", "Relu", "neg"),
+            node("mul", "Mul", "neg_alpha", "relu_1"),
+            node("add", "AddV2", "relu", "mul"),
+        ),
+        graph(node("bias", "_FusedConv2D", "x", "k", "b", "neg_alpha", fused=["BiasAdd", "Prelu"])),
+        {"bias": "add"},
+    ),
+    "identities": Case(
+        graph(
+            node("i", "Identity", "x"),
+            node("a", "Tanh", "i"),
+            node("s", "StopGradient", "a"),
+            node("pair", "IdentityN", "s", "x"),
+            node("b", "Sub", "pair:0", "pair:1"),
+        ),
+        graph(node("a", "Tanh", "x"), node("b", "Sub", "a", "x")),
+        {"a": "a", "b": "b"},
+        names_suffice=True,
+    ),
+    "constants": Case(
+        graph(node("k", "Add", "c", "d"), node("l", "Reshape", "k", "shape"), node("a", "Mul", "x", "l")),
+        graph(node("a", "Mul", "x", "l")),
+        {"a": "a"},
+        names_suffice=True,
+    ),
+    "constants that follow each other": Case(
+        graph(node("a", "AddV2", "x", "c"), node("b", "AddV2", "d", "a"), node("r", "Relu", "b")),
+        graph(node("b", "AddV2", "ConstantFolding/b", "x"), node("r", "Relu", "b")),
+        {"b": "b", "r": "r"},
+        names_suffice=True,
+    ),
+    "branches that only their weights tell apart": Case(
+        graph(
+            node("left", "Conv2D", "x", "left/k"),
+            node("left_bias", "BiasAdd", "left", "left/b"),
+            node("right", "Conv2D", "x", "right/k"),
+            node("right_bias", "BiasAdd", "right", "right/b"),
+        ),
+        graph(
+            node("one", "_FusedConv2D", "x", "right/k", "right/b", fused=["BiasAdd"]),
+            node("two", "_FusedConv2D", "x", "left/k", "left/b", fused=["BiasAdd"]),
+        ),
+        {"one": "right_bias", "two": "left_bias"},
+    ),
+    "branches that only their names tell apart": Case(
+        graph(node("left", "Softmax", "x"), node("right", "Softmax", "x")),
+        graph(node("right", "Softmax", "x"), node("left", "Softmax", "x")),
+        {"left": "left", "right": "right"},
+        names_suffice=True,
+    ),
+    "inputs that entered the other way round": Case(
+        graph(node("a", "Sub", "x", "y"), node("b", "Sub", "y", "x")),
+        graph(node("one", "Sub", "y", "x"), node("two", "Sub", "x", "y")),
+        {"one": "b", "two": "a"},
+    ),
+    "outputs of one node": Case(
+        graph(
+            node("split", "Split", "axis", "x"),
+            node("a", "Tanh", "split:1"),
+            node("b", "Tanh", "split"),
+            node("c", "Sub", "split:1", "split:0"),
+        ),
+        graph(
+            node("split", "Split", "axis", "x"),
+            node("new_a", "Tanh", "split:1"),
+            node("b", "Tanh", "split"),
+            node("c", "Sub", "split:1", "split:0"),
+        ),
+        {"split": "split", "new_a": "a", "b": "b", "c": "c"},
+    ),
+    "a square": Case(
+        graph(node("mul", "Mul", "x", "x"), node("r", "Relu", "mul")),
+        graph(
+            node("ArithmeticOptimizer/ReplaceMulWithSquare_mul", "Square", "x"),
+            node("r", "Relu", "ArithmeticOptimizer/ReplaceMulWithSquare_mul"),
+        ),
+        {"ArithmeticOptimizer/ReplaceMulWithSquare_mul": "mul", "r": "r"},
+    ),
+    "a quotient by a constant, taken before a product": Case(
+        graph(node("mul", "Mul", "x", "x"), node("div", "RealDiv", "mul", "c"), node("r", "Relu", "div")),
+        graph(node("mul", "Mul", "div_recip", "x"), node("div", "Mul", "x", "mul"), node("r", "Relu", "div")),
+        {"div": "div", "r": "r"},
+    ),
+    "a quotient by a constant, taken before a product with what was to be divided": Case(
+        graph(
+            node("gate", "Relu6", "x"),
+            node("div", "RealDiv", "gate", "c"),
+            node("mul", "Mul", "x", "div"),
+            node("r", "Relu", "mul"),
+        ),
+        graph(
+            node("gate", "Relu6", "x"),
+            node("div", "Mul", "div_recip", "x"),
+            node("mul", "Mul", "div", "gate"),
+            node("r", "Relu", "mul"),
+        ),
+        {"gate": "gate", "mul": "mul", "r": "r"},
+    ),
+    "a squared difference that kept the difference's name": Case(
+        graph(
+            node("sub", "Sub", "x", "y"),
+            node("square", "Square", "sub"),
+            node("mean", "Mean", "square", "axis"),
+        ),
+        graph(node("sub", "SquaredDifference", "x", "y"), node("mean", "Mean", "sub", "axis")),
+        {"sub": "square", "mean": "mean"},
+    ),
+    "a negated comparison that kept the comparison's name": Case(
+        graph(
+            node("gt", "Greater", "x", "y"),
+            node("not", "LogicalNot", "gt"),
+            node("s", "SelectV2", "not", "x", "y"),
+        ),
+        graph(node("gt", "LessEqual", "x", "y"), node("s", "SelectV2", "gt", "x", "y")),
+        {"gt": "not", "s": "s"},
+    ),
+    "reshapes that follow each other": Case(
+        graph(node("a", "Reshape", "x", "s"), node("b", "Reshape", "a", "t"), node("r", "Relu", "b")),
+        graph(node("b", "Reshape", "x", "t"), node("r", "Relu", "b")),
+        {"b": "b", "r": "r"},
+        names_suffice=True,
+    ),
+    "a transposition within a product": Case(
+        graph(node("t", "Transpose", "x", "perm"), node("mm", "BatchMatMulV2", "y", "t")),
+        graph(node("ArithmeticOptimizer/FoldTransposeIntoMatMul_mm", "BatchMatMulV2", "y", "x")),
+        {"ArithmeticOptimizer/FoldTransposeIntoMatMul_mm": "mm"},
+    ),
+    "a transposition within a product, and by itself for another": Case(
+        graph(
+            node("t", "Transpose", "x", "perm"),
+            node("r", "Relu", "t"),
+            node("mm", "BatchMatMulV2", "t", "r"),
+        ),
+        graph(
+            node("t", "Transpose", "x", "perm"),
+            node("r", "Relu", "t"),
+            node("ArithmeticOptimizer/FoldTransposeIntoMatMul_mm", "BatchMatMulV2", "x", "r"),
+        ),
+        {"t": "t", "r": "r", "ArithmeticOptimizer/FoldTransposeIntoMatMul_mm": "mm"},
+    ),
+    "concatenations within another": Case(
+        graph(
+            node("left", "ConcatV2", "x", "y", "axis"),
+            node("a", "Tanh", "x"),
+            node("right", "ConcatV2", "y", "a", "axis"),
+            node("join", "ConcatV2", "left", "x", "right", "axis"),
+            node("r", "Relu", "join"),
+        ),
+        graph(
+            node("a", "Tanh", "x"),
+            node("join", "ConcatV2", "x", "y", "x", "y", "a", "axis"),
+            node("r", "Relu", "join"),
+        ),
+        {"a": "a", "join": "join", "r": "r"},
+        names_suffice=True,
+    ),
+    "an activation moved behind a concatenation": Case(
+        graph(
+            node("a", "Relu", "x"),
+            node("b", "Relu", "y"),
+            node("join", "ConcatV2", "a", "b", "axis"),
+            node("c", "Tanh", "join"),
+        ),
+        graph(
+            node("join", "ConcatV2", "x", "y", "axis"),
+            node("a", "Relu", "join"),
+            node("c", "Tanh", "a"),
+        ),
+        {"a": "join", "c": "c"},
+    ),
+    "an activation moved behind a maximum": Case(
+        graph(node("r", "Relu", "x"), node("max", "Max", "r", "axes"), node("t", "Tanh", "max")),
+        graph(node("max", "Max", "x", "axes"), node("r", "Relu", "max"), node("t", "Tanh", "r")),
+        {"r": "max", "t": "t"},
+    ),
+    "a bias moved before a squeeze": Case(
+        graph(
+            node("conv", "Conv2D", "x", "k"),
+            node("squeeze", "Squeeze", "conv"),
+            node("bias", "BiasAdd", "squeeze", "b"),
+        ),
+        graph(
+            node("conv", "_FusedConv2D", "x", "k", "b", fused=["BiasAdd"]), node("bias", "Squeeze", "conv")
+        ),
+        {"bias": "bias"},
+    ),
+    "a list of what was reversed along an axis of one": Case(
+        graph(
+            node("r", "ReverseV2", "x", "axis", same="x"),
+            node("list", "TensorListFromTensor", "r", "shape"),
+            node("loop", "StatelessWhile", "zero", "list"),
+        ),
+        graph(
+            node("list", "TensorListFromTensor", "x", "shape"), node("loop", "StatelessWhile", "zero", "list")
+        ),
+        {"list": "list", "loop": "loop"},
+        names_suffice=True,
+    ),
+    "an operation that leaves its input as it is": Case(
+        graph(
+            node("beta", "Mul", "one", "x", same="x"),
+            node("s", "Sigmoid", "beta"),
+            node("m", "Mul", "x", "s"),
+        ),
+        graph(node("s", "Sigmoid", "x"), node("m", "Mul", "x", "s")),
+        {"s": "s", "m": "m"},
+        names_suffice=True,
+    ),
+    "arithmetic on shapes": Case(
+        graph(
+            node("shape", "Shape", "x"),
+            node("size", "Prod", "shape", "axes"),
+            node("packed", "Pack", "size", "four"),
+            node("r", "Reshape", "x", "packed"),
+        ),
+        graph(
+            node("shape", "Shape", "x"),
+            node("made", "GatherV2", "shape", "zero", "zero"),
+            node("r", "Reshape", "x", "made"),
+        ),
+        {"shape": "shape", "r": "r"},
+        names_suffice=True,
+    ),
+    "a loop as Switch and Merge, over a count that a shape gives": Case(
+        graph(
+            node("shape", "Shape", "x"),
+            node("count", "StridedSlice", "shape", "begin", "end"),
+            node("enter", "Enter", "a", frame="f"),
+            node("enter_count", "Enter", "count", frame="f"),
+            node("a", "Tanh", "x"),
+            node("merge", "Merge", "enter", "next"),
+            node("less", "Less", "merge", "enter_count"),
+            node("cond", "LoopCond", "less"),
+            node("switch", "Switch", "merge", "cond"),
+            node("next", "NextIteration", "switch:1"),
+            node("exit", "Exit", "switch"),
+        ),
+        graph(
+            node("shape", "Shape", "x"),
+            node("count", "StridedSlice", "shape", "begin", "end"),
+            node("enter_count", "Enter", "count", frame="f"),
+            node("enter", "Enter", "a", frame="f"),
+            node("a", "Tanh", "x"),
+            node("merge", "Merge", "enter", "next"),
+            node("less", "Less", "merge", "enter_count"),
+            node("cond", "LoopCond", "less"),
+            node("switch", "Switch", "merge", "cond"),
+            node("next", "NextIteration", "switch:1"),
+            node("exit", "Exit", "switch"),
+        ),
+        {"shape": "shape", "count": "count", "a": "a", "exit": "exit"},
+    ),
+    "a loop as one node": Case(
+        graph(node("a", "Tanh", "x"), node("loop", "While", "zero", "a"), node("b", "Relu", "loop:1")),
+        graph(node("a", "Tanh", "x"), node("loop", "While", "zero", "a"), node("new_b", "Relu", "loop:1")),
+        {"a": "a", "loop": "loop", "new_b": "b"},
+    ),
+}

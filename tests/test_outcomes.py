@@ -1,0 +1,310 @@
+"""What a machine cannot have is skipped, or fails where that is asked for; what is expected to fail, does."""
+
+from __future__ import annotations
+
+import re
+from types import SimpleNamespace
+
+import pytest
+
+from pytest_tfjs.outcomes import is_verdict
+from tests.support.comparisons import close, comparison, layer
+
+TESTS = '''
+import pytest
+from pytest_tfjs import Prebuilt
+from pytest_tfjs.browsers.serving.page_channel import Exchange
+
+@pytest.fixture(scope="session")
+def tfjs_browser_args():
+    return ["--disable-gpu", "--disable-software-rasterizer"]  # no webgl
+
+def test_close(tfjs, models, x):
+    tfjs.assert_close(models / "tiny.h5", x)
+
+@pytest.fixture
+def flags(tfjs):
+    return tfjs.target.flags
+
+def test_flags(flags, tfjs):
+    assert isinstance(flags, dict)
+
+def damaged(models):
+    return Prebuilt(models / "damaged", models / "tiny.h5")
+
+THROW_ONCE = """
+const engine = tf.engine(), run = engine.runKernel;
+engine.runKernel = () => { engine.runKernel = run; throw new Error("TF.js cannot"); };
+"""
+
+def no_space(*_):
+    raise OSError(28, "No space left on device")
+
+@pytest.mark.tfjs(backends="cpu,wasm")
+@pytest.mark.tfjs_xfail(target="*/cpu", reason="a weight is wrong")
+class TestExpected:
+    def test_diverges(self, tfjs, models, x):
+        if tfjs.target.backend == "cpu":
+            tfjs.assert_close(damaged(models), x)
+
+    def test_passes(self, tfjs):
+        assert tfjs.target.backend
+
+    def test_disagrees(self, tfjs, models, x):
+        if tfjs.target.backend == "cpu":
+            tfjs.assert_agrees(damaged(models), x, metric=lambda ours, theirs: 0, min_metric=1)
+
+    def test_cannot_be_timed(self, tfjs, tfjs_harness, models, x):
+        if tfjs.target.backend == "cpu":
+            tfjs_harness._browser._driver.execute_script(THROW_ONCE)
+            tfjs.time(models / "tiny.h5", x)
+
+    @pytest.fixture
+    def compared(self, tfjs, models, x):
+        if tfjs.target.backend == "cpu":
+            tfjs.assert_close(damaged(models), x)
+
+    def test_diverges_in_a_fixture(self, compared):
+        pass
+
+    def test_disk_is_full(self, tfjs, models, x, monkeypatch):
+        monkeypatch.setattr(Exchange, "references", no_space)
+        tfjs.assert_close(models / "tiny.h5", x)
+
+    def test_raises(self, tfjs):
+        assert tfjs.target.backend == "wasm"
+
+    @pytest.mark.tfjs(timeout=0.001)
+    def test_is_too_slow(self, tfjs, models, x):
+        tfjs.assert_close(models / "tiny.h5", x)
+
+@pytest.fixture
+def compared(tfjs, models, x):
+    yield tfjs.compare(models / "tiny.h5", x)
+    tfjs.compare(damaged(models), x)
+    tfjs.agreement(models / "tiny.h5", x, metric=lambda ours, theirs: 1, min_metric=1)
+
+@pytest.fixture
+def failing(tfjs, models, x):
+    tfjs.assert_close(damaged(models), x)
+
+@pytest.mark.tfjs(backends="cpu")
+class TestFixtures:
+    def test_phases(self, compared, tfjs, models, x):
+        tfjs.compare(models / "tiny.h5", x)
+
+    def test_setup(self, failing):
+        pass
+'''
+
+
+@pytest.fixture(scope="module")
+def project(tiny_project):
+    made = tiny_project("expected")
+    made.write(test_model=TESTS)
+    return made
+
+
+def outcomes(run):
+    """By the name of the test, what pytest says of it in its short summary."""
+    said = re.findall(r"^(\w+) test_model\.py::(?:\w+::)?(test_\w+\[[^\]]*\])", run.text, re.MULTILINE)
+    return {name: what for what, name in said}
+
+
+@pytest.mark.browser
+@pytest.mark.convert
+class TestUnavailable:
+    def test_it_is_skipped_with_the_reason_which_the_end_and_the_json_tell(self, project):
+        run = project.run("--tfjs-backends=webgl,cpu", "-rs", "-k", "test_close or test_flags")
+        assert run.code == pytest.ExitCode.OK
+        reason = "webgl on chrome: not available on this machine: the browser gives no WebGL context"
+        assert f"not run: {reason} (2 tests)" in run.text
+        assert re.search(rf"SKIPPED \[1\] test_model\.py:\d+: {reason}", run.text)
+        told = {one["test"] for one in run.results["not_run"]}
+        assert told == {"test_model.py::test_close[chrome-webgl]", "test_model.py::test_flags[chrome-webgl]"}
+        assert {one["reason"] for one in run.results["not_run"]} == {reason}
+        assert [one["target"]["backend"] for one in run.results["comparisons"]] == ["cpu"]
+
+    def test_it_fails_where_that_is_asked_for(self, project):
+        run = project.run("--tfjs-backends=webgl", "--tfjs-strict-targets", "-k", "test_close")
+        assert run.code == pytest.ExitCode.TESTS_FAILED
+        assert "gives no WebGL context" in run.cases["test_close[chrome-webgl]"].message
+        assert run.results["not_run"] == []
+
+
+@pytest.mark.browser
+@pytest.mark.convert
+@pytest.mark.parametrize("spread", [(), ("-n2",)], ids=["alone", "xdist"])
+def test_a_verdict_is_expected_on_its_target_and_nothing_else_is(project, spread):
+    if spread:
+        pytest.importorskip("xdist")
+    run = project.run("-rfExXp", "-k", "TestExpected", *spread)
+    assert outcomes(run) == {
+        "test_diverges[chrome-cpu]": "XFAIL",
+        "test_diverges[chrome-wasm]": "PASSED",
+        "test_disagrees[chrome-cpu]": "XFAIL",
+        "test_disagrees[chrome-wasm]": "PASSED",
+        "test_cannot_be_timed[chrome-cpu]": "XFAIL",
+        "test_cannot_be_timed[chrome-wasm]": "PASSED",
+        "test_diverges_in_a_fixture[chrome-cpu]": "XFAIL",
+        "test_diverges_in_a_fixture[chrome-wasm]": "PASSED",
+        "test_disk_is_full[chrome-cpu]": "FAILED",
+        "test_disk_is_full[chrome-wasm]": "FAILED",
+        "test_passes[chrome-cpu]": "FAILED",
+        "test_passes[chrome-wasm]": "PASSED",
+        "test_raises[chrome-cpu]": "FAILED",
+        "test_raises[chrome-wasm]": "PASSED",
+        "test_is_too_slow[chrome-cpu]": "FAILED",
+        "test_is_too_slow[chrome-wasm]": "FAILED",
+    }
+    assert "[XPASS(strict)] a weight is wrong" in run.text
+    assert_told_as_expected(run)
+
+
+def assert_told_as_expected(run):
+    """What is expected bears the marker's reason, and is not told as another; what is no verdict has none."""
+    comparisons = run.results["comparisons"]
+    diverged = [one for one in comparisons if one["verdict"] == "diverged"]
+    assert {one["test"].partition("::test_")[2] for one in diverged} == {
+        "diverges[chrome-cpu]",
+        "diverges_in_a_fixture[chrome-cpu]",
+    }
+    assert {one["expected"] for one in (*diverged, *run.results["task"])} == {"a weight is wrong"}
+    others = [one for one in comparisons if one["verdict"] != "diverged"]
+    assert {(one["verdict"], one["expected"]) for one in others} == {("error", None)}
+    properties = {name: case.properties.get("tfjs_expected") for name, case in run.cases.items()}
+    assert {name for name, told in properties.items() if told is not None} == {
+        "test_diverges[chrome-cpu]",
+        "test_diverges_in_a_fixture[chrome-cpu]",
+    }
+    assert set(properties.values()) == {"a weight is wrong", None}
+    summary = run.section("tfjs")
+    assert sum("diverged (expected)" in line for line in summary) == 2
+    assert sum(": diverged: " in line for line in summary) == 0
+    assert sum(": error: " in line for line in summary) == 4
+    (task,) = run.section("tfjs tasks")
+    assert task.endswith(" 1 asked (expected)")
+
+
+@pytest.mark.browser
+@pytest.mark.convert
+@pytest.mark.parametrize("spread", [(), ("-n2",)], ids=["alone", "xdist"])
+def test_what_fixtures_compare_is_told_once(project, spread):
+    if spread:
+        pytest.importorskip("xdist")
+    run = project.run("-k", "TestFixtures", *spread)
+    told = [(one["test"].partition("::test_")[2], one["verdict"]) for one in run.results["comparisons"]]
+    phases, setup = "phases[chrome-cpu]", "setup[chrome-cpu]"
+    assert told == [*((phases, verdict) for verdict in ("close", "close", "diverged")), (setup, "diverged")]
+    assert [one["verdict"] for one in run.results["task"]] == ["close"]
+    assert sum("diverged" in line for line in run.section("tfjs")) == 4  # each with its reason below
+
+
+@pytest.mark.parametrize(
+    ("verdict", "refused", "counts"),
+    [
+        ("diverged", False, True),
+        ("vacuous", False, True),
+        ("error", True, True),
+        ("error", False, False),
+        ("close", False, False),
+    ],
+)
+def test_what_counts_as_a_verdict(verdict, refused, counts):
+    found = comparison([layer("a", output=True)], {"a": close()}, verdict=verdict, refused=refused)
+    assert is_verdict(found) is counts
+
+
+@pytest.mark.parametrize(
+    ("marker", "said"),
+    [
+        ("target='chrome/wegbl', reason='r'", "did you mean 'chrome/webgl'"),
+        ("target='netscape/*', reason='r'", "'netscape/*' matches no target"),
+        ("target='webgl', reason='r'", "expected browser/backend"),
+        ("target='*/webgl'", "takes target= and reason="),
+        ("'*/webgl', 'r'", "takes target= and reason="),
+        ("target='*/webgl', reason='r', strict=False", "strict=False"),
+        ("target='*/webgl', reason=' '", "takes target= and reason="),
+    ],
+)
+def test_a_marker_that_says_nothing_is_refused(pytester, only_this_plugin, marker, said):
+    pytester.makepyfile(
+        f"import pytest\n@pytest.mark.tfjs_xfail({marker})\ndef test_a(tfjs): pass\ndef test_b(): pass"
+    )
+    run = pytester.runpytest("--strict-markers")
+    assert run.ret == pytest.ExitCode.INTERRUPTED
+    assert said in run.stdout.str()
+
+
+MARKED = """
+import pytest
+{own}
+def test_bare(tmp_path): pass
+@pytest.mark.tfjs_xfail(target="{target}", reason="r")
+class TestClass:
+    def test_bare(self): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("own", "target", "said"),
+    [
+        (
+            "@pytest.mark.tfjs_xfail(target='*/webgl', reason='r')",
+            "*/webgl",
+            "test_bare: .*does not ask for the",
+        ),
+        ("", "nonsense", "TestClass::test_bare: .*'nonsense' matches no target"),
+        ("", "*/webgl", None),
+    ],
+)
+def test_a_marker_on_a_test_without_a_target_is_refused_where_it_is_its_own(
+    pytester, only_this_plugin, own, target, said
+):
+    pytester.makepyfile(MARKED.format(own=own, target=target))
+    run = pytester.runpytest()
+    if said is None:
+        run.assert_outcomes(passed=2)
+        return
+    assert run.ret == pytest.ExitCode.INTERRUPTED
+    assert re.search(said, run.stdout.str())
+
+
+def test_the_markers_are_told(pytester, only_this_plugin):
+    assert "@pytest.mark.tfjs_xfail(target, reason):" in pytester.runpytest("--markers").stdout.str()
+
+
+@pytest.mark.browser
+@pytest.mark.convert
+def test_a_variant_of_the_users_own_runs_under_its_flags(project):
+    own = "wasm:mine WASM_HAS_SIMD_SUPPORT=false\ncpu:odd NO_SUCH_FLAG=3"
+    run = project.run("-o", f"tfjs_variants={own}", "--tfjs-backends=wasm:mine,cpu:odd", "-k", "test_close")
+    by = SimpleNamespace(**{one["target"]["variant"]: one for one in run.results["comparisons"]})
+    assert (by.mine["verdict"], by.odd["verdict"]) == ("close", "error")
+    assert by.mine["target"]["flags"]["WASM_HAS_SIMD_SUPPORT"] is False
+    assert "the flag NO_SUCH_FLAG is refused by TF.js, 3 was asked for" in by.odd["reason"]
+    assert {name.partition("[")[2] for name in run.cases} == {"chrome-wasm:mine]", "chrome-cpu:odd]"}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("webgl:f16 WEBGL_PACK=false", "there is a variant webgl:f16 already"),
+        ("webgl:x", "is no variant"),
+        ("webgpux:x A=1", "did you mean 'webgpu'"),
+        ("webgl:x WEBGL_PACK=maybe", "'WEBGL_PACK=maybe' is no flag"),
+        ("webgl:x pack=1", "'pack=1' is no flag"),
+        ("webgl:js WEBGL_CPU_FORWARD=true", "WEBGL_CPU_FORWARD is always false here"),
+        ("webgl:js WEBGL_PACK=false WEBGL_CPU_FORWARD=1", "WEBGL_CPU_FORWARD is always false here"),
+        ("webgpu:js WEBGPU_CPU_FORWARD=true", "WEBGPU_CPU_FORWARD is always false here"),
+        ("wasm:x WEBGL_PACK=true", "WEBGL_PACK is a flag of webgl and changes nothing on wasm"),
+        ("webgl:x WEBGPU_CPU_FORWARD=true", "WEBGPU_CPU_FORWARD is a flag of webgpu"),
+        ("cpu:x WASM_HAS_SIMD_SUPPORT=false", "WASM_HAS_SIMD_SUPPORT is a flag of wasm"),
+        ("webgpu:x WEBGL2_ISNAN_CUSTOM=true", "WEBGL2_ISNAN_CUSTOM is a flag of webgl"),
+    ],
+)
+def test_a_line_that_is_no_variant_is_refused(pytester, only_this_plugin, line, said):
+    run = pytester.runpytest("-o", f"tfjs_variants={line}")
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    assert "ini value tfjs_variants" in run.stderr.str()
+    assert said in run.stderr.str()

@@ -1,0 +1,50 @@
+"""The guide's example of a divergence fails as the page shows it, and passes mended as it says."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from pytest_tfjs.compare.diagnosis.diagnose import Kind
+from tests.support.paths import DOCS
+
+pytestmark = [pytest.mark.browser, pytest.mark.convert]
+
+PAGE = (DOCS / "debugging.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+BACKENDS = "--tfjs-backends=wasm,webgl"
+
+
+def masked(message):
+    """The message without numbers and the renderer, which are the machine's, and the folder of the test."""
+    lines = message.partition("\n  repeat")[0].strip().splitlines()
+    kept = [line for line in lines if not re.match(r" *(renderer|\(software|ANGLE)", line)]
+    return [" ".join(re.sub(r"[-+]?\d[\d.]*(e[-+]\d+)?", "#", line).split()) for line in kept]
+
+
+def test_the_example_fails_as_it_is_shown(project):
+    project.write(masked_mean=BLOCKS[0], test_masked_mean=BLOCKS[1])
+    run = project.run(BACKENDS)
+    assert run.cases["test_masked_mean[chrome-wasm]"].outcome == "passed", run.text
+    case = run.cases["test_masked_mean[chrome-webgl]"]
+    told = [re.sub("^E {0,7}", "", line) for line in case.failure.splitlines() if line.startswith("E")]
+    told[0] = told[0].removeprefix("pytest_tfjs.NotClose: ")
+    shown = re.search(r"```\n(webgl on chrome.*?)```", PAGE, re.DOTALL).group(1)
+    assert masked("\n".join(told)) == masked(shown)
+
+
+def test_the_mended_example_passes(project):
+    mended = BLOCKS[2].partition("\n\n")[2].partition("\n")[2]
+    start, found, rest = BLOCKS[0].partition("        total = ")
+    assert found
+    whole = start + mended.replace("\n    ", "\n        ").replace("    total", "        total", 1)
+    whole = whole.replace("return tf.math", 'return {"mean": tf.math').rstrip() + "}\n\n"
+    project.write(masked_mean=whole + rest[rest.index("def save") :], test_masked_mean=BLOCKS[1])
+    run = project.run(BACKENDS)
+    assert {case.outcome for case in run.cases.values()} == {"passed"}, run.text
+
+
+def test_every_kind_has_its_advice():
+    table = PAGE.partition("| kind | look at |")[2]
+    assert set(re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)) == set(Kind.__args__)

@@ -1,0 +1,162 @@
+"""Each fault is caused: the test in hand tells of it, the next one passes, and nothing stays behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.fault_runs import DISK_FULL, FAULTS, SLEEP, Fault, remains, run_of, seen
+from tests.support.inner_runs import TINY_CONFTEST, InnerRun, Project
+from tools import faults_table as table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.convert,
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows has not the signals that are the causes"),
+]
+EXIT = {"done once more": 0, "passes": 0, "fails": 1, "the run ends": 2}
+SLEPT_S = 60
+ENDS_S = 5.0
+
+
+@pytest.fixture
+def own_project(tmp_path: Path, tiny: Path) -> Iterator[Callable[..., Project]]:
+    """Makes a project whose models and cache are its own: what happens to them happens to no other test."""
+    with contextlib.ExitStack() as stack:
+
+        def make(cache: Path | None = None) -> Project:
+            models = tmp_path / "models"
+            shutil.copytree(tiny, models)
+            made = stack.enter_context(contextlib.closing(Project(tmp_path / "project", models)))
+            if cache is not None:
+                shutil.copytree(made.cache, cache, dirs_exist_ok=True)
+                made.cache = cache
+            made.write(conftest=TINY_CONFTEST)
+            return made
+
+        yield make
+
+
+def check(fault: Fault, project: Project, run: InnerRun, request: pytest.FixtureRequest) -> None:
+    """What holds of every fault; the row of it is told to whoever writes the page, or held against it."""
+    cases = {name.partition("[")[0]: case for name, case in run.cases.items()}
+    assert run.code == EXIT[fault.outcome], run.text
+    assert cases["test_before"].outcome == "passed", run.text
+    if fault.outcome == "the run ends":
+        _check_end(fault, run)
+    else:
+        failed = fault.outcome == "fails"
+        assert cases["test_in_hand"].outcome == ("failure" if failed else "passed"), run.text
+        assert cases["test_after"].outcome == "passed", run.text
+        on = {name: case.properties["browser"] for name, case in cases.items() if name != "test_in_hand"}
+        assert (on["test_after"] != on["test_before"]) == fault.fresh
+        lost = bool(run.section("tfjs browsers lost"))
+        assert lost == (fault.outcome == "done once more" or "in the second browser too" in fault.caused)
+    if fault.outcome == "the run ends":
+        # A signal may come where the browser's reaper has the end of it.
+        project.wait_until_nothing_is_left(ENDS_S)
+    assert list(remains(project, run)) == []
+    told = table.plain(seen(run), project.folder, project.models, project.cache, project.scratch)
+    row = table.Row(fault.name, fault.browser, fault.caused, fault.outcome, told)
+    request.node.user_properties.append((table.PROPERTY, row.to_json()))
+    if not table.is_writing():
+        assert row.masked in [one.masked for one in table.read()], "run `make faults`"
+
+
+def _check_end(fault: Fault, run: InnerRun) -> None:
+    """What was found before Ctrl-C came is written, if it did not come in the midst of that."""
+    tests = [one["test"].partition("[")[0] for one in run.results.get("comparisons", ())]
+    if "results are written" in fault.caused:
+        assert tests == []
+    else:
+        assert tests == ["test_model.py::test_before"]
+        assert "1 passed" in run.text.splitlines()[-1]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+def test_a_fault_ends_one_test_at_most(fault, own_project, request):
+    project = own_project()
+    check(fault, project, run_of(fault, project), request)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system that has room for little."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no file system can be mounted here: {getattr(error, 'stderr', error)}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_ends_one_test(own_project, small_disk, request):
+    project = own_project(small_disk)
+    check(DISK_FULL, project, run_of(DISK_FULL, project), request)
+
+
+def test_a_machine_that_sleeps_ends_no_test(own_project, request):
+    project = own_project()
+    run = run_of(SLEEP, project)
+    assert float(re.findall(r"in ([\d.]+)s", run.text.splitlines()[-1])[0]) > SLEPT_S
+    check(SLEEP, project, run, request)
+
+
+TWO = """
+import os
+from pathlib import Path
+import pytest
+from pytest_tfjs.models.tensorflow.process import Isolation
+
+@pytest.fixture(autouse=True)
+def derived(monkeypatch):
+    run = Isolation.__call__
+    def told(place, doing, *arguments):
+        with Path(os.environ["DERIVED"]).open("a") as log:
+            log.write(f"{doing}\\n")
+        return run(place, doing, *arguments)
+    monkeypatch.setattr(Isolation, "__call__", told)
+
+def test_model(tfjs, models, x):
+    tfjs.assert_close(models / "tiny.h5", x)
+"""
+
+
+def test_two_runs_at_once_share_what_they_derive(own_project, tmp_path):
+    """In one project, with one cache that knows nothing yet and one file for the results."""
+    project = own_project()
+    shutil.rmtree(project.cache)
+    project.write(test_model=TWO)
+    log, results = tmp_path / "derived", project.folder / "results.json"
+    words = project.command("--tfjs-backends=cpu", f"--tfjs-json={results}")
+    command = [word for word in words if not word.startswith("--basetemp")]  # each would empty it
+
+    def run(_: int) -> subprocess.CompletedProcess[str]:
+        environment = project.environment(DERIVED=str(log))
+        return subprocess.run(
+            command, cwd=project.folder, env=environment, capture_output=True, text=True, check=False
+        )
+
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(run, range(2)))
+    assert [one.returncode for one in runs] == [0, 0], runs
+    derived = log.read_text().splitlines()
+    assert len(derived) == len(set(derived)) > 1
+    (comparison,) = json.loads(results.read_text())["comparisons"]
+    assert comparison["verdict"] == "close"
+    assert list(remains(project, InnerRun(0, "", {}, {}))) == []

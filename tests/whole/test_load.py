@@ -1,0 +1,107 @@
+"""A thousand tests in one run: nothing grows in it but what is told of them at the end."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import load_plugin
+from tests.support.tiny_models import node, placeholder, write_graph_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.inner_runs import Project
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.convert,
+    pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc"),
+]
+
+TARGETS = ("cpu", "wasm", "webgl")
+EACH = 338
+FIRST, LAST = 50, 1000  # both in a turn of the first target
+GROWTH = 1.10
+LIMIT_S = 900.0
+
+# Of these numbers modulo 50: the first diverges, the second throws in the page, the third is a timing.
+DIVERGES, THROWS, TIMES = (3,), (7,), (11, 31)
+TESTS = f"""
+import pytest
+from pytest_tfjs import Prebuilt
+
+@pytest.mark.parametrize("number", range({EACH}))
+def test_model(tfjs, models, x, number):
+    kind = number % 50
+    if kind in {DIVERGES}:
+        tfjs.assert_close(Prebuilt(models / "damaged", models / "tiny.h5"), x)
+    elif kind in {THROWS}:
+        tfjs.time("unknown", x, runs=1)
+    elif kind in {TIMES}:
+        assert tfjs.time(models / "graph", x, runs=2).warm_ms
+    elif kind % 2:
+        tfjs.assert_close(models / "tiny.keras", [x, 2 * x])
+    else:
+        tfjs.assert_close(models / "tiny.h5", x)
+"""
+
+
+def test_a_thousand_tests_leave_nothing_behind(
+    tiny_project: Callable[[str], Project], record_figures: Callable[[str], None]
+) -> None:
+    project = tiny_project("load")
+    project.write(test_many=TESTS)
+    unknown = [placeholder("x", -1, 3), node("NoSuchOp", "odd", "x"), node("Identity", "y", "odd")]
+    write_graph_model(project.folder / "unknown", unknown, {}, inputs={"x": "x:0"}, outputs={"y": "y:0"})
+    path = project.folder / "stock"
+    run = project.run(
+        f"--tfjs-backends={','.join(TARGETS)}",
+        "--junitxml=",  # pytest's own file of results keeps more of a test than all else
+        "-p",
+        "tests.support.load_plugin",
+        environment={
+            **project.with_helpers(),
+            load_plugin.TURN: "16,45",  # so that all targets had theirs before the first stock
+            load_plugin.STOCK: f"{FIRST},{(FIRST + LAST) // 2},{LAST}:{path}",
+        },
+        limit_s=LIMIT_S,
+    )
+    failing = sum(number % 50 in DIVERGES + THROWS for number in range(EACH)) * len(TARGETS)
+    assert re.search(rf"= {failing} failed, {EACH * len(TARGETS) - failing} passed in ", run.text), run.text[
+        -2000:
+    ]
+    verdicts = Counter(one["verdict"] for one in run.results["comparisons"])
+    compared = sum(number % 50 not in THROWS + TIMES for number in range(EACH))
+    assert verdicts == {
+        "diverged": failing // 2,
+        "close": compared * len(TARGETS) - failing // 2,
+    }
+
+    stocks = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    first, last = stocks[0], stocks[-1]
+    assert (first["tests"], last["tests"]) == (FIRST, LAST)
+    for key in ("pytest", "browser", "unshared"):
+        record_figures(
+            f"{key:<8} after {FIRST} tests {first[key] / 1e6:.1f} MB, after {LAST} {last[key] / 1e6:.1f} MB: "
+            f"{last[key] / first[key]:.3f}"
+        )
+    for stock in stocks:
+        # What the jobs left in the page: tensors that they made, all tensors, their buffers and bytes.
+        assert stock["left"] == [[0, 0, 0, 0]]
+        assert (stock["tabs"], stock["pages"]) == (1, 1)
+        assert stock["artifacts"] == first["artifacts"]
+        assert stock["gpu"]["numBytesInGPU"] == 0
+        assert stock["gpu"]["numBytesInGPUAllocated"] <= 2 * first["gpu"]["numBytesInGPUAllocated"]
+        # A connection or a thread of the server's pool may just come or go.
+        assert stock["files"] <= first["files"] + 2
+        assert stock["threads"] <= first["threads"] + 1
+    assert last["jobs"] > LAST
+    assert last["pytest"] <= GROWTH * first["pytest"]
+    assert last["browser"] <= GROWTH * first["browser"]
+    assert project.left_behind() == []

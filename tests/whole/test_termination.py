@@ -1,0 +1,131 @@
+"""However a run is ended, its browser, server and temporary files go with it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from tests.support.tiny_models import dense_model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.inner_runs import Project
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals"),
+]
+
+LIMIT_S = 60.0
+
+# Tells over a pipe when the browser is there, then keeps the page busy for longer than anybody waits.
+TESTS = """
+import os
+import numpy as np
+
+def test_first(): pass
+
+def test_long(tfjs):
+    assert tfjs.target.backend == "cpu"
+    os.write(int(os.environ["READY"]), b"ready")
+    tfjs.time("model.json", np.ones((1, 3), np.float32), runs=10**9)
+
+def test_never(tfjs): pass
+"""
+
+
+class Running:
+    """A run of pytest in a process group of its own, which is in the midst of `test_long`."""
+
+    def __init__(self, project: Project, *arguments: str) -> None:
+        dense_model(project.folder)
+        project.write(test_long=TESTS)
+        ready, told = os.pipe()
+        self.process = subprocess.Popen(
+            project.command("--tfjs-backends=cpu", "--tfjs-json=results.json", *arguments),
+            cwd=project.folder,
+            env=project.environment(READY=str(told)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            pass_fds=(told,),
+            start_new_session=True,
+        )
+        os.close(told)
+        with os.fdopen(ready, "rb") as stream:
+            answer = stream.read(5)
+        if answer != b"ready":
+            raise AssertionError(self.process.communicate(timeout=LIMIT_S)[0])
+        self.others = psutil.Process(self.process.pid).children(recursive=True)
+
+    def end(self) -> str:
+        """What it printed, once it ended by itself."""
+        return self.process.communicate(timeout=LIMIT_S)[0]
+
+    def kill(self) -> None:
+        for process in self.others:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.kill()
+        self.process.communicate(timeout=LIMIT_S)
+
+
+@pytest.fixture
+def running(project: Project) -> Iterator[Running]:
+    run = Running(project)
+    yield run
+    run.kill()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_the_run_in_order(project, running, signum):
+    assert any("chrom" in process.name() for process in running.others)
+    # As a terminal does for Ctrl-C: to all of the group.
+    os.killpg(running.process.pid, signum)
+    printed = running.end()
+    assert running.process.returncode == pytest.ExitCode.INTERRUPTED
+    told = "KeyboardInterrupt" if signum == signal.SIGINT else f"KeyboardInterrupt: stopped by {signum.name}"
+    assert told in printed
+    assert "1 passed" in printed.splitlines()[-1]
+    assert (project.folder / "results.json").exists()
+    assert project.left_behind() == []
+
+
+def test_nothing_outlives_a_run_that_had_no_time_to_end(project, running):
+    running.process.kill()
+    running.process.communicate(timeout=LIMIT_S)
+    _, alive = psutil.wait_procs(running.others, timeout=LIMIT_S)
+    assert alive == []
+    assert project.left_behind() == []
+
+
+def test_signals_that_somebody_else_handles_are_left_to_them(project):
+    project.write(
+        test_own="""
+import signal
+def handler(*_): pass
+def test_own(tfjs_harness):
+    assert signal.getsignal(signal.SIGTERM) is handler
+    assert signal.getsignal(signal.SIGHUP) not in (signal.SIG_DFL, handler)
+def test_reset(tfjs_harness): pass
+""",
+        conftest="""
+import signal
+def pytest_configure():
+    from test_own import handler
+    signal.signal(signal.SIGTERM, handler)
+def pytest_unconfigure():
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+""",
+    )
+    run = project.run()
+    assert run.code == pytest.ExitCode.OK, run.text

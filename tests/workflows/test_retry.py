@@ -1,0 +1,155 @@
+"""What a lost browser ended is done once more on a fresh one, and that is said wherever results are told."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.inner_runs import InnerRun, Project
+
+pytestmark = [pytest.mark.browser, pytest.mark.convert]
+
+TESTS = """
+import numpy as np
+import pytest
+from tests.support.fault_plugin import Trouble
+from pytest_tfjs import NotAgreed, NotClose, TfjsError
+
+kill = Trouble.kill_browser
+
+def test_compare(tfjs, trouble, models, x):
+    trouble(kill)
+    comparison = tfjs.assert_close(models / "tiny.h5", x)
+    assert "its process ended" in comparison.retried
+    assert [one.verdict for one in comparison.layers] == ["close", "close"]
+
+def test_agreement(tfjs, trouble, models, x):
+    trouble(kill)
+    agreement = tfjs.assert_agrees(models / "tiny.h5", x, min_top1=0.5, allow_vacuous="scores")
+    assert "its process ended" in agreement.retried
+    assert agreement.samples == len(x)
+
+def test_time(tfjs, trouble, models, x):
+    trouble(kill)
+    assert len(tfjs.time(models / "layers", x, runs=2).warm_ms) == 2
+
+def test_target(tfjs, tfjs_harness, trouble):
+    tfjs.target
+    tfjs_harness._page.close()
+    trouble.kill_driver()
+    assert tfjs.target.backend == "cpu"
+
+def test_twice(tfjs, trouble, models, x):
+    trouble(kill, times=2)
+    tfjs.assert_close(models / "tiny.h5", x)
+
+def test_agreement_twice(tfjs, trouble, models, x):
+    trouble(kill, times=2)
+    tfjs.assert_agrees(models / "tiny.h5", x, min_top1=0.5)
+
+def test_time_twice(tfjs, trouble, models, x):
+    trouble(kill, times=2)
+    tfjs.time(models / "layers", x)
+
+@pytest.mark.tfjs(timeout=5)
+def test_a_timeout_is_not_done_again(tfjs, trouble, models, x):
+    trouble(lambda _: None, times=1)
+    tfjs.assert_close(models / "tiny.h5", x)
+
+def test_no_other_browser_starts(tfjs, tfjs_harness, trouble, models, x, monkeypatch):
+    def kill_and_break(trouble):
+        monkeypatch.setattr(tfjs_harness, "_options", type(tfjs_harness._options)(driver=models / "none"))
+        kill(trouble)
+
+    trouble(kill_and_break)
+    tfjs.assert_close(models / "tiny.h5", x)
+
+def test_an_argument_that_is_none(tfjs, models, x):
+    for call in (tfjs.compare, tfjs.assert_close, tfjs.sensitivity, tfjs.agreement):
+        with pytest.raises(TypeError, match="has no argument 'rtoll'; it takes .*weights"):
+            call(models / "tiny.h5", x, rtoll=1)
+
+def test_undisturbed(tfjs, models, x):
+    comparison = tfjs.assert_close(models / "tiny.h5", x)
+    assert comparison.retried is None
+"""
+
+LOST = "the browser was lost while loading model: its process ended"
+
+
+@pytest.fixture(scope="module")
+def project(tiny_project: Callable[[str], Project]) -> Project:
+    made = tiny_project("retrying")
+    made.write(test_model=TESTS)
+    return made
+
+
+@pytest.fixture(scope="module")
+def run(project: Project) -> InnerRun:
+    return project.run(
+        "-v", "--tfjs-backends=cpu", "-p", "tests.support.fault_plugin", environment=project.with_helpers()
+    )
+
+
+def case(run: InnerRun, test: str):
+    return run.cases[f"{test}[chrome-cpu]"]
+
+
+@pytest.mark.parametrize("test", ["test_compare", "test_agreement", "test_time", "test_target"])
+def test_the_second_counts_and_says_so(run, test):
+    assert case(run, test).outcome == "passed", run.text
+    assert case(run, test).properties["tfjs_retried"].startswith("the browser was lost while ")
+    lines = [line for line in run.section("tfjs browsers lost") if f"::{test}[" in line]
+    assert len(lines) == 1
+    assert lines[0].endswith("; done once more, on a fresh browser")
+
+
+def test_the_json_and_the_table_tell_of_a_second_run(run):
+    told = {one["test"].partition("::")[2]: one["retried"] for one in run.results["comparisons"]}
+    assert told["test_compare[chrome-cpu]"] == LOST
+    assert told["test_undisturbed[chrome-cpu]"] is None
+    assert [one["retried"] for one in run.results["task"]] == [LOST, LOST]
+    assert f"note: {LOST}; this is of a second run, on a fresh browser" in run.section("tfjs layers")
+
+
+@pytest.mark.parametrize("test", ["test_twice", "test_agreement_twice", "test_time_twice"])
+def test_a_second_loss_is_an_error_that_tells_of_both(run, test):
+    assert case(run, test).outcome == "failure"
+    assert f"{LOST}; so was a second, fresh one, in the same way. Does the model" in case(run, test).message
+    assert case(run, test).properties["tfjs_retried"] == LOST
+
+
+def test_a_second_loss_is_the_verdict_error(run):
+    told = [one for one in (*run.results["comparisons"], *run.results["task"]) if "_twice" in one["test"]]
+    assert [(one["verdict"], one["retried"]) for one in told] == [("error", LOST)] * 2
+
+
+def test_what_is_not_the_browsers_fault_is_not_done_again(run):
+    told = case(run, "test_a_timeout_is_not_done_again")
+    assert "not done after 5 s" in told.message
+    assert "tfjs_retried" not in told.properties
+
+
+def test_where_no_other_browser_starts_the_loss_is_told(run):
+    told = "\n".join(case(run, "test_no_other_browser_starts").error_lines)
+    assert re.search(rf"could not be started\.\n(.*\n)*It was to take the place of another: {LOST}", told)
+
+
+def test_arguments_are_checked(run):
+    assert case(run, "test_an_argument_that_is_none").outcome == "passed", run.text
+
+
+def test_one_undisturbed_says_nothing(run):
+    assert case(run, "test_undisturbed").outcome == "passed", run.text
+    assert "tfjs_retried" not in case(run, "test_undisturbed").properties
+    assert not any("test_undisturbed" in line for line in run.section("tfjs browsers lost"))
+
+
+def test_nothing_is_left(project, run):
+    assert run.code == pytest.ExitCode.TESTS_FAILED
+    assert project.left_behind() == []

@@ -1,0 +1,190 @@
+"""What `--tfjs-tap-budget` bounds: the groups of the reference, and the chunks of the page."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from pytest_tfjs.browsers.harness import Harness
+from pytest_tfjs.browsers.jobs import CHUNK_LIMIT, Job
+from pytest_tfjs.browsers.tfjs_dist import Dist
+from pytest_tfjs.errors import TfjsError
+from pytest_tfjs.models.cache import ContentCache
+from pytest_tfjs.models.conversion import convert
+from pytest_tfjs.models.feeds import normalise_feeds
+from pytest_tfjs.models.sources import as_source
+from pytest_tfjs.reference.capture import capture_reference
+from pytest_tfjs.reference.running.frozen_graph import FrozenGraph
+from pytest_tfjs.reference.running.keras_model import TappedKerasModel
+from pytest_tfjs.workflows.measurement import chunks
+from tests.support.comparisons import layer
+from tests.support.page_jobs import open_page
+from tests.support.tiny_models import node, placeholder, write_graph_model
+
+X = np.linspace(-1, 1, 12, dtype=np.float32).reshape(2, 6)
+
+
+def reference(*feeds):
+    """A reference of layers with these sizes, one list for each feed."""
+    names = [f"layer {number}" for number in range(len(feeds[0]))]
+    rows = [layer(name, tap={"node": name}) for name in names]
+    rows.append(layer("gone", coverage="eliminated"))
+    sizes = [dict(zip(names, feed, strict=True)) for feed in feeds]
+    return SimpleNamespace(plan=SimpleNamespace(layers=rows), feeds=len(feeds), sizes=sizes.__getitem__)
+
+
+def lengths(given, budget):
+    return [len(chunk) for chunk in chunks(given, budget)]
+
+
+def test_what_fits_for_all_feeds_is_one_chunk():
+    assert lengths(reference([10] * 8), 80) == [8]
+    assert lengths(reference([10] * 4, [10] * 4), 80) == [4]
+
+
+def test_else_two_chunks_fit():
+    assert lengths(reference([10] * 8), 79) == [3, 3, 2]
+    assert lengths(reference([10] * 4, [10] * 4), 79) == [3, 1]
+
+
+def test_the_feed_of_the_largest_activation_counts():
+    assert lengths(reference([10, 10, 10, 10], [10, 10, 30, 10]), 80) == [2, 2]
+
+
+def test_an_activation_above_the_budget_is_a_chunk_by_itself():
+    assert lengths(reference([10, 500, 10, 10]), 40) == [1, 1, 2]
+
+
+def test_no_chunk_of_several_comes_near_what_a_job_takes():
+    assert lengths(reference([CHUNK_LIMIT // 3] * 2), 8 * CHUNK_LIMIT) == [1, 1]
+
+
+def model(k):
+    k.utils.set_random_seed(5)
+    x = y = k.Input((6,), name="x")
+    for number in range(6):
+        y = k.layers.Dense(8, activation="tanh", name=f"dense_{number}")(y)
+    return k.Model(x, k.layers.Dense(2, name="out")(y), name="deep")
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """The tensors that each pass through a source computed, and their bytes."""
+    seen = []
+
+    def watch(owner):
+        def watched(self, feed, tensors, plain=owner.run):
+            values = plain(self, feed, tensors)
+            seen.append(sum(value.nbytes for value in values.values()))
+            return values
+
+        monkeypatch.setattr(owner, "run", watched)
+
+    watch(FrozenGraph)
+    watch(TappedKerasModel)
+    return seen
+
+
+def capture(source, feeds, cache, budget, **options):
+    source = as_source(source)
+    artifacts = convert(source, cache=cache, **options)
+    feeds = normalise_feeds(feeds, artifacts.inputs)
+    return capture_reference(source, artifacts, feeds, "all", cache, budget=budget)
+
+
+@pytest.mark.convert
+@pytest.mark.parametrize("format_", ["layers", "graph"])
+def test_a_reference_over_the_budget_is_computed_in_groups_under_it(passes, tmp_path, format_):
+    source = model(pytest.importorskip("tf_keras"))
+    found = []
+    for name, budget in (("one", 1 << 20), ("many", 200)):
+        with ContentCache(tmp_path / name) as cache:
+            whole = capture(source, [X, X[:1]], cache, budget, format=format_)
+            found.append([dict(whole.activations(feed)) for feed in (0, 1)])
+            found[-1] = [{name: np.array(value) for name, value in feed.items()} for feed in found[-1]]
+            files = [len(feed) for feed in whole.stored.files]
+            if name == "one":
+                assert (files, len(passes)) == ([1, 1], 2)
+                total, last = passes
+                passes.clear()
+    assert max(passes) <= 200 < total
+    assert len(passes) == sum(files) > 3
+    assert sum(passes) == total + last
+    for one, many in zip(*found, strict=True):
+        assert one.keys() == many.keys()
+        for name, value in one.items():
+            np.testing.assert_allclose(many[name], value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.convert
+def test_shapes_that_only_running_tells_are_learned_without_holding_values(passes, tmp_path):
+    tf = pytest.importorskip("tensorflow")
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 6], tf.float32, name="x")])
+    def some(x):
+        kept = tf.boolean_mask(x, x[:, 0] < 0)
+        return {"a": tf.tanh(kept), "b": tf.exp(kept), "c": tf.sigmoid(x)}
+
+    with ContentCache(tmp_path) as cache:
+        reference = capture(some, X, cache, 40)
+        shapes = {layer.op: layer.shape for layer in reference.plan.layers if layer.output}
+    assert shapes == {"Tanh": (1, 6), "Exp": (1, 6), "Sigmoid": (2, 6)}
+    # Each of these activations has 24 bytes or more: no two are computed together.
+    assert max(passes) <= 48
+
+
+@pytest.mark.convert
+def test_a_reference_that_the_disk_has_no_room_for_is_told_before_it_is_written(monkeypatch, tmp_path):
+    free = SimpleNamespace(total=1000, used=901, free=99)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: free)
+    with ContentCache(tmp_path) as cache, pytest.raises(TfjsError, match="has 99 left: make room"):
+        capture(model(pytest.importorskip("tf_keras")), X, cache, 1 << 20)
+
+
+@pytest.mark.convert
+def test_sizes_of_a_keras_model_whose_sequence_is_unknown(tmp_path):
+    k = pytest.importorskip("tf_keras")
+    x = k.Input((None, 3), name="x")
+    tapped = TappedKerasModel(k.Model(x, k.layers.Conv1D(4, 2, name="conv")(x)))
+    feed = [np.ones((2, 7, 3), np.float32)]
+    tensor = '[[], "conv", 0, 0]'
+    assert tapped.sizes(feed, [tensor]) == {tensor: tapped.run(feed, [tensor])[tensor].nbytes}
+
+
+@pytest.mark.browser
+def test_the_page_holds_two_chunks_at_most_and_gives_what_one_chunk_gives(tmp_path):
+    names = [f"node_{number}" for number in range(12)]
+    nodes = [placeholder("x", -1, 6), *map(node, ["Tanh", "Neg"] * 6, names, ["x", *names[:-1]])]
+    graph = write_graph_model(tmp_path, nodes, {}, inputs={"x": "x:0"}, outputs={"y": "node_11:0"})
+    feed = {"x": np.tile(X, (500, 1))}
+    size = feed["x"].nbytes
+    rows = [layer(name, tap={"node": f"{name}:0"}) for name in names]
+    fake = SimpleNamespace(
+        plan=SimpleNamespace(layers=rows), feeds=1, sizes=lambda feed: dict.fromkeys(names, size)
+    )
+    harness = Harness(dist=Dist.shipped(), timeout_s=120)
+    try:
+        found, held = [], []
+        for budget in (12 * size, 4 * size):
+            groups = chunks(fake, budget)
+            page, tensors, most = open_page(harness), {}, []
+
+            def take(activations, tensors=tensors, most=most):
+                tensors.update(activations.tensors)
+                memory = harness._browser._driver.execute_script("return tf.memory().numBytes")
+                most.append(memory)
+
+            page.run(Job(graph, "graph", (feed,), groups), take)
+            found.append(tensors)
+            held.append((len(groups), max(most)))
+    finally:
+        harness.close()
+    (one, _), (many, most) = held
+    assert (one, many) == (1, 6)
+    # The feed beside the two chunks, of which the budget is made.
+    assert most <= size + 4 * size
+    assert found[0].keys() == found[1].keys() == set(names)
+    for name in names:
+        np.testing.assert_array_equal(found[0][name], found[1][name])

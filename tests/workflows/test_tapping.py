@@ -1,0 +1,203 @@
+"""The jobs it takes to read activations without altering outputs: of a page made up, and of a real one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pytest_tfjs.browsers.jobs import Activations, Job, JobResult
+from pytest_tfjs.compare.numbers.tolerances import Tolerances
+from pytest_tfjs.compare.weight_check import WeightCheck
+from pytest_tfjs.errors import PageError
+from pytest_tfjs.reference.activation_store import Stored
+from pytest_tfjs.reference.capture import Reference
+from pytest_tfjs.reference.plan import Plan
+from pytest_tfjs.workflows.tapping import Observing
+from tests.support.comparisons import TOLERANCE, layer
+from tests.support.page_jobs import layer_tap, node_tap, open_page
+from tests.support.tiny_models import X, dense_graph, dense_model
+
+ROWS = (
+    layer("conv", op="Conv2D", tap={}),
+    layer("relu", "conv", op="Relu", tap={}),
+    layer("y", "relu", op="MatMul", output=True, tap={}),
+)
+RIGHT = {"conv": 1.0, "relu": 2.0, "y": 3.0}
+
+
+@pytest.fixture
+def reference(tmp_path):
+    stored = Stored(tmp_path)
+    stored.add(0, {name: np.full(4, value, np.float32) for name, value in RIGHT.items()})
+    return Reference(Plan(ROWS, dict.fromkeys(RIGHT, "")), tmp_path, stored, stored, WeightCheck.of(()))
+
+
+class MadeUp:
+    """A page whose output `y` is off by what `alters` gives for the rows read and the number of the run."""
+
+    def __init__(self, alters):
+        self.alters = alters
+        self.jobs = []
+        self.runs = 0
+
+    def __call__(self, take, *, chunks, outputs, plain_runs, timed, isolate=None, known=()):
+        assert isolate is None
+        names = [tap.name for chunk in chunks for tap in chunk]
+        self.jobs.append((names, plain_runs, timed))
+        for run in range(plain_runs):
+            take(Activations(0, {tap.name: self.value(tap.name, set()) for tap in outputs}, run))
+        for chunk in chunks:
+            take(Activations(0, {tap.name: self.value(tap.name, set(names)) for tap in chunk}))
+        return JobResult(load_ms=float(len(self.jobs)))
+
+    def value(self, name, read):
+        self.runs += 1
+        off = self.alters(read, self.runs) if name == "y" else 0.0
+        return np.full(4, RIGHT[name] + off, np.float32)
+
+
+def observed(reference, alters):
+    page = MadeUp(alters)
+    observing = Observing(reference, Tolerances(dict.fromkeys(RIGHT, TOLERANCE)), 1 << 20)
+    observing.run(page)
+    return page.jobs, observing
+
+
+def coverage(observing):
+    return [row.coverage for row in observing.reference.plan.layers]
+
+
+def test_where_nothing_is_altered_one_job_does(reference):
+    jobs, observing = observed(reference, lambda read, run: 0.0)
+    assert jobs == [(["conv", "relu", "y"], 1, True)]
+    assert (observing.observation.checked, observing.observation.cause) == (("y",), None)
+    assert set(observing.measured.merged()) == set(RIGHT)
+    assert observing.nbytes == 3 * 16
+
+
+def test_a_model_that_is_not_deterministic_is_told_apart(reference):
+    jobs, observing = observed(reference, lambda read, run: 0.25 * run)
+    assert jobs == [(["conv", "relu", "y"], 1, True), ([], 2, False)]
+    found = observing.observation
+    assert (found.altered, found.cause, found.read, found.settled) == (
+        ("y",),
+        "nondeterministic",
+        "all",
+        False,
+    )
+
+
+def test_boundaries_are_read_where_reading_all_alters_outputs(reference):
+    jobs, observing = observed(reference, lambda read, run: 0.5 if "relu" in read else 0.0)
+    assert [names for names, _, _ in jobs] == [["conv", "relu", "y"], [], ["conv", "y"]]
+    found = observing.observation
+    assert (found.altered, found.cause, found.read, found.settled) == (("y",), "reading", "boundaries", True)
+    assert coverage(observing) == ["compared", "fused", "compared"]
+    metrics = observing.measured.merged()
+    assert metrics.keys() == observing.measured.tolerances().keys() == {"conv", "y"}
+    assert metrics["y"].passed
+    assert observing.result.load_ms == 1.0
+
+
+def test_else_the_outputs_alone(reference):
+    jobs, observing = observed(reference, lambda read, run: 0.5 if "conv" in read else 0.0)
+    assert [names for names, _, _ in jobs] == [["conv", "relu", "y"], [], ["conv", "y"], ["y"]]
+    assert (observing.observation.read, observing.observation.settled) == ("outputs", True)
+    assert coverage(observing) == ["fused", "fused", "compared"]
+
+
+@pytest.mark.parametrize(("plain", "passes"), [(0.0, True), (0.5, False)])
+def test_the_outputs_judged_are_those_of_the_plain_run(reference, plain, passes):
+    _, observing = observed(reference, lambda read, run: 0.25 if read else plain)
+    assert (observing.observation.read, observing.observation.settled) == ("outputs", False)
+    (metrics,) = observing.measured.merged().values()
+    assert metrics.passed is passes
+    assert metrics.max_abs == plain
+
+
+def test_what_was_measured_stays_where_the_page_fails_later(reference):
+    def alters(read, run):
+        if run == 5:
+            raise PageError("gone")
+        return 0.5 if read else 0.0
+
+    page = MadeUp(alters)
+    observing = Observing(reference, Tolerances(dict.fromkeys(RIGHT, TOLERANCE)), 1 << 20)
+    with pytest.raises(PageError):
+        observing.run(page)
+    assert observing.result is not None
+    assert set(observing.measured.merged()) == set(RIGHT)
+    assert observing.observation.altered == ("y",)
+
+
+CASES = {
+    "layers": (dense_model, [layer_tap("dense"), layer_tap("relu")]),
+    # Its output is an Identity, which nobody compares, of the last one.
+    "graph": (dense_graph, [node_tap("sum"), node_tap("relu")]),
+}
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("backend", ["cpu", "wasm", "webgl"])
+@pytest.mark.parametrize("form", CASES)
+def test_a_plain_run_gives_the_outputs_as_the_rows_that_they_are(harness, tmp_path, backend, form):
+    write, (aside, output) = CASES[form]
+    feeds = ({"x": X}, {"x": 2 * X})
+    # What is no output a plain run does not give.
+    job = Job(write(tmp_path), form, feeds, ((aside, output),), outputs=(output, aside), plain_runs=2)
+    seen = []
+    result = open_page(harness, backend).run(job, seen.append)
+    assert [(one.plain_run, one.feed) for one in seen] == [
+        (0, 0),
+        (0, 1),
+        (1, 0),
+        (1, 1),
+        (None, 0),
+        (None, 1),
+    ]
+    assert [set(one.tensors) for one in seen[:4]] == [{output.name}] * 4
+    for plain in seen[:4]:
+        np.testing.assert_array_equal(plain.tensors[output.name], seen[4 + plain.feed].tensors[output.name])
+    assert result.memory["numTensors"] == result.memory["numTensorsBefore"]
+
+
+RANDOM = """
+import numpy as np
+import tensorflow as tf
+
+@tf.function(input_signature=[tf.TensorSpec([1, 3], tf.float32, name="x")])
+def noisy(x):
+    return {"noise": x + tf.random.uniform([1, 3]), "steady": tf.nn.relu(x) * 2.0}
+
+@tf.function(input_signature=[tf.TensorSpec([1, 3], tf.float32, name="x")])
+def steady(x):
+    return {"steady": tf.nn.relu(x) * 2.0}
+
+def test_noisy(tfjs):
+    found = tfjs.compare(noisy, np.array([[1, 2, 3]], np.float32)).observation
+    assert found.cause == "nondeterministic"
+    assert len(found.altered) == 1 and len(found.checked) == 2
+
+def test_steady(tfjs):
+    comparison = tfjs.assert_close(steady, np.array([[1, 2, 3]], np.float32))
+    assert comparison.observation.cause is None
+    assert comparison.observation.checked == comparison.outputs
+
+def test_told(tfjs):
+    tfjs.assert_close(noisy, np.array([[1, 2, 3]], np.float32))
+"""
+
+
+@pytest.mark.browser
+@pytest.mark.convert
+def test_a_model_that_draws_random_numbers_is_said_to(project):
+    pytest.importorskip("tensorflow")
+    project.write(test_model=RANDOM)
+    run = project.run("--tfjs-backends=cpu")
+    assert {name for name, case in run.cases.items() if case.outcome != "passed"} == {
+        "test_told[chrome-cpu]"
+    }, run.text
+    told = " ".join(run.cases["test_told[chrome-cpu]"].failure.split())
+    assert "two runs on the same feed gave different outputs" in told
+    effects = [one["observer_effect"] for one in run.results["comparisons"]]
+    assert [effect["cause"] for effect in effects] == ["nondeterministic", None, "nondeterministic"]
