@@ -18,8 +18,8 @@ from pytest_tfjs.settings.addresses import parse_remote
 from tests.support.paths import TESTS
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Callable
+    from pathlib import Path
     from typing import TypeVar
 
     T = TypeVar("T")
