@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.cache import ContentCache
     from pytest_tfjs.models.sources import Source
-    from pytest_tfjs.models.tensorflow.process import Isolation, Place
+    from pytest_tfjs.models.tensorflow.process import Place, TensorFlowProcess
     from pytest_tfjs.report.run_results import Earlier
     from pytest_tfjs.report.sensitivity_summary import Sensitivity
     from pytest_tfjs.settings.settings import Settings
@@ -92,14 +92,14 @@ class Checker:
         harness: Harness,
         cache: ContentCache,
         *,
-        isolation: Isolation,
+        tensorflow: TensorFlowProcess,
         context: Context,
     ) -> None:
         self._settings = settings
         self._asked = target
         self._harness = harness
         self._cache = cache
-        self._isolation = isolation
+        self._tensorflow = tensorflow
         self._context = context
         self._browser = InBrowser(harness, target, attach=context.attach, lost=context.lost)
 
@@ -297,7 +297,7 @@ class Checker:
 
     def _place(self, source: Source) -> Place:
         """Where TensorFlow runs for this source: one that is in memory is in this process's."""
-        return self._isolation if source.in_files else here
+        return self._tensorflow if source.in_files else here
 
     def _bench(self, source: Source) -> Bench:
         return Bench(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.task import Agreement
     from pytest_tfjs.compare.verdict import Comparison
     from pytest_tfjs.models.cache import ContentCache
-    from pytest_tfjs.models.tensorflow.process import Isolation
+    from pytest_tfjs.models.tensorflow.process import TensorFlowProcess
     from pytest_tfjs.report.progress_line import ProgressLine
     from pytest_tfjs.report.run_results import Earlier
 
@@ -66,12 +66,12 @@ def tfjs_cache(pytestconfig: pytest.Config) -> Iterator[ContentCache]:
 
 
 @pytest.fixture(scope="session")
-def tfjs_isolation() -> Iterator[Isolation]:
+def tfjs_tensorflow() -> Iterator[TensorFlowProcess]:
     """The process that runs TensorFlow for models in files; it starts when it is needed."""
-    from pytest_tfjs.models.tensorflow.process import Isolation
+    from pytest_tfjs.models.tensorflow.process import TensorFlowProcess
 
-    with Isolation() as isolation:
-        yield isolation
+    with TensorFlowProcess() as process:
+        yield process
 
 
 @pytest.fixture(scope="session")
@@ -119,7 +119,7 @@ def tfjs(
     tfjs_target: Target,
     tfjs_harness: Harness,
     tfjs_cache: ContentCache,
-    tfjs_isolation: Isolation,
+    tfjs_tensorflow: TensorFlowProcess,
 ) -> Checker:
     """Compares and times models in the browser: `tfjs.assert_close(model, inputs)`."""
     from pytest_tfjs.checker import Checker
@@ -134,7 +134,7 @@ def tfjs(
         tfjs_target,
         tfjs_harness,
         tfjs_cache,
-        isolation=tfjs_isolation,
+        tensorflow=tfjs_tensorflow,
         context=context_of(item, progress),
     )
 

@@ -30,8 +30,8 @@ from pytest_tfjs.fixtures import (
     tfjs_browser_args,
     tfjs_cache,
     tfjs_harness,
-    tfjs_isolation,
     tfjs_target,
+    tfjs_tensorflow,
 )
 from pytest_tfjs.outcomes import (
     XFAIL,
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 
     from pytest_tfjs.report.text import Line
 
-__all__ = ["tfjs", "tfjs_browser_args", "tfjs_cache", "tfjs_harness", "tfjs_isolation", "tfjs_target"]
+__all__ = ["tfjs", "tfjs_browser_args", "tfjs_cache", "tfjs_harness", "tfjs_target", "tfjs_tensorflow"]
 
 _RESULTS: pytest.StashKey[Told] = pytest.StashKey()
 _TASKS: pytest.StashKey[Told] = pytest.StashKey()

@@ -121,16 +121,16 @@ TWO = """
 import os
 from pathlib import Path
 import pytest
-from pytest_tfjs.models.tensorflow.process import Isolation
+from pytest_tfjs.models.tensorflow.process import TensorFlowProcess
 
 @pytest.fixture(autouse=True)
 def derived(monkeypatch):
-    run = Isolation.__call__
+    run = TensorFlowProcess.__call__
     def told(place, doing, *arguments):
         with Path(os.environ["DERIVED"]).open("a") as log:
             log.write(f"{doing}\\n")
         return run(place, doing, *arguments)
-    monkeypatch.setattr(Isolation, "__call__", told)
+    monkeypatch.setattr(TensorFlowProcess, "__call__", told)
 
 def test_model(tfjs, models, x):
     tfjs.assert_close(models / "tiny.h5", x)

@@ -209,7 +209,7 @@ def build(cache, folder, kind, key, *arguments):
 ContentCache._build = build
 
 @pytest.fixture(scope="session", autouse=True)
-def two_at_once(tfjs_isolation):
+def two_at_once(tfjs_tensorflow):
     Path(f"here-{os.getpid()}").touch()
     deadline = time.monotonic() + 120
     while len(list(Path().glob("here-*"))) < 2:

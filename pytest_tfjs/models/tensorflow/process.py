@@ -66,7 +66,7 @@ class ChildTraceback(Exception):  # noqa: N818  (tells of another error, as its 
         return f"\n{self.args[0]}"
 
 
-class Isolation:
+class TensorFlowProcess:
     """A Place: one process for all that needs TensorFlow, so that it is imported once.
 
     The process starts at the first need and lives until `close()`, or until this process ends, whatever ends

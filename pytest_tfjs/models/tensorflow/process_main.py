@@ -1,4 +1,4 @@
-"""The process of its own that runs what needs TensorFlow; isolation.py is the other end."""
+"""The process of its own that runs what needs TensorFlow; process.py is the other end."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ import pytest
 
 from pytest_tfjs.errors import ConversionError, PageError, SourceError, TfjsError
 from pytest_tfjs.models.tensorflow.importing import captured
-from pytest_tfjs.models.tensorflow.process import ChildTraceback, Isolation, here
+from pytest_tfjs.models.tensorflow.process import ChildTraceback, TensorFlowProcess, here
 from tests.support.inner_runs import Project
 
 LIMIT_S = 60.0
@@ -31,12 +31,12 @@ def scratch(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def isolation(scratch, monkeypatch):
+def process(scratch, monkeypatch):
     # Other tests of this run may have imported it.
     for name in ("tensorflow", "keras"):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    with Isolation() as isolation:
-        yield isolation
+    with TensorFlowProcess() as process:
+        yield process
     assert list(scratch.iterdir()) == []
 
 
@@ -94,36 +94,36 @@ def temporary_file():
         return file.name
 
 
-def test_all_calls_are_answered_by_one_other_process(isolation):
-    pid = isolation("asking", os.getpid)
+def test_all_calls_are_answered_by_one_other_process(process):
+    pid = process("asking", os.getpid)
     assert pid != os.getpid()
-    assert isolation("doubling", double, 21) == 42
-    assert isolation("asking", os.getpid) == pid
-    isolation.close()
+    assert process("doubling", double, 21) == 42
+    assert process("asking", os.getpid) == pid
+    process.close()
     assert not psutil.pid_exists(pid)
 
 
 def test_without_a_need_there_is_no_process(scratch):
     before = psutil.Process().children()
-    with Isolation():
+    with TensorFlowProcess():
         assert psutil.Process().children() == before
 
 
 @pytest.mark.parametrize("module", ["tensorflow", "keras"])
-def test_where_models_can_be_in_memory_it_runs_here(isolation, monkeypatch, module):
+def test_where_models_can_be_in_memory_it_runs_here(process, monkeypatch, module):
     monkeypatch.setitem(sys.modules, module, object())
-    assert isolation("asking", os.getpid) == here("asking", os.getpid) == os.getpid()
+    assert process("asking", os.getpid) == here("asking", os.getpid) == os.getpid()
 
 
-def test_path_and_folder_are_those_of_the_call(isolation, monkeypatch, tmp_path_factory):
-    isolation("starting", os.getpid)
+def test_path_and_folder_are_those_of_the_call(process, monkeypatch, tmp_path_factory):
+    process("starting", os.getpid)
     folder = tmp_path_factory.mktemp("elsewhere")
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.chdir(folder)
     (folder / "found_there.py").write_text("import os\ndef where(): return os.getcwd()")
     import found_there
 
-    assert isolation("asking", found_there.where) == str(folder)
+    assert process("asking", found_there.where) == str(folder)
 
 
 @posix
@@ -134,17 +134,17 @@ def test_path_and_folder_are_those_of_the_call(isolation, monkeypatch, tmp_path_
         (signal.SIGSEGV, r"(?s)^converting 'm': .* was killed by SIGSEGV\n.*Segmentation fault.*kill_itself"),
     ],
 )
-def test_a_signal_ends_one_call_and_the_next_is_answered(isolation, signum, told):
-    before = isolation("asking", os.getpid)
+def test_a_signal_ends_one_call_and_the_next_is_answered(process, signum, told):
+    before = process("asking", os.getpid)
     with pytest.raises(ConversionError, match=told):
-        isolation("converting 'm'", kill_itself, signum)
-    assert isolation("asking", os.getpid) not in (before, os.getpid())
+        process("converting 'm'", kill_itself, signum)
+    assert process("asking", os.getpid) not in (before, os.getpid())
 
 
-def test_what_it_said_is_told_where_it_died_and_not_what_it_said_before(isolation, capfd):
-    assert isolation("talking", say, "harmless") == "harmless while captured\n"
+def test_what_it_said_is_told_where_it_died_and_not_what_it_said_before(process, capfd):
+    assert process("talking", say, "harmless") == "harmless while captured\n"
     with pytest.raises(ConversionError) as caught:
-        isolation("converting 'm'", say_and_die, *(f"line {number}" for number in range(50)))
+        process("converting 'm'", say_and_die, *(f"line {number}" for number in range(50)))
     message = str(caught.value)
     assert "converting 'm': the process that runs TensorFlow ended with exit code 7" in message
     assert message.endswith("line 48\nline 49\nin C++")
@@ -154,60 +154,60 @@ def test_what_it_said_is_told_where_it_died_and_not_what_it_said_before(isolatio
 
 
 @posix
-def test_a_process_that_died_between_calls_is_replaced(isolation):
-    process = psutil.Process(isolation("asking", os.getpid))
-    process.kill()
-    process.wait(LIMIT_S)
-    assert isolation("doubling", double, 4) == 8
+def test_a_process_that_died_between_calls_is_replaced(process):
+    child = psutil.Process(process("asking", os.getpid))
+    child.kill()
+    child.wait(LIMIT_S)
+    assert process("doubling", double, 4) == 8
 
 
-def test_our_errors_are_raised_as_they_were(isolation):
+def test_our_errors_are_raised_as_they_were(process):
     with pytest.raises(PageError, match=r"^one line$") as caught:
-        isolation("asking", is_ours)
+        process("asking", is_ours)
     assert (caught.value.stack, caught.value.stage) == ("a stack", "loading")
     with pytest.raises(SourceError, match=r"^what is wrong$") as caught:
-        isolation("asking", has_a_cause)
+        process("asking", has_a_cause)
     assert isinstance(caught.value.__cause__, ChildTraceback)
     assert "ValueError: invalid literal for int() with base 10: 'the cause'" in str(caught.value.__cause__)
 
 
-def test_other_errors_are_named_and_need_not_be_known_here(isolation):
+def test_other_errors_are_named_and_need_not_be_known_here(process):
     with pytest.raises(
         TfjsError,
-        match=r"^computing 'm' failed: OddError: this and that \(.*test_isolation\.py:\d+, in is_of",
+        match=r"^computing 'm' failed: OddError: this and that \(.*test_process\.py:\d+, in is_of",
     ) as caught:
-        isolation("computing 'm'", is_of_another_package)
+        process("computing 'm'", is_of_another_package)
     assert "is_of_another_package" in str(caught.value.__cause__)
-    assert isolation("doubling", double, 1) == 2
+    assert process("doubling", double, 1) == 2
 
 
-def test_its_temporary_files_go_with_it(isolation, scratch):
-    name = isolation("littering", temporary_file)
+def test_its_temporary_files_go_with_it(process, scratch):
+    name = process("littering", temporary_file)
     assert scratch in Path(name).parents
-    isolation.close()
+    process.close()
     assert list(scratch.iterdir()) == []
 
 
 @posix
-def test_ctrl_c_ends_the_call_and_the_process(isolation):
-    process = psutil.Process(isolation("asking", os.getpid))
-    process.send_signal(signal.SIGINT)  # the terminal sends it to both
+def test_ctrl_c_ends_the_call_and_the_process(process):
+    child = psutil.Process(process("asking", os.getpid))
+    child.send_signal(signal.SIGINT)  # the terminal sends it to both
     with pytest.raises(KeyboardInterrupt):
-        isolation("waiting", interrupt_and_hang, os.getpid())
-    assert not process.is_running()
-    assert isolation("doubling", double, 3) == 6
+        process("waiting", interrupt_and_hang, os.getpid())
+    assert not child.is_running()
+    assert process("doubling", double, 3) == 6
 
 
 # No main guard: what starts the process must not run this again. It tells the process's id over a pipe.
 SCRIPT = """
 import os
 import time
-from pytest_tfjs.models.tensorflow.process import Isolation
+from pytest_tfjs.models.tensorflow.process import TensorFlowProcess
 
 print("started", flush=True)
-isolation = Isolation()
-print(isolation("asking", os.getpid), flush=True)
-isolation("converting", time.sleep, 10**6)
+process = TensorFlowProcess()
+print(process("asking", os.getpid), flush=True)
+process("converting", time.sleep, 10**6)
 """
 
 
