@@ -78,8 +78,8 @@ def tfjs_tensorflow() -> Iterator[TensorFlowProcess]:
 def tfjs_harness(pytestconfig: pytest.Config, tfjs_browser_args: BrowserArguments) -> Iterator[Harness]:
     """The server and the browser of the run; both start with the first test that opens a page."""
     from pytest_tfjs.browsers.engines import arguments_by_browser
+    from pytest_tfjs.browsers.engines.engine import LaunchOptions
     from pytest_tfjs.browsers.harness import Harness
-    from pytest_tfjs.browsers.launching.launch import LaunchOptions
 
     settings = pytestconfig.stash[SETTINGS]
     options = LaunchOptions(

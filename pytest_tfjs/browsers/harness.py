@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from pytest_tfjs.browsers.engines.engine import LaunchOptions
 from pytest_tfjs.browsers.jobs import (
     LOST,
     Activations,
@@ -18,7 +19,7 @@ from pytest_tfjs.browsers.jobs import (
     PageUp,
     Progress,
 )
-from pytest_tfjs.browsers.launching.launch import LaunchOptions, launch
+from pytest_tfjs.browsers.launching.launch import launch
 from pytest_tfjs.browsers.serving.server import Server
 from pytest_tfjs.browsers.watchdog import AWAY_S, TICK_S, Watch, state_of
 from pytest_tfjs.errors import (
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_tfjs.browsers.jobs import Job
-    from pytest_tfjs.browsers.launching.launch import Browser
+    from pytest_tfjs.browsers.launching.browser import Browser
     from pytest_tfjs.browsers.serving.access import Address
     from pytest_tfjs.browsers.serving.page_channel import Exchange, Message
     from pytest_tfjs.browsers.targets import Target

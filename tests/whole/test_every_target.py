@@ -6,7 +6,7 @@ import pytest
 
 from fixtures.targets import BACKENDS, BROWSERS, ONE_OF_EACH, SMALL, UNAVAILABLE, VARIANTS, VARIED, targets
 from pytest_tfjs.browsers.engines import ENGINES
-from pytest_tfjs.browsers.launching.launch import has_gpu
+from pytest_tfjs.browsers.launching.local import has_gpu
 from pytest_tfjs.browsers.targets import BACKENDS as ALL_BACKENDS
 from pytest_tfjs.browsers.targets import VARIANTS as ALL_VARIANTS
 from pytest_tfjs.browsers.targets import parse_targets

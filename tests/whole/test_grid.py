@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_tfjs.browsers.launching.launch import LaunchOptions, launch
+from pytest_tfjs.browsers.engines.engine import LaunchOptions
+from pytest_tfjs.browsers.launching.launch import launch
 from pytest_tfjs.settings.addresses import local_address_towards, parse_remote
 from tests.support.selenium_grid import BROWSERS, QUEUE_S, Grid, free_ports, wait_for, what_is_missing
 from tests.support.tls_proxy import tls_proxy

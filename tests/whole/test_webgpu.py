@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pytest_tfjs.browsers.jobs import Job
-from pytest_tfjs.browsers.launching.launch import has_gpu
+from pytest_tfjs.browsers.launching.local import has_gpu
 from pytest_tfjs.errors import PageError
 from tests.support.page_jobs import node_tap, open_page, tap
 from tests.support.tiny_models import (

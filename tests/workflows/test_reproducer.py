@@ -15,7 +15,8 @@ import pytest
 
 from demo.fault import double_largest_weight
 from pytest_tfjs import NotClose, Prebuilt
-from pytest_tfjs.browsers.launching.launch import LaunchOptions, launch
+from pytest_tfjs.browsers.engines.engine import LaunchOptions
+from pytest_tfjs.browsers.launching.launch import launch
 from pytest_tfjs.compare.numbers.element_check import hold
 from pytest_tfjs.models.artifacts import read_artifacts, with_weights
 from pytest_tfjs.report.json_report import comparison_to_json

@@ -9,9 +9,14 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfjs.browsers.launching.driver_session import (
+    DriverSession,
+    first_line,
+    limit_commands,
+    unlogged,
+)
 from pytest_tfjs.browsers.launching.grid_status import grid_status
 from pytest_tfjs.browsers.launching.interruptible import interruptible
-from pytest_tfjs.browsers.launching.launch import Driven, first_line, limit_commands, unlogged
 from pytest_tfjs.errors import BrowserError
 
 if TYPE_CHECKING:
@@ -38,7 +43,7 @@ _NODE_GONE = re.compile(r"\bjava\.(net|io|nio|util\.concurrent)\.")
 _SHOWN = ("browserName", "browserVersion", "platformName")
 
 
-class RemoteBrowser(Driven):
+class RemoteBrowser(DriverSession):
     """A browser that a Grid started, which is known through its driver alone."""
 
     def __init__(self, engine: Engine, options: LaunchOptions, *, webgpu: bool = False) -> None:

@@ -14,9 +14,11 @@ import psutil
 import pytest
 
 from pytest_tfjs.browsers.engines import ENGINES
+from pytest_tfjs.browsers.engines.engine import LaunchOptions
 from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.jobs import Job, TimingPlan
-from pytest_tfjs.browsers.launching.launch import LaunchOptions, has_gpu, launch
+from pytest_tfjs.browsers.launching.launch import launch
+from pytest_tfjs.browsers.launching.local import has_gpu
 from pytest_tfjs.browsers.processes.workspace import find_processes
 from pytest_tfjs.browsers.tfjs_dist import Dist
 from pytest_tfjs.errors import BrowserError
@@ -34,7 +36,8 @@ BUSY = "data:text/html,<title>busy</title><script>onload=()=>{setTimeout(()=>{fo
 # A workspace that has ended by itself is one whose owner could not end it.
 OWNER = """
 import os, sys
-from pytest_tfjs.browsers.launching.launch import LaunchOptions, launch
+from pytest_tfjs.browsers.engines.engine import LaunchOptions
+from pytest_tfjs.browsers.launching.launch import launch
 from pytest_tfjs.browsers.processes.workspace import find_processes
 from tests.browsers.engines.test_engines import screen_files
 browser = launch(sys.argv[1], LaunchOptions())

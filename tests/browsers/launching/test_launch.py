@@ -13,9 +13,11 @@ import pytest
 
 from pytest_tfjs.browsers.engines import ENGINES, first_found
 from pytest_tfjs.browsers.engines.chromium import local_arguments
-from pytest_tfjs.browsers.engines.engine import Place
-from pytest_tfjs.browsers.launching import launch as launching
-from pytest_tfjs.browsers.launching.launch import LaunchOptions, has_gpu, launch
+from pytest_tfjs.browsers.engines.engine import LaunchOptions, Place
+from pytest_tfjs.browsers.launching import local
+from pytest_tfjs.browsers.launching.driver_session import first_line
+from pytest_tfjs.browsers.launching.launch import launch
+from pytest_tfjs.browsers.launching.local import has_gpu
 from pytest_tfjs.browsers.processes.workspace import Workspace, find_processes
 from pytest_tfjs.errors import BrowserError
 from pytest_tfjs.settings.addresses import parse_remote
@@ -309,7 +311,7 @@ def hanging(bare, tmp_path):
 
 def test_a_browser_that_does_not_come_up_is_given_up_and_the_next_way_tried(hanging, monkeypatch, temporary):
     told = hanging("pass")
-    monkeypatch.setattr(launching, "START_S", 5.0)
+    monkeypatch.setattr(local, "START_S", 5.0)
     with pytest.raises(BrowserError) as caught:
         launch("chrome", LaunchOptions())
     lines = str(caught.value).splitlines()
@@ -333,7 +335,7 @@ def test_what_fails_once_the_browser_runs_leaves_nothing(monkeypatch, temporary)
     monkeypatch.setattr(type(ENGINES["chrome"]), "start", lambda *_: SimpleNamespace(capabilities={}))
     monkeypatch.setattr(type(ENGINES["chrome"]), "found_here", lambda *_: ("here", lambda: ("a", "b")))
     monkeypatch.setattr(type(ENGINES["chrome"]), "pid", fail)
-    monkeypatch.setattr(launching, "limit_commands", lambda *_: None)
+    monkeypatch.setattr(local, "limit_commands", lambda *_: None)
     with pytest.raises(psutil.AccessDenied):
         launch("chrome", LaunchOptions())
 
@@ -355,7 +357,7 @@ def test_the_process_of_webkit_is_not_known_where_its_driver_is_gone(monkeypatch
 def test_a_driver_that_does_not_answer_is_told_without_a_limit_of_another_command():
     from urllib3.exceptions import ReadTimeoutError
 
-    assert launching.first_line(ReadTimeoutError(None, "/url", "read timeout=360")) == (
+    assert first_line(ReadTimeoutError(None, "/url", "read timeout=360")) == (
         "its driver did not answer in time"
     )
 

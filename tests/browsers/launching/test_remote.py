@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_tfjs.browsers.engines.engine import LaunchOptions
 from pytest_tfjs.browsers.launching import remote as module
 from pytest_tfjs.browsers.launching.grid_status import GridStatus, grid_status, parse_status
-from pytest_tfjs.browsers.launching.launch import LaunchOptions, launch
+from pytest_tfjs.browsers.launching.launch import launch
 from pytest_tfjs.browsers.launching.remote import merged
 from pytest_tfjs.errors import BrowserError
 from pytest_tfjs.settings.addresses import parse_remote

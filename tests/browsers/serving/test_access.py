@@ -15,7 +15,7 @@ import pytest
 from pytest_tfjs.browsers import harness as harness_module
 from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.jobs import Tap
-from pytest_tfjs.browsers.launching.launch import LocalBrowser
+from pytest_tfjs.browsers.launching.local import LocalBrowser
 from pytest_tfjs.browsers.serving import access as module
 from pytest_tfjs.browsers.serving.access import Address
 from pytest_tfjs.browsers.serving.server import Server

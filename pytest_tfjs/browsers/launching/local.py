@@ -1,0 +1,132 @@
+"""Finds, starts and ends browsers on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_tfjs.browsers.engines.engine import Place
+from pytest_tfjs.browsers.launching.driver_session import DriverSession, first_line, limit_commands
+from pytest_tfjs.browsers.launching.interruptible import interruptible
+from pytest_tfjs.errors import BrowserError
+
+if TYPE_CHECKING:
+    import psutil
+    from selenium.webdriver.remote.webdriver import WebDriver
+
+    from pytest_tfjs.browsers.engines.engine import Engine, Finder, LaunchOptions
+    from pytest_tfjs.browsers.processes.workspace import Workspace
+
+START_S = 120.0
+# As long as Selenium Manager itself waits for what it fetches, unless told else.
+FETCH_S = 300.0
+COMMAND_S = 10.0
+QUIT_S = 5.0
+
+
+class LocalBrowser(DriverSession):
+    """A browser on this machine."""
+
+    ended = "its process ended"
+
+    def __init__(self, engine: Engine, options: LaunchOptions, *, webgpu: bool = False) -> None:
+        """Find and start it. Raises BrowserError that tells each way that was tried and why it failed."""
+        self._workspace, driver = _find_and_start(engine, options, webgpu=webgpu)
+        try:
+            super().__init__(engine, driver, webgpu=webgpu)
+            self.software = None if has_gpu() else True
+            self._process = _process(engine.pid(driver))
+        except BaseException:
+            self._workspace.close()
+            raise
+
+    def alive(self) -> bool:  # noqa: D102 (see Browser)
+        import psutil
+
+        try:
+            return self._process is None or (
+                self._process.is_running() and self._process.status() != psutil.STATUS_ZOMBIE
+            )
+        except psutil.Error:
+            return False
+
+    def close(self) -> None:  # noqa: D102 (see Browser)
+        quitting = threading.Thread(target=self._quit, daemon=True)
+        try:
+            quitting.start()
+            quitting.join(QUIT_S)
+        finally:
+            self._workspace.close()
+
+    def _quit(self) -> None:
+        with contextlib.suppress(Exception):
+            self._workspace.remember()
+        with contextlib.suppress(Exception):
+            self._driver.quit()
+
+
+def has_gpu(dev: Path = Path("/dev")) -> bool:
+    """Whether the machine has a GPU that a browser can use; taken for granted on other systems than Linux."""
+    if platform.system() != "Linux":
+        return True
+    return any(dev.glob("dri/renderD*")) or any(dev.glob("nvidia[0-9]*"))
+
+
+def _find_and_start(engine: Engine, options: LaunchOptions, *, webgpu: bool) -> tuple[Workspace, WebDriver]:
+    failures: list[str] = []
+    for label, find in engine.ways(options):
+        started = _attempt(engine, options, find, webgpu=webgpu)
+        if not isinstance(started, str):
+            return started
+        failures.append(f"- {label}: {started}")
+    tried = "\n".join(failures)
+    raise BrowserError(f"{engine.label} could not be started.\n{tried}\n{engine.remedy}")
+
+
+def _attempt(
+    engine: Engine, options: LaunchOptions, find: Finder, *, webgpu: bool
+) -> tuple[Workspace, WebDriver] | str:
+    """One way to come by a browser, or why it failed: whatever is wrong with it, there are others."""
+    try:
+        binary, driver = find()
+        return _start(engine, options, binary, driver, webgpu=webgpu)
+    except Exception as error:  # noqa: BLE001
+        return first_line(error)
+
+
+def _start(
+    engine: Engine, options: LaunchOptions, binary: str | None, driver: str | None, *, webgpu: bool
+) -> tuple[Workspace, WebDriver]:
+    from pytest_tfjs.browsers.processes.workspace import Workspace, clear
+
+    workspace = Workspace()
+
+    def start() -> WebDriver:
+        try:
+            chosen = engine.capabilities(options, webgpu=webgpu, gpu=has_gpu())
+            started = engine.start(chosen, Place(workspace, binary, driver, headed=options.headed))
+            limit_commands(started, COMMAND_S)
+        except BaseException:
+            workspace.close()
+            raise
+        return started
+
+    # Where it is given up and does not end even so, the workspace stays open: it goes with this process then.
+    started = interruptible(
+        start,
+        lambda _: workspace.close(),
+        halt=lambda: clear(workspace.directory),
+        limit_s=START_S if driver is not None else START_S + FETCH_S,
+    )
+    return workspace, started
+
+
+def _process(pid: int | None) -> psutil.Process | None:
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(pid) if pid is not None else None
+    return None
