@@ -75,14 +75,14 @@ def make_job(form: Format, cache: ContentCache) -> Job:
         form,
         tuple(feed.browser for feed in feeds),
         groups,
-        isolate=reference.activations,
+        alone=reference.activations,
         known=tuple(tap for group in groups for tap in group),
     )
 
 
 def report(page: Page, job: Job, form: Format, runs: int) -> None:
     """Measures the capture and the capture with layers alone by turns, after a run of each, and prints."""
-    plain = replace(job, isolate=None)
+    plain = replace(job, alone=None)
     captures: list[float] = []
     wholes: list[float] = []
     run(page, plain)
@@ -91,11 +91,11 @@ def report(page: Page, job: Job, form: Format, runs: int) -> None:
         captures.append(run(page, plain)[0])
         wholes.append(run(page, job)[0])
     more = statistics.median(whole - plain for whole, plain in zip(wholes, captures, strict=True))
-    print(f"{form}: {len(result.isolated)} of {job.taps} layers alone, {size / 1e6:.1f} MB of what they gave")
+    print(f"{form}: {len(result.alone)} of {job.taps} layers alone, {size / 1e6:.1f} MB of what they gave")
     capture = tell("capture", captures)
     tell("with each layer alone", wholes)
     print(f"  the layers alone cost   {more / capture:8.2f} captures   (aim: at most {AIM:.0f})")
-    for name, why in result.not_isolated.items():
+    for name, why in result.not_alone.items():
         print(f"  not alone: {name}: {why}")
 
 
@@ -111,7 +111,7 @@ def run(page: Page, job: Job) -> tuple[float, JobResult, int]:
     sizes: list[int] = []
 
     def take(activations: Activations) -> None:
-        if activations.isolated:
+        if activations.alone:
             tensors: dict[str, Any] = activations.tensors
             sizes.append(sum(tensor.nbytes for tensor in tensors.values()))
 

@@ -38,7 +38,7 @@ DETECTABLE = 2.0
 """How many times its allowance a fault has to change a layer by, to be one that must be found."""
 
 # What is wrong with a weight is told without the browser; here the activations have to tell it.
-_SETTINGS = Settings(weight_check="tell", isolate="all")
+_SETTINGS = Settings(weight_check="tell", alone="all")
 _ONCE = TimingPlan(warmup=0, runs=0, budget_ms=0.0)
 
 
@@ -94,7 +94,7 @@ class _Tapping(InBrowser):
         """Does a job."""
 
         def keep(activations: Activations) -> None:
-            if activations.plain_run is None and not activations.isolated:
+            if activations.plain_run is None and not activations.alone:
                 self.tapped.update(activations.tensors)
             take(activations)
 

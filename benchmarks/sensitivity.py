@@ -64,7 +64,7 @@ def _measured(name: str, format_: str, cache: ContentCache) -> Iterator[Sensitiv
     model = computed(source, artifacts, feeds)
     mutating = Mutating(model.alone(), model.refolded)
     for target in parse_targets(["chrome"], BACKENDS):
-        rules = rules_of(reference, target, Settings(isolate="all"), None)
+        rules = rules_of(reference, target, Settings(alone="all"), None)
         judge = Judge(str(target), *rules, target.half)
         yield sensitivity_of(mutating, feeds, reference, judge, label=name)
 

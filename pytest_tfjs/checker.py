@@ -119,7 +119,7 @@ class Checker:
         signature order, or a list of these: several feeds. `layers`: "all" or "outputs". `format`: "auto",
         "layers" or "graph".
 
-        Each layer is also run alone, on the reference's own inputs (`isolate="none"`: it is not), and a layer
+        Each layer is also run alone, on the reference's own inputs (`alone="none"`: it is not), and a layer
         is close where the error that it makes by itself is one that its arithmetic explains. Where `rtol` or
         `atol` is given, they decide alone: an element is close where |browser - reference| <= atol * (the
         layer's largest |reference|) + rtol * |reference|; `per_layer` maps glob patterns over layer names to
@@ -190,7 +190,7 @@ class Checker:
         require_known(asked, Asked, "agreement")
         task = task_of(asked)
         given = {name: asked.get(name) for name in ("allow_vacuous", "format", "weights")}
-        settings = replace(self._settings.updated(given, "call"), layers="outputs", isolate="none")
+        settings = replace(self._settings.updated(given, "call"), layers="outputs", alone="none")
         batch = _count("batch", asked.get("batch", _BATCH), least=1)
         subject = self._subject(model, inputs, settings, batch)
         agreement = agree(subject, self._asked, task, self._browser, allowed=settings.allow_vacuous)
@@ -255,7 +255,7 @@ class Checker:
             feeds,
             settings.layers,
             self._cache,
-            arithmetic=settings.isolate == "all",
+            arithmetic=settings.alone == "all",
             budget=settings.tap_budget,
             place=self._place(source),
         )

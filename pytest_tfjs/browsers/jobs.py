@@ -54,7 +54,7 @@ class Job:
     one chunk of one feed may have. `outputs`: taps that are the model's outputs; before the chunks they come
     from `plain_runs` runs of a model that nothing else is read from.
 
-    `isolate` gives the reference's activations for a feed's number and names of `known`, in the dtypes of
+    `alone` gives the reference's activations for a feed's number and names of `known`, in the dtypes of
     TF.js; it is called in another thread. With it, each layer of a chunk is run once more, alone, on the
     reference of the layers in front of it, and the results come after the chunk. None: no layer is run alone.
     `known`: the taps of all layers whose reference can be had, where a run of one layer begins.
@@ -68,7 +68,7 @@ class Job:
     chunk_limit: int = CHUNK_LIMIT
     outputs: tuple[Tap, ...] = ()
     plain_runs: int = 0
-    isolate: Callable[[int, Collection[str]], Mapping[str, NDArray[Any]]] | None = None
+    alone: Callable[[int, Collection[str]], Mapping[str, NDArray[Any]]] | None = None
     known: tuple[Tap, ...] = ()
 
     def __post_init__(self) -> None:
@@ -90,7 +90,7 @@ class Job:
         chunks = tuple(chunk for chunk in self.chunks for _ in range(self._passes))
         return (self.outputs,) * self.plain_runs + chunks
 
-    def isolates(self, group: int) -> bool:
+    def runs_alone(self, group: int) -> bool:
         """Whether a group is of layers that were run alone."""
         return self._passes > 1 and group >= self.plain_runs and (group - self.plain_runs) % self._passes == 1
 
@@ -111,7 +111,7 @@ class Job:
 
     @property
     def _passes(self) -> int:
-        return 1 if self.isolate is None else 2
+        return 1 if self.alone is None else 2
 
     @property
     def taps(self) -> int:
@@ -123,13 +123,13 @@ class Job:
 class Activations:
     """The tensors of one chunk for one feed, by tap name; of a plain run those outputs that it gave.
 
-    `isolated`: they are of layers that were run alone; those are missing that could not be.
+    `alone`: they are of layers that were run alone; those are missing that could not be.
     """
 
     feed: int
     tensors: dict[str, NDArray[Any]]
     plain_run: int | None = None
-    isolated: bool = False
+    alone: bool = False
 
 
 @dataclass
@@ -140,9 +140,9 @@ class JobResult:
     its outputs in memory, `warm_ms` the runs after it; the latter two stay empty where nothing was timed.
     `memory`: `tf.memory()` after the job, with `numTensorsBefore` it. `model`: under `layers` the name and
     class of each layer (graph: node and op) of the loaded model, with its `path` if it is nested.
-    `isolated`: for each layer that was run alone, for all feeds, the names of those whose reference it was
+    `alone`: for each layer that was run alone, for all feeds, the names of those whose reference it was
     given, in the order in which the artifacts have them; none where it takes the feed and weights only.
-    `not_isolated`: why each of the others was not, or not for all feeds, in words.
+    `not_alone`: why each of the others was not, or not for all feeds, in words.
     """
 
     load_ms: float | None = None
@@ -150,8 +150,8 @@ class JobResult:
     warm_ms: tuple[float, ...] = ()
     memory: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
-    isolated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    not_isolated: Mapping[str, str] = field(default_factory=dict)
+    alone: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    not_alone: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,7 @@ def job_message(job: Job, number: int, artifacts_url: str) -> dict[str, Any]:
         "plainRuns": job.plain_runs,
         "timing": timing and {"warmup": timing.warmup, "runs": timing.runs, "budgetMs": timing.budget_ms},
         "chunkLimit": job.chunk_limit,
-        "isolate": job.isolate is not None,
+        "alone": job.alone is not None,
         "known": _taps(job.known),
     }
 
@@ -316,8 +316,8 @@ def parse_result(message: Any) -> JobResult:
         warm_ms=tuple(float(item) for item in warm),
         memory=_field(message, "memory", dict),
         model=_field(message, "model", dict),
-        isolated={name: _names(rows) for name, rows in _pairs(message, "isolated")},
-        not_isolated=dict(_pairs(message, "notIsolated", str)),
+        alone={name: _names(rows) for name, rows in _pairs(message, "alone")},
+        not_alone=dict(_pairs(message, "notAlone", str)),
     )
 
 

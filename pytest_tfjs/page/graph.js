@@ -43,7 +43,7 @@ export async function openGraph(tf, source) {
       const names = taps.map((tap) => tensorName(model, tap));
       return execute(model, byNode(model, feed), names, needsAsync(model, names));
     },
-    isolate: (known) => isolate(model, known),
+    alone: (known) => alone(model, known),
     describe: () => Object.values(graph.nodes).map(({ name, op }) => ({ name, class: op })),
     lacks: () => missingKernels(graph, weightMap, tf.getBackend(), registeredKernels(tf)),
     watch: () => watchNodes([graph, ...Object.values(graph.functions ?? {})].flatMap(({ nodes }) => Object.values(nodes))),
@@ -71,7 +71,7 @@ async function execute(model, inputs, asked, asynchronous) {
  * @param {Tap[]} known
  * @returns {(tap: Tap) => Alone | {why: string}}
  */
-function isolate(model, known) {
+function alone(model, known) {
   const { graph, weightMap } = model.executor;
   const inputs = new Map([...inputNodes(model)].map(([name, tensor]) => [nodeOf(tensor), name]));
   const captured = Object.values(model.modelSignature?.inputs ?? {}).filter(({ resourceId }) => resourceId != null);

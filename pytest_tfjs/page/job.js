@@ -16,7 +16,7 @@
 
 import { fetchFeed, fetchReferences } from "./api.js";
 import { checkGPU, forgetRefused, isGPU, refusal } from "./gpu.js";
-import { Isolation } from "./isolated.js";
+import { AloneRuns } from "./alone.js";
 import { KernelError, explain, registeredKernels, unregistered } from "./kernels.js";
 import { pick } from "./lists.js";
 import { fetchArtifacts, openModel, upload } from "./model.js";
@@ -133,18 +133,18 @@ async function tapModel(work) {
   const { tf, job, report } = work;
   return withModel(work, async (model) => {
     const feeds = await work.feeds;
-    const isolation = job.isolate ? new Isolation(tf, model, job, (feed, names) => fetchDecoded(job, feed, names)) : null;
+    const aloneRuns = job.alone ? new AloneRuns(tf, model, job, (feed, names) => fetchDecoded(job, feed, names)) : null;
     const sender = new Sender(work);
     report("layers", 0, sender.total);
     for (const [chunk, taps] of job.chunks.entries()) {
       for (const [feed, tensors] of feeds.entries()) {
-        await withFeed(tf, tensors, (uploaded) => tapChunk({ tf, model, isolation, sender }, uploaded, taps, { chunk, feed }));
+        await withFeed(tf, tensors, (uploaded) => tapChunk({ tf, model, aloneRuns, sender }, uploaded, taps, { chunk, feed }));
       }
       sender.done += taps.length;
       report("layers", sender.done, sender.total);
     }
     await sender.sent.arrived;
-    return { alone: isolation?.told() };
+    return { alone: aloneRuns?.told() };
   });
 }
 
@@ -158,19 +158,19 @@ async function fetchDecoded(job, feed, names) {
 }
 
 /**
- * @param {{tf: TF, model: Model, isolation: Isolation | null, sender: Sender}} tools
+ * @param {{tf: TF, model: Model, aloneRuns: AloneRuns | null, sender: Sender}} tools
  * @param {Map<string, Tensor>} input
  * @param {Tap[]} taps
  * @param {{chunk: number, feed: number}} where
  */
-async function tapChunk({ tf, model, isolation, sender }, input, taps, { chunk, feed }) {
+async function tapChunk({ tf, model, aloneRuns, sender }, input, taps, { chunk, feed }) {
   const started = await withActivations(tf, model, input, taps, async (activations) => {
-    const begun = isolation?.start(taps, feed, activations);
-    await sender.send("layers", activations, { group: isolation === null ? chunk : 2 * chunk, feed });
+    const begun = aloneRuns?.start(taps, feed, activations);
+    await sender.send("layers", activations, { group: aloneRuns === null ? chunk : 2 * chunk, feed });
     return begun;
   });
-  if (isolation === null || started === undefined) return;
-  const alone = await isolation.run(started, input, (done) => sender.tell("layers alone", done));
+  if (aloneRuns === null || started === undefined) return;
+  const alone = await aloneRuns.run(started, input, (done) => sender.tell("layers alone", done));
   await withTensors(tf, alone, () => sender.send("layers alone", alone, { group: 2 * chunk + 1, feed }));
 }
 

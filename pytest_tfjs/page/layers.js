@@ -47,7 +47,7 @@ export async function openLayers(tf, source) {
       const outputs = toList(await byTF(() => made.model.predictOnBatch(inputs)));
       return made.places.map((place) => pick(outputs, place));
     },
-    isolate: (known) => planner(tf, model, known, describe(model.layers, []).map(({ layer }) => layer)),
+    alone: (known) => planner(tf, model, known, describe(model.layers, []).map(({ layer }) => layer)),
     describe: () => describe(model.layers, []).map(({ layer, name, path }) => ({ name, class: layer.getClassName(), path })),
     lacks: () => [], // which kernels a layer runs only running it tells
     watch: () => watchLayers(describe(model.layers, []).map(({ layer, path }) => ({ layer, name: path.join("/") }))),

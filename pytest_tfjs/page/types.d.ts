@@ -162,7 +162,7 @@ export interface Job {
   timing: TimingPlan | null;
   chunkLimit: number;
   /** Whether each layer of a chunk is run once more, alone, on the reference of known rows. */
-  isolate: boolean;
+  alone: boolean;
   known: Tap[];
 }
 
@@ -175,7 +175,7 @@ export interface Model {
   /** The activations of the taps, in their order, from one pass; one tensor may stand for several taps. */
   tap(feed: Map<string, Tensor>, taps: Tap[]): Promise<Tensor[]>;
   /** How a tap is computed alone, from the nearest of the known ones in front of it; why not, in words. */
-  isolate(known: Tap[]): (tap: Tap) => Alone | { why: string };
+  alone(known: Tap[]): (tap: Tap) => Alone | { why: string };
   /** Name and class of every layer, or name and op of every node. */
   describe(): { name: string; class: string; path?: string[] }[];
   /** Which nodes need a kernel that the backend does not have, where that is known before they run. */

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FORMATS = ("auto", "layers", "graph")
 LAYERS = ("all", "outputs")
 WEIGHT_CHECKS = ("fail", "tell")
-ISOLATED = ("all", "none")
+ALONE = ("all", "none")
 TAP_BUDGET = 256_000_000  # bytes
 
 
@@ -38,7 +38,7 @@ class Settings:
     """The settings of one test, or of the run.
 
     `browsers` None: the first one found. `weights`: as `spell_weights` spells them. `rtol` and `atol` None:
-    by the layer's arithmetic; `compression` None: by how the weights are stored. `isolate`: which layers are
+    by the layer's arithmetic; `compression` None: by how the weights are stored. `alone`: which layers are
     run alone as well. `weight_check`: what a weight does that is not the source's. `allow_vacuous`: patterns
     over layers and inputs whose vacuity is meant. `sensitivity`: whether to measure which faults each
     comparison would have caught. `timeout`: in seconds. `variants`: the user's own, a line each, not parsed.
@@ -56,7 +56,7 @@ class Settings:
     weights: str = "float32"
     rtol: float | None = None
     atol: float | None = None
-    isolate: Literal["all", "none"] = "all"
+    alone: Literal["all", "none"] = "all"
     compression: float | None = None
     weight_check: Literal["fail", "tell"] = "fail"
     allow_vacuous: tuple[str, ...] = ()
@@ -158,11 +158,11 @@ _OPTIONS: Mapping[str, _Option] = {
         "X",
         "tolerance relative to the layer's largest activation (default: by its arithmetic)",
     ),
-    "isolate": _Option(
-        values.one_of(*ISOLATED),
+    "alone": _Option(
+        values.one_of(*ALONE),
         "WHICH",
-        "all: run each layer alone as well, on the reference's inputs, to tell which one makes an error; "
-        "none: do not (default: all)",
+        "all: also run each layer alone, on the reference's inputs, to find the one that makes an error; "
+        "none: run only the whole model (default: all)",
     ),
     "compression": _Option(
         values.number,
@@ -234,7 +234,7 @@ MARKER = (
     "weights",
     "rtol",
     "atol",
-    "isolate",
+    "alone",
     "compression",
     "weight_check",
     "allow_vacuous",

@@ -17,7 +17,7 @@ class SensitivityAsked(TypedDict, total=False):
     rtol: float | None
     atol: float | None
     per_layer: Mapping[str, Tolerance] | None
-    isolate: str | None
+    alone: str | None
     format: str | None
     weights: str | Mapping[str, Any] | None
 

@@ -161,7 +161,7 @@ def rules_of(
         atol=settings.atol,
         per_layer=per_layer,
     )
-    alone = settings.layers == "all" and settings.isolate == "all"
+    alone = settings.layers == "all" and settings.alone == "all"
     return tolerances, Precision(target.backend, target.half) if alone else None
 
 

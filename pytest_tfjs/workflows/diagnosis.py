@@ -194,7 +194,7 @@ class _Diagnosing:
             value = activations.tensors.get(row.layer.name)
             if value is None:
                 return
-            if activations.isolated:
+            if activations.alone:
                 given.alone.append(value)
             elif given.tapped is None:
                 given.tapped = value
@@ -204,7 +204,7 @@ class _Diagnosing:
             subject.artifacts.format,
             (subject.feeds[number].browser,) * runs,
             chunks=((tap,),),
-            isolate=reference,
+            alone=reference,
             known=known,
         )
         result = self._tried(
@@ -215,8 +215,8 @@ class _Diagnosing:
         page.errors.clear()
         if result is None:
             return None
-        given.takes = result.isolated.get(row.layer.name)
-        if (why := result.not_isolated.get(row.layer.name)) is not None:
+        given.takes = result.alone.get(row.layer.name)
+        if (why := result.not_alone.get(row.layer.name)) is not None:
             self._not_tried.append(f"{row.layer.name!r} alone on {page.target}: {why}")
         return given
 

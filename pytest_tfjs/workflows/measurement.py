@@ -75,7 +75,7 @@ class Measured:
             self._measure_plain(activations, activations.plain_run)
         elif self._precision is None:
             self._measure(activations, {})
-        elif not activations.isolated:
+        elif not activations.alone:
             self.release()
             self._held = activations
         elif self._held is None or self._held.feed != activations.feed:

@@ -31,7 +31,7 @@ class Perform(Protocol):
         outputs: Taps,
         plain_runs: int,
         timed: bool,
-        isolate: Callable[[int, Collection[str]], Mapping[str, Array]] | None = None,
+        alone: Callable[[int, Collection[str]], Mapping[str, Array]] | None = None,
         known: Taps = (),
     ) -> JobResult:
         """Raises PageError where the page fails."""
@@ -94,14 +94,14 @@ class Observing:
                 outputs=self._outputs(),
                 plain_runs=1,
                 timed=extent == "all",
-                isolate=None if self._precision is None else self._whole.activations,
+                alone=None if self._precision is None else self._whole.activations,
                 known=self._known(),
             )
         finally:
             self.measured.release()
             self.nbytes += self.measured.nbytes
         self.result = self.result or result
-        self.not_alone = result.not_isolated
+        self.not_alone = result.not_alone
         self.measured.note_missing(self.reference.feeds)
         return self.measured.settle()
 

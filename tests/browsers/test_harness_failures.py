@@ -198,7 +198,7 @@ def test_what_the_server_fails_at_tells_nothing_of_the_model(harness, tmp_path, 
     page = open_page(harness)
     monkeypatch.setattr(Exchange, *broken)
     alone = {
-        "isolate": lambda _feed, _names: {"product": X},
+        "alone": lambda _feed, _names: {"product": X},
         "known": (Tap("product", {"node": "product:0"}),),
     }
     assert not assert_fails(page, graph_job(tmp_path / "first", **alone), said).refused

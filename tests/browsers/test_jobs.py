@@ -90,7 +90,7 @@ def test_the_page_is_told_the_job_as_json():
         "plainRuns": 0,
         "timing": {"warmup": 1, "runs": 2, "budgetMs": 3.5},
         "chunkLimit": 9,
-        "isolate": False,
+        "alone": False,
         "known": [],
     }
     assert job_message(job(), 1, "")["timing"] is None

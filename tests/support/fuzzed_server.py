@@ -67,7 +67,7 @@ class Served:
         reference = np.ones((2, 2), np.float32)
         job = Job(
             self.model_json, "layers", ({"x": X},), (taps,), chunk_limit=1 << 20, known=taps,
-            isolate=lambda _feed, names: dict.fromkeys(names, reference),
+            alone=lambda _feed, names: dict.fromkeys(names, reference),
         )  # fmt: skip
         self.exchange.assign(job, self.url)
 

@@ -39,10 +39,10 @@ def run_alone(page, job, reference):
 
     `reference`, and the latter two, have a dictionary for each feed.
     """
-    asked = []
+    fetched = []
 
-    def isolate(feed, names):
-        asked.extend(names)
+    def references(feed, names):
+        fetched.extend(names)
         return {name: reference[feed][name] for name in names}
 
     known = job.known or tuple(tap for chunk in job.chunks for tap in chunk)
@@ -50,14 +50,14 @@ def run_alone(page, job, reference):
     alone = [{} for _ in job.feeds]
 
     def take(activations):
-        (alone if activations.isolated else tapped)[activations.feed].update(activations.tensors)
+        (alone if activations.alone else tapped)[activations.feed].update(activations.tensors)
 
-    result = page.run(replace(job, isolate=isolate, known=known), take)
+    result = page.run(replace(job, alone=references, known=known), take)
     assert result.memory["numTensors"] == result.memory["numTensorsBefore"]
-    assert {name for rows in result.isolated.values() for name in rows} <= set(asked)
-    assert result.isolated.keys() | result.not_isolated.keys() == {
+    assert {name for rows in result.alone.values() for name in rows} <= set(fetched)
+    assert result.alone.keys() | result.not_alone.keys() == {
         tap.name for chunk in job.chunks for tap in chunk
     }
     for given in alone:
-        assert result.isolated.keys() <= given.keys()
+        assert result.alone.keys() <= given.keys()
     return result, tapped, alone

@@ -113,7 +113,7 @@ def test_a_chaotic_model_is_told_as_such_and_no_layer_is_blamed(tfjs, tmp_path, 
     module = build(tf)
     tf.saved_model.save(module, str(tmp_path / "chaos"), signatures=module.serve)
     feed = np.random.default_rng(22).standard_normal((8, 4)).astype(np.float32)
-    comparison = tfjs.compare(tmp_path / "chaos", feed, isolate="all")
+    comparison = tfjs.compare(tmp_path / "chaos", feed, alone="all")
     assert not any(row.made_error for row in comparison.layers)
     assert comparison.verdict == "diverged"
     assert comparison.growth is not None

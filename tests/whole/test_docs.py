@@ -58,7 +58,7 @@ def test_every_setting_is_in_the_table_and_no_other():
     assert told == expected
 
 
-_NAMED_DEFAULTS = ("layers", "format", "weights", "weight_check", "isolate")
+_NAMED_DEFAULTS = ("layers", "format", "weights", "weight_check", "alone")
 
 
 def test_the_defaults_of_the_settings_are_true():

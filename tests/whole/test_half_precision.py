@@ -9,7 +9,7 @@ from fixtures.families import FAMILIES
 from fixtures.family import Case
 from pytest_tfjs.report.failure_message import failure_message
 
-pytestmark = [pytest.mark.browser, pytest.mark.convert, pytest.mark.tfjs(backends="webgl:f16", isolate="all")]
+pytestmark = [pytest.mark.browser, pytest.mark.convert, pytest.mark.tfjs(backends="webgl:f16", alone="all")]
 
 LARGEST_HALF = 65504
 

@@ -60,8 +60,8 @@ def test_a_node_computes_what_it_is_given_and_not_what_the_browser_had(harness, 
     job = graph_job(dense_graph(tmp_path), {"x": X}, "product", "sum", "relu")
     reference = {"product:0": R, "sum:0": R - 7, "relu:0": R}
     result, (tapped,), (alone,) = run_alone(open_page(harness, backend), job, [reference])
-    assert result.isolated == {"product:0": (), "sum:0": ("product:0",), "relu:0": ("sum:0",)}
-    assert result.not_isolated == {}
+    assert result.alone == {"product:0": (), "sum:0": ("product:0",), "relu:0": ("sum:0",)}
+    assert result.not_alone == {}
     np.testing.assert_array_equal(tapped["product:0"], X @ KERNEL)
     np.testing.assert_array_equal(alone["product:0"], X @ KERNEL)
     np.testing.assert_array_equal(alone["sum:0"], R + BIAS)
@@ -72,7 +72,7 @@ def test_a_node_computes_what_it_is_given_and_not_what_the_browser_had(harness, 
 def test_a_layer_computes_what_it_is_given_and_not_what_the_browser_had(harness, tmp_path, backend):
     job = Job(dense_model(tmp_path), "layers", ({"x": X},), ((layer_tap("dense"), layer_tap("relu")),))
     result, (tapped,), (alone,) = run_alone(open_page(harness, backend), job, [{"dense": R, "relu": R}])
-    assert result.isolated == {"dense": (), "relu": ("dense",)}
+    assert result.alone == {"dense": (), "relu": ("dense",)}
     np.testing.assert_array_equal(alone["dense"], tapped["dense"])
     np.testing.assert_array_equal(alone["relu"], np.maximum(R, 0))
 
@@ -88,7 +88,7 @@ def test_each_chunk_of_each_feed_has_its_own(page, tmp_path, form):
     job = Job(model, form, ({"x": X}, {"x": 2 * X}), tuple((tap,) for tap in taps), plain_runs=1)
     reference = [dict.fromkeys(names, R), dict.fromkeys(names, -R)]
     result, _, (first, second) = run_alone(page, job, reference)
-    assert list(result.isolated) == list(names)
+    assert list(result.alone) == list(names)
     last = names[-1]
     np.testing.assert_array_equal(first[last], np.maximum(R, 0))
     np.testing.assert_array_equal(second[last], np.maximum(-R, 0))
@@ -98,7 +98,7 @@ def test_each_chunk_of_each_feed_has_its_own(page, tmp_path, form):
 def test_what_is_not_tapped_can_be_known(page, tmp_path):
     job = graph_job(dense_graph(tmp_path), {"x": X}, "relu", known=taps_of("product", "relu"))
     result, _, (alone,) = run_alone(page, job, [{"product:0": R}])
-    assert result.isolated == {"relu:0": ("product:0",)}
+    assert result.alone == {"relu:0": ("product:0",)}
     np.testing.assert_array_equal(alone["relu:0"], np.maximum(R + BIAS, 0))
 
 
@@ -134,7 +134,7 @@ def test_outputs_of_one_node_that_are_taken_together_are_computed_from_in_front_
     job = graph_job(split_graph(tmp_path), {"x": X4}, "split:0", "split:1", "sum", "second")
     result, _, (alone,) = run_alone(page, job, [{"split:0": R, "split:1": R}])
     # TF.js takes one fed tensor for all outputs of a node.
-    assert result.isolated == {"split:0": (), "split:1": (), "sum:0": (), "second:0": ("split:1",)}
+    assert result.alone == {"split:0": (), "split:1": (), "sum:0": (), "second:0": ("split:1",)}
     np.testing.assert_array_equal(alone["split:1"], X4[:, 2:])
     np.testing.assert_array_equal(alone["sum:0"], X4[:, :2] + X4[:, 2:])
     np.testing.assert_array_equal(alone["second:0"], -R)
@@ -144,7 +144,7 @@ def test_bools_are_fed_for_a_comparison_of_floats(page, tmp_path):
     job = graph_job(split_graph(tmp_path), {"x": X4}, "positive", "negative")
     given = np.array([[True, False], [False, False]])
     result, _, (alone,) = run_alone(page, job, [{"positive:0": given}])
-    assert result.isolated["negative:0"] == ("positive:0",)
+    assert result.alone["negative:0"] == ("positive:0",)
     np.testing.assert_array_equal(alone["negative:0"], ~given)
 
 
@@ -152,7 +152,7 @@ def test_what_is_passed_on_unchanged_is_known_by_either_name(page, tmp_path):
     job = graph_job(split_graph(tmp_path), {"x": X4}, "same", "size", "other_size")
     result, (tapped,), (alone,) = run_alone(page, job, [{"same:0": R}])
     # It is not computed from itself.
-    assert result.isolated == {"same:0": (), "size:0": ("same:0",), "other_size:0": ("same:0",)}
+    assert result.alone == {"same:0": (), "size:0": ("same:0",), "other_size:0": ("same:0",)}
     np.testing.assert_array_equal(alone["same:0"], tapped["same:0"])
     np.testing.assert_array_equal(alone["size:0"], np.abs(R))
 
@@ -170,8 +170,8 @@ def test_random_numbers_are_not_computed_alone_but_what_takes_them_is(page, tmp_
     result, _, (alone,) = run_alone(
         page, graph_job(model, {"x": R}, "drawn", "noisy", "end"), [{"drawn:0": R, "noisy:0": R}]
     )
-    assert result.isolated == {"noisy:0": ("drawn:0",), "end:0": ("noisy:0",)}
-    assert result.not_isolated == {
+    assert result.alone == {"noisy:0": ("drawn:0",), "end:0": ("noisy:0",)}
+    assert result.not_alone == {
         "drawn:0": "'drawn' (RandomUniform) gives random numbers, which are others each time it runs"
     }
     np.testing.assert_array_equal(alone["noisy:0"], 2 * R)
@@ -184,8 +184,8 @@ def test_a_layer_that_fails_alone_is_told_and_fails_nothing_else(page, tmp_path)
     unfit = {"product:0": np.zeros((2, 3), np.float32), "sum:0": R}
     for reference in ([fits, unfit], [unfit, fits]):
         result, _, alone = run_alone(page, job, reference)
-        assert list(result.isolated) == ["product:0", "relu:0"]
-        assert result.not_isolated["sum:0"].startswith("it failed: ")
+        assert list(result.alone) == ["product:0", "relu:0"]
+        assert result.not_alone["sum:0"].startswith("it failed: ")
         assert all("relu:0" in given for given in alone)
 
 
@@ -206,8 +206,8 @@ def test_a_layer_that_fails_alone_is_told_in_a_layers_model_too(page, tmp_path):
     )
     job = Job(model, "layers", ({"x": X},), ((layer_tap("dense"), layer_tap("last")),))
     result, _, _ = run_alone(page, job, [{"dense": np.zeros((2, 3), np.float32)}])
-    assert list(result.isolated) == ["dense"]
-    assert result.not_isolated["last"].startswith("it failed: ")
+    assert list(result.alone) == ["dense"]
+    assert result.not_alone["last"].startswith("it failed: ")
 
 
 def test_a_mask_that_the_model_gives_to_another_layer_is_told(page, tmp_path):
@@ -238,24 +238,22 @@ def test_a_mask_that_the_model_gives_to_another_layer_is_told(page, tmp_path):
     job = Job(model, "layers", (feed,), (tuple(layer_tap(name) for name in rows),))
     reference = {name: np.ones((1, 1), np.float32) for name in rows} | {"hide": feed["x"]}
     result, (tapped,), (alone,) = run_alone(page, job, [reference])
-    assert result.isolated == {"hide": (), "a": ("hide",), "both": ("b", "a")}
+    assert result.alone == {"hide": (), "a": ("hide",), "both": ("b", "a")}
     assert_the_same(alone["a"], tapped["a"])
-    assert result.not_isolated == {
-        "b": "in the model TF.js gives 'b' a mask, though no input of it carries one"
-    }
+    assert result.not_alone == {"b": "in the model TF.js gives 'b' a mask, though no input of it carries one"}
 
 
 def test_a_reference_that_does_not_come_fails_the_job(page, tmp_path):
     job = graph_job(dense_graph(tmp_path), {"x": X}, "product", "sum")
 
-    def isolate(feed, names):
+    def unreadable(feed, names):
         raise OSError("the disk is gone")
 
-    failing = Job(job.artifacts, "graph", job.feeds, job.chunks, isolate=isolate, known=job.chunks[0])
+    failing = Job(job.artifacts, "graph", job.feeds, job.chunks, alone=unreadable, known=job.chunks[0])
     with pytest.raises(PageError, match="the disk is gone"):
         page.run(failing, lambda activations: None)
     lacking = Job(
-        job.artifacts, "graph", job.feeds, job.chunks, isolate=lambda feed, names: {}, known=job.chunks[0]
+        job.artifacts, "graph", job.feeds, job.chunks, alone=lambda feed, names: {}, known=job.chunks[0]
     )
     with pytest.raises(PageError, match="no reference of 'product:0'"):
         page.run(lacking, lambda activations: None)
@@ -331,9 +329,9 @@ def assert_exact(harness, sources, cache):
         artifacts = convert(source, format=case.format, cache=cache)
         job, stored = job_of(artifacts, source, case.family.inputs(), cache, budget)
         result, tapped, _ = run_alone(page, job, stored)
-        assert result.not_isolated == {}
+        assert result.not_alone == {}
         result, again, alone = run_alone(page, job, tapped)
-        assert result.not_isolated == {}
+        assert result.not_alone == {}
         for own, seen, given in zip(tapped, again, alone, strict=True):
             assert own.keys() == given.keys()
             for name, value in given.items():
@@ -370,7 +368,7 @@ def test_a_fault_in_one_layer_changes_what_that_layer_gives_alone(harness, tmp_p
         broken = double_largest_weight(sound, name, tmp_path / name)
         damaged = Job(broken.model_json, form, job.feeds, job.chunks)
         result, (after,), (wrong,) = run_alone(page, damaged, stored)
-        assert result.not_isolated == {}
+        assert result.not_alone == {}
         changed = [row for row, value in right.items() if not np.array_equal(value, wrong[row])]
         assert [row.split("/")[0] for row in changed] == [name]
         assert (

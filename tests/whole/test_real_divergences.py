@@ -187,7 +187,7 @@ def test_the_one_node_is_blamed_and_explained(tfjs, tfjs_target, saved, name):
     if target not in (*case.wrong, *case.right):
         pytest.skip("other nodes are wrong there too")
     feed = dict(FEED, ids=FEED["ids"] % 700) if "f16" in target or case.right == ("webgl",) else FEED
-    comparison = tfjs.compare(saved(name), feed, isolate="all")
+    comparison = tfjs.compare(saved(name), feed, alone="all")
     rows = {row.layer.name: row.layer for row in comparison.layers}
     assert rows["faulty"].op == case.op
     assert rows["faulty"].coverage == "compared"

@@ -134,7 +134,7 @@ def test_damaged_activations_are_never_close(tfjs, monkeypatch, capsys):
         # The cause is known, and to look for it takes most of the time.
         monkeypatch.setattr(checker, "diagnosed", lambda comparison, *_: comparison)
         started = time.monotonic()
-        comparison = tfjs.compare(model, feed, isolate="none")
+        comparison = tfjs.compare(model, feed, alone="none")
         slowest = max(slowest, time.monotonic() - started)
         assert other, "no frame came"
         verdict = comparison.verdict if any(other) else "the same"

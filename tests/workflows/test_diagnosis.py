@@ -338,7 +338,7 @@ def test_a_tolerance_below_rounding_is_told_for_what_it_is(tfjs, tmp_path):
     path = tmp_path / "source.h5"
     hidden = tf_keras.layers.Dense(50, name="dense")(x)
     filled(tf_keras.Model(x, tf_keras.layers.Dense(5, name="last")(hidden))).save(path)
-    comparison = tfjs.compare(path, values(2, 600), isolate="all")
+    comparison = tfjs.compare(path, values(2, 600), alone="all")
     assert comparison.verdict == "diverged"
     assert comparison.diagnosis.kind == "growth"
     assert "the tolerance given allows less than rounding makes" in comparison.diagnosis.said

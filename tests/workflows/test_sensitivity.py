@@ -56,7 +56,7 @@ class Tried:
 
     def judge(self, backend, *, per_layer=None, **settings):
         (target,) = parse_targets(["chrome"], [backend])
-        chosen = Settings(**{"isolate": "all", **settings})
+        chosen = Settings(**{"alone": "all", **settings})
         rules = rules_of(self.subject.reference, target, chosen, per_layer)
         return Judge(str(target), *rules, target.half)
 

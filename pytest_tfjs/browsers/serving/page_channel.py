@@ -143,13 +143,13 @@ class Exchange:
         job = self._current(number).job
         if feed >= len(job.feeds):
             raise IndexError(f"job {number} has no feed {feed}")
-        if job.isolate is None:
+        if job.alone is None:
             raise ProtocolError(f"job {number} runs no layers alone")
         wanted = set(names)
         unknown = wanted - {tap.name for tap in job.known}
         if unknown:
             raise ProtocolError(f"job {number} knows no layers {', '.join(sorted(unknown)[:5])}")
-        tensors = {name: value for name, value in job.isolate(feed, wanted).items() if name in wanted}
+        tensors = {name: value for name, value in job.alone(feed, wanted).items() if name in wanted}
         size = sum(value.nbytes for value in tensors.values())
         if size > job.chunk_limit:
             raise ProtocolError(f"{size} bytes were asked for at once, at most {job.chunk_limit} are given")
@@ -177,16 +177,16 @@ class Exchange:
             order = self._current(number)
             if order.expected() != (chunk, feed):
                 raise ProtocolError(f"chunk {chunk} of feed {feed} came, {order.expected()} was expected")
-            plain, isolated = chunk < order.job.plain_runs, order.job.isolates(chunk)
+            plain, alone = chunk < order.job.plain_runs, order.job.runs_alone(chunk)
             names = {tap.name for tap in order.job.groups[chunk]}
             # Which of its outputs are which rows the page tells, and which layers could be run alone: it may
             # not be all of them.
-            different = set(tensors) - names if plain or isolated else names ^ set(tensors)
+            different = set(tensors) - names if plain or alone else names ^ set(tensors)
             if different:
                 some = ", ".join(sorted(different)[:5])
                 raise ProtocolError(f"chunk {chunk} does not hold exactly its taps: {some}")
             order.received += 1
-            self._put(Activations(feed, tensors, chunk if plain else None, isolated))
+            self._put(Activations(feed, tensors, chunk if plain else None, alone))
 
     def begin_uploads(self) -> int:
         """The number of a connection that sends activations; the one before is no longer listened to."""

@@ -26,7 +26,7 @@ def references(feed, names):
 
 
 def job(**changes):
-    given = {"feeds": (FEED, FEED), "chunks": ((A, B), (C,)), "isolate": references, "known": (A, B)}
+    given = {"feeds": (FEED, FEED), "chunks": ((A, B), (C,)), "alone": references, "known": (A, B)}
     return Job(Path("model.json"), "graph", **{**given, **changes})
 
 
@@ -36,7 +36,7 @@ def activations(*names):
 
 def test_the_page_is_told_what_is_known_and_asked_to_run_layers_alone():
     message = json.loads(json.dumps(job_message(job(), 1, "")))
-    assert message["isolate"] is True
+    assert message["alone"] is True
     assert message["known"] == [
         {"name": "a", "address": {"node": "a:0"}},
         {"name": "b", "address": {"node": "b:0"}},
@@ -61,7 +61,7 @@ def test_layers_alone_come_after_their_chunk_of_their_feed(plain_runs):
         message = exchange.next_message(0)
         assert (message.feed, "".join(message.tensors)) == (feed, names)
         assert message.plain_run == (group if group < plain_runs else None)
-        assert message.isolated == (group >= plain_runs and (group - plain_runs) % 2 == 1)
+        assert message.alone == (group >= plain_runs and (group - plain_runs) % 2 == 1)
     exchange.finish(1, RESULT)
 
 
@@ -85,28 +85,28 @@ def test_a_layer_of_another_chunk_is_refused():
 
 
 def test_a_job_that_runs_no_layers_alone_has_a_group_for_each_chunk():
-    assert job(isolate=None).groups == ((A, B), (C,))
-    assert not any(job(isolate=None).isolates(group) for group in (0, 1))
+    assert job(alone=None).groups == ((A, B), (C,))
+    assert not any(job(alone=None).runs_alone(group) for group in (0, 1))
 
 
 def test_the_end_tells_what_was_run_alone():
-    told = {"isolated": [["b", ["a"]], ["__proto__", []]], "notIsolated": [["c", "it is random"]]}
+    told = {"alone": [["b", ["a"]], ["__proto__", []]], "notAlone": [["c", "it is random"]]}
     result = parse_result({**RESULT, **told})
-    assert result.isolated == {"b": ("a",), "__proto__": ()}
-    assert result.not_isolated == {"c": "it is random"}
+    assert result.alone == {"b": ("a",), "__proto__": ()}
+    assert result.not_alone == {"c": "it is random"}
     assert parse_result(RESULT) == JobResult(load_ms=1)
 
 
 @pytest.mark.parametrize(
     "told",
     [
-        {"isolated": {}},
-        {"isolated": [["a"]]},
-        {"isolated": [["a", "b"]]},
-        {"isolated": [["a", [1]]]},
-        {"isolated": [[[], []]]},
-        {"notIsolated": [["a", 1]]},
-        {"notIsolated": [["a", None]]},
+        {"alone": {}},
+        {"alone": [["a"]]},
+        {"alone": [["a", "b"]]},
+        {"alone": [["a", [1]]]},
+        {"alone": [[[], []]]},
+        {"notAlone": [["a", 1]]},
+        {"notAlone": [["a", None]]},
     ],
 )
 def test_malformed_ends_are_refused(told):
@@ -143,7 +143,7 @@ def test_the_page_is_given_the_references_that_it_names_and_no_others(ask, excha
         ({}, ("1/references/2", ["a"]), (404, "no feed 2")),
         ({}, ("2/references/0", ["a"]), (410, "not the current one")),
         ({}, ("1/references/0", ["c"]), (400, "knows no layers c")),
-        ({"isolate": None}, ("1/references/0", ["a"]), (400, "runs no layers alone")),
+        ({"alone": None}, ("1/references/0", ["a"]), (400, "runs no layers alone")),
         (
             {"chunk_limit": 47},
             ("1/references/0", ["a", "b"]),
@@ -172,6 +172,6 @@ def test_a_reference_that_cannot_be_read_is_told(ask, exchange):
     def missing(feed, names):
         raise FileNotFoundError("activations-0.safetensors")
 
-    exchange.assign(job(isolate=missing), "http://m")
+    exchange.assign(job(alone=missing), "http://m")
     answer = ask("1/references/0", json={"names": ["a"]})
     assert (answer.status_code, "activations-0.safetensors" in answer.text) == (500, True)

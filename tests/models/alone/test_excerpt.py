@@ -52,7 +52,7 @@ def check_every_row(page, artifacts, taps, inputs, folder):
     """
     chunk = tuple(Tap(*tap) for tap in taps.items())
     _, ((_, activations),) = run(page, Job(artifacts.model_json, artifacts.format, (inputs,), (chunk,)))
-    isolated, from_rows = run_alone(page, artifacts, chunk, inputs, activations)
+    by_page, from_rows = run_alone(page, artifacts, chunk, inputs, activations)
     fed_of = {}
     for number, (row, tap) in enumerate(taps.items()):
         try:
@@ -64,7 +64,7 @@ def check_every_row(page, artifacts, taps, inputs, folder):
         written = found.write(folder / str(number), fed)
         alone = compute(page, written, found.cut.address, fed)
         np.testing.assert_array_equal(alone, activations[row], err_msg=row)
-        np.testing.assert_array_equal(alone, isolated[row], err_msg=row)
+        np.testing.assert_array_equal(alone, by_page[row], err_msg=row)
         assert sorted(one.row for one in found.cut.fed if one.row is not None) == sorted(from_rows[row]), row
         fed_of[row] = [one.row or one.source_input for one in found.cut.fed]
     return fed_of
@@ -75,17 +75,17 @@ def run_alone(page, artifacts, chunk, inputs, activations):
     given = {}
 
     def take(came):
-        given.update(came.tensors if came.isolated else {})
+        given.update(came.tensors if came.alone else {})
 
     job = Job(
         artifacts.model_json,
         artifacts.format,
         (inputs,),
         (chunk,),
-        isolate=lambda _, names: {name: activations[name] for name in names},
+        alone=lambda _, names: {name: activations[name] for name in names},
         known=chunk,
     )
-    return given, page.run(job, take).isolated
+    return given, page.run(job, take).alone
 
 
 def check_model(page, model, inputs, format_, cache):

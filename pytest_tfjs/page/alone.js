@@ -27,10 +27,10 @@ const PIECE_BYTES = 8 << 20;
 const TELL_MS = 100;
 
 /** What is computed alone in one job. */
-export class Isolation {
+export class AloneRuns {
   /**
    * @param {TF} tf
-   * @param {Pick<Model, "isolate">} model
+   * @param {Pick<Model, "alone">} model
    * @param {Pick<Job, "known" | "chunkLimit">} job
    * @param {Fetch} fetch gives references
    */
@@ -38,7 +38,7 @@ export class Isolation {
     this.tf = tf;
     this.fetch = fetch;
     this.limit = job.chunkLimit;
-    this.plan = model.isolate(job.known);
+    this.plan = model.alone(job.known);
     /** @type {Map<string, Alone>} */
     this.planned = new Map();
     /** @type {Map<string, string>} */
@@ -105,7 +105,7 @@ export class Isolation {
   /** What was computed alone, for all feeds, from which rows; and why the others were not. */
   told() {
     const rows = [...this.planned].filter(([name]) => !this.why.has(name));
-    return { isolated: rows.map(([name, alone]) => [name, alone.rows]), notIsolated: [...this.why] };
+    return { alone: rows.map(([name, alone]) => [name, alone.rows]), notAlone: [...this.why] };
   }
 
   /**

@@ -5,7 +5,7 @@ import { test } from "node:test";
 // What the page's modules find in a browser.
 Object.defineProperty(globalThis, "location", { value: new URL("http://127.0.0.1/token/page/index.html?page=1") });
 Object.assign(globalThis, { Worker: class { postMessage() {} } });
-const { Isolation, inPieces } = await import("../../pytest_tfjs/page/isolated.js");
+const { AloneRuns, inPieces } = await import("../../pytest_tfjs/page/alone.js");
 
 /** @typedef {import("../../pytest_tfjs/page/types").TF} TF */
 
@@ -37,7 +37,7 @@ test("rows that need nothing are a piece as well", () => {
 });
 
 /**
- * An isolation over rows that each take those before them, and what happened.
+ * Layers alone over rows that each take those before them, and what happened.
  *
  * @param {Record<string, string[]>} needs
  * @param {Record<string, () => never>} [failing]
@@ -55,7 +55,7 @@ function world(needs, failing = {}, elements = 1) {
     dispose: (/** @type {any[]} */ tensors) => tensors.forEach((one) => one.dispose()),
   }));
   const model = {
-    isolate: () => (/** @type {{name: string}} */ { name }) => {
+    alone: () => (/** @type {{name: string}} */ { name }) => {
       const rows = needs[name];
       if (rows === undefined) return { why: `${name} is random` };
       const run = async (/** @type {Map<string, any>} */ fed) => {
@@ -70,16 +70,16 @@ function world(needs, failing = {}, elements = 1) {
     log.push(`fetch ${names} of ${feed}`);
     return new Map(names.map((name) => [name, /** @type {any} */ ({ dtype: "float32", shape: [1], data: name })]));
   };
-  const isolation = new Isolation(tf, model, { known: [], chunkLimit: 1 << 26 }, fetch);
+  const aloneRuns = new AloneRuns(tf, model, { known: [], chunkLimit: 1 << 26 }, fetch);
   const taps = (/** @type {string} */ names) => [...names].map((name) => ({ name, address: {} }));
   /** @param {string} names @param {number} feed */
   const run = async (names, feed = 0) => {
     log.length = 0;
     const activations = new Map([...names].map((name) => [name, tensor(name)]));
-    const results = await isolation.run(isolation.start(taps(names), feed, activations), new Map(), () => undefined);
+    const results = await aloneRuns.run(aloneRuns.start(taps(names), feed, activations), new Map(), () => undefined);
     return [...results.keys()].join("");
   };
-  return { log, isolation, run };
+  return { log, aloneRuns, run };
 }
 
 test("each reference is uploaded once, and let go of after the last that needs it", async () => {
@@ -98,22 +98,22 @@ test("the next references are asked for before what is there is computed with", 
 });
 
 test("a row that fails is told, and not run again for another feed", async () => {
-  const { isolation, run, log } = world({ a: [], b: ["a"], c: ["b"] }, { b: () => { throw new Error("no such shape"); } });
+  const { aloneRuns, run, log } = world({ a: [], b: ["a"], c: ["b"] }, { b: () => { throw new Error("no such shape"); } });
   assert.equal(await run("abc"), "ac");
   assert.equal(await run("abc", 1), "ac");
   assert.ok(!log.some((line) => line.startsWith("run b")));
-  assert.deepEqual(isolation.told(), { isolated: [["a", []], ["c", ["b"]]], notIsolated: [["b", "it failed: no such shape"]] });
+  assert.deepEqual(aloneRuns.told(), { alone: [["a", []], ["c", ["b"]]], notAlone: [["b", "it failed: no such shape"]] });
 });
 
 test("a row that cannot be run is told", async () => {
-  const { isolation, run } = world({ a: [] });
+  const { aloneRuns, run } = world({ a: [] });
   assert.equal(await run("ax"), "a");
-  assert.deepEqual(isolation.told(), { isolated: [["a", []]], notIsolated: [["x", "x is random"]] });
+  assert.deepEqual(aloneRuns.told(), { alone: [["a", []]], notAlone: [["x", "x is random"]] });
 });
 
 test("a row that takes more than the job is given at once is told", async () => {
-  const { isolation, run, log } = world({ a: [], b: ["a"], c: ["a", "b"] }, {}, 3 << 22);
+  const { aloneRuns, run, log } = world({ a: [], b: ["a"], c: ["a", "b"] }, {}, 3 << 22);
   assert.equal(await run("abc"), "ab");
-  assert.equal(isolation.told().notIsolated.join(), `c,what it takes has ${6 << 24} bytes; this job takes at most ${1 << 26} at once`);
+  assert.equal(aloneRuns.told().notAlone.join(), `c,what it takes has ${6 << 24} bytes; this job takes at most ${1 << 26} at once`);
   assert.deepEqual(log.filter((line) => line.startsWith("fetch")), ["fetch a of 0"]);
 });
