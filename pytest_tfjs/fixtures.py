@@ -176,8 +176,8 @@ def context_of(item: pytest.Item, progress: Callable[[Progress], None]) -> Conte
     from pytest_tfjs.checker import Context
     from pytest_tfjs.formats.escaping import printable
     from pytest_tfjs.report.agreement_json import agreement_to_json
-    from pytest_tfjs.report.json_report import comparison_to_json
-    from pytest_tfjs.report.junit import junit_properties
+    from pytest_tfjs.report.comparison_json import comparison_to_json
+    from pytest_tfjs.report.junit_properties import junit_properties
     from pytest_tfjs.report.repeat_command import repeat_command
 
     earlier = item.config.stash[EARLIER]

@@ -58,7 +58,7 @@ from pytest_tfjs.settings.settings import MARKER, SETTINGS, add_options, resolve
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
-    from pytest_tfjs.report.text import Line
+    from pytest_tfjs.report.text_layout import Line
 
 __all__ = ["tfjs", "tfjs_browser_args", "tfjs_cache", "tfjs_harness", "tfjs_target", "tfjs_tensorflow"]
 
@@ -130,7 +130,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_report_header(config: pytest.Config) -> str:
     from importlib.metadata import version
 
-    from pytest_tfjs.report.terminal_lines import HeaderItem, header_line
+    from pytest_tfjs.report.header import HeaderItem, header_line
 
     settings = config.stash[SETTINGS]
     items = [HeaderItem("backends", ",".join(settings.backends), settings.origin("backends"))]
@@ -272,18 +272,19 @@ def _summarise(terminalreporter: pytest.TerminalReporter, config: pytest.Config)
     if results:
         _summarise_comparisons(terminalreporter, config, results)
     if config.stash[_LOST]:
-        from pytest_tfjs.report.terminal_lines import retried_line
+        from pytest_tfjs.report.labels import retry_line
 
         terminalreporter.section("tfjs browsers lost")
         for test, how in config.stash[_LOST]:
-            terminalreporter.line(retried_line(test, how), yellow=True)
+            terminalreporter.line(retry_line(test, how), yellow=True)
 
 
 def _summarise_comparisons(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config, results: Sequence[dict[str, Any]]
 ) -> None:
+    from pytest_tfjs.report.layer_table import layer_table
     from pytest_tfjs.report.sensitivity_summary import summary_lines
-    from pytest_tfjs.report.tables import layer_table, summary_table
+    from pytest_tfjs.report.summary_table import summary_table
 
     terminal = config.get_terminal_writer()
     encoding = getattr(sys.stdout, "encoding", None) or "ascii"

@@ -61,7 +61,8 @@ def test_an_unrelated_project_imports_nothing_heavy(pytester, run_alone):
     assert not HEAVY & modules
     # Neither what reports, where there is nothing to report.
     assert (
-        not {"pytest_tfjs.checker", "pytest_tfjs.report.tables", "pytest_tfjs.report.progress_line"} & modules
+        not {"pytest_tfjs.checker", "pytest_tfjs.report.summary_table", "pytest_tfjs.report.progress_line"}
+        & modules
     )
     result.stdout.no_fnmatch_line("*= tfjs =*")
 

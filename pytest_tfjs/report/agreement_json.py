@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.compare.task import unproven
-from pytest_tfjs.report.json_report import strict_numbers, target_to_json
+from pytest_tfjs.report.comparison_json import target_to_json
+from pytest_tfjs.report.json_numbers import strict_numbers
 
 if TYPE_CHECKING:
     from pytest_tfjs.compare.task import Agreement, Flip, Measure

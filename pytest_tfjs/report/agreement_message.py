@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.compare.task import unproven
 from pytest_tfjs.formats.escaping import printable
-from pytest_tfjs.report.result_facts import EXPECTED, colour, target_label, verdict_label
-from pytest_tfjs.report.terminal_lines import retried
-from pytest_tfjs.report.text import Line, fact, number, plural
+from pytest_tfjs.report.labels import EXPECTED, colour, retry_note, target_label, verdict_label
+from pytest_tfjs.report.number_text import number, plural
+from pytest_tfjs.report.text_layout import Line, fact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,9 +23,9 @@ def task_message(agreement: Agreement, *, repeat: str | None = None) -> str:
     """What was measured, for a person: plain text, safe for any terminal."""
     lines = [_headline(agreement), "", *_subject(agreement)]
     for measure in agreement.measures:
-        lines += fact("measured", told(measure, agreement.samples))
+        lines += fact("measured", measure_text(measure, agreement.samples))
     for measure in agreement.accuracy or ():
-        lines += fact("measured", told(measure, agreement.samples))
+        lines += fact("measured", measure_text(measure, agreement.samples))
     lines += _flips(agreement)
     for measure in agreement.measures:
         if (said := unproven(measure, agreement.samples)) is not None:
@@ -35,7 +35,7 @@ def task_message(agreement: Agreement, *, repeat: str | None = None) -> str:
     return "\n".join(lines)
 
 
-def told(measure: Measure, samples: int) -> str:
+def measure_text(measure: Measure, samples: int) -> str:
     """`top-1 agreement 0.985 (95 % interval 0.97 to 0.993) over 2000 samples, 0.99 asked`."""
     interval = ""
     if measure.interval is not None:
@@ -80,7 +80,7 @@ def _headline(agreement: Agreement) -> str:
     low = [measure for measure in agreement.measures if not measure.passed]
     if agreement.verdict == "diverged" and low:
         more = f" (and {len(low) - 1} more)" if len(low) > 1 else ""
-        return printable(f"{target}: {told(low[0], agreement.samples)}{more}")
+        return printable(f"{target}: {measure_text(low[0], agreement.samples)}{more}")
     reason = (agreement.reason or "no reason is known").strip().splitlines()[0]
     return printable(f"{target}: {agreement.verdict}: {reason}")
 
@@ -95,7 +95,7 @@ def _subject(agreement: Agreement) -> list[str]:
     if agreement.output is not None:
         lines += fact("output", agreement.output)
     if agreement.retried is not None and agreement.retried not in (agreement.reason or ""):
-        lines += fact("note", retried(agreement.retried))
+        lines += fact("note", retry_note(agreement.retried))
     return lines
 
 

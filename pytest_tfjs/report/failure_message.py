@@ -5,35 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_tfjs.formats.escaping import printable
-from pytest_tfjs.report.findings import findings, likely, what_diverged
-from pytest_tfjs.report.neighbours import neighbours, origin
-from pytest_tfjs.report.result_facts import dead_layers
-from pytest_tfjs.report.terminal_lines import retried
-from pytest_tfjs.report.text import LOG_WIDTH, Column, apart, fact, number, plural, quoted, table
+from pytest_tfjs.report.divergence_text import divergence_facts, divergence_text, likely_cause, origin
+from pytest_tfjs.report.labels import dead_layers_text, retry_note
+from pytest_tfjs.report.neighbour_table import neighbour_table
+from pytest_tfjs.report.number_text import plural
+from pytest_tfjs.report.text_layout import fact, quoted
 from pytest_tfjs.report.weight_text import weight_facts, wrong_weight_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_tfjs.compare.layers import Layer
-    from pytest_tfjs.compare.numbers.metrics import Metrics
     from pytest_tfjs.compare.verdict import Comparison, LayerResult
 
 _NAME_WIDTH = 60
 _MOST_LISTED = 8
 _STACK_LINES = 12
-
-_PROPAGATED = Column("propagated", "right")
-_AROUND = (
-    Column(" "),
-    Column("layer", flexible=True),
-    Column("op", flexible=True),
-    Column("shape"),
-    Column("|error|", "right"),
-    Column("allowed", "right"),
-    _PROPAGATED,
-    Column("verdict"),
-)
 
 
 def failure_message(
@@ -51,11 +38,16 @@ def failure_message(
     elif comparison.verdict == "unmapped":
         lines += ["", *_unmapped(comparison)]
     elif first:
-        lines += ["", *_around(comparison, first), "", *findings(comparison, first[0], others)]
+        lines += [
+            "",
+            *neighbour_table(comparison, first),
+            "",
+            *divergence_facts(comparison, first[0], others),
+        ]
         for result in first[1 : _MOST_LISTED + 1]:
-            lines += fact("also first", f"{_known_as(result.layer)}: {what_diverged(comparison, result)}")
+            lines += fact("also first", f"{_known_as(result.layer)}: {divergence_text(comparison, result)}")
     elif comparison.diagnosis is not None:
-        lines += ["", *likely(comparison.diagnosis)]
+        lines += ["", *likely_cause(comparison.diagnosis)]
     lines += _reproducers(comparison)
     if repeat is not None:
         lines += ["", *fact("repeat", repeat, wrap=False)]
@@ -81,7 +73,7 @@ def _headline(comparison: Comparison, first: Sequence[LayerResult]) -> str:
     if first:
         more = f" (and {len(first) - 1} more)" if len(first) > 1 else ""
         name = _known_as(first[0].layer)
-        what = what_diverged(comparison, first[0])
+        what = divergence_text(comparison, first[0])
         if comparison.growth is not None:
             return printable(f"{target}: {comparison.growth}, beyond what is allowed at {name}{more}: {what}")
         where = _origin(comparison, first[0])
@@ -128,10 +120,10 @@ def _subject(comparison: Comparison) -> list[str]:
     if said := str(comparison.observation):
         lines += fact("observer", said)
     lines += weight_facts(comparison)
-    dead = None if comparison.vacuity is None else dead_layers(comparison.vacuity.dead)
+    dead = None if comparison.vacuity is None else dead_layers_text(comparison.vacuity.dead)
     lines += [] if dead is None else fact("dead", dead)
     if comparison.retried is not None and comparison.retried not in (comparison.reason or ""):
-        lines += fact("note", retried(comparison.retried))
+        lines += fact("note", retry_note(comparison.retried))
     for note in comparison.notes[:_MOST_LISTED]:
         lines += fact("note", note)
     left = len(comparison.notes) - _MOST_LISTED
@@ -179,44 +171,4 @@ def _advice(unmapped: Sequence[LayerResult]) -> str:
     return (
         "an output cannot be left out: where TF.js does not hold its values, cast it in the model or feed "
         "smaller ones; where it is empty, feed others"
-    )
-
-
-def _around(comparison: Comparison, first: Sequence[LayerResult]) -> list[str]:
-    shown = neighbours(comparison, first[0], first[1:_MOST_LISTED])
-    names = {result.layer.name for result in first}
-    rows = [_row(result, result.layer.name in names) for result in shown]
-    columns: tuple[Column, ...] = _AROUND
-    if all(result.propagated is None for result in shown):
-        columns = tuple(column for column in _AROUND if column is not _PROPAGATED)
-        place = _AROUND.index(_PROPAGATED)
-        rows = [row[:place] + row[place + 1 :] for row in rows]
-    lines = table(columns, rows, LOG_WIDTH)
-    diverged = sum(result.verdict == "diverged" for result in comparison.layers)
-    left = diverged - sum(result.verdict == "diverged" for result in shown)
-    return [*lines, f"   and {left} more diverged"] if left else lines
-
-
-def _decisive(result: LayerResult, metrics: Metrics) -> tuple[float, float]:
-    """The error that made the layer diverge, and what was allowed of it; of a close one that of the run."""
-    local = result.local
-    if not result.made_error or local is None:
-        return metrics.worst_error, metrics.allowed
-    return (local.rms, local.rms_allowed) if local.failed_by == "rms" else (local.worst_error, local.allowed)
-
-
-def _row(result: LayerResult, first: bool) -> tuple[str, ...]:
-    layer, metrics = result.layer, result.metrics
-    error = allowed = "-"
-    if metrics is not None and metrics.reason is None:
-        error, allowed = apart(*_decisive(result, metrics))
-    return (
-        ">" if first else " ",
-        printable(layer.name),
-        printable(layer.op),
-        "-" if layer.shape is None else f"[{', '.join(str(size) for size in layer.shape)}]",
-        error,
-        "-" if allowed == "nan" else allowed,
-        "-" if result.propagated is None else number(result.propagated),
-        "diverged first" if first else result.verdict or layer.coverage,
     )

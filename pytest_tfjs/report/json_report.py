@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
-from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis
-    from pytest_tfjs.compare.numbers.compression import Compression, Cost
-    from pytest_tfjs.compare.numbers.local_error import Local
-    from pytest_tfjs.compare.verdict import Comparison, LayerResult, TargetFacts, TimingFacts
-
 SCHEMA = 1
-
 _TENSORFLOW_PACKAGES = ("tensorflow", "tensorflow-cpu", "tensorflow-macos", "tf-nightly", "tf-nightly-cpu")
-_NOT_ALONE = "the layer was not run alone"
 
 
 def environment_to_json(tfjs_version: str | None) -> dict[str, Any]:
@@ -34,69 +25,6 @@ def environment_to_json(tfjs_version: str | None) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
     }
-
-
-def comparison_to_json(comparison: Comparison, *, expected: str | None = None) -> dict[str, Any]:
-    """One entry of the JSON's `comparisons`: Python builtins only, and no NaN or Inf.
-
-    `expected`: why the test expects this verdict, None where it does not.
-    A number that is infinite or missing is None, and `null_reasons` beside it holds the reason in words by
-    key.
-    """
-    check, vacuity = comparison.weight_check, comparison.vacuity
-    return {
-        "test": comparison.test,
-        "model": comparison.model,
-        "format": comparison.format,
-        "weights": comparison.weights,
-        "tfjs_version": comparison.tfjs_version,
-        "target": target_to_json(comparison.target),
-        "verdict": comparison.verdict,
-        "reason": comparison.reason,
-        "expected": expected,
-        "stage": comparison.stage,
-        "stack": comparison.stack,
-        "feeds": int(comparison.feeds),
-        "first_divergence": list(comparison.first_divergence),
-        "growth": None
-        if comparison.growth is None
-        else {
-            "start": comparison.growth.start,
-            "end": comparison.growth.end,
-            "factor": comparison.growth.factor,
-        },
-        "outputs": list(comparison.outputs),
-        "vacuous": [] if vacuity is None else [*vacuity.inputs, *vacuity.outputs],
-        "dead_layers": None if vacuity is None else len(vacuity.dead),
-        "reproducer": [
-            {"layer": one.layer, "path": one.path, "note": one.note} for one in comparison.reproducers
-        ],
-        "observer_effect": {
-            "checked": list(comparison.observation.checked),
-            "altered": list(comparison.observation.altered),
-            "cause": comparison.observation.cause,
-            "read": comparison.observation.read,
-            "settled": comparison.observation.settled,
-            "told": str(comparison.observation) or None,
-        },
-        "retried": comparison.retried,
-        "notes": list(comparison.notes),
-        "layers": [_layer(result, comparison) for result in comparison.layers],
-        "compression": None if comparison.compression is None else _compression(comparison.compression),
-        "weights_checked": None if check is None else dict(check.counts),
-        "weight_differences": [
-            {"name": finding.name, "layer": finding.layer, "what": finding.what}
-            for finding in (() if check is None else check.differences)
-        ],
-        "diagnosis": None if comparison.diagnosis is None else _diagnosis(comparison.diagnosis),
-        "sensitivity": None if comparison.sensitivity is None else comparison.sensitivity.to_json(),
-        "timing": None if comparison.timing is None else _timing(comparison.timing),
-        "bytes": {name: int(count) for name, count in comparison.bytes.items()},
-    }
-
-
-def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
-    return {**asdict(diagnosis), "evidence": list(diagnosis.evidence)}
 
 
 def write_json(
@@ -129,161 +57,6 @@ def write_json(
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def target_to_json(facts: TargetFacts) -> dict[str, Any]:
-    """What something ran on."""
-    flags, reasons = strict_numbers(dict(facts.flags), {})
-    return {
-        "browser": facts.browser,
-        "browser_version": facts.browser_version,
-        "backend": facts.backend,
-        "variant": facts.variant,
-        "flags": flags,
-        "renderer": facts.renderer,
-        "software": facts.software,
-        "float32_textures": facts.float32_textures,
-        "null_reasons": reasons,
-    }
-
-
-def _layer(result: LayerResult, comparison: Comparison) -> dict[str, Any]:
-    layer, metrics, tolerance = result.layer, result.metrics, result.tolerance
-    compression, vacuity = comparison.compression, comparison.vacuity
-    numbers, reasons = strict_numbers(*_layer_numbers(result))
-    return {
-        "name": layer.name,
-        "op": layer.op,
-        "inputs": list(layer.inputs),
-        "shape": None if layer.shape is None else [int(size) for size in layer.shape],
-        "dtype": layer.dtype,
-        "coverage": layer.coverage,
-        "into": layer.into,
-        "members": list(layer.members),
-        "group": layer.group,
-        "group_op": layer.group_op,
-        "output": layer.output,
-        "verdict": result.verdict,
-        "reason": result.reason,
-        "dead": None if vacuity is None else vacuity.dead.get(layer.name),
-        **numbers,
-        "elements": None if metrics is None else metrics.elements,
-        "mismatched": None if metrics is None else metrics.mismatched,
-        "worst": None if metrics is None or metrics.worst is None else list(metrics.worst),
-        "worst_feed": None if metrics is None or metrics.worst is None else metrics.worst_feed,
-        "nonfinite_mismatched": None if metrics is None else metrics.nonfinite_mismatched,
-        "tolerance": None
-        if tolerance is None
-        else {"rtol": tolerance.rtol, "atol": tolerance.atol, "absolute": tolerance.absolute},
-        "given": result.given,
-        "local": None if result.local is None else _local(result.local),
-        "compression": None
-        if compression is None or layer.name not in compression.costs
-        else _cost(compression.costs[layer.name]),
-        "null_reasons": reasons,
-    }
-
-
-_OF_LOCAL = dict.fromkeys(
-    ("max_abs", "rms", "worst_error", "allowed", "rms_allowed", "share", "needed"),
-    "NaN or Inf stand elsewhere, or the shape or dtype differs",
-)
-
-
-def _local(local: Local) -> dict[str, Any]:
-    numbers, reasons = strict_numbers({name: getattr(local, name) for name in _OF_LOCAL}, _OF_LOCAL)
-    return {
-        **numbers,
-        "worst": None if local.worst is None else list(local.worst),
-        "worst_feed": None if local.worst is None else local.worst_feed,
-        "mismatched": local.mismatched,
-        "passed": local.passed,
-        "failed_by": local.failed_by,
-        "null_reasons": reasons,
-    }
-
-
-def _compression(compression: Compression) -> dict[str, Any]:
-    worst = compression.worst
-    share = None if worst is None else compression.costs[worst].share
-    why = "no output was measured" if worst is None else _CHANGED["share"]
-    numbers, reasons = strict_numbers({"share": share}, {"share": why})
-    return {
-        "stored": compression.stored,
-        "output": worst,
-        **numbers,
-        "allowed": compression.allowed,
-        "passed": not compression.exceeded,
-        "null_reasons": reasons,
-    }
-
-
-_CHANGED = dict.fromkeys(("max_abs", "rms", "share"), "NaN or Inf stand elsewhere, or the shape changed")
-
-
-def _cost(cost: Cost) -> dict[str, Any]:
-    numbers, reasons = strict_numbers(
-        {"max_abs": cost.max_abs, "rms": cost.rms, "share": cost.share}, _CHANGED
-    )
-    return {**numbers, "null_reasons": reasons}
-
-
-_LAYER_NUMBERS = ("max_abs", "max_rel", "rms", "allowed", "worst_error", "needed")
-
-
-def _layer_numbers(result: LayerResult) -> tuple[dict[str, float | None], dict[str, str]]:
-    """The layer's numbers by key, and what to say of those that are missing or not finite."""
-    metrics, local = result.metrics, result.local
-    alone = {
-        "local_error": None if local is None else local.max_abs,
-        "propagated_error": result.propagated,
-    }
-    why = "NaN or Inf differ, or the shape" if local is not None else result.not_alone or _NOT_ALONE
-    reasons = dict.fromkeys(alone, why)
-    if metrics is None:
-        why = f"not compared: {result.layer.coverage}"
-        return dict.fromkeys((*_LAYER_NUMBERS, *alone)), dict.fromkeys((*_LAYER_NUMBERS, *reasons), why)
-    numbers = {name: getattr(metrics, name) for name in _LAYER_NUMBERS}
-    if metrics.reason is not None:
-        reasons |= dict.fromkeys(_LAYER_NUMBERS, metrics.reason)
-    elif metrics.nonfinite_mismatched:
-        places = "NaN or Inf stand where the other has another value"
-        reasons |= dict.fromkeys(("max_abs", "max_rel", "rms", "worst_error"), places)
-        reasons |= {
-            "allowed": "the reference is not finite there",
-            "needed": "no tolerance would have passed",
-        }
-    else:
-        reasons |= {"allowed": "no element is finite", "needed": "no tolerance would have passed"}
-    return numbers | alone, reasons
-
-
-def _timing(timing: TimingFacts) -> dict[str, Any]:
-    single = {name: getattr(timing, name) for name in ("load_ms", "first_ms", "median_ms", "p95_ms")}
-    numbers, reasons = strict_numbers(single, dict.fromkeys(("median_ms", "p95_ms"), "there was no warm run"))
-    numbers["warm_ms"] = [_finite(run) for run in timing.warm_ms]
-    return {**numbers, "null_reasons": reasons}
-
-
-def strict_numbers(
-    values: Mapping[str, Any], why: Mapping[str, str]
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """The values as strict JSON has them, and of each that became None the reason in words."""
-    numbers = {name: _finite(value) for name, value in values.items()}
-    reasons = {
-        name: why.get(name) or ("missing" if values[name] is None else f"the value is {values[name]}")
-        for name, value in numbers.items()
-        if value is None
-    }
-    return numbers, reasons
-
-
-def _finite(value: Any) -> bool | int | float | None:
-    """The value as a Python builtin; None where it is missing or not finite."""
-    plain = value.item() if hasattr(value, "item") else value
-    if plain is None or not math.isfinite(plain):
-        return None
-    return plain if isinstance(plain, (bool, int)) else float(plain)
 
 
 def _installed(package: str) -> str | None:

@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs.report.result_facts import COVERAGES, reason_kind, share_of_tolerance
+from pytest_tfjs.report.labels import COVERAGES, reason_kind
+from pytest_tfjs.report.worst_layer import share_of_tolerance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, TextIO
 
-from pytest_tfjs.report.terminal_lines import progress_line
+from pytest_tfjs.formats.escaping import printable
+from pytest_tfjs.report.text_layout import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,3 +60,27 @@ class ProgressLine:
         except OSError:
             # The terminal went away; the tests go on.
             self._stream = None
+
+
+_LEAST_SUBJECT = 12
+
+
+def progress_line(
+    subject: str,
+    target: str,
+    stage: str,
+    done: int | None,
+    total: int | None,
+    *,
+    width: int,
+    encoding: str = "ascii",
+) -> str:
+    """`tfjs: test_cnn, webgl on chrome: layers 41/70` in at most `width` cells.
+
+    `subject` is a test or a model; it is shortened before the rest is. `done` and `total` are None where the
+    stage has no count.
+    """
+    count = "" if done is None else f" {done}" if total is None else f" {done}/{total}"
+    rest = printable(f", {target}: {stage}{count}", encoding)
+    room = max(width - len("tfjs: ") - len(rest), _LEAST_SUBJECT)
+    return shorten(f"tfjs: {shorten(printable(subject, encoding), room, encoding)}{rest}", width, encoding)

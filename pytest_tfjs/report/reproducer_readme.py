@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.formats.escaping import printable
-from pytest_tfjs.report.text import number
+from pytest_tfjs.report.number_text import number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_tfjs.compare.mutants import KINDS
 from pytest_tfjs.formats.escaping import printable
-from pytest_tfjs.report.result_facts import target_label
-from pytest_tfjs.report.text import LOG_WIDTH, Column, number_up, plural, quoted, table
+from pytest_tfjs.report.labels import target_label
+from pytest_tfjs.report.number_text import number_up, plural
+from pytest_tfjs.report.text_layout import LOG_WIDTH, Column, quoted, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

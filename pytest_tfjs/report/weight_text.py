@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from pytest_tfjs.compare.weight_check import wrong_weight
 from pytest_tfjs.formats.escaping import printable
-from pytest_tfjs.report.text import fact, number, quoted
+from pytest_tfjs.report.number_text import number
+from pytest_tfjs.report.text_layout import fact, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

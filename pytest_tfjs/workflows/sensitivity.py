@@ -20,8 +20,8 @@ from pytest_tfjs.compare.numbers.local_error import measure_local
 from pytest_tfjs.compare.numbers.metrics import measure
 from pytest_tfjs.reference.computation import computed
 from pytest_tfjs.reference.faults.layer_faults import SEED, Mutating
+from pytest_tfjs.report.number_text import number
 from pytest_tfjs.report.sensitivity_summary import LayerSensitivity, Outcome, Sensitivity
-from pytest_tfjs.report.text import number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

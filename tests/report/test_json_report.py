@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from pytest_tfjs.compare.numbers.metrics import measure
 from pytest_tfjs.report import json_report
-from pytest_tfjs.report.json_report import comparison_to_json, environment_to_json, write_json
-from pytest_tfjs.report.junit import junit_properties
+from pytest_tfjs.report.comparison_json import comparison_to_json
+from pytest_tfjs.report.json_report import environment_to_json, write_json
+from pytest_tfjs.report.junit_properties import junit_properties
 from pytest_tfjs.timing import Timing
 from tests.support.comparisons import TOLERANCE, close, comparison, layer, measured, target, wrong
 

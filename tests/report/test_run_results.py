@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pytest_tfjs.report.json_report import comparison_to_json
+from pytest_tfjs.report.comparison_json import comparison_to_json
 from pytest_tfjs.report.run_results import Earlier, Told
 from tests.support.comparisons import close, comparison, layer, target, wrong
 

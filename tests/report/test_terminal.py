@@ -15,11 +15,15 @@ from pytest_tfjs.compare.numbers.metrics import measure
 from pytest_tfjs.compare.observer_effect import Observation
 from pytest_tfjs.compare.weight_check import WeightCheck, WeightFinding
 from pytest_tfjs.formats.escaping import printable
-from pytest_tfjs.report.json_report import comparison_to_json
-from pytest_tfjs.report.result_facts import coverage_text, worst_layer
-from pytest_tfjs.report.tables import layer_table, summary_table
-from pytest_tfjs.report.terminal_lines import HeaderItem, header_line, progress_line
-from pytest_tfjs.report.text import Column, Line, apart, number_up, shorten, table, width_of
+from pytest_tfjs.report.comparison_json import comparison_to_json
+from pytest_tfjs.report.header import HeaderItem, header_line
+from pytest_tfjs.report.labels import coverage_text
+from pytest_tfjs.report.layer_table import layer_table
+from pytest_tfjs.report.number_text import distinct_numbers, number_up
+from pytest_tfjs.report.progress_line import progress_line
+from pytest_tfjs.report.summary_table import summary_table
+from pytest_tfjs.report.text_layout import Column, Line, shorten, table, width_of
+from pytest_tfjs.report.worst_layer import worst_layer
 from pytest_tfjs.timing import Timing
 from tests.support.comparisons import TOLERANCE, close, comparison, layer, measured, target, wrong
 
@@ -317,7 +321,7 @@ def test_a_tolerance_to_copy_is_never_rounded_down(value):
     ],
 )
 def test_an_error_is_told_apart_from_what_is_allowed(pair, shown):
-    assert apart(*pair) == shown
+    assert distinct_numbers(*pair) == shown
 
 
 def test_the_progress_line():
@@ -349,7 +353,8 @@ def test_the_header_line():
 
 def test_the_terminal_parts_import_nothing_heavy():
     code = (
-        "from pytest_tfjs.report import json_report, junit, tables, terminal; import sys; "
+        "import sys\n"
+        "from pytest_tfjs.report import json_report, junit_properties, layer_table, summary_table\n"
         "print({'numpy', 'selenium', 'starlette', 'pytest'} & set(sys.modules))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

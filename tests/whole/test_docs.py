@@ -21,7 +21,8 @@ from pytest_tfjs.compare.numbers.tolerances import default_tolerance
 from pytest_tfjs.compare.task import Agreement, Flip, Measure
 from pytest_tfjs.compare.verdict import Verdict
 from pytest_tfjs.report.agreement_json import agreement_to_json
-from pytest_tfjs.report.json_report import comparison_to_json, environment_to_json, write_json
+from pytest_tfjs.report.comparison_json import comparison_to_json
+from pytest_tfjs.report.json_report import environment_to_json, write_json
 from pytest_tfjs.settings.quantisation import QUANTISED
 from pytest_tfjs.settings.settings import _OPTIONS, MARKER, Settings, option_of
 from pytest_tfjs.timing import Timing

@@ -19,7 +19,7 @@ from pytest_tfjs.browsers.engines.engine import LaunchOptions
 from pytest_tfjs.browsers.launching.launch import launch
 from pytest_tfjs.compare.numbers.element_check import hold
 from pytest_tfjs.models.artifacts import read_artifacts, with_weights
-from pytest_tfjs.report.json_report import comparison_to_json
+from pytest_tfjs.report.comparison_json import comparison_to_json
 from pytest_tfjs.report.run_results import Earlier
 
 pytestmark = [pytest.mark.browser, pytest.mark.convert]

@@ -12,10 +12,11 @@ import pytest
 from pytest_tfjs.compare.numbers.compression import Compression, Cost, cost, default_allowance, merge_costs
 from pytest_tfjs.compare.verdict import judge
 from pytest_tfjs.compare.weight_check import BY_EFFECT, WeightCheck, WeightFinding
+from pytest_tfjs.report.comparison_json import comparison_to_json
 from pytest_tfjs.report.failure_message import failure_message
-from pytest_tfjs.report.json_report import comparison_to_json
-from pytest_tfjs.report.junit import junit_properties
-from pytest_tfjs.report.tables import layer_table, summary_table
+from pytest_tfjs.report.junit_properties import junit_properties
+from pytest_tfjs.report.layer_table import layer_table
+from pytest_tfjs.report.summary_table import summary_table
 from pytest_tfjs.report.weight_text import weight_facts
 from tests.support.comparisons import TOLERANCE, close, comparison, layer, measured, wrong
 

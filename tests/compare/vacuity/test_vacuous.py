@@ -23,10 +23,10 @@ from pytest_tfjs.compare.vacuity.vacuous import Vacuity, deciding, judge_vacuity
 from pytest_tfjs.compare.verdict import judge
 from pytest_tfjs.errors import SettingsError
 from pytest_tfjs.models.feeds import Feed
+from pytest_tfjs.report.comparison_json import comparison_to_json
 from pytest_tfjs.report.failure_message import failure_message
-from pytest_tfjs.report.json_report import comparison_to_json
-from pytest_tfjs.report.result_facts import dead_layers
-from pytest_tfjs.report.tables import summary_table
+from pytest_tfjs.report.labels import dead_layers_text
+from pytest_tfjs.report.summary_table import summary_table
 from pytest_tfjs.settings.settings import Settings
 from pytest_tfjs.workflows.measurement import measure_vacuity
 from tests.support.comparisons import TOLERANCE, close, comparison, f32, layer, measured, target, wrong
@@ -386,7 +386,7 @@ def test_dead_layers_are_told_once_for_all_targets_and_in_a_failure():
     assert len(summary_table(told, width=200)) == 1 + 2 + 1
     broken = comparison(layers, metrics | {"y": wrong()}, vacuity=dead)
     assert said in " ".join(failure_message(broken).split())
-    assert dead_layers({}) is None
+    assert dead_layers_text({}) is None
 
 
 # By the settings

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_tfjs.compare.numbers.ulps import GPU_BACKENDS
-from pytest_tfjs.report.text import number
+from pytest_tfjs.report.number_text import number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ _AS_FLOATS = {"webgl": "holds", "webgpu": "multiplies"}
 
 
 @dataclass(frozen=True)
-class Case:
+class DivergedLayer:
     """A diverged layer with all that bears on it. `elsewhere`: the same layer on the other targets."""
 
     comparison: Comparison
@@ -45,20 +45,20 @@ class Case:
         return self.comparison.target.float32_textures is False
 
 
-def looks(case: Case) -> list[str]:
+def symptom_hints(case: DivergedLayer) -> list[str]:
     """What the numbers look like, the most telling first; empty where they do not tell."""
     told = [cause for tell in _CAUSES if (cause := tell(case)) is not None]
     return told[:_MOST] or [cause for cause in (_rounding(case),) if cause is not None]
 
 
-def _permuted(case: Case) -> str | None:
+def _permuted(case: DivergedLayer) -> str | None:
     if case.symptoms.permutation is None:
         return None
     order = ", ".join(str(axis) for axis in case.symptoms.permutation)
     return f"the axes are permuted: the browser gives numpy.transpose(reference, ({order}))"
 
 
-def _nonfinite(case: Case) -> str | None:
+def _nonfinite(case: DivergedLayer) -> str | None:
     metrics = case.metrics
     if not metrics.nonfinite_mismatched:
         return None
@@ -73,27 +73,27 @@ def _nonfinite(case: Case) -> str | None:
     return None
 
 
-def _denormal(case: Case) -> str | None:
+def _denormal(case: DivergedLayer) -> str | None:
     high = case.symptoms.high
     if high is None or not 0 < high < _SMALLEST_NORMAL or not case.symptoms.zeros:
         return None
     return "GPUs take denormals for 0: every mismatched |reference| is below 1.2e-38"
 
 
-def _beyond_half(case: Case) -> bool:
+def _beyond_half(case: DivergedLayer) -> bool:
     low, high = case.symptoms.low, case.symptoms.high
     if not case.half or low is None or high is None:
         return False
     return low > _LARGEST_HALF or high < _SMALLEST_NORMAL_HALF
 
 
-def _all_zero(case: Case) -> str | None:
+def _all_zero(case: DivergedLayer) -> str | None:
     if not case.symptoms.all_zero or _denormal(case) or _beyond_half(case):
         return None
     return "the browser gives 0 everywhere: its kernel wrote nothing, or its input or weights are lost"
 
 
-def _integers(case: Case) -> str | None:
+def _integers(case: DivergedLayer) -> str | None:
     dtype, low = case.result.layer.dtype or "", case.symptoms.low
     if not dtype.startswith(("int", "uint")) or case.half:
         return None
@@ -109,7 +109,7 @@ def _integers(case: Case) -> str | None:
     return f"int32 that overflows wraps in Python and not so in TF.js: {held}"
 
 
-def _largest_product(case: Case) -> float:
+def _largest_product(case: DivergedLayer) -> float:
     """The largest product of what enters a multiplication, before it wraps; 0 where that is not known."""
     op, scales = case.result.layer.op, _scales_entering(case)
     if op == "Square" and len(scales) == 1:
@@ -117,7 +117,7 @@ def _largest_product(case: Case) -> float:
     return math.prod(scales) if op == "Mul" and len(scales) > 1 else 0.0
 
 
-def _scales_entering(case: Case) -> list[float]:
+def _scales_entering(case: DivergedLayer) -> list[float]:
     """The largest |reference| of each layer that enters this one."""
     entering = case.result.layer.inputs
     return [
@@ -127,7 +127,7 @@ def _scales_entering(case: Case) -> list[float]:
     ]
 
 
-def _large_angle(case: Case) -> str | None:
+def _large_angle(case: DivergedLayer) -> str | None:
     if case.comparison.target.backend not in GPU_BACKENDS:
         return None
     if not {"Sin", "Cos", "Tan"} & set(case.result.layer.op.split("+")):
@@ -138,7 +138,7 @@ def _large_angle(case: Case) -> str | None:
     return f"GPUs lose the angle of large numbers: this input reaches {number(largest)}"
 
 
-def _factor(case: Case) -> str | None:
+def _factor(case: DivergedLayer) -> str | None:
     ratio, offset = case.symptoms.ratio, case.symptoms.offset
     if ratio is not None:
         said, advice = f"browser = {ratio:.5g} * reference", "a weight or a scale factor differs"
@@ -149,7 +149,7 @@ def _factor(case: Case) -> str | None:
     return f"{said} where it is wrong{_of_artifacts(case, advice)}"
 
 
-def _channel(case: Case) -> str | None:
+def _channel(case: DivergedLayer) -> str | None:
     box, shape = case.symptoms.box, case.result.layer.shape
     if not box or not shape or len(shape) != len(box) or shape[-1] == 1:
         return None
@@ -160,12 +160,12 @@ def _channel(case: Case) -> str | None:
     return f"channel {first} alone is wrong, of {shape[-1]}{advice}"
 
 
-def _of_artifacts(case: Case, advice: str) -> str:
+def _of_artifacts(case: DivergedLayer, advice: str) -> str:
     """The advice, unless another target computes the same artifacts rightly."""
     return "" if any(other.verdict == "close" for _, other in case.elsewhere) else f": {advice}"
 
 
-def _rounding(case: Case) -> str | None:
+def _rounding(case: DivergedLayer) -> str | None:
     diagnosis = case.comparison.diagnosis
     if diagnosis is not None and diagnosis.kind in _NO_ROUNDING:
         return None
@@ -178,7 +178,7 @@ def _rounding(case: Case) -> str | None:
     return f"the error is {share:.1f} times what is allowed: {said}"
 
 
-_CAUSES: tuple[Callable[[Case], str | None], ...] = (
+_CAUSES: tuple[Callable[[DivergedLayer], str | None], ...] = (
     _permuted,
     _nonfinite,
     _denormal,

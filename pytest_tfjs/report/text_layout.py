@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 import unicodedata
 from dataclasses import dataclass
@@ -21,7 +20,6 @@ _LABEL_WIDTH = 12
 _NARROWEST = 8
 _READABLE = 20
 _WIDE = frozenset("WF")
-_MOST_DIGITS = 6
 
 
 class Line(NamedTuple):
@@ -68,38 +66,6 @@ def shorten(text: str, width: int, encoding: str = "ascii") -> str:
         return _head(text, max(width, 0))
     tail = _head(text[::-1], kept - kept // 2)[::-1]
     return _head(text, kept - width_of(tail)) + ellipsis + tail
-
-
-def number(value: float, digits: int = 1) -> str:
-    """A magnitude such as an error: `3.1e-02`, `0`, `inf`, `nan`."""
-    if value == 0 or not math.isfinite(value):
-        return "0" if value == 0 else str(value)
-    return f"{value:.{digits}e}"
-
-
-def number_up(value: float) -> str:
-    """A magnitude that is rounded up, so that a tolerance copied from the report does pass."""
-    if value == 0 or not math.isfinite(value):
-        return number(value)
-    for step in range(3):
-        shown = f"{value * (1 + 0.05 * step):.2g}"
-        if float(shown) >= value:
-            return shown
-    return repr(value)
-
-
-def apart(left: float, right: float) -> tuple[str, str]:
-    """Two magnitudes with as many digits as it takes to tell them apart."""
-    for digits in range(1, _MOST_DIGITS):
-        shown = number(left, digits), number(right, digits)
-        if shown[0] != shown[1] or left == right:
-            return shown
-    return repr(left), repr(right)
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 layer`, `2 layers`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def fact(label: str, text: str, *, wrap: bool = True) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.formats.escaping import printable
-from pytest_tfjs.report.result_facts import decisive, target_label, worst_layer
+from pytest_tfjs.report.labels import target_label
+from pytest_tfjs.report.worst_layer import decisive, worst_layer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

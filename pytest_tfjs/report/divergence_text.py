@@ -6,24 +6,26 @@ import math
 from typing import TYPE_CHECKING
 
 from pytest_tfjs.compare.numbers.symptoms import Symptoms
-from pytest_tfjs.compare.numbers.tolerances import is_inexact
+from pytest_tfjs.compare.numbers.tolerances import Tolerance, is_inexact
 from pytest_tfjs.formats.escaping import printable
-from pytest_tfjs.report.symptom_text import Case, looks
-from pytest_tfjs.report.text import apart, fact, number_up, quoted
+from pytest_tfjs.report.number_text import distinct_numbers, number_up
+from pytest_tfjs.report.symptom_hints import DivergedLayer, symptom_hints
+from pytest_tfjs.report.text_layout import fact, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis
     from pytest_tfjs.compare.numbers.metrics import Metrics
-    from pytest_tfjs.compare.numbers.tolerances import Tolerance
     from pytest_tfjs.compare.verdict import Comparison, LayerResult
 
 _MOST_ELSEWHERE = 8
 _LEAST_PERCENT = 0.1
+_INPUT_NAME_WIDTH = 40
+_LARGE_SHARE = 0.5
 
 
-def what_diverged(comparison: Comparison, result: LayerResult) -> str:
+def divergence_text(comparison: Comparison, result: LayerResult) -> str:
     """The divergence of one layer in a few words, numbers first."""
     metrics = result.metrics
     if metrics is None or metrics.reason is not None or metrics.worst is None:
@@ -34,7 +36,7 @@ def what_diverged(comparison: Comparison, result: LayerResult) -> str:
     if metrics.nonfinite_mismatched or metrics.worst_text is not None or not is_inexact(result.layer.dtype):
         found, expected = _values(result, metrics)
         return f"{found} in the browser, {expected} in the reference at {where}"
-    error, allowed = apart(metrics.worst_error, metrics.allowed)
+    error, allowed = distinct_numbers(metrics.worst_error, metrics.allowed)
     what = "max |error|" if metrics.worst_error == metrics.max_abs else "|error|"
     return f"{what} {error} at {where}, {allowed} allowed"
 
@@ -44,7 +46,7 @@ def _made(comparison: Comparison, result: LayerResult) -> str:
     local = result.local
     assert local is not None
     if local.failed_by == "rms":
-        error, allowed = apart(local.rms, local.rms_allowed)
+        error, allowed = distinct_numbers(local.rms, local.rms_allowed)
         return f"root mean square error {error}, {allowed} allowed"
     if local.worst is None:
         return printable(local.reason or "nothing could be compared")
@@ -53,12 +55,12 @@ def _made(comparison: Comparison, result: LayerResult) -> str:
         dtype = result.layer.dtype or "float32"
         found, expected = _value(local.worst_actual, dtype), _value(local.worst_reference, dtype)
         return f"{found} in the browser, {expected} in the reference at {where}"
-    error, allowed = apart(local.worst_error, local.allowed)
+    error, allowed = distinct_numbers(local.worst_error, local.allowed)
     what = "max |error|" if local.worst_error == local.max_abs else "|error|"
     return f"{what} {error} at {where}, {allowed} allowed"
 
 
-def findings(comparison: Comparison, result: LayerResult, others: Sequence[Comparison]) -> list[str]:
+def divergence_facts(comparison: Comparison, result: LayerResult, others: Sequence[Comparison]) -> list[str]:
     """What a diverged layer's numbers say, what the other targets say of it, and why it may be so."""
     metrics = result.metrics
     if metrics is None:
@@ -75,11 +77,11 @@ def findings(comparison: Comparison, result: LayerResult, others: Sequence[Compa
     lines += _fused(result)
     for other, found in elsewhere[:_MOST_ELSEWHERE]:
         lines += fact("elsewhere", f"{other.target}: {_told(other, found)}")
-    case = Case(comparison, result, metrics, metrics.symptoms or Symptoms(), elsewhere)
-    return lines + likely(comparison.diagnosis, looks(case))
+    case = DivergedLayer(comparison, result, metrics, metrics.symptoms or Symptoms(), elsewhere)
+    return lines + likely_cause(comparison.diagnosis, symptom_hints(case))
 
 
-def likely(diagnosis: Diagnosis | None, looks_like: Sequence[str] = ()) -> list[str]:
+def likely_cause(diagnosis: Diagnosis | None, looks_like: Sequence[str] = ()) -> list[str]:
     """What made it diverge, and the evidence; where there is no diagnosis, what the numbers look like."""
     if diagnosis is None:
         return [line for one in looks_like for line in fact("likely", one)]
@@ -213,7 +215,7 @@ def _fused(result: LayerResult) -> list[str]:
 def _told(other: Comparison, found: LayerResult) -> str:
     first = found.layer.name in other.first_divergence
     said = "diverged first there too" if first else f"{found.verdict} there"
-    return f"{said}: {what_diverged(other, found)}"
+    return f"{said}: {divergence_text(other, found)}"
 
 
 def _values(result: LayerResult, metrics: Metrics) -> tuple[str, str]:
@@ -250,3 +252,24 @@ def _feed(comparison: Comparison, number: int) -> str:
 
 def _index(index: Iterable[int]) -> str:
     return f"[{', '.join(str(place) for place in index)}]"
+
+
+def origin(comparison: Comparison, result: LayerResult) -> str:
+    """Whether a first diverged layer made its error: by itself, or as far as its inputs allow to say."""
+    unmapped = sum(each.verdict == "unmapped" for each in comparison.layers)
+    if unmapped and (result.made_error or result.local is None):
+        return f"made there or in an unmapped layer, of which there are {unmapped}"
+    if result.made_error:
+        return "made there, not passed on"
+    if result.local is not None:
+        return "made by rounding"
+    compared = [each for each in comparison.layers if each.layer.coverage == "compared"]
+    if not result.layer.inputs and all(each.layer.output for each in compared):
+        return "no layer before it was compared"
+    entering = [each for each in compared if each.layer.name in result.layer.inputs]
+    shares = {each.layer.name: each.metrics.share for each in entering if each.metrics is not None}
+    largest = max(shares, key=lambda name: shares[name], default=None)
+    if largest is not None and shares[largest] > _LARGE_SHARE:
+        name = quoted(largest, _INPUT_NAME_WIDTH)
+        return f"its input {name} is at {100 * shares[largest]:.0f}% of its tolerance"
+    return "made there, not passed on"

@@ -5,16 +5,19 @@ A controller of pytest-xdist sees nothing else of a comparison.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
+
+from pytest_tfjs.formats.escaping import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_JUDGED = ("close", "diverged")
-_NAMED = 3
 COVERAGES = ("compared", "fused", "eliminated", "unmapped")
+EXPECTED = "expected"
+"""Replaces the verdict as a line's colour where the test expects that verdict."""
+
+_NAMED = 3
 
 
 def target_label(target: Mapping[str, Any], *, with_browser: bool = True) -> str:
@@ -22,10 +25,6 @@ def target_label(target: Mapping[str, Any], *, with_browser: bool = True) -> str
     variant = "" if target["variant"] is None else f":{target['variant']}"
     browser = f" on {target['browser']}" if with_browser else ""
     return f"{target['backend']}{variant}{browser}"
-
-
-EXPECTED = "expected"
-"""What lines of the terminal are coloured by in place of a verdict that the test expects."""
 
 
 def verdict_label(told: Mapping[str, Any]) -> str:
@@ -36,46 +35,6 @@ def verdict_label(told: Mapping[str, Any]) -> str:
 def colour(told: Mapping[str, Any], verdict: str | None) -> str | None:
     """What a line is coloured by that tells a verdict of a comparison or task, or of a part of it."""
     return EXPECTED if told["expected"] is not None and verdict not in {None, "close"} else verdict
-
-
-def decisive(layer: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """The error that decides of a layer, and what is allowed of it; None where it is not finite or unknown.
-
-    That is the local error or that of the whole run, whichever takes up more of what is allowed.
-    """
-    whole = (layer["worst_error"], layer["allowed"])
-    local = layer["local"]
-    if local is None or layer["given"] or layer["verdict"] not in _JUDGED:
-        return whole
-    own = (local["rms"], local["rms_allowed"]) if local["failed_by"] == "rms" else _worst_of(local)
-    return own if _share(*own) >= _share(*whole) else whole
-
-
-def _worst_of(local: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    return local["worst_error"], local["allowed"]
-
-
-def share_of_tolerance(layer: Mapping[str, Any]) -> float:
-    """The error that decides in parts of what is allowed there: above 1 the layer diverged.
-
-    Infinite where the error is, or where nothing is allowed and there is an error; -1 where nothing was
-    compared.
-    """
-    return _share(*decisive(layer)) if layer["verdict"] in _JUDGED else -1.0
-
-
-def _share(error: float | None, allowed: float | None) -> float:
-    if error is None:
-        return math.inf
-    if not allowed:
-        return math.inf if error > 0 else 0.0
-    return float(error / allowed)
-
-
-def worst_layer(comparison: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The layer that uses most of its tolerance, the first of equal ones; None where none was compared."""
-    layers = [layer for layer in comparison["layers"] if share_of_tolerance(layer) >= 0]
-    return max(layers, key=share_of_tolerance, default=None)
 
 
 def coverage_text(layers: Sequence[Mapping[str, Any]]) -> str:
@@ -98,7 +57,7 @@ def reason_kind(reason: str | None) -> str:
     return (reason or "reason unknown").partition(":")[0].strip()
 
 
-def dead_layers(dead: Mapping[str, str]) -> str | None:
+def dead_layers_text(dead: Mapping[str, str]) -> str | None:
     """The dead layers in words; `dead` tells of each which one value it has. None where there is none."""
     if not dead:
         return None
@@ -107,3 +66,13 @@ def dead_layers(dead: Mapping[str, str]) -> str | None:
     if len(dead) == 1:
         return f"1 layer is dead, and hides what goes wrong before it: {listed}"
     return f"{len(dead)} layers are dead, and hide what goes wrong before them: {listed}{more}"
+
+
+def retry_note(how: str) -> str:
+    """What a note says of a browser that was lost, and `how`; printable."""
+    return printable(f"{how}; this is of a second run, on a fresh browser")
+
+
+def retry_line(test: str, how: str) -> str:
+    """`test_a.py::test_b[chrome-webgl]: the browser was lost while …; done once more, on a fresh browser`."""
+    return printable(f"{test}: {how}; done once more, on a fresh browser")
