@@ -12,7 +12,9 @@ import pytest
 
 from pytest_tfjs.outcomes import expected_verdict
 from pytest_tfjs.preflight import address_of, dist_of
-from pytest_tfjs.settings.settings import FLAGS, SETTINGS, Settings, apply_markers
+from pytest_tfjs.settings.markers import apply_markers
+from pytest_tfjs.settings.options import FLAGS
+from pytest_tfjs.settings.settings import SETTINGS, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_tfjs.errors import PageError, SettingsError, TargetUnavailableError, TfjsError
-from pytest_tfjs.settings.settings import SETTINGS, Settings, expected_failure
+from pytest_tfjs.settings.markers import XFAIL, expected_failure
+from pytest_tfjs.settings.settings import SETTINGS, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.verdict import Comparison
 
 _PYTEST = ("_pytest", "pluggy")
-
-XFAIL = "tfjs_xfail"
-"""The name of the marker of tests that are expected to fail on some targets."""
 
 
 def check_expected(definition: pytest.Item, own: Mapping[str, Flags], *, targeted: bool) -> None:

@@ -34,7 +34,6 @@ from pytest_tfjs.fixtures import (
     tfjs_tensorflow,
 )
 from pytest_tfjs.outcomes import (
-    XFAIL,
     check_expected,
     end_at_the_users_line,
     expecting,
@@ -53,7 +52,9 @@ from pytest_tfjs.preflight import (
 )
 from pytest_tfjs.report.run_results import Earlier, Told
 from pytest_tfjs.settings.addresses import bracketed
-from pytest_tfjs.settings.settings import MARKER, SETTINGS, add_options, resolve_settings
+from pytest_tfjs.settings.markers import XFAIL, add_markers
+from pytest_tfjs.settings.options import add_options
+from pytest_tfjs.settings.settings import SETTINGS, resolve_settings
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -82,16 +83,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers",
-        f"tfjs({', '.join(MARKER)}): "
-        "settings of one test for its TensorFlow.js models, over those of the command line",
-    )
-    config.addinivalue_line(
-        "markers",
-        f"{XFAIL}(target, reason): on the targets that match, such as 'firefox/webgl' or '*/webgpu', "
-        "the test is expected to fail by its verdict, and fails where it passes",
-    )
+    add_markers(config)
     try:
         config.stash[SETTINGS] = resolve_settings(config)
         check_targets(config.stash[SETTINGS])

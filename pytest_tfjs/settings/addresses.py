@@ -8,14 +8,15 @@ import json
 import re
 import socket
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from pytest_tfjs.errors import SettingsError
+from pytest_tfjs.settings.values import file_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
 PORT_FIELD = "{port}"
@@ -138,7 +139,7 @@ def parse_bind(value: Any) -> Bind:
 
 def parse_json_file(value: Any) -> JsonFile:
     """The path of a JSON object. Raises SettingsError."""
-    path = Path(value).expanduser().absolute()
+    path = file_path(value)
     if not path.is_file():
         raise SettingsError("there is no such file; expected one that holds a JSON object")
     try:

@@ -1,4 +1,8 @@
-"""Values of settings, from text or as they were given; SettingsError says what was expected."""
+"""Parsers of option values: names, numbers, byte counts, flags and paths.
+
+Each takes text from the command line or an ini file, or the value itself from a marker or a call, and raises
+SettingsError with what was expected.
+"""
 
 from __future__ import annotations
 
@@ -16,22 +20,22 @@ if TYPE_CHECKING:
 
 
 def names(value: Any) -> tuple[str, ...]:
-    """Names, separated by commas or as a list, each once; at least one."""
+    """One or more names, from a list or separated by commas; duplicates are dropped."""
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, Iterable) or not all(isinstance(part, str) for part in parts):
         raise SettingsError("expected names, separated by commas or as a list")
-    found = tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
-    if not found:
+    stripped = tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
+    if not stripped:
         raise SettingsError("expected at least one name")
-    return found
+    return stripped
 
 
-def one_of(*choices: str) -> Callable[[Any], str]:
-    """Makes what takes one of `choices`."""
+def one_of(*allowed: str) -> Callable[[Any], str]:
+    """A parser that accepts one of the `allowed` values."""
 
     def parse(value: Any) -> str:
-        if value not in choices:
-            raise SettingsError(f"expected one of {', '.join(choices)}")
+        if value not in allowed:
+            raise SettingsError(f"expected one of {', '.join(allowed)}")
         return str(value)
 
     return parse
@@ -61,12 +65,12 @@ def _finite(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-_BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmg])(i?)b?|b)?", re.IGNORECASE)
+_BYTES = r"(\d+(?:\.\d+)?)\s*(?:([kmg])(i?)b?|b)?"
 
 
 def byte_count(value: Any) -> int:
-    """A number of bytes: 256MB is 256 million, 256MiB 256 times 2**20."""
-    match = None if isinstance(value, bool) else _BYTES.fullmatch(str(value).strip())
+    """A number of bytes, more than 0: `256MB` is 256 million bytes, `256MiB` is 256 times 2**20."""
+    match = None if isinstance(value, bool) else re.fullmatch(_BYTES, str(value).strip(), re.IGNORECASE)
     if match is None:
         raise SettingsError("expected a number of bytes, such as 256MB, 1GiB or 268435456")
     number, unit, binary = match.groups()
@@ -77,7 +81,7 @@ def byte_count(value: Any) -> int:
 
 
 def flag(value: Any) -> bool:
-    """True or false, or an ini file's words for them."""
+    """A bool, or `1`, `true`, `yes`, `on` and `0`, `false`, `no`, `off` in any case."""
     if isinstance(value, bool):
         return value
     if str(value).lower() in ("1", "true", "yes", "on"):
@@ -87,15 +91,23 @@ def flag(value: Any) -> bool:
     raise SettingsError("expected true or false")
 
 
+def expand_home(value: Any) -> Path:
+    """A path in which a leading `~` or `~user` is replaced by the home directory."""
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        raise SettingsError("expected a path that exists: there is no such home directory") from None
+
+
 def file_path(value: Any) -> Path:
     """An absolute path; `~` is the home directory."""
     if not str(value):
         raise SettingsError("expected a path")
-    return Path(value).expanduser().absolute()
+    return expand_home(value).absolute()
 
 
 def directory(value: Any) -> Path:
-    """An existing directory with TF.js in it."""
+    """An existing directory that holds TF.js."""
     path = file_path(value)
     if not path.is_dir():
         raise SettingsError("there is no such directory; expected one that holds @tensorflow/tfjs")
@@ -111,22 +123,22 @@ def program(value: Any) -> Path:
 
 
 def new_file(value: Any) -> Path:
-    """A path at which a file can be written, in directories that may not be there yet."""
+    """A path at which a file can be written; its directories need not exist yet."""
     path = file_path(value)
     if path.is_dir():
         raise SettingsError("that is a directory; expected the name of a file")
     folder = next(parent for parent in path.parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise SettingsError(f"{folder} cannot be written to; expected a file in a directory that can")
+        raise SettingsError(f"{folder} cannot be written to; expected a file in a writable directory")
     return path
 
 
 def new_directory(value: Any) -> Path:
-    """The same of a directory."""
+    """A path at which a directory can be written; its parents need not exist yet."""
     path = file_path(value)
     existing = next(parent for parent in (path, *path.parents) if parent.exists())
     if not existing.is_dir():
         raise SettingsError(f"{existing} is a file; expected the name of a directory")
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise SettingsError(f"{existing} cannot be written to; expected a directory that can")
+        raise SettingsError(f"{existing} cannot be written to; expected a writable directory")
     return path

@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from pytest_tfjs.report.repeat_command import repeat_command
-from pytest_tfjs.settings.settings import FLAGS
+from pytest_tfjs.settings.options import FLAGS
 
 pytestmark = pytest.mark.usefixtures("only_this_plugin")
 

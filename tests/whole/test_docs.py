@@ -23,8 +23,10 @@ from pytest_tfjs.compare.verdict import Verdict
 from pytest_tfjs.report.agreement_json import agreement_to_json
 from pytest_tfjs.report.comparison_json import comparison_to_json
 from pytest_tfjs.report.json_report import environment_to_json, write_json
+from pytest_tfjs.settings.markers import ARGUMENTS
+from pytest_tfjs.settings.options import OPTIONS, option_of
 from pytest_tfjs.settings.quantisation import QUANTISED
-from pytest_tfjs.settings.settings import _OPTIONS, MARKER, Settings, option_of
+from pytest_tfjs.settings.settings import Settings
 from pytest_tfjs.timing import Timing
 from pytest_tfjs.workflows.arguments import CompareAsked
 from pytest_tfjs.workflows.task_arguments import Asked
@@ -51,10 +53,10 @@ def code(cell):
 
 def test_every_setting_is_in_the_table_and_no_other():
     expected = {}
-    for name, option in _OPTIONS.items():
+    for name, option in OPTIONS.items():
         flag = option_of(name) + ("" if option.metavar is None else f"={option.metavar}")
         calls = set(CompareAsked.__annotations__) - {"per_layer"}
-        expected[flag] = (f"tfjs_{name}", name if name in MARKER else "", name if name in calls else "")
+        expected[flag] = (f"tfjs_{name}", name if name in ARGUMENTS else "", name if name in calls else "")
     told = {code(row[0])[0]: tuple(code(cell)[0] if cell else "" for cell in row[1:4]) for row in _settings()}
     assert told == expected
 

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from pytest_tfjs.settings.options import FLAGS, OPTIONS, option_of
+from pytest_tfjs.settings.settings import Settings
+from tests.support.setting_values import VALUES
+
+pytestmark = pytest.mark.usefixtures("only_this_plugin")
+
+
+def test_every_row_has_a_field_and_every_field_a_row():
+    assert {field.name for field in fields(Settings)} - {"variants", "origins"} == OPTIONS.keys()
+
+
+def test_every_row_has_a_value_that_the_tests_use():
+    assert VALUES.keys() == OPTIONS.keys()
+
+
+def test_help_lists_every_option_with_its_metavar(pytester):
+    text = pytester.runpytest_inprocess("--help").stdout.str()
+    for name, option in OPTIONS.items():
+        flag = option_of(name)
+        assert (flag if option.metavar is None else f"{flag}={option.metavar}") in text
+        assert f"tfjs_{name} " in text or f"tfjs_{name}:" in text
+
+
+def test_flags_are_the_options_without_a_value():
+    assert {"--tfjs-headed", "--tfjs-sensitivity", "--tfjs-strict-targets"} == FLAGS
