@@ -7,7 +7,7 @@ PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 NODE_MODULES := node_modules/.installed
 GRID := tests/grid/lib/.installed
-# The whole suite is spread over two processes; a part that ARGS names runs in one, unless WORKERS says how many.
+# The suite is spread over two processes; a part that ARGS names runs in one, unless WORKERS says how many.
 # A worker that died is not replaced: pytest-xdist would give the next one the test that it died of, again and again.
 WORKERS ?= $(if $(ARGS),0,2)
 SPREAD = $(if $(filter 0,$(WORKERS)),,-n $(WORKERS) --dist loadgroup --no-loadscope-reorder --max-worker-restart 0)
@@ -17,7 +17,7 @@ NPM := PATH="$(abspath $(VENV))/bin:$$PATH" npm
 WITH_DRIVERS := PATH="$$PATH:$$HOME/.cargo/bin"
 
 .NOTPARALLEL:
-.PHONY: help demo bench faults models targets test lint types page pytest browser browsers clean
+.PHONY: help demo bench faults models targets test test-all lint types page pytest pytest-all browser browsers clean
 
 help:
 	@echo "make demo    compare the sample models in a browser, and show a failure that is found"
@@ -25,11 +25,13 @@ help:
 	@echo "make faults  cause every fault, and write docs/faults.md (ARGS='-k Ctrl' for some of them)"
 	@echo "make models  compare every model family, and write docs/models.md (ARGS='-k unet' for some of them)"
 	@echo "make targets compare them on every browser, backend and variant, and write docs/targets.md"
-	@echo "make test    everything: lint, types, the page's tests, pytest"
+	@echo "make test    lint, types, the page's tests, and the Python tests without the slow ones (about 15 minutes)"
+	@echo "make test-all   the same with the slow tests: everything at full size (about an hour)"
 	@echo "make lint    ruff check and ruff format --check"
 	@echo "make types   mypy --strict, and tsc over the page's modules"
 	@echo "make page    the tests of the page's modules, in Node"
-	@echo "make pytest  the Python tests, WORKERS=2 at once; ARGS='-k dist' passes arguments on, and runs in one process"
+	@echo "make pytest  the Python tests that are not slow, WORKERS=2 at once; ARGS='-k dist' passes arguments on, in one process"
+	@echo "make pytest-all   all Python tests; WORKERS and ARGS as above"
 	@echo "make clean   remove what was installed and built"
 
 demo: $(INSTALLED) browser
@@ -63,6 +65,8 @@ targets: $(INSTALLED) browsers
 
 test: lint types page pytest
 
+test-all: lint types page pytest-all
+
 lint: $(INSTALLED)
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
@@ -76,6 +80,9 @@ page: $(INSTALLED)
 
 # After the quick checks, so that they have spoken before the long run begins.
 pytest: $(INSTALLED) browsers $(GRID)
+	@$(WITH_DRIVERS) $(PYTHON) -m pytest -m "not slow" $(SPREAD) $(ARGS)
+
+pytest-all: $(INSTALLED) browsers $(GRID)
 	@$(WITH_DRIVERS) $(PYTHON) -m pytest $(SPREAD) $(ARGS)
 
 browser:

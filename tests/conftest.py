@@ -18,58 +18,9 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.serving.page_channel import Exchange
     from pytest_tfjs.browsers.serving.server import Server
 
-pytest_plugins = ["pytester"]
-
-# Groups that take about a minute or more each, the longest first. Of a group of other tests it is its file.
-LONG = (
-    "test_load",
-    "families-0",
-    "families-1",
-    "families-2",
-    "families-3",
-    "test_faults",
-    "test_engines",
-    "test_artifacts_fuzz",
-    "test_grid",
-    "test_outcomes",
-    "test_retry",
-    "test_mobilenet",
-    "test_sensitivity",
-    "test_capture",
-    "test_half_precision",
-    "test_xdist",
-    "test_harness_failures",
-    "test_quantised",
-    "test_layer_alone",
-    "test_layers_alone",
-    "test_checker",
-    "test_random_stacks",
-    "test_process",
-    "test_sample_models",
-    "test_repeatability",
-)
+pytest_plugins = ["pytester", "tests.support.sizes"]
 
 X = np.array(TINY_X, np.float32)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
-    """For `--dist loadgroup`: the tests of a file share a worker, and long groups come first.
-
-    So what a file sets up is set up once, and no worker is left alone with a long group at the end.
-    """
-    spread = getattr(config.option, "loadgroup", False)
-    for item in items if spread else ():
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
-    yield
-    if spread:
-        rank = {group: index for index, group in enumerate(LONG)}
-        items.sort(key=lambda item: rank.get(_group(item), len(LONG)))
-
-
-def _group(item: pytest.Item) -> str:
-    own = item.get_closest_marker("xdist_group")
-    return item.path.stem if own is None else str(own.args[0])
 
 
 _FIGURE = "figure"
@@ -77,12 +28,12 @@ _FIGURE = "figure"
 
 @pytest.fixture
 def record_figures(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Takes what a test measured, in a line, for the end of the run."""
+    """Records a line with what a test measured; the end of the run prints it."""
     return lambda line: request.node.user_properties.append((_FIGURE, line))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Shows what was measured, whatever came of the test, and in whatever process it ran."""
+    """Prints the figures that tests recorded, of all outcomes and all processes."""
     reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
     lines = [line for report in reports for name, line in report.user_properties if name == _FIGURE]
     if lines:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fixtures.targets import UNAVAILABLE, targets
+from tests.support.family_targets import UNAVAILABLE, targets
 from tools import models_table
 
 if TYPE_CHECKING:

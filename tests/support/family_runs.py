@@ -10,7 +10,7 @@ from fixtures.families import FAMILIES
 from pytest_tfjs import TfjsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from fixtures.family import Case
@@ -21,10 +21,17 @@ GROUPS = 4
 _GROUP = {name: f"families-{index % GROUPS}" for index, name in enumerate(FAMILIES)}
 
 
-def parameters(cases: Iterable[Case]) -> list[Any]:
-    """The cases as parameters of a test, each in its group."""
+def parameters(cases: Iterable[Case], quick: Collection[str] = ()) -> list[Any]:
+    """The cases as parameters of a test, each in its group; those not named in `quick` are slow."""
     return [
-        pytest.param(case, id=str(case), marks=pytest.mark.xdist_group(_GROUP[case.family.name]))
+        pytest.param(
+            case,
+            id=str(case),
+            marks=[
+                pytest.mark.xdist_group(_GROUP[case.family.name]),
+                *([] if str(case) in quick else [pytest.mark.slow]),
+            ],
+        )
         for case in cases
     ]
 

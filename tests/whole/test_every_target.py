@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.targets import BACKENDS, BROWSERS, ONE_OF_EACH, SMALL, UNAVAILABLE, VARIANTS, VARIED, targets
 from pytest_tfjs.browsers.engines import ENGINES
 from pytest_tfjs.browsers.launching.local import has_gpu
 from pytest_tfjs.browsers.targets import BACKENDS as ALL_BACKENDS
@@ -12,6 +11,19 @@ from pytest_tfjs.browsers.targets import VARIANTS as ALL_VARIANTS
 from pytest_tfjs.browsers.targets import parse_targets
 from pytest_tfjs.errors import TargetUnavailableError
 from tests.support.family_runs import assert_close, failure_of, parameters
+from tests.support.family_targets import (
+    BACKENDS,
+    BROWSERS,
+    ONE_OF_EACH,
+    QUICK_ON_WEBGPU,
+    QUICK_ONE_OF_EACH,
+    QUICK_VARIED,
+    SMALL,
+    UNAVAILABLE,
+    VARIANTS,
+    VARIED,
+    targets,
+)
 from tools import targets_table as table
 
 
@@ -32,7 +44,7 @@ def _hold(tfjs, target, case, saved_family):
 @pytest.mark.browser
 @pytest.mark.convert
 @pytest.mark.tfjs(browsers="firefox,webkitgtk", backends="cpu,wasm,webgl")
-@pytest.mark.parametrize("case", parameters(ONE_OF_EACH))
+@pytest.mark.parametrize("case", parameters(ONE_OF_EACH, QUICK_ONE_OF_EACH))
 def test_every_family_is_close_on_other_browsers(tfjs, tfjs_target, case, saved_family):
     _hold(tfjs, tfjs_target, case, saved_family)
 
@@ -40,7 +52,7 @@ def test_every_family_is_close_on_other_browsers(tfjs, tfjs_target, case, saved_
 @pytest.mark.browser
 @pytest.mark.convert
 @pytest.mark.tfjs(browsers="chrome", backends="webgpu")
-@pytest.mark.parametrize("case", parameters(SMALL))
+@pytest.mark.parametrize("case", parameters(SMALL, QUICK_ON_WEBGPU))
 def test_every_family_is_close_on_webgpu(tfjs, tfjs_target, case, saved_family):
     _hold(tfjs, tfjs_target, case, saved_family)
 
@@ -48,7 +60,7 @@ def test_every_family_is_close_on_webgpu(tfjs, tfjs_target, case, saved_family):
 @pytest.mark.browser
 @pytest.mark.convert
 @pytest.mark.tfjs(browsers=BROWSERS, backends=VARIANTS)
-@pytest.mark.parametrize("case", parameters(VARIED))
+@pytest.mark.parametrize("case", parameters(VARIED, QUICK_VARIED))
 def test_the_variants_are_close(tfjs, tfjs_target, case, saved_family):
     _hold(tfjs, tfjs_target, case, saved_family)
 

@@ -9,8 +9,8 @@ import pytest
 
 from fixtures.families import FAMILIES, cases
 from fixtures.family import BACKENDS
-from fixtures.targets import is_quick
 from tests.support.family_runs import assert_close, failure_of, parameters
+from tests.support.family_targets import QUICK, is_quick
 from tools import models_table as table
 
 CASES = cases()
@@ -27,7 +27,7 @@ def found():
 @pytest.mark.browser
 @pytest.mark.convert
 @pytest.mark.tfjs(browsers="chrome", backends="cpu,wasm,webgl")
-@pytest.mark.parametrize("case", parameters(CASES))
+@pytest.mark.parametrize("case", parameters(CASES, QUICK))
 def test_every_layer_is_accounted_for_and_close(tfjs, tfjs_target, case, saved_family, found):
     if not (is_quick(case, tfjs_target.backend) or ALL):
         pytest.skip(f"it takes long: `make models` runs it, and {table.WHICH}=all")
@@ -41,7 +41,7 @@ def test_every_layer_is_accounted_for_and_close(tfjs, tfjs_target, case, saved_f
 @pytest.mark.browser
 @pytest.mark.convert
 @pytest.mark.tfjs(browsers="chrome", backends="cpu,wasm,webgl")
-@pytest.mark.parametrize("case", parameters(CASES))
+@pytest.mark.parametrize("case", parameters(CASES, QUICK))
 def test_the_table_tells_what_was_found(tfjs_target, case, found):
     if case.gap(tfjs_target.backend) is not None:
         pytest.skip("it does not run there, as the table says")

@@ -1,4 +1,4 @@
-"""How this suite is spread over processes."""
+"""The two sizes of this suite, and how it is spread over processes."""
 
 from __future__ import annotations
 
@@ -8,20 +8,12 @@ import subprocess
 
 import pytest
 
-from tests.conftest import LONG
-from tests.support.family_runs import GROUPS
 from tests.support.paths import ROOT
-
-
-def test_long_groups_are_groups_that_there_are():
-    files = {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
-    assert set(LONG) <= files | {f"families-{index}" for index in range(GROUPS)}
-    assert len(set(LONG)) == len(LONG)
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
 @pytest.mark.parametrize(
-    ("given", "spread"),
+    ("arguments", "spread"),
     [
         ([], "-n 2 --dist loadgroup"),
         (["WORKERS=3"], "-n 3 --dist loadgroup"),
@@ -30,17 +22,57 @@ def test_long_groups_are_groups_that_there_are():
         (["ARGS=-k dist", "WORKERS=2"], "-n 2 --dist loadgroup"),
     ],
 )
-def test_make_spreads_the_whole_suite(given, spread):
+def test_make_spreads_the_suite(arguments, spread):
+    line = pytest_line("pytest", *arguments)
+    assert ("-n " in line) == (spread is not None)
+    assert (spread or "") in line
+    assert line.endswith("-k dist") == ("ARGS=-k dist" in arguments)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+@pytest.mark.parametrize(("target", "all_sizes"), [("test", False), ("test-all", True)])
+def test_make_test_leaves_out_the_slow_tests_and_make_test_all_does_not(target, all_sizes):
+    assert ('-m "not slow"' in pytest_line(target)) != all_sizes
+
+
+def pytest_line(target: str, *arguments: str) -> str:
+    """The command by which make runs pytest for this target."""
     outer = ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "ARGS", "WORKERS")
-    told = subprocess.run(
-        ["make", "--dry-run", "--always-make", "pytest", *given],
+    commands = subprocess.run(
+        ["make", "--dry-run", "--always-make", target, *arguments],
         cwd=ROOT,
         env={name: value for name, value in os.environ.items() if name not in outer},
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    (line,) = (line for line in told.splitlines() if "-m pytest" in line)
-    assert ("-n " in line) == (spread is not None)
-    assert (spread or "") in line
-    assert line.endswith("-k dist") == ("ARGS=-k dist" in given)
+    (line,) = (line for line in commands.splitlines() if "-m pytest" in line)
+    return line
+
+
+SIZES = """
+import pytest
+
+@pytest.mark.parametrize("size", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_size(size): pass
+
+@pytest.mark.slow
+def test_slow(): pass
+"""
+LEFT_OUT = "2 slow tests left out: make test-all runs them"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "passed", "left_out"),
+    [
+        (("-n", "2", "--dist", "loadgroup", "-m", "not slow"), 1, True),
+        (("-m", "not slow", "-k", "size"), 1, False),
+    ],
+)
+def test_a_run_says_how_many_slow_tests_it_leaves_out(pytester, monkeypatch, arguments, passed, left_out):
+    pytester.makeini("[pytest]\nmarkers = slow: takes long")
+    pytester.makepyfile(SIZES)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    run = pytester.runpytest_subprocess("-p", "tests.support.sizes", *arguments)
+    run.assert_outcomes(passed=passed)
+    assert (LEFT_OUT in run.stdout.lines) == left_out
