@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.harness import Harness, Page
     from pytest_tfjs.browsers.jobs import Activations, Job, JobResult
     from pytest_tfjs.browsers.targets import Target
-    from pytest_tfjs.compare.verdict import Comparison
+    from pytest_tfjs.compare.results import Comparison
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.cache import ContentCache
 
@@ -185,5 +185,5 @@ class Blaming:
             )
             local = measure_local(tapped.get(name), self._tapped[name], arithmetic[name], allowed)
             largest: Any = np.abs(expected[name].astype(np.float64)).max(initial=0.0)
-            sizes.append((local.share, local.max_abs / float(largest or 1.0)))
+            sizes.append((local.share, local.metrics.max_abs / float(largest or 1.0)))
         return max(sizes)

@@ -29,7 +29,7 @@ from pytest_tfjs.workflows.sensitivity import Judge, sensitivity_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_tfjs.report.sensitivity_summary import Sensitivity
+    from pytest_tfjs.compare.sensitivity import Sensitivity
 
 BACKENDS = ("cpu", "wasm", "webgl", "webgl:f16")
 FORMATS = ("graph", "layers")

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pytest_tfjs.checker import Checker, NotClose
     from pytest_tfjs.compare.numbers.tolerances import Tolerance
+    from pytest_tfjs.compare.results import Comparison
+    from pytest_tfjs.compare.sensitivity import Sensitivity
     from pytest_tfjs.compare.task import Agreement
-    from pytest_tfjs.compare.verdict import Comparison
     from pytest_tfjs.errors import TfjsError
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.sources import Prebuilt
-    from pytest_tfjs.report.sensitivity_summary import Sensitivity
     from pytest_tfjs.timing.samples import Timing
     from pytest_tfjs.workflows.agreement import NotAgreed
 
@@ -38,11 +38,11 @@ _HOME = {
     "Agreement": "compare.task",
     "Artifacts": "models.artifacts",
     "Checker": "checker",
-    "Comparison": "compare.verdict",
+    "Comparison": "compare.results",
     "NotAgreed": "workflows.agreement",
     "NotClose": "checker",
     "Prebuilt": "models.sources",
-    "Sensitivity": "report.sensitivity_summary",
+    "Sensitivity": "compare.sensitivity",
     "TfjsError": "errors",
     "Timing": "timing.samples",
     "Tolerance": "compare.numbers.tolerances",

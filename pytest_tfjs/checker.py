@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.harness import Harness
     from pytest_tfjs.browsers.targets import Target
     from pytest_tfjs.compare.numbers.tolerances import Tolerance
+    from pytest_tfjs.compare.results import Comparison, TargetFacts
+    from pytest_tfjs.compare.sensitivity import Sensitivity
     from pytest_tfjs.compare.task import Agreement
-    from pytest_tfjs.compare.verdict import Comparison, TargetFacts
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.cache import ContentCache
     from pytest_tfjs.models.sources import Source
     from pytest_tfjs.models.tensorflow.process import Place, TensorFlowProcess
     from pytest_tfjs.report.run_results import Earlier
-    from pytest_tfjs.report.sensitivity_summary import Sensitivity
     from pytest_tfjs.settings.settings import Settings
     from pytest_tfjs.timing.samples import Timing
 

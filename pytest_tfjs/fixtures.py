@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.jobs import Progress
     from pytest_tfjs.browsers.targets import Target
     from pytest_tfjs.checker import Checker, Context
+    from pytest_tfjs.compare.results import Comparison
     from pytest_tfjs.compare.task import Agreement
-    from pytest_tfjs.compare.verdict import Comparison
     from pytest_tfjs.models.cache import ContentCache
     from pytest_tfjs.models.tensorflow.process import TensorFlowProcess
     from pytest_tfjs.report.progress_line import ProgressLine

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from pytest_tfjs.browsers.targets import Flags, Target
+    from pytest_tfjs.compare.results import Comparison
     from pytest_tfjs.compare.task import Agreement
-    from pytest_tfjs.compare.verdict import Comparison
 
 _PYTEST = ("_pytest", "pluggy")
 

@@ -3,45 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from pytest_tfjs.compare.results import Blame, Growth
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from pytest_tfjs.compare.verdict import LayerResult
+    from pytest_tfjs.compare.results import LayerResult
 
 # A layer still counts as one that holds what it was given where its relative error is within this factor of
 # the least on the way: rounding alone moves it about by as much.
 _HELD = 4.0
-
-
-@dataclass(frozen=True)
-class Growth:
-    """No layer is wrong by itself, and yet the error at `end` is too large.
-
-    From `start` on, the nearest layer before `end` whose error is still small, the error relative to the
-    layer's largest value grew by `factor`.
-    """
-
-    start: str
-    end: str
-    factor: float
-
-    def __str__(self) -> str:
-        return f"no layer is wrong; errors grow {self.factor:.3g}-fold from {self.start!r} on"
-
-
-@dataclass(frozen=True)
-class Blame:
-    """`first`: the layers that the divergence begins at, in the comparison's order; see `blame`.
-
-    `made`: those of them whose local error is too large. `growth`: how errors grew, where no layer is wrong.
-    """
-
-    first: tuple[str, ...] = ()
-    made: frozenset[str] = frozenset()
-    growth: Growth | None = None
 
 
 def blame(results: Sequence[LayerResult], unheld: Collection[str] = ()) -> Blame:

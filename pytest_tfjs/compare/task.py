@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_tfjs.compare.numbers.tolerances import Tolerance
-    from pytest_tfjs.compare.verdict import TargetFacts
+    from pytest_tfjs.compare.results import TargetFacts
     from pytest_tfjs.timing.intervals import Interval
 
     Floats = NDArray[np.float64]

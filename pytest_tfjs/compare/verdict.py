@@ -3,185 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from pytest_tfjs.compare.blame import Blame, Growth, blame
+from pytest_tfjs.compare.blame import blame
 from pytest_tfjs.compare.numbers.tolerances import is_inexact
-from pytest_tfjs.compare.observer_effect import Observation
+from pytest_tfjs.compare.results import Alone, Blame, Judgement, LayerResult
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis
     from pytest_tfjs.compare.layers import Layer
     from pytest_tfjs.compare.numbers.compression import Compression
-    from pytest_tfjs.compare.numbers.local_error import Local
     from pytest_tfjs.compare.numbers.metrics import Metrics
     from pytest_tfjs.compare.numbers.tolerances import Tolerance
-    from pytest_tfjs.compare.reproducers import Reproducer
     from pytest_tfjs.compare.vacuity.vacuous import Vacuity
     from pytest_tfjs.compare.weight_check import WeightCheck
 
-LayerVerdict = Literal["close", "diverged", "unmapped"]
-Verdict = Literal["close", "diverged", "vacuous", "unmapped", "error"]
-
 _NAMED = 3
-
-
-@dataclass(frozen=True)
-class LayerResult:
-    """What was found of one layer; of a fused or eliminated one no verdict. `reason`: why, in words.
-
-    `metrics` are of the whole run, held against `tolerance`, which is the user's own where `given`. `local`:
-    the error of the layer run alone on the reference's inputs, with what its arithmetic allows; None where it
-    was not, for the reason `not_alone`. `propagated`: the largest |whole run - run alone|, that is, what the
-    error of its inputs made of its activation, in the activation's unit; infinite where NaN or Inf differ.
-    """
-
-    layer: Layer
-    verdict: LayerVerdict | None
-    metrics: Metrics | None
-    tolerance: Tolerance | None
-    reason: str | None
-    local: Local | None = None
-    propagated: float | None = None
-    given: bool = False
-    not_alone: str | None = None
-
-    @property
-    def made_error(self) -> bool:
-        """Whether the layer diverged and makes an error by itself that its arithmetic does not explain."""
-        return self.verdict == "diverged" and self.local is not None and not self.local.passed
-
-
-@dataclass(frozen=True)
-class Alone:
-    """What is known of layers that were run alone, by name.
-
-    `local` and `propagated`: see `LayerResult`; `reasons`: why others were not run alone, in words. `unheld`:
-    of which layers the target has no numbers for what the reference gives.
-    """
-
-    local: Mapping[str, Local] = field(default_factory=dict)
-    propagated: Mapping[str, float] = field(default_factory=dict)
-    reasons: Mapping[str, str] = field(default_factory=dict)
-    unheld: Collection[str] = ()
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """The verdict on a comparison that ran; `reason` is None for `close` only."""
-
-    verdict: Verdict
-    reason: str | None
-    results: tuple[LayerResult, ...]
-    blame: Blame = field(default_factory=Blame)
-
-    @property
-    def first_divergence(self) -> tuple[str, ...]:
-        """The layers that the divergence begins at."""
-        return self.blame.first
-
-
-@dataclass(frozen=True)
-class TargetFacts:
-    """What a comparison ran on, as the page told it. `software`: the GPU is emulated by the processor."""
-
-    browser: str
-    browser_version: str
-    backend: str
-    variant: str | None
-    flags: Mapping[str, bool | int | float]
-    renderer: str | None
-    software: bool | None
-    float32_textures: bool | None
-
-    def __str__(self) -> str:
-        variant = "" if self.variant is None else f":{self.variant}"
-        return f"{self.backend}{variant} on {self.browser}"
-
-
-class TimingFacts(Protocol):
-    """What a comparison carries of a `Timing`, which this package does not know; see there."""
-
-    @property
-    def load_ms(self) -> float:
-        """Milliseconds of fetching and building the model."""
-
-    @property
-    def first_ms(self) -> float:
-        """Milliseconds of the first inference."""
-
-    @property
-    def warm_ms(self) -> tuple[float, ...]:
-        """Milliseconds of each later inference."""
-
-    @property
-    def median_ms(self) -> float | None:
-        """The median of `warm_ms`."""
-
-    @property
-    def p95_ms(self) -> float | None:
-        """The 95th percentile of `warm_ms`."""
-
-
-class SensitivityFacts(Protocol):
-    """What a comparison carries of a `Sensitivity`, which this package does not know; see there."""
-
-    @property
-    def share(self) -> float | None:
-        """The share of the faults put into layers that would have been caught, from 0 to 1."""
-
-    def to_json(self) -> dict[str, Any]:
-        """The JSON's `sensitivity`."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One model on one target over one set of feeds: all its layers and one verdict.
-
-    `bytes`: of the `artifacts` served and the `activations` received. `feeds`: their number. `test`: the
-    pytest node id. `stage` and `stack`: of an `error` in the page, what it was doing and its JavaScript
-    stack, and `refused` whether TF.js itself cannot load or run the model there. `observation`:
-    whether reading activations altered the outputs. `weight_check`: what was found of the artifacts' weights.
-    `compression`: what it costs that they are quantised, None where they are not.
-    `growth`: how errors grew where it diverged and no layer is wrong by itself.
-    `vacuity`: what of it could not have failed, and which layers are dead; None where nobody looked.
-    `reproducers`: what was written of the layers of `first_divergence`, where it was asked for.
-    `diagnosis`: what made it diverge, None where it did not.
-    `sensitivity`: which faults it would have caught, where that was asked for.
-    `retried`: how a first browser was lost over it, in words; all the rest is of a second, fresh one.
-    `notes`: what was done to the artifacts, the feeds and the reference that the user has to know.
-    """
-
-    model: str
-    format: str
-    weights: str
-    target: TargetFacts
-    verdict: Verdict
-    reason: str | None
-    layers: tuple[LayerResult, ...]
-    first_divergence: tuple[str, ...]
-    outputs: tuple[str, ...]
-    timing: TimingFacts | None
-    bytes: Mapping[str, int]
-    feeds: int
-    test: str
-    tfjs_version: str | None = None
-    stage: str | None = None
-    stack: str | None = None
-    refused: bool = False
-    notes: tuple[str, ...] = ()
-    observation: Observation = field(default_factory=Observation)
-    weight_check: WeightCheck | None = None
-    compression: Compression | None = None
-    growth: Growth | None = None
-    vacuity: Vacuity | None = None
-    reproducers: tuple[Reproducer, ...] = ()
-    diagnosis: Diagnosis | None = None
-    sensitivity: SensitivityFacts | None = None
-    retried: str | None = None
 
 
 def judge(

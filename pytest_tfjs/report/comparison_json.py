@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis
     from pytest_tfjs.compare.numbers.compression import Compression, Cost
     from pytest_tfjs.compare.numbers.local_error import Local
-    from pytest_tfjs.compare.verdict import Comparison, LayerResult, TargetFacts, TimingFacts
+    from pytest_tfjs.compare.results import Comparison, LayerResult, TargetFacts
+    from pytest_tfjs.timing.samples import Timing
 
 _NOT_ALONE = "the layer was not run alone"
 
@@ -132,19 +133,24 @@ def _layer(result: LayerResult, comparison: Comparison) -> dict[str, Any]:
     }
 
 
-_OF_LOCAL = dict.fromkeys(
-    ("max_abs", "rms", "worst_error", "allowed", "rms_allowed", "share", "needed"),
-    "NaN or Inf stand elsewhere, or the shape or dtype differs",
-)
-
-
 def _local(local: Local) -> dict[str, Any]:
-    numbers, reasons = strict_numbers({name: getattr(local, name) for name in _OF_LOCAL}, _OF_LOCAL)
+    metrics = local.metrics
+    values = {
+        "max_abs": metrics.max_abs,
+        "rms": metrics.rms,
+        "worst_error": metrics.worst_error,
+        "allowed": metrics.allowed,
+        "rms_allowed": local.rms_allowed,
+        "share": local.share,
+        "needed": local.needed,
+    }
+    reason = "NaN or Inf stand elsewhere, or the shape or dtype differs"
+    numbers, reasons = strict_numbers(values, dict.fromkeys(values, reason))
     return {
         **numbers,
-        "worst": None if local.worst is None else list(local.worst),
-        "worst_feed": None if local.worst is None else local.worst_feed,
-        "mismatched": local.mismatched,
+        "worst": None if metrics.worst is None else list(metrics.worst),
+        "worst_feed": None if metrics.worst is None else metrics.worst_feed,
+        "mismatched": metrics.mismatched,
         "passed": local.passed,
         "failed_by": local.failed_by,
         "null_reasons": reasons,
@@ -183,7 +189,7 @@ def _layer_numbers(result: LayerResult) -> tuple[dict[str, float | None], dict[s
     """The layer's numbers by key, and what to say of those that are missing or not finite."""
     metrics, local = result.metrics, result.local
     alone = {
-        "local_error": None if local is None else local.max_abs,
+        "local_error": None if local is None else local.metrics.max_abs,
         "propagated_error": result.propagated,
     }
     why = "NaN or Inf differ, or the shape" if local is not None else result.not_alone or _NOT_ALONE
@@ -206,7 +212,7 @@ def _layer_numbers(result: LayerResult) -> tuple[dict[str, float | None], dict[s
     return numbers | alone, reasons
 
 
-def _timing(timing: TimingFacts) -> dict[str, Any]:
+def _timing(timing: Timing) -> dict[str, Any]:
     single = {name: getattr(timing, name) for name in ("load_ms", "first_ms", "median_ms", "p95_ms")}
     numbers, reasons = strict_numbers(single, dict.fromkeys(("median_ms", "p95_ms"), "there was no warm run"))
     numbers["warm_ms"] = [finite_or_none(run) for run in timing.warm_ms]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis
     from pytest_tfjs.compare.numbers.metrics import Metrics
-    from pytest_tfjs.compare.verdict import Comparison, LayerResult
+    from pytest_tfjs.compare.results import Comparison, LayerResult
 
 _MOST_ELSEWHERE = 8
 _LEAST_PERCENT = 0.1
@@ -45,18 +45,19 @@ def _made(comparison: Comparison, result: LayerResult) -> str:
     """What is wrong with the layer run alone."""
     local = result.local
     assert local is not None
+    metrics = local.metrics
     if local.failed_by == "rms":
-        error, allowed = distinct_numbers(local.rms, local.rms_allowed)
+        error, allowed = distinct_numbers(metrics.rms, local.rms_allowed)
         return f"root mean square error {error}, {allowed} allowed"
-    if local.worst is None:
-        return printable(local.reason or "nothing could be compared")
-    where = f"{_index(local.worst)}{_feed(comparison, local.worst_feed)}"
+    if metrics.worst is None:
+        return printable(metrics.reason or "nothing could be compared")
+    where = f"{_index(metrics.worst)}{_feed(comparison, metrics.worst_feed)}"
     if local.failed_by == "nonfinite" or not is_inexact(result.layer.dtype):
         dtype = result.layer.dtype or "float32"
-        found, expected = _value(local.worst_actual, dtype), _value(local.worst_reference, dtype)
+        found, expected = _value(metrics.worst_actual, dtype), _value(metrics.worst_reference, dtype)
         return f"{found} in the browser, {expected} in the reference at {where}"
-    error, allowed = distinct_numbers(local.worst_error, local.allowed)
-    what = "max |error|" if local.worst_error == local.max_abs else "|error|"
+    error, allowed = distinct_numbers(metrics.worst_error, metrics.allowed)
+    what = "max |error|" if metrics.worst_error == metrics.max_abs else "|error|"
     return f"{what} {error} at {where}, {allowed} allowed"
 
 
@@ -96,15 +97,13 @@ def _alone(result: LayerResult) -> list[str]:
     local = result.local
     if local is None:
         return [] if result.not_alone is None else fact("run alone", f"no: {printable(result.not_alone)}")
-    if result.propagated is None or not math.isfinite(local.max_abs):
+    if result.propagated is None or not math.isfinite(local.metrics.max_abs):
         return []
     share = f"{local.share:.3g} times" if local.share > 1 else f"{100 * local.share:.0f}% of"
     by = "in root mean square " if local.failed_by == "rms" else ""
-    own = (
-        f"on the reference's inputs its error is {local.max_abs:.1e}, {by}{share} what its arithmetic allows"
-    )
+    size = f"{local.metrics.max_abs:.1e}, {by}{share} what its arithmetic allows"
     handed = f"the error of its inputs makes {result.propagated:.1e} of it"
-    return fact("run alone", f"{own}; {handed}")
+    return fact("run alone", f"on the reference's inputs its error is {size}; {handed}")
 
 
 def _stands_for(found: LayerResult, result: LayerResult) -> bool:
@@ -114,8 +113,9 @@ def _stands_for(found: LayerResult, result: LayerResult) -> bool:
 def _mismatched(comparison: Comparison, result: LayerResult, metrics: Metrics) -> str:
     local = result.local
     if result.made_error and not metrics.mismatched and local is not None:
-        alone = f"{local.mismatched} / {local.elements} elements run alone, none over the whole run"
-        by_rms = local.failed_by == "rms" and not local.mismatched
+        own = local.metrics
+        alone = f"{own.mismatched} / {own.elements} elements run alone, none over the whole run"
+        by_rms = local.failed_by == "rms" and not own.mismatched
         return f"{alone}: it is their root mean square that is too large" if by_rms else alone
     said = f"{metrics.mismatched} / {metrics.elements} elements ({_percent(metrics)})"
     box, shape = None if metrics.symptoms is None else metrics.symptoms.box, result.layer.shape

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_tfjs.compare.layers import Layer
-    from pytest_tfjs.compare.verdict import Comparison, LayerResult
+    from pytest_tfjs.compare.results import Comparison, LayerResult
 
 _NAME_WIDTH = 60
 _MOST_LISTED = 8

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from pytest_tfjs.compare.numbers.metrics import Metrics
-    from pytest_tfjs.compare.verdict import Comparison, LayerResult
+    from pytest_tfjs.compare.results import Comparison, LayerResult
 
 _MOST_LISTED = 8
 _BEFORE = 2
@@ -79,7 +79,9 @@ def _decisive(result: LayerResult, metrics: Metrics) -> tuple[float, float]:
     local = result.local
     if not result.made_error or local is None:
         return metrics.worst_error, metrics.allowed
-    return (local.rms, local.rms_allowed) if local.failed_by == "rms" else (local.worst_error, local.allowed)
+    if local.failed_by == "rms":
+        return local.metrics.rms, local.rms_allowed
+    return local.metrics.worst_error, local.metrics.allowed
 
 
 def _row(result: LayerResult, first: bool) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis
     from pytest_tfjs.compare.numbers.element_check import Held
-    from pytest_tfjs.compare.verdict import Comparison, LayerResult
+    from pytest_tfjs.compare.results import Comparison, LayerResult
 
 _ISOLATED_FLAG = "WASM_HAS_MULTITHREAD_SUPPORT"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pytest_tfjs.compare.verdict import Comparison
+    from pytest_tfjs.compare.results import Comparison
 
 _FAST = 1
 _WINDOW = 1 << 15

@@ -3,138 +3,29 @@
 from __future__ import annotations
 
 import textwrap
-from collections import Counter
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.compare.mutants import KINDS
+from pytest_tfjs.compare.sensitivity import FATES, Sensitivity, counted
 from pytest_tfjs.formats.escaping import printable
 from pytest_tfjs.report.labels import target_label
 from pytest_tfjs.report.number_text import number_up, plural
 from pytest_tfjs.report.text_layout import LOG_WIDTH, Column, quoted, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from pytest_tfjs.compare.mutants import MutantKind
-
-Fate = Literal["caught", "survived", "equivalent", "not applicable"]
-FATES: tuple[Fate, ...] = ("caught", "survived", "equivalent", "not applicable")
+    from pytest_tfjs.compare.sensitivity import LayerSensitivity
 
 _NAMED = 3
 _NOTHING = "-"
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one mutant: of one kind, in one layer, over all feeds.
-
-    - `caught`: the layer would not have been close.
-    - `survived`: the fault changes the activation, and the layer would have been close.
-    - `equivalent`: the fault changes no bit of the activation, so that nothing could catch it.
-    - `not applicable`: the layer cannot have such a fault.
-
-    `what`: what was changed, in words; None where nothing could be. `why`: why it was not caught, in words;
-    None where it was.
-    """
-
-    kind: MutantKind
-    fate: Fate
-    what: str | None = None
-    why: str | None = None
-
-
-@dataclass(frozen=True)
-class LayerSensitivity:
-    """The mutants of one layer.
-
-    `smallest`: the smallest part of itself by which the whole activation has to be off to be caught, at the
-    feed where that is least; 0 where any change is; None where no number tells it, as of strings, or of an
-    activation of zeros.
-    """
-
-    name: str
-    op: str
-    outcomes: tuple[Outcome, ...]
-    smallest: float | None
-
-
-@dataclass(frozen=True)
-class Sensitivity:
-    """What a comparison of `model` on `target` would have caught, layer by layer; `str()` is a table of it.
-
-    Channels and weights were drawn with `seed`, for which the same are drawn again.
-    """
-
-    model: str
-    target: str
-    feeds: int
-    seed: int
-    layers: tuple[LayerSensitivity, ...]
-
-    @property
-    def counts(self) -> Mapping[Fate, int]:
-        """How many mutants had each fate."""
-        return _counted(outcome for _, outcome in self._all())
-
-    @property
-    def share(self) -> float | None:
-        """The share caught of the mutants that change anything, from 0 to 1; None where none does."""
-        counts = self.counts
-        told = counts["caught"] + counts["survived"]
-        return counts["caught"] / told if told else None
-
-    @property
-    def survivors(self) -> tuple[tuple[str, Outcome], ...]:
-        """The mutants that change an activation and were not caught, each with the name of its layer."""
-        return tuple((name, outcome) for name, outcome in self._all() if outcome.fate == "survived")
-
-    def of_kind(self, kind: MutantKind) -> Mapping[Fate, int]:
-        """How many mutants of one kind had each fate."""
-        return _counted(outcome for _, outcome in self._all() if outcome.kind == kind)
+class PrintableSensitivity(Sensitivity):
+    """A `Sensitivity` whose `str()` is a table."""
 
     def __str__(self) -> str:
         return "\n".join(sensitivity_lines(self))
-
-    def to_json(self) -> dict[str, Any]:
-        """The JSON's `sensitivity`; Python builtins only."""
-        return {
-            "seed": self.seed,
-            "feeds": self.feeds,
-            "share": self.share,
-            "counts": dict(self.counts),
-            "layers": [
-                {
-                    "name": layer.name,
-                    "op": layer.op,
-                    "smallest": layer.smallest,
-                    "mutants": [asdict(outcome) for outcome in layer.outcomes],
-                }
-                for layer in self.layers
-            ],
-        }
-
-    @classmethod
-    def from_json(cls, told: Mapping[str, Any], *, model: str, target: str) -> Sensitivity:
-        """What `to_json` gave, of `model` on `target`."""
-        layers = (
-            LayerSensitivity(
-                layer["name"],
-                layer["op"],
-                tuple(Outcome(**mutant) for mutant in layer["mutants"]),
-                layer["smallest"],
-            )
-            for layer in told["layers"]
-        )
-        return cls(model, target, told["feeds"], told["seed"], tuple(layers))
-
-    def _all(self) -> Iterator[tuple[str, Outcome]]:
-        return ((layer.name, outcome) for layer in self.layers for outcome in layer.outcomes)
-
-
-def _counted(outcomes: Iterator[Outcome]) -> Mapping[Fate, int]:
-    counts = Counter(outcome.fate for outcome in outcomes)
-    return {fate: counts[fate] for fate in FATES}
 
 
 def sensitivity_lines(told: Sensitivity, width: int = LOG_WIDTH) -> list[str]:
@@ -167,7 +58,7 @@ _LAYERS = (
 
 
 def _layer_row(layer: LayerSensitivity) -> list[str]:
-    counts = _counted(iter(layer.outcomes))
+    counts = counted(layer.outcomes)
     smallest = _NOTHING if layer.smallest is None else number_up(layer.smallest)
     shown = [str(counts[fate]) for fate in FATES[:3]]
     return [printable(layer.name), printable(layer.op), *shown, smallest]

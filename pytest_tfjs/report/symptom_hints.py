@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pytest_tfjs.compare.numbers.metrics import Metrics
     from pytest_tfjs.compare.numbers.symptoms import Symptoms
-    from pytest_tfjs.compare.verdict import Comparison, LayerResult
+    from pytest_tfjs.compare.results import Comparison, LayerResult
 
 _MOST = 3
 _LARGEST_HALF = 65504.0

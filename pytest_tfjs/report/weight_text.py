@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_tfjs.compare.numbers.compression import Compression
-    from pytest_tfjs.compare.verdict import Comparison, LayerResult
+    from pytest_tfjs.compare.results import Comparison, LayerResult
     from pytest_tfjs.compare.weight_check import WeightFinding
 
 _MOST_LISTED = 8

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.browsers.jobs import Job, TimingPlan
 from pytest_tfjs.compare.numbers.tolerances import resolve_tolerances
-from pytest_tfjs.compare.verdict import Comparison, LayerResult, TargetFacts, judge
+from pytest_tfjs.compare.results import Comparison, LayerResult, TargetFacts
+from pytest_tfjs.compare.verdict import judge
 from pytest_tfjs.errors import PageError
 from pytest_tfjs.timing.samples import Timing
 from pytest_tfjs.workflows.measurement import Precision, measure_compression, measure_vacuity

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis, Sizes
     from pytest_tfjs.compare.diagnosis.recomputing.steps import Step
     from pytest_tfjs.compare.diagnosis.semantics import Tried
-    from pytest_tfjs.compare.verdict import Comparison, LayerResult
+    from pytest_tfjs.compare.results import Comparison, LayerResult
     from pytest_tfjs.models.tensorflow.process import Place
     from pytest_tfjs.workflows.comparison import Subject
 
@@ -357,7 +357,7 @@ def _blamed(comparison: Comparison) -> LayerResult | None:
 
 def _worst_feed(row: LayerResult) -> int:
     if row.local is not None and not row.local.passed:
-        return row.local.worst_feed
+        return row.local.metrics.worst_feed
     return 0 if row.metrics is None else row.metrics.worst_feed
 
 

@@ -12,8 +12,8 @@ from pytest_tfjs.compare.numbers.local_error import Local, measure_local, merge_
 from pytest_tfjs.compare.numbers.metrics import Metrics, distance, measure, merge
 from pytest_tfjs.compare.numbers.ulps import is_held
 from pytest_tfjs.compare.observer_effect import differing, fingerprint
+from pytest_tfjs.compare.results import Alone
 from pytest_tfjs.compare.vacuity.vacuous import Vacuity, judge_vacuity
-from pytest_tfjs.compare.verdict import Alone
 from pytest_tfjs.errors import PageError
 from pytest_tfjs.reference.activation_store import grouped
 

@@ -20,7 +20,7 @@ from pytest_tfjs.browsers.jobs import Activations, Job, Tap
 from pytest_tfjs.browsers.targets import known_backends, parse_targets
 from pytest_tfjs.compare.numbers.allowance import allowance
 from pytest_tfjs.compare.numbers.element_check import granted, hold, tolerated
-from pytest_tfjs.compare.reproducers import Reproducer
+from pytest_tfjs.compare.results import Reproducer
 from pytest_tfjs.errors import DistError, TfjsError
 from pytest_tfjs.formats.folders import replaced_folder, safe_name
 from pytest_tfjs.models.alone.excerpt import excerpt
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.targets import Target
     from pytest_tfjs.browsers.tfjs_dist import Dist
     from pytest_tfjs.compare.numbers.element_check import Held
-    from pytest_tfjs.compare.verdict import Comparison, LayerResult
+    from pytest_tfjs.compare.results import Comparison, LayerResult
     from pytest_tfjs.models.alone.cut import Cut
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.workflows.comparison import Subject
@@ -211,7 +211,7 @@ class Reproducing:
 
 def _worst_feed(result: LayerResult) -> int:
     if result.local is not None and not result.given:
-        return result.local.worst_feed
+        return result.local.metrics.worst_feed
     return 0 if result.metrics is None else result.metrics.worst_feed
 
 

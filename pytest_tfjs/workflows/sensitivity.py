@@ -18,10 +18,11 @@ from pytest_tfjs.compare.mutants import KINDS, NotApplicable, same_bits
 from pytest_tfjs.compare.numbers.allowance import allowance
 from pytest_tfjs.compare.numbers.local_error import measure_local
 from pytest_tfjs.compare.numbers.metrics import measure
+from pytest_tfjs.compare.sensitivity import LayerSensitivity, Outcome
 from pytest_tfjs.reference.computation import computed
 from pytest_tfjs.reference.faults.layer_faults import SEED, Mutating
 from pytest_tfjs.report.number_text import number
-from pytest_tfjs.report.sensitivity_summary import LayerSensitivity, Outcome, Sensitivity
+from pytest_tfjs.report.sensitivity_summary import PrintableSensitivity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.mutants import MutantKind
     from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
     from pytest_tfjs.compare.numbers.local_error import Local
+    from pytest_tfjs.compare.numbers.metrics import Metrics
     from pytest_tfjs.compare.numbers.tolerances import Tolerances
+    from pytest_tfjs.compare.sensitivity import Fate, Sensitivity
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.cache import ContentCache
     from pytest_tfjs.models.feeds import Feed
@@ -39,7 +42,6 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.tensorflow.process import Place
     from pytest_tfjs.reference.capture import Reference
     from pytest_tfjs.reference.faults.layer_faults import Mutant
-    from pytest_tfjs.report.sensitivity_summary import Fate
     from pytest_tfjs.workflows.comparison import Subject
     from pytest_tfjs.workflows.measurement import Precision
 
@@ -74,7 +76,7 @@ class Judge:
             backend, half = self.precision.backend, self.precision.half
             allowed = allowance(layer, arithmetic, reference, backend=backend, half=half)
             local = measure_local(actual, reference, arithmetic, allowed, symptoms=False)
-            judged = Judged(local.passed, local.share, _told_of(local))
+            judged = Judged(local.passed, local.share, _described_local(local))
             if not local.passed:
                 return judged
             whole = self._whole(layer, actual, reference)
@@ -84,24 +86,28 @@ class Judge:
     def _whole(self, layer: Layer, actual: Array, reference: Array) -> Judged:
         tolerance = self.tolerances.of(layer.name, alone=self.precision is not None)
         metrics = measure(actual, reference, tolerance, symptoms=False)
-        told = f"{number(metrics.worst_error)} at most, where {number(metrics.allowed)} is allowed"
-        return Judged(metrics.passed, metrics.share, told)
+        return Judged(metrics.passed, metrics.share, _described(metrics))
 
 
-def _told_of(local: Local) -> str:
-    told = f"{number(local.worst_error)} at most, where {number(local.allowed)} is allowed"
+def _described(metrics: Metrics) -> str:
+    return f"{number(metrics.worst_error)} at most, where {number(metrics.allowed)} is allowed"
+
+
+def _described_local(local: Local) -> str:
+    described = _described(local.metrics)
     if not math.isfinite(local.rms_allowed):
-        return told
-    return f"{told}, and all by {number(local.rms)} in the root mean square, of {number(local.rms_allowed)}"
+        return described
+    rms, allowed = number(local.metrics.rms), number(local.rms_allowed)
+    return f"{described}, and all by {rms} in the root mean square, of {allowed}"
 
 
 @dataclass(frozen=True)
 class Judged:
-    """`share`: the error in parts of what is allowed; `told`: the same in words."""
+    """`share`: the error in parts of what is allowed; `described`: the same in words."""
 
     passed: bool
     share: float
-    told: str
+    described: str
 
 
 def measure_sensitivity(subject: Subject, judge: Judge, cache: ContentCache, place: Place) -> Sensitivity:
@@ -118,7 +124,7 @@ def measure_sensitivity(subject: Subject, judge: Judge, cache: ContentCache, pla
     source = subject.source
     file = cache.entry("sensitivity", _key(subject.reference, judge), build) / _FILE
     told = json.loads(file.read_text(encoding="utf-8"))
-    return Sensitivity.from_json(told, model=source.label, target=judge.target)
+    return PrintableSensitivity.from_json(told, model=source.label, target=judge.target)
 
 
 def _key(reference: Reference, judge: Judge) -> str:
@@ -145,7 +151,7 @@ def sensitivity_of(
     """The mutants of each compared layer, made and judged; TensorFlow runs in this process."""
     trial = _Trial(mutating, feeds, reference, judge)
     layers = [layer for layer in reference.plan.layers if layer.coverage == "compared"]
-    return Sensitivity(
+    return PrintableSensitivity(
         model=label,
         target=judge.target,
         feeds=len(feeds),
@@ -216,7 +222,7 @@ class _Case:
             return Outcome(kind, "not applicable", made.what, why)
         judged = self._judged(made.value)
         if judged.passed:
-            return Outcome(kind, "survived", made.what, f"it moves an element by {judged.told}")
+            return Outcome(kind, "survived", made.what, f"it moves an element by {judged.described}")
         return Outcome(kind, "caught", made.what)
 
     def smallest(self) -> list[float]:

@@ -7,7 +7,8 @@ import pytest
 
 from pytest_tfjs.compare.numbers.metrics import measure
 from pytest_tfjs.compare.numbers.tolerances import Tolerance
-from pytest_tfjs.compare.verdict import Alone, judge
+from pytest_tfjs.compare.results import Alone
+from pytest_tfjs.compare.verdict import judge
 from tests.support.comparisons import TOLERANCE, close, comparison, layer, measured, target, wrong
 
 

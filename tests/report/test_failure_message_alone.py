@@ -11,7 +11,8 @@ from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis
 from pytest_tfjs.compare.numbers.allowance import Allowance
 from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
 from pytest_tfjs.compare.numbers.local_error import measure_local
-from pytest_tfjs.compare.verdict import Alone, judge
+from pytest_tfjs.compare.results import Alone
+from pytest_tfjs.compare.verdict import judge
 from pytest_tfjs.compare.weight_check import WeightCheck, WeightFinding
 from pytest_tfjs.report.failure_message import failure_message
 from tests.support.comparisons import TOLERANCE, close, comparison, layer

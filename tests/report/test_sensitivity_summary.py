@@ -7,13 +7,8 @@ import json
 import pytest
 
 from pytest_tfjs.compare.mutants import KINDS
-from pytest_tfjs.report.sensitivity_summary import (
-    LayerSensitivity,
-    Outcome,
-    Sensitivity,
-    headline,
-    summary_lines,
-)
+from pytest_tfjs.compare.sensitivity import LayerSensitivity, Outcome
+from pytest_tfjs.report.sensitivity_summary import PrintableSensitivity, headline, summary_lines
 
 WHY = "it moves an element by 1.0e-07 at most, where 2.0e-07 is allowed"
 
@@ -28,7 +23,7 @@ def layer(name, *fates, smallest=1e-6):
 
 def sensitivity(*layers, **fields):
     given = {"model": "digits", "target": "webgl on chrome", "feeds": 2, "seed": 0, **fields}
-    return Sensitivity(layers=layers, **given)
+    return PrintableSensitivity(layers=layers, **given)
 
 
 MIXED = sensitivity(

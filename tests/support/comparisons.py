@@ -10,7 +10,8 @@ from hypothesis import settings
 from pytest_tfjs.compare.layers import Layer
 from pytest_tfjs.compare.numbers.metrics import measure, merge
 from pytest_tfjs.compare.numbers.tolerances import Tolerance
-from pytest_tfjs.compare.verdict import Comparison, TargetFacts, judge
+from pytest_tfjs.compare.results import Comparison, TargetFacts
+from pytest_tfjs.compare.verdict import judge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -18,8 +18,8 @@ from pytest_tfjs.compare.diagnosis.diagnose import Kind
 from pytest_tfjs.compare.layers import Coverage
 from pytest_tfjs.compare.numbers.compression import Compression, Cost, default_allowance
 from pytest_tfjs.compare.numbers.tolerances import default_tolerance
+from pytest_tfjs.compare.results import Verdict
 from pytest_tfjs.compare.task import Agreement, Flip, Measure
-from pytest_tfjs.compare.verdict import Verdict
 from pytest_tfjs.report.agreement_json import agreement_to_json
 from pytest_tfjs.report.comparison_json import comparison_to_json
 from pytest_tfjs.report.json_report import environment_to_json, write_json

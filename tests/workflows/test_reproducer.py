@@ -104,11 +104,9 @@ def written(failure):
     (reproducer,) = failure.comparison.reproducers
     assert reproducer.note is None
     (blamed,) = (one for one in failure.comparison.layers if one.layer.name == reproducer.layer)
-    held, local = held_again(Path(reproducer.path)), blamed.local
-    assert (held.max_abs, held.worst) == (
-        local.max_abs,
-        local.worst,
-    )  # the layer alone, as the run measured it
+    held, local = held_again(Path(reproducer.path)), blamed.local.metrics
+    # The layer alone, as the run measured it.
+    assert (held.max_abs, held.worst) == (local.max_abs, local.worst)
     if np.isfinite(local.max_abs):
         assert held.allowed == pytest.approx(local.allowed)
     (told,) = comparison_to_json(failure.comparison)["reproducer"]

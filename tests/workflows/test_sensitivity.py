@@ -24,7 +24,7 @@ from pytest_tfjs.workflows.comparison import Subject, rules_of
 from pytest_tfjs.workflows.sensitivity import Judge, measure_sensitivity, sensitivity_of
 
 if TYPE_CHECKING:
-    from pytest_tfjs.report.sensitivity_summary import Outcome, Sensitivity
+    from pytest_tfjs.compare.sensitivity import Outcome, Sensitivity
 
 pytestmark = pytest.mark.convert
 

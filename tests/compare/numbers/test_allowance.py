@@ -174,7 +174,7 @@ SUMS = st.builds(
 @given(SUMS, st.sampled_from(["fused", *ORDERS]), st.sampled_from(list(ORDERS)), BACKENDS)
 def test_summing_in_another_order_is_right(sums, ours, theirs, backend):
     found = judged(sums.by(ours), sums.by(theirs), sums.arithmetic(), backend=backend)
-    assert found.mismatched == 0, found.share
+    assert found.metrics.mismatched == 0, found.share
     assert found.passed or sums.kind in ORDERED, (found.failed_by, found.share)
 
 
@@ -231,7 +231,7 @@ def test_a_percent_on_one_weight_is_caught(terms, kind):
     w[at, 3] += 0.01 * np.median(np.abs(w))
     found = wrong(sums, Sums(sums.x, w).by("one by one"))
     assert not found.passed
-    assert found.worst == (3,)
+    assert found.metrics.worst == (3,)
 
 
 @pytest.mark.parametrize("terms", [1, 9, 144, 1280, 4096])
@@ -247,7 +247,7 @@ def test_swapped_channels_are_caught():
     actual[[4, 5]] = actual[[5, 4]]
     found = wrong(sums, actual)
     assert found.failed_by == "element"
-    assert found.mismatched == 2
+    assert found.metrics.mismatched == 2
 
 
 @pytest.mark.parametrize("bias", [1e-3, -0.1])
@@ -262,17 +262,17 @@ def test_a_small_error_of_all_elements_is_caught_by_its_root_mean_square():
     actual = reference + (1e-6 * arithmetic.magnitude).astype(np.float32)
     found = judged(actual, reference, arithmetic)
     assert found.failed_by == "rms"
-    assert found.mismatched == 0
-    assert found.share == pytest.approx(found.rms / found.rms_allowed)
+    assert found.metrics.mismatched == 0
+    assert found.share == pytest.approx(found.metrics.rms / found.rms_allowed)
     assert found.share > 1
-    assert found.symptoms is not None
+    assert found.metrics.symptoms is not None
 
 
 def test_zeros_in_place_of_small_activations_are_caught():
     sums = made("sparse", 144, 1e-8, seed=1)
     found = wrong(sums, np.zeros_like(sums.by("pairwise")))
     assert not found.passed
-    assert found.symptoms.all_zero
+    assert found.metrics.symptoms.all_zero
 
 
 # ---- functions ----
@@ -286,7 +286,7 @@ def test_the_sine_of_a_large_number_is_wrong_on_a_gpu():
     reference = np.sin(np.float64([1e6, 1.0])).astype(np.float32)
     found = judged(reference + f32(0.03, 0), reference, of("Sin"), op="Sin", backend="webgl")
     assert found.failed_by == "element"
-    assert found.worst == (0,)
+    assert found.metrics.worst == (0,)
 
 
 def test_what_a_gpu_may_do_to_a_sine_is_right_there_alone():
@@ -304,7 +304,7 @@ def test_a_large_element_does_not_hide_what_is_wrong_of_a_small_one(function, ba
     arithmetic = Arithmetic(functions=(function,), magnitude=magnitude)
     assert judged(reference, reference, arithmetic, backend=backend).passed
     found = judged(f32(0, 0.5, 1.7e7), reference, arithmetic, backend=backend)
-    assert (found.failed_by, found.worst) == ("element", (0,))
+    assert (found.failed_by, found.metrics.worst) == ("element", (0,))
 
 
 def test_exp_may_be_off_by_more_where_it_is_large():
@@ -342,7 +342,7 @@ def test_a_copy_is_the_same_but_for_minus_zero_and_denormals(backend):
     assert judged(f32(1, 0, 0, 3), reference, EXACT, backend=backend).passed
     found = judged(np.nextafter(reference, f32(9)), reference, EXACT, backend=backend)
     assert found.failed_by == "element"
-    assert found.worst in {(0,), (3,)}
+    assert found.metrics.worst in {(0,), (3,)}
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.bool_, np.uint8])
@@ -352,7 +352,7 @@ def test_integers_and_bools_are_exact(dtype, arithmetic, half):
     reference = np.array([1, 0, 1, 1]).astype(dtype)
     assert judged(reference.copy(), reference, arithmetic, half=half).passed
     found = judged(np.array([1, 0, 1, 0]).astype(dtype), reference, arithmetic, half=half)
-    assert (found.failed_by, found.share, found.worst) == ("element", INF, (3,))
+    assert (found.failed_by, found.share, found.metrics.worst) == ("element", INF, (3,))
 
 
 def test_strings_are_exact():
@@ -414,7 +414,12 @@ def test_nan_and_inf_must_be_where_the_reference_has_them(arithmetic):
     assert judged(reference.copy(), reference, arithmetic).passed
     for actual in (f32(NAN, 1, INF, 2), f32(1, INF, NAN, 2), f32(1, NAN, -INF, 2), f32(1, NAN, 3e38, 2)):
         found = judged(actual, reference, arithmetic)
-        assert (found.failed_by, found.share, found.max_abs, found.needed) == ("nonfinite", INF, INF, INF)
+        assert (found.failed_by, found.share, found.metrics.max_abs, found.needed) == (
+            "nonfinite",
+            INF,
+            INF,
+            INF,
+        )
 
 
 def test_a_magnitude_that_is_not_finite_allows_no_more_than_the_reference_does():
@@ -439,16 +444,21 @@ def test_what_cannot_be_compared_is_wrong():
         (np.array([1, 2], np.int32), "dtype"),
     ):
         found = judged(actual, reference, Arithmetic())
-        assert (found.passed, found.failed_by, found.share, found.worst) == (False, failed_by, INF, None)
+        assert (found.passed, found.failed_by, found.share, found.metrics.worst) == (
+            False,
+            failed_by,
+            INF,
+            None,
+        )
     empty = judged(f32(), f32(), Arithmetic())
     assert (empty.failed_by, empty.empty) == ("empty", True)
 
 
 def test_transposed_axes_are_told():
     reference = np.arange(12, dtype=np.float32).reshape(1, 3, 4) + 1
-    assert judged(reference.transpose(0, 2, 1), reference, EXACT).symptoms.permutation == (0, 2, 1)
+    assert judged(reference.transpose(0, 2, 1), reference, EXACT).metrics.symptoms.permutation == (0, 2, 1)
     square = np.arange(16, dtype=np.float32).reshape(1, 4, 4) + 1
-    assert judged(square.transpose(0, 2, 1), square, EXACT).symptoms.permutation == (0, 2, 1)
+    assert judged(square.transpose(0, 2, 1), square, EXACT).metrics.symptoms.permutation == (0, 2, 1)
 
 
 # ---- the figures ----
@@ -471,14 +481,17 @@ def test_it_passes_if_and_only_if_all_is_within_the_allowance(sums, error, block
     limits = allowed.factor * most + allowed.floor
     rms = math.sqrt(np.mean(errors**2))
     assert found.passed == bool((errors <= limits).all() and rms <= allowed.rms)
-    assert found.mismatched == np.count_nonzero(errors > limits)
+    assert found.metrics.mismatched == np.count_nonzero(errors > limits)
     assert found.share == pytest.approx(
         max((errors / limits).max(), rms / allowed.rms if allowed.rms else 0.0)
     )
-    assert found.rms == pytest.approx(rms)
-    assert found.worst == (int(np.argmax(errors / limits)),)
-    assert found.allowed == pytest.approx(limits[found.worst])
-    assert (found.worst_actual, found.worst_reference) == (actual[found.worst], reference[found.worst])
+    assert found.metrics.rms == pytest.approx(rms)
+    assert found.metrics.worst == (int(np.argmax(errors / limits)),)
+    assert found.metrics.allowed == pytest.approx(limits[found.metrics.worst])
+    assert (found.metrics.worst_actual, found.metrics.worst_reference) == (
+        actual[found.metrics.worst],
+        reference[found.metrics.worst],
+    )
 
 
 def test_needed_is_the_multiple_that_would_have_passed():
@@ -493,10 +506,11 @@ def test_needed_is_the_multiple_that_would_have_passed():
 def test_every_figure_is_a_builtin():
     found = judged(f32(1, 2.5), f32(1, 2), Arithmetic(terms=9, noise=1e-8))
     assert pickle.loads(pickle.dumps(found)) == found
-    for field in dataclasses.fields(found):
-        value = getattr(found, field.name)
-        assert type(value) in (int, float, bool, str, type(None), tuple) or field.name == "symptoms"
-    assert all(type(place) is int for place in found.worst)
+    builtins = (int, float, bool, str, type(None), tuple)
+    for part, nested in ((found, "metrics"), (found.metrics, "symptoms")):
+        for field in dataclasses.fields(part):
+            assert field.name == nested or type(getattr(part, field.name)) in builtins
+    assert all(type(place) is int for place in found.metrics.worst)
 
 
 # ---- several feeds ----
@@ -506,14 +520,19 @@ def test_the_worst_feed_is_told_and_the_counts_are_of_all():
     reference = f32(1, 2)
     found = [judged(actual, reference, Arithmetic()) for actual in (f32(1, 2), f32(1, 9), f32(3, 2))]
     merged = merge_local(found)
-    assert (merged.worst_feed, merged.worst, merged.passed, merged.failed_by) == (1, (1,), False, "element")
-    assert (merged.elements, merged.mismatched, merged.max_abs) == (6, 2, 7.0)
+    assert (merged.metrics.worst_feed, merged.metrics.worst, merged.passed, merged.failed_by) == (
+        1,
+        (1,),
+        False,
+        "element",
+    )
+    assert (merged.metrics.elements, merged.metrics.mismatched, merged.metrics.max_abs) == (6, 2, 7.0)
     assert merge_local(found[:1]) == found[0]
 
 
 def test_a_feed_that_passed_is_not_told_in_place_of_one_that_failed():
     right, missing = judged(f32(1), f32(1), EXACT), judged(None, f32(1), EXACT)
-    assert merge_local([right, missing, right]).worst_feed == 1
+    assert merge_local([right, missing, right]).metrics.worst_feed == 1
 
 
 def test_an_empty_feed_adds_nothing():

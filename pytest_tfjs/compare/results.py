@@ -1,0 +1,185 @@
+"""The types of a comparison's results: layers, verdicts, blame, and the comparison itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from pytest_tfjs.compare.observer_effect import Observation
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis
+    from pytest_tfjs.compare.layers import Layer
+    from pytest_tfjs.compare.numbers.compression import Compression
+    from pytest_tfjs.compare.numbers.local_error import Local
+    from pytest_tfjs.compare.numbers.metrics import Metrics
+    from pytest_tfjs.compare.numbers.tolerances import Tolerance
+    from pytest_tfjs.compare.sensitivity import Sensitivity
+    from pytest_tfjs.compare.vacuity.vacuous import Vacuity
+    from pytest_tfjs.compare.weight_check import WeightCheck
+    from pytest_tfjs.timing.samples import Timing
+
+LayerVerdict = Literal["close", "diverged", "unmapped"]
+Verdict = Literal["close", "diverged", "vacuous", "unmapped", "error"]
+
+
+@dataclass(frozen=True)
+class LayerResult:
+    """What was found of one layer; of a fused or eliminated one no verdict. `reason`: why, in words.
+
+    `metrics` are of the whole run, held against `tolerance`, which is the user's own where `given`. `local`:
+    the error of the layer run alone on the reference's inputs, with what its arithmetic allows; None where it
+    was not, for the reason `not_alone`. `propagated`: the largest |whole run - run alone|, that is, what the
+    error of its inputs made of its activation, in the activation's unit; infinite where NaN or Inf differ.
+    """
+
+    layer: Layer
+    verdict: LayerVerdict | None
+    metrics: Metrics | None
+    tolerance: Tolerance | None
+    reason: str | None
+    local: Local | None = None
+    propagated: float | None = None
+    given: bool = False
+    not_alone: str | None = None
+
+    @property
+    def made_error(self) -> bool:
+        """Whether the layer diverged and makes an error by itself that its arithmetic does not explain."""
+        return self.verdict == "diverged" and self.local is not None and not self.local.passed
+
+
+@dataclass(frozen=True)
+class Alone:
+    """What is known of layers that were run alone, by name.
+
+    `local` and `propagated`: see `LayerResult`; `reasons`: why others were not run alone, in words. `unheld`:
+    of which layers the target has no numbers for what the reference gives.
+    """
+
+    local: Mapping[str, Local] = field(default_factory=dict)
+    propagated: Mapping[str, float] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    unheld: Collection[str] = ()
+
+
+@dataclass(frozen=True)
+class Growth:
+    """No layer is wrong by itself, and yet the error at `end` is too large.
+
+    From `start` on, the nearest layer before `end` whose error is still small, the error relative to the
+    layer's largest value grew by `factor`.
+    """
+
+    start: str
+    end: str
+    factor: float
+
+    def __str__(self) -> str:
+        return f"no layer is wrong; errors grow {self.factor:.3g}-fold from {self.start!r} on"
+
+
+@dataclass(frozen=True)
+class Blame:
+    """`first`: the layers that the divergence begins at, in the comparison's order; see `blame`.
+
+    `made`: those of them whose local error is too large. `growth`: how errors grew, where no layer is wrong.
+    """
+
+    first: tuple[str, ...] = ()
+    made: frozenset[str] = frozenset()
+    growth: Growth | None = None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdict on a comparison that ran; `reason` is None for `close` only."""
+
+    verdict: Verdict
+    reason: str | None
+    results: tuple[LayerResult, ...]
+    blame: Blame = field(default_factory=Blame)
+
+    @property
+    def first_divergence(self) -> tuple[str, ...]:
+        """The layers that the divergence begins at."""
+        return self.blame.first
+
+
+@dataclass(frozen=True)
+class TargetFacts:
+    """What a comparison ran on, as the page told it. `software`: the GPU is emulated by the processor."""
+
+    browser: str
+    browser_version: str
+    backend: str
+    variant: str | None
+    flags: Mapping[str, bool | int | float]
+    renderer: str | None
+    software: bool | None
+    float32_textures: bool | None
+
+    def __str__(self) -> str:
+        variant = "" if self.variant is None else f":{self.variant}"
+        return f"{self.backend}{variant} on {self.browser}"
+
+
+@dataclass(frozen=True)
+class Reproducer:
+    """A folder that shows the error of `layer` by itself; where it could not be written `path` is None.
+
+    `note`: what there is to tell of it, in words: why it was not written, or that the layer is right alone.
+    """
+
+    layer: str
+    path: str | None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One model on one target over one set of feeds: all its layers and one verdict.
+
+    `bytes`: of the `artifacts` served and the `activations` received. `feeds`: their number. `test`: the
+    pytest node id. `stage` and `stack`: of an `error` in the page, what it was doing and its JavaScript
+    stack, and `refused` whether TF.js itself cannot load or run the model there. `observation`:
+    whether reading activations altered the outputs. `weight_check`: what was found of the artifacts' weights.
+    `compression`: what it costs that they are quantised, None where they are not.
+    `growth`: how errors grew where it diverged and no layer is wrong by itself.
+    `vacuity`: what of it could not have failed, and which layers are dead; None where nobody looked.
+    `reproducers`: what was written of the layers of `first_divergence`, where it was asked for.
+    `diagnosis`: what made it diverge, None where it did not.
+    `sensitivity`: which faults it would have caught, where that was asked for.
+    `retried`: how a first browser was lost over it, in words; all the rest is of a second, fresh one.
+    `notes`: what was done to the artifacts, the feeds and the reference that the user has to know.
+    """
+
+    model: str
+    format: str
+    weights: str
+    target: TargetFacts
+    verdict: Verdict
+    reason: str | None
+    layers: tuple[LayerResult, ...]
+    first_divergence: tuple[str, ...]
+    outputs: tuple[str, ...]
+    timing: Timing | None
+    bytes: Mapping[str, int]
+    feeds: int
+    test: str
+    tfjs_version: str | None = None
+    stage: str | None = None
+    stack: str | None = None
+    refused: bool = False
+    notes: tuple[str, ...] = ()
+    observation: Observation = field(default_factory=Observation)
+    weight_check: WeightCheck | None = None
+    compression: Compression | None = None
+    growth: Growth | None = None
+    vacuity: Vacuity | None = None
+    reproducers: tuple[Reproducer, ...] = ()
+    diagnosis: Diagnosis | None = None
+    sensitivity: Sensitivity | None = None
+    retried: str | None = None
