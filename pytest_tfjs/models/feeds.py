@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tfjs.compare.dtypes import browser_dtype
 from pytest_tfjs.errors import FeedError
 
 if TYPE_CHECKING:
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.artifacts import TensorSpec
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-# TF.js has one float, one integer and one complex dtype.
-_BROWSER_KINDS = {"f": "float32", "i": "int32", "u": "int32", "c": "complex64"}
 
 
 @dataclass(frozen=True)
@@ -163,10 +161,10 @@ def _cast(array: Array, dtype: str, place: str, notes: list[str]) -> Array:
 
 def _for_browser(array: Array, place: str, notes: list[str]) -> Array:
     """The array as TF.js takes it, which has no 64-bit and no small dtypes."""
-    kind = "f" if array.dtype.name == "bfloat16" else array.dtype.kind
-    if kind not in _BROWSER_KINDS:
+    name = browser_dtype(array.dtype)
+    if name is None:
         return array
-    wanted = np.dtype(_BROWSER_KINDS[kind])
+    wanted = np.dtype(name)
     return array if array.dtype == wanted else _narrow(array, wanted, place, notes, "for the browser")
 
 

@@ -7,33 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfjs.compare.dtypes import DTYPES_BY_NUMBER, NUMPY_NAMES
 from pytest_tfjs.models.keras_config import check_wiring
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-# TensorFlow's names of dtypes, as a graph model's JSON has them, and numpy's.
-_NUMPY_NAMES = {
-    "DT_FLOAT": "float32",
-    "DT_DOUBLE": "float64",
-    "DT_HALF": "float16",
-    "DT_BFLOAT16": "bfloat16",
-    "DT_INT8": "int8",
-    "DT_INT16": "int16",
-    "DT_INT32": "int32",
-    "DT_INT64": "int64",
-    "DT_UINT8": "uint8",
-    "DT_UINT16": "uint16",
-    "DT_UINT32": "uint32",
-    "DT_UINT64": "uint64",
-    "DT_BOOL": "bool",
-    "DT_STRING": "str",
-    "DT_COMPLEX64": "complex64",
-    "DT_COMPLEX128": "complex128",
-}
-# Enum values of the same, which TF.js accepts too.
-_ENUM_NAMES = {1: "DT_FLOAT", 2: "DT_DOUBLE", 3: "DT_INT32", 4: "DT_UINT8", 7: "DT_STRING", 8: "DT_COMPLEX64",
-               9: "DT_INT64", 10: "DT_BOOL", 19: "DT_HALF"}  # fmt: skip
 
 # Placeholders that TensorFlow puts into loops, and that version 1.0 of the converter left over.
 _LEFT_OVER = "unused_control_flow_input"
@@ -64,7 +42,7 @@ class GraphNode:
 
 def tensorflow_dtype(name: str) -> str:
     """TensorFlow's name of a dtype, of numpy's: `DT_FLOAT` of `float32`. Raises ValueError for others."""
-    for theirs, ours in _NUMPY_NAMES.items():
+    for theirs, ours in NUMPY_NAMES.items():
         if ours == name:
             return theirs
     raise ValueError(f"a graph model has no dtype {name!r}")
@@ -155,8 +133,8 @@ def _shape(shape: Mapping[str, Any] | None) -> tuple[int | None, ...] | None:
 
 
 def _dtype(name: Any) -> str:
-    name = _ENUM_NAMES.get(name, name) if isinstance(name, int) else name
-    return _NUMPY_NAMES.get(name, "float32") if isinstance(name, str) else "float32"
+    name = DTYPES_BY_NUMBER.get(name, name) if isinstance(name, int) else name
+    return NUMPY_NAMES.get(name, "float32") if isinstance(name, str) else "float32"
 
 
 def _keras_signature(model: Mapping[str, Any]) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:

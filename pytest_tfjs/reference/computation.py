@@ -19,12 +19,12 @@ from pytest_tfjs.reference.matching.keras_layers import plan_keras
 from pytest_tfjs.reference.matching.signatures import match_ends, same_ends
 from pytest_tfjs.reference.running.converted_graph import ConvertedGraph
 from pytest_tfjs.reference.running.frozen_graph import FrozenGraph
-from pytest_tfjs.reference.running.keras_model import TappedKerasModel
+from pytest_tfjs.reference.running.keras_model import TappedKerasModel, weight_name
 from pytest_tfjs.reference.running.layer_alone import GraphAlone
 from pytest_tfjs.reference.running.tapped_graph import TappedGraph
 from pytest_tfjs.reference.running.traced_keras import traced
 from pytest_tfjs.reference.weights.graph_weights import GraphWeights
-from pytest_tfjs.reference.weights.keras_weights import check_keras_weights, weight_name
+from pytest_tfjs.reference.weights.keras_weights import check_keras_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tfjs.compare.operations import CONTROL_FLOW
+
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _HANDLES = frozenset({"variant", "resource"})
-_ROUTING = frozenset({"Enter", "Exit", "Merge", "Switch", "NextIteration", "LoopCond"})
 
 
 def constant_values(
@@ -65,7 +66,7 @@ def _is_pure(operation: Any) -> bool:
         return True
     if any(output.dtype.name in _HANDLES for output in operation.outputs):
         return False
-    if not operation.inputs or operation.type in _ROUTING or operation.op_def.is_stateful:
+    if not operation.inputs or operation.type in CONTROL_FLOW or operation.op_def.is_stateful:
         return False
     attributes = operation.node_def.attr.values()
     return not any(attribute.HasField("func") or attribute.list.func for attribute in attributes)

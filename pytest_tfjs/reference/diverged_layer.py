@@ -11,6 +11,7 @@ from pytest_tfjs.compare.diagnosis.feed_changes import feed_changes
 from pytest_tfjs.compare.diagnosis.recomputing.keras_layers import keras_steps
 from pytest_tfjs.compare.diagnosis.recomputing.steps import CannotRecompute, Step
 from pytest_tfjs.compare.diagnosis.semantics import Tried, error_left
+from pytest_tfjs.compare.operations import PASS_THROUGH
 from pytest_tfjs.errors import TfjsError
 from pytest_tfjs.reference.computation import ComputedGraph, ComputedLayers, computed
 from pytest_tfjs.reference.constants import constant_values
@@ -191,15 +192,12 @@ def steps_of(region: Region, values: Mapping[str, Array]) -> tuple[Step, ...]:
             made[f"{operation.name}:0"] = entering(unchanged)
             continue
         inputs = tuple(map(entering, operation.inputs))
-        if operation.type in _COPIES and operation is not region.result:
+        if operation.type in PASS_THROUGH and operation is not region.result:
             made[f"{operation.name}:0"] = inputs[0]
         else:
             made[f"{operation.name}:0"] = len(steps)
             steps.append(Step(operation.type, inputs, _attributes(operation)))
     return tuple(steps)
-
-
-_COPIES = frozenset({"Identity", "StopGradient", "PreventGradient", "Snapshot", "CheckNumerics"})
 
 
 def _attributes(operation: Any) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tfjs.compare.operations import PASS_THROUGH
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping
 
@@ -18,13 +20,6 @@ _LEAST_WEIGHT = 2
 
 Ref = tuple[str, int]
 """One output of a node: the node's name and the index of the output."""
-
-ALIASES = frozenset(
-    {"Identity", "StopGradient", "PreventGradient", "Snapshot", "CheckNumerics", "ReadVariableOp"}
-)
-"""Operations whose output is their first input, unchanged."""
-
-SOURCES = frozenset({"Placeholder", "PlaceholderWithDefault"})
 
 
 @dataclass(frozen=True)
@@ -52,7 +47,7 @@ class Node:
     @property
     def is_alias(self) -> bool:
         """Whether the output is a tensor that was there before."""
-        return self.op in ALIASES or self.same is not None
+        return self.op in PASS_THROUGH or self.same is not None
 
 
 def parse_ref(text: str) -> Ref:
@@ -137,7 +132,7 @@ class Graph:
         source = ref
         if node.same is not None:
             source = self.resolve(node.same)
-        elif node.op in ALIASES and node.inputs:
+        elif node.op in PASS_THROUGH and node.inputs:
             source = self.resolve(node.inputs[0])
         elif node.op == "IdentityN":
             source = self.resolve(node.inputs[index])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.reference.graph import ALIASES
+from pytest_tfjs.compare.operations import BATCH_NORMS, PADS, PASS_THROUGH, REDUCTIONS, RESHAPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -33,18 +33,15 @@ _NEUTRAL = {
 }
 """For each operation the constant that leaves the other input as it is, and where that constant may stand."""
 
-_STRUCTURAL = frozenset({"Pad", "PadV2", "MirrorPad", "Tile"})
+_STRUCTURAL = PADS | {"Tile"}
 """Of these the constant is no operand that is broadcast."""
 
-_BATCH_NORMS = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
 _SHIFTS = slice(2, 4)
 """The offset and the mean among the inputs of a batch-norm."""
 
 _SIMPLER = {"Sub": ("Neg", 0), "RealDiv": ("Reciprocal", 1)}
 """What an operation is whose first operand is this number throughout."""
 
-_REDUCTIONS = frozenset({"Mean", "Sum", "Prod", "Max", "Min"})
-_RESHAPES = frozenset({"Reshape", "Squeeze", "ExpandDims"})
 _INVOLUTIONS = frozenset({"Neg", "LogicalNot", "Reciprocal"})
 
 
@@ -54,7 +51,7 @@ def telling_operands(operation: Any) -> Iterator[Any]:
     yield from (operation.inputs[place] for place in places)
     if operation.type in _SIMPLER:
         yield operation.inputs[0]
-    if operation.type in _BATCH_NORMS:
+    if operation.type in BATCH_NORMS:
         yield from operation.inputs[_SHIFTS]
 
 
@@ -68,7 +65,7 @@ def unchanged_input(operation: Any, values: Mapping[str, Array] | None = None) -
         return _beside_neutral(operation, values or {})
     if kind == "Transpose":
         return _untransposed(operation)
-    if kind in _RESHAPES:
+    if kind in RESHAPES:
         return _unreshaped(operation)
     if kind in _WHOLE:
         return inputs[0] if _WHOLE[kind](operation) else None
@@ -97,12 +94,12 @@ def simpler_operation(operation: Any, values: Mapping[str, Array] | None = None)
     `values` as above.
     """
     known = values or {}
-    if operation.type in _BATCH_NORMS:
+    if operation.type in BATCH_NORMS:
         shifts = [_value(tensor, known) for tensor in operation.inputs[_SHIFTS]]
         if operation.get_attr("is_training") or not all(x is not None and _is_all(0, x) for x in shifts):
             return None
         return "Mul"
-    if operation.type in _REDUCTIONS:
+    if operation.type in REDUCTIONS:
         return "Reshape" if _is_over_ones(operation) and not operation.get_attr("keep_dims") else None
     if operation.type in _SIMPLER:
         simpler, neutral = _SIMPLER[operation.type]
@@ -140,7 +137,7 @@ def _untransposed(operation: Any) -> Any | None:
 def _unreshaped(operation: Any) -> Any | None:
     before = operation.inputs[0]
     while not _same_shape(before.shape, operation.outputs[0].shape):
-        if _origin(before).op.type not in _RESHAPES:
+        if _origin(before).op.type not in RESHAPES:
             return None
         before = _origin(before).op.inputs[0]
     return before
@@ -194,7 +191,7 @@ _WHOLE = {
     "Cast": _casts_nothing,
     "AddN": _adds_nothing,
     "ReverseV2": _is_over_ones,
-    **dict.fromkeys(_REDUCTIONS, _reduces_nothing),
+    **dict.fromkeys(REDUCTIONS, _reduces_nothing),
     "Slice": _cuts_off_nothing,
     "StridedSlice": _skips_nothing,
 }
@@ -203,7 +200,7 @@ _WHOLE = {
 
 def _origin(tensor: Any) -> Any:
     """The tensor behind identities."""
-    while tensor.op.type in ALIASES and len(tensor.op.inputs):
+    while tensor.op.type in PASS_THROUGH and len(tensor.op.inputs):
         tensor = tensor.op.inputs[0]
     return tensor
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pytest_tfjs.compare.dtypes import LARGEST_HALF, SMALLEST_NORMAL, SMALLEST_NORMAL_HALF
 from pytest_tfjs.compare.numbers.ulps import GPU_BACKENDS
 from pytest_tfjs.report.number_text import number
 
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.results import Comparison, LayerResult
 
 _MOST = 3
-_LARGEST_HALF = 65504.0
-_SMALLEST_NORMAL_HALF = 2.0**-14
-_SMALLEST_NORMAL = 2.0**-126
 _EXACT_INTEGERS = 2.0**24
 _LARGE_ANGLE = 1e3
 _ROUNDING = 10.0
@@ -75,7 +73,7 @@ def _nonfinite(case: DivergedLayer) -> str | None:
 
 def _denormal(case: DivergedLayer) -> str | None:
     high = case.symptoms.high
-    if high is None or not 0 < high < _SMALLEST_NORMAL or not case.symptoms.zeros:
+    if high is None or not 0 < high < SMALLEST_NORMAL or not case.symptoms.zeros:
         return None
     return "GPUs take denormals for 0: every mismatched |reference| is below 1.2e-38"
 
@@ -84,7 +82,7 @@ def _beyond_half(case: DivergedLayer) -> bool:
     low, high = case.symptoms.low, case.symptoms.high
     if not case.half or low is None or high is None:
         return False
-    return low > _LARGEST_HALF or high < _SMALLEST_NORMAL_HALF
+    return low > LARGEST_HALF or high < SMALLEST_NORMAL_HALF
 
 
 def _all_zero(case: DivergedLayer) -> str | None:

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from pytest_tfjs.compare.dtypes import HALF_ROUNDOFF, LARGEST_HALF
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -29,9 +31,6 @@ Kind = Literal[
 AGREE = 0.1
 """Two agree where they differ by less than this share of the error, as root mean square."""
 
-LARGEST_HALF = 65504.0
-SMALLEST_NORMAL_HALF = 2.0**-14
-HALF_ULP = 2.0**-11
 _FLUSHED = 0.5
 _PREDICTED = 4.0
 _COARSE = 4.0
@@ -260,7 +259,7 @@ def _half_resolution(evidence: Evidence) -> Found:
     sizes = evidence.sizes
     if not evidence.half or evidence.same or not 0 < sizes.error < math.inf:
         return None
-    unit = HALF_ULP * sizes.largest  # 0 where it underflows
+    unit = HALF_ROUNDOFF * sizes.largest  # 0 where it underflows
     units = sizes.error / unit if unit else math.inf
     predicted = sizes.predicted is not None and sizes.predicted >= 1 / _PREDICTED
     if not predicted and units > _COARSE:

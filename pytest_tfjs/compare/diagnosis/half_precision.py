@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.compare.diagnosis.diagnose import LARGEST_HALF, SMALLEST_NORMAL_HALF, Sizes
+from pytest_tfjs.compare.diagnosis.diagnose import Sizes
 from pytest_tfjs.compare.diagnosis.recomputing.steps import CannotRecompute, evaluate
 from pytest_tfjs.compare.diagnosis.semantics import error_left
+from pytest_tfjs.compare.dtypes import LARGEST_HALF, SMALLEST_NORMAL_HALF
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

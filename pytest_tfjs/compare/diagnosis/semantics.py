@@ -23,6 +23,15 @@ from pytest_tfjs.compare.diagnosis.recomputing.alternatives import (
     told,
 )
 from pytest_tfjs.compare.diagnosis.recomputing.steps import CannotRecompute, Step, evaluate
+from pytest_tfjs.compare.operations import (
+    ADDITIVE,
+    BATCH_NORM,
+    FOLDING_CONTRACTIONS,
+    MULTIPLICATIVE,
+    PADS,
+    PASS_THROUGH,
+    same_operation,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -147,7 +156,7 @@ def differing(steps: Sequence[Step], declared: Sequence[Step]) -> tuple[str, ...
     operations in the same place, or where there are others, of those that are there once on both sides.
     """
     ours, theirs = ([step for step in each if step.op not in _COPIES] for each in (declared, steps))
-    names = [[_SAME.get(step.op, step.op) for step in each] for each in (ours, theirs)]
+    names = [[_name(step.op) for step in each] for each in (ours, theirs)]
     if names[0] == names[1]:
         pairs = list(zip(ours, theirs, strict=True))
     else:
@@ -164,17 +173,26 @@ def differing(steps: Sequence[Step], declared: Sequence[Step]) -> tuple[str, ...
     return _changed(*names)
 
 
+def _name(op: str) -> str:
+    # What a Pad and a PadV2 pad with may differ.
+    return op if op in PADS else same_operation(op)
+
+
 def _changed(ours: list[str], theirs: list[str]) -> tuple[str, ...]:
     """Where two lists of operations differ, in words, but for constants that may be in others' weights.
 
     A converter moves factors into the weights of a contraction, and sums into its bias where it has one.
     """
-    folds = not _CONTRACTIONS.isdisjoint(ours)
-    foldable = (_FACTORS | (_SUMS if "Add" in ours else frozenset())) if folds else frozenset()
+    folds = not FOLDING_CONTRACTIONS.isdisjoint(ours)
+    foldable = (
+        (MULTIPLICATIVE | (ADDITIVE | {BATCH_NORM} if "Add" in ours else frozenset()))
+        if folds
+        else frozenset()
+    )
     told = []
     for tag, a, b, c, d in SequenceMatcher(None, theirs, ours, autojunk=False).get_opcodes():
         lost, made = theirs[a:b], ours[c:d]
-        written_out = made == ["Add"] and _BATCH_NORM in lost
+        written_out = made == ["Add"] and BATCH_NORM in lost
         if tag != "equal" and not (foldable.issuperset(lost) and (not made or written_out)):
             told.append(f"{_listed(made)} in place of {_listed(lost)}")
     return tuple(told)
@@ -184,18 +202,7 @@ def _listed(names: Sequence[str]) -> str:
     return "+".join(names) or "nothing"
 
 
-_BATCH_NORM = "FusedBatchNormV3"
-_CONTRACTIONS = frozenset({"Conv2D", "DepthwiseConv2dNative", "MatMul", "Conv3D", "Conv2DBackpropInput"})
-_FACTORS = frozenset({"Mul", "RealDiv", "Neg"})
-_SUMS = frozenset({"Add", "Sub", _BATCH_NORM})
-
-_COPIES = frozenset({"Identity", "Const", "NoOp"})
-_SAME = {
-    "AddV2": "Add",
-    "BiasAdd": "Add",
-    "FusedBatchNorm": _BATCH_NORM,
-    "FusedBatchNormV2": _BATCH_NORM,
-}
+_COPIES = PASS_THROUGH | {"Const", "NoOp"}
 _TOLD = frozenset(
     {
         "strides", "padding", "explicit_paddings", "dilations", "data_format", "epsilon", "alpha", "ksize",

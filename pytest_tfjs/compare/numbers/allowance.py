@@ -20,9 +20,10 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfjs.compare.dtypes import FLUSHED, HALF_ULP, ROUNDOFF, SMALLEST_NORMAL_HALF, ULP
 from pytest_tfjs.compare.numbers.elements import sizes_of
 from pytest_tfjs.compare.numbers.tolerances import default_tolerance, is_inexact
-from pytest_tfjs.compare.numbers.ulps import GPU_BACKENDS, ULP, units_of
+from pytest_tfjs.compare.numbers.ulps import GPU_BACKENDS, units_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,18 +43,15 @@ large as it can be, and 1e-19 in the second.
 KAPPA = 6.0
 """By how much the noise of the browser's and the reference's own orders may be over that of random orders."""
 
-_ROUNDOFF = 2.0**-24
 _ON_A_GPU = 2.0
 """In parts of that: a GPU may round to the one or the other neighbour (Vulkan 1.3, of OpFAdd and OpFMul)."""
 
-_STORING = 2.0**-10
+_STORING = HALF_ULP
 """What storing a number in half precision may change: one unit, as a GPU may cut off in place of rounding."""
 
 _STORES = 4.0
 """How often a layer stores: two factors, the bias or what one pass of several leaves, the result."""
 
-_SMALLEST = 2.0**-125
-_SMALLEST_HALF = 2.0**-14
 _FIXED_POINT = 500.0
 """From how many units on a GPU computes a function as if in fixed point: trigonometric ones alone."""
 
@@ -111,10 +109,10 @@ def allowance(
     magnitude = result.rms if arithmetic.magnitude is None else sizes_of(arithmetic.magnitude).rms
     # GPUs, and TensorFlow in its own threads, put 0 in the place of denormals, or the other way round: the
     # smallest normal number in the place of 0.
-    found = Allowance(floor=_SMALLEST * terms, rms=0.0)
+    found = Allowance(floor=FLUSHED * terms, rms=0.0)
     if not arithmetic.exact:
         of_sums = _of_sums(_PLAIN_SUM.search(layer.op) is not None, arithmetic, magnitude, result.rms)
-        roundoff = _ROUNDOFF * (_ON_A_GPU if backend in GPU_BACKENDS else 1.0)
+        roundoff = ROUNDOFF * (_ON_A_GPU if backend in GPU_BACKENDS else 1.0)
         of_functions = _of_functions(units_of(arithmetic.functions, backend), magnitude, result)
         found += of_sums.times(roundoff) + of_functions
     if half:
@@ -127,7 +125,7 @@ def _of_sums(is_plain: bool, arithmetic: Arithmetic, magnitude: float, result: f
 
     `magnitude` and `result`: root mean squares of M and S.
     """
-    terms, noise = max(arithmetic.terms, 1), (arithmetic.noise or 0.0) / _ROUNDOFF
+    terms, noise = max(arithmetic.terms, 1), (arithmetic.noise or 0.0) / ROUNDOFF
     # What grows with the sum itself, as partial sums rise evenly to S, and the rounding of each product,
     # which a multiply-add leaves out. The sample may have missed either.
     growth = _RMS_OF_ROUNDING * math.sqrt(terms / 3.0) * result
@@ -170,6 +168,6 @@ def _of_storing(stores: float, terms: int, magnitude: float, result: Sizes) -> A
     What is over 65504 is not allowed for, nor what is under the smallest half, but where the layer's largest
     elements are far above that. In the root mean square, what the terms were stored with averages out.
     """
-    floor = min(_SMALLEST_HALF, _STORING * result.largest)
+    floor = min(SMALLEST_NORMAL_HALF, _STORING * result.largest)
     averaged = math.hypot(math.sqrt(2.0 / terms) * magnitude, result.rms)
     return Allowance(_STORING * stores, floor, KAPPA * _RMS_OF_ROUNDING * _STORING * averaged + floor)

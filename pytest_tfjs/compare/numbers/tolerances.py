@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from pytest_tfjs.compare.dtypes import FLUSHED
 from pytest_tfjs.compare.numbers.ulps import GPU_BACKENDS
 from pytest_tfjs.errors import ToleranceError
 
@@ -78,7 +79,6 @@ def default_tolerance(dtype: str | None, backend: str, half: bool) -> Tolerance:
 
 
 _CARRIED = 20.0
-_SMALLEST = 2.0**-125
 
 
 def carried(tolerance: Tolerance) -> Tolerance:
@@ -88,7 +88,7 @@ def carried(tolerance: Tolerance) -> Tolerance:
     handed on, which a chain of right layers may let grow. So this only bounds how far a model may be from the
     reference altogether; exact stays exact. Numbers below the smallest normal one may be 0 in either.
     """
-    least = _SMALLEST if tolerance.atol > 0 else 0.0
+    least = FLUSHED if tolerance.atol > 0 else 0.0
     return replace(tolerance, atol=_CARRIED * tolerance.atol, least=least)
 
 

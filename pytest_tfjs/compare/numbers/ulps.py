@@ -5,18 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_tfjs.compare.dtypes import LARGEST_HALF, SMALLEST_NORMAL_HALF, ULP, WHOLE_IN_FLOAT, WHOLE_IN_HALF
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-ULP = 2.0**-23
-"""One unit in the last place of a float32, relative to the power of two below it."""
-
 GPU_BACKENDS = frozenset({"webgl", "webgpu"})
-
-_LARGEST_HALF = 65504.0
-_SMALLEST_NORMAL_HALF = 2.0**-14
-_WHOLE_IN_HALF = 2.0**11
-_WHOLE_IN_FLOAT = 2.0**24
 
 
 def is_held(largest: float, dtype: str | None, backend: str, *, half: bool) -> bool:
@@ -28,8 +22,8 @@ def is_held(largest: float, dtype: str | None, backend: str, *, half: bool) -> b
     if dtype is None or dtype.startswith(("bool", "str")):
         return True
     if dtype.startswith(("int", "uint")):
-        return backend != "webgl" or largest <= (_WHOLE_IN_HALF if half else _WHOLE_IN_FLOAT)
-    return not half or largest == 0 or _SMALLEST_NORMAL_HALF <= largest <= _LARGEST_HALF
+        return backend != "webgl" or largest <= (WHOLE_IN_HALF if half else WHOLE_IN_FLOAT)
+    return not half or largest == 0 or SMALLEST_NORMAL_HALF <= largest <= LARGEST_HALF
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,15 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.compare.numbers.tolerances import is_inexact
+from pytest_tfjs.compare.operations import (
+    FILLS,
+    PARTS,
+    PASS_THROUGH,
+    PRODUCTS,
+    RESHAPES,
+    ROUNDS_TO_FEW,
+    SATURATING,
+)
 from pytest_tfjs.compare.vacuity.spread import is_same, same_value, worded
 from pytest_tfjs.errors import SettingsError
 
@@ -21,17 +30,11 @@ if TYPE_CHECKING:
 
 _NAMED = 3
 
-# What gives few values only, in whatever dtype: that these are all the same says nothing by itself.
-_ROUNDING = frozenset({"Cast", "Ceil", "Floor", "OneHot", "Rint", "Round", "Sign"})
+_SATURATING_LAYERS = frozenset({"Activation", "Conv1D", "Conv2D", "Conv3D", "Dense"})
+"""Layers of Keras, which may have such an activation."""
 
-# What tends to 0 and 1, or -1 and 1; a layer of Keras may have such an activation.
-_SQUASHING = frozenset({"Sigmoid", "Softmax", "Tanh"})
-_SQUASHING_LAYERS = frozenset({"Activation", "Conv1D", "Conv2D", "Conv3D", "Dense"})
-_MOVING = frozenset({"ExpandDims", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose"})
-"""Operations that change no value."""
-_FILLING = frozenset({"Const", "Fill", "OnesLike", "ZerosLike"})
-_CUTTING = frozenset({"GatherV2", "Slice", "Split", "SplitV", "StridedSlice", "Unpack"})
-_PRODUCTS = frozenset({"Mul", "MulNoNan"})
+_MOVING = PASS_THROUGH | RESHAPES | {"Flatten", "Transpose"}
+"""Operations and layers that change no value."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def squashes(layer: Layer, layers: Mapping[str, Layer]) -> bool:
     seen: set[str] = set()
     while True:
         parts = set(layer.op.split("+"))
-        if parts & (_SQUASHING | _SQUASHING_LAYERS):
+        if parts & (SATURATING | _SATURATING_LAYERS):
             return True
         if not parts <= _MOVING or len(layer.inputs) != 1 or layer.name in seen:
             return False
@@ -104,7 +107,7 @@ def squashes(layer: Layer, layers: Mapping[str, Layer]) -> bool:
 def _is_discrete(layer: Layer) -> bool:
     # Of a row that no activation was computed for the dtype is unknown: it is taken for a float.
     return (layer.dtype is not None and not is_inexact(layer.dtype)) or bool(
-        _ROUNDING & set(layer.op.split("+"))
+        ROUNDS_TO_FEW & set(layer.op.split("+"))
     )
 
 
@@ -210,8 +213,8 @@ def _by_design(layers: Sequence[Layer], dead: Collection[str]) -> set[str]:
         parts = set(layer.op.split("+"))
         # Integers beside floats are shapes, axes and indices.
         from_dead = [name in found or name in dead for name in layer.inputs if name in floats]
-        follows = bool(from_dead) and (any if parts & _PRODUCTS else all)(from_dead)
-        if parts & _FILLING or (layer.name in dead and (parts <= _CUTTING or follows)):
+        follows = bool(from_dead) and (any if parts & PRODUCTS else all)(from_dead)
+        if parts & FILLS or (layer.name in dead and (parts <= PARTS or follows)):
             found.add(layer.name)
     return found
 

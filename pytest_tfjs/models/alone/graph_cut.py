@@ -6,6 +6,7 @@ import base64
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfjs.compare.operations import PLACEHOLDERS
 from pytest_tfjs.models.alone.cut import Cut, Fed, unique
 from pytest_tfjs.models.topology import tensorflow_dtype
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 _RESOURCES = ("HashTable", "MutableHashTable", "VarHandle")
 """How the operations begin that hold something between runs; it is filled when the model is loaded."""
 
-_SOURCES = frozenset({"Placeholder", "PlaceholderWithDefault"})
 _PRIVATE = "_"
 """How attributes begin that mean nothing to TF.js."""
 
@@ -76,7 +76,7 @@ def _walk(
 
 
 def _check(node: Mapping[str, Any]) -> None:
-    if node["op"] in _SOURCES:
+    if node["op"] in PLACEHOLDERS:
         raise ValueError(f"it takes {node['name']!r}, an input that nothing feeds")
     if node["op"].startswith(_RESOURCES):
         raise ValueError(f"it takes {node['name']!r}, which is filled when the whole model is loaded")

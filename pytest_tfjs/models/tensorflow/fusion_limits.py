@@ -13,11 +13,13 @@ import contextlib
 import copy
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfjs.compare.operations import FUSED_ACTIVATIONS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _STEP = "_run_grappler"
-_KNOWN = frozenset({b"BiasAdd", b"Relu", b"Relu6", b"Elu", b"LeakyRelu", b"Prelu", b"Sigmoid", b"NoOp"})
+_KNOWN = frozenset(op.encode() for op in FUSED_ACTIVATIONS | {"BiasAdd", "NoOp"})
 """What TF.js can do within a fused operation, on every backend."""
 
 KEPT_APART = (

@@ -8,6 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from pytest_tfjs.compare.operations import (
+    BATCH_NORMS,
+    IMAGE_CONVOLUTIONS,
+    IMAGE_POOLS,
+    PADS,
+    PASS_THROUGH,
+    SUMS,
+)
 from pytest_tfjs.reference.running.layer_alone import constant_value
 
 if TYPE_CHECKING:
@@ -17,11 +25,6 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_ADDITIVE = frozenset({"Add", "AddV2", "BiasAdd", "Sub"})
-_BATCH_NORMS = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
-_CONVOLUTIONS = frozenset({"Conv2D", "DepthwiseConv2dNative"})
-_POOLINGS = frozenset({"MaxPool", "AvgPool"})
-_PADS = frozenset({"Pad", "PadV2"})
 _OFFSET, _VARIANCE = 2, 4
 
 
@@ -50,10 +53,10 @@ def anatomy(alone: GraphAlone, name: str) -> Anatomy:
     for operation in region.operations:
         entering = [_through_identities(tensor.op) for tensor in operation.inputs]
         weights = [constants.get(one.name) for one in entering]
-        if operation.type in _BATCH_NORMS:
+        if operation.type in BATCH_NORMS:
             bias, variance = weights[_OFFSET], weights[_VARIANCE]
             epsilon = float(operation.get_attr("epsilon"))
-        elif operation.type in _ADDITIVE and any(weights):
+        elif operation.type in SUMS and any(weights):
             added = next(weight for weight in weights if weight is not None)
             pairs = zip(entering, weights, strict=True)
             beside = [one for one, weight in pairs if weight is None and _is_number(one)]
@@ -75,7 +78,7 @@ def anatomy(alone: GraphAlone, name: str) -> Anatomy:
 
 
 def _through_identities(operation: Any) -> Any:
-    while operation.type == "Identity":
+    while operation.type in PASS_THROUGH:
         operation = operation.inputs[0].op
     return operation
 
@@ -91,11 +94,11 @@ def _largest(weights: Mapping[str, Array]) -> str | None:
 
 def _pads(attributes: Mapping[str, Any], operations: tuple[Any, ...]) -> Literal["input", "output"] | None:
     main = attributes["op"]
-    if main in _PADS:
+    if main in PADS:
         return "output"
-    if main not in _CONVOLUTIONS | _POOLINGS or attributes.get("padding") == "VALID":
+    if main not in IMAGE_CONVOLUTIONS | IMAGE_POOLS or attributes.get("padding") == "VALID":
         return None
-    if main in _POOLINGS:
+    if main in IMAGE_POOLS:
         window = attributes["ksize"]
     else:
         convolution = next(one for one in operations if one.type == main)

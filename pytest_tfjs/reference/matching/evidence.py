@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Protocol
 
-from pytest_tfjs.reference.graph import ALIASES
+from pytest_tfjs.compare.operations import PASS_THROUGH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +40,7 @@ class Names:
         self.claims: Mapping[str, str] = {
             name: name
             for name, node in converted.nodes.items()
-            if name in source.nodes and node.op != "Const" and node.op not in ALIASES
+            if name in source.nodes and node.op != "Const" and node.op not in PASS_THROUGH
         }
 
     def owner(self, node: Node) -> str | None:

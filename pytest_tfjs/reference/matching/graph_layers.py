@@ -7,19 +7,25 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pytest_tfjs.compare.layers import Coverage, Layer
-from pytest_tfjs.reference.graph import ALIASES, SOURCES, Graph, Node, Ref
+from pytest_tfjs.compare.operations import (
+    FOLDING_CONTRACTIONS,
+    PASS_THROUGH,
+    PLACEHOLDERS,
+    RANDOM,
+    WITHOUT_VALUE,
+    same_operation,
+)
 from pytest_tfjs.reference.matching.graph_matching import Match, Matching, match_graphs
 from pytest_tfjs.reference.matching.groups import Grouping, by_scope
-from pytest_tfjs.reference.matching.rewrites import CONTRACTIONS, RANDOM, same_operation
 from pytest_tfjs.reference.plan import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pytest_tfjs.reference.graph import Graph, Node, Ref
+
 _HANDLES = {"variant": "tensor list", "resource": "resource"}
 """Dtypes of outputs that are no tensors, and what they are."""
-
-_ROUTING = frozenset({"Switch", "LoopCond", "Enter", "NextIteration"})
 
 
 def plan_graph(source: Graph, converted: Graph, grouping: Grouping = by_scope) -> Plan:
@@ -39,7 +45,9 @@ class _Planner:
         self.matching = matching
         self.grouping = grouping
         self.prefix = _common_scope(
-            name for name in source.live if source.nodes[name].op not in ALIASES and source.nodes[name].inputs
+            name
+            for name in source.live
+            if source.nodes[name].op not in PASS_THROUGH and source.nodes[name].inputs
         )
         self.owner: dict[str, Match] = {}
         for match in matching.matches.values():
@@ -62,7 +70,7 @@ class _Planner:
     def plan(self) -> Plan:
         for name in self.source.order:
             node = self.source.nodes[name]
-            if name in self.source.live and node.op not in SOURCES and not self._is_plumbing(node):
+            if name in self.source.live and node.op not in PLACEHOLDERS and not self._is_plumbing(node):
                 self._add(node)
         for name, reason in self.matching.unmatched.items():
             if self.converted.branch_depth[name]:
@@ -84,7 +92,7 @@ class _Planner:
         if node.op == "Const":
             return True
         inlined = node.name.startswith("Func/") or node.name in {name for name, _ in self.source.outputs}
-        return node.op in ALIASES and (inlined or node.name in self.source.constants)
+        return node.op in PASS_THROUGH and (inlined or node.name in self.source.constants)
 
     def _add(self, node: Node) -> None:
         match = self.owner.get(node.name)
@@ -146,7 +154,7 @@ class _Planner:
 
     def _core(self, match: Match) -> str:
         """The operation that a row is named after: the one with the weights, if any."""
-        heavy = (name for name in match.region if self.source.nodes[name].op in CONTRACTIONS)
+        heavy = (name for name in match.region if self.source.nodes[name].op in FOLDING_CONTRACTIONS)
         return next(heavy, match.tail)
 
     def _name(self, match: Match) -> str:
@@ -218,7 +226,7 @@ class _Planner:
         if not is_constant:
             return "shape: arithmetic on shapes, folded when converting"
         twin = self.converted.nodes.get(node.name)
-        if twin is None or twin.op == "Const" or twin.op in ALIASES:
+        if twin is None or twin.op == "Const" or twin.op in PASS_THROUGH:
             return "constant: computed from weights when converting"
         return "constant: the browser computes it from weights alone; an error in it shows in what takes it"
 
@@ -244,7 +252,7 @@ class _Planner:
 
 def _handle(node: Node, index: int) -> str | None:
     """What an output of `node` is if it is no tensor, and nothing that could be read."""
-    if node.op in _ROUTING:
+    if node.op in WITHOUT_VALUE:
         return "control flow"
     return _HANDLES.get(node.dtypes[index]) if index < len(node.dtypes) else None
 

@@ -17,24 +17,28 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_tfjs.reference.graph import ALIASES, SOURCES, Graph, Node, Ref
-from pytest_tfjs.reference.matching.backtracking import Choices
-from pytest_tfjs.reference.matching.evidence import Names, Weights, is_renamed
-from pytest_tfjs.reference.matching.rewrites import (
+from pytest_tfjs.compare.operations import (
     ADDITIVE,
     BATCH_NORM,
     COMMUTATIVE,
-    CONTRACTIONS,
+    FOLDING_CONTRACTIONS,
     MULTIPLICATIVE,
+    PASS_THROUGH,
+    PLACEHOLDERS,
+    same_operation,
+)
+from pytest_tfjs.reference.matching.backtracking import Choices
+from pytest_tfjs.reference.matching.evidence import Names, Weights, is_renamed
+from pytest_tfjs.reference.matching.rewrites import (
     SWALLOWED,
     Account,
-    same_operation,
 )
 from pytest_tfjs.reference.matching.subgraphs import Operand, Regions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pytest_tfjs.reference.graph import Graph, Node, Ref
     from pytest_tfjs.reference.matching.evidence import Evidence
 
 _MOST_BACK = 6
@@ -84,7 +88,7 @@ def match_graphs(source: Graph, converted: Graph) -> Matching:
 def _has_misnamed_parts(source: Graph, converted: Graph, found: Matching) -> bool:
     """Whether a node that has the name of a source operation is explained only with the one after it."""
     return any(
-        name in source.nodes and name not in found.stands_for and node.op not in ALIASES
+        name in source.nodes and name not in found.stands_for and node.op not in PASS_THROUGH
         for name, node in converted.nodes.items()
         if not converted.loop_depth[name]
     )
@@ -141,9 +145,13 @@ class _Matcher:
     def _take(self, node: Node) -> None:
         if node.name in self.converted.constants:
             self.stands_for[node.name] = None
-        elif node.op in SOURCES:
+        elif node.op in PLACEHOLDERS:
             self._record_source(node)
-        elif node.op not in ALIASES and node.op != "IdentityN" and not self.converted.loop_depth[node.name]:
+        elif (
+            node.op not in PASS_THROUGH
+            and node.op != "IdentityN"
+            and not self.converted.loop_depth[node.name]
+        ):
             self._record(node)
 
     def _restore(self, state: _State) -> None:
@@ -265,7 +273,7 @@ class _Matcher:
         found: frozenset[str] = frozenset().union(*(part.foldable for part in self._parts_of(node)))
         constant = [name in self.converted.constants for name, _ in node.inputs]
         operation = same_operation(node.op)
-        if operation in CONTRACTIONS:
+        if operation in FOLDING_CONTRACTIONS:
             found |= MULTIPLICATIVE if constant[1] else frozenset()
             found |= ADDITIVE if "BiasAdd" in node.fused_ops and constant[2] else frozenset()
         elif any(constant):

@@ -10,50 +10,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from pytest_tfjs.compare.operations import (
+    ADDITIVE,
+    BATCH_NORM,
+    FOLDING_CONTRACTIONS,
+    MULTIPLICATIVE,
+    RESHAPES,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SAME = {
-    "AddV2": "Add",
-    "BiasAdd": "Add",
-    "AddN": "Add",
-    "BatchMatMulV2": "BatchMatMul",
-    "BatchMatMulV3": "BatchMatMul",
-    "FusedBatchNorm": "FusedBatchNormV3",
-    "FusedBatchNormV2": "FusedBatchNormV3",
-    "_FusedConv2D": "Conv2D",
-    "FusedDepthwiseConv2dNative": "DepthwiseConv2dNative",
-    "_FusedMatMul": "MatMul",
-    "Div": "RealDiv",
-    "Select": "SelectV2",
-    "PadV2": "Pad",
-}
-"""Operations that compute the same under several names."""
-
-CONTRACTIONS = frozenset({"Conv2D", "DepthwiseConv2dNative", "MatMul", "Conv3D", "Conv2DBackpropInput"})
-
-RANDOM = frozenset(
-    {
-        "RandomUniform",
-        "RandomUniformInt",
-        "RandomStandardNormal",
-        "TruncatedNormal",
-        "ParameterizedTruncatedNormal",
-        "RandomGamma",
-        "RandomPoissonV2",
-        "RandomShuffle",
-        "Multinomial",
-    }
-)
-"""Operations whose outputs do not follow from their inputs."""
-
-COMMUTATIVE = frozenset(
-    {"Add", "Mul", "Maximum", "Minimum", "Equal", "NotEqual", "LogicalAnd", "LogicalOr", "SquaredDifference"}
-)
-
-ADDITIVE = frozenset({"Add", "Sub"})
-MULTIPLICATIVE = frozenset({"Mul", "RealDiv", "Neg"})
-BATCH_NORM = "FusedBatchNormV3"
 AFFINE = ADDITIVE | MULTIPLICATIVE | {BATCH_NORM}
 """Operations with constants that the converter may move into the weights and the bias of another."""
 
@@ -97,7 +64,7 @@ _MOST_REWRITES = 2
 """How many of these rules are tried at once."""
 
 SWALLOWED = {
-    "Reshape": frozenset({"Reshape", "Squeeze", "ExpandDims"}),
+    "Reshape": RESHAPES,
     "Transpose": frozenset({"Transpose"}),
     "Cast": frozenset({"Cast"}),
     "MatMul": frozenset({"Transpose"}),
@@ -105,11 +72,6 @@ SWALLOWED = {
     "ConcatV2": frozenset({"ConcatV2"}),
 }
 """Operations that the one on the left takes in when it follows them."""
-
-
-def same_operation(op: str) -> str:
-    """One name for operations that compute the same."""
-    return _SAME.get(op, op)
 
 
 @dataclass(frozen=True)
@@ -165,6 +127,6 @@ class Account:
     def _folds(self, ops: Counter[str], last: str) -> bool:
         """Whether `ops` are these with constant operations moved into the weights and the bias."""
         extra = ops - self.ops
-        ends_well = last == self.last or (last in AFFINE and self.last in AFFINE | CONTRACTIONS)
+        ends_well = last == self.last or (last in AFFINE and self.last in AFFINE | FOLDING_CONTRACTIONS)
         swallowed = frozenset().union(*(SWALLOWED.get(op, ()) for op in self.ops))
         return ends_well and not self.ops - ops and extra.keys() <= self.foldable | swallowed

@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from pytest_tfjs.compare.operations import same_operation
 from pytest_tfjs.reference.graph import Graph, Node, Ref
-from pytest_tfjs.reference.matching.rewrites import same_operation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

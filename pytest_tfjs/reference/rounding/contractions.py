@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tfjs.compare.operations import MATRIX_PRODUCTS, TRANSPOSED_CONVOLUTIONS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -13,21 +15,13 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_PRODUCTS_OF_MATRICES = frozenset({"MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"})
 _TRANSPOSED_A = ("transpose_a", "adj_x")
 _CONVOLUTIONS = frozenset({"Conv2D", "Conv3D"})
-_TURNED_CONVOLUTIONS = frozenset({"Conv2DBackpropInput", "Conv3DBackpropInputV2"})
-CONTRACTED = (
-    _PRODUCTS_OF_MATRICES
-    | _CONVOLUTIONS
-    | _TURNED_CONVOLUTIONS
-    | {"DepthwiseConv2dNative", "DepthwiseConv2dNativeBackpropInput", "Einsum"}
-)
 
 
 def terms_of(step: Step) -> int:
     """How many products an element is the sum of, at most."""
-    if step.op in _PRODUCTS_OF_MATRICES:
+    if step.op in MATRIX_PRODUCTS:
         shape = step.value(0).shape
         return int(shape[-2] if is_transposed(step.operation, _TRANSPOSED_A) else shape[-1])
     if step.op == "Einsum":
@@ -37,7 +31,7 @@ def terms_of(step: Step) -> int:
     kernel = step.value(1).shape
     if step.op in _CONVOLUTIONS:
         return int(np.prod(kernel[:-1]))
-    if step.op in _TURNED_CONVOLUTIONS:
+    if step.op in TRANSPOSED_CONVOLUTIONS:
         return int(np.prod(kernel[:-2])) * int(kernel[-1])
     return int(np.prod(kernel[:2]))
 

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.reference.rounding.contractions import CONTRACTED, terms_of
+from pytest_tfjs.compare.operations import (
+    BATCH_NORMS,
+    CONTRACTIONS,
+    COPIES_ELEMENTS,
+    DISCONTINUOUS,
+    PIECEWISE_LINEAR,
+    PRODUCTS,
+    QUOTIENTS,
+    SUMS,
+)
+from pytest_tfjs.reference.rounding.contractions import terms_of
 from pytest_tfjs.reference.rounding.slopes import FUNCTIONS, OF_ARGUMENT, OF_RESULT
 from pytest_tfjs.reference.rounding.steps import EXACT, Rounded, Step, UnknownRounding, again, magnitude
 
@@ -21,50 +31,18 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-MOVES = frozenset({
-    "Identity", "IdentityN", "StopGradient", "PreventGradient", "Snapshot", "CheckNumerics", "Reshape",
-    "Squeeze", "ExpandDims", "Transpose", "Pad", "PadV2", "MirrorPad", "Slice", "StridedSlice",
-    "ConcatV2", "Concat", "Pack", "Unpack", "Split", "SplitV", "GatherV2", "Gather", "GatherNd", "Tile",
-    "BroadcastTo", "Reverse", "ReverseV2", "ReverseSequence", "SpaceToBatchND", "BatchToSpaceND",
-    "SpaceToDepth", "DepthToSpace", "ScatterNd", "TensorScatterUpdate", "Select", "SelectV2",
-    "MatrixDiag", "Diag", "MatrixBandPart", "Roll", "ResizeNearestNeighbor", "SparseToDense",
-    "InvertPermutation", "Fill", "ZerosLike", "OnesLike", "ExtractImagePatches", "MatrixDiagV3",
-    "MatrixDiagPartV3", "EnsureShape", "DynamicStitch"
-})  # fmt: skip
-"""They copy numbers, or choose among them by others that do not round."""
-
-_PIECEWISE = frozenset({"Relu", "Relu6", "Abs", "Neg", "Conj", "Real", "Imag", "ClipByValue", "_Abs"})
-"""They have slope 1, 0 or -1, and round nothing."""
-
 _CHOOSING = frozenset({"Maximum", "Minimum"})
 _LARGEST = frozenset({"Max", "Min", "MaxPool", "MaxPool3D", "MaxPoolV2"})
-_DISCRETE = frozenset({
-    "Equal", "NotEqual", "Less", "LessEqual", "Greater", "GreaterEqual", "LogicalAnd", "LogicalOr",
-    "LogicalNot", "LogicalXor", "Floor", "Ceil", "Round", "Rint", "Sign", "ArgMax", "ArgMin", "IsNan",
-    "IsInf", "IsFinite", "Where", "OneHot", "Range", "Shape", "ShapeN", "Size", "Rank", "All", "Any",
-    "TopKV2", "NonMaxSuppressionV2", "NonMaxSuppressionV3", "NonMaxSuppressionV4",
-    "NonMaxSuppressionV5", "Unique", "UniqueV2", "DenseBincount", "Bincount", "LookupTableFind",
-    "LookupTableFindV2", "LookupTableSize", "LookupTableSizeV2", "StaticRegexReplace", "StringSplitV2",
-    "StringToHashBucketFast", "Bucketize", "LowerBound", "UpperBound", "BitwiseAnd", "BitwiseOr",
-    "BitwiseXor", "BroadcastArgs", "LeftShift", "RightShift", "InTopKV2", "StringNGrams",
-    "SearchSorted", "MaxPoolWithArgmax"
-})  # fmt: skip
-"""They leap: exact where what enters is, and else nobody can tell."""
-
-_SUMS = frozenset({"Add", "AddV2", "Sub", "AddN", "BiasAdd"})
-_PRODUCTS = frozenset({"Mul", "MulNoNan"})
-_QUOTIENTS = frozenset({"RealDiv", "Div", "DivNoNan", "Xdivy"})
 _REDUCED = frozenset({"Sum", "Mean", "AvgPool", "AvgPool3D", "Cumsum", "UnsortedSegmentSum", "SegmentSum"})
 _OF_INTEGERS = frozenset({"FloorDiv", "FloorMod", "Mod", "TruncateDiv", "TruncateMod"})
-_BATCH_NORMS = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
 _FLOAT32_BYTES = 4
 _SPECTRA = frozenset({"FFT", "IFFT", "RFFT", "IRFFT"})
 
 KEEP_SUMS = (
-    MOVES
-    | _PIECEWISE
+    COPIES_ELEMENTS
+    | PIECEWISE_LINEAR
     | _CHOOSING
-    | _SUMS
+    | SUMS
     | OF_ARGUMENT.keys()
     | OF_RESULT.keys()
     | {"LeakyRelu", "Mul", "Softmax"}
@@ -82,9 +60,9 @@ def rounded(step: Step) -> tuple[list[Rounded], tuple[str, ...]]:
         return [EXACT] * outputs, ()
     if step.op == "Cast":
         return [_cast(step)], ()
-    if step.op in MOVES:
+    if step.op in COPIES_ELEMENTS:
         return _moved(step), ()
-    if step.op in _DISCRETE and step.roundings == 0:
+    if step.op in DISCONTINUOUS and step.roundings == 0:
         return [EXACT] * outputs, ()
     rule = _RULES.get(step.op)
     if rule is None:
@@ -96,7 +74,7 @@ def rounded(step: Step) -> tuple[list[Rounded], tuple[str, ...]]:
 
 def summed_terms(step: Step) -> int:
     """How many numbers or products an element of the output is the sum of; 1 where it is no long sum."""
-    if step.op in CONTRACTED:
+    if step.op in CONTRACTIONS:
         return terms_of(step)
     return _reduced_terms(step) if step.op in _REDUCED else 1
 
@@ -305,17 +283,17 @@ def _integer_like(step: Step) -> Rounded:
 
 
 _RULES: dict[str, Callable[[Step], Rounded]] = {
-    **dict.fromkeys(_PIECEWISE, _passed),
+    **dict.fromkeys(PIECEWISE_LINEAR, _passed),
     **dict.fromkeys(_CHOOSING, _chosen),
     **dict.fromkeys(_LARGEST, _largest),
-    **dict.fromkeys(_SUMS, _sum),
-    **dict.fromkeys(_PRODUCTS, _product),
-    **dict.fromkeys(_QUOTIENTS, _quotient),
+    **dict.fromkeys(SUMS, _sum),
+    **dict.fromkeys(PRODUCTS, _product),
+    **dict.fromkeys(QUOTIENTS, _quotient),
     **dict.fromkeys((*OF_ARGUMENT, *OF_RESULT), _function),
-    **dict.fromkeys(CONTRACTED, _contraction),
+    **dict.fromkeys(CONTRACTIONS, _contraction),
     **dict.fromkeys(_REDUCED, _reduction),
     **dict.fromkeys(_OF_INTEGERS, _integer_like),
-    **dict.fromkeys(_BATCH_NORMS, _batch_norm),
+    **dict.fromkeys(BATCH_NORMS, _batch_norm),
     **dict.fromkeys(_SPECTRA, _spectrum),
     "Square": _square,
     "SquaredDifference": _squared_difference,

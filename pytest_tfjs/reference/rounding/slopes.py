@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tfjs.compare.operations import BATCH_NORMS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -58,9 +60,7 @@ OF_RESULT: Mapping[str, Callable[[Array], Array]] = MappingProxyType(
 _MADE_OF = {
     "Softmax": ("Exp", "RealDiv"),
     "LogSoftmax": ("Exp", "Log"),
-    "FusedBatchNorm": ("Rsqrt",),
-    "FusedBatchNormV2": ("Rsqrt",),
-    "FusedBatchNormV3": ("Rsqrt",),
+    **dict.fromkeys(BATCH_NORMS, ("Rsqrt",)),
     "FFT": ("Sin", "Cos"),
     "IFFT": ("Sin", "Cos"),
     "RFFT": ("Sin", "Cos"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tfjs.compare.operations import MATRIX_PRODUCTS
 from pytest_tfjs.reference.rounding.contractions import is_transposed
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def sampled_summands(step: Step, most: int = SAMPLE) -> tuple[Array, Array] | No
     The numbers are float32, a row for each element; what lies in the padding is 0. Of a mean they are those
     that it is the mean of. None for an operation that sums nothing, or in a way that is not known here.
     """
-    if step.op in ("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"):
+    if step.op in MATRIX_PRODUCTS:
         return _of_matrices(step, most)
     if step.op in ("Conv2D", "Conv3D", "DepthwiseConv2dNative"):
         return _of_convolution(step, most)

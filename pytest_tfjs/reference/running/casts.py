@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tfjs.compare.dtypes import browser_dtype
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-_BROWSER_DTYPES = {"f": "float32", "i": "int32", "u": "int32", "c": "complex64", "V": "float32"}
-"""TF.js has one float, one integer and one complex dtype; bfloat16 is of numpy's kind V."""
 
 _NAMED = 3
 
@@ -44,7 +43,7 @@ class Casts:
         )
 
     def _cast(self, name: str, value: Array) -> Array | None:
-        dtype = _BROWSER_DTYPES.get(value.dtype.kind)
+        dtype = browser_dtype(value.dtype)
         if dtype is None or value.dtype.name == dtype:
             return value
         wanted = np.dtype(dtype)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tfjs.compare.operations import FUSED_ACTIVATIONS, FUSED_CONTRACTIONS
 from pytest_tfjs.errors import SourceError
 from pytest_tfjs.reference.running.tapped_graph import Session, failures, told
 from pytest_tfjs.reference.running.tfjs_operations import KNOWN
@@ -22,13 +23,6 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.artifacts import Artifacts
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-_CONTRACTIONS = {
-    "_FusedConv2D": "Conv2D",
-    "_FusedMatMul": "MatMul",
-    "FusedDepthwiseConv2dNative": "DepthwiseConv2dNative",
-}
-_ACTIVATIONS = frozenset({"Relu", "Relu6", "Elu", "LeakyRelu", "Sigmoid", "Tanh", "Selu", "Softplus"})
 
 _CONVOLUTION = ("strides", "padding", "dilations", "data_format", "explicit_paddings")
 _KEPT = {
@@ -135,7 +129,7 @@ def _fill(node: Any, weights: Mapping[str, Array]) -> None:
 
 def _written_out(nodes: Iterable[Any]) -> Iterator[Any]:
     for node in nodes:
-        if node.op in _CONTRACTIONS:
+        if node.op in FUSED_CONTRACTIONS:
             yield from _unfused(node)
         elif node.op == "Prelu":
             yield from _prelu(node.name, *node.input)
@@ -151,13 +145,13 @@ def _unfused(node: Any) -> Iterator[Any]:
     if len(given) < sum(op in ("Prelu", "BiasAdd") for op in operations):
         raise ValueError(f"{node.name!r} is a {node.op} that lacks an input of what is fused in.")
     arguments = iter(given)
-    yield _node(_CONTRACTIONS[node.op], names[0], *node.input[:2], like=node)
+    yield _node(FUSED_CONTRACTIONS[node.op], names[0], *node.input[:2], like=node)
     for op, before, name in zip(operations, names, names[1:], strict=False):
         if op == "Prelu":
             yield from _prelu(name, before, next(arguments))
         elif op == "BiasAdd":
             yield _node("AddV2", name, before, next(arguments))
-        elif op in _ACTIVATIONS:
+        elif op in FUSED_ACTIVATIONS:
             yield _node(op, name, before, like=node)
         else:
             raise ValueError(f"{node.name!r} is a {node.op} with {op!r} fused in, which is not known here.")

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tfjs.compare.operations import PASS_THROUGH
 from pytest_tfjs.models.tensorflow.graph_conversion import named_ends
 from pytest_tfjs.models.topology import TensorSpec
 from pytest_tfjs.reference.constants import constant_operations, constant_values
-from pytest_tfjs.reference.graph import ALIASES, Graph, Node, parse_ref, value_digest
+from pytest_tfjs.reference.graph import Graph, Node, parse_ref, value_digest
 from pytest_tfjs.reference.identities import simpler_operation, telling_operands, unchanged_input
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _WIDTHS |= {"float16": 6, "bfloat16": 6, "int16": 6, "uint16": 6, "int8": 5, "ui
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_AS_STORED = ALIASES | {"Const"}
+_AS_STORED = PASS_THROUGH | {"Const"}
 
 
 class FrozenGraph:
@@ -206,5 +207,5 @@ def _digest(operation: Any, values: Mapping[str, Array]) -> str | None:
 
     if operation.type == "Const":
         return value_digest(tf.make_ndarray(operation.get_attr("value")))
-    computed = None if operation.type in ALIASES else values.get(f"{operation.name}:0")
+    computed = None if operation.type in PASS_THROUGH else values.get(f"{operation.name}:0")
     return None if computed is None else value_digest(computed)

@@ -10,12 +10,16 @@ import numpy as np
 
 from pytest_tfjs.errors import SourceError
 from pytest_tfjs.reference.running.frozen_graph import nbytes
-from pytest_tfjs.reference.weights.keras_weights import weight_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def weight_name(weight: Any) -> str:
+    """The name that artifacts have for a Keras variable: its own without `:0`."""
+    return str(weight.name).partition(":")[0]
 
 
 class TappedKerasModel:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from pytest_tfjs.compare.operations import ACTIVATIONS, BATCH_NORMS, CONTRACTIONS, RANDOM
 from pytest_tfjs.errors import SourceError
-from pytest_tfjs.reference.matching.rewrites import CONTRACTIONS, RANDOM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-ACTIVATIONS = frozenset(
-    {"Relu", "Relu6", "Elu", "Selu", "LeakyRelu", "Sigmoid", "Tanh", "Softplus", "Softsign", "Softmax"}
-)
-_HEAVY = CONTRACTIONS | {"BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "FusedBatchNormV3"}
+_HEAVY = CONTRACTIONS | BATCH_NORMS
 _UNTOLD = frozenset({"value", "shape", "_output_shapes", "_class", "container", "shared_name"})
 
 

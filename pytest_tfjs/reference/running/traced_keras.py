@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tfjs.models.keras_config import MODELS
 from pytest_tfjs.reference.running.tapped_graph import Session, TappedGraph, failures, unable
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_MODELS = frozenset({"Functional", "Model", "Sequential"})
 _ROW = "pytest_tfjs_row_"
 
 
@@ -61,7 +61,7 @@ def traced(model: TappedKerasModel, plan: Plan, inputs: Sequence[str]) -> Tapped
         copies={
             layer.name: layer.inputs[0]
             for layer in plan.layers
-            if layer.op in _MODELS and layer.name in rows and len(layer.inputs) == 1
+            if layer.op in MODELS and layer.name in rows and len(layer.inputs) == 1
         },
     )
 

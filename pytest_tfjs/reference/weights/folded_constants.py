@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from pytest_tfjs.compare.dtypes import HALF_ROUNDOFF
 from pytest_tfjs.compare.numbers.compression import cost, default_allowance
 from pytest_tfjs.compare.weight_check import BY_EFFECT, WeightFinding
 from pytest_tfjs.errors import SourceError
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _SAME = 1e-4
-_HALF_ULP = 2.0**-11
 _DRAWS = 4
 _OF_ROUNDING = 3.0
 """Rounding moves a layer by less than the worst of some draws in which each value is half a step off."""
@@ -162,7 +162,7 @@ class ByValue:
     def _rounded(self, name: str, signs: np.random.Generator) -> Array:
         """A constant with each value half a step of its quantisation off, up or down."""
         value, storage = self._stored[name], self._storage[name]
-        half = np.abs(value) * _HALF_ULP if storage.scale is None else storage.scale / 2
+        half = np.abs(value) * HALF_ROUNDOFF if storage.scale is None else storage.scale / 2
         moved: Array = (value + half * signs.choice([-1.0, 1.0], value.shape)).astype(value.dtype)
         return moved
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tfjs.compare.operations import ADDITIVE, BATCH_NORM, same_operation
 from pytest_tfjs.compare.weight_check import FOLDED_ULPS, BatchNorm, WeightCheck, WeightFinding, difference
 from pytest_tfjs.reference.matching.evidence import is_renamed
 from pytest_tfjs.reference.matching.graph_matching import FOLDED_KERNEL, FOLDED_OFFSET
-from pytest_tfjs.reference.matching.rewrites import ADDITIVE, BATCH_NORM, same_operation
 from pytest_tfjs.reference.weights.folded_constants import ByValue
 
 if TYPE_CHECKING:

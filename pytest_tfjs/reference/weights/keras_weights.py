@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tfjs.compare.weight_check import WeightCheck, WeightFinding, difference
+from pytest_tfjs.reference.running.keras_model import weight_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,11 +24,6 @@ def weights_by_name(model: Any) -> dict[str, tuple[str, Array]]:
         for layer in model.layers
         for weight in layer.weights
     }
-
-
-def weight_name(weight: Any) -> str:
-    """The name of a Keras variable as artifacts have it: without `:0`."""
-    return str(weight.name).partition(":")[0]
 
 
 def check_keras_weights(

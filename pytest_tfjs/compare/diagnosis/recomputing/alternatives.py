@@ -15,6 +15,15 @@ import numpy as np
 
 from pytest_tfjs.compare.diagnosis.recomputing.elementwise import ACTIVATIONS
 from pytest_tfjs.compare.diagnosis.recomputing.steps import Step
+from pytest_tfjs.compare.operations import (
+    BATCH_NORMS,
+    IMAGE_CONVOLUTIONS,
+    IMAGE_POOLS,
+    MATRIX_PRODUCTS,
+    PADS,
+    REDUCTIONS,
+    RESIZES,
+)
 
 Rule = Callable[[Step], Iterator[tuple[str, Step]]]
 
@@ -270,14 +279,14 @@ def other_orders(step: Step) -> Iterator[tuple[str, Step]]:
 
 def other_weights(step: Step) -> Iterator[tuple[str, Step]]:
     """Weights that are turned, in another order, or not applied."""
-    if step.op in ("Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput"):
+    if step.op in _CONVOLUTIONS:
         yield "with rows and columns of its kernel swapped", _changed(step, kernel="transposed")
         yield "with its kernel turned by 180 degrees", _changed(step, kernel="rotated")
         yield (
             "with its kernel's input channels in reverse (BGR for RGB)",
             _changed(step, kernel="channels reversed"),
         )
-    elif step.op in ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"):
+    elif step.op in BATCH_NORMS:
         x, gamma, beta, mean, variance = step.inputs
         yield "with gamma and beta swapped", replace(step, inputs=(x, beta, gamma, mean, variance))
         yield "with mean and variance swapped", replace(step, inputs=(x, gamma, beta, variance, mean))
@@ -288,30 +297,29 @@ def other_weights(step: Step) -> Iterator[tuple[str, Step]]:
         yield "left out", Step("Identity", step.inputs[:1])
 
 
-_CONVOLUTIONS = frozenset({"Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput"})
-_POOLS = frozenset({"MaxPool", "AvgPool"})
-_NORMS = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3", "LayerNorm"})
-_ORDERED_PAIRS = frozenset(
-    {"Sub", "RealDiv", "Div", "FloorDiv", "FloorMod", "Pow", "MatMul", "BatchMatMulV2", "Atan2", "Greater",
-     "GreaterEqual", "Less", "LessEqual", "DivNoNan"}
-)  # fmt: skip
+_CONVOLUTIONS = IMAGE_CONVOLUTIONS | {"Conv2DBackpropInput"}
+_NORMS = BATCH_NORMS | {"LayerNorm"}
+_ORDERED_PAIRS = MATRIX_PRODUCTS | {
+    "Sub", "RealDiv", "Div", "FloorDiv", "FloorMod", "Pow", "Atan2", "Greater", "GreaterEqual", "Less",
+    "LessEqual", "DivNoNan",
+}  # fmt: skip
 
 _RULES: tuple[tuple[frozenset[str], Rule], ...] = (
-    (frozenset({"ResizeBilinear", "ResizeNearestNeighbor"}), _resizing),
-    (_CONVOLUTIONS | _POOLS, _padding),
-    (_CONVOLUTIONS | _POOLS, _strides),
-    (frozenset({"Pad", "PadV2", "MirrorPad"}), _moved_padding),
-    (_POOLS, _outside),
+    (RESIZES, _resizing),
+    (_CONVOLUTIONS | IMAGE_POOLS, _padding),
+    (_CONVOLUTIONS | IMAGE_POOLS, _strides),
+    (PADS, _moved_padding),
+    (IMAGE_POOLS, _outside),
     (_NORMS, _epsilon),
     (frozenset({"LeakyRelu", "Elu", "HardSigmoid", "Gelu"}), _parameter),
     (frozenset(ACTIVATIONS) - {"Identity", "Exp"}, _activation),
     (frozenset({"Softmax", "LogSoftmax"}), _axis),
-    (frozenset({"Mean", "Sum", "Max", "Min", "Prod"}), _reduced),
+    (REDUCTIONS, _reduced),
     (frozenset({"RealDiv", "Div", "FloorDiv", "FloorMod"}), _division),
     (frozenset({"Round", "Cast"}), _rounding),
     (frozenset({"Maximum", "Minimum"}), _nan),
     (frozenset({"Mul"}), _product),
-    (frozenset({"MatMul", "BatchMatMul", "BatchMatMulV2"}), _transposing),
+    (MATRIX_PRODUCTS, _transposing),
     (frozenset({"Transpose"}), _inverse),
     (frozenset({"Reshape", "DepthToSpace", "SpaceToDepth", "DepthwiseConv2dNative"}), _channels),
     (frozenset({"Cumsum"}), _cumulative),

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tfjs.compare.operations import BATCH_NORMS, MATRIX_PRODUCTS, PADS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -152,9 +154,7 @@ def _concatenated(inputs: Sequence[Array], attributes: Mapping[str, Any]) -> Arr
 
 SHAPING: Mapping[str, Callable[[Sequence[Array], Mapping[str, Any]], Array]] = {
     "BiasAdd": _bias_add,
-    "MatMul": _matmul,
-    "BatchMatMul": _matmul,
-    "BatchMatMulV2": _matmul,
+    **dict.fromkeys(MATRIX_PRODUCTS, _matmul),
     "Einsum": lambda inputs, attributes: np.einsum(attributes["equation"], *inputs),
     "Mean": _reduction(np.mean),
     "Sum": _reduction(np.sum),
@@ -168,9 +168,7 @@ SHAPING: Mapping[str, Callable[[Sequence[Array], Mapping[str, Any]], Array]] = {
     "Softmax": _softmax,
     "LogSoftmax": lambda inputs, attributes: np.log(_softmax(inputs, attributes)),
     "Cumsum": _cumsum,
-    "FusedBatchNorm": _batch_norm,
-    "FusedBatchNormV2": _batch_norm,
-    "FusedBatchNormV3": _batch_norm,
+    **dict.fromkeys(BATCH_NORMS, _batch_norm),
     "LayerNorm": _layer_norm,
     "Reshape": _reshape,
     "Squeeze": _squeeze,
@@ -178,9 +176,7 @@ SHAPING: Mapping[str, Callable[[Sequence[Array], Mapping[str, Any]], Array]] = {
     "Transpose": lambda inputs, _: np.transpose(inputs[0], _axes(inputs[1])),
     "ConcatV2": _concatenated,
     "Pack": lambda inputs, attributes: np.stack(inputs, axis=attributes.get("axis", 0)),
-    "Pad": _pad,
-    "PadV2": _pad,
-    "MirrorPad": _pad,
+    **dict.fromkeys(PADS, _pad),
     "Tile": lambda inputs, _: np.tile(inputs[0], _axes(inputs[1])),
     "BroadcastTo": lambda inputs, _: np.broadcast_to(inputs[0], _axes(inputs[1])),
     "Slice": _slice,
