@@ -20,9 +20,13 @@ from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.reference.running.casts import Casts
 from tests.support.converted_graph import disagreements
 from tests.support.paths import ROOT
+from tests.support.sizes import slow_except
 
 pytestmark = pytest.mark.convert
 X = np.float32([[1, -2, 3], [0.5, 0, -1]])
+
+
+SMALL = [name for name in SAMPLES if name != "mobilenet_v2"]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +67,7 @@ def dense(name="m", seed=3):
 
 
 @pytest.mark.parametrize("version", [2, 3])
-@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("name", slow_except(SMALL, SAMPLES))
 def test_every_row_of_a_graph_model_is_what_the_converted_node_computes(captured, name, version):
     artifacts, feeds, reference = captured(*sample(name, version), format="graph")
     assert [layer.reason for layer in reference.plan.layers if layer.coverage == "unmapped"] == []
@@ -71,7 +75,7 @@ def test_every_row_of_a_graph_model_is_what_the_converted_node_computes(captured
     assert [layer.name for layer in reference.plan.layers if layer.output]
 
 
-@pytest.mark.parametrize("name", [name for name in SAMPLES if name != "mobilenet_v2"])
+@pytest.mark.parametrize("name", SMALL)
 def test_a_plan_does_not_depend_on_how_the_weights_are_stored(captured, name):
     model, feed = sample(name, 2)
     _, _, exact = captured(model, feed, format="graph")
@@ -79,7 +83,7 @@ def test_a_plan_does_not_depend_on_how_the_weights_are_stored(captured, name):
     assert half.plan == exact.plan
 
 
-@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("name", slow_except(SMALL, SAMPLES))
 def test_every_layer_of_a_layers_model_is_compared(captured, name):
     model, feed = sample(name, 2)
     artifacts, _, reference = captured(model, feed, format="layers")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 # What makes a test long, the longest first.
 LONG_MARKERS = ("slow", "browser", "convert")
@@ -66,3 +66,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     # With -k, or -m for something else, the user chose a part of the suite.
     if left_out and config.option.markexpr == "not slow" and not config.option.keyword:
         terminalreporter.line(f"{left_out} slow tests left out: make test-all runs them")
+
+
+def slow_except(quick: Collection[str], values: Iterable[Any]) -> list[Any]:
+    """Parameters of a test, of which only those whose text is in `quick` are not slow."""
+    made = [
+        pytest.param(one, id=str(one), marks=() if str(one) in quick else pytest.mark.slow) for one in values
+    ]
+    missing = set(quick) - {str(one.id) for one in made}
+    assert not missing, f"no such parameter: {missing}"
+    return made

@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.fault_runs import DISK_FULL, FAULTS, SLEEP, Fault, remains, run_of, seen
 from tests.support.inner_runs import TINY_CONFTEST, InnerRun, Project
+from tests.support.sizes import slow_except
 from tools import faults_table as table
 
 if TYPE_CHECKING:
@@ -29,6 +30,14 @@ pytestmark = [
 EXIT = {"done once more": 0, "passes": 0, "fails": 1, "the run ends": 2}
 SLEPT_S = 60
 ENDS_S = 5.0
+# One of each outcome, and one of another browser.
+QUICK = (
+    "chrome-browser_killed",
+    "chrome-page_hung",
+    "chrome-shard_truncated",
+    "chrome-Ctrl-C,_job",
+    "firefox-tab_crashed",
+)
 
 
 @pytest.fixture
@@ -85,7 +94,7 @@ def _check_end(fault: Fault, run: InnerRun) -> None:
         assert "1 passed" in run.text.splitlines()[-1]
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=str)
+@pytest.mark.parametrize("fault", slow_except(QUICK, FAULTS))
 def test_a_fault_ends_one_test_at_most(fault, own_project, request):
     project = own_project()
     check(fault, project, run_of(fault, project), request)
@@ -110,6 +119,7 @@ def test_a_full_disk_ends_one_test(own_project, small_disk, request):
     check(DISK_FULL, project, run_of(DISK_FULL, project), request)
 
 
+@pytest.mark.slow
 def test_a_machine_that_sleeps_ends_no_test(own_project, request):
     project = own_project()
     run = run_of(SLEEP, project)

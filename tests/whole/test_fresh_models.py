@@ -16,6 +16,7 @@ from pytest_tfjs.models.sources import as_source
 from tests.support.converted_graph import disagreements
 from tests.support.fresh_models import NAMES, build
 from tests.support.offline_run import OfflineRun, graph_activations
+from tests.support.sizes import slow_except
 
 pytestmark = pytest.mark.convert
 # What Keras 2 makes of the last two TF.js cannot compute: a batch-norm without a mean, and Where of rank 5.
@@ -24,6 +25,7 @@ IN_BROWSERS = [
     ("layer_norm_rows", "keras"),
     ("group_norm", "keras"),
 ]
+QUICK = ("normed", "residual")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,7 @@ def cache():
 
 @pytest.mark.parametrize("batch", [None, 2])
 @pytest.mark.parametrize("keras", ["tf_keras", "keras"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", slow_except(QUICK, NAMES))
 def test_is_mapped_to_nodes_that_compute_its_layers(cache, keras, name, batch):
     run = OfflineRun(*build(pytest.importorskip(keras), name, batch), "graph", cache)
     assert run.unmapped() == {}
@@ -44,7 +46,9 @@ def test_is_mapped_to_nodes_that_compute_its_layers(cache, keras, name, batch):
 
 @pytest.mark.parametrize("trained", [False, True])
 @pytest.mark.parametrize("keras", ["tf_keras", "keras"])
-@pytest.mark.parametrize("name", ["normed", "cnn", "norm_first", "group_norm", "transformer", "residual"])
+@pytest.mark.parametrize(
+    "name", slow_except(["normed"], ["normed", "cnn", "norm_first", "group_norm", "transformer", "residual"])
+)
 def test_artifacts_whose_layers_have_other_names_are_mapped_too(cache, keras, name, trained):
     """As of a model that was built once more in the same process: Keras numbers its layers on."""
     library = pytest.importorskip(keras)
@@ -65,7 +69,13 @@ def test_artifacts_whose_layers_have_other_names_are_mapped_too(cache, keras, na
 
 @pytest.mark.browser
 @pytest.mark.tfjs(browsers="chrome", backends="cpu,wasm,webgl")
-@pytest.mark.parametrize(("name", "keras"), IN_BROWSERS)
+@pytest.mark.parametrize(
+    ("name", "keras"),
+    [
+        pytest.param(*case, marks=() if case == ("cnn_normed", "keras") else pytest.mark.slow)
+        for case in IN_BROWSERS
+    ],
+)
 def test_is_close_in_the_browser(tfjs, name, keras):
     model, feed = build(pytest.importorskip(keras), name)
     comparison = tfjs.assert_close(model, feed, format="graph")

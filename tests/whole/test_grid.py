@@ -159,6 +159,7 @@ def test_the_same_tests_pass_through_a_grid_in_each_browser(project, grid):
     assert project.left_behind() == []
 
 
+@pytest.mark.slow
 def test_each_worker_has_a_browser_of_the_grid(project, grid):
     run = through(project, grid, "test_models.py", "--tfjs-backends=cpu,wasm", "-n2", "--dist=load")
     assert [verdict for _, verdict, _ in verdicts(run)].count("close") == 4
@@ -166,6 +167,7 @@ def test_each_worker_has_a_browser_of_the_grid(project, grid):
     assert project.left_behind() == []
 
 
+@pytest.mark.slow
 def test_a_node_that_dies_takes_no_test_with_it(project, grid):
     project.write(test_killing=KILLING.format(nodes=grid.pids(), url=grid.url))
     killing = ("test_killing.py", "--tfjs-backends=wasm", "-p", "tests.support.fault_plugin")
@@ -177,6 +179,7 @@ def test_a_node_that_dies_takes_no_test_with_it(project, grid):
     assert "the browser was lost while loading model: its session ended: " in retried[1]
 
 
+@pytest.mark.slow
 def test_on_another_host_a_page_over_plain_http_is_a_secure_context(project, grid):
     """Threads need one, and shared memory, which only a page has that is cross-origin isolated."""
     given = ("test_threads.py", f"--tfjs-browsers={','.join(BROWSERS)}", "--tfjs-backends=wasm:threads")
@@ -186,6 +189,7 @@ def test_on_another_host_a_page_over_plain_http_is_a_secure_context(project, gri
     assert f"reached at http://{outward()}" in run.text
 
 
+@pytest.mark.slow
 def test_behind_a_proxy_with_tls_the_page_is_isolated_and_its_sockets_are_secure(project, grid, tmp_path):
     port, inner = free_ports(2)
     host = outward()
@@ -199,6 +203,7 @@ def test_behind_a_proxy_with_tls_the_page_is_isolated_and_its_sockets_are_secure
     assert any(b"/uploads/" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_where_no_browser_is_free_it_is_told_what_was_asked_for_and_what_there_is(project, grid):
     with sessions(grid, 2):
         run = through(project, grid, "test_threads.py", "--tfjs-backends=cpu")
@@ -224,6 +229,7 @@ def test_a_run_that_is_stopped_leaves_no_session(project, grid, tmp_path):
     wait_for(lambda: not grid.used(), 10)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_while_it_waits_for_a_browser_leaves_no_session(project, grid):
     with sessions(grid, 2), started(project, grid, "test_threads.py") as process:
         wait_for(grid.queue)

@@ -8,6 +8,7 @@ import pytest
 from fixtures.families import FAMILIES
 from fixtures.family import Case
 from pytest_tfjs.report.failure_message import failure_message
+from tests.support.sizes import slow_except
 
 pytestmark = [pytest.mark.browser, pytest.mark.convert, pytest.mark.tfjs(backends="webgl:f16", alone="all")]
 
@@ -32,7 +33,7 @@ LEAVING = {
 }
 
 
-@pytest.mark.parametrize("case", HELD, ids=str)
+@pytest.mark.parametrize("case", slow_except(["conv3d-keras2-layers", "text-keras2-graph"], HELD))
 def test_a_model_within_half_precision_is_close(tfjs, tmp_path, case):
     model = case.family.save(case.keras, tmp_path)
     comparison = tfjs.assert_close(model, case.family.inputs(), format=case.format)
@@ -42,7 +43,7 @@ def test_a_model_within_half_precision_is_close(tfjs, tmp_path, case):
     assert max(metrics.max_abs / metrics.scale for metrics in seen if metrics.scale) > 1e-4
 
 
-@pytest.mark.parametrize("case", LEAVING, ids=str)
+@pytest.mark.parametrize("case", slow_except(["unit_norm-keras3-graph"], LEAVING))
 def test_a_number_that_half_precision_lacks_is_told(tfjs, tmp_path, case):
     model = case.family.save(case.keras, tmp_path)
     comparison = tfjs.compare(model, case.family.inputs(), format=case.format)
@@ -51,7 +52,7 @@ def test_a_number_that_half_precision_lacks_is_told(tfjs, tmp_path, case):
     assert comparison.diagnosis.kind == "half range", message
 
 
-@pytest.mark.parametrize("format_", ["graph", "layers"])
+@pytest.mark.parametrize("format_", slow_except(["layers"], ["graph", "layers"]))
 def test_the_layer_that_leaves_the_range_is_blamed_and_none_behind_it(tfjs, tmp_path, format_):
     unet = FAMILIES["unet"]
     model = unet.save(2, tmp_path)

@@ -18,6 +18,7 @@ from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.workflows.measurement import chunks
 from tests.support.page_jobs import layer_tap, node_tap, open_page, run_alone
+from tests.support.sizes import slow_except
 from tests.support.tiny_models import (
     BIAS,
     KERNEL,
@@ -293,6 +294,7 @@ def assert_the_same(one, other):
     np.testing.assert_array_equal(one, other)
 
 
+QUICK = ("two_in_two_out-keras3-graph", "nested-keras2-layers", "states-keras3-graph")
 CASES = [
     Case(FAMILIES[name], keras, form)
     for name, keras, form in [
@@ -342,7 +344,7 @@ def assert_exact(harness, sources, cache):
 
 
 @pytest.mark.convert
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", slow_except(QUICK, CASES))
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_every_layer_gives_alone_bit_for_bit_what_it_gave(assert_exact, backend, case):
     if case.gap(backend) is not None:
@@ -351,6 +353,7 @@ def test_every_layer_gives_alone_bit_for_bit_what_it_gave(assert_exact, backend,
 
 
 @pytest.mark.convert
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["graph", "layers"])
 def test_every_layer_of_mobilenet_gives_alone_bit_for_bit_what_it_gave(assert_exact, form):
     assert_exact("wasm", Case(FAMILIES["mobilenetv2"], 2, form), 1 << 28)

@@ -12,6 +12,7 @@ from pytest_tfjs import NotClose
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.convert,
+    pytest.mark.slow,
     pytest.mark.tfjs(backends="webgl,wasm,cpu", rtol=1e-3, atol=1e-4),
 ]
 

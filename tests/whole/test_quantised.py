@@ -56,6 +56,7 @@ def test_the_cnn_is_close_and_what_it_costs_is_told(tfjs, path_of, format_, weig
     assert 0 < cost.costs[output.layer.name].share < cost.allowed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_", FORMATS)
 def test_mobilenet_in_uint8_is_computed_rightly_and_costs_too_much(tfjs, path_of, format_):
     feed = fixtures.inputs("mobilenet_v2")

@@ -1,7 +1,8 @@
 """Random stacks of layers through the real converter: every row is right, and a changed weight is named.
 
 What a browser would compute of the artifacts is computed by TensorFlow (`converted_graph.py`) and by Keras,
-so that an example takes seconds. The examples are the same in every run; TFJS_STACKS=500 draws 500 others.
+so that an example takes seconds. The examples are the same in every run; TFJS_STACKS=500 draws 500 others in
+place of the 15 of the slow tests.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ pytestmark = pytest.mark.convert
 
 LONG = int(os.environ.get("TFJS_STACKS", "0"))
 MOST_TRIED = 8
-stacks = settings(
-    max_examples=LONG or 15,
+sizes = pytest.mark.parametrize("size", [2, pytest.param(LONG or 15, marks=pytest.mark.slow)])
+STACKS = settings(
     derandomize=not LONG,
     database=None,
     deadline=None,
@@ -73,10 +74,24 @@ def layers_of(run, rows):
     return {layer.group for layer in layers if layer.name in rows or layer.into in rows}
 
 
+def of_stacks(size, check):
+    """Calls `check` with `size` random stacks."""
+
+    @settings(STACKS, max_examples=size)
+    @given(recipe=recipes(), data=st.data())
+    def each(recipe, data):
+        check(recipe, data)
+
+    each()
+
+
+@sizes
 @pytest.mark.parametrize("keras", ["tf_keras", "keras"])
-@stacks
-@given(recipe=recipes(), data=st.data())
-def test_graph(cache, keras, recipe, data):
+def test_graph(cache, keras, size):
+    of_stacks(size, lambda recipe, data: check_graph(cache, keras, recipe, data))
+
+
+def check_graph(cache, keras, recipe, data):
     run = OfflineRun(build(pytest.importorskip(keras), recipe), feed(recipe), "graph", cache)
     assert run.unmapped() == {}
     assert disagreements(run.artifacts, run.feeds[0], run.reference) == {}
@@ -102,9 +117,12 @@ def test_graph(cache, keras, recipe, data):
         return
 
 
-@stacks
-@given(recipe=recipes(), data=st.data())
-def test_layers(cache, recipe, data):
+@sizes
+def test_layers(cache, size):
+    of_stacks(size, lambda recipe, data: check_layers(cache, recipe, data))
+
+
+def check_layers(cache, recipe, data):
     keras = pytest.importorskip("tf_keras")
     from pytest_tfjs.reference.running.keras_model import TappedKerasModel
 

@@ -108,7 +108,8 @@ def is_same(one, other):
     )
 
 
-def test_damaged_activations_are_never_close(tfjs, monkeypatch, capsys):
+@pytest.mark.parametrize("frames", [20, pytest.param(FRAMES, marks=pytest.mark.slow)])
+def test_damaged_activations_are_never_close(tfjs, monkeypatch, frames):
     keras = pytest.importorskip("tf_keras")
     x = keras.Input((3,), name="x")
     hidden = keras.layers.Dense(3, activation="tanh", name="hidden")(x)
@@ -120,7 +121,7 @@ def test_damaged_activations_are_never_close(tfjs, monkeypatch, capsys):
 
     found, slowest = Counter(), 0.0
     for number in itertools.count():
-        if found.total() - found["the same"] >= FRAMES:
+        if found.total() - found["the same"] >= frames:
             break
         other = []
 
@@ -142,7 +143,6 @@ def test_damaged_activations_are_never_close(tfjs, monkeypatch, capsys):
         found[verdict] += 1
     monkeypatch.undo()
     assert tfjs.compare(model, feed).verdict == "close"
-    with capsys.disabled():
-        print(f"\nframes: {dict(found.most_common())}, the slowest {slowest:.1f} s")
+    print(f"{dict(found.most_common())}, the slowest {slowest:.1f} s")
     assert slowest < LIMIT_S
-    assert found["the same"] < FRAMES / 5
+    assert found["the same"] < max(frames / 5, 10)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 import fixtures
 from fixtures.weights import weight_role
 from tests.support.paths import ROOT
+from tests.support.sizes import slow_except
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,12 +26,19 @@ pytestmark = pytest.mark.convert
 Version = Literal[2, 3]
 VERSIONS: tuple[Version, ...] = (2, 3)
 CASES = [
-    pytest.param(name, version, id=f"{name}-keras{version}")
+    pytest.param(
+        name,
+        version,
+        id=f"{name}-keras{version}",
+        marks=pytest.mark.slow if name == "mobilenet_v2" else (),
+    )
     for name in fixtures.SAMPLES
     for version in VERSIONS
 ]
 every_model = pytest.mark.parametrize(("name", "version"), CASES)
-every_sample = pytest.mark.parametrize("name", list(fixtures.SAMPLES))
+every_sample = pytest.mark.parametrize(
+    "name", slow_except([name for name in fixtures.SAMPLES if name != "mobilenet_v2"], fixtures.SAMPLES)
+)
 Array = NDArray[Any]
 
 
@@ -88,10 +96,10 @@ def test_a_second_build_is_bit_identical(name: str, version: Version) -> None:
 
 
 def test_another_process_with_other_threads_and_kernels_builds_the_same_bits() -> None:
-    expected = digest(model_of("mobilenet_v2", 3))
+    expected = digest(model_of("cnn", 3))
     script = (
         "import fixtures; from tests.whole.test_sample_models import digest;"
-        " print(digest(fixtures.build('mobilenet_v2', 3)))"
+        " print(digest(fixtures.build('cnn', 3)))"
     )
     environment = {
         **os.environ,
@@ -124,7 +132,7 @@ def test_biases_are_clearly_non_zero(name: str, version: Version) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("name", ["cnn", "mobilenet_v2"])
+@pytest.mark.parametrize("name", slow_except(["cnn"], ["cnn", "mobilenet_v2"]))
 def test_batch_norm_statistics_are_those_of_pictures(name: str, version: Version) -> None:
     model = model_of(name, version)
     norms = [layer for layer in model.layers if "moving_mean" in {weight_role(w) for w in layer.weights}]
@@ -155,7 +163,7 @@ def test_every_activation_is_healthy_and_depends_on_the_feed(name: str, version:
         assert np.abs(activation - other[layer]).mean() > 0.1 * activation.std(), layer
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn", "mobilenet_v2", "text"])
+@pytest.mark.parametrize("name", slow_except(["mlp", "cnn", "text"], ["mlp", "cnn", "mobilenet_v2", "text"]))
 def test_probabilities_are_neither_constant_nor_saturated(name: str) -> None:
     (output,) = outputs(name, 3)
     assert output.max(axis=-1).min() > 1.5 / output.shape[-1]

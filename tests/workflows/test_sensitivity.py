@@ -160,7 +160,12 @@ def test_the_same_is_measured_once_and_then_read_from_the_cache(clipped):
 
 
 @pytest.mark.parametrize(
-    ("name", "format_"), [("cnn", "graph"), ("cnn", "layers"), ("mobilenet_v2", "graph")]
+    ("name", "format_"),
+    [
+        ("cnn", "graph"),
+        pytest.param("cnn", "layers", marks=pytest.mark.slow),
+        pytest.param("mobilenet_v2", "graph", marks=pytest.mark.slow),
+    ],
 )
 def test_nearly_all_faults_are_caught_at_the_default_tolerances(cache, name, format_):
     pytest.importorskip("tf_keras")
