@@ -156,7 +156,7 @@ FUSED_ACTIVATIONS = frozenset({"Relu", "Relu6", "Elu", "LeakyRelu", "Prelu", "Si
 SATURATING = frozenset({"Sigmoid", "Softmax", "Tanh"})
 """Activations that tend to 0 and 1, or to -1 and 1."""
 
-PIECEWISE_LINEAR = frozenset({"Relu", "Relu6", "Abs", "Neg", "Conj", "Real", "Imag", "ClipByValue", "_Abs"})
+PIECEWISE_LINEAR = frozenset({"Relu", "Relu6", "Abs", "Neg", "Conj", "Real", "Imag", "ClipByValue"})
 """Functions of slope 1, 0 or -1, which round nothing."""
 
 
@@ -168,14 +168,14 @@ ROUNDS_TO_FEW = frozenset({"Cast", "Ceil", "Floor", "OneHot", "Rint", "Round", "
 
 DISCONTINUOUS = frozenset({
     "Equal", "NotEqual", "Less", "LessEqual", "Greater", "GreaterEqual", "LogicalAnd", "LogicalOr",
-    "LogicalNot", "LogicalXor", "Floor", "Ceil", "Round", "Rint", "Sign", "ArgMax", "ArgMin", "IsNan",
+    "LogicalNot", "Floor", "Ceil", "Round", "Rint", "Sign", "ArgMax", "ArgMin", "IsNan",
     "IsInf", "IsFinite", "Where", "OneHot", "Range", "Shape", "ShapeN", "Size", "Rank", "All", "Any",
     "TopKV2", "NonMaxSuppressionV2", "NonMaxSuppressionV3", "NonMaxSuppressionV4",
     "NonMaxSuppressionV5", "Unique", "UniqueV2", "DenseBincount", "Bincount", "LookupTableFind",
     "LookupTableFindV2", "LookupTableSize", "LookupTableSizeV2", "StaticRegexReplace", "StringSplitV2",
     "StringToHashBucketFast", "Bucketize", "LowerBound", "UpperBound", "BitwiseAnd", "BitwiseOr",
     "BitwiseXor", "BroadcastArgs", "LeftShift", "RightShift", "InTopKV2", "StringNGrams",
-    "SearchSorted", "MaxPoolWithArgmax",
+    "MaxPoolWithArgmax",
 })  # fmt: skip
 """Discontinuous: exact on exact inputs; otherwise no error bound exists."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from pytest_tfjs.compare.operations import ACTIVATIONS, BATCH_NORMS, CONTRACTIONS, RANDOM
+from pytest_tfjs.compare.operations import ACTIVATIONS, BATCH_NORMS, CONTRACTIONS, PASS_THROUGH, RANDOM
 from pytest_tfjs.errors import SourceError
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _HEAVY = CONTRACTIONS | BATCH_NORMS
+_PLAIN_KINDS = frozenset({"s", "i", "f", "b", "list"})
+"""Fields of an `AttrValue` that hold a text, a number or a list."""
+
 _UNTOLD = frozenset({"value", "shape", "_output_shapes", "_class", "container", "shared_name"})
 
 
@@ -80,6 +83,11 @@ class Region:
         """The operation whose output the layer is; None where it is a copy."""
         return self.operations[-1] if self.operations else None
 
+    @property
+    def computing_result(self) -> Any:
+        """The operation that computes the layer, where others then pass it on; None where it is a copy."""
+        return next((op for op in reversed(self.operations) if op.type not in PASS_THROUGH), None)
+
 
 class GraphAlone:
     """An `Alone` on a graph: feeds the tensors before a layer, and fetches the layer's own."""
@@ -111,8 +119,10 @@ class GraphAlone:
         self._require(name)
         region = self.region(name)
         tensor = region.tensor
-        if before_activation and region.result is not None and region.result.type in ACTIVATIONS:
-            tensor = region.result.inputs[0].name
+        if before_activation:
+            result = region.computing_result
+            if result is not None and result.type in ACTIVATIONS:
+                tensor = result.inputs[0].name
         return self.values(name, inputs, [tensor], weights)[tensor]
 
     def values(
@@ -150,7 +160,7 @@ class GraphAlone:
 
     def attributes(self, name: str) -> Mapping[str, Any]:
         """What a layer computes, as TensorFlow has it."""
-        operations = [op for op in self.region(name).operations if op.type not in ("Identity", "NoOp")]
+        operations = [op for op in self.region(name).operations if op.type not in PASS_THROUGH]
         if not operations:
             return {"ops": ("Identity",), "op": "Identity", "activation": None}
         main = next((op for op in operations if op.type in _HEAVY), operations[-1])
@@ -247,7 +257,7 @@ def attributes_of(operation: Any) -> dict[str, Any]:
     found = {
         name: _plain(operation.get_attr(name))
         for name in operation.node_def.attr
-        if name not in _UNTOLD and operation.node_def.attr[name].WhichOneof("value") in "sifb list"
+        if name not in _UNTOLD and operation.node_def.attr[name].WhichOneof("value") in _PLAIN_KINDS
     }
     return {name: value for name, value in found.items() if value is not None}
 

@@ -402,10 +402,21 @@ def named(*ops):
         ("Conv2D Mul Add Relu", "Conv2D Add Elu", ("Elu in place of Relu",)),
         ("Mul Sigmoid", "Sigmoid", ("nothing in place of Mul",)),
         ("MatMul Add Elu", "MatMul Sub Elu", ("Sub in place of Add",)),
+        ("Relu StopGradient", "Relu", ()),
+        ("BatchMatMulV2 Div", "BatchMatMul RealDiv", ()),
+        ("PadV2", "Pad", ("Pad in place of PadV2",)),
     ],
 )
 def test_what_may_be_in_the_weights_is_no_difference(source, artifacts, said):
     assert differing(named(*source.split()), named(*artifacts.split())) == said
+
+
+@pytest.mark.parametrize("op", ["MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"])
+def test_products_of_matrices_are_tried_with_swapped_and_transposed_operands(op):
+    a, b = values(3, 3), values(3, 3, seed=1)
+    steps = (Step(op, (a, b), {} if op == "MatMul" else {"adj_x": False, "adj_y": False}),)
+    assert f"{op} with its two inputs swapped" in found(steps, b.astype(float) @ a)
+    assert any("transpose" in name or "adj" in name for name in found(steps, a.astype(float).T @ b))
 
 
 def test_artifacts_that_say_the_same_are_no_other_reading():

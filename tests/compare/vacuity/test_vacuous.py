@@ -197,6 +197,18 @@ def test_what_squashes(name, does):
     assert squashes(CHAIN[name], CHAIN) is does
 
 
+def test_a_sigmoid_is_found_behind_operations_that_change_no_value():
+    chain = {
+        one.name: one
+        for one in (
+            layer("sigmoid", op="Sigmoid"),
+            layer("stopped", "sigmoid", op="StopGradient"),
+            layer("shaped", "stopped", op="Reshape"),
+        )
+    }
+    assert squashes(chain["shaped"], chain)
+
+
 LIVE = Spread(4, moved=True)
 
 

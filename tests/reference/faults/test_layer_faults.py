@@ -13,6 +13,7 @@ from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.computation import computed
 from pytest_tfjs.reference.faults.anatomy import anatomy
 from pytest_tfjs.reference.faults.layer_faults import Mutating
+from tests.support.layer_alone_cases import graph_of
 
 pytestmark = pytest.mark.convert
 
@@ -97,6 +98,24 @@ def test_the_parts_of_a_layer_are_found(small):
     assert "dense" in parts["dense"].kernel
     assert "dense" in parts["dense"].bias
     assert parts["dense"].kernel != parts["dense"].bias
+
+
+def test_a_bias_is_found_behind_a_stopped_gradient_and_in_a_sum_of_several():
+    pytest.importorskip("tensorflow")
+    bias = np.float32([1, 2, 3])
+    for add in (
+        lambda tf, x, bias: x + tf.stop_gradient(bias),
+        lambda tf, x, bias: tf.raw_ops.AddN(inputs=[x, bias]),
+    ):
+        alone = graph_of(lambda tf, x, add=add: add(tf, x, tf.constant(bias, name="bias")), x=bias)
+        assert anatomy(alone, "y").bias == "bias"
+
+
+@pytest.mark.parametrize("mode", ["CONSTANT", "REFLECT", "SYMMETRIC"])
+def test_a_layer_that_only_pads_gives_its_input_padded(mode):
+    pytest.importorskip("tensorflow")
+    pads = [[0, 0], [1, 1], [1, 1], [0, 0]]
+    assert anatomy(graph_of(lambda tf, x: tf.pad(x, pads, mode), x=IMAGE), "y").pads == "output"
 
 
 def test_each_kind_has_one_mutant_and_nothing_right_is_a_mutant(small):

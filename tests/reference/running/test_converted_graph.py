@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 
 import numpy as np
 import pytest
 
+from pytest_tfjs.compare.operations import FUSED_ACTIVATIONS
 from pytest_tfjs.errors import SourceError
+from pytest_tfjs.models.artifacts import read_artifacts
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
@@ -15,6 +18,7 @@ from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.reference.running.converted_graph import ConvertedGraph
 from tests.support.converted_graph import disagreements
+from tests.support.tiny_models import constant, node, placeholder, write_graph_model
 
 pytestmark = pytest.mark.convert
 X = np.float32([[1, -2, 3], [0.5, 0, -1]])
@@ -73,3 +77,24 @@ def test_a_graph_that_tensorflow_cannot_run_is_an_error_that_says_so(cache):
     wrong = np.ones((2, 4), np.float32)
     with pytest.raises(SourceError, match="does not run in TensorFlow"):
         ConvertedGraph(artifacts).run({artifacts.inputs[0].tensor: wrong}, [artifacts.outputs[0].tensor])
+
+
+@pytest.mark.parametrize("op", [*sorted(FUSED_ACTIVATIONS - {"Prelu"}), "Tanh", "Selu", "Softplus"])
+def test_only_activations_that_tfjs_fuses_are_run_inside_a_contraction(op, tmp_path):
+    """TF.js refuses all others on every backend, and so what they would give is no reference."""
+    tf = pytest.importorskip("tensorflow")
+    fused = {"list": {"s": [base64.b64encode(op.encode()).decode()]}}
+    nodes = [
+        placeholder("x", -1, 3),
+        constant("kernel", KERNEL),
+        node("_FusedMatMul", "y", "x", "kernel", fused_ops=fused, leakyrelu_alpha={"f": 0.25}),
+    ]
+    path = write_graph_model(tmp_path, nodes, {"kernel": KERNEL}, inputs={"x": "x:0"}, outputs={"y": "y:0"})
+    artifacts = read_artifacts(path)
+    if op not in FUSED_ACTIVATIONS:
+        with pytest.raises(SourceError, match=f"{op!r} fused in"):
+            ConvertedGraph(artifacts)
+        return
+    exact = {"LeakyRelu": lambda x: tf.nn.leaky_relu(x, 0.25)}.get(op) or getattr(tf.nn, op.lower())
+    found = ConvertedGraph(artifacts).run({"x:0": X}, ["y:0"])["y:0"]
+    np.testing.assert_allclose(found, exact(X @ KERNEL), rtol=1e-5, atol=1e-6)

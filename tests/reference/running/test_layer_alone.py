@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,8 @@ from fixtures import SAMPLES, build, inputs
 from fixtures.families import FAMILIES, cases
 from pytest_tfjs.errors import SourceError
 from pytest_tfjs.models.cache import ContentCache
-from tests.support.layer_alone_cases import load
+from pytest_tfjs.reference.running.layer_alone import attributes_of
+from tests.support.layer_alone_cases import graph_of, load
 from tests.support.sizes import slow_except
 
 pytestmark = pytest.mark.convert
@@ -116,6 +119,55 @@ def test_a_layer_with_random_numbers_of_its_own_cannot_be_run(cache):
     reasons = [loaded.alone.why_not(layer) for layer in loaded.plan.tensors]
     assert [reason for reason in reasons if reason and "draws random numbers" in reason]
     assert None in reasons
+
+
+def _norm(tf, x, version):
+    ones, zeros = np.ones(2, np.float32), np.zeros(2, np.float32)
+    norm = getattr(tf.raw_ops, f"FusedBatchNorm{version}")
+    return norm(x=x, scale=ones, offset=zeros, mean=zeros, variance=ones, epsilon=0.25, is_training=False).y
+
+
+@pytest.mark.parametrize("version", ["", "V2", "V3"])
+def test_a_batch_norm_of_any_version_is_the_main_operation(version):
+    pytest.importorskip("tensorflow")
+    x = np.ones((1, 2, 2, 2), np.float32)
+    alone = graph_of(lambda tf, x: tf.nn.relu(_norm(tf, x, version)), x=x)
+    attributes = alone.attributes("y")
+    assert attributes["op"] == f"FusedBatchNorm{version}"
+    assert attributes["epsilon"] == 0.25
+
+
+def test_an_activation_is_found_before_operations_that_pass_it_on():
+    pytest.importorskip("tensorflow")
+    alone = graph_of(lambda tf, x: tf.stop_gradient(tf.identity(tf.nn.relu(x))), x=X)
+    assert alone.attributes("y")["activation"] == "Relu"
+    np.testing.assert_array_equal(alone.run("y", {"x": X}), np.maximum(X, 0))
+    np.testing.assert_array_equal(alone.run("y", {"x": X}, before_activation=True), X)
+
+
+def test_attributes_are_numbers_texts_and_lists_of_these():
+    tf = pytest.importorskip("tensorflow")
+    with tf.Graph().as_default() as graph:
+        x = tf.compat.v1.placeholder(tf.float32, [1, 4, 4, 1], name="x")
+        pooled = tf.nn.max_pool2d(x, 2, 1, "SAME").op
+    assert attributes_of(pooled) == {
+        "ksize": [1, 2, 2, 1],
+        "strides": [1, 1, 1, 1],
+        "padding": "SAME",
+        "data_format": "NHWC",
+        "explicit_paddings": [],
+    }
+    # A dtype and a shape are neither.
+    assert attributes_of(graph.get_operation_by_name("x")) == {}
+
+
+def test_an_attribute_without_a_value_is_left_out():
+    tf = pytest.importorskip("tensorflow")
+    node = tf.compat.v1.NodeDef(op="Relu", name="y")
+    node.attr["unset"].SetInParent()
+    node.attr["list"].list.i.append(1)
+    values = {"list": [1], "unset": None}
+    assert attributes_of(SimpleNamespace(node_def=node, get_attr=values.get)) == {"list": [1]}
 
 
 def test_nested_and_shared_layers(cache):
