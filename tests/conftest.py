@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from tests.support.inner_runs import TINY_CONFTEST, TINY_X, Project
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.harness import Harness
     from pytest_tfjs.browsers.serving.page_channel import Exchange
     from pytest_tfjs.browsers.serving.server import Server
+    from pytest_tfjs.models.cache import ContentCache
 
 pytest_plugins = ["pytester", "tests.support.sizes"]
 
@@ -43,14 +46,47 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of model files, and under `cache` what is derived of them: runs over them need no TensorFlow.
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A temporary folder of this run, which all workers of pytest-xdist share."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    folder = shared / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cache(shared_folder: Path) -> Iterator[ContentCache]:
+    """A cache that all tests of this run share: what one of them converted, the others need not."""
+    from pytest_tfjs.models.cache import ContentCache
+
+    with ContentCache(shared_folder / "cache") as cache:
+        yield cache
+
+
+@pytest.fixture(scope="session")
+def tiny(shared_folder: Path) -> Path:
+    """A folder of model files, with a cache of what is derived from them: runs over them need no TensorFlow.
 
     `tiny.h5` (Keras 2) and `tiny.keras` (Keras 3) compute the same from `x` (None, 3): `hidden`, then
     `scores`. `layers/` holds the artifacts of tiny.h5, `graph/` of tiny.keras; in `damaged/`, else as
-    `layers/`, one weight of `scores` is a fifth larger.
+    `layers/`, one weight of `scores` is a fifth larger. `cache/` is the cache.
     """
-    keras2, keras3 = pytest.importorskip("tf_keras"), pytest.importorskip("keras")
+    pytest.importorskip("tf_keras")
+    pytest.importorskip("keras")
+    folder, done = shared_folder / "tiny", shared_folder / "tiny.done"
+    with FileLock(shared_folder / "tiny.lock"):
+        if not done.exists():
+            folder.mkdir(exist_ok=True)
+            _build_tiny(folder)
+            done.touch()
+    return folder
+
+
+def _build_tiny(folder: Path) -> None:
+    import keras as keras3
+    import tf_keras as keras2
+
     from pytest_tfjs.models.artifacts import with_weights
     from pytest_tfjs.models.cache import ContentCache
     from pytest_tfjs.models.conversion import convert
@@ -58,7 +94,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from pytest_tfjs.models.sources import Prebuilt, as_source
     from pytest_tfjs.reference.capture import capture_reference
 
-    folder = tmp_path_factory.mktemp("tiny")
     _build(keras2).save(folder / "tiny.h5")
     _build(keras3).save(folder / "tiny.keras")
     with ContentCache(folder / "cache" / "d" / "tfjs") as cache:
@@ -78,7 +113,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
         kernel[0, 0] *= 1.2
         with_weights(layers, {"scores/kernel": kernel}, folder / "damaged")
         derive(Prebuilt(folder / "damaged", folder / "tiny.h5"))
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -34,12 +34,6 @@ def tf():
     return pytest.importorskip("tensorflow")
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    with ContentCache(tmp_path_factory.mktemp("cache")) as cache:
-        yield cache
-
-
 @pytest.fixture
 def captured(cache):
     """Converts a model and captures its reference: the artifacts, the feeds and the reference."""

@@ -10,7 +10,6 @@ import pytest
 
 from fixtures.families import FAMILIES
 from pytest_tfjs.browsers.jobs import Job, TimingPlan
-from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
@@ -25,12 +24,6 @@ X = np.random.default_rng(3).standard_normal((2, 3)).astype(np.float32)
 @pytest.fixture(scope="module")
 def tf():
     return pytest.importorskip("tensorflow")
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    with ContentCache(tmp_path_factory.mktemp("cache")) as cache:
-        yield cache
 
 
 @pytest.fixture(scope="module")

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pytest_tfjs import Prebuilt
-from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.sources import as_source
 from tests.support.converted_graph import disagreements
@@ -26,12 +23,6 @@ IN_BROWSERS = [
     ("group_norm", "keras"),
 ]
 QUICK = ("normed", "residual")
-
-
-@pytest.fixture(scope="module")
-def cache():
-    with tempfile.TemporaryDirectory() as folder, ContentCache(Path(folder)) as cache:
-        yield cache
 
 
 @pytest.mark.parametrize("batch", [None, 2])

@@ -11,7 +11,6 @@ from fixtures.families import FAMILIES
 from fixtures.family import Case
 from pytest_tfjs.browsers.jobs import Job
 from pytest_tfjs.errors import PageError
-from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
@@ -272,12 +271,6 @@ def sources(tmp_path_factory):
         return made[key]
 
     return save
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    with ContentCache(tmp_path_factory.mktemp("cache")) as cache:
-        yield cache
 
 
 def job_of(artifacts, source, feed, cache, budget=1 << 28):

@@ -12,7 +12,6 @@ import pytest
 from fixtures.prebuilt.make import HERE, VERSIONS
 from pytest_tfjs.errors import ArtifactsError
 from pytest_tfjs.models.artifacts import TensorSpec, read_artifacts
-from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.signature_pairing import candidates, disagreeing
@@ -97,13 +96,6 @@ def test_an_input_of_one_name_with_another_shape_is_no_pair_also_where_a_tensor_
     assert disagreeing([converted], [source], tensors_tell=True) == [(converted, source)]
     # Of outputs such a name only numbers an order.
     assert disagreeing([converted], [source], tensors_tell=False) == []
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    pytest.importorskip("tensorflow")
-    with ContentCache(tmp_path_factory.mktemp("cache")) as cache:
-        yield cache
 
 
 @pytest.fixture

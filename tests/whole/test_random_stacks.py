@@ -11,13 +11,11 @@ import itertools
 import os
 import tempfile
 from collections import defaultdict
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, assume, event, given, settings
 from hypothesis import strategies as st
 
-from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.tensorflow.layer_calls import read_calls
 from pytest_tfjs.reference.graph import Graph, converted_node, parse_ref
 from pytest_tfjs.reference.matching.groups import by_layer
@@ -38,12 +36,6 @@ STACKS = settings(
     phases=[Phase.generate, Phase.shrink] if LONG else [Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-
-
-@pytest.fixture(scope="module")
-def cache():
-    with tempfile.TemporaryDirectory() as folder, ContentCache(Path(folder)) as cache:
-        yield cache
 
 
 def rows_behind(run):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import Prebuilt, as_source
@@ -16,12 +15,6 @@ from tests.support.converted_graph import run_converted
 from tests.whole.test_converted_models import IMAGE, SEQUENCE, built, residual
 
 pytestmark = pytest.mark.convert
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    with ContentCache(tmp_path_factory.mktemp("cache")) as cache:
-        yield cache
 
 
 def meanings(model, given, cache):

@@ -11,7 +11,6 @@ import pytest
 import fixtures
 from pytest_tfjs.browsers.targets import parse_targets
 from pytest_tfjs.compare.numbers.tolerances import Tolerance
-from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
@@ -25,17 +24,12 @@ from pytest_tfjs.workflows.sensitivity import Judge, measure_sensitivity, sensit
 
 if TYPE_CHECKING:
     from pytest_tfjs.compare.sensitivity import Outcome, Sensitivity
+    from pytest_tfjs.models.cache import ContentCache
 
 pytestmark = pytest.mark.convert
 
 HALF, SCALED, WEIGHT = "rounded to half precision", "output scaled by 1.001", "one weight +1 %"
 SWAPPED = "activation swapped"
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    with ContentCache(tmp_path_factory.mktemp("cache")) as made:
-        yield made
 
 
 @dataclass

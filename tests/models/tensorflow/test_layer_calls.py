@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
@@ -14,12 +13,6 @@ from pytest_tfjs.reference.capture import capture_reference
 from tests.whole.test_converted_models import IMAGE, SEQUENCE, built
 
 pytestmark = pytest.mark.convert
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    with ContentCache(tmp_path_factory.mktemp("cache")) as cache:
-        yield cache
 
 
 def rows_of(model, given, cache):

@@ -20,12 +20,6 @@ FEEDS = [np.float32([[1, -2, 3], [0.5, 0, -1]]), np.float32([[4, 0.25, -3]])]
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    with ContentCache(tmp_path_factory.mktemp("cache")) as cache:
-        yield cache
-
-
-@pytest.fixture(scope="module")
 def model():
     keras = pytest.importorskip("tf_keras")
     keras.utils.set_random_seed(3)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from fixtures import build, inputs
-from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.reference.rounding.magnitudes import Magnitudes
 from pytest_tfjs.reference.rounding.steps import Step
 from pytest_tfjs.reference.rounding.summation_noise import noise_of, sampled_summands
@@ -29,12 +28,6 @@ PER_CHANNEL = RNG.uniform(0.5, 2, (4, 6)).astype(np.float32)
 @pytest.fixture(autouse=True, scope="module")
 def _tensorflow():
     pytest.importorskip("tensorflow")
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    with ContentCache(tmp_path_factory.mktemp("cache")) as cache:
-        yield cache
 
 
 def told(build, **given):

@@ -10,7 +10,6 @@ import pytest
 from fixtures import SAMPLES, build, inputs
 from fixtures.families import FAMILIES, cases
 from pytest_tfjs.errors import SourceError
-from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.reference.running.layer_alone import attributes_of
 from tests.support.layer_alone_cases import graph_of, load
 from tests.support.sizes import slow_except
@@ -18,12 +17,6 @@ from tests.support.sizes import slow_except
 pytestmark = pytest.mark.convert
 X = np.float32([[1, -2, 3], [0.5, 0, -1]])
 QUICK = ("classifier", "lstm", "gru", "attention")
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    with ContentCache(tmp_path_factory.mktemp("cache")) as cache:
-        yield cache
 
 
 def off(loaded):

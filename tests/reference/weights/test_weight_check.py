@@ -11,7 +11,6 @@ import pytest
 from fixtures import build, inputs
 from pytest_tfjs.errors import ConversionError, SourceError
 from pytest_tfjs.models.artifacts import with_weights
-from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
@@ -20,12 +19,6 @@ from pytest_tfjs.reference.running.keras_model import TappedKerasModel
 from pytest_tfjs.workflows.measurement import measure_compression
 
 pytestmark = pytest.mark.convert
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    with ContentCache(tmp_path_factory.mktemp("cache")) as cache:
-        yield cache
 
 
 @pytest.fixture(scope="module")
