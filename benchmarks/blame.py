@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import fixtures
-from benchmarks.blaming import DETECTABLE, Blaming, Case
-from benchmarks.faults import draw_faults
+from benchmarks.artifact_faults.drawing import draw_faults
+from benchmarks.artifact_faults.faulty_runs import DETECTABLE, Blaming, Case
 from fixtures.families import FAMILIES
 from fixtures.samples import KERAS
 from pytest_tfjs.browsers.harness import Harness

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from benchmarks.artifact_faults.drawing import draw_faults, write_faulty
+from benchmarks.artifact_faults.faulty_runs import Blaming
 from benchmarks.blame import run_several, run_single, save
-from benchmarks.blaming import Blaming
-from benchmarks.faults import draw_faults, write_faulty
 from pytest_tfjs.report.failure_message import failure_message
 
 if TYPE_CHECKING:

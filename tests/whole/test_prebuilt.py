@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from fixtures.prebuilt.make import HERE, VERSIONS
+from fixtures.prebuilt import FOLDER, SOURCES, VERSIONS
 from pytest_tfjs.errors import ArtifactsError
 from pytest_tfjs.models.artifacts import TensorSpec, read_artifacts
 from pytest_tfjs.models.conversion import convert
@@ -17,7 +17,6 @@ from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.signature_pairing import candidates, disagreeing
 from pytest_tfjs.models.sources import Prebuilt, as_source
 
-SOURCES = HERE / "sources"
 RNG = np.random.default_rng(5)
 PAIR = {name: RNG.normal(size=(2, 6, 6, 2)).astype(np.float32) for name in ("right", "left")}
 FEEDS = {"twins": PAIR, "net": PAIR, "loop": {"x": RNG.normal(size=(2, 3)).astype(np.float32)}}
@@ -30,7 +29,7 @@ def spec(name, tensor, shape=(2, 3), dtype="float32"):
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("model", ["twins", "loop"])
 def test_inputs_are_read_under_their_names_whatever_wrote_them(version, model):
-    artifacts = read_artifacts(HERE / version / model)
+    artifacts = read_artifacts(FOLDER / version / model)
     assert {one.name for one in artifacts.inputs} == set(FEEDS[model])
     assert artifacts.has_signature == (version != "1.0.1")
     assert {one.tensor for one in artifacts.outputs} == {"Identity:0", "Identity_1:0"}
@@ -39,10 +38,10 @@ def test_inputs_are_read_under_their_names_whatever_wrote_them(version, model):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_layers_models_are_read_whatever_wrote_them(version):
-    artifacts = read_artifacts(HERE / version / "net")
+    artifacts = read_artifacts(FOLDER / version / "net")
     assert [one.name for one in artifacts.inputs] == ["right", "left"]
     assert [one.name for one in artifacts.outputs] == ["zebra", "ape"]
-    weights = read_artifacts(HERE / "4.22.0" / "net").read_weights()
+    weights = read_artifacts(FOLDER / "4.22.0" / "net").read_weights()
     assert artifacts.read_weights().keys() == weights.keys()
 
 
@@ -116,7 +115,7 @@ def rewired(tmp_path):
     """A copy of a model whose outputs `Identity` and `Identity_1` take these nodes instead."""
 
     def make(version, nodes):
-        folder = shutil.copytree(HERE / version / "twins", tmp_path / version)
+        folder = shutil.copytree(FOLDER / version / "twins", tmp_path / version)
         content = json.loads((folder / "model.json").read_text())
         for node in content["modelTopology"]["node"]:
             if node["name"] in nodes:
@@ -136,11 +135,11 @@ def outputs(reference):
 @pytest.mark.parametrize("version", ["1.0.1", "1.7.4", "4.22.0"])
 def test_outputs_in_another_order_are_told_by_value(reference, rewired, version):
     swapped = rewired(version, {"Identity": "Relu", "Identity_1": "Softmax"})
-    plans = [reference(folder).plan for folder in (HERE / version / "twins", swapped)]
+    plans = [reference(folder).plan for folder in (FOLDER / version / "twins", swapped)]
     rows = [{layer.name: layer.coverage for layer in plan.layers} for plan in plans]
     assert rows[0] == rows[1]
     assert set(rows[0].values()) == {"compared"}
-    assert outputs(reference(swapped)) == outputs(reference(HERE / version / "twins"))
+    assert outputs(reference(swapped)) == outputs(reference(FOLDER / version / "twins"))
 
 
 @pytest.mark.convert
@@ -158,7 +157,7 @@ def signed(tmp_path):
     """A copy of the loop whose outputs are renamed by `names`."""
 
     def make(names):
-        folder = shutil.copytree(HERE / "4.22.0" / "loop", tmp_path / "signed")
+        folder = shutil.copytree(FOLDER / "4.22.0" / "loop", tmp_path / "signed")
         content = json.loads((folder / "model.json").read_text())
         outputs = content["signature"]["outputs"]
         content["signature"]["outputs"] = {names.get(name, name): outputs[name] for name in outputs}
@@ -180,11 +179,11 @@ def test_outputs_under_each_others_names_are_told_and_not_put_right(reference, s
 
 @pytest.mark.convert
 def test_what_was_not_paired_by_name_is_noted(reference, signed):
-    assert reference(HERE / "4.22.0" / "loop", "loop", FEEDS["loop"]).plan.notes == ()
+    assert reference(FOLDER / "4.22.0" / "loop", "loop", FEEDS["loop"]).plan.notes == ()
     assert reference(signed({"y": "z"}), "loop", FEEDS["loop"]).plan.notes == (
         "the artifacts' output 'z' was taken for the source's 'y', told by dtype and shape",
     )
-    notes = reference(HERE / "1.0.1" / "twins").plan.notes
+    notes = reference(FOLDER / "1.0.1" / "twins").plan.notes
     assert len(notes) == 2
     assert all("output 'Identity" in note and note.endswith("told by the values") for note in notes)
 
@@ -194,12 +193,12 @@ def test_artifacts_of_another_model_are_told(reference):
     with pytest.raises(
         ArtifactsError, match=r"not the converted form of this source: its inputs are 'x' .*'left' float32"
     ):
-        reference(HERE / "3.9.0" / "loop", "twins", FEEDS["loop"])
+        reference(FOLDER / "3.9.0" / "loop", "twins", FEEDS["loop"])
 
 
 @pytest.mark.convert
 def test_artifacts_of_another_signature_are_told(reference, tmp_path):
-    folder = shutil.copytree(HERE / "3.9.0" / "loop", tmp_path / "fewer")
+    folder = shutil.copytree(FOLDER / "3.9.0" / "loop", tmp_path / "fewer")
     content = json.loads((folder / "model.json").read_text())
     del content["signature"]["outputs"]["count"]
     (folder / "model.json").write_text(json.dumps(content))
@@ -220,7 +219,7 @@ def test_prebuilt(tfjs, version, model, pytestconfig):
     source = @SOURCES@ + "/" + model
     name = model.partition(".")[0]
     with np.load(name + ".npz") as feed:
-        comparison = tfjs.assert_close(Prebuilt(@HERE@ + f"/{version}/{name}", source), dict(feed))
+        comparison = tfjs.assert_close(Prebuilt(@FOLDER@ + f"/{version}/{name}", source), dict(feed))
     assert sum(row.layer.output for row in comparison.layers) == 2
 """
 
@@ -232,7 +231,7 @@ def test_artifacts_of_every_version_are_close_in_the_browser(project):
     for name, feed in FEEDS.items():
         np.savez(project.folder / f"{name}.npz", **feed)
     text = TESTS.replace("@VERSIONS@", repr(VERSIONS)).replace("@SOURCES@", repr(str(SOURCES)))
-    project.write(test_prebuilt=text.replace("@HERE@", repr(str(HERE))))
+    project.write(test_prebuilt=text.replace("@FOLDER@", repr(str(FOLDER))))
     run = project.run("--tfjs-backends=cpu", "--tfjs-timeout=60")
     assert {case.outcome for case in run.cases.values()} == {"passed"}, run.text
     assert len(run.cases) == 3 * len(VERSIONS)

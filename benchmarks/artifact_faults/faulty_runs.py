@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.faults import write_faulty
-from benchmarks.wrong_graphs import GraphSites
-from benchmarks.wrong_layers import LayersSites
+from benchmarks.artifact_faults.drawing import write_faulty
+from benchmarks.artifact_faults.graph_sites import GraphSites
+from benchmarks.artifact_faults.layers_sites import LayersSites
 from pytest_tfjs.browsers.jobs import TimingPlan
 from pytest_tfjs.compare.numbers.allowance import allowance
 from pytest_tfjs.compare.numbers.local_error import measure_local
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from benchmarks.faults import Array, Fault, FaultSites
+    from benchmarks.artifact_faults.drawing import Array, Fault, FaultSites
     from pytest_tfjs.browsers.harness import Harness, Page
     from pytest_tfjs.browsers.jobs import Activations, Job, JobResult
     from pytest_tfjs.browsers.targets import Target

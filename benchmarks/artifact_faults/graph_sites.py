@@ -6,12 +6,12 @@ import base64
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.faults import Fault, Site, one_of
+from benchmarks.artifact_faults.drawing import Fault, Site, one_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from benchmarks.faults import Array, Edit
+    from benchmarks.artifact_faults.drawing import Array, Edit
     from pytest_tfjs.compare.layers import Layer
     from pytest_tfjs.models.artifacts import Artifacts
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
-from benchmarks.faults import Draw, Fault, Site, one_of
+from benchmarks.artifact_faults.drawing import Draw, Fault, Site, one_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from benchmarks.faults import Array, Edit
+    from benchmarks.artifact_faults.drawing import Array, Edit
     from pytest_tfjs.compare.layers import Layer
     from pytest_tfjs.models.artifacts import Artifacts
 

@@ -1,0 +1,1 @@
+"""Faults in converted artifacts, and runs with them, which `benchmarks.blame` measures."""
