@@ -1,86 +1,120 @@
-"""What the plugin's import costs a project that does not use it, beside pytest's own start."""
+"""What the installed plugin adds to the start of a pytest run that does not use it.
+
+Builds the wheel, installs it with pytest into a fresh environment and runs one unrelated test, in which
+pytest finds the plugin by its entry point. An empty plugin of as many modules shows the least time that
+pytest takes to load such a plugin on this machine.
+"""
 
 from __future__ import annotations
 
+import json
 import os
-import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import venv
 from pathlib import Path
+from typing import Any
 
-RUNS = 15
-AIM_MS = 5.0
-HEAVY = ("numpy", "selenium", "tensorflow", "starlette", "uvicorn", "safetensors")
-_LINE = re.compile(r"import time:\s+(\d+) \|\s+(\d+) \| (\s*)(\S+)")
+ROOT = Path(__file__).resolve().parents[1]
+RUNS = 25
+AIM_MS = 3.0
+EMPTY = "empty_plugin"
+HEAVY = ("numpy", "selenium", "tensorflow", "starlette", "uvicorn", "safetensors", "asyncio", "ipaddress")
 
 
 def main() -> int:
-    """Measures and prints; 1 where the import brings what it should not."""
-    with tempfile.TemporaryDirectory(prefix="pytest-tfjs-import-") as folder:
-        import_plugin(folder)  # compiled now, and in the file cache
-        plugin, starts, imported = [], [], set()
-        for _ in range(RUNS):
-            milliseconds, names = import_plugin(folder)
-            plugin.append(milliseconds)
-            imported |= names
-            starts.append(start_pytest(folder))
-    own, start = statistics.median(plugin), statistics.median(starts)
-    heavy = sorted(imported & set(HEAVY))
-    print(f"import of pytest_tfjs.plugin after pytest's own, the median of {RUNS} (least to greatest):")
-    print(f"{own:.2f} ms ({min(plugin):.2f} to {max(plugin):.2f}; aim: under {AIM_MS:.0f})")
-    print(f"{100 * own / start:.1f}% of the {start:.0f} ms that pytest without it takes to find no tests")
-    print(f"heavy packages imported with it: {', '.join(heavy) or 'none'}")
-    return 1 if heavy else 0
+    """Measures and prints; 1 if a heavy package is imported or loading takes longer than the aim."""
+    with tempfile.TemporaryDirectory(prefix="pytest-tfjs-import-") as name:
+        folder = Path(name)
+        python = install(folder)
+        project = folder / "project"
+        project.mkdir()
+        (project / "test_unrelated.py").write_text("def test_unrelated(tmp_path): pass\n")
+        modules = run(python, project)[1]["modules"]["pytest_tfjs"]
+        ours = [module for module in modules if module.startswith("pytest_tfjs")]
+        add_empty_plugin(python, len(ours))
+        run(python, project)  # pytest compiles its own bytecode of a plugin in the first run
+        measured = [(run(python, project), run(python, project, "-p", "no:tfjs")) for _ in range(RUNS)]
+    heavy = sorted({module.partition(".")[0] for module in modules} & set(HEAVY))
+    load = times(measured, "pytest_tfjs", "load")
+    print(f"milliseconds, CPU time, the median of {RUNS} runs of one unrelated test (least to greatest):")
+    print(f"{shown(load)} loading the plugin by its entry point; aim: under {AIM_MS:g}")
+    print(f"{shown(times(measured, 'pytest_tfjs', 'hooks'))} more imports in its hooks, for the run's header")
+    print(
+        f"{shown(times(measured, EMPTY, 'load'))} loading an empty plugin of {len(ours)} modules: the floor"
+    )
+    with_it, without = ([1000 * one[at][0] for one in measured] for at in (0, 1))
+    print(f"{shown(with_it)} the whole run with the plugin, wall-clock time")
+    print(f"{shown(without)} the whole run without it (-p no:tfjs)")
+    print(f"modules: {', '.join(ours)}")
+    print(f"others: {', '.join(sorted(set(modules) - set(ours))) or 'none'}")
+    print(f"heavy packages imported: {', '.join(heavy) or 'none'}")
+    return 1 if heavy or statistics.median(load) >= AIM_MS else 0
 
 
-def import_plugin(folder: str) -> tuple[float, set[str]]:
-    """Milliseconds that the plugin and all that only it imports take in a pytest run; and those packages."""
-    told = pytest(folder, "-p", "pytest_tfjs.plugin", options=["-X", "importtime"])
-    return parse(told)
+def install(folder: Path) -> Path:
+    """Makes an environment with pytest and this project's wheel, without dependencies; gives its Python."""
+    environment = folder / "environment"
+    venv.create(environment, with_pip=True)
+    python = environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "-q", "--no-deps", "-w", str(folder), str(ROOT)], check=True)
+    wheel = next(folder.glob("pytest_tfjs-*.whl"))
+    subprocess.run([*pip, "install", "-q", "pytest"], check=True)
+    subprocess.run([*pip, "install", "-q", "--no-deps", str(wheel)], check=True)
+    return python
 
 
-def parse(told: str) -> tuple[float, set[str]]:
-    """Of what `-X importtime` tells: the milliseconds of `pytest_tfjs` and all below it, and the packages.
-
-    A module stands after those that it imports, which are indented further. Raises ValueError where the
-    plugin is not among them.
-    """
-    lines = [match.groups() for match in map(_LINE.match, told.splitlines()) if match is not None]
-    total, names, depth = 0, set(), None
-    for own, _, indent, name in reversed(lines):
-        if depth is not None and len(indent) <= depth:
-            depth = None
-        if depth is None and name.partition(".")[0] == "pytest_tfjs":
-            depth = len(indent)
-        if depth is not None:
-            total += int(own)
-            names.add(name.partition(".")[0])
-    if not names:
-        raise ValueError("the plugin was not imported: -X importtime does not tell of it")
-    return total / 1000, names
+def add_empty_plugin(python: Path, modules: int) -> None:
+    """Installs a plugin of so many modules, including the package, that only import each other."""
+    command = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    site = Path(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip())
+    names = [f"module_{number}" for number in range(modules - 2)]
+    files = {
+        f"{EMPTY}/__init__.py": "",
+        f"{EMPTY}/plugin.py": "".join(f"import {EMPTY}.{name}\n" for name in names),
+        **{f"{EMPTY}/{name}.py": "" for name in names},
+        f"{EMPTY}-1.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {EMPTY}\nVersion: 1\n",
+        f"{EMPTY}-1.dist-info/entry_points.txt": f"[pytest11]\n{EMPTY} = {EMPTY}.plugin\n",
+    }
+    files[f"{EMPTY}-1.dist-info/RECORD"] = "".join(f"{name},,\n" for name in files)
+    for name, text in files.items():
+        (site / name).parent.mkdir(exist_ok=True)
+        (site / name).write_text(text)
 
 
-def start_pytest(folder: str) -> float:
-    """Milliseconds of pytest without the plugin, in a folder without tests."""
+def run(python: Path, project: Path, *arguments: str) -> tuple[float, dict[str, Any]]:
+    """The seconds of a run of the project's test, and what `timed_pytest.py` wrote of its imports."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST"))
+    }
+    command = [str(python), str(ROOT / "benchmarks" / "timed_pytest.py"), "times.json"]
     start = time.perf_counter()
-    pytest(folder)
-    return (time.perf_counter() - start) * 1000
-
-
-def pytest(folder: str, *arguments: str, options: list[str] | None = None) -> str:
-    """What a run in `folder` writes to stderr, with no other plugins than those named."""
-    # Bytecode as pip leaves it: some machines forbid to write any, and then each start compiles the sources.
-    compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(Path(folder) / "bytecode")}
-    environment = {**os.environ, **compiled, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    environment.pop("PYTEST_ADDOPTS", None)
-    command = [sys.executable, *(options or []), "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
-    done = subprocess.run(command, check=False, cwd=folder, env=environment, capture_output=True, text=True)
-    if done.returncode != 5:  # no tests were collected
+    done = subprocess.run(
+        [*command, "-p", "no:cacheprovider", *arguments],
+        check=False,
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    seconds = time.perf_counter() - start
+    if done.returncode != 0:
         sys.exit(f"pytest ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
-    return done.stderr
+    return seconds, json.loads((project / "times.json").read_text())
+
+
+def times(measured: list[Any], package: str, when: str) -> list[float]:
+    """A package's milliseconds in each run with the plugin."""
+    return [1000 * run_with[1]["seconds"][package][when] for run_with, _ in measured]
+
+
+def shown(milliseconds: list[float]) -> str:
+    """`2.41 (2.20 to 3.05)`."""
+    return f"{statistics.median(milliseconds):.2f} ({min(milliseconds):.2f} to {max(milliseconds):.2f})"
 
 
 if __name__ == "__main__":

@@ -190,7 +190,7 @@ class Checker:
         require_known(asked, Asked, "agreement")
         task = task_of(asked)
         given = {name: asked.get(name) for name in ("allow_vacuous", "format", "weights")}
-        settings = replace(self._settings.updated(given, "call"), layers="outputs", alone="none")
+        settings = self._settings.updated(given, "call")._replace(layers="outputs", alone="none")
         batch = _count("batch", asked.get("batch", _BATCH), least=1)
         subject = self._subject(model, inputs, settings, batch)
         agreement = agree(subject, self._asked, task, self._browser, allowed=settings.allow_vacuous)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pytest_tfjs.formats.escaping import printable_lines
-
 
 class TfjsError(Exception):
     """Base of every error of pytest-tfjs but a verdict. Names of others that are in it are printable."""
 
     def __str__(self) -> str:
+        from pytest_tfjs.formats.escaping import printable_lines
+
         return printable_lines(super().__str__())
 
 

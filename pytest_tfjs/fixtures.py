@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import pytest
 
-from pytest_tfjs.outcomes import expected_verdict
-from pytest_tfjs.preflight import address_of, dist_of
 from pytest_tfjs.settings.markers import apply_markers
 from pytest_tfjs.settings.options import FLAGS
 from pytest_tfjs.settings.settings import SETTINGS, Settings
@@ -82,6 +80,7 @@ def tfjs_harness(pytestconfig: pytest.Config, tfjs_browser_args: BrowserArgument
     from pytest_tfjs.browsers.engines import arguments_by_browser
     from pytest_tfjs.browsers.engines.engine import LaunchOptions
     from pytest_tfjs.browsers.harness import Harness
+    from pytest_tfjs.preflight import address_of, dist_of
 
     settings = pytestconfig.stash[SETTINGS]
     options = LaunchOptions(
@@ -177,12 +176,14 @@ def context_of(item: pytest.Item, progress: Callable[[Progress], None]) -> Conte
     """What a checker tells of its comparisons, and whom."""
     from pytest_tfjs.checker import Context
     from pytest_tfjs.formats.escaping import printable
+    from pytest_tfjs.outcomes import expected_verdict
     from pytest_tfjs.report.agreement_json import agreement_to_json
     from pytest_tfjs.report.comparison_json import comparison_to_json
     from pytest_tfjs.report.junit_properties import junit_properties
     from pytest_tfjs.report.repeat_command import repeat_command
+    from pytest_tfjs.report.run_results import Earlier
 
-    earlier = item.config.stash[EARLIER]
+    earlier = item.config.stash.setdefault(EARLIER, Earlier())
 
     def record(comparison: Comparison) -> None:
         told = comparison_to_json(comparison, expected=expected_verdict(item, comparison))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -102,10 +102,15 @@ def skipping(item: pytest.Item) -> Iterator[None]:
     try:
         yield
     except TargetUnavailableError as error:
-        settings: Settings = item.config.stash[SETTINGS]
-        if settings.strict_targets:
-            raise
-        raise pytest.skip.Exception(str(error)) from error
+        skip_unavailable(item, error)
+
+
+def skip_unavailable(item: pytest.Item, error: TargetUnavailableError) -> NoReturn:
+    """Skips a test because of `error`; under `--tfjs-strict-targets` raises `error` again."""
+    settings: Settings = item.config.stash[SETTINGS]
+    if settings.strict_targets:
+        raise error
+    raise pytest.skip.Exception(str(error)) from error
 
 
 def place_of_skip(item: pytest.Item, reason: str) -> tuple[str, int, str]:

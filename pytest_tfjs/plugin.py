@@ -1,4 +1,8 @@
-"""The pytest hooks."""
+"""The pytest hooks: options, targets, expected failures, the summary and the JSON file.
+
+Every run of an environment that has the plugin installed imports this module, so whatever a run without TF.js
+tests does not need is imported inside the hooks that use it.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,6 @@ from pytest_tfjs.errors import (
 )
 from pytest_tfjs.fixtures import (
     COMPARISONS,
-    EARLIER,
     PROGRESS,
     RETRIED,
     TASKS,
@@ -33,25 +36,6 @@ from pytest_tfjs.fixtures import (
     tfjs_target,
     tfjs_tensorflow,
 )
-from pytest_tfjs.outcomes import (
-    check_expected,
-    end_at_the_users_line,
-    expecting,
-    place_of_skip,
-    skipping,
-)
-from pytest_tfjs.preflight import (
-    address_of,
-    check_programs_of,
-    check_server,
-    check_targets,
-    dist_of,
-    guesses_reach,
-    targets_of,
-    variants_of,
-)
-from pytest_tfjs.report.run_results import Earlier, Told
-from pytest_tfjs.settings.addresses import bracketed
 from pytest_tfjs.settings.markers import XFAIL, add_markers
 from pytest_tfjs.settings.options import add_options
 from pytest_tfjs.settings.settings import SETTINGS, resolve_settings
@@ -59,15 +43,11 @@ from pytest_tfjs.settings.settings import SETTINGS, resolve_settings
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
+    from pytest_tfjs.report.run_results import Told
     from pytest_tfjs.report.text_layout import Line
 
 __all__ = ["tfjs", "tfjs_browser_args", "tfjs_cache", "tfjs_harness", "tfjs_target", "tfjs_tensorflow"]
 
-_RESULTS: pytest.StashKey[Told] = pytest.StashKey()
-_TASKS: pytest.StashKey[Told] = pytest.StashKey()
-_LOST: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
-_NOT_RUN: pytest.StashKey[list[dict[str, str]]] = pytest.StashKey()
-_UNWRITTEN: pytest.StashKey[str] = pytest.StashKey()
 _COLOURS = {
     "close": "green",
     "diverged": "red",
@@ -78,6 +58,40 @@ _COLOURS = {
 }
 
 
+class _Results:
+    """What the tests of a run found, for the summary and the JSON.
+
+    - `comparisons`, `tasks`: as the JSON has them, in the order of the tests.
+    - `lost`: for each browser that was lost and replaced, the test's node id and how it was lost.
+    - `not_run`: the tests that were skipped because the machine does not support their target.
+    - `unwritten`: why the JSON file could not be written; None if it was, or was not requested.
+    """
+
+    def __init__(self) -> None:
+        self.lost: list[tuple[str, str]] = []
+        self.not_run: list[dict[str, str]] = []
+        self.unwritten: str | None = None
+        self._told: dict[str, Told] = {}
+
+    def extend(self, kind: str, entries: Sequence[Mapping[str, Any]], place: int) -> None:
+        """Adds comparisons or tasks of the test at a place in the order of collection."""
+        if entries:
+            from pytest_tfjs.report.run_results import Told
+
+            self._told.setdefault(kind, Told()).extend(entries, place)
+
+    @property
+    def comparisons(self) -> list[dict[str, Any]]:
+        return self._told["comparisons"].all() if "comparisons" in self._told else []
+
+    @property
+    def tasks(self) -> list[dict[str, Any]]:
+        return self._told["tasks"].all() if "tasks" in self._told else []
+
+
+_RESULTS: pytest.StashKey[_Results] = pytest.StashKey()
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
 
@@ -85,27 +99,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     add_markers(config)
     try:
-        config.stash[SETTINGS] = resolve_settings(config)
-        check_targets(config.stash[SETTINGS])
-        check_server(config.stash[SETTINGS], _workers(config))
+        settings = config.stash[SETTINGS] = resolve_settings(config)
+        if settings.origins or settings.variants:
+            from pytest_tfjs.preflight import check_server, check_targets
+
+            check_targets(settings)
+            check_server(settings, _workers(config))
     except (SettingsError, DistError, BrowserError) as error:
         raise pytest.UsageError(str(error)) from None
-    config.stash[_RESULTS] = Told()
-    config.stash[_TASKS] = Told()
-    config.stash[_LOST] = []
-    config.stash[_NOT_RUN] = []
-    config.stash[EARLIER] = Earlier()
+    results = config.stash[_RESULTS] = _Results()
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(_Collector(config), "tfjs-results")
+        config.pluginmanager.register(_Collector(results), "tfjs-results")
     if sys.stdout.isatty() and _verbosity(config) >= 0:
-        # During a test pytest puts a file in the place of stdout: this is the way to the terminal.
+        # During a test pytest replaces stdout by a file: this descriptor still leads to the terminal.
         config.stash[TERMINAL] = os.fdopen(
             os.dup(sys.stdout.fileno()), "w", encoding=sys.stdout.encoding, errors="replace"
         )
 
 
 def _verbosity(config: pytest.Config) -> int:
-    """`Config.get_verbosity` came with pytest 8, and fails there where the terminal's plugin is left out."""
+    """The count of `-v` minus that of `-q`.
+
+    `Config.get_verbosity` exists since pytest 8, and fails if the terminal plugin is disabled.
+    """
     return int(config.getoption("verbose", 0))
 
 
@@ -132,12 +148,19 @@ def pytest_report_header(config: pytest.Config) -> str:
         value = getattr(settings, name)
         if value is not None:
             items.append(HeaderItem(name.replace("_", " "), str(value), settings.origin(name)))
-    if guesses_reach(settings):
-        items.append(HeaderItem("reached at", f"http://{bracketed(address_of(settings).reached_host())}"))
+    if settings.remote is not None:
+        from pytest_tfjs.preflight import address_of, guesses_reach
+        from pytest_tfjs.settings.addresses import bracketed
+
+        if guesses_reach(settings):
+            host = bracketed(address_of(settings).reached_host())
+            items.append(HeaderItem("reached at", f"http://{host}"))
     return header_line(version("pytest-tfjs"), _tfjs_version(config), items)
 
 
 def _tfjs_version(config: pytest.Config) -> str | None:
+    from pytest_tfjs.preflight import dist_of
+
     try:
         return dist_of(config.stash[SETTINGS]).version
     except TfjsError:
@@ -148,6 +171,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     targeted = "tfjs_target" in metafunc.fixturenames
     if not targeted and metafunc.definition.get_closest_marker(XFAIL) is None:
         return
+    from pytest_tfjs.outcomes import check_expected
+    from pytest_tfjs.preflight import check_programs_of, targets_of, variants_of
+
     try:
         settings = settings_of(metafunc.definition)
         check_expected(metafunc.definition, variants_of(settings), targeted=targeted)
@@ -157,7 +183,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         check_programs_of(metafunc.config.stash[SETTINGS], targets)
     except SettingsError as error:
         raise pytest.Collector.CollectError(f"{metafunc.definition.nodeid}: {error}") from None
-    # By session, so that pytest brings the tests of one target together and the page is opened once for them.
+    # In session scope pytest runs the tests of one target together, and the page is opened once for them.
     ids = [target.id for target in targets]
     metafunc.parametrize("tfjs_target", targets, ids=ids, indirect=True, scope="session")
 
@@ -184,15 +210,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
-    with expecting(item, strictly=False), skipping(item):
-        yield
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    return (yield from _run_phase(item, strictly=False))
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
-    with expecting(item, strictly=True), skipping(item):
-        yield
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    return (yield from _run_phase(item, strictly=True))
+
+
+def _run_phase(item: pytest.Item, *, strictly: bool) -> Generator[None, object, object]:
+    """Runs a test's setup or call: skips unavailable targets, and expects failures that are marked."""
+    if not any(name.startswith("tfjs") for name in getattr(item, "fixturenames", ())):
+        try:
+            return (yield)
+        except TargetUnavailableError as error:  # by request.getfixturevalue("tfjs_harness")
+            from pytest_tfjs.outcomes import skip_unavailable
+
+            skip_unavailable(item, error)
+    from pytest_tfjs.outcomes import expecting, skipping
+
+    with expecting(item, strictly=strictly), skipping(item):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -202,14 +241,19 @@ def pytest_runtest_makereport(
     progress = item.config.stash.get(PROGRESS, None)
     if progress is not None:
         progress.clear()
-    if call.excinfo is not None and not item.config.getoption("fulltrace"):
-        end_at_the_users_line(call.excinfo.value)
+    error = None if call.excinfo is None else call.excinfo.value
+    if isinstance(error, TfjsError) and not item.config.getoption("fulltrace"):
+        from pytest_tfjs.outcomes import end_at_the_users_line
+
+        end_at_the_users_line(error)
     report = yield
-    cause = None if call.excinfo is None else call.excinfo.value.__cause__
+    cause = None if error is None else error.__cause__
     if report.skipped and isinstance(cause, TargetUnavailableError):
+        from pytest_tfjs.outcomes import place_of_skip
+
         report.longrepr = place_of_skip(item, str(cause))
         report.tfjs_not_run = {"test": id_of(item), "reason": str(cause)}  # type: ignore[attr-defined]
-    # Of each phase its own, as fixtures compare too; in attributes, which pytest-xdist carries as they are.
+    # Each phase has its own, because fixtures compare too. pytest-xdist sends attributes to the controller.
     for key, name in ((COMPARISONS, "tfjs_comparisons"), (TASKS, "tfjs_tasks")):
         if key in item.stash:
             setattr(report, name, item.stash[key])
@@ -218,56 +262,54 @@ def pytest_runtest_makereport(
 
 
 class _Collector:
-    """Gathers all comparisons where the reports arrive: under pytest-xdist, in the controller."""
+    """Collects results from the tests' reports: under pytest-xdist, in the controller."""
 
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
+    def __init__(self, results: _Results) -> None:
+        self._results = results
         self._places: dict[str, int] = {}
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
-        """Workers finish in any order: what is told keeps that of the tests."""
+        """Remembers the order of the tests, as workers finish in any order."""
         self._places = {nodeid: place for place, nodeid in enumerate(ids)}
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        # pytest keeps all reports to the end, and need not keep what is kept here.
-        told, place = vars(report), self._places.get(report.nodeid, 0)
-        self._config.stash[_RESULTS].extend(told.pop("tfjs_comparisons", ()), place)
-        self._config.stash[_TASKS].extend(told.pop("tfjs_tasks", ()), place)
-        if report.when == "teardown":  # which has what setup and call have
+        # pytest keeps every report until the end: entries taken out of it are not in memory twice.
+        attributes, place = vars(report), self._places.get(report.nodeid, 0)
+        self._results.extend("comparisons", attributes.pop("tfjs_comparisons", ()), place)
+        self._results.extend("tasks", attributes.pop("tfjs_tasks", ()), place)
+        if report.when == "teardown":  # its user properties include those of setup and call
             lost = [(report.nodeid, str(how)) for name, how in report.user_properties if name == RETRIED]
-            self._config.stash[_LOST].extend(lost)
-        not_run = getattr(report, "tfjs_not_run", None)
+            self._results.lost.extend(lost)
+        not_run = attributes.get("tfjs_not_run")
         if not_run is not None:
-            self._config.stash[_NOT_RUN].append(not_run)
+            self._results.not_run.append(not_run)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    unwritten = config.stash.get(_UNWRITTEN, None)
-    if unwritten is not None:
-        terminalreporter.line(unwritten, red=True)
+    results = config.stash[_RESULTS]
+    if results.unwritten is not None:
+        terminalreporter.line(results.unwritten, red=True)
     if _verbosity(config) >= 0:
-        _summarise(terminalreporter, config)
-    for reason, count in Counter(told["reason"] for told in config.stash[_NOT_RUN]).items():
+        _summarise(terminalreporter, config, results)
+    for reason, count in Counter(entry["reason"] for entry in results.not_run).items():
         terminalreporter.line(f"not run: {reason} ({count} test{'s' if count > 1 else ''})", yellow=True)
 
 
-def _summarise(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    tasks = config.stash[_TASKS].all()
-    if tasks:
+def _summarise(terminalreporter: pytest.TerminalReporter, config: pytest.Config, results: _Results) -> None:
+    if tasks := results.tasks:
         from pytest_tfjs.report.agreement_message import task_lines
 
         terminalreporter.section("tfjs tasks")
         _write(terminalreporter, task_lines(tasks))
-    results = config.stash[_RESULTS].all()
-    if results:
-        _summarise_comparisons(terminalreporter, config, results)
-    if config.stash[_LOST]:
+    if comparisons := results.comparisons:
+        _summarise_comparisons(terminalreporter, config, comparisons)
+    if results.lost:
         from pytest_tfjs.report.labels import retry_line
 
         terminalreporter.section("tfjs browsers lost")
-        for test, how in config.stash[_LOST]:
+        for test, how in results.lost:
             terminalreporter.line(retry_line(test, how), yellow=True)
 
 
@@ -307,18 +349,18 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     from pytest_tfjs.report.json_report import environment_to_json, write_json
 
-    results, tasks = config.stash[_RESULTS].all(), config.stash[_TASKS].all()
-    not_run = config.stash[_NOT_RUN]
+    results = config.stash[_RESULTS]
+    environment = environment_to_json(_tfjs_version(config))
     try:
-        write_json(path, environment_to_json(_tfjs_version(config)), results, tasks, not_run)
+        write_json(path, environment, results.comparisons, results.tasks, results.not_run)
     except KeyboardInterrupt:
-        config.stash[_UNWRITTEN] = (
-            f"--tfjs-json={path}: not written, as the run was interrupted meanwhile; a file that is there is"
-            " of an earlier run"
+        results.unwritten = (
+            f"--tfjs-json={path}: not written, because the run was interrupted; if the file exists, it is"
+            " from an earlier run"
         )
         session.exitstatus = pytest.ExitCode.INTERRUPTED
     except OSError as error:
-        # Told with the summary, and by the exit code: raised here it would hide what the tests found.
-        config.stash[_UNWRITTEN] = f"--tfjs-json={path}: the results could not be written there: {error}"
+        # The summary and the exit code report it: an exception here would hide what the tests found.
+        results.unwritten = f"--tfjs-json={path}: the results could not be written there: {error}"
         if session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR

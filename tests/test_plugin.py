@@ -1,4 +1,4 @@
-"""What the plugin costs a run that has no use for it, and how tests are made of a test."""
+"""What the plugin imports in a run that does not use it, and how one test becomes a test for each target."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-# Runs within this process import these again each time, unless they are here already.
+# Runs within this process would import these again each time if they were not imported here.
 import pytest_tfjs.browsers.harness
 import pytest_tfjs.checker
 import pytest_tfjs.report.json_report
@@ -23,8 +23,29 @@ HEAVY = {
     "filelock", "webdriver_manager", "asyncio",
 }  # fmt: skip
 
-# Tells what is imported when the run is at its end.
-TELL_MODULES = """
+UNRELATED = {
+    "pytest_tfjs",
+    "pytest_tfjs.plugin",
+    "pytest_tfjs.errors",
+    "pytest_tfjs.fixtures",
+    "pytest_tfjs.settings",
+    "pytest_tfjs.settings.markers",
+    "pytest_tfjs.settings.options",
+    "pytest_tfjs.settings.settings",
+    "pytest_tfjs.settings.values",
+    # for the line in the header of the run
+    "pytest_tfjs.browsers",
+    "pytest_tfjs.browsers.tfjs_dist",
+    "pytest_tfjs.formats",
+    "pytest_tfjs.formats.escaping",
+    "pytest_tfjs.preflight",
+    "pytest_tfjs.report",
+    "pytest_tfjs.report.header",
+}
+"""The modules that a run without TF.js tests imports."""
+
+# Writes which modules are imported at the end of the run.
+WRITE_MODULES = """
 import json, sys
 def pytest_unconfigure():
     with open("modules.json", "w") as stream:
@@ -34,9 +55,9 @@ def pytest_unconfigure():
 
 @pytest.fixture
 def run_alone(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """Runs pytest in a process of its own, without other plugins; gives the result and what was imported.
+    """Runs pytest in a separate process, without other plugins; gives the result and the imported modules.
 
-    Everything that would start a browser leaves the file `started`; temporary files go to `scratch`.
+    A program that would start a browser creates the file `started`; temporary files go to `scratch`.
     """
     fakes, scratch = pytester.mkdir("fakes"), pytester.mkdir("scratch")
     for name in ("chromium", "google-chrome", "chromedriver"):
@@ -44,7 +65,7 @@ def run_alone(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_pa
         (fakes / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(fakes))
     monkeypatch.setenv("TMPDIR", str(scratch))
-    pytester.makeconftest(TELL_MODULES)
+    pytester.makeconftest(WRITE_MODULES)
 
     def run(*arguments: str) -> tuple[pytest.RunResult, set[str]]:
         result = pytester.runpytest_subprocess(*arguments)
@@ -53,17 +74,12 @@ def run_alone(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_pa
     return run
 
 
-def test_an_unrelated_project_imports_nothing_heavy(pytester, run_alone):
+def test_an_unrelated_run_imports_these_modules_and_nothing_heavy(pytester, run_alone):
     pytester.makepyfile("def test_a(tmp_path): pass\ndef test_b(): assert 0")
     result, modules = run_alone()
     result.assert_outcomes(passed=1, failed=1)
-    assert "pytest_tfjs.plugin" in modules
     assert not HEAVY & modules
-    # Neither what reports, where there is nothing to report.
-    assert (
-        not {"pytest_tfjs.checker", "pytest_tfjs.report.summary_table", "pytest_tfjs.report.progress_line"}
-        & modules
-    )
+    assert {name for name in modules if name.startswith("pytest_tfjs")} == UNRELATED
     result.stdout.no_fnmatch_line("*= tfjs =*")
 
 
@@ -92,7 +108,7 @@ def test_collection_starts_nothing_and_writes_nothing(pytester, run_alone):
     assert list((pytester.path / "scratch").iterdir()) == []
 
 
-def test_a_test_that_uses_nothing_of_its_fixture_starts_no_browser(pytester, run_alone):
+def test_a_test_that_does_not_use_its_fixture_starts_no_browser(pytester, run_alone):
     pytester.makepyfile("def test_model(tfjs): pass")
     result, modules = run_alone("--tfjs-backends=cpu")
     result.assert_outcomes(passed=1)
@@ -108,7 +124,7 @@ def collected(pytester: pytest.Pytester, *arguments: str) -> list[str]:
     return [line.partition("::")[2] for line in result.outlines if "::" in line]
 
 
-def test_a_test_runs_once_for_each_target_in_the_order_asked_for(pytester):
+def test_a_test_runs_once_for_each_target_in_the_order_of_the_option(pytester):
     pytester.makepyfile("def test_a(tfjs): pass\ndef test_b(): pass")
     assert collected(pytester) == ["test_a[chrome-webgl]", "test_a[chrome-wasm]", "test_b"]
     backends = "--tfjs-backends=webgl:f16,cpu,wasm:threads,cpu"
@@ -126,7 +142,7 @@ def test_the_tests_of_one_target_run_together(pytester):
     ]  # fmt: skip
 
 
-def test_other_parameters_and_fixtures_that_need_tfjs_go_with_it(pytester):
+def test_other_parameters_and_fixtures_that_use_tfjs_are_parametrized_too(pytester):
     pytester.makepyfile(
         """
         import pytest
@@ -142,7 +158,7 @@ def test_other_parameters_and_fixtures_that_need_tfjs_go_with_it(pytester):
     ]
 
 
-def test_markers_of_function_class_and_module_add_up_the_closest_first(pytester):
+def test_the_closest_of_the_markers_on_function_class_and_module_wins(pytester):
     pytester.makepyfile(
         """
         import pytest
@@ -173,7 +189,7 @@ def test_the_marker_is_documented(pytester):
     )
 
 
-def test_asking_for_the_fixture_in_a_test_tells_what_to_do(pytester):
+def test_getfixturevalue_of_tfjs_fails_with_what_to_do(pytester):
     pytester.makepyfile("def test_a(request): request.getfixturevalue('tfjs')\ndef test_b(): pass")
     result = pytester.runpytest_inprocess()
     result.assert_outcomes(failed=1, passed=1)
@@ -183,13 +199,13 @@ def test_asking_for_the_fixture_in_a_test_tells_what_to_do(pytester):
     assert "fixtures.py" not in result.stdout.str()
 
 
-def test_an_error_of_our_own_fixtures_does_not_show_how_it_was_called(pytester):
+def test_an_error_in_our_fixtures_is_shown_without_pytests_frames(pytester):
     pytester.makeconftest(
         """
-        import pytest_tfjs.fixtures
+        import pytest_tfjs.preflight
         from pytest_tfjs.errors import DistError
         def damaged(settings): raise DistError("the installation is damaged")
-        pytest_tfjs.fixtures.dist_of = damaged
+        pytest_tfjs.preflight.dist_of = damaged
         """
     )
     pytester.makepyfile("def test_a(tfjs): pass")
@@ -204,7 +220,7 @@ def test_an_error_of_our_own_fixtures_does_not_show_how_it_was_called(pytester):
     "arguments",
     [["-p", "no:cacheprovider"], ["-p", "no:terminal"], ["-q"], ["-qq"], ["-vv"]],
 )
-def test_runs_whatever_else_is_there(pytester, arguments):
+def test_the_plugin_works_with_these_pytest_options(pytester, arguments):
     pytester.makepyfile(
         """
         def test_a(tfjs, tfjs_cache):
@@ -216,7 +232,7 @@ def test_runs_whatever_else_is_there(pytester, arguments):
     assert json.loads((pytester.path / "out.json").read_text())["comparisons"] == []
 
 
-def test_the_cache_lies_where_pytest_has_its_own(pytester):
+def test_the_cache_is_inside_pytests_cache_directory(pytester):
     pytester.makepyfile(
         """
         def test_a(tfjs_cache, pytestconfig):
@@ -226,12 +242,12 @@ def test_the_cache_lies_where_pytest_has_its_own(pytester):
     pytester.runpytest_inprocess("-o", "cache_dir=elsewhere").assert_outcomes(passed=1)
 
 
-def run_with_arguments(pytester, given, test="pass"):
+def run_with_arguments(pytester, arguments, test="pass"):
     pytester.makeconftest(
         f"""
         import pytest
         @pytest.fixture(scope="session")
-        def tfjs_browser_args(): return {given!r}
+        def tfjs_browser_args(): return {arguments!r}
         """
     )
     pytester.makepyfile(f"def test_a(tfjs_harness): {test}")
@@ -239,20 +255,20 @@ def run_with_arguments(pytester, given, test="pass"):
 
 
 @pytest.mark.parametrize(
-    ("given", "of_chrome", "of_firefox"),
+    ("arguments", "of_chrome", "of_firefox"),
     [
         (("--lang=de",), ("--lang=de",), ("--lang=de",)),
         ({"chrome": ["--lang=de"]}, ("--lang=de",), ()),
         ({"chrome": [], "firefox": ["-a", "-b"]}, (), ("-a", "-b")),
     ],
 )
-def test_browser_arguments_can_be_added_by_overriding_a_fixture(pytester, given, of_chrome, of_firefox):
+def test_browser_arguments_can_be_added_by_overriding_a_fixture(pytester, arguments, of_chrome, of_firefox):
     test = "assert [tfjs_harness._options.for_browser(n).arguments for n in ('chrome', 'firefox')] == "
-    run_with_arguments(pytester, given, f"{test}{[of_chrome, of_firefox]}").assert_outcomes(passed=1)
+    run_with_arguments(pytester, arguments, f"{test}{[of_chrome, of_firefox]}").assert_outcomes(passed=1)
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("arguments", "message"),
     [
         ("--lang=de", "expected a list of arguments for all browsers, *; it gave '--lang=de'"),
         ({"chrome": "--lang=de"}, "expected a list of arguments *; it gave {'chrome': '--lang=de'}"),
@@ -260,25 +276,25 @@ def test_browser_arguments_can_be_added_by_overriding_a_fixture(pytester, given,
         ({"chromium": ["-a"]}, "unknown browser 'chromium': expected one of chrome, firefox, *"),
     ],
 )
-def test_browser_arguments_that_are_none_are_refused(pytester, given, told):
-    result = run_with_arguments(pytester, given)
+def test_invalid_browser_arguments_are_refused(pytester, arguments, message):
+    result = run_with_arguments(pytester, arguments)
     result.assert_outcomes(errors=1)
-    escaped = told.replace("[", "[[]")
+    escaped = message.replace("[", "[[]")
     result.stdout.fnmatch_lines([f"*SettingsError: tfjs_browser_args: {escaped}"])
 
 
-def test_results_that_cannot_be_written_do_not_hide_what_the_tests_found(pytester, monkeypatch):
+def test_json_that_cannot_be_written_does_not_hide_test_results(pytester, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pytest_tfjs.report.json_report, "write_json", full)
     pytester.makepyfile("def test_a(): pass\ndef test_b(): assert 0")
-    told = "--tfjs-json=*out.json: the results could not be written there: *No space left on device*"
+    message = "--tfjs-json=*out.json: the results could not be written there: *No space left on device*"
 
     failed = pytester.runpytest_inprocess("--tfjs-json=out.json")
     assert failed.ret == pytest.ExitCode.TESTS_FAILED
-    failed.stdout.fnmatch_lines(["*def test_b(): assert 0", told, "*1 failed, 1 passed*"])
+    failed.stdout.fnmatch_lines(["*def test_b(): assert 0", message, "*1 failed, 1 passed*"])
 
     passed = pytester.runpytest_inprocess("--tfjs-json=out.json", "-k", "test_a", "-q")
     assert passed.ret == pytest.ExitCode.USAGE_ERROR
-    passed.stdout.fnmatch_lines([told])
+    passed.stdout.fnmatch_lines([message])

@@ -6,8 +6,8 @@ options themselves are rows of `pytest_tfjs.settings.options.OPTIONS`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pytest
 
@@ -25,9 +25,10 @@ TAP_BUDGET = 256_000_000
 """The default of `tap_budget`, in bytes."""
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """The settings of one test, or of the run.
+
+    A NamedTuple and not a frozen dataclass, whose creation would take a third of the plugin's import time.
 
     - `browsers` None: the first one found.
     - `variants`: the user's own, one line each, not yet parsed.
@@ -69,7 +70,7 @@ class Settings:
     dist: Path | None = None
     json: Path | None = None
     repro: Path | None = None
-    origins: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, str] = MappingProxyType({})
 
     def origin(self, name: str) -> str:
         """Where the value of `name` came from: `default`, `ini`, `command line`, `marker` or `call`."""
@@ -89,7 +90,7 @@ class Settings:
         parsed = {name: _parse(name, value, origin) for name, value in values.items() if value is not None}
         if not parsed:
             return self
-        return replace(self, **parsed, origins={**self.origins, **dict.fromkeys(parsed, origin)})
+        return self._replace(**parsed, origins={**self.origins, **dict.fromkeys(parsed, origin)})
 
 
 def resolve_settings(config: pytest.Config) -> Settings:
