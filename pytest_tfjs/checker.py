@@ -11,7 +11,7 @@ from pytest_tfjs.errors import SettingsError, TfjsError
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
-from pytest_tfjs.models.tensorflow.process import here
+from pytest_tfjs.models.tensorflow.process import run_here
 from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.report.agreement_message import task_message
 from pytest_tfjs.report.failure_message import failure_message
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.cache import ContentCache
     from pytest_tfjs.models.sources import Source
-    from pytest_tfjs.models.tensorflow.process import Place, TensorFlowProcess
+    from pytest_tfjs.models.tensorflow.process import Runner, TensorFlowProcess
     from pytest_tfjs.report.run_results import Earlier
     from pytest_tfjs.settings.settings import Settings
     from pytest_tfjs.timing.samples import Timing
@@ -257,7 +257,7 @@ class Checker:
             self._cache,
             arithmetic=settings.alone == "all",
             budget=settings.tap_budget,
-            place=self._place(source),
+            runner=self._runner(source),
         )
         return Subject(source, artifacts, tuple(feeds), reference)
 
@@ -267,7 +267,7 @@ class Checker:
         self._context.progress(Progress("measuring the sensitivity"))
         tolerances, precision = rules_of(subject.reference, self._asked, settings, per_layer)
         judge = Judge(str(self._asked), tolerances, precision, self._asked.half)
-        return measure_sensitivity(subject, judge, self._cache, self._place(subject.source))
+        return measure_sensitivity(subject, judge, self._cache, self._runner(subject.source))
 
     def _with_sensitivity(
         self,
@@ -292,12 +292,12 @@ class Checker:
             format=settings.format,
             weights=settings.weights,
             cache=self._cache,
-            place=self._place(source),
+            runner=self._runner(source),
         )
 
-    def _place(self, source: Source) -> Place:
-        """Where TensorFlow runs for this source: one that is in memory is in this process's."""
-        return self._tensorflow if source.in_files else here
+    def _runner(self, source: Source) -> Runner:
+        """Runs TensorFlow for this source: in the TensorFlow process, or here for a model in memory."""
+        return self._tensorflow.runner(self._settings.timeout) if source.in_files else run_here
 
     def _bench(self, source: Source) -> Bench:
         return Bench(
@@ -305,7 +305,7 @@ class Checker:
             self._asked,
             self._settings.backends,
             parse_variants(self._settings.variants),
-            place=self._place(source),
+            runner=self._runner(source),
             progress=self._context.progress,
         )
 

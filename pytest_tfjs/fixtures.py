@@ -67,7 +67,7 @@ def tfjs_cache(pytestconfig: pytest.Config) -> Iterator[ContentCache]:
 
 @pytest.fixture(scope="session")
 def tfjs_tensorflow() -> Iterator[TensorFlowProcess]:
-    """The process that runs TensorFlow for models in files; it starts when it is needed."""
+    """The TensorFlow process, for models in files; it starts when it is first needed."""
     from pytest_tfjs.models.tensorflow.process import TensorFlowProcess
 
     with TensorFlowProcess() as process:

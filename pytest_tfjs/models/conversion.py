@@ -17,7 +17,7 @@ from pytest_tfjs.errors import ConversionError, SettingsError, SourceError, Tfjs
 from pytest_tfjs.models.artifacts import read_artifacts
 from pytest_tfjs.models.tensorflow import functions, graph_conversion, keras_models, layer_calls
 from pytest_tfjs.models.tensorflow import importing as converters
-from pytest_tfjs.models.tensorflow.process import here
+from pytest_tfjs.models.tensorflow.process import run_here
 from pytest_tfjs.settings.quantisation import patterns_of, quantisation_map, spell_weights
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.artifacts import Artifacts, Format
     from pytest_tfjs.models.cache import ContentCache
     from pytest_tfjs.models.sources import Source
-    from pytest_tfjs.models.tensorflow.process import Place
+    from pytest_tfjs.models.tensorflow.process import Runner
 
 # Part of every key: raised when the same source would be converted otherwise than before.
 _SCHEMA = 4
@@ -38,15 +38,14 @@ def convert(
     format: Literal["auto", "layers", "graph"] = "auto",  # noqa: A002  (the public API's word)
     weights: str | Mapping[str, Any] = "float32",
     cache: ContentCache,
-    place: Place = here,
+    runner: Runner = run_here,
 ) -> Artifacts:
     """The source's artifacts, converted now or taken from the cache.
 
     For format `graph` the artifacts know the SavedModel that they were made of. Prebuilt artifacts are read
-    as they are, whatever `weights` says. A source that is a file needs no TensorFlow where the cache has
-    its artifacts, and else needs it at `place` only.
-    Raises ConversionError, which says what stands in the way; SourceError, ArtifactsError,
-    MissingPackageError.
+    as they are, whatever `weights` says. All that needs TensorFlow is called through `runner`; a source that
+    is a file needs none where the cache has its artifacts.
+    Raises ConversionError with the reason, SourceError, ArtifactsError or MissingPackageError.
     """
     wanted = resolve_format(source, format)
     try:
@@ -54,12 +53,12 @@ def convert(
     except SettingsError as error:
         raise ConversionError(f"weights={weights!r}: {error}") from None
     if source.kind == "prebuilt":
-        return _prebuilt(source, cache, place)
-    fingerprint = source.fingerprint(place)
+        return _prebuilt(source, cache, runner)
+    fingerprint = source.fingerprint(runner)
 
     def build(folder: Path) -> None:
-        place(f"converting {source.label!r}", build_artifacts, source, wanted, weights, folder)
-        _check_unchanged(source, fingerprint, place)
+        runner(f"converting {source.label!r}", build_artifacts, source, wanted, weights, folder)
+        _check_unchanged(source, fingerprint, runner)
 
     folder = cache.entry("artifacts", _key(fingerprint, wanted, weights), build)
     return _with_saved_model(read_artifacts(folder / "artifacts"), folder)
@@ -144,17 +143,17 @@ def _check_overlap(source: Source, weights: str, error: Exception) -> None:
     ) from error
 
 
-def _prebuilt(source: Source, cache: ContentCache, place: Place) -> Artifacts:
+def _prebuilt(source: Source, cache: ContentCache, runner: Runner) -> Artifacts:
     assert source.path is not None
     artifacts = read_artifacts(source.path)
     if artifacts.format == "layers" or source.origin is None:
         return artifacts
     origin = source.origin
-    fingerprint = origin.fingerprint(place)
+    fingerprint = origin.fingerprint(runner)
 
     def build(folder: Path) -> None:
-        place(f"saving {origin.label!r}", _save_origin, origin, folder)
-        _check_unchanged(origin, fingerprint, place)
+        runner(f"saving {origin.label!r}", _save_origin, origin, folder)
+        _check_unchanged(origin, fingerprint, runner)
 
     folder = cache.entry("saved_model", _key(fingerprint, "saved_model", ""), build)
     return _with_saved_model(artifacts, folder)
@@ -173,8 +172,8 @@ def _with_saved_model(artifacts: Artifacts, folder: Path) -> Artifacts:
     return dataclasses.replace(artifacts, saved_model=folder / "saved_model", signature=signature)
 
 
-def _check_unchanged(source: Source, fingerprint: str, place: Place) -> None:
-    if source.path is not None and source.fingerprint(place) != fingerprint:
+def _check_unchanged(source: Source, fingerprint: str, runner: Runner) -> None:
+    if source.path is not None and source.fingerprint(runner) != fingerprint:
         raise ConversionError(f"{source.path} changed while it was converted: run again when it is written")
 
 

@@ -15,14 +15,14 @@ from pytest_tfjs.models.artifacts import read_artifacts
 from pytest_tfjs.models.cache import file_digest
 from pytest_tfjs.models.tensorflow import functions, keras_models
 from pytest_tfjs.models.tensorflow.importing import captured, import_tensorflow
-from pytest_tfjs.models.tensorflow.process import here
+from pytest_tfjs.models.tensorflow.process import run_here
 from pytest_tfjs.models.weights import shard_paths
 
 if TYPE_CHECKING:
     import os
 
     from pytest_tfjs.models.artifacts import Format
-    from pytest_tfjs.models.tensorflow.process import Place
+    from pytest_tfjs.models.tensorflow.process import Runner
 
 Kind = Literal["keras2", "keras3", "keras_file", "h5", "saved_model", "function", "module", "prebuilt"]
 
@@ -84,13 +84,13 @@ class Source:
         source = self if self.origin is None else self.origin
         return source.path is not None
 
-    def fingerprint(self, place: Place = here) -> str:
+    def fingerprint(self, runner: Runner = run_here) -> str:
         """SHA-256 in hex over the content: a file's bytes, a model's config and weights, a function's graph.
 
-        Read anew at each call, as a model in memory may have been trained on since. What needs TensorFlow for
-        it is done at `place`.
+        Read at each call, as a model in memory may have been trained since. What needs TensorFlow is called
+        through `runner`.
         """
-        return hashlib.sha256(f"{self.kind}:{self._content(place)}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.kind}:{self._content(runner)}".encode()).hexdigest()
 
     def load(self) -> Any:
         """The live object: a Keras model or a ConcreteFunction; for prebuilt artifacts, that of their source.
@@ -129,12 +129,12 @@ class Source:
             )
         return self.origin
 
-    def _content(self, place: Place) -> str:
+    def _content(self, runner: Runner) -> str:
         if self.kind == "prebuilt":
             assert self.path is not None
             shards = shard_paths(self.path, read_artifacts(self.path).manifest)
             parts = [file_digest(file) for file in (self.path, *shards)]
-            return ":".join([*parts, self.origin.fingerprint(place) if self.origin is not None else ""])
+            return ":".join([*parts, self.origin.fingerprint(runner) if self.origin is not None else ""])
         if self.kind == "saved_model":
             assert self.path is not None
             return _directory_digest(self.path)
@@ -145,7 +145,7 @@ class Source:
         digest = file_digest(self.path)
         if self.kind == "keras_file" and keras_models.keras_file_has_custom_code(self.path):
             # The classes it names are code of the user's, which may change while the file does not.
-            return f"{digest}:{place(f'loading {self.label!r}', _loaded_digest, self)}"
+            return f"{digest}:{runner(f'loading {self.label!r}', _loaded_digest, self)}"
         return digest
 
 

@@ -17,7 +17,7 @@ from pytest_tfjs.compare.weight_check import WeightCheck
 from pytest_tfjs.errors import ArtifactsError, TfjsError
 from pytest_tfjs.formats import safetensors
 from pytest_tfjs.models.tensorflow.importing import versions
-from pytest_tfjs.models.tensorflow.process import here
+from pytest_tfjs.models.tensorflow.process import run_here
 from pytest_tfjs.reference.activation_store import Stored, grouped
 from pytest_tfjs.reference.computation import computed
 from pytest_tfjs.reference.plan import Plan
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.cache import ContentCache
     from pytest_tfjs.models.feeds import Feed
     from pytest_tfjs.models.sources import Source
-    from pytest_tfjs.models.tensorflow.process import Place
+    from pytest_tfjs.models.tensorflow.process import Runner
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Layers = Literal["all", "outputs"]
@@ -124,9 +124,9 @@ def capture_reference(
     *,
     arithmetic: bool = False,
     budget: int = TAP_BUDGET,
-    place: Place = here,
+    runner: Runner = run_here,
 ) -> Reference:
-    """What Python computes for `feeds` at each layer of `source` that `artifacts` have, computed at `place`.
+    """What Python computes for `feeds` at each layer of `source` that `artifacts` have, through `runner`.
 
     With `layers="outputs"` at the model's outputs alone, of which there is no `arithmetic`: that needs the
     layers before each. At most `budget` bytes of activations are held in memory at once; where a feed has
@@ -137,17 +137,17 @@ def capture_reference(
     def build(folder: Path) -> None:
         doing = f"computing the reference of {source.label!r}"
         make = partial(_checked_build, budget=budget, arithmetic=told)
-        place(doing, make, source, artifacts, feeds, layers, folder)
+        runner(doing, make, source, artifacts, feeds, layers, folder)
 
     told = arithmetic and layers == "all"
-    key = _key(source, artifacts, feeds, f"{layers} {told}", place)
+    key = _key(source, artifacts, feeds, f"{layers} {told}", runner)
     return Reference.open(cache.entry("reference", key, build))
 
 
-def _key(source: Source, artifacts: Artifacts, feeds: Sequence[Feed], asked: str, place: Place) -> str:
+def _key(source: Source, artifacts: Artifacts, feeds: Sequence[Feed], asked: str, runner: Runner) -> str:
     topology = json.dumps(artifacts.topology, sort_keys=True)
     digest = hashlib.sha256(
-        f"{_SCHEMA} {versions()} {asked} {source.require_origin().fingerprint(place)} {artifacts.format} "
+        f"{_SCHEMA} {versions()} {asked} {source.require_origin().fingerprint(runner)} {artifacts.format} "
         f"{artifacts.signature} {artifacts.inputs} {artifacts.outputs} {topology} "
         f"{artifacts.weights_digest()}".encode()
     )

@@ -151,7 +151,10 @@ OPTIONS: Mapping[str, Option] = {
         marker=True,
     ),
     "timeout": Option(
-        values.seconds, "SECONDS", "time limit of one job in the browser (default: 300)", marker=True
+        values.seconds,
+        "SECONDS",
+        "time limit of one job in the browser, and of one call of the TensorFlow process (default: 300)",
+        marker=True,
     ),
     "tap_budget": Option(
         values.byte_count,

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.diagnosis.recomputing.steps import Step
     from pytest_tfjs.compare.diagnosis.semantics import Tried
     from pytest_tfjs.compare.results import Comparison, LayerResult
-    from pytest_tfjs.models.tensorflow.process import Place
+    from pytest_tfjs.models.tensorflow.process import Runner
     from pytest_tfjs.workflows.comparison import Subject
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -55,8 +55,8 @@ _BESIDE_CPU = "wasm"
 class Bench:
     """Where a comparison ran, and what it takes to look closer.
 
-    `backends`: those that were asked for; `variants`: the user's own, which may be among them. `place`: where
-    TensorFlow runs for the source. `progress` hears what is being done. `budget_s`: the seconds that all of
+    `backends`: those that were asked for; `variants`: the user's own, which may be among them. `runner`:
+    calls TensorFlow for the source. `progress` hears what is being done. `budget_s`: the seconds that all of
     it may take.
     """
 
@@ -64,7 +64,7 @@ class Bench:
     target: Target
     backends: Sequence[str]
     variants: Mapping[str, Flags]
-    place: Place
+    runner: Runner
     progress: Callable[[Progress], None]
     budget_s: float = BUDGET_S
     _started: float = field(default_factory=time.monotonic)
@@ -270,7 +270,7 @@ class _Diagnosing:
         task = partial(examine, name=row.layer.name, number=number, tapped=tapped)
         found = self._tried(
             "other readings and changes of the feed",
-            lambda: bench.place(
+            lambda: bench.runner(
                 "examining a layer", task, subject.source, subject.artifacts, subject.feeds, subject.reference
             ),
         )

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.cache import ContentCache
     from pytest_tfjs.models.feeds import Feed
     from pytest_tfjs.models.sources import Source
-    from pytest_tfjs.models.tensorflow.process import Place
+    from pytest_tfjs.models.tensorflow.process import Runner
     from pytest_tfjs.reference.capture import Reference
     from pytest_tfjs.reference.faults.layer_faults import Mutant
     from pytest_tfjs.workflows.comparison import Subject
@@ -110,15 +110,15 @@ class Judged:
     described: str
 
 
-def measure_sensitivity(subject: Subject, judge: Judge, cache: ContentCache, place: Place) -> Sensitivity:
-    """The mutants of each compared layer, made and judged at `place`, where TensorFlow runs; or the cached.
+def measure_sensitivity(subject: Subject, judge: Judge, cache: ContentCache, runner: Runner) -> Sensitivity:
+    """The mutants of each compared layer, made and judged through `runner`; or the cached.
 
     Raises SourceError where the source cannot be read or TensorFlow cannot build its graph.
     """
 
     def build(folder: Path) -> None:
         doing = f"measuring the sensitivity of {source.label!r}"
-        found = place(doing, _measured, source, subject.artifacts, subject.feeds, subject.reference, judge)
+        found = runner(doing, _measured, source, subject.artifacts, subject.feeds, subject.reference, judge)
         (folder / _FILE).write_text(json.dumps(found.to_json()), encoding="utf-8")
 
     source = subject.source

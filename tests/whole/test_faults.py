@@ -135,12 +135,12 @@ from pytest_tfjs.models.tensorflow.process import TensorFlowProcess
 
 @pytest.fixture(autouse=True)
 def derived(monkeypatch):
-    run = TensorFlowProcess.__call__
-    def told(place, doing, *arguments):
+    run = TensorFlowProcess.run
+    def logged_run(process, activity, *arguments, **limit):
         with Path(os.environ["DERIVED"]).open("a") as log:
-            log.write(f"{doing}\\n")
-        return run(place, doing, *arguments)
-    monkeypatch.setattr(TensorFlowProcess, "__call__", told)
+            log.write(f"{activity}\\n")
+        return run(process, activity, *arguments, **limit)
+    monkeypatch.setattr(TensorFlowProcess, "run", logged_run)
 
 def test_model(tfjs, models, x):
     tfjs.assert_close(models / "tiny.h5", x)

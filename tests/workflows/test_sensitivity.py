@@ -14,7 +14,7 @@ from pytest_tfjs.compare.numbers.tolerances import Tolerance
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
-from pytest_tfjs.models.tensorflow.process import here
+from pytest_tfjs.models.tensorflow.process import run_here
 from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.reference.computation import computed
 from pytest_tfjs.reference.faults.layer_faults import LayerAlone, Mutating
@@ -54,8 +54,8 @@ class Tried:
         rules = rules_of(self.subject.reference, target, chosen, per_layer)
         return Judge(str(target), *rules, target.half)
 
-    def on(self, backend, place=here, **settings) -> Sensitivity:
-        return measure_sensitivity(self.subject, self.judge(backend, **settings), self.cache, place)
+    def on(self, backend, runner=run_here, **settings) -> Sensitivity:
+        return measure_sensitivity(self.subject, self.judge(backend, **settings), self.cache, runner)
 
 
 def outcome(found: Sensitivity, layer: str, kind: str) -> Outcome:

@@ -1,4 +1,4 @@
-"""The process of its own that runs what needs TensorFlow; process.py is the other end."""
+"""Main program of the TensorFlow process: answers calls from process.py over its pipes."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from pytest_tfjs.models.tensorflow.process import LOG, Answer
 
 
 def main() -> None:
-    """Answer calls from the standard input, one by one, until its end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for pytest, which ends this process
+    """Answers calls from the standard input, one by one, until it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # pytest handles Ctrl-C and ends this process
     folder = Path(sys.argv[1])
     requests, answers = _take_over_pipes()
     faulthandler.enable(all_threads=False)
@@ -37,31 +37,31 @@ def main() -> None:
 
 def _answer(path: list[str], folder: str, call: bytes) -> Answer:
     sys.path[:] = path
-    with contextlib.suppress(OSError):  # pytest's folder may be gone for it as well
+    with contextlib.suppress(OSError):  # the folder may have been removed
         os.chdir(folder)
     try:
-        function, arguments = pickle.loads(call)  # noqa: S301  (of our own making)
+        function, arguments = pickle.loads(call)  # noqa: S301  (written by process.py)
         return Answer(function(*arguments))
     except TfjsError as error:
         return Answer(error=error, traceback=traceback.format_exc())
-    except Exception as error:  # noqa: BLE001  (TensorFlow's own could be read only where that is imported)
+    except Exception as error:  # noqa: BLE001  (pytest's process cannot unpickle TensorFlow's errors)
         last = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{last.filename}:{last.lineno}, in {last.name}"
         return Answer(error=f"{type(error).__name__}: {error} ({place})", traceback=traceback.format_exc())
 
 
 def _listen(requests: BinaryIO, waiting: queue.SimpleQueue[Any], folder: Path) -> None:
-    """Passes requests on; once pytest is gone, however it went, removes the folder and ends the process."""
+    """Queues requests; when pytest's end of the pipe closes, removes the folder and ends the process."""
     with contextlib.suppress(Exception):
         while True:
-            waiting.put(pickle.load(requests))  # noqa: S301  (of our own making)
-    for _ in range(3):  # what is at work may put files there meanwhile
+            waiting.put(pickle.load(requests))  # noqa: S301  (written by process.py)
+    for _ in range(3):  # a call in progress may create files meanwhile
         shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
 
 
 def _take_over_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """Our ends of the pipes; after this the standard input is empty, and what is printed goes to the log."""
+    """Our ends of the pipes. From then on the standard input is empty and prints go to the log."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -71,7 +71,7 @@ def _take_over_pipes() -> tuple[BinaryIO, BinaryIO]:
 
 
 def _offer_to_the_oom_killer() -> None:
-    """Where memory runs out, Linux is to end this process, and neither pytest nor the browser."""
+    """Makes Linux end this process first when memory runs out, before pytest and the browser."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
 

@@ -1,4 +1,4 @@
-"""TensorFlow in a process of its own: what that process does, dies of and leaves."""
+"""The TensorFlow process: results, errors, crashes, time-outs, and what is left behind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 from pytest_tfjs.errors import ConversionError, PageError, SourceError, TfjsError
 from pytest_tfjs.models.tensorflow.importing import captured
-from pytest_tfjs.models.tensorflow.process import ChildTraceback, TensorFlowProcess, here
+from pytest_tfjs.models.tensorflow.process import ChildTraceback, TensorFlowProcess, run_here
 from tests.support.inner_runs import Project
 
 LIMIT_S = 60.0
@@ -69,11 +69,31 @@ def interrupt_and_hang(pid):
     time.sleep(LIMIT_S)
 
 
-def is_ours():
+def hang():
+    print("reached the loop", flush=True)
+    while True:
+        pass
+
+
+def stop_for(pid, seconds):
+    """Stops a process, and gives the seconds after which it went on."""
+    began = time.monotonic()
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(seconds)
+    os.kill(pid, signal.SIGCONT)
+    time.sleep(0.5)  # the call goes on while pytest looks at the clock again
+    return time.monotonic() - began
+
+
+def length(data):
+    return len(data)
+
+
+def raise_page_error():
     raise PageError("one line", stack="a stack", stage="loading")
 
 
-def has_a_cause():
+def raise_with_a_cause():
     try:
         int("the cause")
     except ValueError as error:
@@ -85,7 +105,7 @@ class OddError(Exception):
         super().__init__(f"{one} and {two}")
 
 
-def is_of_another_package():
+def raise_odd_error():
     raise OddError("this", "that")
 
 
@@ -94,36 +114,36 @@ def temporary_file():
         return file.name
 
 
-def test_all_calls_are_answered_by_one_other_process(process):
-    pid = process("asking", os.getpid)
+def test_all_calls_run_in_one_other_process(process):
+    pid = process.run("asking", os.getpid)
     assert pid != os.getpid()
-    assert process("doubling", double, 21) == 42
-    assert process("asking", os.getpid) == pid
+    assert process.run("doubling", double, 21) == 42
+    assert process.run("asking", os.getpid) == pid
     process.close()
     assert not psutil.pid_exists(pid)
 
 
-def test_without_a_need_there_is_no_process(scratch):
+def test_no_process_starts_before_the_first_call(scratch):
     before = psutil.Process().children()
     with TensorFlowProcess():
         assert psutil.Process().children() == before
 
 
 @pytest.mark.parametrize("module", ["tensorflow", "keras"])
-def test_where_models_can_be_in_memory_it_runs_here(process, monkeypatch, module):
+def test_calls_run_in_this_process_once_tensorflow_is_imported(process, monkeypatch, module):
     monkeypatch.setitem(sys.modules, module, object())
-    assert process("asking", os.getpid) == here("asking", os.getpid) == os.getpid()
+    assert process.run("asking", os.getpid) == run_here("asking", os.getpid) == os.getpid()
 
 
-def test_path_and_folder_are_those_of_the_call(process, monkeypatch, tmp_path_factory):
-    process("starting", os.getpid)
+def test_each_call_uses_the_current_import_path_and_folder(process, monkeypatch, tmp_path_factory):
+    process.run("starting", os.getpid)
     folder = tmp_path_factory.mktemp("elsewhere")
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.chdir(folder)
     (folder / "found_there.py").write_text("import os\ndef where(): return os.getcwd()")
     import found_there
 
-    assert process("asking", found_there.where) == str(folder)
+    assert process.run("asking", found_there.where) == str(folder)
 
 
 @posix
@@ -134,55 +154,87 @@ def test_path_and_folder_are_those_of_the_call(process, monkeypatch, tmp_path_fa
         (signal.SIGSEGV, r"(?s)^converting 'm': .* was killed by SIGSEGV\n.*Segmentation fault.*kill_itself"),
     ],
 )
-def test_a_signal_ends_one_call_and_the_next_is_answered(process, signum, told):
-    before = process("asking", os.getpid)
+def test_after_a_fatal_signal_the_next_call_gets_a_new_process(process, signum, told):
+    before = process.run("asking", os.getpid)
     with pytest.raises(ConversionError, match=told):
-        process("converting 'm'", kill_itself, signum)
-    assert process("asking", os.getpid) not in (before, os.getpid())
+        process.run("converting 'm'", kill_itself, signum)
+    assert process.run("asking", os.getpid) not in (before, os.getpid())
 
 
-def test_what_it_said_is_told_where_it_died_and_not_what_it_said_before(process, capfd):
-    assert process("talking", say, "harmless") == "harmless while captured\n"
+def test_a_crash_message_ends_with_the_log_of_that_call_only(process, capfd):
+    assert process.run("talking", say, "harmless") == "harmless while captured\n"
     with pytest.raises(ConversionError) as caught:
-        process("converting 'm'", say_and_die, *(f"line {number}" for number in range(50)))
+        process.run("converting 'm'", say_and_die, *(f"line {number}" for number in range(50)))
     message = str(caught.value)
-    assert "converting 'm': the process that runs TensorFlow ended with exit code 7" in message
+    assert "converting 'm': the TensorFlow process ended with exit code 7" in message
     assert message.endswith("line 48\nline 49\nin C++")
     assert "harmless" not in message
     assert "line 9\n" not in message
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_call_past_its_time_limit_is_stopped_and_the_next_gets_a_new_process(process):
+    child = psutil.Process(process.run("asking", os.getpid))
+    runner = process.runner(timeout_s=1)
+    with pytest.raises(
+        ConversionError,
+        match=r"(?s)^converting 'm': the TensorFlow process did not finish within 1 s and was stopped\. "
+        r"Give it more time with --tfjs-timeout=SECONDS, .*\nIts log ends with:\nreached the loop$",
+    ):
+        runner("converting 'm'", hang)
+    assert not child.is_running()
+    assert process.runner(timeout_s=LIMIT_S)("doubling", double, 5) == 10
+
+
+@posix
+def test_a_process_that_reads_no_request_is_stopped_as_well(process):
+    """The arguments are larger than a pipe holds, so that sending them blocks."""
+    large = bytes(1 << 20)
+    assert process.run("measuring", length, large) == len(large)
+    psutil.Process(process.run("asking", os.getpid)).suspend()
+    with pytest.raises(ConversionError, match=r"did not finish within 0\.5 s"):
+        process.run("measuring", length, large, timeout_s=0.5)
+    assert process.run("measuring", length, large) == len(large)
+
+
+@posix
+def test_time_for_which_pytest_was_stopped_does_not_count(process, request):
+    """The other process stops pytest's and resumes it after three seconds; the limit is two."""
+    limit_s, stopped_s = 2.0, 3.0
+    process.run("starting", os.getpid)
+    assert process.run("stopping", stop_for, os.getpid(), stopped_s, timeout_s=limit_s) >= stopped_s
+
+
 @posix
 def test_a_process_that_died_between_calls_is_replaced(process):
-    child = psutil.Process(process("asking", os.getpid))
+    child = psutil.Process(process.run("asking", os.getpid))
     child.kill()
     child.wait(LIMIT_S)
-    assert process("doubling", double, 4) == 8
+    assert process.run("doubling", double, 4) == 8
 
 
-def test_our_errors_are_raised_as_they_were(process):
+def test_tfjs_errors_are_raised_unchanged(process):
     with pytest.raises(PageError, match=r"^one line$") as caught:
-        process("asking", is_ours)
+        process.run("asking", raise_page_error)
     assert (caught.value.stack, caught.value.stage) == ("a stack", "loading")
     with pytest.raises(SourceError, match=r"^what is wrong$") as caught:
-        process("asking", has_a_cause)
+        process.run("asking", raise_with_a_cause)
     assert isinstance(caught.value.__cause__, ChildTraceback)
     assert "ValueError: invalid literal for int() with base 10: 'the cause'" in str(caught.value.__cause__)
 
 
-def test_other_errors_are_named_and_need_not_be_known_here(process):
+def test_other_errors_become_text_with_type_message_and_line(process):
     with pytest.raises(
         TfjsError,
-        match=r"^computing 'm' failed: OddError: this and that \(.*test_process\.py:\d+, in is_of",
+        match=r"^computing 'm' failed: OddError: this and that \(.*test_process\.py:\d+, in raise_odd",
     ) as caught:
-        process("computing 'm'", is_of_another_package)
-    assert "is_of_another_package" in str(caught.value.__cause__)
-    assert process("doubling", double, 1) == 2
+        process.run("computing 'm'", raise_odd_error)
+    assert "raise_odd_error" in str(caught.value.__cause__)
+    assert process.run("doubling", double, 1) == 2
 
 
-def test_its_temporary_files_go_with_it(process, scratch):
-    name = process("littering", temporary_file)
+def test_its_temporary_files_are_removed_when_it_closes(process, scratch):
+    name = process.run("littering", temporary_file)
     assert scratch in Path(name).parents
     process.close()
     assert list(scratch.iterdir()) == []
@@ -190,12 +242,12 @@ def test_its_temporary_files_go_with_it(process, scratch):
 
 @posix
 def test_ctrl_c_ends_the_call_and_the_process(process):
-    child = psutil.Process(process("asking", os.getpid))
+    child = psutil.Process(process.run("asking", os.getpid))
     child.send_signal(signal.SIGINT)  # the terminal sends it to both
     with pytest.raises(KeyboardInterrupt):
-        process("waiting", interrupt_and_hang, os.getpid())
+        process.run("waiting", interrupt_and_hang, os.getpid())
     assert not child.is_running()
-    assert process("doubling", double, 3) == 6
+    assert process.run("doubling", double, 3) == 6
 
 
 # No main guard: what starts the process must not run this again. It tells the process's id over a pipe.
@@ -206,13 +258,13 @@ from pytest_tfjs.models.tensorflow.process import TensorFlowProcess
 
 print("started", flush=True)
 process = TensorFlowProcess()
-print(process("asking", os.getpid), flush=True)
-process("converting", time.sleep, 10**6)
+print(process.run("asking", os.getpid), flush=True)
+process.run("converting", time.sleep, 10**6)
 """
 
 
 @posix
-def test_it_does_not_outlive_a_process_that_is_killed_while_it_works(tmp_path):
+def test_it_ends_when_pytest_is_killed_during_a_call(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -282,7 +334,7 @@ def first_run(tiny, tmp_path):
 @posix
 @pytest.mark.convert
 @pytest.mark.parametrize("arguments", [(), ("-n1",)], ids=["plain", "xdist"])
-def test_a_conversion_that_kills_its_process_ends_that_test_and_not_the_run(first_run, arguments):
+def test_a_conversion_that_kills_its_process_fails_one_test_only(first_run, arguments):
     project = first_run
     project.write(test_models=TESTS)
     (project.folder / "tensorflowjs").mkdir()
@@ -295,7 +347,7 @@ def test_a_conversion_that_kills_its_process_ends_that_test_and_not_the_run(firs
     }, run.text
     lines = run.cases["test_first[chrome-cpu]"].error_lines
     assert lines[0].endswith(
-        "ConversionError: converting 'tiny.keras': the process that runs TensorFlow was killed by SIGKILL: "
+        "ConversionError: converting 'tiny.keras': the TensorFlow process was killed by SIGKILL: "
         "out of memory?"
     )
     assert lines[-1] == "the converter's last words"
@@ -328,7 +380,7 @@ def test_file(tfjs, model):
 
 @pytest.mark.browser
 @pytest.mark.convert
-def test_a_first_run_over_files_compares_them_and_imports_no_tensorflow_here(first_run):
+def test_a_first_run_over_model_files_imports_no_tensorflow_in_pytest(first_run):
     project = first_run
     project.write(start=START, test_files=FILES)
     _, _, _, *arguments = project.command("-q", "--tfjs-backends=cpu")
