@@ -354,6 +354,52 @@ def test_a_conversion_that_kills_its_process_fails_one_test_only(first_run, argu
     assert project.left_behind() == []
 
 
+# A converter that hangs for as long as the file `hang` is there.
+HANGING_CONVERTER = """
+from importlib.machinery import PathFinder
+from pathlib import Path
+import sys
+
+ours = Path(__file__).parents[1]
+while (ours / "hang").exists():
+    pass
+others = [path for path in sys.path if Path(path) != ours]
+__path__ = PathFinder.find_spec("tensorflowjs", others).submodule_search_locations
+"""
+HANG = """
+import pytest
+from pathlib import Path
+
+MODEL = Path(@MODELS@) / "tiny.keras"
+
+@pytest.mark.tfjs(timeout=3)
+def test_first(tfjs):
+    Path("hang").touch()
+    tfjs.convert(MODEL)
+
+def test_second(tfjs):
+    Path("hang").unlink()
+    assert tfjs.convert(MODEL).format == "graph"
+"""
+
+
+@posix
+@pytest.mark.convert
+def test_a_conversion_past_the_tests_timeout_fails_that_test_only(first_run):
+    project = first_run
+    project.write(test_models=HANG)
+    (project.folder / "tensorflowjs").mkdir()
+    (project.folder / "tensorflowjs" / "__init__.py").write_text(HANGING_CONVERTER)
+    run = project.run("--tfjs-backends=cpu")
+    outcomes = {name: case.outcome for name, case in run.cases.items()}
+    assert outcomes == {"test_first[chrome-cpu]": "failure", "test_second[chrome-cpu]": "passed"}, run.text
+    assert (
+        "ConversionError: converting 'tiny.keras': the TensorFlow process did not finish within 3 s"
+        in run.cases["test_first[chrome-cpu]"].error_lines[0]
+    )
+    assert project.left_behind() == []
+
+
 # No main guard here either.
 START = """
 import sys
