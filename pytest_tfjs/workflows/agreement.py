@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pytest_tfjs.browsers.jobs import Tap
+from pytest_tfjs.compare.layer_patterns import matches, names_of
 from pytest_tfjs.compare.numbers.tolerances import default_tolerance
 from pytest_tfjs.compare.task import Agreement, Classified, Measure, classes_of, judge_task, scores_of
 from pytest_tfjs.errors import FeedError, SettingsError
@@ -253,7 +253,7 @@ def _chosen(subject: Subject, task: Task) -> tuple[Layer, ...]:
     outputs = tuple(layer for layer in subject.reference.plan.layers if layer.output)
     known = ", ".join(repr(layer.name) for layer in outputs[:_NAMES])
     if task.output is not None:
-        outputs = tuple(layer for layer in outputs if task.output in _names(layer))
+        outputs = tuple(layer for layer in outputs if task.output in names_of(layer))
         if len(outputs) != 1:
             raise SettingsError(f"output={task.output!r}: the model's outputs are {known}; name one of these")
     elif task.classifies and len(outputs) != 1:
@@ -266,14 +266,8 @@ def _chosen(subject: Subject, task: Task) -> tuple[Layer, ...]:
     return outputs
 
 
-def _names(layer: Layer) -> tuple[str, ...]:
-    return (layer.name, *layer.members, *(() if layer.group is None else (layer.group,)))
-
-
 def _is_allowed(layer: Layer, patterns: Sequence[str]) -> bool:
-    return any(
-        pattern == name or fnmatchcase(name, pattern) for pattern in patterns for name in _names(layer)
-    )
+    return any(matches(pattern, names_of(layer)) for pattern in patterns)
 
 
 def _checked_labels(task: Task, subject: Subject, output: str) -> Array | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from pytest_tfjs.compare.dtypes import FLUSHED
+from pytest_tfjs.compare.layer_patterns import matches, matches_nothing, names_of
 from pytest_tfjs.compare.numbers.ulps import GPU_BACKENDS
 from pytest_tfjs.errors import ToleranceError
 
@@ -135,9 +134,9 @@ def resolve_tolerances(
                 f"per_layer[{pattern!r}] is {tolerance!r}: expected a Tolerance, "
                 "such as Tolerance(rtol=1e-3, atol=1e-4)"
             )
-        matched = [layer.name for layer in layers if layer.name in resolved and _matches(pattern, layer)]
+        matched = [one.name for one in layers if one.name in resolved and matches(pattern, names_of(one))]
         if not matched:
-            raise ToleranceError(_matches_nothing(pattern, layers))
+            raise ToleranceError(_matches_no_layer(pattern, layers))
         resolved.update(dict.fromkeys(matched, tolerance))
         given.update(matched)
     return Tolerances(resolved, frozenset(given))
@@ -147,26 +146,13 @@ def _overridden(default: Tolerance, rtol: float | None, atol: float | None) -> T
     return Tolerance(rtol=default.rtol if rtol is None else rtol, atol=default.atol if atol is None else atol)
 
 
-def _matches(pattern: str, layer: Layer) -> bool:
-    # A name may hold brackets, which a glob reads as a set of characters: the name itself always matches.
-    return any(pattern == name or fnmatchcase(name, pattern) for name in _names(layer))
-
-
-def _names(layer: Layer) -> tuple[str, ...]:
-    return (layer.name, *layer.members, *(() if layer.group is None else (layer.group,)))
-
-
-def _matches_nothing(pattern: str, layers: Sequence[Layer]) -> str:
-    said = f"per_layer pattern {pattern!r} matches no compared layer"
+def _matches_no_layer(pattern: str, layers: Sequence[Layer]) -> str:
     for layer in layers:
-        if layer.coverage != "compared" and _matches(pattern, layer):
+        if layer.coverage != "compared" and matches(pattern, names_of(layer)):
             why = layer.reason if layer.into is None else f"fused into {layer.into!r}"
-            return f"{said}: {layer.name!r} is {layer.coverage} ({why})"
-    names = list(
-        dict.fromkeys(name for layer in layers if layer.coverage == "compared" for name in _names(layer))
-    )
-    if not names:
-        return f"{said}: no layer is compared"
-    close = difflib.get_close_matches(pattern, names, n=5, cutoff=0.4)
-    listed = ", ".join(repr(name) for name in close or names[:5])
-    return f"{said}; {'close names' if close else 'the first layers'}: {listed}"
+            return (
+                f"per_layer pattern {pattern!r} matches no compared layer: {layer.name!r} is {layer.coverage}"
+                f" ({why})"
+            )
+    names = [name for layer in layers if layer.coverage == "compared" for name in names_of(layer)]
+    return matches_nothing("per_layer", pattern, "compared layer", names)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfjs.compare.layer_patterns import matches, matches_nothing, names_of
 from pytest_tfjs.compare.numbers.tolerances import is_inexact
 from pytest_tfjs.compare.operations import (
     FILLS,
@@ -126,7 +125,7 @@ def judge_vacuity(
     name, members and group too. With `strict` raises SettingsError for a pattern that matches nothing.
     """
     inputs = _allowed(allow, {name: (name,) for name in feeds})
-    known = {layer.name: _names(layer) for layer in layers}
+    known = {layer.name: names_of(layer) for layer in layers}
     allowed = _allowed(allow, known)
     if strict:
         _require_matches(allow, [*feeds, *(name for names in known.values() for name in names)])
@@ -219,29 +218,13 @@ def _by_design(layers: Sequence[Layer], dead: Collection[str]) -> set[str]:
     return found
 
 
-def _names(layer: Layer) -> tuple[str, ...]:
-    return (layer.name, *layer.members, *(() if layer.group is None else (layer.group,)))
-
-
-def _allowed(patterns: Iterable[str], known: Mapping[str, Collection[str]]) -> set[str]:
-    return {
-        one
-        for one, names in known.items()
-        if any(_matches(pattern, name) for pattern in patterns for name in names)
-    }
-
-
-def _matches(pattern: str, name: str) -> bool:
-    # A name may hold brackets, which a glob reads as a set of characters: the name itself always matches.
-    return pattern == name or fnmatchcase(name, pattern)
+def _allowed(patterns: Sequence[str], names: Mapping[str, Collection[str]]) -> set[str]:
+    """The keys of `names` with a name that one of the patterns matches."""
+    return {key for key, known in names.items() if any(matches(pattern, known) for pattern in patterns)}
 
 
 def _require_matches(patterns: Iterable[str], names: Sequence[str]) -> None:
     for pattern in patterns:
-        if not any(_matches(pattern, name) for name in names):
-            close = difflib.get_close_matches(pattern, names, n=5, cutoff=0.4)
-            listed = ", ".join(repr(name) for name in close or list(dict.fromkeys(names))[:5])
-            what = "close names" if close else "there are"
-            raise SettingsError(
-                f"allow_vacuous pattern {pattern!r} matches no layer, output or input; {what}: {listed}"
-            )
+        if not matches(pattern, names):
+            message = matches_nothing("allow_vacuous", pattern, "layer, output or input", names)
+            raise SettingsError(message)

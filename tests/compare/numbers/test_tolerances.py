@@ -107,12 +107,12 @@ def test_a_pattern_that_matches_nothing_names_what_is_close():
 
 
 def test_a_pattern_like_no_name_is_told_the_first_layers():
-    with pytest.raises(ToleranceError, match="the first layers: 'dense_1', 'pool'"):
+    with pytest.raises(ToleranceError, match="the first names: 'dense_1', 'pool'"):
         resolve(layer("dense_1"), layer("pool"), per_layer={"Q": LOOSE})
 
 
 def test_a_pattern_without_any_layer_says_so():
-    with pytest.raises(ToleranceError, match="no layer is compared"):
+    with pytest.raises(ToleranceError, match="matches no compared layer: there is none"):
         resolve(per_layer={"*": LOOSE})
 
 

@@ -1,0 +1,44 @@
+"""Matches glob patterns against layer names: `per_layer`, `allow_vacuous` and the outputs of a task.
+
+Patterns are globs as in a shell (`*`, `?`, `[abc]`) and case-sensitive, and a name always matches
+itself: a name such as `out[0]` holds what a glob reads as a set of characters.
+"""
+
+from __future__ import annotations
+
+import difflib
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pytest_tfjs.compare.layers import Layer
+
+_SHOWN = 5
+_SIMILAR = 0.4
+
+
+def names_of(layer: Layer) -> tuple[str, ...]:
+    """The names by which patterns find a layer: its own, those of its members, and that of its group."""
+    return (layer.name, *layer.members, *(() if layer.group is None else (layer.group,)))
+
+
+def matches(pattern: str, names: Iterable[str]) -> bool:
+    """Whether a pattern matches at least one of the names."""
+    return any(pattern == name or fnmatchcase(name, pattern) for name in names)
+
+
+def matches_nothing(setting: str, pattern: str, kind: str, names: Sequence[str]) -> str:
+    """The message for a pattern that matches none of `names`, with close names or else the first ones.
+
+    `setting`: where the pattern was given, such as `per_layer`. `kind`: what it should have matched, such as
+    `compared layer`.
+    """
+    message = f"{setting} pattern {pattern!r} matches no {kind}"
+    names = list(dict.fromkeys(names))
+    if not names:
+        return f"{message}: there is none"
+    close = difflib.get_close_matches(pattern, names, n=_SHOWN, cutoff=_SIMILAR)
+    listed = ", ".join(repr(name) for name in close or names[:_SHOWN])
+    return f"{message}; {'close names' if close else 'the first names'}: {listed}"
