@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import fnmatch
 import hashlib
 import json
@@ -13,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from pytest_tfjs.compare.layer_patterns import matches_nothing
 from pytest_tfjs.errors import ConversionError, SettingsError, SourceError, TfjsError
 from pytest_tfjs.models.artifacts import read_artifacts
 from pytest_tfjs.models.tensorflow import functions, graph_conversion, keras_models, layer_calls
@@ -116,15 +116,12 @@ def build_artifacts(source: Source, format_: Format, weights: str, folder: Path)
 
 
 def _check_patterns(source: Source, weights: str, artifacts: Artifacts) -> None:
-    """Raises ConversionError for a pattern that matches nothing that is ever quantised."""
+    """Raises ConversionError for a pattern that matches no float32 weight: no other is ever quantised."""
     names = artifacts.weight_names(dtype="float32")
     for pattern in patterns_of(weights):
         if not fnmatch.filter(names, pattern):
-            close = difflib.get_close_matches(pattern, names, n=5, cutoff=0.3)
-            raise ConversionError(
-                f"weights={weights!r}: no float32 weight of '{source.label}' matches {pattern!r}; some are "
-                f"{', '.join(repr(name) for name in close or names[:5])}"
-            )
+            kind = f"float32 weight of '{source.label}'"
+            raise ConversionError(matches_nothing("weights", pattern, kind, names))
 
 
 _TWO_DTYPES = re.compile(r"Two quantization values .* match the same node (?P<name>.+)", re.DOTALL)

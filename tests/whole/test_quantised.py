@@ -162,7 +162,7 @@ def test_tables_json_and_the_command_have_both_numbers(run):
     assert "compression to uint8 costs " in dear.message.splitlines()[0]
     assert any("--tfjs-weights=uint8:hidden/*,float16" in line for line in dear.error_lines)
     nothing = run.cases["test_nothing_matches[chrome-wasm]"].message
-    assert "no float32 weight of 'tiny.h5' matches '*/nothing'; some are " in nothing
+    assert "weights pattern '*/nothing' matches no float32 weight of 'tiny.h5'; " in nothing
     told = {one["test"].rpartition("::")[2]: one for one in run.results["comparisons"]}
     options = told["test_options[chrome-wasm]"]
     assert options["weights"] == "float16+uint8"

@@ -124,7 +124,7 @@ def test_a_pattern_for_constants_that_are_never_quantised_is_told_with_those_tha
     with pytest.raises(ConversionError) as error:
         convert(cnn, format="graph", weights={"uint8": whole[0]}, cache=cache)
     said = str(error.value)
-    suggested = re.findall(r"'([^']+)'", said.partition("some are ")[2])
+    suggested = re.findall(r"'([^']+)'", said.partition(" names: ")[2])
     assert suggested
     assert not set(suggested) & set(whole)
 
