@@ -32,8 +32,8 @@ _INTRODUCTION = """\
 What happens when something breaks in the midst of a run. Each row was found by causing the fault in a run
 of three tests: one before it, the one in hand, one after it. The one after it passed, on a fresh browser
 where the browser was at fault; and when the run ended there was no process, port, temporary file, held lock
-or session of the cache left of it. `make faults` writes this page, and the tests hold its words against what
-they find.
+or session of the cache left of it. `make faults` writes this page, and `make test-all` checks
+its words.
 
 - **done once more**: the browser was at fault, so the comparison was made again on a fresh one, and passed.
   What is told stands under `tfjs browsers lost` in the terminal, in a note of the comparison, as `retried` in

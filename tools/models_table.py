@@ -39,7 +39,7 @@ _INTRODUCTION = """\
 # Models
 
 Every layer of these models is accounted for, and close at the default tolerances, on every backend where the
-table has seconds. `make models` writes this page, and the tests hold its counts against what they find. The
+table has seconds. `make models` writes this page, and `make test-all` checks its counts. The
 models are small ones of their kind, with random weights, biases and batch-norm statistics; the code is in
 `fixtures/`.
 

@@ -36,7 +36,7 @@ _INTRODUCTION = """\
 What the [model families](models.md) came to on each browser, backend and variant, at the default
 tolerances: how many models were tried (one counts once for each Keras that builds it and each format),
 and how many were close at every layer. The gaps do not run there, or are wrong in TF.js: the table
-below tells why. `make targets` writes this page, and the tests hold it. Chrome has all models, of the
+below tells why. `make targets` writes this page, and `make test-all` checks it. Chrome has all models, of the
 six largest one case each, on `wasm` (`make models` has them on all backends), and on `webgpu` the small
 ones; the other browsers have one of each kind, by turns of another Keras and format, and the variants
 those which use each kind of kernel.
