@@ -347,10 +347,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     path = config.stash[SETTINGS].json
     if path is None or hasattr(config, "workerinput") or config.getoption("collectonly"):
         return
+    from pytest_tfjs.models.tensorflow.importing import versions
     from pytest_tfjs.report.json_report import environment_to_json, write_json
 
     results = config.stash[_RESULTS]
-    environment = environment_to_json(_tfjs_version(config))
+    installed = versions()
+    environment = environment_to_json(
+        tfjs=_tfjs_version(config),
+        tensorflow=installed["tensorflow"],
+        pytest_tfjs=installed["pytest-tfjs"],
+    )
     try:
         write_json(path, environment, results.comparisons, results.tasks, results.not_run)
     except KeyboardInterrupt:

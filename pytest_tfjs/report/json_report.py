@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +12,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 SCHEMA = 1
-_TENSORFLOW_PACKAGES = ("tensorflow", "tensorflow-cpu", "tensorflow-macos", "tf-nightly", "tf-nightly-cpu")
 
 
-def environment_to_json(tfjs_version: str | None) -> dict[str, Any]:
-    """The JSON's `environment`: versions, without an import of what they are of; None where not installed."""
+def environment_to_json(
+    *, tfjs: str | None, tensorflow: str | None, pytest_tfjs: str | None
+) -> dict[str, Any]:
+    """The JSON's `environment`: the given versions (None: not installed), Python's and the platform."""
     return {
-        "pytest_tfjs": _installed("pytest-tfjs"),
-        "tfjs": tfjs_version,
-        "tensorflow": next(filter(None, map(_installed, _TENSORFLOW_PACKAGES)), None),
+        "pytest_tfjs": pytest_tfjs,
+        "tfjs": tfjs,
+        "tensorflow": tensorflow,
         "python": platform.python_version(),
         "platform": platform.platform(),
     }
@@ -57,10 +57,3 @@ def write_json(
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def _installed(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

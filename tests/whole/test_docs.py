@@ -152,7 +152,12 @@ def test_the_json_has_exactly_the_keys_that_are_told(tmp_path):
         *("m", "graph", "float32", target(), "a", 2, "diverged", "too low"), (measure,), worst_flips=(flip,)
     )
     tasks = [agreement_to_json(task)]
-    write_json(tmp_path / "out.json", environment_to_json("4.22.0"), [told], tasks)
+    write_json(
+        tmp_path / "out.json",
+        environment_to_json(tfjs="4.22.0", tensorflow="2.19.0", pytest_tfjs="1.0"),
+        [told],
+        tasks,
+    )
     document = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     found = document["comparisons"][0]
     sections = {

@@ -38,8 +38,22 @@ _INSTALL = (
     "    python -m pip install tensorflow tf-keras six packaging\n"
     "    python -m pip install --no-deps tensorflowjs==4.22.0"
 )
-# Distributions that bring the module `tensorflow`.
-_TENSORFLOWS = ("tensorflow", "tensorflow-cpu", "tensorflow-macos", "tensorflow-intel", "tf-nightly")
+TENSORFLOW_DISTRIBUTIONS = (
+    "tensorflow",
+    "tensorflow-cpu",
+    "tensorflow-intel",
+    "tensorflow-macos",
+    "tensorflow-gpu",
+    "tensorflow-rocm",
+    "tensorflow-cpu-aws",
+    "tensorflow-aarch64",
+    "intel-tensorflow",
+    "tf-nightly",
+    "tf-nightly-cpu",
+    "tf-nightly-intel",
+    "tf-nightly-macos",
+)
+"""Distributions that install the module `tensorflow`."""
 
 KEPT_LOG: ContextVar[Path | None] = ContextVar("KEPT_LOG", default=None)
 """A file that what is captured goes to, if any, so that it is not lost where the process crashes."""
@@ -87,9 +101,12 @@ def import_converter() -> Converter:
 
 
 def versions() -> dict[str, str | None]:
-    """The installed versions of all that decides what a conversion gives; nothing is imported."""
+    """The installed versions of every package that affects a conversion, without importing any.
+
+    None stands for a package that is not installed.
+    """
     found = {name: _version(name) for name in ("tensorflowjs", "tf-keras", "keras", "pytest-tfjs")}
-    return {"tensorflow": next(filter(None, map(_version, _TENSORFLOWS)), None), **found}
+    return {"tensorflow": next(filter(None, map(_version, TENSORFLOW_DISTRIBUTIONS)), None), **found}
 
 
 @dataclass

@@ -32,9 +32,9 @@ class Absent:
             raise {error}
 sys.meta_path.insert(0, Absent())
 from pytest_tfjs.errors import MissingPackageError
-from pytest_tfjs.models import converter
+from pytest_tfjs.models.tensorflow import importing
 try:
-    converter.{call}
+    importing.{call}
 except MissingPackageError as error:
     print(error)
 """
@@ -81,8 +81,8 @@ def test_the_converter_imports_with_none_of_the_four_packages():
     script = """
 import sys
 import warnings
-from pytest_tfjs.models import converter
-got = converter.import_converter()
+from pytest_tfjs.models.tensorflow import importing
+got = importing.import_converter()
 assert callable(got.graph.convert_tf_saved_model) and callable(got.keras.write_artifacts)
 names = ("tensorflow_decision_forests", "tensorflow_hub", "jax.experimental.jax2tf", "flax")
 print([name for name in names if name in sys.modules])
@@ -95,8 +95,8 @@ print([name for name in names if name in sys.modules])
 @pytest.mark.convert
 def test_stand_ins_do_not_hide_the_real_packages():
     script = """
-from pytest_tfjs.models import converter
-converter.import_converter()
+from pytest_tfjs.models.tensorflow import importing
+importing.import_converter()
 for name in ("jax", "flax", "tensorflow_hub"):
     try:
         module = __import__(name)
@@ -123,10 +123,23 @@ def test_versions_import_nothing():
     script = """
 import sys
 import warnings
-from pytest_tfjs.models import converter
-print(sorted(converter.versions()), "tensorflow" in sys.modules)
+from pytest_tfjs.models.tensorflow import importing
+print(sorted(importing.versions()), "tensorflow" in sys.modules)
 """
     assert run(script).stdout == "['keras', 'pytest-tfjs', 'tensorflow', 'tensorflowjs', 'tf-keras'] False\n"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["tensorflow", "tensorflow-cpu", "tensorflow-macos", "tensorflow-intel", "tf-nightly", "tf-nightly-cpu"],
+)
+def test_versions_have_tensorflows_from_any_of_its_distributions(name, tmp_path, monkeypatch):
+    """`versions` is part of the cache's keys: without it an upgrade would reuse old artifacts."""
+    folder = tmp_path / f"{name.replace('-', '_')}-2.99.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 2.99.0\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert importing.versions()["tensorflow"] == "2.99.0"
 
 
 def test_chatter_is_kept_from_all_ways_out(capfd):
@@ -181,9 +194,9 @@ def test_warnings_of_others_do_not_become_errors():
 def test_closed_descriptors_are_left_alone():
     script = """
 import os, sys
-from pytest_tfjs.models import converter
+from pytest_tfjs.models.tensorflow import importing
 os.close(2)
-with converter.captured():
+with importing.captured():
     print("hidden")
 print("shown")
 """
