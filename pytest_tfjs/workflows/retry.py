@@ -77,7 +77,9 @@ class InBrowser:
             try:
                 work(state)
             except BrowserError as error:
-                raise error if lost is None else _does_not_start(error, lost) from error
+                if lost is None:
+                    raise
+                raise _does_not_start(error, lost) from error
             except BrowserLostError as error:
                 if lost is None:
                     lost = error

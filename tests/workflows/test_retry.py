@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_tfjs.errors import BrowserError
+from pytest_tfjs.workflows.retry import InBrowser
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -153,3 +156,16 @@ def test_one_undisturbed_says_nothing(run):
 def test_nothing_is_left(project, run):
     assert run.code == pytest.ExitCode.TESTS_FAILED
     assert project.left_behind() == []
+
+
+def test_a_browser_that_does_not_start_is_not_its_own_cause():
+    """An error that is its own cause sends whoever follows the causes round in a circle."""
+    original = BrowserError("no browser")
+
+    def fail(_):
+        raise original
+
+    with pytest.raises(BrowserError, match=r"^no browser$") as caught:
+        InBrowser(None, None).attempt(lambda: None, fail)
+    assert caught.value is original
+    assert caught.value.__cause__ is None
