@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -89,4 +90,37 @@ def wrong() -> Metrics:
     return measured([1, 2, 3, 9], [1, 2, 3, 4])
 
 
-__all__ = ["TOLERANCE", "close", "comparison", "f32", "layer", "measured", "merge", "target", "wrong"]
+def everything(**fields):
+    """A comparison with a layer of each kind that a report may meet."""
+    nan = measured([math.nan, 1], [1, 1])
+    metrics = {
+        "close": close(),
+        "wrong": wrong(),
+        "nan": nan,
+        "all nan": measured([math.nan], [math.nan]),
+        "shape": measure(np.ones((2, 2), np.float32), np.ones(4, np.float32), TOLERANCE),
+        "empty": measured([], []),
+        "gone": measure(None, np.ones(4, np.float32), TOLERANCE),
+        "zero": measured([1e-9], [0]),
+        "text": measure(np.array(["a"], object), np.array(["b"], object), TOLERANCE),
+    }
+    away = [
+        layer("fused", coverage="fused", into="close", reason="part of it", shape=None, dtype=None),
+        layer("eliminated", coverage="eliminated", reason="identity", shape=None, dtype=None),
+        layer("unmapped", coverage="unmapped", reason="nothing found", shape=None, dtype=None),
+    ]
+    return comparison([*(layer(name, "close") for name in metrics), *away], metrics, **fields)
+
+
+__all__ = [
+    "TOLERANCE",
+    "close",
+    "comparison",
+    "everything",
+    "f32",
+    "layer",
+    "measured",
+    "merge",
+    "target",
+    "wrong",
+]
