@@ -50,20 +50,20 @@ class Observation:
         names += f" and {len(self.altered) - 3} more" if len(self.altered) > 3 else ""  # noqa: PLR2004
         if self.cause == "nondeterministic":
             return (
-                f"two runs on the same feed gave different outputs ({names}), though nothing else was read:"
-                " the model is not deterministic, and the layers are of another run than the outputs"
+                f"two runs on the same feed gave different outputs ({names}), although nothing else was read:"
+                " the model is not deterministic, and the layers come from another run than the outputs"
             )
-        said = f"reading activations altered the outputs ({names})"
+        said = f"reading activations changed the outputs ({names})"
         if self.settled:
-            return f"{said}: {_READ[self.read]}, which did not"
-        said += f", and still did when {_READ[self.read]}"
-        return f"{said}: the outputs that are judged come from a run that read nothing else"
+            return f"{said}, so {_READ[self.read]}: this did not change them"
+        said += f", even when {_READ[self.read]}"
+        return f"{said}: the outputs that are compared come from a run that read nothing else"
 
 
 _READ: Mapping[Extent, str] = {
     "all": "all layers were read",
     "boundaries": "only layers with weights, where branches part and outputs were read",
-    "outputs": "the outputs alone were read",
+    "outputs": "only the outputs were read",
 }
 
 
@@ -139,7 +139,7 @@ def _without(
             into = _next_kept(into, takers, kept) or into
         return replace(layer, inputs=tuple(inputs), into=into)
     into = _next_kept(layer.name, takers, kept)
-    said = "not read: reading it altered the outputs"
+    said = "not read: reading it changes the outputs"
     if into is None:
         return replace(layer, inputs=(), shape=None, dtype=None, tap=None, coverage="eliminated", reason=said)
     reason = f"{said}; it is compared as part of {into!r}"

@@ -78,7 +78,7 @@ class Growth:
     factor: float
 
     def __str__(self) -> str:
-        return f"no layer is wrong; errors grow {self.factor:.3g}-fold from {self.start!r} on"
+        return f"no layer is wrong by itself; errors grow {self.factor:.3g}-fold starting at {self.start!r}"
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class Comparison:
     `bytes`: of the `artifacts` served and the `activations` received. `feeds`: their number. `test`: the
     pytest node id. `stage` and `stack`: of an `error` in the page, what it was doing and its JavaScript
     stack, and `refused` whether TF.js itself cannot load or run the model there. `observation`:
-    whether reading activations altered the outputs. `weight_check`: what was found of the artifacts' weights.
+    whether reading activations changed the outputs. `weight_check`: what was found of the artifacts' weights.
     `compression`: what it costs that they are quantised, None where they are not.
     `growth`: how errors grew where it diverged and no layer is wrong by itself.
     `vacuity`: what of it could not have failed, and which layers are dead; None where nobody looked.

@@ -178,7 +178,7 @@ class Classified:
             return None
         only = next(iter(self._seen), None)
         samples = "the one sample" if self.samples == 1 else f"all {self.samples} samples"
-        return f"the reference gives class {only} for {samples}: a model that always does would agree as well"
+        return f"the reference gives class {only} for {samples}: a model that always does so would also agree"
 
     def _add_flips(self, theirs: NDArray[Any], found: NDArray[Any], expected: NDArray[Any]) -> None:
         places = np.nonzero(found != expected)
@@ -292,7 +292,7 @@ def judge_task(measures: Sequence[Measure], vacuous: str | None) -> tuple[TaskVe
     """The verdict, and why it is not `close`: what is too low over what could not have been."""
     low = [one for one in measures if not one.passed]
     if low:
-        return "diverged", "; ".join(f"{one.name} is {one.value:.4g}, {one.least:g} asked" for one in low)
+        return "diverged", "; ".join(f"{one.name} is {one.value:.4g}, {one.least:g} required" for one in low)
     return ("close", None) if vacuous is None else ("vacuous", vacuous)
 
 
@@ -302,7 +302,7 @@ def unproven(measure: Measure, samples: int) -> str | None:
         return None
     said = f"{samples} samples do not prove a {measure.name} of {measure.least:g}"
     if measure.interval is None:
-        return f"{said}: they all give the same, and no interval can be drawn"
+        return f"{said}: all of them agree equally, so there is no interval"
     said += f": the 95 % interval begins at {measure.interval[0]:.4g}"
     needed = samples_to_prove(measure.least) if measure.method == "Wilson" else None
     return said if needed is None else f"{said} (it takes at least {needed} samples, if all agree)"

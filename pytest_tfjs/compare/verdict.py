@@ -46,7 +46,7 @@ def judge(
     is not judged here: then nothing ran. A compared layer without metrics, or of which the browser gave no
     activation, is unmapped; so is the whole where there are metrics of a name that is no compared layer.
     An empty one is eliminated, but an output of the model is unmapped: something of it has to be compared.
-    Where all layers are close, it is `diverged` still if a weight is not the source's, or if quantised
+    Where all layers are close, it is `diverged` still if a weight differs from the source's, or if quantised
     weights move an output by more than is allowed.
     """
     known = alone or Alone()
@@ -82,14 +82,14 @@ def judge(
 def _result(layer: Layer, metrics: Metrics | None, tolerance: Tolerance | None) -> LayerResult:
     if layer.coverage == "unmapped":
         return LayerResult(
-            layer, "unmapped", None, None, layer.reason or "no tensor in the page stands for it"
+            layer, "unmapped", None, None, layer.reason or "it has no counterpart in the artifacts"
         )
     if layer.coverage != "compared":
         return LayerResult(layer, None, None, None, layer.reason)
     if metrics is not None and metrics.empty and not layer.output:
         return LayerResult(replace(layer, coverage="eliminated"), None, None, None, metrics.reason)
     if metrics is None or metrics.missing or metrics.empty:
-        reason = "the browser gave no activation" if metrics is None else metrics.reason
+        reason = "the browser returned no activation" if metrics is None else metrics.reason
         return LayerResult(layer, "unmapped", metrics, tolerance, reason)
     return LayerResult(layer, "close" if metrics.passed else "diverged", metrics, tolerance, metrics.reason)
 
@@ -141,7 +141,7 @@ def _weights_reason(check: WeightCheck | None) -> str | None:
         return None
     first, *others = check.differences
     more = f" (and {len(others)} more)" if others else ""
-    return f"the artifacts' weight {first.name!r} is not that of the source{more}: {first.what}"
+    return f"the artifacts' weight {first.name!r} differs from the source's{more}: {first.what}"
 
 
 def _compression_reason(compression: Compression | None, *, is_proven: bool) -> str | None:
@@ -149,12 +149,12 @@ def _compression_reason(compression: Compression | None, *, is_proven: bool) -> 
     if compression is None or compression.worst is None or not compression.exceeded:
         return None
     share = compression.costs[compression.worst].share
-    cost = f"{share:.1e} of the largest value" if math.isfinite(share) else "NaN, Inf or another shape"
+    cost = f"{share:.1e} of its largest value" if math.isfinite(share) else "NaN, Inf or another shape"
     said = (
-        f"compression to {compression.stored} costs {cost} at {compression.worst!r}, "
+        f"quantising the weights to {compression.stored} changes {compression.worst!r} by {cost}, "
         f"{compression.allowed:.1e} allowed"
     )
-    return f"{said}; the browser computes the compressed model rightly" if is_proven else said
+    return f"{said}; the browser computes the quantised model correctly" if is_proven else said
 
 
 def _unmapped_reason(results: Sequence[LayerResult], unknown: Sequence[str]) -> str | None:
@@ -163,7 +163,7 @@ def _unmapped_reason(results: Sequence[LayerResult], unknown: Sequence[str]) -> 
         counted = f"{len(unmapped)} of {len(results)} layers could not be compared"
         return f"{counted}: {_names_with_reasons(unmapped)}"
     if unknown:
-        return f"the browser gave activations that no compared layer asked for: {_names(unknown)}"
+        return f"the browser returned activations that no compared layer requested: {_names(unknown)}"
     return None
 
 
@@ -181,7 +181,7 @@ def _vacuous_reason(results: Sequence[LayerResult], allowed: Collection[str]) ->
     nonfinite = any(metrics.nan_reference or metrics.inf_reference for metrics in seen)
     what = "0, NaN or Inf" if nonfinite else "0"
     counted = "the one compared layer" if len(seen) == 1 else f"all {len(seen)} compared layers"
-    return f"every element of {counted} is {what}, so a broken model would pass as well: feed other inputs"
+    return f"every element of {counted} is {what}, so a broken model would pass too: feed other inputs"
 
 
 def _telling(results: Sequence[LayerResult]) -> list[LayerResult]:

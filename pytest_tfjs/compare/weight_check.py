@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pytest_tfjs.compare.layers import Layer
 
-BY_EFFECT = "what takes it computes something else"
+BY_EFFECT = "the operations that use it give other results"
 """How a finding begins on a weight whose own values could not be held against the source's."""
 
 State = Literal["equal", "quantised", "folded", "unverified", "differs"]
@@ -92,7 +92,7 @@ class WeightCheck:
 
 
 def wrong_weight(check: WeightCheck | None, layer: Layer) -> WeightFinding | None:
-    """A weight of a layer, or of one fused into it, that is not the source's.
+    """A weight of a layer, or of one fused into it, that differs from the source's.
 
     One whose values are known to differ, or else the first that an effect speaks against.
     """

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 Layers = Literal["all", "outputs"]
 
-_SCHEMA = 11
+_SCHEMA = 12
 _PLAN = "plan.json"
 _WEIGHTS = "weights.json"
 _SPREADS = "spreads.json"
@@ -166,8 +166,8 @@ def _checked_build(source: Source, artifacts: Artifacts, *rest: Any, **how: Any)
         if source.kind != "prebuilt":
             raise
         raise ArtifactsError(
-            f"the model in {artifacts.model_json} cannot be followed ({error!r}): it is damaged, or was made"
-            " by a converter that is not known here. Convert the model again"
+            f"the model in {artifacts.model_json} cannot be analysed ({error!r}): the file is damaged, or"
+            " an unknown converter wrote it. Convert the model again"
         ) from error
 
 
@@ -232,6 +232,7 @@ def _require_room(folder: Path, nbytes: int) -> None:
     free = shutil.disk_usage(folder).free
     if nbytes > free:
         raise TfjsError(
-            f"the reference takes about {nbytes} bytes, and the disk of {folder} has {free} left: make room, "
-            "name another with `-o cache_dir=DIR`, or compare less (fewer feeds, or --tfjs-layers=outputs)"
+            f"the reference needs about {nbytes} bytes, but the disk of {folder} has {free} left: free some "
+            "space, choose another disk with `-o cache_dir=DIR`, or compare less (fewer feeds, or "
+            "--tfjs-layers=outputs)"
         )

@@ -92,7 +92,7 @@ def computed(source: Source, artifacts: Artifacts, feeds: Sequence[Feed]) -> Com
     """The model, loaded. `feeds` may tell apart outputs of prebuilt artifacts that have lost their names.
 
     Raises SourceError where the source cannot be read or has no graph, ArtifactsError where prebuilt
-    artifacts are not the source's, or which output is which stays open.
+    artifacts differ from the source's, or which output is which stays open.
     """
     return (
         ComputedLayers(source, artifacts)

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+_SEMANTICS = "other semantics"
+_DECLARED = "comparing the layer's attributes in model.json"
+
 
 @dataclass(frozen=True)
 class Examined:
@@ -90,20 +93,18 @@ class _Examination:
     def read(self) -> None:
         """Reads the layer's steps on both sides; what could not be read is told."""
         if isinstance(self._model, ComputedLayers):
-            self.steps = self._told("other readings", self._keras_steps)
+            self.steps = self._told(_SEMANTICS, self._keras_steps)
             if self.steps is None:
                 self.not_tried.pop()
-                self.steps = self._told("other readings", self._traced_steps)
+                self.steps = self._told(_SEMANTICS, self._traced_steps)
             else:
-                self.declared = self._told("what model.json says of the layer", self._declared_keras_steps)
+                self.declared = self._told(_DECLARED, self._declared_keras_steps)
         elif isinstance(self._model, ComputedGraph):
             # Of quantised weights the artifacts alone have the values that the reference computes with.
             side = self._model.alone if self._artifacts.quantised else self._model.source_alone
-            self.steps = self._told("other readings", lambda: self._graph_steps(side()))
-            self.declared = self._told(
-                "what model.json says of the layer", lambda: self._graph_steps(self._model.alone())
-            )
-            self.over_artifacts = self._told("TensorFlow over the artifacts", self._run_artifacts)
+            self.steps = self._told(_SEMANTICS, lambda: self._graph_steps(side()))
+            self.declared = self._told(_DECLARED, lambda: self._graph_steps(self._model.alone()))
+            self.over_artifacts = self._told("running the artifacts in TensorFlow", self._run_artifacts)
 
     def try_feeds(self, tapped: Array) -> None:
         """Tries the changes of the feed, each in one run of the source up to this layer."""
@@ -168,7 +169,7 @@ def steps_of(region: Region, values: Mapping[str, Array]) -> tuple[Step, ...]:
     Raises CannotRecompute where an operation takes anything but the first output of another.
     """
     if not region.operations:
-        raise CannotRecompute("the layer is a copy of another")
+        raise CannotRecompute("the layer only copies another")
     made: dict[str, Array | int] = {
         tensor: values[row] for row, tensor in region.given.items() if row in values
     }
@@ -181,7 +182,7 @@ def steps_of(region: Region, values: Mapping[str, Array]) -> tuple[Step, ...]:
             return made[tensor.name]
         if tensor.name in constants:
             return constants[tensor.name]
-        raise CannotRecompute(f"{tensor.name!r} enters it, whose value is not known")
+        raise CannotRecompute(f"the value of its input {tensor.name!r} is unknown")
 
     computed = {name.rpartition(":")[0] for name in constants}
     for operation in region.operations:

@@ -36,11 +36,11 @@ def task_message(agreement: Agreement, *, repeat: str | None = None) -> str:
 
 
 def measure_text(measure: Measure, samples: int) -> str:
-    """`top-1 agreement 0.985 (95 % interval 0.97 to 0.993) over 2000 samples, 0.99 asked`."""
+    """`top-1 agreement 0.985 (95 % interval 0.97 to 0.993) over 2000 samples, 0.99 required`."""
     interval = ""
     if measure.interval is not None:
         interval = f" (95 % interval {_share(measure.interval[0])} to {_share(measure.interval[1])})"
-    asked = "" if measure.least is None else f", {measure.least:g} asked"
+    asked = "" if measure.least is None else f", {measure.least:g} required"
     return f"{measure.name} {_share(measure.value)}{interval} over {plural(samples, 'sample')}{asked}"
 
 
@@ -71,7 +71,7 @@ def _verdict(measure: Mapping[str, Any], whole: str) -> str | None:
 def _short(measure: Mapping[str, Any], samples: int) -> str:
     value = "NaN or Inf" if measure["value"] is None else _share(measure["value"])
     interval = "" if measure["low"] is None else f" ({_share(measure['low'])} to {_share(measure['high'])})"
-    asked = "" if measure["least"] is None else f", {measure['least']:g} asked"
+    asked = "" if measure["least"] is None else f", {measure['least']:g} required"
     return printable(f"{measure['name']} {value}{interval}, {plural(samples, 'sample')}{asked}")
 
 
@@ -102,14 +102,14 @@ def _subject(agreement: Agreement) -> list[str]:
 def _flips(agreement: Agreement) -> list[str]:
     if not agreement.flips:
         return []
-    said = f"{plural(agreement.flips, 'place')} with another class"
+    said = f"the class differs at {plural(agreement.flips, 'place')}"
     if agreement.near_ties:
         said += f", {agreement.near_ties} of them near ties: either class is right within rounding"
     lines = fact("flips", said)
     for flip in agreement.worst_flips[:_SHOWN]:
         lines += fact("", _flip(flip))
     left = agreement.flips - min(_SHOWN, len(agreement.worst_flips))
-    return lines + (fact("", f"and {left} more, of smaller margins") if left else [])
+    return lines + (fact("", f"and {left} more, with smaller margins") if left else [])
 
 
 def _flip(flip: Flip) -> str:

@@ -43,13 +43,13 @@ def layer_table(
 ) -> list[Line]:
     """All layers of one comparison, under a line that tells the verdict and the counts of the coverage.
 
-    The notes stand between, and what reading altered, and weights that are not the source's. `|error|` and
-    `allowed` are of the error that decides (see `worst_layer.decisive`), at its worst element; `local` is the
-    largest error of the layer run alone, and `propagated` what its inputs' error made of its activation.
-    Where the width does not do, max abs, local, propagated, rms, op and shape are left out, in this order.
-    The nodes of a graph model are gathered into one line for each group, with the numbers of its worst node;
-    `nodes` lists them under it. `cost` is there where weights are
-    quantised: how far that moved the activation, relative to its largest value.
+    Below that line come the notes: the effect of reading activations, and weights that differ from the
+    source's. `|error|` and `allowed` belong to the deciding error (see `worst_layer.decisive`), at its worst
+    element; `local` is the local error, `propagated` the propagated error. If the table is too wide, the
+    columns max abs, local, propagated, rms, op and shape are dropped, in this order. The nodes of a graph
+    model are grouped into one row for each Keras layer, with the numbers of its worst node; `nodes` adds a
+    row for each node. `cost` is shown for quantised weights: how far quantising moves the activation,
+    relative to its largest value.
     """
     subject = f"{comparison['model']}, {target_label(comparison['target'])}: {verdict_label(comparison)}"
     # Of an error the layers are what was planned, and nobody knows what became of them.
@@ -94,9 +94,9 @@ def _notes(comparison: Mapping[str, Any]) -> Iterator[str]:
     differences = comparison["weight_differences"] if comparison["verdict"] == "close" else []
     for one in differences[:_MOST_WEIGHTS]:
         of = "" if one["layer"] is None else f" of {one['layer']!r}"
-        yield f"the weight {one['name']!r}{of} is not the source's: {one['what'] or 'it differs'}"
+        yield f"the weight {one['name']!r}{of} differs from the source's: {one['what'] or 'it differs'}"
     if len(differences) > _MOST_WEIGHTS:
-        yield f"and {len(differences) - _MOST_WEIGHTS} more weights are not the source's"
+        yield f"and {len(differences) - _MOST_WEIGHTS} more weights differ from the source's"
 
 
 def _grouped_rows(

@@ -37,7 +37,7 @@ def weight_facts(comparison: Comparison) -> list[str]:
     if check is not None and comparison.compression is not None and not differences:
         sound = {state: count for state, count in check.counts.items() if state != "unverified"}
         counts = ", ".join(f"{count} {state}" for state, count in sound.items())
-        lines += fact("weights", f"as those of the source: {counts}") if sound else []
+        lines += fact("weights", f"same as the source's: {counts}") if sound else []
     for finding in unverified[:_MOST_LISTED]:
         lines += fact("unverified", f"{_named(finding)}: {printable(finding.what or 'it was not checked')}")
     if len(unverified) > _MOST_LISTED:
@@ -48,12 +48,12 @@ def weight_facts(comparison: Comparison) -> list[str]:
 
 
 def wrong_weight_of(comparison: Comparison, result: LayerResult) -> str | None:
-    """What is wrong with a weight of this layer that is not the source's; None where there is none."""
+    """What is wrong with a weight of this layer that differs from the source's; None where there is none."""
     found = wrong_weight(comparison.weight_check, result.layer)
     if found is None:
         return None
     name = f"its weight {quoted(found.name, _NAME_WIDTH)}"
-    return f"{name} may not be the source's" if found.by_effect else f"{name} is not the source's"
+    return f"{name} may differ from the source's" if found.by_effect else f"{name} differs from the source's"
 
 
 def _told_together(differences: Sequence[WeightFinding]) -> list[str]:
@@ -68,12 +68,12 @@ def _told_together(differences: Sequence[WeightFinding]) -> list[str]:
 def _told(findings: Sequence[WeightFinding]) -> str:
     first, what = findings[0], printable(findings[0].what or "it differs")
     if not first.by_effect:
-        return f"{_named(first)} is not the source's: {what}"
+        return f"{_named(first)} differs from the source's: {what}"
     names = [quoted(finding.name) for finding in findings]
     more = f" or {len(names) - 1} more" if len(names) > _MOST_TOGETHER else ""
     listed = names[:1] if more else names
     of = "" if first.layer is None else f" of {quoted(first.layer, _NAME_WIDTH)}"
-    return f"{' or '.join(listed)}{more}{of} may not be the source's: {what}"
+    return f"{' or '.join(listed)}{more}{of} may differ from the source's: {what}"
 
 
 def _named(finding: WeightFinding) -> str:
@@ -85,12 +85,11 @@ def _cost(compression: Compression) -> str:
     worst = compression.worst
     if worst is None:
         return f"to {compression.stored}: no output was measured"
-    said = (
-        f"to {compression.stored}: moves {_moved(compression, worst)}, {number(compression.allowed)} allowed"
-    )
+    change = _moved(compression, worst)
+    said = f"to {compression.stored}: changes {change}, {number(compression.allowed)} allowed"
     most = max(compression.costs, key=lambda name: compression.costs[name].share)
     if most != worst:
-        said += f"; of all layers it moves {_moved(compression, most)} most"
+        said += f"; largest change of any layer: {_moved(compression, most)}"
     if compression.unmeasured:
         outputs = ", ".join(quoted(name, _NAME_WIDTH) for name in compression.unmeasured)
         said += f"; not measured at {outputs}, which TF.js does not hold"

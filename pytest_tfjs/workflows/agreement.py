@@ -122,7 +122,7 @@ class _Outputs:
             return self.classified.vacuous()
         first = self.kept[0][1]
         alike = all((kept[name] == one[:1]).all() for _, kept in self.kept for name, one in first.items())
-        return "the reference gives the same for all samples: feed others" if alike else None
+        return "the reference gives the same output for all samples: feed different ones" if alike else None
 
     def _metric(self, metric: Callable[[Any, Any], float]) -> Measure:
         sides = [
@@ -258,7 +258,7 @@ def _chosen(subject: Subject, task: Task) -> tuple[Layer, ...]:
             raise SettingsError(f"output={task.output!r}: the model's outputs are {known}; name one of these")
     elif task.classifies and len(outputs) != 1:
         raise SettingsError(
-            f"the model has several outputs: name the one that has classes, output=one of {known}"
+            f"the model has several outputs: choose the one with the classes, output=one of {known}"
         )
     for layer in outputs:
         if layer.coverage != "compared":
@@ -280,7 +280,7 @@ def _checked_labels(task: Task, subject: Subject, output: str) -> Array | None:
     expected = (sum(len(one) for one in found), *places[0])
     if labels.dtype.kind not in "iub" or labels.size != math.prod(expected) or len(labels) != expected[0]:
         raise FeedError(
-            f"labels are {labels.dtype} of shape {list(labels.shape)}; expected are the classes, whole "
+            f"labels have dtype {labels.dtype} and shape {list(labels.shape)}: expected classes as whole "
             f"numbers of shape {list(expected)}"
         )
     return labels
@@ -288,7 +288,7 @@ def _checked_labels(task: Task, subject: Subject, output: str) -> Array | None:
 
 def _incomparable(actual: Array | None, reference: Array) -> str | None:
     if actual is None:
-        return "the browser did not give it"
+        return "the browser did not return it"
     if actual.shape != reference.shape:
         return f"shape {list(actual.shape)} in the browser, {list(reference.shape)} in the reference"
     if actual.dtype != reference.dtype:

@@ -139,8 +139,7 @@ def changed(subject: Subject) -> PageError | None:
     if how is None:
         return None
     return PageError(
-        f"the artifacts were changed while they were compared: {how}. Run again, and let nothing else write"
-        " there meanwhile"
+        f"the artifacts changed during the comparison: {how}. Run it again while nothing else writes to them"
     )
 
 
@@ -225,4 +224,4 @@ def _failed(comparison: Comparison, target: Target, failure: PageError) -> Compa
 def _not_run(result: LayerResult) -> LayerResult:
     """The row of a layer of which nothing was heard: that the page failed is told once, of the whole."""
     heard = result.metrics is not None or result.layer.coverage != "compared"
-    return result if heard else replace(result, verdict=None, reason="not reached: the page failed before")
+    return result if heard else replace(result, verdict=None, reason="not reached: the page failed earlier")

@@ -122,15 +122,15 @@ class _Diagnosing:
     def _of_layer(self, row: LayerResult, base: Evidence) -> Evidence:
         evidence = replace(base, layer=row.layer.name)
         if row.local is not None and row.local.passed and not base.half:
-            said = "the layer is right by itself, and the tolerance given allows less than rounding makes"
+            said = "the layer itself is correct; the given tolerance is smaller than its rounding error"
             return replace(evidence, growth=said)
         finding = wrong_weight(self._comparison.weight_check, row.layer)
         if finding is not None:
-            said = f"its weight {finding.name!r} is not the source's"
+            said = f"its weight {finding.name!r} differs from the source's"
             if finding.by_effect:
-                said = f"its weight {finding.name!r}, or another of it, may not be the source's"
+                said = f"its weight {finding.name!r}, or another of its weights, may differ from the source's"
             evidence = replace(evidence, weight=said, by_effect=finding.by_effect)
-        found = self._tried("the layer once more", lambda: self._look_at(row, evidence))
+        found = self._tried("a second run of the layer", lambda: self._look_at(row, evidence))
         return evidence if found is None else found
 
     def _look_at(self, row: LayerResult, evidence: Evidence) -> Evidence:
@@ -139,7 +139,7 @@ class _Diagnosing:
         expected = reference.activations(number, [name])[name]
         if expected.dtype.kind not in "biuf" or expected.nbytes > _MOST_BYTES:
             self._not_tried.append(
-                f"a closer look at {name!r}: it has {expected.nbytes} bytes of {expected.dtype}"
+                f"a closer look at {name!r}: its activation is {expected.nbytes} bytes of {expected.dtype}"
             )
             return evidence
         ours = self._given(self._page(self._bench.target), row, number, runs=2)
@@ -223,7 +223,7 @@ class _Diagnosing:
     def _page(self, target: Target) -> Page | None:
         """The page of a target; None where there is none, or no time left, which is told."""
         if self._bench.left_s <= 0:
-            self._not_tried.append(f"{target}: {self._bench.budget_s:g} s were used up")
+            self._not_tried.append(f"{target}: {self._bench.budget_s:g} s for the diagnosis were used up")
             return None
         return self._tried(f"{target}", lambda: self._bench.harness.open(target))
 
@@ -250,7 +250,7 @@ class _Diagnosing:
             over_artifacts=None
             if over is None
             else Seen(
-                "TensorFlow, over the artifacts' own nodes,",
+                "TensorFlow, running the artifacts,",
                 error_left(expected, over, actual),
                 error_left(actual, over, expected),
             ),
@@ -263,13 +263,13 @@ class _Diagnosing:
         subject, bench = self._subject, self._bench
         nbytes = subject.artifacts.bytes
         if bench.left_s <= 0 or nbytes > _MOST_MODEL_BYTES:
-            why = "time was used up" if bench.left_s <= 0 else f"the model has {nbytes} bytes"
-            self._not_tried.append(f"other readings and changes of the feed: {why}")
+            why = "no time was left" if bench.left_s <= 0 else f"the model is {nbytes} bytes"
+            self._not_tried.append(f"other semantics and changed feeds: {why}")
             return Examined()
         bench.progress(Progress("looking for the cause in Python"))
         task = partial(examine, name=row.layer.name, number=number, tapped=tapped)
         found = self._tried(
-            "other readings and changes of the feed",
+            "other semantics and changed feeds",
             lambda: bench.runner(
                 "examining a layer", task, subject.source, subject.artifacts, subject.feeds, subject.reference
             ),
@@ -310,16 +310,15 @@ class _Diagnosing:
         try:
             own = evaluate(steps)
         except CannotRecompute as reason:
-            self._not_tried.append(f"other readings: {reason}")
+            self._not_tried.append(f"other semantics: {reason}")
             return []
         if not error_left(expected, own, actual) <= AGREE:
-            self._not_tried.append("other readings: numpy does not give the reference for the layer as it is")
             return []
         until = time.monotonic() + min(_READINGS_S, max(self._bench.left_s, 0.0))
         tried = []
         for alternative in alternatives(steps, declared):
             if time.monotonic() > until:
-                self._not_tried.append("more readings: time was used up")
+                self._not_tried.append("more semantics: no time was left")
                 break
             found = try_one(alternative, actual, expected)
             tried += [] if found is None else [found]

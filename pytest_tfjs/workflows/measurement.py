@@ -70,7 +70,7 @@ class Measured:
         """Measures one chunk of one feed. Raises PageError for an activation that was not asked for."""
         for name in activations.tensors:
             if name not in self._metrics:
-                raise PageError(f"the page gave the activation of {name!r}, which was not asked for")
+                raise PageError(f"the page returned an activation of {name!r}, which was not requested")
         if activations.plain_run is not None:
             self._measure_plain(activations, activations.plain_run)
         elif self._precision is None:
@@ -79,7 +79,7 @@ class Measured:
             self.release()
             self._held = activations
         elif self._held is None or self._held.feed != activations.feed:
-            raise PageError("the page gave layers run alone without their activations in the whole run")
+            raise PageError("the page returned layers run alone without their activations in the whole run")
         else:
             held, self._held = self._held, None
             self._measure(held, activations.tensors)

@@ -93,7 +93,7 @@ class Reproducing:
         by_name = {result.layer.name: result for result in comparison.layers}
         blamed = [by_name[name] for name in comparison.first_divergence if name in by_name]
         written = [self._try(comparison, result) for result in blamed[:MOST]]
-        why = f"not written: only the first {MOST} layers are"
+        why = f"not written: only the first {MOST} layers get a reproducer"
         return (*written, *(Reproducer(result.layer.name, None, why) for result in blamed[MOST:]))
 
     def _try(self, comparison: Comparison, result: LayerResult) -> Reproducer:
@@ -104,7 +104,7 @@ class Reproducing:
                 held = self._write(comparison, result, folder)
         except Exception as error:  # noqa: BLE001 (what goes wrong here must not hide the divergence)
             return Reproducer(name, None, f"not written: {str(error) or type(error).__name__}")
-        note = "alone, its error is within what is allowed" if held.passed else None
+        note = "run alone, its error is within its allowance" if held.passed else None
         return Reproducer(name, str(target), note)
 
     def _cut_out(self, result: LayerResult, model: Path) -> _Alone:
@@ -116,7 +116,7 @@ class Reproducing:
         fed = self._fed(part.cut, feed)
         expected = reference.activations(feed, [name])[name]
         if any(value.dtype.kind in "OSU" for value in (*fed.values(), expected)):
-            raise TfjsError("it takes or gives strings")
+            raise TfjsError("its inputs or outputs are strings")
         actual = self._run(part.write(model, fed), part.cut.address, fed)
         allowed = self._allowed(result, feed, expected)
         return _Alone(part.cut, fed, expected, actual, allowed)
@@ -177,7 +177,7 @@ class Reproducing:
         job = Job(model.model_json, model.format, (fed,), ((Tap("output", address),),))
         self.perform(job, lambda activations: found.extend(activations.tensors.values()))
         if not found:
-            raise TfjsError("the browser gave no output of the layer alone")
+            raise TfjsError("the browser returned no output for the layer run alone")
         return found[0]
 
     def _allowed(self, result: LayerResult, feed: int, expected: Array) -> Allowed:

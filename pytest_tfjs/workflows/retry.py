@@ -105,12 +105,12 @@ class InBrowser:
 
 def _lost_twice(first: BrowserLostError, second: BrowserLostError) -> BrowserLostError:
     if second.what == first.what:
-        told = f"{first.what}; so was a second, fresh one, in the same way"
+        told = f"{first.what}; a second, fresh browser was lost in the same way"
     else:
-        told = f"{second.what}; it was a fresh one, in the place of another: {first.what}"
-    advice = "Does the model take more memory than a browser gets?"
+        told = f"{second.what}; it had replaced another browser: {first.what}"
+    advice = "The model may need more memory than the browser has."
     return BrowserLostError(second.target, f"{told}. {advice}", stage=second.stage)
 
 
 def _does_not_start(error: BrowserError, lost: BrowserLostError) -> BrowserError:
-    return BrowserError(f"{error}\nIt was to take the place of another: {lost.what}")
+    return BrowserError(f"{error}\nIt was to replace another browser: {lost.what}")

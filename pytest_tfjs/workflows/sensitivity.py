@@ -90,7 +90,7 @@ class Judge:
 
 
 def _described(metrics: Metrics) -> str:
-    return f"{number(metrics.worst_error)} at most, where {number(metrics.allowed)} is allowed"
+    return f"at most {number(metrics.worst_error)}, {number(metrics.allowed)} allowed"
 
 
 def _described_local(local: Local) -> str:
@@ -98,7 +98,7 @@ def _described_local(local: Local) -> str:
     if not math.isfinite(local.rms_allowed):
         return described
     rms, allowed = number(local.metrics.rms), number(local.rms_allowed)
-    return f"{described}, and all by {rms} in the root mean square, of {allowed}"
+    return f"{described}; root mean square {rms}, {allowed} allowed"
 
 
 @dataclass(frozen=True)
@@ -214,15 +214,15 @@ class _Case:
         if isinstance(made, NotApplicable):
             return Outcome(kind, "not applicable", None, made.why)
         if kind == "rounded to half precision" and self.by.half:
-            return Outcome(kind, "not applicable", None, "the target computes in half precision")
+            return Outcome(kind, "not applicable", None, "the target itself computes in half precision")
         if same_bits(made.value, mutant.right):
             return Outcome(kind, "equivalent", made.what, made.harmless or _UNCHANGED)
         if mutant.right is not self.reference and not self._judged(mutant.right).passed:
-            why = "computed alone, the layer gives something else than in the whole model"
+            why = "recomputed alone, the layer does not reproduce its activation"
             return Outcome(kind, "not applicable", made.what, why)
         judged = self._judged(made.value)
         if judged.passed:
-            return Outcome(kind, "survived", made.what, f"it moves an element by {judged.described}")
+            return Outcome(kind, "survived", made.what, f"it changes an element by {judged.described}")
         return Outcome(kind, "caught", made.what)
 
     def smallest(self) -> list[float]:

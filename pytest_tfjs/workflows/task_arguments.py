@@ -39,8 +39,8 @@ def require_minimum(asked: Asked) -> None:
     """Raises SettingsError where nothing has to be reached, so that nothing could fail."""
     if not any(name.startswith("min_") and value is not None for name, value in asked.items()):
         raise SettingsError(
-            "assert_agrees() was asked for nothing, so that it could not fail: give min_top1, min_topk, "
-            "min_iou or min_metric, or call agreement() for the figures alone"
+            "assert_agrees() has no minimum to check, so it could never fail: pass min_top1, min_topk, "
+            "min_iou or min_metric, or call agreement() to get the figures only"
         )
 
 
@@ -69,7 +69,7 @@ class Task:
             if share is not None and not 0 < share <= 1:
                 raise SettingsError(f"{name}={share!r}: expected a share over 0 and at most 1, such as 0.99")
         if self.min_metric is not None and self.metric is None:
-            raise SettingsError("min_metric is what `metric`, your function, has to reach: give that too")
+            raise SettingsError("min_metric is the least value of your function `metric`: pass `metric` too")
         if self.min_metric is not None and not math.isfinite(self.min_metric):
             raise SettingsError(f"min_metric={self.min_metric!r}: expected a finite number")
 

@@ -177,7 +177,7 @@ def test_a_chain_of_right_layers_is_told_by_how_its_error_grows():
         ("e", "d", 1, True, 2**-9),
     )
     assert blame(rows) == Blame(("d",), growth=Growth("b", "d", 512.0))
-    assert str(blame(rows).growth) == "no layer is wrong; errors grow 512-fold from 'b' on"
+    assert str(blame(rows).growth) == "no layer is wrong by itself; errors grow 512-fold starting at 'b'"
 
 
 def test_where_no_layer_before_has_an_error_nothing_is_said_of_growth():

@@ -93,7 +93,7 @@ def test_boundaries_have_weights_part_or_are_outputs():
         "sum": "product",
     }
     assert rows["relu"].reason == (
-        "not read: reading it altered the outputs; it is compared as part of 'scale'"
+        "not read: reading it changes the outputs; it is compared as part of 'scale'"
     )
     # What was fused into a row that is no longer read follows it.
     assert (rows["taken"].coverage, rows["taken"].into) == ("fused", "scale")
@@ -134,6 +134,6 @@ def test_what_was_found_is_said_in_words():
     found = Observation(("y",), ("y",), "nondeterministic", settled=False)
     assert "not deterministic" in str(found)
     found = Observation(("y", "z"), ("y",), "reading", "boundaries")
-    assert str(found).startswith("reading activations altered the outputs ('y'): only layers with weights")
+    assert str(found).startswith("reading activations changed the outputs ('y'), so only layers with weights")
     found = Observation(("y",), tuple("abcde"), "reading", "outputs", settled=False)
-    assert "'c' and 2 more), and still did when the outputs alone were read" in str(found)
+    assert "'c' and 2 more), even when only the outputs were read" in str(found)

@@ -145,7 +145,7 @@ def test_one_class_for_all_samples_proves_nothing():
     made = counted(f32([0, 1], [0, 2]), f32([0, 1], [0, 2]))
     assert (
         made.vacuous()
-        == "the reference gives class 1 for all 2 samples: a model that always does would agree as well"
+        == "the reference gives class 1 for all 2 samples: a model that always does so would also agree"
     )
     made.add(f32([1, 0]), f32([1, 0]))
     assert made.vacuous() is None
@@ -186,7 +186,7 @@ def test_few_samples_are_told_and_do_not_decide():
     assert unproven(low, 20) is None  # it failed, and that is told
     without = Measure("mean IoU", 1.0, None, "bootstrap", 0.9)
     assert unproven(without, 5) == (
-        "5 samples do not prove a mean IoU of 0.9: they all give the same, and no interval can be drawn"
+        "5 samples do not prove a mean IoU of 0.9: all of them agree equally, so there is no interval"
     )
     assert samples_to_prove(1.0) is None
 
@@ -194,7 +194,7 @@ def test_few_samples_are_told_and_do_not_decide():
 def test_the_verdict():
     low, high = (Measure("m", value, None, None, 0.9) for value in (0.5, 0.95))
     assert judge_task([high], None) == ("close", None)
-    assert judge_task([high, low], "all alike") == ("diverged", "m is 0.5, 0.9 asked")
+    assert judge_task([high, low], "all alike") == ("diverged", "m is 0.5, 0.9 required")
     assert judge_task([high], "all alike") == ("vacuous", "all alike")
     assert judge_task([Measure("m", NAN, None, None, 0.9)], None)[0] == "diverged"
 
@@ -220,7 +220,7 @@ def test_drawings_are_always_the_same_and_those_that_are_alike_tell_nothing():
         ({"min_topk": 0.99}, r"min_topk=0.99: expected \(k, share\), such as \(5, 0.99\)"),
         ({"min_topk": (0, 0.9)}, r"expected \(k, share\)"),
         ({"min_topk": (5, 9)}, "min_topk=9: expected a share"),
-        ({"min_metric": 1.0}, "min_metric is what `metric`, your function, has to reach"),
+        ({"min_metric": 1.0}, "min_metric is the least value of your function `metric`"),
         ({"min_metric": NAN, "metric": max}, "min_metric=nan: expected a finite number"),
     ],
 )
@@ -230,6 +230,6 @@ def test_what_cannot_be_asked(asked, said):
 
 
 def test_nothing_asked_could_not_fail():
-    with pytest.raises(SettingsError, match="asked for nothing, so that it could not fail"):
+    with pytest.raises(SettingsError, match="no minimum to check, so it could never fail"):
         require_minimum({"min_top1": None, "labels": [1]})
     require_minimum({"min_iou": 0.5})

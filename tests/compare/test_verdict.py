@@ -50,13 +50,13 @@ def test_an_unmapped_layer_is_unmapped():
 def test_a_layer_without_an_activation_never_passes(gone):
     found = verdict(CHAIN, a=close(), c=close(), **gone)
     assert found.verdict == "unmapped"
-    assert "'b' (the browser gave no activation)" in found.reason
+    assert "'b' (the browser returned no activation)" in found.reason
 
 
 def test_an_activation_that_nobody_asked_for_is_seen():
     found = verdict(CHAIN, a=close(), b=close(), c=close(), extra=close())
     assert found.verdict == "unmapped"
-    assert found.reason == "the browser gave activations that no compared layer asked for: 'extra'"
+    assert found.reason == "the browser returned activations that no compared layer requested: 'extra'"
 
 
 def test_many_names_are_counted():

@@ -146,7 +146,7 @@ def test_missing_and_infinite_numbers_have_their_reason_beside_them():
     assert layers["nan"]["max_abs"] == "NaN or Inf stand where the other has another value"
     assert layers["nan"]["needed"] == "no tolerance would have passed"
     assert layers["shape"]["rms"] == "shape [2, 2] in the browser, [4] in the reference"
-    assert layers["gone"]["max_abs"] == "the browser gave no activation"
+    assert layers["gone"]["max_abs"] == "the browser returned no activation"
     assert layers["fused"]["max_abs"] == "not compared: fused"
     assert layers["all nan"]["allowed"] == "no element is finite"
 

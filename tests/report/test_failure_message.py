@@ -141,7 +141,7 @@ def test_nothing_but_zeros_on_the_first_line():
     zeros = measured([0, 0], [0, 0])
     assert first_line([layer("a")], {"a": zeros}) == (
         "webgl on chrome: vacuous: every element of the one compared layer is 0, so a broken model would "
-        "pass as well: feed other inputs"
+        "pass too: feed other inputs"
     )
 
 
@@ -404,7 +404,7 @@ def test_a_diagnosis_takes_the_place_of_likely_causes_and_these_are_evidence():
 
 def test_a_diagnosis_without_a_layer_is_told():
     one = comparison(
-        [layer("a", output=True)], {"a": close()}, verdict="diverged", reason="it is not the source's"
+        [layer("a", output=True)], {"a": close()}, verdict="diverged", reason="it differs from the source's"
     )
     diagnosis = Diagnosis("weight", None, "the weight 'w'")
     assert "\n  likely       weight: the weight 'w'" in failure_message(replace(one, diagnosis=diagnosis))

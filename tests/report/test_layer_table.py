@@ -132,9 +132,9 @@ def test_what_passes_and_has_to_be_known_all_the_same_stands_above_the_layers():
     _, *notes, last, heading, _ = [line.text for line in layer_table(comparison_to_json(found), width=400)]
     assert notes[0] == "note: a note"
     assert notes[1].startswith("note: two runs on the same feed gave different outputs ('a')")
-    assert notes[2] == "note: the weight 'w0' of 'a' is not the source's: 1 of 2 values differ"
+    assert notes[2] == "note: the weight 'w0' of 'a' differs from the source's: 1 of 2 values differ"
     assert len(notes) == 10
-    assert last == "note: and 2 more weights are not the source's"
+    assert last == "note: and 2 more weights differ from the source's"
     assert heading.startswith("layer")
 
 

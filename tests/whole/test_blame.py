@@ -119,5 +119,5 @@ def test_a_chaotic_model_is_told_as_such_and_no_layer_is_blamed(tfjs, tmp_path, 
     assert comparison.growth is not None
     assert comparison.growth.factor > 100
     first = failure_message(comparison).splitlines()[0]
-    assert first.startswith(f"{comparison.target}: no layer is wrong; errors grow ")
+    assert first.startswith(f"{comparison.target}: no layer is wrong by itself; errors grow ")
     assert f"on, beyond what is allowed at {comparison.growth.end!r}" in first

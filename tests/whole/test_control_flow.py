@@ -150,7 +150,7 @@ def test_casts_are_told_and_what_int32_does_not_hold_is_unmapped(tfjs, tf):
     rows = {row.layer.op: row for row in comparison.layers}
     assert comparison.notes == (
         "input 'n' was cast from int64 to int32, for the browser",
-        "the reference of 'add' was cast from int64 to int32, as TF.js has no int64",
+        "the reference of 'add' was cast from int64 to int32, because TF.js has no int64",
     )
     assert comparison.verdict == "unmapped"
     assert "with values from 7000000 to 5000000000; int32" in rows["Mul"].reason

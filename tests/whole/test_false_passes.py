@@ -27,7 +27,7 @@ from pytest_tfjs.models.artifacts import with_weights
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.convert,
-    # Activations are to tell it: that a weight is not the source's would be seen without a browser.
+    # Activations are to tell it: that a weight differs from the source's would be seen without a browser.
     pytest.mark.tfjs(backends="cpu", weight_check="tell"),
 ]
 
@@ -119,7 +119,7 @@ def test_an_output_missing_in_the_browser(tfjs, tf, served, answering):
     model = served(two_outputs(tf))
     lost = tfjs.assert_close(model, X).outputs[1]
     answering(lambda tensors, feed: {name: value for name, value in tensors.items() if name != lost})
-    assert f"'{lost}' (the browser gave no activation)" in reason_of(tfjs, model, X, "unmapped")
+    assert f"'{lost}' (the browser returned no activation)" in reason_of(tfjs, model, X, "unmapped")
 
 
 def test_an_output_that_the_artifacts_lack(tfjs, tf, served, edited):
@@ -134,7 +134,7 @@ def test_an_extra_output_of_nan(tfjs, tf, served, answering):
     model = served(two_outputs(tf))
     answering(lambda tensors, feed: {**tensors, "extra": np.full((2, 3), np.nan, np.float32)})
     said = reason_of(tfjs, model, X, "error")
-    assert said == "the page gave the activation of 'extra', which was not asked for"
+    assert said == "the page gave the activation of 'extra', which was not requested"
 
 
 def test_an_extra_output_of_nan_in_the_artifacts(tfjs, tf, served, edited):
@@ -316,7 +316,7 @@ def test_the_constant_outputs_of_an_untrained_model(tfjs, tf, served):
     model = served(untrained(tf), (None, 16))
     feed = np.random.default_rng(1).standard_normal((2, 16)).astype(np.float32)
     said = reason_of(tfjs, model, feed, "vacuous")
-    assert "is 0.0625 everywhere: a broken model could pass as well. Feed real inputs, load trained" in said
+    assert "is 0.0625 everywhere: a broken model could pass too. Feed real inputs, load trained" in said
     (output,) = tfjs.compare(model, feed).outputs
     assert tfjs.assert_close(model, feed, allow_vacuous=output).verdict == "close"
 

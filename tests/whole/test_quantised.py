@@ -69,15 +69,15 @@ def test_mobilenet_in_uint8_is_computed_rightly_and_costs_too_much(tfjs, path_of
     line, *lines = str(failure.value).splitlines()
     name = output.layer.name
     assert re.fullmatch(
-        rf"wasm on chrome: diverged: compression to uint8 costs \S+ of the largest value at '{name}', "
-        r"1\.0e-01 allowed; the browser computes the compressed model rightly",
+        rf"wasm on chrome: diverged: quantising the weights to uint8 changes '{name}' by \S+ of its "
+        r"largest value, 1\.0e-01 allowed; the browser computes the quantised model correctly",
         line,
     )
     said = " ".join(" ".join(lines).split())
     assert re.search(
-        r"layers \d+ close(, \d+ fused)?(, \d+ eliminated)? weights as those of the source: ", said
+        r"layers \d+ close(, \d+ fused)?(, \d+ eliminated)? weights same as the source's: ", said
     )
-    assert f"compression to uint8: moves '{name}' by " in said
+    assert f"compression to uint8: changes '{name}' by " in said
     needed = comparison.compression.costs[name].share
     assert needed > 0.1
     assert output.metrics.max_abs < comparison.compression.costs[name].max_abs / 1000
@@ -114,7 +114,7 @@ def test_a_wrong_weight_of_quantised_artifacts_is_named_though_the_browser_is_ri
     assert (
         str(failure.value)
         .splitlines()[0]
-        .startswith(f"wasm on chrome: diverged: the artifacts' weight '{name}' is not that of the source: ")
+        .startswith(f"wasm on chrome: diverged: the artifacts' weight '{name}' differs from the source's: ")
     )
     comparison = failure.value.comparison
     assert comparison.first_divergence == ()
@@ -159,7 +159,7 @@ def test_tables_json_and_the_command_have_both_numbers(run):
     assert "1.0e-01" in by_weights["uint8"]
     assert "cost" in next(line for line in run.section("tfjs layers") if line.startswith("layer ")).split()
     dear = run.cases["test_too_dear[chrome-wasm]"]
-    assert "compression to uint8 costs " in dear.message.splitlines()[0]
+    assert "quantising the weights to uint8 changes " in dear.message.splitlines()[0]
     assert any("--tfjs-weights=uint8:hidden/*,float16" in line for line in dear.error_lines)
     nothing = run.cases["test_nothing_matches[chrome-wasm]"].message
     assert "weights pattern '*/nothing' matches no float32 weight of 'tiny.h5'; " in nothing

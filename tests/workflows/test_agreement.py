@@ -61,7 +61,7 @@ def test_classes_that_a_wrong_weight_flips(tfjs, models, tmp_path):
     low, high = top1.interval
     assert first == (
         f"wasm on chrome: top-1 agreement {top1.value:.4g} (95 % interval {low:.4g} to {high:.4g}) "
-        "over 300 samples, 0.999 asked"
+        "over 300 samples, 0.999 required"
     )
     worst = agreement.worst_flips[0]
     assert any(f"sample {worst.sample}: class {worst.browser} in the browser" in line for line in rest)
@@ -97,7 +97,7 @@ def test_several_outputs(tfjs, models):
         "number": (300, 1),
     }
     with pytest.raises(
-        SettingsError, match="name the one that has classes, output=one of 'classes', 'number'"
+        SettingsError, match="choose the one with the classes, output=one of 'classes', 'number'"
     ):
         tfjs.agreement(models / "two.h5", X)
     with pytest.raises(SettingsError, match="output='other': the model's outputs are 'classes', 'number'"):
@@ -115,16 +115,16 @@ def test_what_could_not_fail_fails(tfjs, models):
         tfjs.assert_agrees(
             models / "classes.h5", np.repeat(X[:1], 4, axis=0), metric=lambda *_: 1.0, min_metric=0
         )
-    with pytest.raises(SettingsError, match="asked for nothing"):
+    with pytest.raises(SettingsError, match="has no minimum to check"):
         tfjs.assert_agrees(models / "classes.h5", X)
 
 
 def test_labels_that_do_not_fit(tfjs, models):
     with pytest.raises(
-        FeedError, match=r"labels are int64 of shape \[299\]; expected are .* of shape \[300\]"
+        FeedError, match=r"labels have dtype int64 and shape \[299\]: expected .* of shape \[300\]"
     ):
         tfjs.agreement(models / "classes.h5", X, labels=np.arange(299) % 3)
-    with pytest.raises(FeedError, match="labels are float64"):
+    with pytest.raises(FeedError, match="labels have dtype float64"):
         tfjs.agreement(models / "classes.h5", X, labels=np.ones(300))
 
 
@@ -195,14 +195,14 @@ def test_low(tfjs, models, x):
     assert (low["verdict"], low["measures"][0]["name"]) == ("diverged", "share")
     assert low["measures"][0]["null_reasons"] == dict.fromkeys(("low", "high"), "no interval can be drawn")
     first, told, second = run.section("tfjs tasks")[:3]
-    assert first == "tiny.h5, wasm on chrome: top-1 agreement 1 (0.3424 to 1), 2 samples, 0.9 asked"
+    assert first == "tiny.h5, wasm on chrome: top-1 agreement 1 (0.3424 to 1), 2 samples, 0.9 required"
     assert told.startswith(
         "  2 samples do not prove a top-1 agreement of 0.9: the 95 % interval begins at 0.3424"
     )
-    assert second == "tiny.h5, wasm on chrome: share 0.25, 2 samples, 0.5 asked"
+    assert second == "tiny.h5, wasm on chrome: share 0.25, 2 samples, 0.5 required"
     message = run.cases["test_low[chrome-wasm]"].message
     assert (
         message.splitlines()[0]
-        == "pytest_tfjs.NotAgreed: wasm on chrome: share 0.25 over 2 samples, 0.5 asked"
+        == "pytest_tfjs.NotAgreed: wasm on chrome: share 0.25 over 2 samples, 0.5 required"
     )
     assert "checker.py" not in run.cases["test_low[chrome-wasm]"].failure

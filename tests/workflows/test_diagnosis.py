@@ -180,7 +180,7 @@ def folded_convolution(tmp_path):
 
 
 def test_a_folded_weight_that_is_wrong(tfjs, tmp_path):
-    """That the batch-norm is gone is sound; that its factor is not the source's is not."""
+    """That the batch-norm is gone is sound; that its factor differs from the source's is not."""
     from pytest_tfjs.models.artifacts import with_weights
 
     path = folded_convolution(tmp_path)
@@ -222,7 +222,7 @@ def test_artifacts_of_an_earlier_training(tfjs, tmp_path):
     comparison = tfjs.compare(Prebuilt(earlier, trained(2)), values(2, 8, 8, 3))
     assert comparison.verdict == "diverged"
     assert comparison.diagnosis.kind == "weight"
-    assert ", or another of it, may not be the source's" in comparison.diagnosis.said
+    assert ", or another of it, may differ from the source's" in comparison.diagnosis.said
 
 
 @pytest.mark.parametrize("change", ["scaled", "reversed"])
@@ -320,7 +320,7 @@ def test_what_fails_is_told_and_fails_nothing(broken, monkeypatch):
     assert (comparison.verdict, comparison.first_divergence) == ("diverged", ("dense",))
     assert comparison.diagnosis.kind == "unknown"
     assert "not tried: cpu on chrome: no page today" in comparison.diagnosis.evidence
-    what = "other readings and changes of the feed: RuntimeError: boom"
+    what = "other semantics and changed feeds: RuntimeError: boom"
     assert f"not tried: {what}" in comparison.diagnosis.evidence
 
 
@@ -328,7 +328,7 @@ def test_where_time_is_up_the_rest_is_not_tried(broken, monkeypatch, opened):
     monkeypatch.setattr(workflow.Bench, "left_s", 0.0)
     comparison = broken()
     assert comparison.diagnosis.kind == "unknown"
-    assert "not tried: wasm on chrome: 90 s were used up" in comparison.diagnosis.evidence
+    assert "not tried: wasm on chrome: 90 s for the diagnosis were used up" in comparison.diagnosis.evidence
     assert "cpu" not in opened
 
 
@@ -350,4 +350,4 @@ def test_weights_that_are_stored_too_coarsely(tfjs, tmp_path):
     filled(tf_keras.Model(x, tf_keras.layers.Dense(5, name="dense")(x))).save(path)
     found = tfjs.compare(path, values(2, 6), weights="uint8", compression=1e-9).diagnosis
     assert (found.kind, found.layer) == ("quantised weights", None)
-    assert "compression to uint8 costs" in found.said
+    assert "quantising the weights to uint8 changes" in found.said

@@ -123,7 +123,9 @@ def test_the_json_and_the_table_tell_of_a_second_run(run):
 @pytest.mark.parametrize("test", ["test_twice", "test_agreement_twice", "test_time_twice"])
 def test_a_second_loss_is_an_error_that_tells_of_both(run, test):
     assert case(run, test).outcome == "failure"
-    assert f"{LOST}; so was a second, fresh one, in the same way. Does the model" in case(run, test).message
+    assert (
+        f"{LOST}; a second, fresh browser was lost in the same way. Does the model" in case(run, test).message
+    )
     assert case(run, test).properties["tfjs_retried"] == LOST
 
 
@@ -140,7 +142,7 @@ def test_what_is_not_the_browsers_fault_is_not_done_again(run):
 
 def test_where_no_other_browser_starts_the_loss_is_told(run):
     told = "\n".join(case(run, "test_no_other_browser_starts").error_lines)
-    assert re.search(rf"could not be started\.\n(.*\n)*It was to take the place of another: {LOST}", told)
+    assert re.search(rf"could not be started\.\n(.*\n)*It was to replace another browser: {LOST}", told)
 
 
 def test_arguments_are_checked(run):

@@ -48,7 +48,7 @@ class Diagnosis:
     - `semantics`: the operation means something else in the browser, which `said` names.
     - `feed`: the browser's model takes the feed in another range, layout or order of channels.
     - `nondeterminism`: two runs on the same inputs differ.
-    - `weight`: a weight of the layer is not that of the source.
+    - `weight`: a weight of the layer differs from the source's.
     - `wiring`: the layer takes other inputs, or in another order.
     - `growth`: no layer is wrong, and rounding errors grow on their way.
     - `unknown`: nothing that was tried explains it.
@@ -119,7 +119,8 @@ class Evidence:
     - `others`: other backends. `over_artifacts`: TensorFlow, over the artifacts' own nodes and weights.
     - `repeated`: how far two runs on the same inputs are apart, as a share of the error; None: not tried.
       `unsteady`: what was found where even the outputs of two runs differ.
-    - `weight`: the layer's weight that is not the source's, and how; `by_effect`: only its effect is known.
+    - `weight`: the layer's weight that differs from the source's, and how; `by_effect`: only its effect is
+      known.
     - `takes`, `source_takes`: the rows that enter it in the artifacts and in the source; None: not known.
     - `readings`, `feeds`: what was tried, in any order.
     - `compressed`: what the stored weights cost, where it is too much. `growth`: the same of growing errors.

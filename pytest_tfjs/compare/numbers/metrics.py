@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _EXCERPT = 80
 
-MISSING = "the browser gave no activation"
+MISSING = "the browser returned no activation"
 _EMPTY = "empty"
 
 

@@ -48,7 +48,7 @@ def _checked(name: str, value: object) -> float:
         number = math.nan
     if isinstance(value, (bool, str, bytes)) or not math.isfinite(number) or number < 0:
         raise ToleranceError(
-            f"{name}={value!r} is no tolerance: expected a finite number, 0 or greater, such as 1e-4"
+            f"{name}={value!r} is not a tolerance: expected a finite number, 0 or greater, such as 1e-4"
         )
     return number
 

@@ -59,8 +59,8 @@ class Vacuity:
         trained = ", load trained weights" if self.outputs else ""
         names = ",".join([*self.inputs, *self.outputs][:_NAMED])
         return (
-            f"{'; '.join(said[:_NAMED])}{more}: a broken model could pass as well. Feed real inputs{trained} "
-            f"or, where it is meant, allow it: allow_vacuous={names!r}"
+            f"{'; '.join(said[:_NAMED])}{more}: a broken model could pass too. Feed real inputs{trained} "
+            f"or, if this is intended, pass allow_vacuous={names!r}"
         )
 
 

@@ -155,7 +155,7 @@ def _with_shifted_padding(layer: LayerAlone, _: np.random.Generator) -> Made:
     shifted = shift_map(layer.inputs[entering])
     if isinstance(shifted, NotApplicable):
         return shifted
-    return Mutated(layer.run(inputs={entering: shifted.value}), f"what enters it moved {shifted.what}")
+    return Mutated(layer.run(inputs={entering: shifted.value}), f"its input moved {shifted.what}")
 
 
 def _with_other_epsilon(layer: LayerAlone, _: np.random.Generator) -> Made:
@@ -164,10 +164,10 @@ def _with_other_epsilon(layer: LayerAlone, _: np.random.Generator) -> Made:
         other = other_epsilon(epsilon)
         # Of this variance the right epsilon makes what the other would of the right variance.
         moved = layer.weights[variance] + np.float32(other - epsilon)
-        return Mutated(layer.run({variance: moved}), f"{other:g} in place of {epsilon:g}")
+        return Mutated(layer.run({variance: moved}), f"{other:g} instead of {epsilon:g}")
     refolded = layer.refold(layer.weights.keys(), other_epsilon)
     if not refolded:
-        return NotApplicable("it has no batch-norm, nor one folded into its weights")
+        return NotApplicable("it has no batch-norm, neither its own nor folded into its weights")
     return Mutated(layer.run(refolded), "of the batch-norm folded into its weights")
 
 

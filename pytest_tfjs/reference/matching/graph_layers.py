@@ -195,9 +195,9 @@ class _Planner:
 
     def _inside(self, node: Node) -> str | None:
         if self.source.loop_depth[node.name]:
-            return "inside a loop body: it runs many times; what leaves the loop is compared"
+            return "inside a loop body: it runs many times; the loop's results are compared"
         if self.source.branch_depth[node.name]:
-            return "inside a branch: it may not run at all; what leaves the branch is compared"
+            return "inside a branch: it may not run at all; the branch's results are compared"
         return None
 
     def _why_not(self, node: Node) -> tuple[Coverage, str]:
@@ -207,14 +207,14 @@ class _Planner:
         if node.is_alias or node.op == "IdentityN":
             return "eliminated", "identity"
         if node.name not in self.source.needed:
-            return "eliminated", "undone: by the operation after it"
+            return "eliminated", "undone: the next operation reverses it"
         alone = self._without_feeds(node)
         if alone is not None:
             return "eliminated", alone
         twin = self.converted.nodes.get(node.name)
         if twin is not None and same_operation(twin.op) != same_operation(node.op) and twin.op != "Const":
-            return "unmapped", f"the artifacts' node of this name is a {twin.op}"
-        return "unmapped", "no node of the artifacts was found to compute it"
+            return "unmapped", f"the node of this name in the artifacts is a {twin.op}"
+        return "unmapped", "no matching node was found in the artifacts"
 
     def _without_feeds(self, node: Node) -> str | None:
         """Why a node is not compared whose outputs do not depend on the values of the feeds."""
@@ -222,13 +222,13 @@ class _Planner:
         if not is_constant and node.name not in self.source.shapes_only:
             return None
         if node.name in self.random:
-            return "random: the browser draws numbers of its own, which cannot be compared"
+            return "random: the browser draws its own random numbers, which cannot be compared"
         if not is_constant:
-            return "shape: arithmetic on shapes, folded when converting"
+            return "shape: shape arithmetic, folded during conversion"
         twin = self.converted.nodes.get(node.name)
         if twin is None or twin.op == "Const" or twin.op in PASS_THROUGH:
-            return "constant: computed from weights when converting"
-        return "constant: the browser computes it from weights alone; an error in it shows in what takes it"
+            return "constant: computed from weights during conversion"
+        return "constant: computed from weights alone; an error in it shows in the layers that use it"
 
     def _mark_output(self, theirs: Ref, ours: Ref) -> None:
         """Marks the layer that gives an output, and holds the mapping against the signature."""
@@ -245,7 +245,8 @@ class _Planner:
         inputs = tuple(self._rows_behind(tensor))
         self._put(Layer(name, "Identity", inputs, None, None, "compared", tap=tap, output=True))
         if match is not None and row in self.layers and (match.tail, node[1]) != tensor:
-            reason = f"it gives the output {name!r}, which the source computes as {self.short(tensor[0])!r}"
+            computed = self.short(tensor[0])
+            reason = f"it produces the output {name!r}, which the source computes as {computed!r}"
             self.tensors.pop(row, None)
             self._put(replace(self.layers[row], coverage="unmapped", reason=reason, tap=None))
 

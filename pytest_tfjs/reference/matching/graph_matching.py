@@ -239,8 +239,8 @@ class _Matcher:
     def _why_none(self, node: Node) -> str:
         unknown = [i for i, _ in self.converted.inputs(node) if i in self.unmatched]
         if unknown:
-            return f"its input {unknown[0]!r} stands for no tensor of the source"
-        return f"no tensor of the source is computed by {node.op} from the same inputs"
+            return f"its input {unknown[0]!r} has no counterpart in the source's graph"
+        return f"the source's graph has no {node.op} with the same inputs"
 
     # What a converted node computes, and from what.
 
@@ -302,7 +302,8 @@ class _Matcher:
         longest = sorted(regions, key=lambda name: -len(regions[name]))
         rivals = [other for other in regions if other not in regions[longest[0]]]
         if rivals:
-            return f"{node.op} may stand for {longest[0]!r} or for {rivals[0]!r}, and nothing tells which"
+            both = f"{longest[0]!r} and {rivals[0]!r}"
+            return f"{node.op} matches both {both} in the source, and nothing distinguishes them"
         tail = self.choices.choose(node.name, self.at, longest, self._state)
         return Match(node.name, tail, regions[tail])
 

@@ -41,8 +41,8 @@ def plan_keras(source: Mapping[str, Any], converted: Mapping[str, Any]) -> Plan:
 
 def _held_against(layer: Layer, twin: Layer | None) -> Layer:
     if twin is None:
-        return _unmapped(layer, "the artifacts have no such layer")
-    return layer if twin.op == layer.op else _unmapped(layer, f"in the artifacts it is {twin.op}")
+        return _unmapped(layer, "the artifacts do not have this layer")
+    return layer if twin.op == layer.op else _unmapped(layer, f"its class in the artifacts is {twin.op}")
 
 
 def _unmapped(layer: Layer, reason: str) -> Layer:

@@ -84,7 +84,7 @@ class _Matcher:
         if len(orders) == 1 and all(len(options) == 1 for options in self.outputs):
             return self._ends(orders[0], [options[0] for options in self.outputs], told=True)
         if len(orders) > _MOST_ORDERS:
-            raise self._open("inputs", self.artifacts.inputs, "too many are alike to try all orders")
+            raise self._open("inputs", self.artifacts.inputs, "too many look alike to try every order")
         return self._by_value(orders)
 
     def _ends(self, order: Sequence[int], outputs: Sequence[int], *, told: bool) -> Ends:
@@ -126,7 +126,7 @@ class _Matcher:
         found.sort(key=lambda one: one[0])
         (best, order, errors), *others = found
         if others and not _is_clear(best, others[0][0]):
-            raise self._open("inputs", self.artifacts.inputs, "either order gives the same outputs")
+            raise self._open("inputs", self.artifacts.inputs, "several orders match equally well")
         nearest = [self._nearest(*each) for each in zip(self.outputs, errors, strict=True)]
         return self._ends(order, nearest, told=len(orders) == 1)
 
@@ -135,7 +135,7 @@ class _Matcher:
         if others and not _is_clear(errors[first], errors[others[0]]):
             alike = [at for at in options if not _is_clear(errors[first], errors[at])]
             specs = [self.artifacts.outputs[at] for at in alike]
-            raise self._open("outputs", specs, "they compute the same, or nothing like it, from these feeds")
+            raise self._open("outputs", specs, "several match equally well")
         return first
 
     def _converted_values(self, converted: ConvertedGraph, feed: Feed) -> list[Array]:
@@ -167,8 +167,9 @@ class _Matcher:
             ours, theirs = zip(*pairs, strict=True)
             raise ArtifactsError(
                 f"{self.artifacts.model_json} and the source have {what}s of the same name that cannot be "
-                f"one tensor: in the artifacts {described(ours)}, in the source {described(theirs)}. Correct "
-                "the signature in model.json or convert anew, or pass the model that it was converted from"
+                f"the same tensor: {described(ours)} in the artifacts, {described(theirs)} in the source. "
+                "Convert the model again, correct the signature in model.json, or pass the model that it was "
+                "converted from"
             )
 
     def _require(
@@ -183,16 +184,15 @@ class _Matcher:
         self, what: str, artifacts: Sequence[TensorSpec], source: Sequence[TensorSpec]
     ) -> ArtifactsError:
         return ArtifactsError(
-            f"{self.artifacts.model_json} is not the converted form of this source: its {what} are "
-            f"{described(artifacts)}, and the source's {described(source)}. Pass the model, and the "
-            "signature, that it was converted from"
+            f"{self.artifacts.model_json} was not converted from this source: its {what} are "
+            f"{described(artifacts)}, but the source's are {described(source)}. Pass the model and the "
+            "signature that it was converted from"
         )
 
     def _open(self, what: str, specs: Sequence[TensorSpec], why: str) -> ArtifactsError:
         return ArtifactsError(
-            f"{self.artifacts.model_json} has lost the names of its {what}, and which of the source's is "
-            f"which of {described(specs)} cannot be told: {why}. Feed values from which the {what} can be "
-            "told apart"
+            f"{self.artifacts.model_json} has lost the names of its {what}, and it is unclear which of the "
+            f"source's {what} are {described(specs)}: {why}. Feed values that distinguish the {what}"
         )
 
 
@@ -203,7 +203,7 @@ def _note(
     told = told_by(ours, theirs, tensors_tell=tensors_tell, by_value=by_value)
     if told is None:
         return None
-    return f"the artifacts' {what} {ours.name!r} was taken for the source's {theirs.name!r}, told by {told}"
+    return f"the artifacts' {what} {ours.name!r} was matched to the source's {theirs.name!r} by {told}"
 
 
 def _orders(options: _Options) -> Iterator[tuple[int, ...]]:

@@ -37,7 +37,7 @@ class Casts:
         """What was narrowed, a sentence for each pair of dtypes."""
         return tuple(
             f"the reference of {_listed([name for name in names if name not in self.unfit])} was cast from "
-            f"{given} to {wanted}, as TF.js has no {given}"
+            f"{given} to {wanted}, because TF.js has no {given}"
             for (given, wanted), names in self._narrowed.items()
             if names.keys() - self.unfit.keys()
         )
@@ -69,15 +69,13 @@ def _why_unfit(value: Array, cast: Array) -> str | None:
             return None
         held = np.iinfo(cast.dtype)
         return (
-            f"its reference is {value.dtype}, with values from {value.min()} to {value.max()}; {cast.dtype}, "
-            f"the integer dtype of TF.js, holds {held.min} to {held.max}"
+            f"its reference is {value.dtype} with values from {value.min()} to {value.max()}, but "
+            f"{cast.dtype}, the only integer dtype of TF.js, holds {held.min} to {held.max}"
         )
     if np.array_equal(np.isfinite(cast), np.isfinite(value)):
         return None
     largest = np.abs(value[np.isfinite(value)]).max()
-    return (
-        f"its reference is {value.dtype} and has values up to {largest:.3g}, beyond the range of {cast.dtype}"
-    )
+    return f"its reference is {value.dtype} with values up to {largest:.3g}, beyond the range of {cast.dtype}"
 
 
 def _listed(names: list[str]) -> str:

@@ -93,9 +93,9 @@ class ConvertedGraph:
 
     def _unable(self, error: Exception) -> SourceError:
         return SourceError(
-            f"the converted graph {self._artifacts.model_json} does not run in TensorFlow, which is to tell "
-            f"what its nodes compute with the weights as they are stored: {told(error)} Compare with "
-            "weights='float32', or as format='layers' where the model is one of Keras 2"
+            f"TensorFlow cannot run the converted graph {self._artifacts.model_json}, whose activations are "
+            f"the reference for quantised weights: {told(error)} Compare with weights='float32', or with "
+            "format='layers' if it is a Keras 2 model"
         )
 
 
@@ -143,7 +143,7 @@ def _unfused(node: Any) -> Iterator[Any]:
     names = [f"{node.name}/{number}" for number in range(len(operations))] + [node.name]
     given = [name for name in node.input[2:] if not name.startswith("^")]
     if len(given) < sum(op in ("Prelu", "BiasAdd") for op in operations):
-        raise ValueError(f"{node.name!r} is a {node.op} that lacks an input of what is fused in.")
+        raise ValueError(f"{node.name!r} is a {node.op} without an input that its fused operations need.")
     arguments = iter(given)
     yield _node(FUSED_CONTRACTIONS[node.op], names[0], *node.input[:2], like=node)
     for op, before, name in zip(operations, names, names[1:], strict=False):
@@ -154,7 +154,7 @@ def _unfused(node: Any) -> Iterator[Any]:
         elif op in FUSED_ACTIVATIONS:
             yield _node(op, name, before, like=node)
         else:
-            raise ValueError(f"{node.name!r} is a {node.op} with {op!r} fused in, which is not known here.")
+            raise ValueError(f"{node.name!r} is a {node.op} with {op!r} fused in, which is not supported.")
 
 
 def _node(op: str, name: str, *inputs: str, like: Any = None) -> Any:

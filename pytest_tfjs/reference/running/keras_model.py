@@ -107,8 +107,8 @@ def _value(name: str, own: Array, weights: Mapping[str, Array]) -> Array:
     given = weights.get(name, own)
     if given.shape != own.shape:
         raise SourceError(
-            f"the artifacts' weight {name!r} has the shape {list(given.shape)}, and the source's "
-            f"{list(own.shape)}: they are not of one model. Convert the source again"
+            f"the artifacts' weight {name!r} has shape {list(given.shape)}, but the source's has "
+            f"{list(own.shape)}: they belong to different models. Convert the source again"
         )
     return given
 

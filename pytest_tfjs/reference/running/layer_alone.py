@@ -137,7 +137,9 @@ class GraphAlone:
         region = self.region(name)
         missing = [row for row in region.given if row not in inputs]
         if missing:
-            raise SourceError(f"layer {name!r} takes {', '.join(map(repr, missing))}: give them too")
+            raise SourceError(
+                f"layer {name!r} needs inputs that are missing: {', '.join(map(repr, missing))}"
+            )
         unknown = [weight for weight in weights or {} if weight not in region.weights]
         if unknown:
             raise SourceError(
@@ -180,7 +182,7 @@ class GraphAlone:
             if operation.type in RANDOM:
                 return f"{operation.name!r} draws random numbers"
             if operation.type == "Placeholder":
-                return f"it takes {operation.name!r}, which is no input of the model"
+                return f"it uses {operation.name!r}, which is not an input of the model"
         return None
 
     def _require(self, name: str) -> None:

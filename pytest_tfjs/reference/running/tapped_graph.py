@@ -97,7 +97,7 @@ def told(error: Exception) -> str:
 
 def unable(doing: str, error: Exception) -> SourceError:
     """An error that says what could not be done, and what TensorFlow said."""
-    return SourceError(f"{doing} does not run in TensorFlow: {told(error)}")
+    return SourceError(f"{doing} cannot run in TensorFlow: {told(error)}")
 
 
 def _with_text(value: Array) -> Array:

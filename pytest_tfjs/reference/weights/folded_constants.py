@@ -82,14 +82,14 @@ class ByValue:
             try:
                 found = self._by_effect(name, self._rows[node])
             except SourceError:
-                why = "what takes it does not run in TensorFlow on what enters it in the source"
+                why = "TensorFlow cannot run the operations that use it on the source's activations"
                 return WeightFinding(name, self._rows[node][0].name, "unverified", why)
             if found is not None:
                 return found
         if first is None:
-            why = "the source has no constant of this name, and no compared layer takes it"
+            why = "the source has no constant of this name, and no compared layer uses it"
             return WeightFinding(name, None, "unverified", why)
-        why = "the source has no constant of this name, and no compared layer changes with it for this feed"
+        why = "the source has no constant of this name, and it affects no compared layer for this feed"
         return WeightFinding(name, first.name, "unverified", why)
 
     def _by_effect(self, name: str, rows: Sequence[Layer]) -> WeightFinding | None:

@@ -132,7 +132,7 @@ class GraphWeights:
         if name in self._constants:
             value = self._constants[name]
             if value.dtype.kind in "iu" and _is_cut_off(stored, value):
-                return "unverified", f"TF.js holds no {value.dtype} beyond int32, so the value was cut off"
+                return "unverified", f"TF.js stores {value.dtype} as int32, so the value was truncated"
             what = difference(stored, value, storage)
             if what is not None and self._is_negated(name):
                 what = difference(stored, -value, storage)

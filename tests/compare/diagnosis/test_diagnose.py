@@ -47,7 +47,10 @@ CASES = {
         "weight",
         replace(BASE, over_artifacts=PYTHON_SAME, readings=(Tried("Conv2D turned", 0.0, "weight"),)),
     ),
-    "a wrong weight": ("weight", replace(BASE, weight="its weight 'w' is not the source's", others=(SAME,))),
+    "a wrong weight": (
+        "weight",
+        replace(BASE, weight="its weight 'w' differs from the source's", others=(SAME,)),
+    ),
     "a weight that has another effect": (
         "weight",
         replace(BASE, weight="it", by_effect=True, others=(SAME,)),
@@ -60,7 +63,10 @@ CASES = {
         "weight",
         replace(BASE, weight="it", feeds=(Tried("in BGR", 0.0),)),
     ),
-    "a wrong weight of no layer": ("weight", replace(BASE, layer=None, weight="'w' is not the source's")),
+    "a wrong weight of no layer": (
+        "weight",
+        replace(BASE, layer=None, weight="'w' differs from the source's"),
+    ),
     "quantised": ("quantised weights", replace(BASE, layer=None, compressed="uint8 costs 0.3")),
     "growth": ("growth", replace(BASE, layer=None, growth="no layer is wrong")),
     "growth in half": ("half resolution", replace(BASE, layer=None, half=True, growth="no layer is wrong")),

@@ -259,7 +259,7 @@ def test_bytes_and_str_of_the_same_text_are_equal():
     [
         (f32(1, 2), f32(1, 2, 3), "shape [2] in the browser, [3] in the reference"),
         (f32(), f32(), "empty: shape [0] holds no elements, so there is nothing to compare"),
-        (None, f32(1), "the browser gave no activation"),
+        (None, f32(1), "the browser returned no activation"),
         (
             np.array([1], np.int32),
             f32(1),

@@ -256,8 +256,8 @@ def test_the_reason_names_all_and_says_what_to_do():
     dead = Spread(4, "0", zero=True)
     found = vacuity(dead, aux=dead)
     assert found.reason == (
-        "the output 'y' is 0 everywhere; the output 'aux' is 0 everywhere: a broken model could pass as "
-        "well. Feed real inputs, load trained weights or, where it is meant, allow it: allow_vacuous='y,aux'"
+        "the output 'y' is 0 everywhere; the output 'aux' is 0 everywhere: a broken model could pass "
+        "too. Feed real inputs, load trained weights or, if this is intended, pass allow_vacuous='y,aux'"
     )
 
 
@@ -446,7 +446,7 @@ def test_a_user_is_told_what_is_vacuous_and_allows_it(tiny_project):
     outcomes = {name.partition("[")[0]: case for name, case in run.cases.items()}
     assert outcomes["test_ones"].message.startswith(
         "pytest_tfjs.NotClose: cpu on chrome: vacuous: the input 'x' is 1 everywhere: a broken model could "
-        "pass as well. Feed real inputs or, where it is meant, allow it: allow_vacuous='x'"
+        "pass too. Feed real inputs or, if this is intended, pass allow_vacuous='x'"
     )
     assert outcomes["test_allowed"].outcome == "passed"
     assert "allow_vacuous pattern 'y' matches no layer, output or input" in (

@@ -68,12 +68,12 @@ def test_what_is_left_out_says_why():
     )
     converted = graph(node("mul", "Mul", "x", "folded"), node("r", "Reshape", "mul", "made"), outputs="r")
     assert {name: (row.coverage, row.reason) for name, row in rows(source, converted).items()} == {
-        "folded": ("eliminated", "constant: computed from weights when converting"),
-        "shape": ("eliminated", "shape: arithmetic on shapes, folded when converting"),
-        "size": ("eliminated", "shape: arithmetic on shapes, folded when converting"),
+        "folded": ("eliminated", "constant: computed from weights during conversion"),
+        "shape": ("eliminated", "shape: shape arithmetic, folded during conversion"),
+        "size": ("eliminated", "shape: shape arithmetic, folded during conversion"),
         "mul": ("compared", None),
         "stop": ("eliminated", "identity"),
-        "neg": ("eliminated", "undone: by the operation after it"),
+        "neg": ("eliminated", "undone: the next operation reverses it"),
         "neg_1": ("eliminated", "identity"),
         "r": ("compared", None),
     }
@@ -91,10 +91,10 @@ def test_what_the_browser_computes_from_weights_alone_is_not_said_to_be_folded()
         assert {found[name].coverage for name in ("range", "sin", "draw", "scaled")} == {"eliminated"}
         return [found[name].reason for name in ("range", "sin", "draw", "scaled")]
 
-    drawn = ["random: the browser draws numbers of its own, which cannot be compared"] * 2
-    kept = "constant: the browser computes it from weights alone; an error in it shows in what takes it"
+    drawn = ["random: the browser draws its own random numbers, which cannot be compared"] * 2
+    kept = "constant: computed from weights alone; an error in it shows in the layers that use it"
     assert told(source) == [kept, kept, *drawn]
-    assert told(folded) == ["constant: computed from weights when converting"] * 2 + drawn
+    assert told(folded) == ["constant: computed from weights during conversion"] * 2 + drawn
 
 
 def test_an_operation_that_changes_nothing_is_compared_where_the_artifacts_have_it():
@@ -205,7 +205,7 @@ def test_a_loop_s_body_is_left_out():
     assert found["exit"].coverage == "compared"
     assert found["exit"].inputs == ("a",)
     assert {found[name].coverage for name in ("merge", "less", "switch", "body", "next")} == {"eliminated"}
-    assert found["body"].reason == "inside a loop body: it runs many times; what leaves the loop is compared"
+    assert found["body"].reason == "inside a loop body: it runs many times; the loop's results are compared"
 
 
 def test_what_is_inside_a_branch_is_left_out():
@@ -236,7 +236,7 @@ def test_what_is_inside_a_branch_is_left_out():
     }
     for name in ("switch", "then", "else"):
         assert found[name].reason == (
-            "inside a branch: it may not run at all; what leaves the branch is compared"
+            "inside a branch: it may not run at all; the branch's results are compared"
         )
     assert set(found["merge"].inputs) == {"exit", "greater"}
 
@@ -251,7 +251,7 @@ def test_an_output_that_the_artifacts_compute_otherwise_is_unmapped_and_still_co
     found = {row.name: row for row in plan.layers}
     assert (found["out"].coverage, found["out"].output, plan.tensors["out"]) == ("compared", True, "out:0")
     assert found["a"].coverage == "unmapped"
-    assert found["a"].reason == "it gives the output 'out', which the source computes as 'b'"
+    assert found["a"].reason == "it produces the output 'out', which the source computes as 'b'"
     assert "a" not in plan.tensors
 
 
@@ -287,7 +287,7 @@ def test_an_operation_that_nothing_computes_is_unmapped():
     converted = graph(node("a", "Tanh", "x"), node("c", "Erf", "a"), outputs="c")
     found = rows(source, converted)
     assert found["b"].coverage == "unmapped"
-    assert found["b"].reason == "no node of the artifacts was found to compute it"
+    assert found["b"].reason == "no matching node was found in the artifacts"
 
 
 # Any graph, converted by any legal rewrites: all is accounted for, by the tensor that it really is.

@@ -220,7 +220,7 @@ def test_another_layer_within_a_wrapper_of_the_artifacts_is_unmapped():
         changed(layer("TimeDistributed", "each", layer=layer(kind, "inside"))) for kind in ("Dense", "ReLU")
     )
     found = {row.name: row.reason for row in plan_keras(ours, theirs).layers if row.coverage == "unmapped"}
-    assert found["each/inside"] == "in the artifacts it is ReLU"
+    assert found["each/inside"] == "its class in the artifacts is ReLU"
 
 
 def test_layers_are_in_the_order_of_computation_whatever_the_order_of_the_config():
@@ -239,10 +239,10 @@ SOURCE = changed(layer("Dense", "a"), layer("ReLU", "b"), layer("Dense", "c"))
     ("artifacts", "unmapped"),
     [
         (SOURCE, {}),
-        (changed(layer("Dense", "a"), layer("Dense", "c")), {"b": "the artifacts have no such layer"}),
+        (changed(layer("Dense", "a"), layer("Dense", "c")), {"b": "the artifacts do not have this layer"}),
         (
             changed(layer("Dense", "a"), layer("ELU", "b"), layer("Dense", "c")),
-            {"b": "in the artifacts it is ELU"},
+            {"b": "its class in the artifacts is ELU"},
         ),
         (
             changed(layer("Dense", "a"), layer("ReLU", "b"), layer("Dense", "c"), layer("Softmax", "d")),

@@ -33,7 +33,7 @@ def test_what_fits_is_narrowed_and_told(value, wanted):
     np.testing.assert_array_equal(found, value.astype(wanted))
     assert casts.unfit == {}
     assert casts.notes == (
-        f"the reference of 'a' was cast from {value.dtype} to {wanted}, as TF.js has no {value.dtype}",
+        f"the reference of 'a' was cast from {value.dtype} to {wanted}, because TF.js has no {value.dtype}",
     )
 
 
@@ -49,11 +49,11 @@ def test_what_loses_nothing_is_not_told(dtype):
 @pytest.mark.parametrize(
     ("value", "why"),
     [
-        (np.array([7, INT32.max + 1]), "int64, with values from 7 to 2147483648; int32"),
-        (np.array([INT32.min - 1, 7]), "int64, with values from -2147483649 to 7; int32"),
-        (np.array([INT32.max + 1], np.uint32), "uint32, with values from 2147483648 to 2147483648; int32"),
-        (np.array([1e300, np.inf]), "float64 and has values up to 1e+300, beyond the range of float32"),
-        (np.array([1e300 + 1j]), "complex128 and has values up to 1e+300, beyond the range of complex64"),
+        (np.array([7, INT32.max + 1]), "int64 with values from 7 to 2147483648, but int32"),
+        (np.array([INT32.min - 1, 7]), "int64 with values from -2147483649 to 7, but int32"),
+        (np.array([INT32.max + 1], np.uint32), "uint32 with values from 2147483648 to 2147483648, but int32"),
+        (np.array([1e300, np.inf]), "float64 with values up to 1e+300, beyond the range of float32"),
+        (np.array([1e300 + 1j]), "complex128 with values up to 1e+300, beyond the range of complex64"),
     ],
     ids=lambda value: getattr(value, "dtype", ""),
 )
@@ -75,7 +75,10 @@ def test_many_layers_are_one_sentence():
     casts = Casts()
     casts.apply({name: np.ones(1) for name in "abcde"})
     assert casts.notes == (
-        "the reference of 'a', 'b', 'c' and 2 more was cast from float64 to float32, as TF.js has no float64",
+        (
+            "the reference of 'a', 'b', 'c' and 2 more was cast from float64 to float32, "
+            "because TF.js has no float64"
+        ),
     )
 
 

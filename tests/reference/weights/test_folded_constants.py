@@ -78,7 +78,7 @@ def test_a_constant_that_changes_nothing_compared_is_unverified():
     for stored in (TRUE, TRUE * 100):
         found = checked(stored, by_none)
         assert (found.state, found.layer) == ("unverified", "count")
-        assert "no compared layer changes with it for this feed" in found.what
+        assert "it affects no compared layer for this feed" in found.what
 
 
 def test_an_upper_bound_is_tried_from_above_and_below():

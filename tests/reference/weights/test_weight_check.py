@@ -134,7 +134,7 @@ def test_a_stored_weight_of_another_shape_is_not_taken_for_the_models_own():
     x = k.Input((3,), name="x")
     model = k.Model(x, k.layers.Dense(2, name="dense")(x))
     with pytest.raises(
-        SourceError, match=r"'dense/kernel' has the shape \[2, 3\], and the source's \[3, 2\]"
+        SourceError, match=r"'dense/kernel' has shape \[2, 3\], but the source's has \[3, 2\]"
     ):
         TappedKerasModel(model, {"dense/kernel": np.zeros((2, 3), np.float32)})
 
@@ -209,7 +209,7 @@ def test_what_int32_does_not_hold_with_the_one_weights_has_no_cost_and_is_unmapp
     given = normalise_feeds([rows[number] for number in feeds], artifacts.inputs)
     reference = capture_reference(source, artifacts, given, "all", cache)
     (unmapped,) = (layer for layer in reference.plan.layers if layer.coverage == "unmapped")
-    assert "the integer dtype of TF.js, holds" in unmapped.reason
+    assert "the only integer dtype of TF.js, holds" in unmapped.reason
     stored = any(unmapped.name in reference.sizes(number) for number in range(len(feeds)))
     assert stored, "with the weights as they are stored it fits"
     found = measure_compression(reference, artifacts.weights, None, 1000)
