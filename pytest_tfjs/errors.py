@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class TfjsError(Exception):
-    """Base of every error of pytest-tfjs but a verdict. Names of others that are in it are printable."""
+    """Base of all errors except verdicts. `str` escapes unprintable characters from models and files."""
 
     def __str__(self) -> str:
         from pytest_tfjs.formats.escaping import printable_lines
@@ -17,7 +17,7 @@ class SettingsError(TfjsError):
 
 
 class SourceError(TfjsError):
-    """What was handed in as a model is none, or cannot be read."""
+    """The source is not a model, or cannot be read."""
 
 
 class ConversionError(TfjsError):
@@ -25,7 +25,7 @@ class ConversionError(TfjsError):
 
 
 class MissingPackageError(ConversionError):
-    """TensorFlow or the converter is not installed, or does not import."""
+    """TensorFlow or the converter is not installed, or cannot be imported."""
 
 
 class ArtifactsError(TfjsError):
@@ -33,7 +33,7 @@ class ArtifactsError(TfjsError):
 
 
 class FeedError(TfjsError, ValueError):
-    """A feed does not fit the model's inputs: a wrong name, shape or dtype, or NaN."""
+    """A feed does not fit the model's inputs: wrong name, shape or dtype, or NaN values."""
 
 
 class ToleranceError(TfjsError, ValueError):
@@ -49,10 +49,12 @@ class BrowserError(TfjsError):
 
 
 class PageError(TfjsError):
-    """A job failed in the page: the message, and what the page told before it.
+    """A job failed in the page.
 
-    `reason` is one line. `stack` is the JavaScript stack where there is one, `stage` what the page was doing.
-    `refused`: TF.js itself cannot load or run the model there, so that browser, driver and server are well.
+    - `reason`: why, in one line.
+    - `stack`: the JavaScript stack, if there is one.
+    - `stage`: what the page was doing.
+    - `refused`: TF.js itself cannot load or run the model there; browser, driver and server work.
     """
 
     def __init__(
@@ -66,17 +68,17 @@ class PageError(TfjsError):
 
 
 class TargetUnavailableError(PageError):
-    """The machine or its browser does not have what the target needs: no GPU adapter, no float32 textures."""
+    """The machine or its browser does not support the target: no GPU adapter, no float32 textures."""
 
 
 class JobTimeoutError(PageError):
-    """A job ran past `--tfjs-timeout`."""
+    """A job took longer than `--tfjs-timeout`."""
 
 
 class BrowserLostError(PageError):
-    """The tab, the browser, its driver or its GPU was lost during a job; the next job needs a fresh browser.
+    """The tab, the browser, its driver or its GPU was lost during a job; the next job needs a new browser.
 
-    `what`: which it was, and while doing what, without the target.
+    `what`: which of them was lost and during what, without the target.
     """
 
     def __init__(self, target: object, what: str, *, stage: str | None = None) -> None:

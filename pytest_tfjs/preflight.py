@@ -1,7 +1,4 @@
-"""What the settings choose: the targets, the copy of TF.js, the server's address.
-
-What cannot be had, or could not work, is refused before anything runs.
-"""
+"""Turns settings into targets, a copy of TF.js and a server address; checks them before a run."""
 
 from __future__ import annotations
 
@@ -19,14 +16,17 @@ if TYPE_CHECKING:
 
 
 def targets_of(settings: Settings) -> tuple[Target, ...]:
-    """The targets that tests run on, by the browsers and backends named. Raises SettingsError."""
+    """The targets that tests run on: each browser with each backend.
+
+    Raises SettingsError for unknown names.
+    """
     from pytest_tfjs.browsers.engines import ENGINES, first_found
     from pytest_tfjs.browsers.targets import parse_targets
 
     own = variants_of(settings)
     browsers = settings.browsers
     if browsers is None and settings.remote is not None:
-        browsers = (next(iter(ENGINES)),)  # what is on this machine is no matter
+        browsers = (next(iter(ENGINES)),)  # which browsers this machine has does not matter
     elif browsers is None:
         browsers = (first_found(settings.browser_binary),)
     try:
@@ -40,7 +40,7 @@ def targets_of(settings: Settings) -> tuple[Target, ...]:
 
 
 def variants_of(settings: Settings) -> Mapping[str, Flags]:
-    """The user's own variants, each with its flags. Raises SettingsError."""
+    """The variants of the ini value `tfjs_variants`, each with its flags. Raises SettingsError."""
     from pytest_tfjs.browsers.targets import parse_variants
 
     try:
@@ -50,14 +50,14 @@ def variants_of(settings: Settings) -> Mapping[str, Flags]:
 
 
 def dist_of(settings: Settings) -> Dist:
-    """The copy of TF.js that the run tests with. Raises DistError."""
+    """The copy of TF.js that the run uses. Raises DistError."""
     from pytest_tfjs.browsers.tfjs_dist import Dist
 
     return Dist.shipped() if settings.dist is None else Dist.from_directory(settings.dist)
 
 
 def address_of(settings: Settings, worker: str | None = None) -> Address:
-    """Where the server of a worker listens, and how it is reached. Raises SettingsError."""
+    """Where the server of a worker listens, and where browsers reach it. Raises SettingsError."""
     from pytest_tfjs.browsers.serving.access import Address
     from pytest_tfjs.settings.reachability import bind_of
 
@@ -65,7 +65,7 @@ def address_of(settings: Settings, worker: str | None = None) -> Address:
 
 
 def guesses_reach(settings: Settings) -> bool:
-    """Whether it is for us to find out how the Grid's browsers reach this machine."""
+    """Whether the plugin has to find the address at which the Grid's browsers reach this machine."""
     bind = settings.bind
     return (
         settings.remote is not None and settings.public_url is None and bind is not None and bind.is_wildcard
@@ -73,14 +73,13 @@ def guesses_reach(settings: Settings) -> bool:
 
 
 def check_targets(settings: Settings) -> None:
-    """Refuses unknown names before anything runs; without any given, nothing is imported to look.
+    """Checks the names of browsers, backends and variants, and that `--tfjs-dist` has the backends named.
 
-    The user's copy of TF.js must have the backends that the user named; others are a matter of each test.
-    Raises SettingsError and DistError.
+    Default backends are checked later, by the tests that use them. Raises SettingsError and DistError.
     """
     named = settings.origin("backends") != "default"
-    given = named or settings.browsers is not None or settings.variants
-    targets = targets_of(settings) if given else ()
+    chosen = named or settings.browsers is not None or settings.variants
+    targets = targets_of(settings) if chosen else ()
     check_programs_of(settings, targets)
     if settings.dist is not None:
         dist = dist_of(settings)
@@ -89,7 +88,7 @@ def check_targets(settings: Settings) -> None:
 
 
 def check_programs_of(settings: Settings, targets: Sequence[Target]) -> None:
-    """Refuses a browser's program that would be started for another browser. Raises SettingsError."""
+    """Raises SettingsError if a program the user named would be started for another browser."""
     if settings.browser_binary is not None or settings.driver_binary is not None:
         from pytest_tfjs.browsers.launching.programs import check_programs
 
@@ -97,11 +96,12 @@ def check_programs_of(settings: Settings, targets: Sequence[Target]) -> None:
 
 
 def check_server(settings: Settings, workers: int) -> None:
-    """Refuses settings under which browsers would not reach the server; `workers`: as in `check_reach`.
+    """Checks that browsers can reach the server; `workers` is as in `check_reach`.
 
-    Raises SettingsError, and BrowserError where no way to this machine is found.
+    Raises SettingsError, and BrowserError if this machine has no address on the route to the Grid.
     """
-    if not any((settings.remote, settings.capabilities, settings.bind, settings.public_url)):
+    used = (settings.remote, settings.capabilities, settings.bind, settings.public_url)
+    if all(value is None for value in used):
         return
     from pytest_tfjs.settings.reachability import check_reach
 

@@ -1,4 +1,4 @@
-"""Addresses that users name: of a Selenium Grid, of the server, and of the server as the browser sees it."""
+"""Parses addresses: of a Selenium Grid, where the server listens, and where browsers reach it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ LOOPBACK = "127.0.0.1"
 PORT_FIELD = "{port}"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 HIGHEST_PORT = 65535
-# A host as the header `Host` may have it: a name, an IPv4 address, or an IPv6 address in brackets.
+# A host as in the `Host` header: a name, an IPv4 address, or an IPv6 address in brackets.
 _HOST = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?\.?|\[[0-9a-f:.]+\]", re.IGNORECASE)
 _USER_INFO = re.compile(r"^([^/]*//)?.*@")
 
 
 @dataclass(frozen=True)
 class RemoteUrl:
-    """A Selenium Grid or a cloud service. Its user name and password are in no text, only in requests."""
+    """A Selenium Grid or a cloud service; `str` and `repr` leave out its user name and password."""
 
     url: str
     username: str | None = field(default=None, repr=False)
@@ -37,12 +37,12 @@ class RemoteUrl:
 
     @property
     def host(self) -> str:
-        """Its host, without brackets."""
+        """The host, without brackets."""
         return urlsplit(self.url).hostname or ""
 
     @property
     def port(self) -> int:
-        """Its port."""
+        """The port, also if the address does not name it."""
         return port_of(urlsplit(self.url))
 
     def __str__(self) -> str:
@@ -51,14 +51,14 @@ class RemoteUrl:
 
 @dataclass(frozen=True)
 class Bind:
-    """Where the server listens; `port` 0: a free one."""
+    """Where the server listens; port 0 means any free port."""
 
     host: str = LOOPBACK
     port: int = 0
 
     @property
     def is_wildcard(self) -> bool:
-        """Whether it stands for all addresses of the machine."""
+        """Whether the server listens on all addresses of the machine."""
         return _ip(self.host) in {ipaddress.ip_address("0.0.0.0"), ipaddress.ip_address("::")}  # noqa: S104
 
     def __str__(self) -> str:
@@ -67,7 +67,7 @@ class Bind:
 
 @dataclass(frozen=True)
 class PublicUrl:
-    """The server's address as the browser sees it; `{port}` in it stands for the port bound."""
+    """Where browsers reach the server; `{port}` in it is replaced by the server's port."""
 
     text: str
 
@@ -77,12 +77,12 @@ class PublicUrl:
 
     @property
     def names_port(self) -> bool:
-        """Whether servers at several ports have addresses of their own."""
+        """Whether the address depends on the server's port."""
         return PORT_FIELD in self.text
 
     @property
     def parts(self) -> SplitResult:
-        """Scheme, host, port and path; only of one that has no `{port}`."""
+        """Scheme, host, port and path; call it only if there is no `{port}` in the address."""
         return urlsplit(self.text)
 
     def __str__(self) -> str:
@@ -91,7 +91,7 @@ class PublicUrl:
 
 @dataclass(frozen=True)
 class JsonFile:
-    """A file that holds a JSON object; no text shows what is in it, which may be keys of a cloud service."""
+    """A file that holds a JSON object; `str` and `repr` leave out its content, which may hold access keys."""
 
     path: Path
     content: Mapping[str, Any] = field(repr=False)
@@ -101,27 +101,27 @@ class JsonFile:
 
 
 def parse_remote(value: Any) -> RemoteUrl:
-    """`http://grid:4444`, `https://user:key@cloud.example/wd/hub`. Raises SettingsError."""
+    """Parses `http://grid:4444` or `https://user:key@cloud.example/wd/hub`. Raises SettingsError."""
     parts = _split(value, "http://localhost:4444")
     if bool(parts.username) != bool(parts.password):
         raise SettingsError(
-            "expected both a user name and a key, as in https://USER:KEY@hub.example, or none"
+            "expected both a user name and a key, as in https://USER:KEY@hub.example, or neither"
         )
     url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
     return RemoteUrl(url, unquote(parts.username or "") or None, unquote(parts.password or "") or None)
 
 
 def parse_public_url(value: Any) -> PublicUrl:
-    """`https://ci.example/tfjs`, `http://192.0.2.7:{port}`. Raises SettingsError."""
+    """Parses `https://ci.example/tfjs` or `http://192.0.2.7:{port}`. Raises SettingsError."""
     text = str(value).rstrip("/")
     parts = _split(text.replace(PORT_FIELD, "1"), "https://ci.example/tfjs or http://192.0.2.7:{port}")
     if "@" in parts.netloc:
-        raise SettingsError("expected no user name or password: a page's own requests would not carry them")
+        raise SettingsError("expected no user name or password: requests of the page would not send them")
     return PublicUrl(text)
 
 
 def parse_bind(value: Any) -> Bind:
-    """`HOST`, `HOST:PORT`, `[::1]:8000`: an address or a name of this machine. Raises SettingsError."""
+    """Parses `HOST`, `HOST:PORT` or `[::1]:8000`, where HOST is this machine. Raises SettingsError."""
     text = str(value).strip()
     host, port = _host_and_port(text)
     try:
@@ -131,64 +131,62 @@ def parse_bind(value: Any) -> Bind:
     if not host or not 0 <= number <= HIGHEST_PORT:
         raise SettingsError(
             "expected HOST or HOST:PORT, such as 127.0.0.1:8000, [::1]:8000 or 0.0.0.0, with a port from 0 to"
-            f" {HIGHEST_PORT} (0: a free one)"
+            f" {HIGHEST_PORT} (0: any free port)"
         )
-    _check_own(host)
+    _check_can_listen(host)
     return Bind(host, number)
 
 
 def parse_json_file(value: Any) -> JsonFile:
-    """The path of a JSON object. Raises SettingsError."""
+    """Reads a file that holds a JSON object. Raises SettingsError."""
     path = file_path(value)
     if not path.is_file():
-        raise SettingsError("there is no such file; expected one that holds a JSON object")
+        raise SettingsError("there is no such file; expected a file that holds a JSON object")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise SettingsError(f"the file cannot be read as JSON: {error}") from None
     if not isinstance(content, dict):
-        raise SettingsError(
-            'the file holds no JSON object; expected one such as {"browserVersion": "stable"}'
-        )
+        raise SettingsError('expected a file that holds a JSON object, such as {"browserVersion": "stable"}')
     return JsonFile(path, content)
 
 
 def without_user_info(text: str) -> str:
-    """An address with `***` for user name and password, whatever stands before and however wrong it is."""
-    return _USER_INFO.sub(lambda found: f"{found.group(1) or ''}***@", text)
+    """Replaces user name and password by `***` in text with an address, even if the address is not valid."""
+    return _USER_INFO.sub(lambda match: f"{match.group(1) or ''}***@", text)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine by its name or address alone; nothing is looked up."""
+    """Whether a host is a loopback name or address, without a DNS lookup."""
     name = host.strip("[]").lower().rstrip(".")
     address = _ip(name)
     return name == "localhost" or name.endswith(".localhost") or (address is not None and address.is_loopback)
 
 
 def bracketed(host: str) -> str:
-    """A host as addresses have it: IPv6 in brackets."""
+    """A host as it stands in a URL: IPv6 addresses are in brackets."""
     return f"[{host}]" if ":" in host else host
 
 
 def authorities(scheme: str, host: str, port: int) -> set[str]:
-    """The ways in which a browser or a proxy may write host and port, in lower case."""
+    """How a browser or a proxy may write host and port in a `Host` header, in lower case."""
     name = bracketed(host).lower()
     bare = {name} if _DEFAULT_PORTS.get(scheme) == port else set()
     return {f"{name}:{port}", *bare}
 
 
 def port_of(parts: SplitResult) -> int:
-    """The port of an address, whether it is written or not."""
+    """The port of an http or https address, which is 80 or 443 if the address does not name one."""
     return parts.port or _DEFAULT_PORTS[parts.scheme]
 
 
 def local_address_towards(host: str, port: int, family: int = socket.AF_UNSPEC) -> str | None:
-    """This machine's address on the way to another host; None where there is no way. Nothing is sent."""
+    """This machine's address on the route to another host; None if there is no route. Sends nothing."""
     try:
-        found = socket.getaddrinfo(host, port, family, socket.SOCK_DGRAM)
+        addresses = socket.getaddrinfo(host, port, family, socket.SOCK_DGRAM)
     except OSError:
         return None
-    for kind, protocol, address in ((one[0], one[2], one[4]) for one in found):
+    for kind, protocol, address in ((one[0], one[2], one[4]) for one in addresses):
         with contextlib.suppress(OSError), socket.socket(kind, socket.SOCK_DGRAM, protocol) as probe:
             probe.connect(address)
             return str(probe.getsockname()[0])
@@ -196,15 +194,15 @@ def local_address_towards(host: str, port: int, family: int = socket.AF_UNSPEC) 
 
 
 def _split(value: Any, example: str) -> SplitResult:
-    wrong = SettingsError(f"expected an address that begins with http:// or https://, such as {example}")
+    invalid = SettingsError(f"expected an address that begins with http:// or https://, such as {example}")
     try:
         parts = urlsplit(str(value).strip())
         port = parts.port
     except ValueError:
-        raise wrong from None
+        raise invalid from None
     host = bracketed(parts.hostname or "")
     if parts.scheme not in _DEFAULT_PORTS or port == 0 or not _HOST.fullmatch(host):
-        raise wrong
+        raise invalid
     if parts.query or parts.fragment or re.search(r"[\s\x00-\x1f\\]", parts.path):
         raise SettingsError(f"expected an address without spaces, '?' and '#', such as {example}")
     return parts
@@ -221,8 +219,8 @@ def _host_and_port(text: str) -> tuple[str, str]:
     return (host, port) if _HOST.fullmatch(host) else ("", "")
 
 
-def _check_own(host: str) -> None:
-    """Tries to listen there, at a port of the system's choice."""
+def _check_can_listen(host: str) -> None:
+    """Raises SettingsError unless this machine can listen on `host`."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:

@@ -1,4 +1,4 @@
-"""Whether browsers have a way to the server, by the settings alone, and which worker's server is where."""
+"""Checks that browsers can reach the server under the settings, and gives each worker its port."""
 
 from __future__ import annotations
 
@@ -17,75 +17,80 @@ _WORKER = re.compile(r"gw(?P<number>[0-9]{1,9})")
 
 
 def check_reach(settings: Settings, workers: int) -> None:
-    """Refuses settings under which browsers cannot reach the server, or not that of each worker.
+    """Raises SettingsError for settings under which browsers cannot reach the server of each worker.
 
-    `workers`: how many processes run tests, each with a server of its own. Raises SettingsError.
+    `workers`: how many processes run tests; each has its own server.
     """
-    remote, public, bind = settings.remote, settings.public_url, settings.bind or Bind()
+    remote, public = settings.remote, settings.public_url
+    bind = Bind() if settings.bind is None else settings.bind
     for name in ("browser_binary", "driver_binary"):
         if remote is not None and settings.origin(name) == "command line":
-            raise SettingsError(f"{settings.spelled(name)}: --tfjs-remote starts the browsers that are there")
+            raise SettingsError(
+                f"{settings.spelled(name)}: --tfjs-remote runs the Grid's own browsers, not a program here"
+            )
     if settings.capabilities is not None:
         _check_capabilities(settings, settings.capabilities)
     if public is not None:
         _check_public(settings, workers)
     elif remote is not None and is_loopback(bind.host) and not is_loopback(remote.host):
         raise SettingsError(
-            f"{settings.spelled('remote')}: browsers there cannot reach the server, which listens on {bind}:"
-            " add --tfjs-bind=0.0.0.0, or for a tunnel or a proxy --tfjs-bind=127.0.0.1:PORT and"
+            f"{settings.spelled('remote')}: browsers on the Grid cannot reach the server, which listens on"
+            f" {bind}: add --tfjs-bind=0.0.0.0, or for a tunnel or a proxy --tfjs-bind=127.0.0.1:PORT and"
             " --tfjs-public-url=URL"
         )
     if bind.port and bind.port + workers - 1 > HIGHEST_PORT:
         raise SettingsError(
-            f"{settings.spelled('bind')}: each of {workers} workers listens at a port of its own, from this"
-            f" one on, and there is none above {HIGHEST_PORT}: name a lower one"
+            f"{settings.spelled('bind')}: {workers} workers listen at as many ports, from this one upwards,"
+            f" and the highest is {HIGHEST_PORT}: name a lower port"
         )
 
 
 def _check_capabilities(settings: Settings, file: JsonFile) -> None:
-    told = settings.spelled("capabilities")
-    # In an ini file they may wait for the runs that name a Grid.
+    written = settings.spelled("capabilities")
+    # An ini file may hold capabilities for the runs that name a Grid.
     if settings.remote is None and settings.origin("capabilities") != "ini":
-        raise SettingsError(f"{told}: these are asked of a Grid: name it with --tfjs-remote=URL")
+        raise SettingsError(
+            f"{written}: capabilities are requested from a Grid: name it with --tfjs-remote=URL"
+        )
     if "browserName" in file.content:
-        raise SettingsError(f"{told}: browserName is ours to ask for: name browsers with --tfjs-browsers")
+        raise SettingsError(f"{written}: expected no browserName: choose browsers with --tfjs-browsers")
 
 
 def _check_public(settings: Settings, workers: int) -> None:
-    told = settings.spelled("public_url")
+    written = settings.spelled("public_url")
     if settings.bind is None:
         raise SettingsError(
-            f"{told}: name as well where the server listens, with --tfjs-bind=HOST:PORT, so that what leads"
-            " there finds it"
+            f"{written}: also name where the server listens, with --tfjs-bind=HOST:PORT, so that the proxy or"
+            " tunnel behind this address can reach it"
         )
     assert settings.public_url is not None
     if workers > 1 and not settings.public_url.names_port:
         raise SettingsError(
-            f"{told}: each of {workers} workers has a server of its own, at a port of its own: put {{port}}"
-            " where its port is to stand in the address"
+            f"{written}: each of {workers} workers has its own server at its own port: put {{port}} into the"
+            " address, which is replaced by that port"
         )
 
 
 def bind_of(settings: Settings, worker: str | None = None) -> Bind:
-    """Where the server of a worker listens: the port that was named is that of the first.
+    """Where the server of a worker listens: the first worker at the port of `--tfjs-bind`, others above it.
 
-    `worker`: its name as pytest-xdist has it; None where it is not used. Raises SettingsError where there is
-    no port for it.
+    `worker`: the name that pytest-xdist gives it; None without pytest-xdist. Raises SettingsError if there is
+    no port for the worker.
     """
-    bind = settings.bind or Bind()
+    bind = Bind() if settings.bind is None else settings.bind
     if worker is None or not bind.port:
         return bind
-    told = settings.spelled("bind")
+    written = settings.spelled("bind")
     numbered = _WORKER.fullmatch(worker)
     if numbered is None:
         raise SettingsError(
-            f"{told}: which port is that of the worker {worker!r} cannot be told, as its name has no number:"
-            " name no port, or let pytest-xdist name the workers (gw0, gw1, …)"
+            f"{written}: the worker {worker!r} has no port, because its name has no number: name no port, or"
+            " let pytest-xdist name the workers (gw0, gw1, …)"
         )
     port = bind.port + int(numbered["number"])
     if port > HIGHEST_PORT:
         raise SettingsError(
-            f"{told}: the worker {worker} listens {numbered['number']} ports above this one, and there is"
-            f" none above {HIGHEST_PORT}: name a lower one"
+            f"{written}: the worker {worker} listens {numbered['number']} ports above this one, and the"
+            f" highest port is {HIGHEST_PORT}: name a lower port"
         )
     return replace(bind, port=port)

@@ -1,5 +1,3 @@
-"""Addresses as users write them: what is read of them, and that nobody reads the key in one."""
-
 from __future__ import annotations
 
 import pytest
@@ -29,13 +27,13 @@ from pytest_tfjs.settings.settings import Settings
         ("http://[::1]:4444", "::1", 4444),
     ],
 )
-def test_a_grid_is_read(text, host, port):
+def test_the_address_of_a_grid_is_parsed(text, host, port):
     remote = parse_remote(text)
     assert (str(remote), remote.host, remote.port) == (text, host, port)
     assert (remote.username, remote.password) == (None, None)
 
 
-def test_user_name_and_key_of_a_grid_are_in_no_text():
+def test_no_text_shows_user_name_and_key_of_a_grid():
     remote = parse_remote("https://me%40ci:s%3Acret@hub.example/wd/hub/")
     assert (remote.url, remote.username, remote.password) == ("https://hub.example/wd/hub", "me@ci", "s:cret")
     settings = Settings().updated({"remote": "https://me:secret@hub.example"}, "command line")
@@ -57,7 +55,7 @@ def test_user_name_and_key_of_a_grid_are_in_no_text():
         "https://:secret@hub",
     ],
 )
-def test_a_wrong_address_is_told_without_its_key(wrong):
+def test_the_message_for_an_invalid_address_hides_the_key(wrong):
     with pytest.raises(SettingsError) as caught:
         Settings().updated({"remote": wrong}, "command line")
     assert "--tfjs-remote='" in str(caught.value)
@@ -66,12 +64,12 @@ def test_a_wrong_address_is_told_without_its_key(wrong):
 
 
 @pytest.mark.parametrize("text", ["http://hub:4444", "--tfjs-remote=http://hub"])
-def test_what_holds_no_key_is_shown_as_it_is(text):
+def test_text_without_a_key_is_unchanged(text):
     assert without_user_info(text) == text
 
 
-def test_the_capabilities_are_in_no_text(tmp_path):
-    path = tmp_path / "asked.json"
+def test_no_text_shows_the_capabilities(tmp_path):
+    path = tmp_path / "capabilities.json"
     path.write_text('{"cloud:options": {"accessKey": "secret"}}')
     file = parse_json_file(path)
     assert file.content == {"cloud:options": {"accessKey": "secret"}}
@@ -81,7 +79,7 @@ def test_the_capabilities_are_in_no_text(tmp_path):
 
 @pytest.mark.parametrize("text", ["[]", "1", "null", '"text"', "{", "", "[" * 100_000])
 def test_a_file_without_a_json_object_is_refused(tmp_path, text):
-    path = tmp_path / "asked.json"
+    path = tmp_path / "capabilities.json"
     path.write_text(text)
     with pytest.raises(SettingsError, match="JSON"):
         parse_json_file(path)
@@ -100,7 +98,7 @@ def test_a_file_without_a_json_object_is_refused(tmp_path, text):
         ("::", "::", 0, "[::]"),
     ],
 )
-def test_where_to_listen_is_read(text, host, port, shown):
+def test_bind_is_parsed(text, host, port, shown):
     bind = parse_bind(text)
     assert bind == Bind(host, port)
     assert str(bind) == shown
@@ -110,12 +108,12 @@ def test_where_to_listen_is_read(text, host, port, shown):
 @pytest.mark.parametrize(
     "text", ["", ":8000", "[::1]8000", "::1]:8000", "1.2.3.4:-1", "a:b:c", "http://x", "a/b"]
 )
-def test_what_is_no_place_to_listen_is_refused(text):
+def test_an_invalid_bind_is_refused(text):
     with pytest.raises(SettingsError, match="expected HOST or HOST:PORT"):
         parse_bind(text)
 
 
-def test_a_public_address_may_hold_the_port():
+def test_a_public_address_may_contain_the_port():
     public = parse_public_url("https://ci.example:{port}/of/{port}/")
     assert public.names_port
     assert public.at(8000) == PublicUrl("https://ci.example:8000/of/8000")
@@ -125,7 +123,7 @@ def test_a_public_address_may_hold_the_port():
 @pytest.mark.parametrize(
     "text", ["https://me:key@ci.example", "https://ci.example/a b", "https://ci.example\\a"]
 )
-def test_a_public_address_that_no_page_can_have_is_refused(text):
+def test_an_invalid_public_address_is_refused(text):
     with pytest.raises(SettingsError, match="expected"):
         parse_public_url(text)
 
@@ -133,23 +131,23 @@ def test_a_public_address_that_no_page_can_have_is_refused(text):
 @pytest.mark.parametrize(
     "host", ["localhost", "LOCALHOST.", "a.localhost", "127.0.0.1", "127.3.2.1", "::1", "[::1]"]
 )
-def test_loopback_is_known(host):
+def test_loopback_hosts(host):
     assert is_loopback(host)
 
 
 @pytest.mark.parametrize(
     "host", ["localhost.example", "0.0.0.0", "10.0.0.1", "grid", "::", "127.0.0.1.example"]
 )
-def test_what_may_be_another_machine_is_known(host):
+def test_hosts_that_may_be_another_machine(host):
     assert not is_loopback(host)
 
 
-def test_a_default_port_may_be_left_out():
+def test_authorities_with_and_without_the_default_port():
     assert authorities("https", "CI.example", 443) == {"ci.example", "ci.example:443"}
     assert authorities("https", "ci.example", 80) == {"ci.example:80"}
     assert authorities("http", "::1", 80) == {"[::1]", "[::1]:80"}
 
 
-def test_the_address_on_the_way_is_found():
+def test_the_local_address_on_a_route():
     assert local_address_towards("127.0.0.1", 9) == "127.0.0.1"
     assert local_address_towards("no.such.host.invalid", 9) is None

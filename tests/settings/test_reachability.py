@@ -1,5 +1,3 @@
-"""Settings under which the browsers of a Grid would not reach the server are refused before anything runs."""
-
 from __future__ import annotations
 
 import sys
@@ -22,8 +20,8 @@ def settings(origin="command line", **values):
 
 
 @pytest.fixture
-def asked(tmp_path):
-    path = tmp_path / "asked.json"
+def capabilities(tmp_path):
+    path = tmp_path / "capabilities.json"
     path.write_text('{"platformName": "linux"}')
     return path
 
@@ -39,7 +37,7 @@ def asked(tmp_path):
         {"bind": "127.0.0.1", "public_url": PUBLIC},
     ],
 )
-def test_what_leads_to_the_server_is_taken(values):
+def test_settings_that_lead_to_the_server_are_accepted(values):
     check_reach(settings(**values), 1)
 
 
@@ -48,59 +46,59 @@ def test_what_leads_to_the_server_is_taken(values):
     [
         (
             {"remote": THERE},
-            "--tfjs-remote=http://grid:4444: browsers there cannot reach the server, which listens",
+            "--tfjs-remote=http://grid:4444: browsers on the Grid cannot reach the server, which",
         ),
         ({"remote": CLOUD}, "listens on 127.0.0.1: add --tfjs-bind=0.0.0.0, or for a tunnel or a proxy"),
         ({"remote": THERE, "bind": "[::1]:80"}, "listens on [::1]:80: add --tfjs-bind=0.0.0.0"),
         (
             {"public_url": PUBLIC},
-            "--tfjs-public-url=https://ci.example: name as well where the server listens",
+            "--tfjs-public-url=https://ci.example: also name where the server listens",
         ),
         ({"remote": THERE, "public_url": PUBLIC}, "--tfjs-bind=HOST:PORT"),
     ],
 )
-def test_what_leads_nowhere_is_refused(values, message):
+def test_settings_that_do_not_lead_to_the_server_are_refused(values, message):
     with pytest.raises(SettingsError) as caught:
         check_reach(settings(**values), 1)
     assert message in str(caught.value)
     assert "secret" not in str(caught.value)
 
 
-def test_capabilities_wait_in_an_ini_file_for_a_grid(asked):
-    check_reach(settings("ini", capabilities=asked), 1)
-    check_reach(settings(capabilities=asked, remote=HERE), 1)
+def test_capabilities_need_a_grid_unless_they_are_in_the_ini_file(capabilities):
+    check_reach(settings("ini", capabilities=capabilities), 1)
+    check_reach(settings(capabilities=capabilities, remote=HERE), 1)
     with pytest.raises(
-        SettingsError, match=r"--tfjs-capabilities=.*: these are asked of a Grid: name it with"
+        SettingsError, match=r"--tfjs-capabilities=.*: capabilities are requested from a Grid: name it with"
     ):
-        check_reach(settings(capabilities=asked), 1)
+        check_reach(settings(capabilities=capabilities), 1)
 
 
-def test_capabilities_do_not_choose_the_browser(asked):
-    asked.write_text('{"browserName": "firefox"}')
-    with pytest.raises(SettingsError, match="name browsers with --tfjs-browsers"):
-        check_reach(settings(capabilities=asked, remote=HERE), 1)
+def test_capabilities_must_not_choose_the_browser(capabilities):
+    capabilities.write_text('{"browserName": "firefox"}')
+    with pytest.raises(SettingsError, match="choose browsers with --tfjs-browsers"):
+        check_reach(settings(capabilities=capabilities, remote=HERE), 1)
 
 
 @pytest.mark.parametrize("name", ["browser_binary", "driver_binary"])
-def test_programs_of_this_machine_are_not_for_a_grid(name):
+def test_programs_of_this_machine_are_refused_with_a_grid(name):
     check_reach(settings("ini", **{name: sys.executable}).updated({"remote": HERE}, "command line"), 1)
-    with pytest.raises(SettingsError, match="--tfjs-remote starts the browsers that are there"):
+    with pytest.raises(SettingsError, match="--tfjs-remote runs the Grid's own browsers, not a program here"):
         check_reach(settings(remote=HERE, **{name: sys.executable}), 1)
 
 
-def test_each_worker_has_a_port_and_an_address_of_its_own():
-    given = settings(bind="127.0.0.1:65000", public_url="https://ci.example/{port}")
-    check_reach(given, 3)
+def test_each_worker_has_its_own_port_and_address():
+    run = settings(bind="127.0.0.1:65000", public_url="https://ci.example/{port}")
+    check_reach(run, 3)
     workers = [None, "gw0", "gw1", "gw2"]
-    assert [bind_of(given, worker).port for worker in workers] == [65000, 65000, 65001, 65002]
+    assert [bind_of(run, worker).port for worker in workers] == [65000, 65000, 65001, 65002]
     for worker in ("gw3", "gw70000", "west"):
         assert bind_of(settings(bind="127.0.0.2"), worker).port == 0
-    with pytest.raises(SettingsError, match="there is none above 65535: name a lower one"):
-        check_reach(given, 537)
+    with pytest.raises(SettingsError, match="the highest is 65535: name a lower port"):
+        check_reach(run, 537)
     one = settings(bind="127.0.0.1:65000", public_url=PUBLIC)
     check_reach(one, 1)
     with pytest.raises(
-        SettingsError, match=r"each of 2 workers has a server of its own.*: put \{port\} where"
+        SettingsError, match=r"each of 2 workers has its own server.*: put \{port\} into the address"
     ):
         check_reach(one, 2)
 
@@ -108,39 +106,39 @@ def test_each_worker_has_a_port_and_an_address_of_its_own():
 @pytest.mark.parametrize(
     ("worker", "message"),
     [
-        ("west", "which port is that of the worker 'west' cannot be told"),
-        ("west2", "which port is that of the worker 'west2' cannot be told"),
-        ("gw", "which port is that of the worker 'gw' cannot be told"),
-        ("gw536", "the worker gw536 listens 536 ports above this one, and there is none above 65535"),
+        ("west", "the worker 'west' has no port, because its name has no number"),
+        ("west2", "the worker 'west2' has no port"),
+        ("gw", "the worker 'gw' has no port"),
+        ("gw536", "the worker gw536 listens 536 ports above this one, and the highest port is 65535"),
     ],
 )
-def test_a_worker_without_a_port_of_its_own_is_refused(worker, message):
+def test_a_worker_without_a_port_is_refused(worker, message):
     with pytest.raises(SettingsError) as caught:
         bind_of(settings(bind="127.0.0.1:65000"), worker)
     assert str(caught.value).startswith(f"--tfjs-bind=127.0.0.1:65000: {message}")
 
 
 @pytest.mark.parametrize(("bind", "passed"), [("127.0.0.1", 1), ("127.0.0.1:8000", 0)])
-def test_workers_may_have_names_of_their_own(pytester, monkeypatch, bind, passed):
+def test_workers_with_other_names_need_a_free_port(pytester, monkeypatch, bind, passed):
     pytest.importorskip("xdist")
     monkeypatch.setenv("PYTEST_PLUGINS", "pytest_tfjs.plugin,xdist.plugin")
     pytester.makepyfile("def test(tfjs_harness): pass")
     result = pytester.runpytest_subprocess("-d", "--tx=popen//id=west", f"--tfjs-bind={bind}")
     result.assert_outcomes(passed=passed, errors=1 - passed)
-    told = result.stdout.str()
-    assert ("which port is that of the worker 'west' cannot be told" in told) is not bool(passed)
-    assert "ValueError" not in told
+    output = result.stdout.str()
+    assert ("the worker 'west' has no port, because its name has no number" in output) is not bool(passed)
+    assert "ValueError" not in output
 
 
-def test_what_leads_nowhere_ends_the_run_before_it_begins(pytester):
+def test_unreachable_servers_are_a_usage_error(pytester):
     pytester.makepyfile("def test(): pass")
     result = pytester.runpytest_inprocess(f"--tfjs-remote={CLOUD}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "ERROR: --tfjs-remote=https://hub.example: browsers there cannot" in result.stderr.str()
+    assert "ERROR: --tfjs-remote=https://hub.example: browsers on the Grid cannot" in result.stderr.str()
     assert "secret" not in result.stderr.str() + result.stdout.str()
 
 
-def test_an_address_that_cannot_be_told_ends_the_run_before_it_begins(pytester):
+def test_an_unknown_host_of_the_grid_is_a_usage_error(pytester):
     pytester.makepyfile("def test(): pass")
     result = pytester.runpytest_inprocess("--tfjs-remote=http://no.such.host.invalid", "--tfjs-bind=0.0.0.0")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -148,7 +146,7 @@ def test_an_address_that_cannot_be_told_ends_the_run_before_it_begins(pytester):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"), [(["-n2"], "each of 2 workers"), (["--tx=3*popen", "-d"], "of 3")]
+    ("arguments", "message"), [(["-n2"], "each of 2 workers"), (["--tx=3*popen", "-d"], "each of 3 workers")]
 )
 def test_workers_are_counted(pytester, monkeypatch, arguments, message):
     pytest.importorskip("xdist")
@@ -160,13 +158,13 @@ def test_workers_are_counted(pytester, monkeypatch, arguments, message):
     assert message in result.stderr.str()
 
 
-def test_the_header_tells_where_browsers_and_server_are(pytester, monkeypatch):
+def test_the_header_names_grid_and_server(pytester, monkeypatch):
     monkeypatch.setattr(access, "local_address_towards", lambda *_: "10.0.0.7")
     pytester.makefile(".ini", pytest="[pytest]\ntfjs_bind = 0.0.0.0")
     pytester.makepyfile("def test(): pass")
-    told = pytester.runpytest_inprocess("--tfjs-remote=https://me:secret@hub.example/wd/hub").stdout.str()
-    line = next(line for line in told.splitlines() if line.startswith("tfjs: "))
+    output = pytester.runpytest_inprocess("--tfjs-remote=https://me:secret@hub.example/wd/hub").stdout.str()
+    line = next(line for line in output.splitlines() if line.startswith("tfjs: "))
     assert line.endswith(
         "remote https://hub.example/wd/hub (command line), bind 0.0.0.0 (ini), reached at http://10.0.0.7"
     )
-    assert "secret" not in told
+    assert "secret" not in output

@@ -39,7 +39,7 @@ def expected(name: str, folder: Path) -> object:
     return folder / value if isinstance(value, Path) else value
 
 
-def test_defaults_are_those_of_the_documentation(resolve):
+def test_the_documented_defaults(resolve):
     settings = resolve()
     assert settings == Settings()
     assert settings.backends == ("webgl", "wasm")
@@ -53,8 +53,8 @@ def test_defaults_are_those_of_the_documentation(resolve):
 @pytest.mark.parametrize("name", VALUES)
 def test_every_setting_has_an_option(resolve, pytester, name):
     option = option_of(name)
-    given = (option,) if option in FLAGS else (option, VALUES[name][0])
-    settings = resolve(*given)
+    arguments = (option,) if option in FLAGS else (option, VALUES[name][0])
+    settings = resolve(*arguments)
     assert getattr(settings, name) == expected(name, pytester.path)
     assert settings.origin(name) == "command line"
     assert {other for other in VALUES if settings.origin(other) != "default"} == {name}
@@ -67,7 +67,7 @@ def test_every_setting_has_an_ini_value(resolve, pytester, name):
     assert settings.origin(name) == "ini"
 
 
-def test_paths_of_the_ini_file_begin_at_the_root_directory(resolve, pytester, monkeypatch):
+def test_paths_in_the_ini_file_start_at_the_root_directory(resolve, pytester, monkeypatch):
     below = pytester.mkdir("below")
     monkeypatch.chdir(below)
     settings = resolve(
@@ -97,11 +97,11 @@ def test_an_unknown_home_directory_in_the_ini_file_is_a_usage_error(pytester):
     assert result.stderr.str().startswith("ERROR: ini value tfjs_json='~nobody-has-this-name/x.json': ")
 
 
-def test_an_empty_ini_value_is_none(resolve):
+def test_an_empty_ini_value_is_ignored(resolve):
     assert resolve(ini="tfjs_rtol =\ntfjs_backends =") == Settings()
 
 
-def test_the_closest_origin_wins_for_each_setting_by_itself(resolve):
+def test_the_closest_origin_wins_separately_for_each_setting(resolve):
     run = resolve("--tfjs-rtol=3", "--tfjs-atol=3", "--tfjs-timeout=3", ini=
         "tfjs_rtol = 4\ntfjs_atol = 4\ntfjs_timeout = 4\ntfjs_weights = uint8"
     )  # fmt: skip
@@ -118,7 +118,7 @@ def test_the_closest_origin_wins_for_each_setting_by_itself(resolve):
 @pytest.mark.parametrize(
     ("name", "value", "message"), INVALID, ids=[f"{name}={value}" for name, value, _ in INVALID]
 )
-def test_an_invalid_option_ends_the_run_before_it_begins(pytester, name, value, message):
+def test_an_invalid_option_is_a_usage_error(pytester, name, value, message):
     pytester.makepyfile("def test(): pass")
     result = pytester.runpytest_inprocess(f"{option_of(name)}={value}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -132,7 +132,7 @@ def test_an_invalid_option_ends_the_run_before_it_begins(pytester, name, value, 
 @pytest.mark.parametrize(
     ("name", "value", "message"), INVALID, ids=[f"{name}={value}" for name, value, _ in INVALID]
 )
-def test_an_invalid_ini_value_ends_the_run_and_is_told_as_such(pytester, name, value, message):
+def test_an_invalid_ini_value_is_a_usage_error(pytester, name, value, message):
     pytester.makefile(".ini", pytest=f"[pytest]\ntfjs_{name} = {value}")
     result = pytester.runpytest_inprocess()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -145,13 +145,13 @@ def test_an_invalid_ini_value_ends_the_run_and_is_told_as_such(pytester, name, v
     ("arguments", "message"),
     [({"rtol": "x"}, "rtol='x': expected a number"), ({"layers": "x"}, "layers='x': expected one of all")],
 )
-def test_an_invalid_argument_of_a_call_is_told_as_it_was_written(arguments, message):
+def test_the_message_shows_an_invalid_argument_of_a_call(arguments, message):
     with pytest.raises(SettingsError) as caught:
         Settings().updated(arguments, "call")
     assert str(caught.value).startswith(message)
 
 
-def test_a_copy_of_tfjs_without_a_backend_that_was_asked_for_is_a_usage_error(pytester):
+def test_a_copy_of_tfjs_without_a_named_backend_is_a_usage_error(pytester):
     package = pytester.mkdir("node_modules") / "@tensorflow" / "tfjs"
     (package / "dist").mkdir(parents=True)
     (package / "package.json").write_text('{"version": "4.22.0"}')
@@ -182,7 +182,7 @@ def test_a_folder_without_tfjs_is_a_usage_error(pytester):
         (["--tfjs-browsers=chrome"], "", "backends webgl,wasm (default), browsers chrome (command line)"),
     ],
 )
-def test_the_header_tells_the_settings_and_where_they_came_from(pytester, arguments, ini, line):
+def test_the_header_shows_settings_and_their_origins(pytester, arguments, ini, line):
     pytester.makefile(".ini", pytest=f"[pytest]\n{ini}")
     pytester.makepyfile("def test(): pass")
     result = pytester.runpytest_inprocess(*arguments)
@@ -191,6 +191,6 @@ def test_the_header_tells_the_settings_and_where_they_came_from(pytester, argume
     )
 
 
-def test_the_settings_of_the_run_are_kept_for_the_fixtures(pytester):
+def test_the_stash_holds_the_settings_of_the_run(pytester):
     config = pytester.parseconfigure("--tfjs-rtol=0.5")
     assert config.stash[SETTINGS].rtol == 0.5

@@ -47,7 +47,7 @@ INVALID = [
     ("layers", "some", "expected one of all, outputs"),
     ("format", "tflite", "expected one of auto, layers, graph"),
     ("weights", "int4", "expected one of float32, float16, uint16, uint8"),
-    ("weights", "uint8:", "'' is no pattern"),
+    ("weights", "uint8:", "'' is not a pattern"),
     ("weights", "uint8,float16", "expected one dtype for all the weights that no pattern matches"),
     ("compression", "-1", "expected a number, 0 or greater"),
     ("weight_check", "off", "expected one of fail, tell"),
@@ -85,7 +85,11 @@ INVALID = [
     ("bind", "[::1", "expected HOST or HOST:PORT"),
     ("bind", "198.51.100.1", "this machine cannot listen there"),
     ("bind", "no.such.host.invalid:80", "this machine cannot listen there"),
-    ("capabilities", "/nowhere/asked.json", "there is no such file; expected one that holds a JSON object"),
+    (
+        "capabilities",
+        "/nowhere/capabilities.json",
+        "there is no such file; expected a file that holds a JSON object",
+    ),
     ("capabilities", __file__, "the file cannot be read as JSON: "),
 ]
 """A setting, a value of it that is not valid, and a part of the message."""
