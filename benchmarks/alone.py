@@ -20,13 +20,14 @@ from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.jobs import Job
 from pytest_tfjs.browsers.targets import parse_targets
 from pytest_tfjs.browsers.tfjs_dist import Dist
+from pytest_tfjs.models.alone.planner import plan_alone
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.settings.settings import TAP_BUDGET
-from pytest_tfjs.workflows.measurement import chunks
+from pytest_tfjs.workflows.measurement import chunks, with_plans
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,19 +71,19 @@ def make_job(form: Format, cache: ContentCache) -> Job:
     feeds = normalise_feeds(np.load(MODELS / "mobilenet_v2.npy"), artifacts.inputs)
     reference = capture_reference(source, artifacts, feeds, "all", cache)
     groups = chunks(reference, TAP_BUDGET)
+    taps = {tap.name: tap.address for group in groups for tap in group}
     return Job(
         artifacts.model_json,
         form,
         tuple(feed.browser for feed in feeds),
-        groups,
-        alone=reference.activations,
-        known=tuple(tap for group in groups for tap in group),
+        with_plans(groups, plan_alone(artifacts, taps, taps)),
+        references=reference.activations,
     )
 
 
 def report(page: Page, job: Job, form: Format, runs: int) -> None:
     """Measures the capture and the capture with layers alone by turns, after a run of each, and prints."""
-    plain = replace(job, alone=None)
+    plain = replace(job, references=None)
     captures: list[float] = []
     wholes: list[float] = []
     run(page, plain)
@@ -91,7 +92,8 @@ def report(page: Page, job: Job, form: Format, runs: int) -> None:
         captures.append(run(page, plain)[0])
         wholes.append(run(page, job)[0])
     more = statistics.median(whole - plain for whole, plain in zip(wholes, captures, strict=True))
-    print(f"{form}: {len(result.alone)} of {job.taps} layers alone, {size / 1e6:.1f} MB of what they gave")
+    alone = sum(tap.alone is not None for group in job.chunks for tap in group) - len(result.not_alone)
+    print(f"{form}: {alone} of {job.taps} layers alone, {size / 1e6:.1f} MB of what they gave")
     capture = tell("capture", captures)
     tell("with each layer alone", wholes)
     print(f"  the layers alone cost   {more / capture:8.2f} captures   (aim: at most {AIM:.0f})")

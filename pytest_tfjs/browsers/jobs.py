@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -26,10 +27,13 @@ class Tap:
     `address`, format graph: `{"node": "Conv/Relu6:0"}`. Format layers: `{"path": ["outer", "inner"], "node":
     0, "tensor": 0}`, a layer by names through nested models, the layer's inbound node and the tensor of it.
     Where a nested model is called more than once, `["outer", 2]` in place of its name tells its inbound node.
+    `alone`: how the page runs the layer alone, as JSON (`models.alone.plan`), whose `rows` are the layers
+    whose reference it fetches; None: it does not run alone.
     """
 
     name: str
     address: Mapping[str, Any]
+    alone: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -54,10 +58,9 @@ class Job:
     one chunk of one feed may have. `outputs`: taps that are the model's outputs; before the chunks they come
     from `plain_runs` runs of a model that nothing else is read from.
 
-    `alone` gives the reference's activations for a feed's number and names of `known`, in the dtypes of
-    TF.js; it is called in another thread. With it, each layer of a chunk is run once more, alone, on the
-    reference of the layers in front of it, and the results come after the chunk. None: no layer is run alone.
-    `known`: the taps of all layers whose reference can be had, where a run of one layer begins.
+    `references` gives the reference's activations for a feed's number and names of layers, in the dtypes of
+    TF.js; it is called in another thread. With it, each layer of a chunk that has a plan is run once more,
+    alone, and the results come after the chunk. None: no layer is run alone.
     """
 
     artifacts: Path
@@ -68,8 +71,7 @@ class Job:
     chunk_limit: int = CHUNK_LIMIT
     outputs: tuple[Tap, ...] = ()
     plain_runs: int = 0
-    alone: Callable[[int, Collection[str]], Mapping[str, NDArray[Any]]] | None = None
-    known: tuple[Tap, ...] = ()
+    references: Callable[[int, Collection[str]], Mapping[str, NDArray[Any]]] | None = None
 
     def __post_init__(self) -> None:
         if not self.feeds:
@@ -77,8 +79,12 @@ class Job:
         names = [tap.name for chunk in self.chunks for tap in chunk]
         if len(set(names)) != len(names) or not all(self.chunks):
             raise ValueError("a job's chunks are not empty, and its taps' names unique")
-        if len({tap.name for tap in self.known}) != len(self.known):
-            raise ValueError("a job's known taps have unique names")
+
+    @cached_property
+    def fetched(self) -> frozenset[str]:
+        """The layers whose reference the page may fetch."""
+        plans = (tap.alone for chunk in self.chunks for tap in chunk if tap.alone is not None)
+        return frozenset(row for plan in plans for row in plan["rows"])
 
     @property
     def groups(self) -> tuple[tuple[Tap, ...], ...]:
@@ -111,7 +117,7 @@ class Job:
 
     @property
     def _passes(self) -> int:
-        return 1 if self.alone is None else 2
+        return 1 if self.references is None else 2
 
     @property
     def taps(self) -> int:
@@ -140,9 +146,7 @@ class JobResult:
     its outputs in memory, `warm_ms` the runs after it; the latter two stay empty where nothing was timed.
     `memory`: `tf.memory()` after the job, with `numTensorsBefore` it. `model`: under `layers` the name and
     class of each layer (graph: node and op) of the loaded model, with its `path` if it is nested.
-    `alone`: for each layer that was run alone, for all feeds, the names of those whose reference it was
-    given, in the order in which the artifacts have them; none where it takes the feed and weights only.
-    `not_alone`: why each of the others was not, or not for all feeds, in words.
+    `not_alone`: why a layer that has a plan was not run alone, or not for all feeds.
     """
 
     load_ms: float | None = None
@@ -150,7 +154,6 @@ class JobResult:
     warm_ms: tuple[float, ...] = ()
     memory: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
-    alone: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     not_alone: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -243,13 +246,12 @@ def job_message(job: Job, number: int, artifacts_url: str) -> dict[str, Any]:
         "plainRuns": job.plain_runs,
         "timing": timing and {"warmup": timing.warmup, "runs": timing.runs, "budgetMs": timing.budget_ms},
         "chunkLimit": job.chunk_limit,
-        "alone": job.alone is not None,
-        "known": _taps(job.known),
+        "alone": job.references is not None,
     }
 
 
 def _taps(taps: tuple[Tap, ...]) -> list[dict[str, Any]]:
-    return [{"name": tap.name, "address": dict(tap.address)} for tap in taps]
+    return [{"name": tap.name, "address": dict(tap.address), "alone": tap.alone} for tap in taps]
 
 
 def parse_event(message: Any) -> Event:
@@ -316,24 +318,17 @@ def parse_result(message: Any) -> JobResult:
         warm_ms=tuple(float(item) for item in warm),
         memory=_field(message, "memory", dict),
         model=_field(message, "model", dict),
-        alone={name: _names(rows) for name, rows in _pairs(message, "alone")},
-        not_alone=dict(_pairs(message, "notAlone", str)),
+        not_alone=dict(_text_pairs(message, "notAlone")),
     )
 
 
-def _pairs(message: Any, name: str, kind: type = list) -> list[tuple[str, Any]]:
-    """A list of pairs, of which an object of JavaScript would not keep all names. It may be missing."""
+def _text_pairs(message: Any, name: str) -> list[tuple[str, str]]:
+    """A list of pairs of texts: a JavaScript object does not keep all names. It may be missing."""
     pairs = _optional(message, name, list) or []
     for pair in pairs:
-        if not (isinstance(pair, list) and [type(item) for item in pair] == [str, kind]):
-            raise ProtocolError(f"{name!r} does not hold pairs of a name and a {kind.__name__}")
+        if not (isinstance(pair, list) and [type(item) for item in pair] == [str, str]):
+            raise ProtocolError(f"{name!r} does not hold pairs of a name and a text")
     return [(key, value) for key, value in pairs]
-
-
-def _names(names: list[Any]) -> tuple[str, ...]:
-    if not all(isinstance(name, str) for name in names):
-        raise ProtocolError("layers' names are strings")
-    return tuple(names)
 
 
 def is_number(value: Any) -> bool:

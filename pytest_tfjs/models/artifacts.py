@@ -42,6 +42,8 @@ class Artifacts:
     `signature` the signature taken; None where there is none at hand. `notes` tell, a sentence each, what
     this plugin's conversion did beside the converter's.
 
+    `resources`: the tensors of a graph model that TF.js itself feeds with lookup tables.
+
     A graph model without a signature (`has_signature`), as converters of 2019 wrote them, has for inputs its
     placeholders and for outputs whatever no node takes.
     """
@@ -59,6 +61,7 @@ class Artifacts:
     signature: str | None = None
     notes: tuple[str, ...] = ()
     has_signature: bool = True
+    resources: tuple[str, ...] = ()
 
     def nodes(self) -> tuple[GraphNode, ...]:
         """The nodes of a graph model, as they stand in model.json; empty for a layers model."""
@@ -155,6 +158,7 @@ def read_artifacts(path: Path | str) -> Artifacts:
         manifest=tuple(manifest or []),
         notes=_notes(content),
         has_signature=format_ == "layers" or _topology.has_signature(content),
+        resources=_topology.captured_resources(content) if format_ == "graph" else (),
     )
 
 

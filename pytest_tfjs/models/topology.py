@@ -83,6 +83,12 @@ def has_signature(content: Mapping[str, Any]) -> bool:
     return bool(_signature(content).get("outputs"))
 
 
+def captured_resources(content: Mapping[str, Any]) -> tuple[str, ...]:
+    """The tensors of a graph model's signature that hold resources (lookup tables): TF.js feeds these."""
+    inputs = _signature(content).get("inputs") or {}
+    return tuple(str(info["name"]) for info in inputs.values() if info.get("resourceId") is not None)
+
+
 def _signature(content: Mapping[str, Any]) -> Mapping[str, Any]:
     # Versions from 1.4 to 2.3 wrote it among the user's own.
     return content.get("signature") or (content.get("userDefinedMetadata") or {}).get("signature") or {}

@@ -3,14 +3,12 @@
  * The layers of a chunk, each computed alone on the reference of those in front of it.
  *
  * @typedef {import("./types").TF} TF
- * @typedef {import("./types").Alone} Alone
  * @typedef {import("./types").HostTensor} HostTensor
  * @typedef {import("./types").Job} Job
  * @typedef {import("./types").Model} Model
  * @typedef {import("./types").Tap} Tap
  * @typedef {import("./types").Tensor} Tensor
- * @typedef {{name: string, alone: Alone}} Row
- * @typedef {{rows: Row[], names: string[]}} Piece rows, and whose reference is fetched for them
+ * @typedef {{taps: Tap[], names: string[]}} Piece taps, and the rows whose reference is fetched for them
  * @typedef {Promise<Map<string, HostTensor>>} Fetched
  * @typedef {(feed: number, names: string[]) => Fetched} Fetch
  * @typedef {{feed: number, pieces: Piece[], first: Fetched}} Started
@@ -23,26 +21,24 @@ import { upload } from "./model.js";
 // References are fetched in pieces of about this size: the next is on its way while one is computed with, and
 // no more than two are held beside what is still used of those before.
 const PIECE_BYTES = 8 << 20;
-// How often at most it is told how many were computed.
+// The least time between two reports of how many were computed.
 const TELL_MS = 100;
 
 /** What is computed alone in one job. */
 export class AloneRuns {
   /**
    * @param {TF} tf
-   * @param {Pick<Model, "alone">} model
-   * @param {Pick<Job, "known" | "chunkLimit">} job
+   * @param {Pick<Model, "aloneRunner">} model
+   * @param {Pick<Job, "chunkLimit">} job
    * @param {Fetch} fetch gives references
    */
   constructor(tf, model, job, fetch) {
     this.tf = tf;
     this.fetch = fetch;
     this.limit = job.chunkLimit;
-    this.plan = model.alone(job.known);
-    /** @type {Map<string, Alone>} */
-    this.planned = new Map();
+    this.compute = model.aloneRunner();
     /** @type {Map<string, string>} */
-    this.why = new Map();
+    this.reasons = new Map();
     /** @type {Map<string, number>} */
     this.sizes = new Map();
   }
@@ -58,20 +54,19 @@ export class AloneRuns {
   start(taps, feed, activations) {
     for (const [name, tensor] of activations) this.sizes.set(name, bytesOf(tensor));
     const sizeOf = (/** @type {string} */ name) => this.sizes.get(name) ?? 0;
-    const rows = taps.flatMap((tap) => {
-      const alone = this.planOf(tap);
-      if (alone === null) return [];
-      const bytes = alone.needs.reduce((sum, name) => sum + sizeOf(name), 0);
-      if (bytes <= this.limit) return [{ name: tap.name, alone }];
-      this.why.set(tap.name, `what it takes has ${bytes} bytes; this job takes at most ${this.limit} at once`);
-      return [];
+    const runnable = taps.filter((tap) => {
+      if (tap.alone === null || this.reasons.has(tap.name)) return false;
+      const bytes = tap.alone.rows.reduce((sum, name) => sum + sizeOf(name), 0);
+      if (bytes <= this.limit) return true;
+      this.reasons.set(tap.name, `what it takes has ${bytes} bytes; this job takes at most ${this.limit} at once`);
+      return false;
     });
-    const pieces = inPieces(rows, sizeOf, Math.min(PIECE_BYTES, this.limit));
+    const pieces = inPieces(runnable, sizeOf, Math.min(PIECE_BYTES, this.limit));
     return { feed, pieces, first: this.fetchFor(feed, pieces[0]) };
   }
 
   /**
-   * Compute what was begun. The tensors are the caller's to dispose of; those are missing that could not be computed.
+   * Compute what was begun. The tensors are the caller's to dispose of. A layer that fails is left out.
    *
    * @param {Started} started
    * @param {Map<string, Tensor>} input the feed
@@ -82,17 +77,17 @@ export class AloneRuns {
     const results = new Map();
     /** @type {Map<string, Tensor>} */
     const fed = new Map();
-    const left = countUses(pieces.flatMap(({ rows }) => rows));
+    const left = countUses(pieces.flatMap(({ taps }) => taps));
     let done = 0;
     let told = performance.now();
     let fetched = first;
-    for (const [at, { rows, names }] of pieces.entries()) {
+    for (const [at, { taps, names }] of pieces.entries()) {
       const references = await fetched;
       fetched = this.fetchFor(feed, pieces[at + 1]);
       for (const [name, tensor] of upload(this.tf, pickAll(references, names))) fed.set(name, tensor);
-      for (const { name, alone } of rows) {
-        await this.runOne(name, alone, { fed, input, results });
-        this.release(alone.needs, fed, left);
+      for (const tap of taps) {
+        await this.runOne(tap, { fed, input, results });
+        this.release(rowsOf(tap), fed, left);
         done++;
         if (performance.now() - told < TELL_MS) continue;
         told = performance.now();
@@ -102,47 +97,27 @@ export class AloneRuns {
     return results;
   }
 
-  /** What was computed alone, for all feeds, from which rows; and why the others were not. */
-  told() {
-    const rows = [...this.planned].filter(([name]) => !this.why.has(name));
-    return { alone: rows.map(([name, alone]) => [name, alone.rows]), notAlone: [...this.why] };
+  /** Pairs of a layer that failed, for any feed, and the reason. */
+  failures() {
+    return [...this.reasons];
   }
 
   /**
-   * How a row is computed; null where it is not, or has failed for another feed.
-   *
    * @param {Tap} tap
-   */
-  planOf(tap) {
-    if (this.why.has(tap.name)) return null;
-    const known = this.planned.get(tap.name);
-    if (known !== undefined) return known;
-    const found = this.plan(tap);
-    if ("why" in found) {
-      this.why.set(tap.name, found.why);
-      return null;
-    }
-    this.planned.set(tap.name, found);
-    return found;
-  }
-
-  /**
-   * @param {string} name
-   * @param {Alone} alone
    * @param {{fed: Map<string, Tensor>, input: Map<string, Tensor>, results: Map<string, Tensor>}} tensors
    */
-  async runOne(name, alone, { fed, input, results }) {
+  async runOne(tap, { fed, input, results }) {
     try {
-      results.set(name, await alone.run(fed, input));
+      results.set(tap.name, await this.compute(tap, fed, input));
     } catch (error) {
       checkGPU(this.tf);
       const text = error instanceof Error ? error.message : String(error);
-      this.why.set(name, error instanceof CannotError ? text : `it failed: ${text}`);
+      this.reasons.set(tap.name, error instanceof CannotError ? text : `it failed: ${text}`);
     }
   }
 
   /**
-   * Let go of what no further row needs.
+   * Dispose of the references that no further layer needs.
    *
    * @param {string[]} names
    * @param {Map<string, Tensor>} fed
@@ -172,28 +147,28 @@ export class AloneRuns {
 }
 
 /**
- * Rows in their order, in pieces that need about `limit` bytes of references which those before did not.
+ * Taps in their order, in pieces that each need about `limit` bytes of references that no earlier one needed.
  *
- * @param {Row[]} rows
+ * @param {Tap[]} taps
  * @param {(name: string) => number} sizeOf
  * @param {number} limit
  * @returns {Piece[]}
  */
-export function inPieces(rows, sizeOf, limit) {
+export function inPieces(taps, sizeOf, limit) {
   /** @type {Piece[]} */
   const pieces = [];
   /** @type {Set<string>} */
   const seen = new Set();
   let bytes = Infinity;
-  for (const row of rows) {
-    const names = row.alone.needs.filter((name) => !seen.has(name));
+  for (const tap of taps) {
+    const names = rowsOf(tap).filter((name) => !seen.has(name));
     const more = names.reduce((sum, name) => sum + sizeOf(name), 0);
     if (bytes + more > limit) {
-      pieces.push({ rows: [], names: [] });
+      pieces.push({ taps: [], names: [] });
       bytes = 0;
     }
     const piece = /** @type {Piece} */ (pieces.at(-1));
-    piece.rows.push(row);
+    piece.taps.push(tap);
     piece.names.push(...names);
     bytes += more;
     for (const name of names) seen.add(name);
@@ -206,11 +181,20 @@ function bytesOf({ shape, dtype }) {
   return shape.reduce((size, dimension) => size * dimension, dtype === "complex64" ? 8 : 4);
 }
 
-/** @param {Row[]} rows */
-function countUses(rows) {
+/**
+ * The rows whose reference a tap's plan needs.
+ *
+ * @param {Tap} tap
+ */
+function rowsOf({ alone }) {
+  return alone?.rows ?? [];
+}
+
+/** @param {Tap[]} taps */
+function countUses(taps) {
   /** @type {Map<string, number>} */
   const uses = new Map();
-  for (const { alone } of rows) for (const name of alone.needs) uses.set(name, (uses.get(name) ?? 0) + 1);
+  for (const tap of taps) for (const name of rowsOf(tap)) uses.set(name, (uses.get(name) ?? 0) + 1);
   return uses;
 }
 
@@ -221,7 +205,7 @@ function countUses(rows) {
 function pickAll(tensors, names) {
   return new Map(names.map((name) => {
     const tensor = tensors.get(name);
-    if (tensor === undefined) throw new Error(`the server gave no reference of '${name}', which it was asked for`);
+    if (tensor === undefined) throw new Error(`the server gave no reference of '${name}', which the page asked for`);
     return /** @type {const} */ ([name, tensor]);
   }));
 }

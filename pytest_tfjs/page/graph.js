@@ -9,14 +9,15 @@
  * @typedef {import("./types").Model} Model
  * @typedef {import("./types").Tensor} Tensor
  * @typedef {import("./types").Tap} Tap
- * @typedef {import("./types").Alone} Alone
- * @typedef {import("./alone_graph.js").Plan} Plan
  */
 
-import { ASYNC_CATEGORIES, UNCHANGED, nodeOf, planner } from "./alone_graph.js";
+import { aloneRunner } from "./alone_graph.js";
+import { execute, needsAsync, nodeOf, tensorName } from "./graph_execution.js";
 import { missingKernels, registeredKernels, watchNodes } from "./kernels.js";
-import { pick, toList } from "./lists.js";
+import { pick } from "./lists.js";
 import { byTF } from "./refused.js";
+
+const UNCHANGED = new Set(["Identity", "StopGradient", "PreventGradient", "Snapshot", "CheckNumerics"]);
 
 // Placeholders that TensorFlow puts into loops, and that version 1.0 of the converter left over.
 const LEFT_OVER = "unused_control_flow_input";
@@ -43,98 +44,12 @@ export async function openGraph(tf, source) {
       const names = taps.map((tap) => tensorName(model, tap));
       return execute(model, byNode(model, feed), names, needsAsync(model, names));
     },
-    alone: (known) => alone(model, known),
+    aloneRunner: () => aloneRunner(model),
     describe: () => Object.values(graph.nodes).map(({ name, op }) => ({ name, class: op })),
     lacks: () => missingKernels(graph, weightMap, tf.getBackend(), registeredKernels(tf)),
     watch: () => watchNodes([graph, ...Object.values(graph.functions ?? {})].flatMap(({ nodes }) => Object.values(nodes))),
     dispose: () => model.dispose(),
   };
-}
-
-/**
- * One pass; `asked` names the tensors that it gives, and is undefined for the model's own outputs. The tensors are
- * the caller's to dispose of: a branch that gives back what it was given gives that very tensor.
- *
- * @param {GraphModel} model
- * @param {Record<string, Tensor>} inputs by node
- * @param {string[] | undefined} asked
- * @param {boolean} asynchronous
- */
-async function execute(model, inputs, asked, asynchronous) {
-  const outputs = await byTF(() => (asynchronous ? model.executeAsync(inputs, asked) : model.execute(inputs, asked)));
-  const taken = new Set([...Object.values(inputs), ...Object.values(model.executor.weightMap).flat()]);
-  return toList(outputs).map((tensor) => (taken.has(tensor) ? tensor.clone() : tensor));
-}
-
-/**
- * @param {GraphModel} model
- * @param {Tap[]} known
- * @returns {(tap: Tap) => Alone | {why: string}}
- */
-function alone(model, known) {
-  const { graph, weightMap } = model.executor;
-  const inputs = new Map([...inputNodes(model)].map(([name, tensor]) => [nodeOf(tensor), name]));
-  const captured = Object.values(model.modelSignature?.inputs ?? {}).filter(({ resourceId }) => resourceId != null);
-  const resources = new Set(captured.map(({ name }) => nodeOf(name)));
-  const there = known.filter(({ address }) => Object.hasOwn(graph.nodes, nodeOf(String(address.node))));
-  const plan = planner(
-    { graph, weights: weightMap, inputs, resources },
-    there.map((tap) => ({ name: tap.name, tensor: tensorName(model, tap) })),
-  );
-  return (tap) => {
-    const tensor = tensorName(model, tap);
-    const found = plan({ name: tap.name, tensor });
-    if ("why" in found) return found;
-    const rows = [...new Set(found.cuts.values())];
-    return { rows, needs: rows, run: (fed, feed) => runAlone(model, tensor, found, fed, feed) };
-  };
-}
-
-/**
- * @param {GraphModel} model
- * @param {string} tensor
- * @param {Plan} plan
- * @param {Map<string, Tensor>} fed by row
- * @param {Map<string, Tensor>} feed by the name of the input
- */
-async function runAlone(model, tensor, { cuts, inputs, dynamic }, fed, feed) {
-  const given = [...cuts].map(([name, row]) => [name, fed.get(row)]);
-  // Always with the index: a bare name that is also the key of a model's input would stand for that input.
-  given.push(...[...inputs].map(([node, name]) => [`${node}:0`, feed.get(name)]));
-  return withoutChecks(model, async () => pick(await execute(model, Object.fromEntries(given), [tensor], dynamic), 0));
-}
-
-/**
- * TF.js holds what is fed against the attributes of its node, as if these told its output: of a comparison it
- * refuses bools, as its dtype is that of what it compares.
- *
- * @template T
- * @param {GraphModel} model
- * @param {() => Promise<T>} work
- */
-async function withoutChecks({ executor }, work) {
-  executor.checkInputShapeAndType = () => undefined;
-  try {
-    return await work();
-  } finally {
-    delete executor.checkInputShapeAndType;
-  }
-}
-
-/**
- * The name of a tap's tensor. Always with its index: a bare name that is also the key of a model's output would
- * stand for that output.
- *
- * @param {GraphModel} model
- * @param {Tap} tap
- */
-function tensorName(model, { name, address }) {
-  const text = String(address.node);
-  const node = nodeOf(text);
-  if (!Object.hasOwn(model.executor.graph.nodes, node)) {
-    throw new Error(`there is no activation to read for '${name}': the model has no node '${node}'`);
-  }
-  return text.includes(":") ? text : `${text}:0`;
 }
 
 /**
@@ -193,25 +108,4 @@ function inputNodes(model) {
 function placeholders(model) {
   const inputs = model.inputs.filter(({ name }) => !name.startsWith(LEFT_OVER));
   return new Map(inputs.map(({ name }) => [name, name]));
-}
-
-/**
- * Whether computing these tensors meets a node that gives a promise.
- *
- * @param {GraphModel} model
- * @param {string[]} names
- */
-function needsAsync(model, names) {
-  const { graph, weightMap } = model.executor;
-  /** @type {Set<GraphNode>} */
-  const seen = new Set();
-  const left = names.flatMap((name) => graph.nodes[nodeOf(name)] ?? []);
-  while (left.length > 0) {
-    const node = /** @type {GraphNode} */ (left.pop());
-    if (seen.has(node) || Object.hasOwn(weightMap, node.name)) continue;
-    if (ASYNC_CATEGORIES.has(node.category)) return true;
-    seen.add(node);
-    left.push(...node.inputs);
-  }
-  return false;
 }

@@ -69,7 +69,7 @@ async function perform(tf, job, report) {
   const tapped = job.timing === null || job.chunks.length > 0 ? await tapModel(work) : null;
   const { layers, buildMs } = tapped ?? timing;
   return {
-    ...tapped?.alone,
+    notAlone: tapped?.notAlone ?? [],
     loadMs: fetchMs + (timing.buildMs ?? buildMs ?? 0),
     firstMs: timing.firstMs ?? null,
     warmMs: timing.warmMs ?? [],
@@ -144,7 +144,7 @@ async function tapModel(work) {
       report("layers", sender.done, sender.total);
     }
     await sender.sent.arrived;
-    return { alone: aloneRuns?.told() };
+    return { notAlone: aloneRuns?.failures() };
   });
 }
 

@@ -15,7 +15,7 @@
  */
 
 import { OWN_NODE, callOf, findLayer, isContainer, missing, outputOf } from "./addresses.js";
-import { planner } from "./alone_layers.js";
+import { aloneRunner } from "./alone_layers.js";
 import { watchLayers } from "./kernels.js";
 import { pick, single, toList } from "./lists.js";
 import { byTF } from "./refused.js";
@@ -47,7 +47,7 @@ export async function openLayers(tf, source) {
       const outputs = toList(await byTF(() => made.model.predictOnBatch(inputs)));
       return made.places.map((place) => pick(outputs, place));
     },
-    alone: (known) => planner(tf, model, known, describe(model.layers, []).map(({ layer }) => layer)),
+    aloneRunner: () => aloneRunner(tf, describe(model.layers, [])),
     describe: () => describe(model.layers, []).map(({ layer, name, path }) => ({ name, class: layer.getClassName(), path })),
     lacks: () => [], // which kernels a layer runs only running it tells
     watch: () => watchLayers(describe(model.layers, []).map(({ layer, path }) => ({ layer, name: path.join("/") }))),

@@ -144,6 +144,28 @@ export interface Setup {
 export interface Tap {
   name: string;
   address: { node?: string | number; tensor?: number; path?: (string | [string, number])[] };
+  /** How its layer is run alone; null where it is not. */
+  alone: GraphPlan | LayersPlan | null;
+}
+
+/** What a tensor is fed: the reference of a row, or an input of the feed. */
+export type Fed = { row: string } | { input: string };
+/** Format graph: what each tensor is fed, by its name. `rows`: those whose reference is fetched. */
+export interface GraphPlan {
+  rows: string[];
+  fed: [string, Fed][];
+}
+/** Format layers: calls of layers, of which the last one gives the tensor as its `output`. */
+export interface LayersPlan {
+  rows: string[];
+  steps: Step[];
+  output: number;
+}
+/** A call of a layer, by its path through nested models; a mask is that of the output of another step. */
+export interface Step {
+  layer: string[];
+  inputs: (Fed | { step: number; output: number })[];
+  masks: (number | null)[];
 }
 export interface TimingPlan {
   warmup: number;
@@ -161,9 +183,8 @@ export interface Job {
   plainRuns: number;
   timing: TimingPlan | null;
   chunkLimit: number;
-  /** Whether each layer of a chunk is run once more, alone, on the reference of known rows. */
+  /** Whether each layer of a chunk that has a plan also runs alone. */
   alone: boolean;
-  known: Tap[];
 }
 
 /** A loaded model, whatever its format. All tensors that it gives are the caller's to dispose of. */
@@ -174,8 +195,8 @@ export interface Model {
   places(taps: Tap[]): number[];
   /** The activations of the taps, in their order, from one pass; one tensor may stand for several taps. */
   tap(feed: Map<string, Tensor>, taps: Tap[]): Promise<Tensor[]>;
-  /** How a tap is computed alone, from the nearest of the known ones in front of it; why not, in words. */
-  alone(known: Tap[]): (tap: Tap) => Alone | { why: string };
+  /** A function that computes taps alone. It is to be made before the first run: it notes what the model does. */
+  aloneRunner(): RunAlone;
   /** Name and class of every layer, or name and op of every node. */
   describe(): { name: string; class: string; path?: string[] }[];
   /** Which nodes need a kernel that the backend does not have, where that is known before they run. */
@@ -185,15 +206,8 @@ export interface Model {
   dispose(): void;
 }
 
-/** One row, computed alone. */
-export interface Alone {
-  /** The rows whose reference its layer takes, in the order of the artifacts. */
-  rows: string[];
-  /** The rows whose reference run() takes: these, and those that masks are made of. */
-  needs: string[];
-  /** What it gives is the caller's to dispose of. */
-  run(fed: Map<string, Tensor>, feed: Map<string, Tensor>): Promise<Tensor>;
-}
+/** Computes a tap alone, from references by row and the feed by input. The tensor is the caller's to dispose of. */
+export type RunAlone = (tap: Tap, rows: Map<string, Tensor>, feed: Map<string, Tensor>) => Promise<Tensor>;
 
 /** A node, a layer or a weight, null where it is not known, and the kernel that it needs. */
 export interface Need {

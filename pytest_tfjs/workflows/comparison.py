@@ -57,7 +57,9 @@ class _Run:
         self.facts = unopened(target)
         self.tfjs_version: str | None = None
         tolerances, precision = rules
-        self.observing = Observing(subject.reference, tolerances, settings.tap_budget, precision)
+        self.observing = Observing(
+            subject.reference, tolerances, settings.tap_budget, precision, subject.artifacts
+        )
 
     def run(self, browser: InBrowser) -> None:
         """Runs the model and judges each activation as it comes. Raises PageError where the page fails."""

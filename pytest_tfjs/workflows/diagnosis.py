@@ -22,7 +22,9 @@ from pytest_tfjs.compare.diagnosis.semantics import alternatives, error_left, tr
 from pytest_tfjs.compare.numbers.elements import largest
 from pytest_tfjs.compare.weight_check import wrong_weight
 from pytest_tfjs.errors import TfjsError
+from pytest_tfjs.models.alone.planner import plan_alone
 from pytest_tfjs.reference.diverged_layer import Examined, examine
+from pytest_tfjs.workflows.measurement import with_plans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -179,19 +181,17 @@ class _Diagnosing:
         if page is None:
             return None
         subject, given = self._subject, _Given()
-        tap = Tap(row.layer.name, row.layer.tap or {})
-        known = tuple(
-            Tap(one.name, one.tap)
-            for one in subject.reference.plan.layers
-            if one.coverage == "compared" and one.tap
-        )
+        name, tap = row.layer.name, row.layer.tap or {}
+        layers = subject.reference.plan.layers
+        known = {one.name: one.tap for one in layers if one.coverage == "compared" and one.tap}
+        plans = plan_alone(subject.artifacts, {name: tap}, known)
 
         def reference(feed: int, names: Any) -> Mapping[str, Array]:
             del feed  # it is the same one in all runs
             return subject.reference.activations(number, names)
 
         def take(activations: Activations) -> None:
-            value = activations.tensors.get(row.layer.name)
+            value = activations.tensors.get(name)
             if value is None:
                 return
             if activations.alone:
@@ -203,21 +203,22 @@ class _Diagnosing:
             subject.artifacts.model_json,
             subject.artifacts.format,
             (subject.feeds[number].browser,) * runs,
-            chunks=((tap,),),
-            alone=reference,
-            known=known,
+            chunks=with_plans([[Tap(name, tap)]], plans),
+            references=reference,
         )
         result = self._tried(
-            f"{row.layer.name!r} on {page.target}",
+            f"{name!r} on {page.target}",
             lambda: page.run(job, take, min(_JOB_S, max(self._bench.left_s, 1))),
         )
         page.console.clear()  # said in a run that is no part of the test
         page.errors.clear()
         if result is None:
             return None
-        given.takes = result.alone.get(row.layer.name)
-        if (why := result.not_alone.get(row.layer.name)) is not None:
-            self._not_tried.append(f"{row.layer.name!r} alone on {page.target}: {why}")
+        why = plans.reasons.get(name) or result.not_alone.get(name)
+        if why is None:
+            given.takes = plans.plans[name].takes
+        else:
+            self._not_tried.append(f"{name!r} alone on {page.target}: {why}")
         return given
 
     def _page(self, target: Target) -> Page | None:

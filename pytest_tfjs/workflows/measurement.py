@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.browsers.jobs import CHUNK_LIMIT, Activations, Tap
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
     from pytest_tfjs.compare.numbers.tolerances import Tolerance, Tolerances
+    from pytest_tfjs.models.alone.planner import AlonePlans
     from pytest_tfjs.models.feeds import Feed
     from pytest_tfjs.reference.capture import Reference
     from pytest_tfjs.settings.settings import Settings
@@ -205,6 +206,12 @@ def chunks(reference: Reference, budget: int, *, alone: bool = False) -> tuple[t
     everything = sum(sum(each.values()) for each in sizes)
     fits = share * everything <= budget
     return tuple(grouped(taps, min(budget if fits else budget // (2 * share), CHUNK_LIMIT // 2)))
+
+
+def with_plans(groups: Sequence[Sequence[Tap]], plans: AlonePlans) -> tuple[tuple[Tap, ...], ...]:
+    """The taps with the plans for running their layers alone, where there are any."""
+    sent = {name: plan.to_json() for name, plan in plans.plans.items()}
+    return tuple(tuple(replace(tap, alone=sent.get(tap.name)) for tap in group) for group in groups)
 
 
 def measure_compression(

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from pytest_tfjs.browsers.jobs import Tap
 from pytest_tfjs.compare.observer_effect import Observation, differing, fewer
-from pytest_tfjs.workflows.measurement import Measured, Precision, chunks
+from pytest_tfjs.models.alone.planner import AlonePlans, plan_alone
+from pytest_tfjs.workflows.measurement import Measured, Precision, chunks, with_plans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.jobs import Activations, JobResult
     from pytest_tfjs.compare.numbers.tolerances import Tolerances
     from pytest_tfjs.compare.observer_effect import Extent
+    from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.reference.capture import Array, Reference
 
 Taps = tuple[Tap, ...]
@@ -31,8 +33,7 @@ class Perform(Protocol):
         outputs: Taps,
         plain_runs: int,
         timed: bool,
-        alone: Callable[[int, Collection[str]], Mapping[str, Array]] | None = None,
-        known: Taps = (),
+        references: Callable[[int, Collection[str]], Mapping[str, Array]] | None = None,
     ) -> JobResult:
         """Raises PageError where the page fails."""
 
@@ -41,8 +42,8 @@ class Observing:
     """What was measured of a model, and whether measuring altered it.
 
     `reference` has the rows as they are accounted for in the end, `measured` their metrics, `result` what the
-    first job told. All are of use also where `run` raised. With a `precision` each layer is run alone as
-    well, and the reasons of those that were not are in `not_alone`.
+    first job told. All are of use also where `run` raised. With a `precision` each layer of `artifacts` also
+    runs alone, and `not_alone` has the reasons of those that did not.
     """
 
     def __init__(
@@ -51,12 +52,14 @@ class Observing:
         tolerances: Tolerances,
         budget: int,
         precision: Precision | None = None,
+        artifacts: Artifacts | None = None,
     ) -> None:
         self._whole = self.reference = reference
         self._tolerances = tolerances
         self._budget = budget
         self._precision = precision
         self.measured = Measured(reference, tolerances, precision)
+        self._plans = _NO_PLANS if artifacts is None or precision is None else _plans(artifacts, reference)
         self.not_alone: Mapping[str, str] = {}
         self.observation = Observation()
         self.result: JobResult | None = None
@@ -87,21 +90,24 @@ class Observing:
         plan = self._whole.plan
         self.reference = replace(self._whole, plan=replace(plan, layers=fewer(plan.layers, extent)))
         self.measured = Measured(self.reference, self._tolerances, self._precision)
+        alone = self._precision is not None
+        groups = with_plans(chunks(self.reference, self._budget, alone=alone), self._plans)
         try:
             result = perform(
                 self.measured.take,
-                chunks=chunks(self.reference, self._budget, alone=self._precision is not None),
+                chunks=groups,
                 outputs=self._outputs(),
                 plain_runs=1,
                 timed=extent == "all",
-                alone=None if self._precision is None else self._whole.activations,
-                known=self._known(),
+                references=self._whole.activations if alone else None,
             )
         finally:
             self.measured.release()
             self.nbytes += self.measured.nbytes
         self.result = self.result or result
-        self.not_alone = result.not_alone
+        reasons = {tap.name: self._plans.reasons.get(tap.name) for group in groups for tap in group}
+        unplanned = {name: why for name, why in reasons.items() if why is not None}
+        self.not_alone = {**unplanned, **result.not_alone}
         self.measured.note_missing(self.reference.feeds)
         return self.measured.settle()
 
@@ -116,14 +122,18 @@ class Observing:
 
         return compared(self._whole, extent) < compared(self.reference, "all")
 
-    def _known(self) -> Taps:
-        """Where the page finds the tensors of all rows whose reference it may be given."""
-        layers = self._whole.plan.layers
-        return tuple(Tap(layer.name, layer.tap) for layer in layers if layer.tap is not None)
-
     def _outputs(self) -> Taps:
         layers = self._whole.plan.layers
         return tuple(Tap(layer.name, layer.tap) for layer in layers if layer.output and layer.tap is not None)
 
 
+def _plans(artifacts: Artifacts, reference: Reference) -> AlonePlans:
+    """How each compared layer is run alone, from the nearest layers whose reference there is."""
+    layers = [layer for layer in reference.plan.layers if layer.tap is not None]
+    known = {layer.name: layer.tap for layer in layers if layer.tap is not None}
+    compared = {layer.name: known[layer.name] for layer in layers if layer.coverage == "compared"}
+    return plan_alone(artifacts, compared, known)
+
+
+_NO_PLANS = AlonePlans({}, {})
 _FEWER: tuple[Extent, ...] = ("boundaries", "outputs")

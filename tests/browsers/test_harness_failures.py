@@ -5,6 +5,7 @@ import json
 import logging
 import re
 import shutil
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -197,11 +198,11 @@ def out_of_memory(*_):
 def test_what_the_server_fails_at_tells_nothing_of_the_model(harness, tmp_path, monkeypatch, broken, said):
     page = open_page(harness)
     monkeypatch.setattr(Exchange, *broken)
-    alone = {
-        "alone": lambda _feed, _names: {"product": X},
-        "known": (Tap("product", {"node": "product:0"}),),
-    }
-    assert not assert_fails(page, graph_job(tmp_path / "first", **alone), said).refused
+    job = graph_job(tmp_path / "first")
+    plan = {"rows": ["product"], "fed": [["product:0", {"row": "product"}]]}
+    chunks = tuple(tuple(replace(tap, alone=plan) for tap in chunk) for chunk in job.chunks)
+    alone = replace(job, chunks=chunks, references=lambda _feed, _names: {"product": X})
+    assert not assert_fails(page, alone, said).refused
     monkeypatch.undo()
     assert_runs(harness, tmp_path)
 

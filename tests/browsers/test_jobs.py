@@ -83,15 +83,17 @@ def test_the_page_is_told_the_job_as_json():
         "format": "graph",
         "feeds": 1,
         "chunks": [
-            [{"name": "a", "address": {"node": "a:0"}}, {"name": "b", "address": {"node": "b:0"}}],
-            [{"name": "c", "address": {"node": "c:0"}}],
+            [
+                {"name": "a", "address": {"node": "a:0"}, "alone": None},
+                {"name": "b", "address": {"node": "b:0"}, "alone": None},
+            ],
+            [{"name": "c", "address": {"node": "c:0"}, "alone": None}],
         ],
         "outputs": [],
         "plainRuns": 0,
         "timing": {"warmup": 1, "runs": 2, "budgetMs": 3.5},
         "chunkLimit": 9,
         "alone": False,
-        "known": [],
     }
     assert job_message(job(), 1, "")["timing"] is None
 

@@ -2,14 +2,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-// What the page's modules find in a browser.
+// The globals of a browser that the page's modules read when they are loaded.
 Object.defineProperty(globalThis, "location", { value: new URL("http://127.0.0.1/token/page/index.html?page=1") });
 Object.assign(globalThis, { Worker: class { postMessage() {} } });
 const { AloneRuns, inPieces } = await import("../../pytest_tfjs/page/alone.js");
 
 /** @typedef {import("../../pytest_tfjs/page/types").TF} TF */
 
-const row = (/** @type {string} */ name, /** @type {string[]} */ ...needs) => ({ name, alone: { rows: needs, needs, run: async () => /** @type {any} */ (null) } });
+/** @returns {import("../../pytest_tfjs/page/types").Tap} */
+const row = (/** @type {string} */ name, /** @type {string[]} */ ...rows) => ({ name, address: {}, alone: { rows, fed: [] } });
 
 /**
  * @param {ReturnType<typeof row>[]} rows
@@ -17,7 +18,7 @@ const row = (/** @type {string} */ name, /** @type {string[]} */ ...needs) => ({
  * @param {Record<string, number>} sizes
  */
 const pieces = (rows, limit, sizes = {}) =>
-  inPieces(rows, (name) => sizes[name] ?? 10, limit).map((piece) => [piece.rows.map(({ name }) => name).join(""), piece.names.join("")]);
+  inPieces(rows, (name) => sizes[name] ?? 10, limit).map((piece) => [piece.taps.map(({ name }) => name).join(""), piece.names.join("")]);
 
 test("what is fetched for several rows is fetched once", () => {
   assert.deepEqual(pieces([row("b", "a"), row("c", "a", "b"), row("d", "a")], 100), [["bcd", "ab"]]);
@@ -55,23 +56,21 @@ function world(needs, failing = {}, elements = 1) {
     dispose: (/** @type {any[]} */ tensors) => tensors.forEach((one) => one.dispose()),
   }));
   const model = {
-    alone: () => (/** @type {{name: string}} */ { name }) => {
-      const rows = needs[name];
-      if (rows === undefined) return { why: `${name} is random` };
-      const run = async (/** @type {Map<string, any>} */ fed) => {
-        log.push(`run ${name}(${rows.map((need) => fed.get(need).name)})`);
-        failing[name]?.();
-        return tensor(name);
-      };
-      return { rows, needs: rows, run };
+    aloneRunner: () => async (/** @type {import("../../pytest_tfjs/page/types").Tap} */ { name, alone }, /** @type {Map<string, any>} */ fed) => {
+      log.push(`run ${name}(${alone?.rows.map((need) => fed.get(need).name)})`);
+      failing[name]?.();
+      return tensor(name);
     },
   };
   const fetch = async (/** @type {number} */ feed, /** @type {string[]} */ names) => {
     log.push(`fetch ${names} of ${feed}`);
     return new Map(names.map((name) => [name, /** @type {any} */ ({ dtype: "float32", shape: [1], data: name })]));
   };
-  const aloneRuns = new AloneRuns(tf, model, { known: [], chunkLimit: 1 << 26 }, fetch);
-  const taps = (/** @type {string} */ names) => [...names].map((name) => ({ name, address: {} }));
+  const aloneRuns = new AloneRuns(tf, model, { chunkLimit: 1 << 26 }, fetch);
+  const taps = (/** @type {string} */ names) => [...names].map((name) => {
+    const rows = needs[name];
+    return { name, address: {}, alone: rows === undefined ? null : { rows, fed: [] } };
+  });
   /** @param {string} names @param {number} feed */
   const run = async (names, feed = 0) => {
     log.length = 0;
@@ -97,23 +96,23 @@ test("the next references are asked for before what is there is computed with", 
   ]);
 });
 
-test("a row that fails is told, and not run again for another feed", async () => {
+test("a row that fails has a reason, and is not run again for another feed", async () => {
   const { aloneRuns, run, log } = world({ a: [], b: ["a"], c: ["b"] }, { b: () => { throw new Error("no such shape"); } });
   assert.equal(await run("abc"), "ac");
   assert.equal(await run("abc", 1), "ac");
   assert.ok(!log.some((line) => line.startsWith("run b")));
-  assert.deepEqual(aloneRuns.told(), { alone: [["a", []], ["c", ["b"]]], notAlone: [["b", "it failed: no such shape"]] });
+  assert.deepEqual(aloneRuns.failures(), [["b", "it failed: no such shape"]]);
 });
 
-test("a row that cannot be run is told", async () => {
+test("a row without a plan is not run", async () => {
   const { aloneRuns, run } = world({ a: [] });
   assert.equal(await run("ax"), "a");
-  assert.deepEqual(aloneRuns.told(), { alone: [["a", []]], notAlone: [["x", "x is random"]] });
+  assert.deepEqual(aloneRuns.failures(), []);
 });
 
-test("a row that takes more than the job is given at once is told", async () => {
+test("a row that takes more than the job is given at once has that as its reason", async () => {
   const { aloneRuns, run, log } = world({ a: [], b: ["a"], c: ["a", "b"] }, {}, 3 << 22);
   assert.equal(await run("abc"), "ab");
-  assert.equal(aloneRuns.told().notAlone.join(), `c,what it takes has ${6 << 24} bytes; this job takes at most ${1 << 26} at once`);
+  assert.equal(aloneRuns.failures().join(), `c,what it takes has ${6 << 24} bytes; this job takes at most ${1 << 26} at once`);
   assert.deepEqual(log.filter((line) => line.startsWith("fetch")), ["fetch a of 0"]);
 });

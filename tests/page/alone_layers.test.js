@@ -2,13 +2,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { planner } from "../../pytest_tfjs/page/alone_layers.js";
+import { aloneRunner } from "../../pytest_tfjs/page/alone_layers.js";
 
-// Layers of numbers: each adds what it is called for to the sum of what it is given, and notes how it was called.
+/** @typedef {import("../../pytest_tfjs/page/types").Step} Step */
 
-/** @type {{name: string, inputs: unknown[], mask: unknown}[]} */
+// Layers of words: each adds its name to what it is given, and notes how it was called.
+
+/** @type {{name: string, inputs: any[], mask: any}[]} */
 const log = [];
-let ids = 0;
+
+/** @param {unknown[]} values @returns {any} */
+function tensor(...values) {
+  return { values, clone: () => tensor(...values, "cloned") };
+}
 
 /**
  * @param {string} name
@@ -18,242 +24,118 @@ let ids = 0;
 function layer(name, { className = "Dense", outputs = 1, ...rest } = {}) {
   return {
     name,
-    inboundNodes: [],
     supportsMasking: true,
     getClassName: () => className,
-    computeMask: (/** @type {unknown[]} */ inputs, /** @type {unknown[]} */ masks) => masks,
+    computeMask: (/** @type {any[]} */ inputs) => tensor(...inputs.flatMap(({ values }) => values), `mask of ${name}`),
     apply(/** @type {any[]} */ inputs, /** @type {any} */ kwargs) {
       log.push({ name, inputs, mask: kwargs?.mask });
       const given = inputs.flatMap(({ values }) => values);
       return [...Array(outputs).keys()].map((at) => tensor(...given, outputs > 1 ? `${name}:${at}` : name));
     },
-    outputs: undefined,
-    count: outputs,
     ...rest,
   };
 }
 
-/** @param {unknown[]} values @returns {any} */
-function tensor(...values) {
-  return { values, clone: () => tensor(...values, "cloned") };
-}
-
-/** Call a layer on symbolic tensors. @param {any} called @param {any[]} inputTensors @returns {any[]} */
-function call(called, ...inputTensors) {
-  const nodeIndex = called.inboundNodes.length;
-  const outputTensors = [...Array(called.count).keys()].map(() => ({ id: ids++, sourceLayer: called, nodeIndex }));
-  called.inboundNodes.push({ id: ids++, outboundLayer: called, inputTensors, outputTensors });
-  return outputTensors;
-}
-
-/** @param {string} name */
-function input(name) {
-  const made = layer(name, { className: "InputLayer", supportsMasking: false });
-  return call(made)[0];
-}
-
-/** @param {string} name @param {any[]} inputs @param {any[]} outputs @param {any[]} layers @returns {any} */
-function model(name, inputs, outputs, layers) {
-  const made = layer(name, { className: "Functional", supportsMasking: false, outputs: outputs.length, layers, inputs });
-  made.outputs = outputs;
-  made.inboundNodes.push({ id: ids++, outboundLayer: made, inputTensors: inputs, outputTensors: outputs });
-  return made;
+/**
+ * A step: `layer` takes `inputs`, each the name of a row, `<input>`, or a step as `0` or `0:1`.
+ *
+ * @param {string} path
+ * @param {string[]} inputs
+ * @param {(number | null)[]} [masks]
+ * @returns {Step}
+ */
+function step(path, inputs, masks = inputs.map(() => null)) {
+  const sources = inputs.map((text) => {
+    const [, at, output = "0"] = /^(\d+)(?::(\d+))?$/.exec(text) ?? [];
+    if (at !== undefined) return { step: Number(at), output: Number(output) };
+    return text.startsWith("<") ? { input: text.slice(1, -1) } : { row: text };
+  });
+  return { layer: path.split("/"), inputs: sources, masks };
 }
 
 const tf = { tidy: (/** @type {() => any} */ work) => work() };
 
 /**
- * Rows by path: `a`, `inner/b`, `inner#1/b`, `a@1:2` (call 1, output 2).
+ * A function that runs steps over layers by their paths, on tensors that are called as their rows and inputs.
  *
- * @param {string} path
+ * @param {Record<string, any>} layers
  */
-function tap(path) {
-  const [, steps = "", node, output] = /^([^@:]*)(?:@(\d+))?(?::(\d+))?$/.exec(path) ?? [];
-  const parts = steps.split("/").map((step) => {
-    const [name = "", at] = step.split("#");
-    return at === undefined ? name : /** @type {[string, number]} */ ([name, Number(at)]);
-  });
-  return { name: path, address: { path: parts, ...(node ? { node: Number(node) } : {}), tensor: Number(output ?? 0) } };
+function runner(layers) {
+  const run = aloneRunner(/** @type {any} */ (tf), Object.entries(layers).map(([path, one]) => ({ path: path.split("/"), layer: one })));
+  return async (/** @type {Step[]} */ steps, output = 0) => {
+    log.length = 0;
+    const names = steps.flatMap(({ inputs }) => inputs.flatMap((source) => ("row" in source ? [source.row] : [])));
+    const rows = new Map(names.map((name) => [name, tensor(name)]));
+    const feed = new Map([["x", tensor("<x>")]]);
+    return /** @type {any} */ (await run({ name: "row", address: {}, alone: { rows: names, steps, output } }, rows, feed));
+  };
 }
 
-/**
- * @param {any} of
- * @param {string[]} known
- * @param {string} path
- */
-function plan(of, known, path) {
-  const found = planner(/** @type {any} */ (tf), of, known.map(tap), of.layers)(tap(path));
-  if ("why" in found) throw new Error(found.why);
-  return found;
-}
+const [a, b, c] = ["a", "b", "c"].map((name) => layer(name));
 
-/** @param {any} of @param {string[]} known @param {string} path */
-const rows = (of, known, path) => plan(of, known, path).rows;
-
-/** @param {any} of @param {string[]} known @param {string} path @returns {Promise<any>} */
-async function run(of, known, path) {
-  log.length = 0;
-  const found = plan(of, known, path);
-  const fed = new Map(found.needs.map((name) => [name, tensor(`reference of ${name}`)]));
-  return found.run(/** @type {any} */ (fed), /** @type {any} */ (new Map([["x", tensor("x")], ["y", tensor("y")]])));
-}
-
-function chain() {
-  const x = input("x");
-  const [a, b, c] = ["a", "b", "c"].map((name) => layer(name));
-  const [one] = call(a, x);
-  const [two] = call(b, one);
-  const [end] = call(c, two);
-  return model("chain", [x], [end], [x.sourceLayer, a, b, c]);
-}
-
-test("a layer is called alone on what is known in front of it", async () => {
-  assert.deepEqual(rows(chain(), ["a", "b", "c"], "c"), ["b"]);
-  assert.deepEqual((await run(chain(), ["a", "b", "c"], "c")).values, ["reference of b", "c"]);
-  assert.deepEqual(log.map(({ name, inputs }) => [name, inputs.length]), [["c", 1]]);
+test("a layer is called on what its step takes", async () => {
+  const run = runner({ a, b, c });
+  assert.deepEqual((await run([step("c", ["b"])])).values, ["b", "c"]);
+  assert.deepEqual((await run([step("a", ["<x>"])])).values, ["<x>", "a"]);
+  assert.deepEqual((await run([step("b", ["a"]), step("c", ["0", "<x>"])])).values, ["a", "b", "<x>", "c"]);
+  assert.deepEqual(log.map(({ name, mask }) => [name, mask]), [["b", undefined], ["c", undefined]]);
 });
 
-test("what is not known is computed, from the nearest that is", async () => {
-  assert.deepEqual(rows(chain(), ["a", "c"], "c"), ["a"]);
-  assert.deepEqual((await run(chain(), ["a", "c"], "c")).values, ["reference of a", "b", "c"]);
-  assert.deepEqual((await run(chain(), [], "b")).values, ["x", "a", "b"]);
+test("a layer with several outputs is called once for all", async () => {
+  const run = runner({ states: layer("states", { outputs: 3 }), c });
+  const states = step("states", ["<x>"]);
+  assert.deepEqual((await run([states, step("c", ["0:2", "0"])])).values, ["<x>", "states:2", "<x>", "states:0", "c"]);
+  assert.deepEqual(log.map(({ name }) => name), ["states", "c"]);
+  assert.deepEqual((await run([states], 1)).values, ["<x>", "states:1"]);
 });
 
-test("the first layer is given the feed", async () => {
-  assert.deepEqual(rows(chain(), ["a"], "a"), []);
-  assert.deepEqual((await run(chain(), ["a"], "a")).values, ["x", "a"]);
+test("a layer is found by its path through nested models", async () => {
+  const run = runner({ same: layer("outer"), "inner/same": layer("inner") });
+  assert.deepEqual((await run([step("inner/same", ["<x>"])])).values, ["<x>", "inner"]);
+  await assert.rejects(run([step("inner/gone", ["<x>"])]), /TF.js's model has no layer 'inner\/gone'/);
 });
 
-test("an input of the model is not computed", () => {
-  assert.throws(() => plan(chain(), [], "x"), /it is the model's input 'x'/);
+test("a mask is made of what the layer that makes it is given, which is not called for it", async () => {
+  const run = runner({ hides: layer("hides"), c });
+  await run([step("hides", ["pre"]), step("c", ["hides"], [0])]);
+  assert.deepEqual(log.map(({ name, inputs, mask }) => [name, inputs[0].values, mask.values]), [["c", ["hides"], ["pre", "mask of hides"]]]);
 });
 
-test("a layer that is called twice is known by its calls", async () => {
-  const [x, y] = [input("x"), input("y")];
-  const [shared, both] = [layer("shared"), layer("both")];
-  const [left] = call(shared, x);
-  const [right] = call(shared, y);
-  const [end] = call(both, right, left);
-  const whole = model("whole", [x, y], [end], [x.sourceLayer, y.sourceLayer, shared, both]);
-  const known = ["shared@0", "shared@1", "both"];
-  assert.deepEqual(rows(whole, known, "both"), ["shared@1", "shared@0"]);
-  assert.deepEqual((await run(whole, known, "shared@1")).values, ["y", "shared"]);
+test("a mask is handed on by the layers between", async () => {
+  const masks = /** @type {any[]} */ ([]);
+  const carries = layer("carries", { computeMask: (/** @type {any} */ _, /** @type {any[]} */ given) => (masks.push(given), given) });
+  const run = runner({ hides: layer("hides"), carries, c });
+  await run([step("hides", ["<x>"]), step("carries", ["hides"], [0]), step("c", ["carries"], [1])]);
+  assert.deepEqual(log[0]?.mask.values, ["<x>", "mask of hides"]);
+  assert.equal(masks.length, 1);
 });
 
-test("outputs of a layer are told apart", async () => {
-  const x = input("x");
-  const [states, end] = [layer("states", { outputs: 3 }), layer("end")];
-  const [first, , third] = call(states, x);
-  const [out] = call(end, third, first);
-  const whole = model("whole", [x], [out], [x.sourceLayer, states, end]);
-  assert.deepEqual(rows(whole, ["states", "states:2"], "end"), ["states:2", "states"]);
-  // Not known: the layer is called, once for all its outputs.
-  assert.deepEqual((await run(whole, ["states"], "end")).values, ["x", "states:2", "reference of states", "end"]);
-  assert.deepEqual((await run(whole, [], "states:1")).values, ["x", "states:1"]);
-});
-
-/** A model called twice within another, between other layers. */
-function nested() {
-  const within = input("within");
-  const [first, last] = [layer("first"), layer("last")];
-  const inner = model("inner", [within], call(last, ...call(first, within)), [within.sourceLayer, first, last]);
-  const x = input("x");
-  const [pre, mid, end] = [layer("pre"), layer("mid"), layer("end")];
-  const [once] = call(inner, ...call(pre, x));
-  const [twice] = call(inner, ...call(mid, once));
-  return model("outer", [x], call(end, twice), [x.sourceLayer, pre, inner, mid, end]);
-}
-
-test("what goes into a nested model is what its call is given", async () => {
-  const known = ["pre", "mid", "inner#1/last", "inner#2/last"];
-  assert.deepEqual(rows(nested(), known, "inner#1/first"), ["pre"]);
-  assert.deepEqual(rows(nested(), known, "inner#2/first"), ["mid"]);
-  assert.deepEqual((await run(nested(), known, "inner#2/first")).values, ["reference of mid", "first"]);
-});
-
-test("what comes out of a nested model is what its last layer computes", () => {
-  assert.deepEqual(rows(nested(), ["inner#1/last", "inner#2/last"], "mid"), ["inner#1/last"]);
-  assert.deepEqual(rows(nested(), ["inner#1/last", "inner#2/last"], "end"), ["inner#2/last"]);
-  assert.deepEqual(rows(nested(), ["inner@1", "inner#1/last"], "mid"), ["inner@1"]);
-});
-
-test("a nested model as a row is its last layer", async () => {
-  const known = ["pre", "inner@1", "inner#1/first"];
-  assert.deepEqual(rows(nested(), known, "inner@1"), ["inner#1/first"]);
-  assert.deepEqual((await run(nested(), known, "inner@1")).values, ["reference of inner#1/first", "last"]);
-});
-
-test("within a nested model nothing of another call of it is known", async () => {
-  assert.deepEqual((await run(nested(), ["pre", "inner#2/first"], "inner#1/last")).values, ["reference of pre", "first", "last"]);
-});
-
-test("a model in front that lends its inputs is no call", () => {
-  const x = input("x");
-  const [first, end] = [layer("first"), layer("end")];
-  const front = model("front", [x], call(first, x), [x.sourceLayer, first]);
-  const whole = model("whole", front.inputs, call(end, ...front.outputs), [front, end]);
-  assert.deepEqual(rows(whole, ["front/first", "end"], "end"), ["front/first"]);
-  assert.deepEqual(rows(whole, ["front/first", "end"], "front/first"), []);
-});
-
-/** @param {Record<string, unknown>} maker */
-function masked(maker) {
-  const x = input("x");
-  const hides = layer("hides", { computeMask: (/** @type {any} */ [given]) => tensor(...given.values, "mask"), ...maker });
-  const [carries, end] = [layer("carries"), layer("end")];
-  return model("masked", [x], call(end, ...call(carries, ...call(hides, x))), [x.sourceLayer, hides, carries, end]);
-}
-
-test("a mask is made of the reference, and handed on", async () => {
-  for (const maker of [{ className: "Masking" }, { className: "Embedding", maskZero: true }]) {
-    const whole = masked(maker);
-    await run(whole, ["hides", "carries", "end"], "end");
-    assert.deepEqual(log.map(({ name }) => name), ["end"]);
-    assert.deepEqual(/** @type {any} */ (log[0]?.mask).values, ["x", "mask"]);
-    assert.deepEqual(rows(whole, ["hides", "carries", "end"], "end"), ["carries"]);
+test("there is no mask where the running TF.js hands none on", async () => {
+  for (const silent of [{ supportsMasking: false }, { computeMask: () => null }, { computeMask: undefined }]) {
+    await runner({ hides: layer("hides", silent), c })([step("hides", ["pre"]), step("c", ["hides"], [0])]);
+    assert.equal(log[0]?.mask, undefined);
   }
 });
 
-test("what a mask is made of is fetched, and is not what the layer takes", async () => {
-  const x = input("x");
-  const [pre, hides, end] = [layer("pre"), layer("hides", { className: "Masking" }), layer("end")];
-  const whole = model("whole", [x], call(end, ...call(hides, ...call(pre, x))), [x.sourceLayer, pre, hides, end]);
-  const found = plan(whole, ["pre", "hides", "end"], "end");
-  assert.deepEqual([found.rows, found.needs], [["hides"], ["hides", "pre"]]);
-});
-
-test("there is no mask where nothing makes one, or a layer does not hand it on", async () => {
-  await run(masked({ className: "Embedding", maskZero: false }), ["hides", "carries"], "end");
-  assert.equal(log[0]?.mask, undefined);
-  const whole = masked({ className: "Masking" });
-  whole.layers[2].supportsMasking = false;
-  await run(whole, ["hides", "carries"], "end");
-  assert.equal(log[0]?.mask, undefined);
-});
-
-test("a layer that keeps its state is not called again", () => {
-  const x = input("x");
-  const [keeps, end] = [layer("keeps", { stateful: true }), layer("end")];
-  const whole = model("whole", [x], call(end, ...call(keeps, x)), [x.sourceLayer, keeps, end]);
-  assert.throws(() => plan(whole, ["keeps"], "keeps"), /'keeps' keeps a state from run to run/);
-  assert.deepEqual(rows(whole, ["keeps"], "end"), ["keeps"]);
+test("of several masks the first counts, also where it is none", async () => {
+  const run = runner({ hides: layer("hides"), c });
+  await run([step("hides", ["pre"]), step("c", ["hides", "a"], [0, null])]);
+  assert.deepEqual(log[0]?.mask.values, ["pre", "mask of hides"]);
+  await run([step("hides", ["pre"]), step("c", ["a", "hides"], [null, 0])]);
+  assert.equal(log[0]?.mask, null);
 });
 
 test("a layer that gives back what it is given gives a tensor of its own", async () => {
-  const x = input("x");
-  const same = layer("same", { apply: (/** @type {any[]} */ inputs) => inputs[0] });
-  const whole = model("whole", [x], call(same, x), [x.sourceLayer, same]);
-  assert.deepEqual((await run(whole, [], "same")).values, ["x", "cloned"]);
+  const run = runner({ same: layer("same", { apply: (/** @type {any[]} */ inputs) => inputs[0] }) });
+  assert.deepEqual((await run([step("same", ["<x>"])])).values, ["<x>", "cloned"]);
+  assert.deepEqual((await run([step("same", ["a"])])).values, ["a", "cloned"]);
 });
 
 test("a layer that the model calls with a mask of another's is not called without", async () => {
-  const x = input("x");
-  const [rnn, end] = [layer("rnn", { className: "LSTM", call: () => null }), layer("end")];
-  const whole = model("whole", [x], call(end, ...call(rnn, x)), [x.sourceLayer, rnn, end]);
-  const found = plan(whole, ["rnn"], "rnn");
-  const feed = /** @type {any} */ (new Map([["x", tensor("x")]]));
+  const rnn = layer("rnn", { className: "LSTM", call: () => null });
+  const run = runner({ rnn });
   rnn.call([], { mask: null });
-  assert.deepEqual(/** @type {any} */ (await found.run(new Map(), feed)).values, ["x", "rnn"]);
+  assert.deepEqual((await run([step("rnn", ["<x>"])])).values, ["<x>", "rnn"]);
   rnn.call([], { mask: tensor("mask") });
-  await assert.rejects(found.run(new Map(), feed), /TF.js gives 'rnn' a mask, though no input of it carries one/);
+  await assert.rejects(run([step("rnn", ["<x>"])]), /TF.js gives 'rnn' a mask, though no input of it carries one/);
 });

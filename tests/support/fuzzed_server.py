@@ -63,11 +63,13 @@ class Served:
         if ended is None:
             self.received.clear()
         self.jobs += 1
-        taps = tuple(Tap(name, {"path": [name]}) for name in ("dense", "relu"))
+        step = {"layer": ["relu"], "inputs": [{"row": "dense"}], "masks": [None]}
+        plan = {"rows": ["dense"], "steps": [step], "output": 0}
+        taps = (Tap("dense", {"path": ["dense"]}), Tap("relu", {"path": ["relu"]}, plan))
         reference = np.ones((2, 2), np.float32)
         job = Job(
-            self.model_json, "layers", ({"x": X},), (taps,), chunk_limit=1 << 20, known=taps,
-            alone=lambda _feed, names: dict.fromkeys(names, reference),
+            self.model_json, "layers", ({"x": X},), (taps,), chunk_limit=1 << 20,
+            references=lambda _feed, names: dict.fromkeys(names, reference),
         )  # fmt: skip
         self.exchange.assign(job, self.url)
 

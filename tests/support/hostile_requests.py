@@ -85,7 +85,7 @@ EVENTS = [
 ]  # fmt: skip
 RESULT: dict[str, Any] = {
     "warmMs": [], "memory": {}, "model": {}, "loadMs": 1,
-    "alone": [["relu", ["dense"]]], "notAlone": [],
+    "notAlone": [],
 }  # fmt: skip
 RAW_BODIES = [b"", b"{", b"\xff\xfe", b"[" * 5000, b"[" * 300 + b"]" * 300, b"1" * 5000, b'{"a":1,"a":2}']
 PARTS = ("method", "path", "words", "number", "header", "body", "raw")

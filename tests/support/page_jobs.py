@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pytest_tfjs.browsers.jobs import Job, Tap
 from pytest_tfjs.browsers.targets import parse_targets
+from pytest_tfjs.models.alone.planner import plan_alone
+from pytest_tfjs.models.artifacts import read_artifacts
+from pytest_tfjs.workflows.measurement import with_plans
+
+
+@dataclass
+class RunAlone:
+    """What became of each layer: the rows that it was fed, or why it was not run alone."""
+
+    alone: dict
+    not_alone: dict
 
 
 def open_page(harness, backend="cpu", browser="chrome"):
@@ -34,30 +45,32 @@ def tap(page, model, form, feed, *taps):
     return tensors
 
 
-def run_alone(page, job, reference):
-    """A job with each layer run alone on `reference`: the result, what the model gave, and what came alone.
+def run_alone(page, job, reference, known=None):
+    """Runs a job with each layer alone: what became of them, the activations in the model, and those alone.
 
-    `reference`, and the latter two, have a dictionary for each feed.
+    `reference` and the activations have a dictionary for each feed. `known`: the taps of the layers that can
+    be fed; None: all of the job's.
     """
-    fetched = []
+    fetched = set()
 
     def references(feed, names):
-        fetched.extend(names)
+        fetched.update(names)
         return {name: reference[feed][name] for name in names}
 
-    known = job.known or tuple(tap for chunk in job.chunks for tap in chunk)
+    taps = {tap.name: tap.address for chunk in job.chunks for tap in chunk}
+    known = taps if known is None else {tap.name: tap.address for tap in known}
+    plans = plan_alone(read_artifacts(job.artifacts), taps, known)
     tapped = [{} for _ in job.feeds]
     alone = [{} for _ in job.feeds]
 
     def take(activations):
         (alone if activations.alone else tapped)[activations.feed].update(activations.tensors)
 
-    result = page.run(replace(job, alone=references, known=known), take)
+    result = page.run(replace(job, chunks=with_plans(job.chunks, plans), references=references), take)
     assert result.memory["numTensors"] == result.memory["numTensorsBefore"]
-    assert {name for rows in result.alone.values() for name in rows} <= set(fetched)
-    assert result.alone.keys() | result.not_alone.keys() == {
-        tap.name for chunk in job.chunks for tap in chunk
-    }
+    not_alone = plans.reasons | result.not_alone
+    rows = {name: plan.takes for name, plan in plans.plans.items() if name not in not_alone}
+    assert {name for takes in rows.values() for name in takes} <= fetched
     for given in alone:
-        assert result.alone.keys() <= given.keys()
-    return result, tapped, alone
+        assert rows.keys() <= given.keys()
+    return RunAlone(rows, not_alone), tapped, alone

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,11 +13,14 @@ from fixtures.families import FAMILIES
 from fixtures.family import Case
 from pytest_tfjs.browsers.jobs import Job
 from pytest_tfjs.errors import PageError
+from pytest_tfjs.models.alone.planner import plan_alone
+from pytest_tfjs.models.artifacts import read_artifacts
+from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.capture import capture_reference
-from pytest_tfjs.workflows.measurement import chunks
+from pytest_tfjs.workflows.measurement import chunks, with_plans
 from tests.support.page_jobs import layer_tap, node_tap, open_page, run_alone
 from tests.support.sizes import slow_except
 from tests.support.tiny_models import (
@@ -96,8 +101,8 @@ def test_each_chunk_of_each_feed_has_its_own(page, tmp_path, form):
 
 
 def test_what_is_not_tapped_can_be_known(page, tmp_path):
-    job = graph_job(dense_graph(tmp_path), {"x": X}, "relu", known=taps_of("product", "relu"))
-    result, _, (alone,) = run_alone(page, job, [{"product:0": R}])
+    job = graph_job(dense_graph(tmp_path), {"x": X}, "relu")
+    result, _, (alone,) = run_alone(page, job, [{"product:0": R}], known=taps_of("product", "relu"))
     assert result.alone == {"relu:0": ("product:0",)}
     np.testing.assert_array_equal(alone["relu:0"], np.maximum(R + BIAS, 0))
 
@@ -172,7 +177,7 @@ def test_random_numbers_are_not_computed_alone_but_what_takes_them_is(page, tmp_
     )
     assert result.alone == {"noisy:0": ("drawn:0",), "end:0": ("noisy:0",)}
     assert result.not_alone == {
-        "drawn:0": "'drawn' (RandomUniform) gives random numbers, which are others each time it runs"
+        "drawn:0": "'drawn' (RandomUniform) gives random numbers, which differ each time it runs"
     }
     np.testing.assert_array_equal(alone["noisy:0"], 2 * R)
 
@@ -249,12 +254,12 @@ def test_a_reference_that_does_not_come_fails_the_job(page, tmp_path):
     def unreadable(feed, names):
         raise OSError("the disk is gone")
 
-    failing = Job(job.artifacts, "graph", job.feeds, job.chunks, alone=unreadable, known=job.chunks[0])
+    taps = {tap.name: tap.address for tap in job.chunks[0]}
+    chunks_alone = with_plans(job.chunks, plan_alone(read_artifacts(job.artifacts), taps, taps))
+    failing = replace(job, chunks=chunks_alone, references=unreadable)
     with pytest.raises(PageError, match="the disk is gone"):
         page.run(failing, lambda activations: None)
-    lacking = Job(
-        job.artifacts, "graph", job.feeds, job.chunks, alone=lambda feed, names: {}, known=job.chunks[0]
-    )
+    lacking = replace(failing, references=lambda feed, names: {})
     with pytest.raises(PageError, match="no reference of 'product:0'"):
         page.run(lacking, lambda activations: None)
 

@@ -40,8 +40,8 @@ class MadeUp:
         self.jobs = []
         self.runs = 0
 
-    def __call__(self, take, *, chunks, outputs, plain_runs, timed, alone=None, known=()):
-        assert alone is None
+    def __call__(self, take, *, chunks, outputs, plain_runs, timed, references=None):
+        assert references is None
         names = [tap.name for chunk in chunks for tap in chunk]
         self.jobs.append((names, plain_runs, timed))
         for run in range(plain_runs):

@@ -138,18 +138,18 @@ class Exchange:
         """The reference's activations of some layers of the current job for one feed, on the wire.
 
         Raises IndexError where the job has no such feed, and ProtocolError where it runs no layers alone,
-        knows no such layer, or would have to give more than one chunk may have.
+        feeds no layer from these, or would have to give more than one chunk may have.
         """
         job = self._current(number).job
         if feed >= len(job.feeds):
             raise IndexError(f"job {number} has no feed {feed}")
-        if job.alone is None:
+        if job.references is None:
             raise ProtocolError(f"job {number} runs no layers alone")
         wanted = set(names)
-        unknown = wanted - {tap.name for tap in job.known}
+        unknown = wanted - job.fetched
         if unknown:
-            raise ProtocolError(f"job {number} knows no layers {', '.join(sorted(unknown)[:5])}")
-        tensors = {name: value for name, value in job.alone(feed, wanted).items() if name in wanted}
+            raise ProtocolError(f"no layer of job {number} is fed {', '.join(sorted(unknown)[:5])}")
+        tensors = {name: value for name, value in job.references(feed, wanted).items() if name in wanted}
         size = sum(value.nbytes for value in tensors.values())
         if size > job.chunk_limit:
             raise ProtocolError(f"{size} bytes were asked for at once, at most {job.chunk_limit} are given")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.errors import TfjsError
 from pytest_tfjs.models.alone import graph_cut, layers_cut
+from pytest_tfjs.models.alone.plan import CannotRunAloneError
 from pytest_tfjs.models.artifacts import read_artifacts
 from pytest_tfjs.models.weights import keep_weights
 
@@ -60,5 +61,5 @@ def excerpt(artifacts: Artifacts, tap: Mapping[str, Any], known: Mapping[str, Ma
     cut = graph_cut.cut if artifacts.format == "graph" else layers_cut.cut
     try:
         return Excerpt(artifacts, cut(artifacts, tap, known))
-    except ValueError as error:
+    except CannotRunAloneError as error:
         raise ExcerptError(str(error)) from error

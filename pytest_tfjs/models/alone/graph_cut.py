@@ -6,18 +6,25 @@ import base64
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs.compare.operations import PLACEHOLDERS
 from pytest_tfjs.models.alone.cut import Cut, Fed, unique
+from pytest_tfjs.models.alone.graph_planner import (
+    GraphPlanner,
+    functions_called,
+    functions_of,
+    tensor_name,
+)
+from pytest_tfjs.models.alone.plan import CannotRunAloneError
 from pytest_tfjs.models.topology import tensorflow_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
+    from pytest_tfjs.models.alone.plan import GraphPlan
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.weights import Array
 
 _RESOURCES = ("HashTable", "MutableHashTable", "VarHandle")
-"""How the operations begin that hold something between runs; it is filled when the model is loaded."""
+"""How the names of operations begin that hold something between runs, filled when the model is loaded."""
 
 _PRIVATE = "_"
 """How attributes begin that mean nothing to TF.js."""
@@ -26,64 +33,32 @@ _PRIVATE = "_"
 def cut(artifacts: Artifacts, tap: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> Cut:
     """The nodes between the tensor at `tap` and the nearest ones that can be fed; see `excerpt`.
 
-    Raises ValueError where they cannot stand alone.
+    Raises CannotRunAloneError where they cannot stand alone.
     """
-    nodes = {node["name"]: node for node in artifacts.topology["node"]}
-    target = _tensor(str(tap["node"]))
-    sources = {_tensor(str(spec.tensor)): Fed("", source_input=spec.name) for spec in artifacts.inputs}
-    for row, address in known.items():
-        sources.setdefault(_tensor(str(address["node"])), Fed("", row=row))
-    kept, entering = _walk(nodes, target, sources)
+    plan = GraphPlanner(artifacts, known).plan(tap)
+    _check_resources(artifacts, plan)
+    kept = {*plan.nodes, *plan.weights}
     taken = set(kept)
-    names = {tensor: unique(_placeholder_name(tensor), taken) for tensor in entering}
-    part = [_renamed(node, names, kept) for name, node in nodes.items() if name in kept]
+    names = {tensor: unique(_placeholder_name(tensor), taken) for tensor in plan.fed}
+    part = [_renamed(node, names, kept) for node in artifacts.topology["node"] if node["name"] in kept]
     functions = _functions(artifacts.topology, part)
     inside = (node["name"] for function in functions for node in function.get("nodeDef", ()))
     used = {*kept, *inside}
-    fed = tuple(Fed(names[tensor], found.row, found.source_input) for tensor, found in entering.items())
     topology = {**artifacts.topology, "node": part, "library": {"function": functions}}
     return Cut(
-        fed=fed,
-        address={"node": target},
+        fed=tuple(Fed(names[tensor], one.row, one.source_input) for tensor, one in plan.fed.items()),
+        address={"node": plan.target},
         weights=frozenset(name for name in artifacts.weight_names() if name in used),
-        content=partial(_content, topology, target),
+        content=partial(_content, topology, plan.target),
         described=tuple(_described(node) for node in part if node["op"] != "Const"),
     )
 
 
-def _walk(
-    nodes: Mapping[str, Mapping[str, Any]], target: str, sources: Mapping[str, Fed]
-) -> tuple[set[str], dict[str, Fed]]:
-    """The names of the nodes that compute `target`, and the tensors that they are fed, in edge order."""
-    kept: set[str] = set()
-    entering: dict[str, Fed] = {}
-    ahead = [_node(target)]
-    while ahead:
-        name = ahead.pop()
-        if name in kept:
-            continue
-        node = nodes.get(name)
-        if node is None:
-            raise ValueError(f"the artifacts have no node {name!r}")
-        _check(node)
-        kept.add(name)
-        for tensor in map(_tensor, _data_inputs(node)):
-            if tensor in sources and tensor != target:
-                entering.setdefault(tensor, sources[tensor])
-            else:
-                ahead.append(_node(tensor))
-    return kept, entering
-
-
-def _check(node: Mapping[str, Any]) -> None:
-    if node["op"] in PLACEHOLDERS:
-        raise ValueError(f"it takes {node['name']!r}, an input that nothing feeds")
-    if node["op"].startswith(_RESOURCES):
-        raise ValueError(f"it takes {node['name']!r}, which is filled when the whole model is loaded")
-
-
-def _data_inputs(node: Mapping[str, Any]) -> Iterator[str]:
-    return (ref for ref in node.get("input", ()) if not ref.startswith("^"))
+def _check_resources(artifacts: Artifacts, plan: GraphPlan) -> None:
+    ops = {node.name: node.op for node in artifacts.nodes()}
+    for name in (*plan.nodes, *plan.resources):
+        if name in plan.resources or ops[name].startswith(_RESOURCES):
+            raise CannotRunAloneError(f"it takes {name!r}, which is filled when the whole model is loaded")
 
 
 def _renamed(node: Mapping[str, Any], names: Mapping[str, str], kept: set[str]) -> dict[str, Any]:
@@ -93,28 +68,22 @@ def _renamed(node: Mapping[str, Any], names: Mapping[str, str], kept: set[str]) 
         if ref.startswith("^"):
             inputs += [ref] if ref[1:] in kept else []
         else:
-            inputs.append(names.get(_tensor(ref), ref))
+            inputs.append(names.get(tensor_name(ref), ref))
     return {**node, "input": inputs} if "input" in node else dict(node)
 
 
 def _functions(topology: Mapping[str, Any], part: list[dict[str, Any]]) -> list[Any]:
     """The functions that the nodes call, and those that these call."""
-    library = {one["signature"]["name"]: one for one in topology.get("library", {}).get("function", ())}
+    library = functions_of(topology)
     found: dict[str, Any] = {}
-    ahead = [name for node in part for name in _called(node)]
+    ahead = [name for node in part for name in functions_called(node.get("attr", {}))]
     while ahead:
         name = ahead.pop()
         if name in library and name not in found:
             found[name] = library[name]
-            ahead.extend(other for node in library[name].get("nodeDef", ()) for other in _called(node))
+            for node in library[name].get("nodeDef", ()):
+                ahead += functions_called(node.get("attr", {}))
     return [one for name, one in library.items() if name in found]
-
-
-def _called(node: Mapping[str, Any]) -> Iterator[str]:
-    for value in node.get("attr", {}).values():
-        for function in [value.get("func"), *value.get("list", {}).get("func", ())]:
-            if function is not None:
-                yield function["name"]
 
 
 def _content(topology: Mapping[str, Any], target: str, fed: Mapping[str, Array]) -> dict[str, Any]:
@@ -179,13 +148,3 @@ def _shape(value: Array) -> dict[str, Any]:
 def _placeholder_name(tensor: str) -> str:
     name, _, index = tensor.rpartition(":")
     return name if index == "0" else f"{name}_{index}"
-
-
-def _tensor(ref: str) -> str:
-    """`name:0` for `name`, others as they are."""
-    _, colon, index = ref.rpartition(":")
-    return ref if colon and index.isdigit() else f"{ref}:0"
-
-
-def _node(tensor: str) -> str:
-    return tensor.rpartition(":")[0]

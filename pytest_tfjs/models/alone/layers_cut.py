@@ -6,22 +6,16 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.models.alone.cut import Cut, Fed, unique
-from pytest_tfjs.models.keras_config import (
-    MODELS,
-    Call,
-    Called,
-    Path,
-    address_of,
-    calls_of,
-    inputs_of,
-    outputs_of,
-)
+from pytest_tfjs.models.alone.keras_scopes import KerasTensors, Output
+from pytest_tfjs.models.alone.plan import CannotRunAloneError
+from pytest_tfjs.models.keras_config import MODELS, Call, Called, calls_of
 
 if TYPE_CHECKING:
+    from pytest_tfjs.models.alone.keras_scopes import Scope
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.weights import Array
 
@@ -32,44 +26,11 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_.]+")
 def cut(artifacts: Artifacts, tap: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> Cut:
     """The layers between the tensor at `tap` and the nearest ones that can be fed; see `excerpt`.
 
-    Raises ValueError where they cannot stand alone.
+    Raises CannotRunAloneError where they cannot stand alone.
     """
     model = artifacts.topology.get("model_config", artifacts.topology)
-    rows = {_key(address): row for row, address in known.items()}
-    return _Cutter(artifacts, rows, _Scope(model)).cut(tap)
-
-
-@dataclass
-class _Scope:
-    """A model, or one call of a nested one: `called` in `parent`."""
-
-    model: Mapping[str, Any]
-    parent: _Scope | None = None
-    called: Called | None = None
-
-    @cached_property
-    def path(self) -> Path:
-        if self.parent is None or self.called is None:
-            return ()
-        return (*self.parent.path, self.called.step)
-
-    @cached_property
-    def calls(self) -> dict[tuple[str, int], Called]:
-        return {(one.name, one.number): one for one in calls_of(self.model)}
-
-    @cached_property
-    def inputs(self) -> list[Call]:
-        return inputs_of(self.model)
-
-    def within(self, called: Called) -> _Scope:
-        return _Scope(called.layer, self, called)
-
-    def places(self) -> Iterator[tuple[_Scope, Called]]:
-        """Every call of a layer, with those within nested models."""
-        for called in self.calls.values():
-            yield self, called
-            if called.is_model:
-                yield from self.within(called).places()
+    names = [spec.name for spec in artifacts.inputs]
+    return _Cutter(artifacts, KerasTensors(model, names, known)).cut(tap)
 
 
 _Layer = tuple[str, ...]
@@ -91,22 +52,23 @@ class _Kept:
 @dataclass
 class _Cutter:
     artifacts: Artifacts
-    rows: Mapping[str, str]
-    model: _Scope
+    tensors: KerasTensors
     kept: dict[_Layer, _Kept] = field(default_factory=dict)
     fed: dict[str, Fed] = field(default_factory=dict)
 
     def cut(self, tap: Mapping[str, Any]) -> Cut:
-        scope, called = self._find(tap)
-        index = int(tap.get("tensor", 0))
+        scope, (layer, call, index) = self.tensors.at(tap)
+        called = scope.calls[layer, call]
         if called.is_model:
-            raise ValueError("it is a model within the model, and its own layers are compared")
+            raise CannotRunAloneError("it is a model within the model, and its own layers are compared")
         if called.layer["class_name"] == "InputLayer":
-            raise ValueError("it is an input, which is given back")
+            raise CannotRunAloneError("it is an input, which is given back")
         name, number, index = self._add(scope, called, index)
         names = [kept.name for kept in self.kept.values()]
         if len(set(names)) < len(names):
-            raise ValueError(f"layers of one name lead to it, in several models: {', '.join(sorted(names))}")
+            raise CannotRunAloneError(
+                f"layers of one name lead to it, in several models: {', '.join(sorted(names))}"
+            )
         scopes = tuple(scope for kept in self.kept.values() for scope in _scopes(kept.layer))
         return Cut(
             fed=tuple(self.fed.values()),
@@ -121,14 +83,7 @@ class _Cutter:
             ),
         )
 
-    def _find(self, tap: Mapping[str, Any]) -> tuple[_Scope, Called]:
-        wanted, index = _key(tap), int(tap.get("tensor", 0))
-        for scope, called in self.model.places():
-            if _key(address_of(called, index, scope.path)) == wanted:
-                return scope, called
-        raise ValueError(f"the artifacts have no layer at {json.dumps(tap)}")
-
-    def _add(self, scope: _Scope, called: Called, index: int) -> Call:
+    def _add(self, scope: Scope, called: Called, index: int) -> Call:
         """Keeps a call of a layer and all that leads to it; names its output in the excerpt."""
         layer = (*(name for name, _, _ in scope.path), called.name)
         call = json.dumps([scope.path, called.ordinal])
@@ -137,7 +92,7 @@ class _Cutter:
             self.kept.setdefault(layer, _Kept(called.layer)).calls[call] = node
         return called.name, list(self.kept[layer].calls).index(call), index
 
-    def _inbound(self, scope: _Scope, called: Called) -> list[Any]:
+    def _inbound(self, scope: Scope, called: Called) -> list[Any]:
         """The node by which the excerpt calls the layer, as its config has it."""
         nodes = called.layer.get("inbound_nodes")
         if not nodes:  # in a Sequential model
@@ -147,38 +102,21 @@ class _Cutter:
         assert isinstance(changed, list)
         return changed
 
-    def _source(self, scope: _Scope, call: Call) -> Call:
+    def _source(self, scope: Scope, call: Call) -> Call:
         """The tensor of the excerpt that stands for one of the model, which is added where it has none."""
-        name, number, index = call
-        called = scope.calls.get((name, number))
-        if called is not None:
-            row = self.rows.get(_key(address_of(called, index, scope.path)))
-            if row is not None:
-                return self._feed(row=row)
-        if called is None or called.layer["class_name"] == "InputLayer":
-            place = scope.inputs.index(call)
-            if scope.parent is None or scope.called is None:
-                return self._feed(source_input=self.artifacts.inputs[place].name)
-            return self._source(scope.parent, scope.called.inputs[place])
-        if called.is_model:
-            inner = scope.within(called)
-            return self._source(inner, outputs_of(inner.model)[index])
-        return self._add(scope, called, index)
+        source = self.tensors.source(scope, call)
+        if isinstance(source, Output):
+            return self._add(source.call.scope, source.call.called, source.index)
+        return self._feed(row=source.row, source_input=source.source_input)
 
     def _feed(self, *, row: str | None = None, source_input: str | None = None) -> Call:
         key = f"row {row}" if row is not None else f"input {source_input}"
         if key not in self.fed:
             # The names of all of the model's layers are taken: one may yet be added.
-            taken = {called.name for _, called in self.model.places()} | {
-                one.name for one in self.fed.values()
-            }
+            taken = {*self.tensors.root.names(), *(one.name for one in self.fed.values())}
             name = unique(f"in_{_UNSAFE.sub('_', row or source_input or '')}", taken)
             self.fed[key] = Fed(name, row, source_input)
         return self.fed[key].name, 0, 0
-
-
-def _key(address: Mapping[str, Any]) -> str:
-    return json.dumps([address["path"], address.get("node"), int(address.get("tensor", 0))])
 
 
 def _rewritten(value: Any, names: set[str], source: Callable[[Call], Call]) -> Any:

@@ -16,7 +16,9 @@ from pytest_tfjs.browsers.serving.server import Server
 from pytest_tfjs.browsers.tfjs_dist import Dist
 from pytest_tfjs.formats.safetensors import decode, encode
 
-A, B, C = (Tap(name, {"node": f"{name}:0"}) for name in "abc")
+PLAN = {"rows": ["a", "b"], "fed": [["a:0", {"row": "a"}], ["b:0", {"row": "b"}]]}
+A, B = Tap("a", {"node": "a:0"}, PLAN), Tap("b", {"node": "b:0"})
+C = Tap("c", {"node": "c:0"}, {"rows": ["b"]})
 FEED = {"x": np.ones((1, 2), np.float32)}
 RESULT = {"loadMs": 1, "firstMs": None, "warmMs": [], "memory": {}, "model": {}}
 
@@ -26,7 +28,7 @@ def references(feed, names):
 
 
 def job(**changes):
-    given = {"feeds": (FEED, FEED), "chunks": ((A, B), (C,)), "alone": references, "known": (A, B)}
+    given = {"feeds": (FEED, FEED), "chunks": ((A, B), (C,)), "references": references}
     return Job(Path("model.json"), "graph", **{**given, **changes})
 
 
@@ -34,18 +36,10 @@ def activations(*names):
     return memoryview(encode({name: np.array(0, np.float32) for name in names}))
 
 
-def test_the_page_is_told_what_is_known_and_asked_to_run_layers_alone():
+def test_the_job_sends_the_plan_of_each_layer_that_has_one():
     message = json.loads(json.dumps(job_message(job(), 1, "")))
     assert message["alone"] is True
-    assert message["known"] == [
-        {"name": "a", "address": {"node": "a:0"}},
-        {"name": "b", "address": {"node": "b:0"}},
-    ]
-
-
-def test_two_known_taps_of_one_name_are_refused():
-    with pytest.raises(ValueError, match="unique names"):
-        job(known=(A, A))
+    assert [tap["alone"] for chunk in message["chunks"] for tap in chunk] == [PLAN, None, {"rows": ["b"]}]
 
 
 @pytest.mark.parametrize("plain_runs", [0, 2])
@@ -85,33 +79,22 @@ def test_a_layer_of_another_chunk_is_refused():
 
 
 def test_a_job_that_runs_no_layers_alone_has_a_group_for_each_chunk():
-    assert job(alone=None).groups == ((A, B), (C,))
-    assert not any(job(alone=None).runs_alone(group) for group in (0, 1))
+    assert job(references=None).groups == ((A, B), (C,))
+    assert not any(job(references=None).runs_alone(group) for group in (0, 1))
 
 
-def test_the_end_tells_what_was_run_alone():
-    told = {"alone": [["b", ["a"]], ["__proto__", []]], "notAlone": [["c", "it is random"]]}
-    result = parse_result({**RESULT, **told})
-    assert result.alone == {"b": ("a",), "__proto__": ()}
-    assert result.not_alone == {"c": "it is random"}
+def test_the_result_has_the_reasons_of_layers_that_failed_alone():
+    result = parse_result({**RESULT, "notAlone": [["c", "it failed"], ["__proto__", "it failed"]]})
+    assert result.not_alone == {"c": "it failed", "__proto__": "it failed"}
     assert parse_result(RESULT) == JobResult(load_ms=1)
 
 
 @pytest.mark.parametrize(
-    "told",
-    [
-        {"alone": {}},
-        {"alone": [["a"]]},
-        {"alone": [["a", "b"]]},
-        {"alone": [["a", [1]]]},
-        {"alone": [[[], []]]},
-        {"notAlone": [["a", 1]]},
-        {"notAlone": [["a", None]]},
-    ],
+    "reasons", [{}, [["a"]], [["a", []]], [["a", 1]], [["a", None]], [[[], "it failed"]], ["a"]]
 )
-def test_malformed_ends_are_refused(told):
+def test_malformed_reasons_are_refused(reasons):
     with pytest.raises(ProtocolError):
-        parse_result({**RESULT, **told})
+        parse_result({**RESULT, "notAlone": reasons})
 
 
 @pytest.fixture(scope="module")
@@ -142,8 +125,8 @@ def test_the_page_is_given_the_references_that_it_names_and_no_others(ask, excha
     [
         ({}, ("1/references/2", ["a"]), (404, "no feed 2")),
         ({}, ("2/references/0", ["a"]), (410, "not the current one")),
-        ({}, ("1/references/0", ["c"]), (400, "knows no layers c")),
-        ({"alone": None}, ("1/references/0", ["a"]), (400, "runs no layers alone")),
+        ({}, ("1/references/0", ["c"]), (400, "no layer of job 1 is fed c")),
+        ({"references": None}, ("1/references/0", ["a"]), (400, "runs no layers alone")),
         (
             {"chunk_limit": 47},
             ("1/references/0", ["a", "b"]),
@@ -172,6 +155,6 @@ def test_a_reference_that_cannot_be_read_is_told(ask, exchange):
     def missing(feed, names):
         raise FileNotFoundError("activations-0.safetensors")
 
-    exchange.assign(job(alone=missing), "http://m")
+    exchange.assign(job(references=missing), "http://m")
     answer = ask("1/references/0", json={"names": ["a"]})
     assert (answer.status_code, "activations-0.safetensors" in answer.text) == (500, True)

@@ -12,6 +12,7 @@ from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.capture import capture_reference
+from tests.support import page_jobs
 from tests.support.page_jobs import open_page, run
 from tests.support.tiny_models import (
     BIAS,
@@ -72,20 +73,9 @@ def check_every_row(page, artifacts, taps, inputs, folder):
 
 def run_alone(page, artifacts, chunk, inputs, activations):
     """Each row of the whole model run alone by the page: what it gave, and the rows that it was fed."""
-    given = {}
-
-    def take(came):
-        given.update(came.tensors if came.alone else {})
-
-    job = Job(
-        artifacts.model_json,
-        artifacts.format,
-        (inputs,),
-        (chunk,),
-        alone=lambda _, names: {name: activations[name] for name in names},
-        known=chunk,
-    )
-    return given, page.run(job, take).alone
+    job = Job(artifacts.model_json, artifacts.format, (inputs,), (chunk,))
+    result, _, (alone,) = page_jobs.run_alone(page, job, [activations])
+    return alone, result.alone
 
 
 def check_model(page, model, inputs, format_, cache):
@@ -219,7 +209,7 @@ def test_a_weight_that_another_layer_uses_does_not_come_along(tmp_path):
     ("tap", "why"),
     [
         ({"node": "found:0"}, "it takes 'table', which is filled when the whole model is loaded"),
-        ({"node": "sum:0"}, "it takes 'nobody', an input that nothing feeds"),
+        ({"node": "sum:0"}, "it takes 'nobody', which is not in the feed"),
         ({"node": "gone:0"}, "the artifacts have no node 'gone'"),
     ],
 )

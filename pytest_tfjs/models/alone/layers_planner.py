@@ -1,0 +1,117 @@
+"""Plans how a layer of a layers model is computed alone, from the nearest layers in front of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfjs.models.alone.keras_scopes import KerasTensors, LayerCall, Output
+from pytest_tfjs.models.alone.plan import CannotRunAloneError, Computed, Fed, LayersPlan, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from pytest_tfjs.models.artifacts import Artifacts
+
+
+@dataclass(eq=False)
+class _Sources:
+    """What a call takes: the source of each input, and the call whose output's mask it carries."""
+
+    inputs: tuple[Fed | Output, ...]
+    masks: tuple[LayerCall | None, ...]
+
+    def calls(self) -> Iterator[LayerCall]:
+        """The calls that compute the inputs, then those that make the masks."""
+        yield from (one.call for one in self.inputs if isinstance(one, Output))
+        yield from (one for one in self.masks if one is not None)
+
+
+@dataclass
+class LayersPlanner:
+    """Plans of the layers of one layers model."""
+
+    tensors: KerasTensors
+    _sources: dict[LayerCall, _Sources] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, artifacts: Artifacts, known: Mapping[str, Mapping[str, Any]]) -> LayersPlanner:
+        """`known`: the taps of the layers whose reference can be fed."""
+        model = artifacts.topology.get("model_config", artifacts.topology)
+        return cls(KerasTensors(model, [spec.name for spec in artifacts.inputs], known))
+
+    def plan(self, tap: Mapping[str, Any]) -> LayersPlan:
+        """The plan for the tensor at `tap`; of a nested model's output, for the layer within that gives it.
+
+        Raises CannotRunAloneError, with the reason.
+        """
+        source = self.tensors.source(*self.tensors.at(tap), feed_rows=False)
+        if isinstance(source, Fed):
+            raise CannotRunAloneError(f"it is the model's input {source.source_input!r}")
+        _check(source.call)
+        steps = {call: at for at, call in enumerate(self._in_order(source.call))}
+        return LayersPlan(
+            steps=tuple(self._step(call, steps) for call in steps),
+            output=source.index,
+            takes=self._rows(source.call, masks=False),
+            fetched=self._rows(source.call, masks=True),
+        )
+
+    def _step(self, call: LayerCall, steps: Mapping[LayerCall, int]) -> Step:
+        sources = self._of(call)
+        return Step(
+            layer=call.layer,
+            inputs=tuple(
+                one if isinstance(one, Fed) else Computed(steps[one.call], one.index)
+                for one in sources.inputs
+            ),
+            masks=tuple(None if one is None else steps[one] for one in sources.masks),
+        )
+
+    def _of(self, call: LayerCall) -> _Sources:
+        if call not in self._sources:
+            taken = call.called.inputs
+            inputs = tuple(self.tensors.source(call.scope, one) for one in taken)
+            for one in inputs:
+                if isinstance(one, Output):
+                    _check(one.call)
+            masks = tuple(self.tensors.mask(call.scope, one) for one in taken)
+            self._sources[call] = _Sources(inputs, masks)
+        return self._sources[call]
+
+    def _in_order(self, target: LayerCall) -> Iterable[LayerCall]:
+        """The target and all calls that it needs, each behind those that it takes something of."""
+        done: dict[LayerCall, None] = {}
+        ahead = [(target, False)]
+        while ahead:
+            call, ready = ahead.pop()
+            if ready:
+                done[call] = None
+            elif call not in done:
+                ahead.append((call, True))
+                ahead += [(one, False) for one in self._of(call).calls()]
+        return done
+
+    def _rows(self, target: LayerCall, *, masks: bool) -> tuple[str, ...]:
+        """The layers that are fed, in the order of the inputs of what takes them."""
+        rows: dict[str, None] = {}
+        calls = [target]
+        seen = {target}
+        for call in calls:
+            sources = self._of(call)
+            rows |= {one.row: None for one in sources.inputs if isinstance(one, Fed) and one.row is not None}
+            more = sources.calls() if masks else (o.call for o in sources.inputs if isinstance(o, Output))
+            for one in more:
+                if one not in seen:
+                    seen.add(one)
+                    calls.append(one)
+        return tuple(rows)
+
+
+def _check(call: LayerCall) -> None:
+    config = call.called.layer["config"]
+    inner = config.get("layer")
+    # Of the wrappers, TF.js's Bidirectional keeps the state of its layer.
+    wrapped = call.called.layer["class_name"] == "Bidirectional" and isinstance(inner, dict)
+    if config.get("stateful") or (wrapped and inner["config"].get("stateful")):
+        raise CannotRunAloneError(f"{call.called.name!r} keeps a state from run to run")

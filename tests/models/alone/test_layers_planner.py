@@ -1,0 +1,331 @@
+"""Which calls compute a layer alone, and what they are fed, through shared layers, nested models and masks."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_tfjs.models.alone.keras_scopes import HANDS_ON_MASKS
+from pytest_tfjs.models.alone.layers_planner import LayersPlanner
+from pytest_tfjs.models.alone.plan import CannotRunAloneError, Fed
+from pytest_tfjs.models.artifacts import Artifacts, TensorSpec
+from tests.support.tiny_models import functional, input_layer, layer, sequential
+
+
+def artifacts(model, *inputs):
+    specs = tuple(TensorSpec(name, None, "float32") for name in inputs or ("x",))
+    return Artifacts(Path("model.json"), "layers", "float32", specs, (), 0, {"model_config": model})
+
+
+def tap(text):
+    """An address: `a`, `inner/b`, `inner#1/b` (that call of the nested model), `a@1:2` (call 1, output 2)."""
+    path, node, index = re.fullmatch(r"([^@:]*)(?:@(\d+))?(?::(\d+))?", text).groups()
+    steps = [
+        [step.split("#")[0], int(step.split("#")[1])] if "#" in step else step for step in path.split("/")
+    ]
+    return {"path": steps, "tensor": int(index or 0), **({} if node is None else {"node": int(node)})}
+
+
+def plan_of(model, known, text):
+    made = model if isinstance(model, Artifacts) else artifacts(model)
+    return LayersPlanner.of(made, {name: tap(name) for name in known}).plan(tap(text))
+
+
+def takes(model, known, text):
+    return " ".join(plan_of(model, known, text).takes)
+
+
+def called(model, known, text):
+    """The calls in their order, each with what it is fed or the steps that it takes: `c(b) d(0 <x>)`."""
+
+    def words(source):
+        if not isinstance(source, Fed):
+            return f"{source.step}" + (f":{source.output}" if source.output else "")
+        return source.row or f"<{source.source_input}>"
+
+    steps = plan_of(model, known, text).steps
+    return " ".join(f"{'/'.join(step.layer)}({' '.join(map(words, step.inputs))})" for step in steps)
+
+
+def chain(*layers, name="chain"):
+    """A Functional model in which each layer takes the one before, from the input `x`."""
+    names = ["x", *(one["config"]["name"] for one in layers)]
+    rows = [(one, [[(before, 0, 0)]]) for one, before in zip(layers, names, strict=False)]
+    return functional(name, [(input_layer("x", 3), []), *rows], ["x"], [(names[-1], 0, 0)])
+
+
+ABC = chain(layer("Dense", "a"), layer("Dense", "b"), layer("Dense", "c"))
+
+
+@pytest.mark.parametrize(
+    ("known", "text", "expected"),
+    [
+        (["a", "b", "c"], "c", "c(b)"),
+        (["a", "c"], "c", "b(a) c(0)"),
+        ([], "b", "a(<x>) b(0)"),
+        (["a"], "a", "a(<x>)"),
+        (["gone", "b@7"], "b", "a(<x>) b(0)"),
+    ],
+)
+def test_a_layer_is_called_on_the_nearest_known_ones_in_front_of_it(known, text, expected):
+    assert called(ABC, known, text) == expected
+
+
+def test_a_plan_as_json():
+    plan = plan_of(ABC, ["a"], "c")
+    assert json.loads(json.dumps(plan.to_json())) == {
+        "rows": ["a"],
+        "steps": [
+            {"layer": ["b"], "inputs": [{"row": "a"}], "masks": [None]},
+            {"layer": ["c"], "inputs": [{"step": 0, "output": 0}], "masks": [None]},
+        ],
+        "output": 0,
+    }
+    assert plan_of(ABC, [], "a").to_json()["steps"][0]["inputs"] == [{"input": "x"}]
+
+
+SHARED = functional(
+    "whole",
+    [
+        (input_layer("x", 3), []),
+        (input_layer("y", 3), []),
+        (layer("Dense", "shared"), [[("x", 0, 0)], [("y", 0, 0)]]),
+        (layer("Concatenate", "both"), [[("shared", 1, 0), ("shared", 0, 0)]]),
+    ],
+    ["x", "y"],
+    [("both", 0, 0)],
+)
+
+
+def test_a_layer_that_is_called_twice_is_known_by_its_calls():
+    whole = artifacts(SHARED, "x", "y")
+    known = ["shared@0", "shared@1", "both"]
+    assert takes(whole, known, "both") == "shared@1 shared@0"
+    assert called(whole, known, "shared@1") == "shared(<y>)"
+
+
+def test_inputs_have_the_names_of_the_feed():
+    assert called(artifacts(SHARED, "left", "right"), [], "shared@1") == "shared(<right>)"
+
+
+def test_outputs_of_a_layer_are_told_apart_and_it_is_called_once():
+    model = functional(
+        "whole",
+        [
+            (input_layer("x", 3), []),
+            (layer("LSTM", "states"), [[("x", 0, 0)]]),
+            (layer("Concatenate", "end"), [[("states", 0, 2), ("states", 0, 0)]]),
+        ],
+        ["x"],
+        [("end", 0, 0)],
+    )
+    assert takes(model, ["states", "states:2"], "end") == "states:2 states"
+    assert called(model, ["states"], "end") == "states(<x>) end(0:2 states)"
+    assert called(model, [], "end") == "states(<x>) end(0:2 0)"
+    assert plan_of(model, [], "states:1").output == 1
+
+
+INNER = functional(
+    "inner",
+    [
+        (input_layer("within", 3), []),
+        (layer("Dense", "first"), [[("within", 0, 0)]]),
+        (layer("Dense", "last"), [[("first", 0, 0)]]),
+    ],
+    ["within"],
+    [("last", 0, 0)],
+)
+NESTED = functional(
+    "outer",
+    [
+        (input_layer("x", 3), []),
+        (layer("Dense", "pre"), [[("x", 0, 0)]]),
+        (INNER, [[("pre", 0, 0)], [("mid", 0, 0)]]),
+        (layer("Dense", "mid"), [[("inner", 1, 0)]]),
+        (layer("Dense", "end"), [[("inner", 2, 0)]]),
+    ],
+    ["x"],
+    [("end", 0, 0)],
+)
+
+
+@pytest.mark.parametrize(
+    ("known", "text", "expected"),
+    [
+        (["pre", "mid", "inner#1/last", "inner#2/last"], "inner#1/first", "inner/first(pre)"),
+        (["pre", "mid", "inner#1/last", "inner#2/last"], "inner#2/first", "inner/first(mid)"),
+        (["inner#1/last", "inner#2/last"], "mid", "mid(inner#1/last)"),
+        (["inner#1/last", "inner#2/last"], "end", "end(inner#2/last)"),
+        (["inner@1", "inner#1/last"], "mid", "mid(inner@1)"),
+        (["pre", "inner@1", "inner#1/first"], "inner@1", "inner/last(inner#1/first)"),
+        (["pre", "inner#2/first"], "inner#1/last", "inner/first(pre) inner/last(0)"),
+    ],
+)
+def test_the_calls_of_a_nested_model_are_told_apart(known, text, expected):
+    assert called(NESTED, known, text) == expected
+
+
+def test_a_nested_model_that_is_called_twice_needs_the_number_of_the_call():
+    for text in ("inner/first", "inner", "inner#7/first", "pre/first"):
+        with pytest.raises(CannotRunAloneError, match="have no layer at"):
+            plan_of(NESTED, [], text)
+
+
+def test_a_sequential_model_that_begins_with_a_model():
+    whole = sequential("whole", [chain(layer("Dense", "first"), name="front"), layer("Dense", "end")])
+    assert called(whole, ["front/first", "end"], "end") == "end(front/first)"
+    assert called(whole, ["front/first", "end"], "front/first") == "front/first(<x>)"
+
+
+@pytest.mark.parametrize("begins", [[], [input_layer("x", 3)]])
+def test_a_sequential_model_with_and_without_an_input_layer(begins):
+    whole = sequential("whole", [*begins, layer("Dense", "a"), layer("Dense", "b")])
+    assert called(whole, [], "b") == "a(<x>) b(0)"
+
+
+def masks_of(model, known, text):
+    plan = plan_of(model, known, text)
+    names = ["/".join(step.layer) for step in plan.steps]
+    return [[None if mask is None else names[mask] for mask in step.masks] for step in plan.steps][-1]
+
+
+MASKERS = [layer("Masking", "hides"), layer("Embedding", "hides", mask_zero=True)]
+
+
+@pytest.mark.parametrize("maker", MASKERS)
+def test_a_mask_is_made_of_the_reference_and_handed_on(maker):
+    model = chain(layer("ReLU", "pre"), maker, layer("Dense", "carries"), layer("LSTM", "end"))
+    known = ["pre", "hides", "carries", "end"]
+    plan = plan_of(model, known, "end")
+    assert masks_of(model, known, "end") == ["carries"]
+    assert (plan.takes, plan.fetched) == (("carries",), ("carries", "hides", "pre"))
+    assert plan.to_json()["rows"] == ["carries", "hides", "pre"]
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [layer("Embedding", "hides", mask_zero=False), layer("Dense", "carries")],
+        [layer("Masking", "hides"), layer("Conv1D", "carries")],
+        [layer("Dense", "hides"), layer("Dense", "carries")],
+    ],
+)
+def test_there_is_no_mask_where_nothing_makes_or_hands_one_on(layers):
+    assert masks_of(chain(*layers, layer("LSTM", "end")), ["carries"], "end") == [None]
+
+
+def test_a_mask_goes_into_nested_models_and_comes_out():
+    inner = functional(
+        "inner",
+        [(input_layer("within", 3), []), (layer("Dense", "deep"), [[("within", 0, 0)]])],
+        ["within"],
+        [("deep", 0, 0)],
+    )
+    model = functional(
+        "outer",
+        [
+            (input_layer("x", 3), []),
+            (layer("Masking", "hides"), [[("x", 0, 0)]]),
+            (inner, [[("hides", 0, 0)]]),
+            (layer("LSTM", "end"), [[("inner", 1, 0)]]),
+        ],
+        ["x"],
+        [("end", 0, 0)],
+    )
+    assert masks_of(model, ["inner/deep"], "end") == ["inner/deep"]
+    assert masks_of(model, ["hides"], "inner/deep") == ["hides"]
+
+
+def test_layers_that_may_hand_on_masks_are_those_of_tfjs():
+    """TF.js's own classes say so, in the version that the plugin ships."""
+    root = Path(__file__).parents[3]
+    if not (root / "node_modules/@tensorflow/tfjs-layers").is_dir():
+        pytest.skip("the npm packages are not installed")
+    command = ["node", "tests/support/masking_layers.mjs"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=120)
+    assert set(json.loads(done.stdout.splitlines()[-1])) == HANDS_ON_MASKS
+
+
+@pytest.mark.parametrize(
+    ("model", "text", "reason"),
+    [
+        (ABC, "x", "it is the model's input 'x'"),
+        (ABC, "gone", 'the artifacts have no layer at {"path": ["gone"]'),
+        (chain(layer("LSTM", "keeps", stateful=True)), "keeps", "'keeps' keeps a state from run to run"),
+        (
+            chain(
+                layer("Bidirectional", "keeps", layer=layer("LSTM", "in", stateful=True)), layer("Dense", "b")
+            ),
+            "b",
+            "'keeps' keeps a state from run to run",
+        ),
+    ],
+)
+def test_a_layer_that_cannot_run_alone_has_a_reason(model, text, reason):
+    with pytest.raises(CannotRunAloneError) as caught:
+        plan_of(model, [], text)
+    assert reason in str(caught.value)
+
+
+def test_an_input_that_is_none_of_the_models_is_named():
+    rows = [(input_layer("x", 3), []), (input_layer("y", 3), []), (layer("Dense", "a"), [[("y", 0, 0)]])]
+    model = functional("m", rows, ["x"], [("a", 0, 0)])
+    with pytest.raises(CannotRunAloneError, match="it takes 'y', which is no input of the model"):
+        plan_of(model, [], "a")
+
+
+def test_what_takes_a_stateful_layer_is_fed_its_reference():
+    model = chain(layer("LSTM", "keeps", stateful=True), layer("Dense", "end"))
+    assert called(model, ["keeps"], "end") == "end(keeps)"
+
+
+def test_long_chains_and_long_masks_need_no_recursion():
+    layers = [layer("Dense", f"d{number}") for number in range(1500)]
+    model = chain(layer("Masking", "hides"), *layers)
+    assert len(plan_of(model, [], "d1499").steps) == 1501
+    assert masks_of(model, ["d1498"], "d1499") == ["d1498"]
+
+
+@st.composite
+def models(draw):
+    """Layers `n0`, `n1`, ... that take any earlier ones, the known ones, and one to compute."""
+    count = draw(st.integers(1, 10))
+    rows = [(input_layer("x", 3), [])]
+    for number in range(count):
+        before = st.sampled_from(["x", *(f"n{i}" for i in range(number))])
+        class_name = draw(st.sampled_from(["Add", "Masking", "LSTM", "Conv1D"]))
+        inputs = draw(st.lists(before, min_size=1, max_size=3))
+        rows.append((layer(class_name, f"n{number}"), [[(name, 0, 0) for name in inputs]]))
+    names = [f"n{number}" for number in range(count)]
+    known = draw(st.lists(st.sampled_from(names), unique=True))
+    return functional("m", rows, ["x"], [(names[-1], 0, 0)]), known, draw(st.sampled_from(names))
+
+
+@given(models())
+def test_steps_take_what_is_fed_or_computed_before_them(drawn):
+    model, known, text = drawn
+    plan = plan_of(model, known, text)
+    inputs = {row["config"]["name"]: row["inbound_nodes"] for row in model["config"]["layers"]}
+    assert plan.steps[-1].layer == (text,)
+    assert len({step.layer for step in plan.steps}) == len(plan.steps)
+    rows = set()
+    for at, step in enumerate(plan.steps):
+        names = [tensor[0] for tensor in inputs[step.layer[0]][0]]
+        for name, source in zip(names, step.inputs, strict=True):
+            if isinstance(source, Fed):
+                assert (source.row, source.source_input) in ((name, None), (None, name))
+                assert source.row is None or name in known
+                rows |= {source.row} - {None}
+            else:
+                assert source.step < at
+                assert plan.steps[source.step].layer == (name,)
+                assert name not in known
+        assert all(mask is None or mask < at for mask in step.masks)
+    assert rows == set(plan.fetched)
+    assert set(plan.takes) <= rows
