@@ -196,7 +196,7 @@ def _through(scope: Scope, call: Call) -> tuple[Scope, Call] | None:
 
 
 # `supportsMasking` of the classes of TF.js 4.22. The TF.js in the page may differ: the page leaves out a mask
-# that a layer does not hand on, and does not run a layer alone where TF.js gives it a mask that the plan lacks.
+# that a layer does not hand on, and runs no layer alone that TF.js gives a mask that the plan lacks.
 HANDS_ON_MASKS = frozenset(
     {
         *("Dropout", "SpatialDropout1D", "Dense", "Activation", "Masking", "BatchNormalization"),

@@ -116,8 +116,13 @@ def test_a_control_input_is_computed_as_tfjs_does():
 
 
 ALIASES = graph(
-    "x Placeholder", "relu Relu x", "same Identity relu", "again Identity same", "neg Neg relu", "abs Abs again"
-)  # fmt: skip
+    "x Placeholder",
+    "relu Relu x",
+    "same Identity relu",
+    "again Identity same",
+    "neg Neg relu",
+    "abs Abs again",
+)
 
 
 def test_a_tensor_passed_on_unchanged_is_known_by_any_of_its_names():

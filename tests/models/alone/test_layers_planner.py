@@ -1,4 +1,4 @@
-"""Which calls compute a layer alone, and what they are fed, through shared layers, nested models and masks."""
+"""Which calls compute a layer alone and what they are fed: shared layers, nested models, masks."""
 
 from __future__ import annotations
 
