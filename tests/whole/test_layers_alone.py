@@ -15,7 +15,6 @@ from pytest_tfjs.browsers.jobs import Job
 from pytest_tfjs.errors import PageError
 from pytest_tfjs.models.alone.planner import plan_alone
 from pytest_tfjs.models.artifacts import read_artifacts
-from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.topology import GraphNode
 
 _RANDOM = re.compile(r"_?(Stateless|Parameterized)?(Random|TruncatedNormal|Multinomial)")
+"""Operations whose numbers differ from run to run, or from TensorFlow's for the same seed."""
 
 
 @dataclass
