@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis
-    from pytest_tfjs.compare.numbers.element_check import Held
+    from pytest_tfjs.compare.numbers.element_check import ElementCheck
     from pytest_tfjs.compare.results import Comparison, LayerResult
 
 _ISOLATED_FLAG = "WASM_HAS_MULTITHREAD_SUPPORT"
@@ -32,7 +32,7 @@ class Case:
 
     comparison: Comparison
     result: LayerResult
-    held: Held
+    held: ElementCheck
     target: str
     environment: Mapping[str, str]
     inputs: Sequence[Mapping[str, Any]]
@@ -149,7 +149,7 @@ def _figures(case: Case) -> list[tuple[str, str]]:
     return rows
 
 
-def _error(held: Held) -> str:
+def _error(held: ElementCheck) -> str:
     if math.isinf(held.error):
         return "one is NaN or Inf and the other is not the same"
     return f"{number(held.error, 3)}, {number(held.allowed, 3)} allowed"

@@ -101,7 +101,7 @@ def compare(
         measured.merged(),
         measured.tolerances(),
         alone=measured.alone(observing.not_alone),
-        given=rules[0].given,
+        given=rules[0].by_user,
         weight_check=reference.weights if settings.weight_check == "fail" else None,
         compression=cost,
         vacuity=vacuity,

@@ -19,7 +19,11 @@ import numpy as np
 from pytest_tfjs.browsers.jobs import Activations, Job, Tap
 from pytest_tfjs.browsers.targets import known_backends, parse_targets
 from pytest_tfjs.compare.numbers.allowance import allowance
-from pytest_tfjs.compare.numbers.element_check import granted, hold, tolerated
+from pytest_tfjs.compare.numbers.element_check import (
+    allowed_by_allowance,
+    allowed_by_tolerance,
+    check_elements,
+)
 from pytest_tfjs.compare.results import Reproducer
 from pytest_tfjs.errors import DistError, TfjsError
 from pytest_tfjs.formats.folders import replaced_folder, safe_name
@@ -33,7 +37,7 @@ if TYPE_CHECKING:
 
     from pytest_tfjs.browsers.targets import Target
     from pytest_tfjs.browsers.tfjs_dist import Dist
-    from pytest_tfjs.compare.numbers.element_check import Held
+    from pytest_tfjs.compare.numbers.element_check import ElementCheck
     from pytest_tfjs.compare.results import Comparison, LayerResult
     from pytest_tfjs.models.alone.cut import Cut
     from pytest_tfjs.models.artifacts import Artifacts
@@ -121,9 +125,9 @@ class Reproducing:
         allowed = self._allowed(result, feed, expected)
         return _Alone(part.cut, fed, expected, actual, allowed)
 
-    def _write(self, comparison: Comparison, result: LayerResult, folder: Path) -> Held:
+    def _write(self, comparison: Comparison, result: LayerResult, folder: Path) -> ElementCheck:
         alone = self._cut_out(result, folder / "model")
-        held = hold(alone.actual, alone.expected, alone.allowed.elements, alone.allowed.rms)
+        held = check_elements(alone.actual, alone.expected, alone.allowed.elements, alone.allowed.rms)
         case = Case(
             comparison=comparison,
             result=result,
@@ -183,12 +187,12 @@ class Reproducing:
     def _allowed(self, result: LayerResult, feed: int, expected: Array) -> Allowed:
         """What the layer's error was held against: its arithmetic's allowance, or the tolerance."""
         if result.tolerance is not None and (result.given or result.local is None):
-            return Allowed(tolerated(result.tolerance, expected))
+            return Allowed(allowed_by_tolerance(result.tolerance, expected))
         name = result.layer.name
         arithmetic = self.subject.reference.arithmetic(feed, [name])[name]
         target = self.target
         found = allowance(result.layer, arithmetic, expected, backend=target.backend, half=target.half)
-        elements = granted(found, expected, arithmetic.magnitude)
+        elements = allowed_by_allowance(found, expected, arithmetic.magnitude)
         return Allowed(elements, found.rms if math.isfinite(found.rms) else None)
 
     def _copy_tfjs(self, folder: Path) -> list[dict[str, Any]]:
@@ -280,7 +284,7 @@ def _write_array(folder: Path, name: str, value: Array) -> dict[str, Any]:
     return {"file": name, "dtype": value.dtype.name, "shape": list(value.shape)}
 
 
-def _values(held: Held, alone: _Alone) -> tuple[str, str] | None:
+def _values(held: ElementCheck, alone: _Alone) -> tuple[str, str] | None:
     if held.worst is None:
         return None
     return str(alone.actual[held.worst]), str(alone.expected[held.worst])

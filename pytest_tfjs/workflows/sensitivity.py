@@ -72,7 +72,7 @@ class Judge:
 
     def judge(self, layer: Layer, actual: Array, reference: Array, arithmetic: Arithmetic) -> Judged:
         """How one layer's activation for one feed would be judged, whose inputs are all right."""
-        if self.precision is not None and layer.name not in self.tolerances.given:
+        if self.precision is not None and layer.name not in self.tolerances.by_user:
             backend, half = self.precision.backend, self.precision.half
             allowed = allowance(layer, arithmetic, reference, backend=backend, half=half)
             local = measure_local(actual, reference, arithmetic, allowed, symptoms=False)
@@ -131,7 +131,7 @@ def _key(reference: Reference, judge: Judge) -> str:
     """The reference's own key stands for the model, the feeds and the versions."""
     tolerances = judge.tolerances
     digest = hashlib.sha256(f"{_SCHEMA} {SEED} {reference.folder.parent.name}".encode())
-    allowed = (sorted(tolerances.by_layer.items(), key=str), sorted(tolerances.given))
+    allowed = (sorted(tolerances.by_layer.items(), key=str), sorted(tolerances.by_user))
     digest.update(f"{allowed} {judge.precision} {judge.half}".encode())
     return digest.hexdigest()
 

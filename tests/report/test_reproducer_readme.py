@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis
-from pytest_tfjs.compare.numbers.element_check import Held, hold
+from pytest_tfjs.compare.numbers.element_check import ElementCheck, check_elements
 from pytest_tfjs.report.reproducer_readme import Case, readme
 from tests.support.comparisons import comparison, layer, target, wrong
 
@@ -19,7 +19,7 @@ def case(**fields):
     given = {
         "comparison": told,
         "result": told.layers[0],
-        "held": hold(np.array([1.0, 9.0]), np.array([1.0, 4.0]), np.array([0.1, 0.25])),
+        "held": check_elements(np.array([1.0, 9.0]), np.array([1.0, 4.0]), np.array([0.1, 0.25])),
         "target": "webgl",
         "environment": {"TF.js": "4.22.0", "renderer": "", "browser": "chrome 156"},
         "inputs": [
@@ -67,7 +67,7 @@ def test_nothing_in_it_is_markup_but_ours():
 
 
 def test_one_that_is_right_alone_says_so():
-    text = readme(case(held=hold(np.ones(2), np.ones(2), np.zeros(2))))
+    text = readme(case(held=check_elements(np.ones(2), np.ones(2), np.zeros(2))))
     assert "alone, fed with the reference, its error is within what is allowed" in text
 
 
@@ -80,14 +80,14 @@ def test_the_diagnosis_is_told_of_the_layer_that_it_is_of():
 
 
 def test_nan_is_told_in_words():
-    held = hold(np.array([math.nan]), np.array([1.0]), np.array([0.1]))
+    held = check_elements(np.array([math.nan]), np.array([1.0]), np.array([0.1]))
     assert "| \\|error\\| there | one is NaN or Inf and the other is not the same |" in readme(
         case(held=held)
     )
 
 
 def test_another_shape_is_told():
-    held = hold(np.zeros((2, 3)), np.zeros((3, 2)), np.zeros((3, 2)))
+    held = check_elements(np.zeros((2, 3)), np.zeros((3, 2)), np.zeros((3, 2)))
     assert (
         r"is wrong on webgl in chrome 156.0.7204.49: shape \[2, 3\], shape \[3, 2\] in the reference."
         in readme(case(held=held, values=None))
@@ -95,7 +95,7 @@ def test_another_shape_is_told():
 
 
 def test_the_root_mean_square_is_told_where_it_is_judged():
-    held = Held(2, 0, 0.5, (0,), 0.5, 1.0, rms=0.25, rms_allowed=0.125)
+    held = ElementCheck(2, 0, 0.5, (0,), 0.5, 1.0, rms=0.25, rms_allowed=0.125)
     assert "| root mean square | 2.500e-01, 1.250e-01 allowed |" in readme(case(held=held))
 
 

@@ -17,7 +17,7 @@ from demo.fault import double_largest_weight
 from pytest_tfjs import NotClose, Prebuilt
 from pytest_tfjs.browsers.engines.engine import LaunchOptions
 from pytest_tfjs.browsers.launching.launch import launch
-from pytest_tfjs.compare.numbers.element_check import hold
+from pytest_tfjs.compare.numbers.element_check import check_elements
 from pytest_tfjs.models.artifacts import read_artifacts, with_weights
 from pytest_tfjs.report.comparison_json import comparison_to_json
 from pytest_tfjs.report.run_results import Earlier
@@ -126,7 +126,7 @@ def held_again(folder):
     actual, reference, allowed = (
         array(folder, described[name]) for name in ("browser", "reference", "allowed")
     )
-    return hold(actual, reference, allowed, described["rmsAllowed"])
+    return check_elements(actual, reference, allowed, described["rmsAllowed"])
 
 
 def url_of(served, folder, tmp_path, query=""):

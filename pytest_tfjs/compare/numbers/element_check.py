@@ -1,4 +1,4 @@
-"""One array of the browser's held element by element against the reference and what is allowed there."""
+"""Checks each element of an activation against the reference and the error allowed there."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Held:
-    """What holding found; Python builtins only.
+class ElementCheck:
+    """The result of checking the elements of one activation; all fields are Python builtins.
 
-    `wrong` of `elements` have a greater error than is allowed. `max_abs`: the greatest |error|, infinite
-    where NaN or Inf stand at different places. `worst`: the index of the element whose error is greatest in
-    parts of what is allowed there, `error` and `allowed` are told there. `rms`: the root mean square of the
-    errors, and what is allowed of it, None where the elements alone decide. `reason`: why nothing could be
-    held, in words; then all elements are wrong, and `worst` is None.
+    - `wrong`: how many of `elements` have an error above the allowed one.
+    - `max_abs`: the greatest |error|, in the activation's unit; infinite if NaN or Inf differ.
+    - `worst`: the index of the element with the greatest error / allowed error; `error` and `allowed` are the
+      error and the allowed error there.
+    - `rms`, `rms_allowed`: the root mean square of the errors and its limit, which may be None.
+    - `reason`: why the arrays cannot be compared; then all elements are wrong, and `worst` is None.
     """
 
     elements: int
@@ -40,32 +41,37 @@ class Held:
 
     @property
     def passed(self) -> bool:
-        """Whether no element is wrong, nor all together."""
+        """Whether every element and the root mean square are within what is allowed."""
         return self.wrong == 0 and self.reason is None and not self.exceeds_rms
 
     @property
     def exceeds_rms(self) -> bool:
-        """Whether the errors together are over what is allowed."""
+        """Whether the root mean square of the errors is above its limit."""
         return self.rms_allowed is not None and self.rms > self.rms_allowed
 
 
-def hold(
+def check_elements(
     actual: NDArray[Any],
     reference: NDArray[Any],
     allowed: NDArray[np.float64],
     rms_allowed: float | None = None,
-) -> Held:
-    """Holds numbers or bools against each other; `allowed` is of the reference's shape, in its unit.
+) -> ElementCheck:
+    """Checks an activation of numbers or bools against the reference.
 
-    NaN equals NaN at the same place, and Inf equals Inf of the same sign. Another shape or dtype is a result.
-    The reproducer's page (`page/repro/holding.js`) does the same.
+    `allowed`: the allowed |error| of each element, in the shape and unit of the reference. NaN equals NaN at
+    the same place, and Inf equals Inf of the same sign. Arrays of different shape or dtype are wrong in all
+    elements. The reproducer's page (`page/repro/holding.js`) does the same in JavaScript.
     """
-    what = [f"shape {list(one.shape)}" for one in (actual, reference)]
-    if what[0] == what[1]:
-        what = [f"dtype {one.dtype.name}" for one in (actual, reference)]
-    if what[0] != what[1] or reference.size == 0:
-        reason = "there are no elements" if what[0] == what[1] else f"{what[0]}, {what[1]} in the reference"
-        return Held(reference.size, reference.size, math.inf, None, math.inf, math.nan, reason=reason)
+    descriptions = [f"shape {list(one.shape)}" for one in (actual, reference)]
+    if descriptions[0] == descriptions[1]:
+        descriptions = [f"dtype {one.dtype.name}" for one in (actual, reference)]
+    if descriptions[0] != descriptions[1] or reference.size == 0:
+        reason = (
+            "there are no elements"
+            if descriptions[0] == descriptions[1]
+            else f"{descriptions[0]}, {descriptions[1]} in the reference"
+        )
+        return ElementCheck(reference.size, reference.size, math.inf, None, math.inf, math.nan, reason=reason)
     error = errors(actual, reference)
     wrong = error > allowed
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -74,7 +80,7 @@ def hold(
     flat = error.reshape(-1)
     candidates = np.flatnonzero(share.reshape(-1) == share.max())
     at = int(candidates[np.argmax(flat[candidates])])
-    return Held(
+    return ElementCheck(
         elements=reference.size,
         wrong=int(wrong.sum()),
         max_abs=float(error.max()),
@@ -87,7 +93,10 @@ def hold(
 
 
 def errors(actual: NDArray[Any], reference: NDArray[Any]) -> NDArray[np.float64]:
-    """|actual - reference| of each element; 0 where both are NaN or the same Inf, infinite where one is."""
+    """|actual - reference| of each element, in float64.
+
+    It is 0 where both are NaN or the same Inf, and infinite where only one is NaN or Inf.
+    """
     wide = np.complex128 if reference.dtype.kind == "c" else np.float64
     ours, theirs = actual.astype(wide), reference.astype(wide)
     same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
@@ -97,8 +106,8 @@ def errors(actual: NDArray[Any], reference: NDArray[Any]) -> NDArray[np.float64]
     return np.where(same, 0.0, np.where(broken, np.inf, error))
 
 
-def tolerated(tolerance: Tolerance, reference: NDArray[Any]) -> NDArray[np.float64]:
-    """What a tolerance allows at each element of a reference; of bools nothing, where it is not finite 0."""
+def allowed_by_tolerance(tolerance: Tolerance, reference: NDArray[Any]) -> NDArray[np.float64]:
+    """The error that a tolerance allows at each element; 0 for bools, NaN and Inf."""
     if reference.dtype.kind == "b":
         return np.zeros(reference.shape)
     size = np.abs(reference.astype(np.complex128 if reference.dtype.kind == "c" else np.float64))
@@ -107,10 +116,10 @@ def tolerated(tolerance: Tolerance, reference: NDArray[Any]) -> NDArray[np.float
     return np.where(finite, tolerance.floor(scale) + tolerance.rtol * np.where(finite, size, 0), 0.0)
 
 
-def granted(
+def allowed_by_allowance(
     allowance: Allowance, reference: NDArray[Any], magnitude: NDArray[Any] | None
 ) -> NDArray[np.float64]:
-    """What an allowance allows at each element of a reference, where `magnitude` enters; see `Allowance`."""
+    """The error that an allowance allows at each element; `magnitude` as in `Arithmetic`."""
     wide = reference.astype(np.complex128 if reference.dtype.kind == "c" else np.float64)
     size = np.abs(np.where(np.isfinite(wide), wide, 0))
     if magnitude is not None and size.size:

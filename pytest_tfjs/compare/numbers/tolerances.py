@@ -1,4 +1,4 @@
-"""How far the browser may be from the reference: the defaults, and which layer gets which tolerance."""
+"""Tolerances: the defaults by dtype and backend, and the tolerance of each layer of a comparison."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What an element may differ by: `|browser - reference| <= atol * scale + rtol * |reference|`.
+    """The error allowed at an element: `|browser - reference| <= atol * scale + rtol * |reference|`.
 
-    `scale` is the layer's largest finite |reference| over the feed, so that `atol` means the same for a layer
-    of large activations and for one of small ones; with `absolute=True` it is 1, and `atol` is in the
-    activation's unit. `least` is allowed besides, in that unit. Raises ToleranceError where `rtol` or `atol`
-    is negative, not finite or no number.
+    `scale` is the layer's largest finite |reference| in the feed, so that `atol` means the same for layers
+    with large and with small activations. With `absolute=True` `scale` is 1, and `atol` is in the
+    activation's unit. `least` is added to the allowed error, in that unit. Raises ToleranceError if `rtol` or
+    `atol` is negative, not finite or not a number.
     """
 
     rtol: float
@@ -37,7 +37,7 @@ class Tolerance:
             object.__setattr__(self, name, _checked(name, getattr(self, name)))
 
     def floor(self, scale: float) -> float:
-        """What is allowed where the reference is 0, in the activation's unit."""
+        """The error allowed where the reference is 0, in the activation's unit."""
         return self.least + (self.atol if self.absolute else self.atol * scale)
 
 
@@ -55,7 +55,7 @@ def _checked(name: str, value: object) -> float:
 
 EXACT = Tolerance(rtol=0.0, atol=0.0)
 
-# GPU backends may fuse and reorder what Python does not, and compute exp, tanh and division less exactly.
+# GPU backends fuse and reorder operations, and compute exp, tanh and division less accurately.
 _BY_PRECISION = {
     "float32": Tolerance(rtol=5e-4, atol=5e-5),
     "float32 on a GPU": Tolerance(rtol=1e-3, atol=1e-4),
@@ -64,12 +64,12 @@ _BY_PRECISION = {
 
 
 def is_inexact(dtype: str | None) -> bool:
-    """Whether activations of this dtype are rounded (float, complex), so that a tolerance has a meaning."""
+    """Whether activations of this dtype are rounded: floats and complex numbers."""
     return dtype is not None and dtype.startswith(("float", "bfloat", "complex"))
 
 
 def default_tolerance(dtype: str | None, backend: str, half: bool) -> Tolerance:
-    """The tolerance of a layer where nobody named one; integers, bools and strings are exact."""
+    """The tolerance of a layer for which the user gave none; integers, bools and strings are exact."""
     if not is_inexact(dtype):
         return EXACT
     if half:
@@ -81,11 +81,12 @@ _CARRIED = 20.0
 
 
 def carried(tolerance: Tolerance) -> Tolerance:
-    """What the error of a layer in the whole run may be where the layer itself is known to be right.
+    """The tolerance for the propagated error of a layer whose local error was judged separately.
 
-    The layer was run alone, and judged by its own arithmetic: what is left is the error that its inputs
-    handed on, which a chain of right layers may let grow. So this only bounds how far a model may be from the
-    reference altogether; exact stays exact. Numbers below the smallest normal one may be 0 in either.
+    The layer also ran alone, and its allowance judged the local error. In the whole run only the error of its
+    inputs remains, which may grow through a chain of correct layers, so this wider tolerance only limits how
+    far a model may be from the reference altogether. An exact tolerance stays exact. Numbers below the
+    smallest normal one may be 0 on either side.
     """
     least = FLUSHED if tolerance.atol > 0 else 0.0
     return replace(tolerance, atol=_CARRIED * tolerance.atol, least=least)
@@ -93,15 +94,15 @@ def carried(tolerance: Tolerance) -> Tolerance:
 
 @dataclass(frozen=True)
 class Tolerances:
-    """The tolerance of each compared layer, by name. `given`: those that are the user's own."""
+    """The tolerance of each compared layer; `by_user` names the layers whose tolerance the user gave."""
 
     by_layer: Mapping[str, Tolerance]
-    given: frozenset[str] = frozenset()
+    by_user: frozenset[str] = frozenset()
 
     def of(self, name: str, *, alone: bool) -> Tolerance:
-        """What the layer's error in the whole run is held against; `alone`: it was run alone as well."""
+        """The tolerance for the layer's error in the whole run; `alone`: whether the layer also ran alone."""
         tolerance = self.by_layer[name]
-        return carried(tolerance) if alone and name not in self.given else tolerance
+        return carried(tolerance) if alone and name not in self.by_user else tolerance
 
 
 def resolve_tolerances(
@@ -115,19 +116,19 @@ def resolve_tolerances(
 ) -> Tolerances:
     """The tolerance of each compared layer.
 
-    `rtol` and `atol` each override the default singly, and only for float and complex layers: integers, bools
-    and strings stay exact unless a pattern of `per_layer` names them. A pattern is a glob that is held
-    against the layer's name, its members and its group; a later pattern wins over an earlier. Raises
-    ToleranceError for a value that is no tolerance and for a pattern that matches no compared layer.
+    `rtol` and `atol` override the default independently, and only for float and complex layers: integers,
+    bools and strings stay exact unless a pattern of `per_layer` matches them. A pattern is a glob over the
+    layer's name, its members and its group; later patterns override earlier ones. Raises ToleranceError for
+    values that are not tolerances and for a pattern that matches no compared layer.
     """
     resolved: dict[str, Tolerance] = {}
-    given: set[str] = set()
+    by_user: set[str] = set()
     for layer in layers:
         if layer.coverage == "compared":
             default = default_tolerance(layer.dtype, backend, half)
             resolved[layer.name] = _overridden(default, rtol, atol) if is_inexact(layer.dtype) else default
             if is_inexact(layer.dtype) and (rtol is not None or atol is not None):
-                given.add(layer.name)
+                by_user.add(layer.name)
     for pattern, tolerance in (per_layer or {}).items():
         if not isinstance(tolerance, Tolerance):
             raise ToleranceError(
@@ -138,8 +139,8 @@ def resolve_tolerances(
         if not matched:
             raise ToleranceError(_matches_no_layer(pattern, layers))
         resolved.update(dict.fromkeys(matched, tolerance))
-        given.update(matched)
-    return Tolerances(resolved, frozenset(given))
+        by_user.update(matched)
+    return Tolerances(resolved, frozenset(by_user))
 
 
 def _overridden(default: Tolerance, rtol: float | None, atol: float | None) -> Tolerance:

@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from pytest_tfjs.compare.numbers.allowance import Allowance
-from pytest_tfjs.compare.numbers.element_check import errors, granted, hold, tolerated
+from pytest_tfjs.compare.numbers.element_check import (
+    allowed_by_allowance,
+    allowed_by_tolerance,
+    check_elements,
+    errors,
+)
 from pytest_tfjs.compare.numbers.metrics import measure
 from pytest_tfjs.compare.numbers.tolerances import Tolerance
 
@@ -45,7 +50,7 @@ def test_the_error_of_one_element(actual, reference, error):
 @given(VALUES, VALUES)
 def test_it_agrees_with_the_metrics(actual, reference):
     metrics = measure(actual, reference, TOLERANCE)
-    held = hold(actual, reference, tolerated(TOLERANCE, reference))
+    held = check_elements(actual, reference, allowed_by_tolerance(TOLERANCE, reference))
     assert held.passed == metrics.passed
     assert held.wrong == metrics.mismatched
     assert held.max_abs == metrics.max_abs
@@ -55,23 +60,23 @@ def test_it_agrees_with_the_metrics(actual, reference):
 
 
 def test_the_worst_is_so_in_parts_of_what_is_allowed():
-    held = hold(f32(10, 2, 5), f32(0, 0, 5), np.array([10.0, 1.0, 0.0]))
+    held = check_elements(f32(10, 2, 5), f32(0, 0, 5), np.array([10.0, 1.0, 0.0]))
     assert (held.worst, held.error, held.allowed, held.wrong) == ((1,), 2, 1, 1)
 
 
 def test_of_what_may_not_differ_the_largest_error_is_worst():
-    held = hold(np.array([[1, 5], [9, 2]]), np.array([[1, 4], [2, 2]]), np.zeros((2, 2)))
+    held = check_elements(np.array([[1, 5], [9, 2]]), np.array([[1, 4], [2, 2]]), np.zeros((2, 2)))
     assert (held.worst, held.error, held.max_abs) == ((1, 0), 7, 7)
 
 
 def test_complex_numbers_are_held_by_modulus():
-    held = hold(np.array([3 + 4j], np.complex64), np.array([0j], np.complex64), np.array([1.0]))
+    held = check_elements(np.array([3 + 4j], np.complex64), np.array([0j], np.complex64), np.array([1.0]))
     assert (held.error, held.wrong) == (5, 1)
 
 
 def test_bools_are_exact():
     reference = np.array([True, False])
-    held = hold(~reference, reference, tolerated(TOLERANCE, reference))
+    held = check_elements(~reference, reference, allowed_by_tolerance(TOLERANCE, reference))
     assert (held.wrong, held.allowed) == (2, 0)
 
 
@@ -84,21 +89,21 @@ def test_bools_are_exact():
     ],
 )
 def test_what_cannot_be_held_is_wrong(actual, reference, reason):
-    held = hold(actual, reference, np.full(reference.shape, INF))
+    held = check_elements(actual, reference, np.full(reference.shape, INF))
     assert not held.passed
     assert (held.reason, held.worst) == (reason, None)
 
 
 def test_all_errors_together_may_be_too_large():
     actual, reference = f32(1, 1, 1, 1), f32(0, 0, 0, 0)
-    assert hold(actual, reference, np.ones(4), 1.0).passed
-    held = hold(actual, reference, np.ones(4), 0.5)
+    assert check_elements(actual, reference, np.ones(4), 1.0).passed
+    held = check_elements(actual, reference, np.ones(4), 0.5)
     assert (held.wrong, held.exceeds_rms, held.passed) == (0, True, False)
 
 
 def test_an_allowance_by_the_largest_partial_sum():
     reference = np.array([[1.0, -2.0]], np.float32)
     magnitude = np.array([[3.0, 2.0]], np.float32)
-    assert granted(Allowance(0.5, 0.25), reference, magnitude).tolist() == [[1.25, 1.25]]
-    assert granted(Allowance(0.5, 0.25), reference, None).tolist() == [[0.75, 1.25]]
-    assert granted(Allowance(0.5, 0.25), f32(NAN, INF), None).tolist() == [0.25, 0.25]
+    assert allowed_by_allowance(Allowance(0.5, 0.25), reference, magnitude).tolist() == [[1.25, 1.25]]
+    assert allowed_by_allowance(Allowance(0.5, 0.25), reference, None).tolist() == [[0.75, 1.25]]
+    assert allowed_by_allowance(Allowance(0.5, 0.25), f32(NAN, INF), None).tolist() == [0.25, 0.25]
