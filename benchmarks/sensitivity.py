@@ -21,7 +21,7 @@ from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.reference.computation import computed
-from pytest_tfjs.reference.faults.layer_faults import Mutating
+from pytest_tfjs.reference.faults.layer_faults import LayerMutants
 from pytest_tfjs.settings.settings import Settings
 from pytest_tfjs.workflows.comparison import rules_of
 from pytest_tfjs.workflows.sensitivity import Judge, sensitivity_of
@@ -62,7 +62,7 @@ def _measured(name: str, format_: str, cache: ContentCache) -> Iterator[Sensitiv
     feeds = normalise_feeds(np.load(MODELS / f"{name}.npy"), artifacts.inputs)
     reference = capture_reference(source, artifacts, feeds, "all", cache, arithmetic=True)
     model = computed(source, artifacts, feeds)
-    mutating = Mutating(model.alone(), model.refolded)
+    mutating = LayerMutants(model.alone(), model.refolded)
     for target in parse_targets(["chrome"], BACKENDS):
         rules = rules_of(reference, target, Settings(alone="all"), None)
         judge = Judge(str(target), *rules, target.half)

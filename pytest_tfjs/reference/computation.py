@@ -22,7 +22,7 @@ from pytest_tfjs.reference.running.frozen_graph import FrozenGraph
 from pytest_tfjs.reference.running.keras_model import TappedKerasModel, weight_name
 from pytest_tfjs.reference.running.layer_alone import GraphAlone
 from pytest_tfjs.reference.running.tapped_graph import TappedGraph
-from pytest_tfjs.reference.running.traced_keras import traced
+from pytest_tfjs.reference.running.traced_keras import trace_keras
 from pytest_tfjs.reference.weights.graph_weights import GraphWeights
 from pytest_tfjs.reference.weights.keras_weights import check_keras_weights
 
@@ -134,7 +134,7 @@ class ComputedLayers:
     def alone(self) -> GraphAlone:
         """Its compared layers, each by itself."""
         model = self._with_stored_weights if self._artifacts.quantised else self._tapped
-        return GraphAlone(traced(model, self.plan, [spec.name for spec in self._artifacts.inputs]))
+        return GraphAlone(trace_keras(model, self.plan, [spec.name for spec in self._artifacts.inputs]))
 
     def refolded(self, weights: Collection[str], epsilon: Callable[[float], float], /) -> Mapping[str, Array]:
         """None: a layers model keeps its batch-norms."""

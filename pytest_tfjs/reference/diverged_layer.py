@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.feeds import Feed
     from pytest_tfjs.models.sources import Source
     from pytest_tfjs.reference.capture import Reference
-    from pytest_tfjs.reference.running.layer_alone import GraphAlone, Region
+    from pytest_tfjs.reference.running.layer_alone import GraphAlone, Subgraph
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -139,8 +139,8 @@ class _Examination:
         return result
 
     def _graph_steps(self, alone: GraphAlone) -> tuple[Step, ...]:
-        region = alone.region(self._name)
-        return steps_of(region, self._values(list(region.given)))
+        subgraph = alone.subgraph(self._name)
+        return steps_of(subgraph, self._values(list(subgraph.inputs)))
 
     def _traced_steps(self) -> tuple[Step, ...]:
         return self._graph_steps(self._model.alone())
@@ -154,13 +154,13 @@ class _Examination:
         return self._steps_by(class_name, config)
 
     def _steps_by(self, class_name: str, config: Mapping[str, Any]) -> tuple[Step, ...]:
-        rows = list(self._model.alone().region(self._name).given)
+        rows = list(self._model.alone().subgraph(self._name).inputs)
         values = self._values(rows)
         weights = self._model.weights_in_order(self._name)
         return keras_steps(class_name, config, weights, [values[row] for row in rows])
 
 
-def steps_of(region: Region, values: Mapping[str, Array]) -> tuple[Step, ...]:
+def steps_of(subgraph: Subgraph, values: Mapping[str, Array]) -> tuple[Step, ...]:
     """The operations of a part of a graph as steps; `values` by the names that enter it.
 
     What follows from constants alone is a constant of the step that takes it, and what changes nothing is
@@ -168,14 +168,14 @@ def steps_of(region: Region, values: Mapping[str, Array]) -> tuple[Step, ...]:
 
     Raises CannotRecompute where an operation takes anything but the first output of another.
     """
-    if not region.operations:
+    if not subgraph.operations:
         raise CannotRecompute("the layer only copies another")
     made: dict[str, Array | int] = {
-        tensor: values[row] for row, tensor in region.given.items() if row in values
+        tensor: values[row] for row, tensor in subgraph.inputs.items() if row in values
     }
     steps: list[Step] = []
-    taken = [tensor for operation in region.operations for tensor in operation.inputs]
-    constants = constant_values(region.operations[0].graph, taken)
+    taken = [tensor for operation in subgraph.operations for tensor in operation.inputs]
+    constants = constant_values(subgraph.operations[0].graph, taken)
 
     def entering(tensor: Any) -> Array | int:
         if tensor.name in made:
@@ -185,15 +185,15 @@ def steps_of(region: Region, values: Mapping[str, Array]) -> tuple[Step, ...]:
         raise CannotRecompute(f"the value of its input {tensor.name!r} is unknown")
 
     computed = {name.rpartition(":")[0] for name in constants}
-    for operation in region.operations:
+    for operation in subgraph.operations:
         if operation.name in computed:
             continue
         unchanged = unchanged_input(operation, constants)
-        if unchanged is not None and operation is not region.result:
+        if unchanged is not None and operation is not subgraph.result:
             made[f"{operation.name}:0"] = entering(unchanged)
             continue
         inputs = tuple(map(entering, operation.inputs))
-        if operation.type in PASS_THROUGH and operation is not region.result:
+        if operation.type in PASS_THROUGH and operation is not subgraph.result:
             made[f"{operation.name}:0"] = inputs[0]
         else:
             made[f"{operation.name}:0"] = len(steps)

@@ -20,7 +20,7 @@ from pytest_tfjs.compare.numbers.local_error import measure_local
 from pytest_tfjs.compare.numbers.metrics import measure
 from pytest_tfjs.compare.sensitivity import LayerSensitivity, Outcome
 from pytest_tfjs.reference.computation import computed
-from pytest_tfjs.reference.faults.layer_faults import SEED, Mutating
+from pytest_tfjs.reference.faults.layer_faults import SEED, LayerMutants
 from pytest_tfjs.report.number_text import number
 from pytest_tfjs.report.sensitivity_summary import PrintableSensitivity
 
@@ -141,12 +141,12 @@ def _measured(
 ) -> Sensitivity:
     model = computed(source, artifacts, feeds)
     return sensitivity_of(
-        Mutating(model.alone(), model.refolded), feeds, reference, judge, label=source.label
+        LayerMutants(model.alone(), model.refolded), feeds, reference, judge, label=source.label
     )
 
 
 def sensitivity_of(
-    mutating: Mutating, feeds: Sequence[Feed], reference: Reference, judge: Judge, *, label: str
+    mutating: LayerMutants, feeds: Sequence[Feed], reference: Reference, judge: Judge, *, label: str
 ) -> Sensitivity:
     """The mutants of each compared layer, made and judged; TensorFlow runs in this process."""
     trial = _Trial(mutating, feeds, reference, judge)
@@ -163,7 +163,9 @@ def sensitivity_of(
 class _Trial:
     """Judges the mutants of layers, one at a time, so that few activations are in memory at once."""
 
-    def __init__(self, mutating: Mutating, feeds: Sequence[Feed], reference: Reference, judge: Judge) -> None:
+    def __init__(
+        self, mutating: LayerMutants, feeds: Sequence[Feed], reference: Reference, judge: Judge
+    ) -> None:
         self._mutating = mutating
         self._feeds = feeds
         self._reference = reference

@@ -19,7 +19,7 @@ from pytest_tfjs.compare.operations import (
     SUMS,
     same_operation,
 )
-from pytest_tfjs.reference.running.tfjs_operations import KNOWN
+from pytest_tfjs.reference.running.tfjs_operations import TFJS_OPERATIONS
 from tests.support.paths import ROOT
 
 PAGE = ROOT / "pytest_tfjs" / "page"
@@ -39,7 +39,7 @@ def test_sets_by_same_operation_hold_no_other_name(ops):
 
 
 def test_sums_are_all_names_of_additive_operations():
-    assert {op for op in SUMS | KNOWN if same_operation(op) in ADDITIVE} == SUMS
+    assert {op for op in SUMS | TFJS_OPERATIONS if same_operation(op) in ADDITIVE} == SUMS
 
 
 def test_what_the_converter_folds_into_or_fuses_with_is_a_contraction():
@@ -53,7 +53,7 @@ def test_every_name_is_an_operation_of_tensorflow_or_tfjs():
     from tensorflow.python.framework import op_def_registry
 
     named = frozenset().union(*SETS.values(), FUSED_CONTRACTIONS, FUSED_CONTRACTIONS.values())
-    assert {op for op in named - KNOWN if op_def_registry.get(op) is None} == set()
+    assert {op for op in named - TFJS_OPERATIONS if op_def_registry.get(op) is None} == set()
 
 
 @pytest.mark.convert

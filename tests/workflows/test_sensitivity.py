@@ -17,7 +17,7 @@ from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.models.tensorflow.process import run_here
 from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.reference.computation import computed
-from pytest_tfjs.reference.faults.layer_faults import LayerAlone, Mutating
+from pytest_tfjs.reference.faults.layer_faults import LayerAlone, LayerMutants
 from pytest_tfjs.settings.settings import Settings
 from pytest_tfjs.workflows.comparison import Subject, rules_of
 from pytest_tfjs.workflows.sensitivity import Judge, measure_sensitivity, sensitivity_of
@@ -166,7 +166,7 @@ def test_nearly_all_faults_are_caught_at_the_default_tolerances(cache, name, for
     tried = Tried.of(fixtures.build(name, 2), fixtures.inputs(name), cache, format=format_)
     subject = tried.subject
     model = computed(subject.source, subject.artifacts, subject.feeds)
-    mutating = Mutating(model.alone(), model.refolded)
+    mutating = LayerMutants(model.alone(), model.refolded)
     for backend in ("cpu", "wasm", "webgl"):
         judge = tried.judge(backend)
         found = sensitivity_of(mutating, subject.feeds, subject.reference, judge, label=name)

@@ -23,13 +23,13 @@ from pytest_tfjs.compare.mutants import (
     transpose_map,
 )
 from pytest_tfjs.errors import SourceError
-from pytest_tfjs.reference.faults.anatomy import anatomy
+from pytest_tfjs.reference.faults.layer_parts import parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
     from pytest_tfjs.compare.mutants import Made, MutantKind
-    from pytest_tfjs.reference.faults.anatomy import Anatomy
+    from pytest_tfjs.reference.faults.layer_parts import LayerParts
     from pytest_tfjs.reference.running.layer_alone import GraphAlone
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -54,7 +54,7 @@ class Mutant:
     right: Array
 
 
-class Mutating:
+class LayerMutants:
     """Makes the mutants of a model's layers."""
 
     def __init__(self, alone: GraphAlone, refold: Refold) -> None:
@@ -63,7 +63,7 @@ class Mutating:
 
     def inputs_of(self, name: str) -> tuple[str, ...]:
         """The layers and model inputs that a layer's mutants are computed from."""
-        return () if self._alone.why_not(name) else self._alone.inputs_of(name)
+        return () if self._alone.obstacle(name) else self._alone.inputs_of(name)
 
     def mutants(
         self, name: str, activation: Array, inputs: Mapping[str, Array], kinds: Collection[MutantKind]
@@ -105,9 +105,9 @@ class LayerAlone:
         return self.run()
 
     @cached_property
-    def parts(self) -> Anatomy:
+    def parts(self) -> LayerParts:
         """What it is made of."""
-        return anatomy(self.alone, self.name)
+        return parts_of(self.alone, self.name)
 
     @cached_property
     def weights(self) -> Mapping[str, Array]:

@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_tfjs.reference.running.layer_alone import Alone
+    from pytest_tfjs.reference.running.layer_alone import GraphAlone
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -24,7 +24,7 @@ _DRAWS = 4
 _SEED = 4
 
 
-def conditioned(alone: Alone, name: str, inputs: Mapping[str, Array], reference: Array) -> Array | None:
+def conditioned(alone: GraphAlone, name: str, inputs: Mapping[str, Array], reference: Array) -> Array | None:
     """A magnitude for each element of a layer: |reference|, and what becomes of a rounding of what enters.
 
     float32 in the shape of `reference`. No element is taken to be less than the root mean square of all, as

@@ -10,17 +10,17 @@ import numpy as np
 from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
 from pytest_tfjs.errors import SourceError
 from pytest_tfjs.reference.rounding.conditioning import conditioned
+from pytest_tfjs.reference.rounding.rounding_step import EXACT, Rounded, Step, UnknownRounding
 from pytest_tfjs.reference.rounding.rules import KEEP_SUMS, rounded, summed_terms
 from pytest_tfjs.reference.rounding.slopes import FUNCTIONS
-from pytest_tfjs.reference.rounding.steps import EXACT, Rounded, Step, UnknownRounding
 from pytest_tfjs.reference.rounding.summation_noise import noise_of
 from pytest_tfjs.reference.running.layer_alone import constant_value
-from pytest_tfjs.reference.running.tapped_graph import failures
+from pytest_tfjs.reference.running.tapped_graph import tensorflow_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_tfjs.reference.running.layer_alone import GraphAlone, Region
+    from pytest_tfjs.reference.running.layer_alone import GraphAlone, Subgraph
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -43,12 +43,12 @@ class Magnitudes:
     def __init__(self, alone: GraphAlone, folded: Mapping[str, Array] | None = None) -> None:
         self._alone = alone
         self._folded = folded or {}
-        self._failures: tuple[type[Exception], ...] = (UnknownRounding, SourceError, *failures())
+        self._failures: tuple[type[Exception], ...] = (UnknownRounding, SourceError, *tensorflow_errors())
 
     def inputs_of(self, name: str) -> tuple[str, ...]:
         """The layers and model inputs whose activations `of` needs; none where nothing can be told."""
-        name = self._alone.computed_as(name)
-        return self._alone.inputs_of(name) if self._alone.why_not(name) is None else ()
+        name = self._alone.computing_layer(name)
+        return self._alone.inputs_of(name) if self._alone.obstacle(name) is None else ()
 
     def of(self, name: str, inputs: Mapping[str, Array], reference: Array) -> Arithmetic:
         """The arithmetic of a layer, run alone on `inputs`, whose activation is then `reference`.
@@ -56,40 +56,40 @@ class Magnitudes:
         `inputs` are by the names of `inputs_of`. It is not known where the layer cannot be run. Of a nested
         model it is that of the layer in it that computes the activation, which is what the browser runs.
         """
-        name = self._alone.computed_as(name)
+        name = self._alone.computing_layer(name)
         if reference.dtype.kind not in "fc" or not reference.size:
             return Arithmetic(exact=True)
-        if self._alone.why_not(name) is not None:
+        if self._alone.obstacle(name) is not None:
             return UNKNOWN
-        region = self._alone.region(name)
-        if not region.operations:
+        subgraph = self._alone.subgraph(name)
+        if not subgraph.operations:
             return Arithmetic(exact=True)
-        if any(row not in inputs for row in region.given):
+        if any(row not in inputs for row in subgraph.inputs):
             return UNKNOWN
         try:
-            return self._by_rules(name, region, inputs, reference)
+            return self._by_rules(name, subgraph, inputs, reference)
         except self._failures:
-            return self._by_trying(name, region, inputs, reference)
+            return self._by_trying(name, subgraph, inputs, reference)
 
     def _by_rules(
-        self, name: str, region: Region, inputs: Mapping[str, Array], reference: Array
+        self, name: str, subgraph: Subgraph, inputs: Mapping[str, Array], reference: Array
     ) -> Arithmetic:
-        read = _Values(self._alone, name, region, inputs)
+        read = _Values(self._alone, name, subgraph, inputs)
         found = {
             f"{constant}:0": Rounded(self._folded[weight], _FOLDINGS)
-            for weight, constant in region.weights.items()
+            for weight, constant in subgraph.weights.items()
             if weight in self._folded
         }
         functions: dict[str, None] = {}
         steps = []
-        for operation in region.operations:
+        for operation in subgraph.operations:
             known = tuple(found.get(tensor.name, EXACT) for tensor in operation.inputs)
             step = Step(operation, known, read)
             outputs, evaluated = rounded(step)
             functions.update(dict.fromkeys(evaluated))
             found.update(zip((tensor.name for tensor in operation.outputs), outputs, strict=True))
             steps.append(step)
-        result = found[region.tensor]
+        result = found[subgraph.tensor]
         if result.roundings == 0:
             return Arithmetic(exact=True)
         return Arithmetic(
@@ -100,7 +100,7 @@ class Magnitudes:
         )
 
     def _by_trying(
-        self, name: str, region: Region, inputs: Mapping[str, Array], reference: Array
+        self, name: str, subgraph: Subgraph, inputs: Mapping[str, Array], reference: Array
     ) -> Arithmetic:
         try:
             size = conditioned(self._alone, name, inputs, reference)
@@ -110,7 +110,7 @@ class Magnitudes:
             return UNKNOWN
         weights = self._alone.weights_of(name).values()
         matrices = [weight for weight in weights if weight.dtype.kind == "f" and weight.ndim >= _MATRIX]
-        functions = [one for op in self._types(region) for one in FUNCTIONS.get(op, ())]
+        functions = [one for op in self._types(subgraph) for one in FUNCTIONS.get(op, ())]
         return Arithmetic(
             terms=max(_FEWEST_TERMS, sum(int(np.prod(weight.shape[:-1])) for weight in matrices)),
             magnitude=_tidied(size, reference),
@@ -118,9 +118,9 @@ class Magnitudes:
             tried=True,
         )
 
-    def _types(self, region: Region) -> tuple[str, ...]:
+    def _types(self, subgraph: Subgraph) -> tuple[str, ...]:
         found: dict[str, None] = {}
-        waiting = [(op.type, _called(op.node_def)) for op in region.operations]
+        waiting = [(op.type, _called(op.node_def)) for op in subgraph.operations]
         seen: set[str] = set()
         while waiting:
             op, called = waiting.pop()
@@ -143,9 +143,9 @@ class Magnitudes:
 class _Values:
     """The values of tensors of one layer; one that is computed within it is kept once it was asked for."""
 
-    def __init__(self, alone: GraphAlone, name: str, region: Region, inputs: Mapping[str, Array]) -> None:
+    def __init__(self, alone: GraphAlone, name: str, subgraph: Subgraph, inputs: Mapping[str, Array]) -> None:
         self._alone, self._name, self._inputs = alone, name, inputs
-        self._rows = {tensor: row for row, tensor in region.given.items()}
+        self._rows = {tensor: row for row, tensor in subgraph.inputs.items()}
         self._made: dict[str, Array] = {}
 
     def __call__(self, tensor: str) -> Array:

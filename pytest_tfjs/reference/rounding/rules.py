@@ -22,9 +22,16 @@ from pytest_tfjs.compare.operations import (
     QUOTIENTS,
     SUMS,
 )
-from pytest_tfjs.reference.rounding.contractions import terms_of
+from pytest_tfjs.reference.rounding.rounding_step import (
+    EXACT,
+    Rounded,
+    Step,
+    UnknownRounding,
+    magnitude,
+    run_operation,
+)
 from pytest_tfjs.reference.rounding.slopes import FUNCTIONS, OF_ARGUMENT, OF_RESULT
-from pytest_tfjs.reference.rounding.steps import EXACT, Rounded, Step, UnknownRounding, again, magnitude
+from pytest_tfjs.reference.rounding.term_counts import terms_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -244,7 +251,7 @@ def _resized(step: Step) -> Rounded:
     Right on a pixel, rounding may take a little of either neighbour.
     """
     rows, columns = step.value(0).shape[1:3]
-    size = again(step.operation, [_of_neighbours(step.size(0)), step.value(1)])[0]
+    size = run_operation(step.operation, [_of_neighbours(step.size(0)), step.value(1)])[0]
     return Rounded(size * np.float32(1 + max(rows, columns)), step.roundings + 4)
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tfjs.compare.operations import MATRIX_PRODUCTS
-from pytest_tfjs.reference.rounding.contractions import is_transposed
+from pytest_tfjs.reference.rounding.term_counts import is_transposed
 
 if TYPE_CHECKING:
-    from pytest_tfjs.reference.rounding.steps import Step
+    from pytest_tfjs.reference.rounding.rounding_step import Step
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

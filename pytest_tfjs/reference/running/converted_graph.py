@@ -14,8 +14,8 @@ import numpy as np
 
 from pytest_tfjs.compare.operations import FUSED_ACTIVATIONS, FUSED_CONTRACTIONS
 from pytest_tfjs.errors import SourceError
-from pytest_tfjs.reference.running.tapped_graph import Session, failures, told
-from pytest_tfjs.reference.running.tfjs_operations import KNOWN
+from pytest_tfjs.reference.running.tapped_graph import Session, first_line, tensorflow_errors
+from pytest_tfjs.reference.running.tfjs_operations import TFJS_OPERATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -53,7 +53,7 @@ class ConvertedGraph:
                 tables = self._import_tables(weights)
                 graph_def = _graph_def(artifacts.topology, weights)
                 tf.import_graph_def(graph_def, name="", input_map=tables)
-        except failures() as error:
+        except tensorflow_errors() as error:
             raise self._unable(error) from error
         self._session = Session(self.graph, self._fillers)
         self._names = frozenset(operation.name for operation in self.graph.get_operations())
@@ -66,7 +66,7 @@ class ConvertedGraph:
         feeds = {name: value for name, value in given.items() if name.partition(":")[0] in self._names}
         try:
             return self._session.run(feeds, tensors)
-        except failures() as error:
+        except tensorflow_errors() as error:
             raise self._unable(error) from error
 
     def _import_tables(self, weights: Mapping[str, Array]) -> dict[str, Any]:
@@ -94,7 +94,7 @@ class ConvertedGraph:
     def _unable(self, error: Exception) -> SourceError:
         return SourceError(
             f"TensorFlow cannot run the converted graph {self._artifacts.model_json}, whose activations are "
-            f"the reference for quantised weights: {told(error)} Compare with weights='float32', or with "
+            f"the reference for quantised weights: {first_line(error)} Compare with weights='float32', or with "
             "format='layers' if it is a Keras 2 model"
         )
 
@@ -106,7 +106,7 @@ def _graph_def(topology: Mapping[str, Any], weights: Mapping[str, Array]) -> Any
     graph_def = ParseDict(dict(topology), tf.compat.v1.GraphDef(), ignore_unknown_fields=True)
     within = [node for function in graph_def.library.function for node in function.node_def]
     for node in (*within, *graph_def.node):
-        if node.op not in KNOWN:
+        if node.op not in TFJS_OPERATIONS:
             raise ValueError(f"{node.name!r} is a {node.op!r}, which TensorFlow.js does not execute.")
     for node in within:
         _fill(node, weights)

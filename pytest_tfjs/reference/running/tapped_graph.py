@@ -1,4 +1,4 @@
-"""A model as one TensorFlow graph, in which the tensor of each compared layer can be both fed and fetched."""
+"""A model as one TensorFlow graph in which each compared layer's tensor can be fed and fetched."""
 
 from __future__ import annotations
 
@@ -15,15 +15,20 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_NOISE = ("Graph execution error", "Detected at node", "<stack traces unavailable>", "Original stack trace")
-"""How lines of an error of TensorFlow's begin that tell nothing."""
+_BOILERPLATE = (
+    "Graph execution error",
+    "Detected at node",
+    "<stack traces unavailable>",
+    "Original stack trace",
+)
+"""Beginnings of lines without information in TensorFlow's error messages."""
 
 
 class Run(Protocol):
     """Runs a graph."""
 
-    def __call__(self, given: Mapping[str, Array], tensors: Sequence[str], /) -> dict[str, Array]:
-        """The values of `tensors` (`node:0`) in one pass; `given` by tensor: inputs, and any others.
+    def __call__(self, fed: Mapping[str, Array], tensors: Sequence[str], /) -> dict[str, Array]:
+        """The values of `tensors` (`node:0`) in one pass; `fed`: values for inputs and any other tensors.
 
         Raises SourceError where a node does not run.
         """
@@ -31,11 +36,12 @@ class Run(Protocol):
 
 @dataclass(frozen=True)
 class TappedGraph:
-    """A TensorFlow graph with what its tensors are.
+    """A TensorFlow graph and the names of its tensors.
 
-    `graph` is a `tf.Graph` whose variables are constants. `inputs`: the tensor of each of the model's inputs;
-    `taps`: that of each compared layer, in the order of computation. `weights`: the names of constants by
-    those of the artifacts' weights. `copies`: layers whose activation is another layer's, by name.
+    `graph`: a `tf.Graph` whose variables are constants. `inputs`: the tensor of each input of the model.
+    `taps`: the tensor of each compared layer, in the order of computation. `weights`: the name of the
+    constant of each weight, by the artifacts' names. `copies`: for each layer whose activation is another
+    layer's, the name of that layer.
     """
 
     graph: Any
@@ -47,7 +53,7 @@ class TappedGraph:
 
     @cached_property
     def owners(self) -> Mapping[str, str]:
-        """The input or the first layer that each of these tensors belongs to."""
+        """The input or layer that each tensor belongs to: the first of several layers with one tensor."""
         found = {tensor: name for name, tensor in self.inputs.items()}
         for name, tensor in self.taps.items():
             found.setdefault(tensor, name)
@@ -55,18 +61,18 @@ class TappedGraph:
 
 
 class Session:
-    """A session on a graph, made when it is first needed; `first` are operations to run before all others.
+    """A session on a graph, opened on first use; it runs the operations `first` once, before all others.
 
-    Each node runs for itself: TensorFlow's own optimiser fuses nodes away whose values are asked for.
+    TensorFlow's graph optimiser is off: it fuses away nodes whose values are fetched.
     """
 
     def __init__(self, graph: Any, first: Sequence[str] = ()) -> None:
         self._graph = graph
         self._first = list(first)
 
-    def run(self, given: Mapping[str, Array], tensors: Sequence[str]) -> dict[str, Array]:
-        """The values of `tensors`; what TensorFlow raises where it cannot give them, `told` says in words."""
-        values = self._session.run(list(tensors), dict(given))
+    def run(self, fed: Mapping[str, Array], tensors: Sequence[str]) -> dict[str, Array]:
+        """The values of `tensors`. Raises one of `tensorflow_errors` where they cannot be computed."""
+        values = self._session.run(list(tensors), dict(fed))
         return {name: _with_text(np.asarray(value)) for name, value in zip(tensors, values, strict=True)}
 
     @cached_property
@@ -81,27 +87,27 @@ class Session:
         return session
 
 
-def failures() -> tuple[type[Exception], ...]:
-    """What TensorFlow raises where a graph cannot be built, or does not run."""
+def tensorflow_errors() -> tuple[type[Exception], ...]:
+    """The exceptions that TensorFlow raises where a graph cannot be built or does not run."""
     import tensorflow as tf
     from google.protobuf.json_format import ParseError
 
     return (ValueError, TypeError, KeyError, ParseError, tf.errors.OpError)
 
 
-def told(error: Exception) -> str:
-    """The line of an error of TensorFlow's that says something."""
+def first_line(error: Exception) -> str:
+    """The first informative line of a TensorFlow error, else the name of its type."""
     lines = (line.strip() for line in str(error).splitlines())
-    return next((line for line in lines if line and not line.startswith(_NOISE)), type(error).__name__)
+    return next((line for line in lines if line and not line.startswith(_BOILERPLATE)), type(error).__name__)
 
 
-def unable(doing: str, error: Exception) -> SourceError:
-    """An error that says what could not be done, and what TensorFlow said."""
-    return SourceError(f"{doing} cannot run in TensorFlow: {told(error)}")
+def cannot_run(what: str, error: Exception) -> SourceError:
+    """An error for the user: TensorFlow cannot run `what`, and TensorFlow's own reason."""
+    return SourceError(f"{what} cannot run in TensorFlow: {first_line(error)}")
 
 
 def _with_text(value: Array) -> Array:
-    """The same, with strings as text, as the source's graph gives them."""
+    """The value with byte strings decoded to text, as the source's graph gives them."""
     if value.dtype.kind not in "OS":
         return value
     items = [item.decode() if isinstance(item, bytes) else item for item in value.reshape(-1).tolist()]

@@ -1,7 +1,7 @@
-"""The operations that TF.js executes: a graph of others is no model for it, and TensorFlow is not to run it.
+"""The graph operations that TF.js executes; converted graphs with others are refused.
 
-TensorFlow's own operations read and write files, and run Python. Left out of those that TF.js knows are the
-ones that do: `Print`, and the decision forests' `SimpleML`.
+Other operations of TensorFlow read and write files or run Python, which no model from elsewhere may do. Left
+out for the same reason are `Print` and the decision forests' `SimpleML*`, which TF.js has.
 """
 
 from __future__ import annotations
@@ -34,4 +34,4 @@ TensorListScatterV2 TensorListSetItem TensorListSplit TensorListStack TensorScat
 Transpose TruncatedNormal Unique UniqueV2 Unpack UpperBound Where While Zeros ZerosLike _FusedConv2D
 _FusedMatMul
 """
-KNOWN = frozenset(_NAMES.split())
+TFJS_OPERATIONS = frozenset(_NAMES.split())

@@ -1,4 +1,4 @@
-"""A Keras 2 model as one TensorFlow graph, so that its layers can be run one by one."""
+"""Traces a Keras 2 model into one TensorFlow graph, so that its layers can be run alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tfjs.models.keras_config import MODELS
-from pytest_tfjs.reference.running.tapped_graph import Session, TappedGraph, failures, unable
+from pytest_tfjs.reference.running.tapped_graph import Session, TappedGraph, cannot_run, tensorflow_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,12 +20,12 @@ Array = np.ndarray[Any, np.dtype[Any]]
 _ROW = "pytest_tfjs_row_"
 
 
-def traced(model: TappedKerasModel, plan: Plan, inputs: Sequence[str]) -> TappedGraph:
-    """The graph that TensorFlow makes of `model`, with the layers of `plan`.
+def trace_keras(model: TappedKerasModel, plan: Plan, inputs: Sequence[str]) -> TappedGraph:
+    """The graph of `model`, with the compared layers of `plan` as taps.
 
-    `inputs` are the names of the model's inputs in their order. What the layers of a nested model compute is
-    in the graph once for them, and once for the nested model, which therefore copies the last of its layers.
-    Raises SourceError where TensorFlow cannot make a graph of it.
+    `inputs`: the names of the model's inputs, in order. The layers of a nested model are in the graph twice,
+    once as rows of their own and once inside the nested model; so the nested model counts as a copy of its
+    last layer. Raises SourceError where TensorFlow cannot trace the model.
     """
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -34,9 +34,9 @@ def traced(model: TappedKerasModel, plan: Plan, inputs: Sequence[str]) -> Tapped
     addresses = list(dict.fromkeys(rows.values()))
     call = model.tapped(addresses)
 
-    def values(*given: Any) -> list[Any]:
-        # What a layer's tensor is called changes where functions are inlined; what takes it stays.
-        return [tf.identity(value, f"{_ROW}{at}") for at, value in enumerate(call(list(given)))]
+    def values(*arrays: Any) -> list[Any]:
+        # Inlining functions renames a layer's tensor, but not the identity that takes it.
+        return [tf.identity(value, f"{_ROW}{at}") for at, value in enumerate(call(list(arrays)))]
 
     try:
         function = tf.function(values, autograph=False).get_concrete_function(*model.specs())
@@ -46,8 +46,8 @@ def traced(model: TappedKerasModel, plan: Plan, inputs: Sequence[str]) -> Tapped
         graph = tf.Graph()
         with graph.as_default():
             tf.import_graph_def(frozen.graph.as_graph_def(), name="")
-    except failures() as error:
-        raise unable("the model as a graph", error) from error
+    except tensorflow_errors() as error:
+        raise cannot_run("the model as a graph", error) from error
     at = {
         address: graph.get_operation_by_name(f"{_ROW}{number}").inputs[0].name
         for number, address in enumerate(addresses)
@@ -69,16 +69,16 @@ def traced(model: TappedKerasModel, plan: Plan, inputs: Sequence[str]) -> Tapped
 def _runner(graph: Any) -> Any:
     session = Session(graph)
 
-    def run(given: Mapping[str, Array], tensors: Sequence[str]) -> dict[str, Array]:
+    def run(fed: Mapping[str, Array], tensors: Sequence[str]) -> dict[str, Array]:
         try:
-            return session.run(given, tensors)
-        except failures() as error:
-            raise unable(f"{tensors[-1]!r} of the model", error) from error
+            return session.run(fed, tensors)
+        except tensorflow_errors() as error:
+            raise cannot_run(f"{tensors[-1]!r} of the model", error) from error
 
     return run
 
 
 def _weights(model: TappedKerasModel, function: Any) -> dict[str, str]:
-    """The constants that freezing makes of the variables: they have the names of what passed these in."""
+    """The constant of each weight: freezing names it after the placeholder that captured the variable."""
     names = {id(variable.handle): name for variable, name in model.variables()}
     return {names[id(outer)]: inner.op.name for outer, inner in function.graph.captures if id(outer) in names}

@@ -11,8 +11,8 @@ from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.computation import computed
-from pytest_tfjs.reference.faults.anatomy import anatomy
-from pytest_tfjs.reference.faults.layer_faults import Mutating
+from pytest_tfjs.reference.faults.layer_faults import LayerMutants
+from pytest_tfjs.reference.faults.layer_parts import parts_of
 from tests.support.layer_alone_cases import graph_of
 
 pytestmark = pytest.mark.convert
@@ -61,7 +61,7 @@ class Small:
         names = list(self.rows.values())
         self.activations = model.from_artifacts(self._feed, names)
         self.alone = model.alone()
-        self._mutating = Mutating(self.alone, model.refolded)
+        self._mutating = LayerMutants(self.alone, model.refolded)
 
     def mutants(self, row, kinds=KINDS):
         name = self.rows[row]
@@ -90,7 +90,7 @@ def small(request, tmp_path_factory):
 
 
 def test_the_parts_of_a_layer_are_found(small):
-    parts = {row: anatomy(small.alone, name) for row, name in small.rows.items()}
+    parts = {row: parts_of(small.alone, name) for row, name in small.rows.items()}
     assert parts["clip"].activation == "Relu6"
     assert parts["strided"].activation == "Relu"
     assert parts["strided"].pads == "input"
@@ -108,14 +108,14 @@ def test_a_bias_is_found_behind_a_stopped_gradient_and_in_a_sum_of_several():
         lambda tf, x, bias: tf.raw_ops.AddN(inputs=[x, bias]),
     ):
         alone = graph_of(lambda tf, x, add=add: add(tf, x, tf.constant(bias, name="bias")), x=bias)
-        assert anatomy(alone, "y").bias == "bias"
+        assert parts_of(alone, "y").bias == "bias"
 
 
 @pytest.mark.parametrize("mode", ["CONSTANT", "REFLECT", "SYMMETRIC"])
 def test_a_layer_that_only_pads_gives_its_input_padded(mode):
     pytest.importorskip("tensorflow")
     pads = [[0, 0], [1, 1], [1, 1], [0, 0]]
-    assert anatomy(graph_of(lambda tf, x: tf.pad(x, pads, mode), x=IMAGE), "y").pads == "output"
+    assert parts_of(graph_of(lambda tf, x: tf.pad(x, pads, mode), x=IMAGE), "y").pads == "output"
 
 
 def test_each_kind_has_one_mutant_and_nothing_right_is_a_mutant(small):
@@ -144,7 +144,7 @@ def test_a_dropped_bias_moves_each_channel_by_it(small):
     (bias,) = (
         value
         for name, value in small.alone.weights_of(small.rows["dense"]).items()
-        if name == anatomy(small.alone, small.rows["dense"]).bias
+        if name == parts_of(small.alone, small.rows["dense"]).bias
     )
     assert before - small.value("dense", "bias dropped") == pytest.approx(
         np.broadcast_to(bias, before.shape), rel=1e-3, abs=1e-4
@@ -163,7 +163,7 @@ def test_shifted_padding_is_padding_on_the_other_side(small):
 
     name = small.rows["strided"]
     weights = small.alone.weights_of(name)
-    parts = anatomy(small.alone, name)
+    parts = parts_of(small.alone, name)
     entering = small.activations[small.rows["clip"]]
     before = [[0, 0], [1, 0], [1, 0], [0, 0]]
     expected = np.asarray(
@@ -200,4 +200,4 @@ def test_the_bias_of_an_attention_is_that_of_its_output(tmp_path):
         artifacts = convert(source, format="layers", cache=cache)
         (feed,) = normalise_feeds(np.ones((1, 3, 4), np.float32), artifacts.inputs)
         alone = computed(source, artifacts, [feed]).alone()
-    assert "attention_output" in anatomy(alone, "attention").bias
+    assert "attention_output" in parts_of(alone, "attention").bias

@@ -7,7 +7,7 @@ import pytest
 
 from fixtures import build, inputs
 from pytest_tfjs.reference.rounding.magnitudes import Magnitudes
-from pytest_tfjs.reference.rounding.steps import Step
+from pytest_tfjs.reference.rounding.rounding_step import Step
 from pytest_tfjs.reference.rounding.summation_noise import noise_of, sampled_summands
 from tests.support.layer_alone_cases import graph_of, load, one_layer
 
@@ -327,13 +327,13 @@ def test_the_summands_of_the_sampled_elements_sum_up_to_them(name):
 
 
 def main_step(alone, given):
-    region = alone.region("y")
-    operation = region.operations[-1]
+    subgraph = alone.subgraph("y")
+    operation = subgraph.operations[-1]
 
     def read(tensor):
         from pytest_tfjs.reference.running.layer_alone import constant_value
 
-        rows = {at: row for row, at in region.given.items()}
+        rows = {at: row for row, at in subgraph.inputs.items()}
         return (
             given[rows[tensor]]
             if tensor in rows

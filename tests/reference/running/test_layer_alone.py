@@ -25,7 +25,7 @@ def off(loaded):
 
 
 def _off(loaded, name):
-    if loaded.alone.why_not(name) is not None:
+    if loaded.alone.obstacle(name) is not None:
         return None
     value = loaded.alone.run(name, loaded.activations)
     expected = loaded.activations[name]
@@ -47,7 +47,7 @@ def test_each_layer_of_a_sample_gives_its_reference(cache, name, format_):
     found = off(load(build(name, 2), inputs(name), cache, format=format_))
     assert len(found) >= 3
     assert None not in found.values()
-    assert max(found.values()) < 2e-6
+    assert max(found.values()) < 5e-6  # the order of sums differs between processors
 
 
 def test_the_weights_given_are_those_that_it_computes_with(cache):
@@ -93,9 +93,9 @@ def test_what_is_missing_or_unknown_is_said(cache):
     loaded = load(build("mlp", 2), inputs("mlp"), cache, format="layers")
     with pytest.raises(SourceError, match="'squash' needs inputs that are missing: 'widen'"):
         loaded.alone.run("squash", {})
-    with pytest.raises(SourceError, match=r"'squash' has no weight 'kernel'; it has: squash/kernel"):
+    with pytest.raises(SourceError, match=r"'squash' has no weight 'kernel'; its weights: squash/kernel"):
         loaded.alone.run("squash", loaded.activations, {"kernel": X})
-    with pytest.raises(SourceError, match="'strange' cannot be run alone: it is not compared"):
+    with pytest.raises(SourceError, match="'strange' cannot be run alone: it is not a compared layer"):
         loaded.alone.run("strange", loaded.activations)
     with pytest.raises(SourceError, match="cannot run"):
         loaded.alone.run("squash", {"widen": np.ones((2, 5), np.float32)})
@@ -109,7 +109,7 @@ def test_a_layer_with_random_numbers_of_its_own_cannot_be_run(cache):
         return {"noisy": x * tf.random.uniform([2, 3], seed=3), "sound": tf.tanh(x)}
 
     loaded = load(function, X, cache)
-    reasons = [loaded.alone.why_not(layer) for layer in loaded.plan.tensors]
+    reasons = [loaded.alone.obstacle(layer) for layer in loaded.plan.tensors]
     assert [reason for reason in reasons if reason and "draws random numbers" in reason]
     assert None in reasons
 

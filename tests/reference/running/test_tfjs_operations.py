@@ -5,7 +5,7 @@ import pytest
 
 from pytest_tfjs.errors import SourceError
 from pytest_tfjs.models.artifacts import read_artifacts
-from pytest_tfjs.reference.running.tfjs_operations import KNOWN
+from pytest_tfjs.reference.running.tfjs_operations import TFJS_OPERATIONS
 from tests.support.artifact_mutants import operations_listed
 from tests.support.tiny_models import node, placeholder, write_graph_model
 
@@ -14,8 +14,8 @@ pytestmark = pytest.mark.convert
 
 def test_all_are_known_that_the_converter_lists_but_those_that_read_files_or_print():
     listed = {entry["tfOpName"] for entry in operations_listed()}
-    assert {name for name in listed - KNOWN if not name.startswith("SimpleML")} == {"Print"}
-    assert listed >= KNOWN
+    assert {name for name in listed - TFJS_OPERATIONS if not name.startswith("SimpleML")} == {"Print"}
+    assert listed >= TFJS_OPERATIONS
 
 
 @pytest.mark.parametrize("op", ["ReadFile", "WriteFile", "PyFunc", "Print", "MatchingFiles"])

@@ -11,7 +11,7 @@ from pytest_tfjs.compare.operations import MATRIX_PRODUCTS, TRANSPOSED_CONVOLUTI
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_tfjs.reference.rounding.steps import Step
+    from pytest_tfjs.reference.rounding.rounding_step import Step
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -89,7 +89,7 @@ class Step:
             self.size(index) if self.is_number(index) else self.value(index)
             for index in range(len(self.inputs))
         ]
-        return again(self.operation, given)
+        return run_operation(self.operation, given)
 
     def attribute(self, name: str) -> Any:
         """An attribute, as TensorFlow gives it."""
@@ -101,7 +101,7 @@ def magnitude(value: Array) -> Array:
     return np.abs(value).astype(np.float32, copy=False)
 
 
-def again(operation: Any, values: Sequence[Array]) -> list[Array]:
+def run_operation(operation: Any, values: Sequence[Array]) -> list[Array]:
     """The outputs of an operation of a graph, run by itself on other inputs."""
     import tensorflow as tf
 

@@ -29,7 +29,7 @@ _OFFSET, _VARIANCE = 2, 4
 
 
 @dataclass(frozen=True)
-class Anatomy:
+class LayerParts:
     """One layer's parts; weights by the artifacts' names.
 
     `kernel`: its largest weight that is neither of those below. `bias`: what is added last. `variance` and
@@ -45,12 +45,12 @@ class Anatomy:
     pads: Literal["input", "output"] | None = None
 
 
-def anatomy(alone: GraphAlone, name: str) -> Anatomy:
+def parts_of(alone: GraphAlone, name: str) -> LayerParts:
     """The parts of a layer that can be run alone."""
-    region = alone.region(name)
-    constants = {constant: weight for weight, constant in region.weights.items()}
+    subgraph = alone.subgraph(name)
+    constants = {constant: weight for weight, constant in subgraph.weights.items()}
     bias = variance = epsilon = None
-    for operation in region.operations:
+    for operation in subgraph.operations:
         entering = [_through_identities(tensor.op) for tensor in operation.inputs]
         weights = [constants.get(one.name) for one in entering]
         if operation.type in BATCH_NORMS:
@@ -67,13 +67,13 @@ def anatomy(alone: GraphAlone, name: str) -> Anatomy:
     attributes = alone.attributes(name)
     values = alone.weights_of(name)
     others = {bias, variance}
-    return Anatomy(
+    return LayerParts(
         kernel=_largest({weight: value for weight, value in values.items() if weight not in others}),
         bias=bias,
         variance=variance,
         epsilon=epsilon,
         activation=attributes["activation"],
-        pads=_pads(attributes, region.operations),
+        pads=_pads(attributes, subgraph.operations),
     )
 
 
