@@ -1,4 +1,4 @@
-"""The reference's activations in the dtypes of TF.js: what was narrowed is told, as is what does not fit."""
+"""Casts the reference's activations to the dtypes of TF.js, and reports values that do not fit."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_NAMED = 3
+_MOST_NAMES = 3
 
 
 @dataclass
 class Casts:
-    """What became of activations of 64-bit dtypes, over all groups and feeds that `apply` was given.
+    """Casts activations to TF.js's dtypes, and collects over all calls of `apply` what was narrowed.
 
-    `unfit`: why a layer cannot be compared, by name: casting it would make other numbers of some of its own.
+    `unfit`: why a layer cannot be compared, by name: TF.js's dtype does not hold some of its values.
     """
 
     unfit: dict[str, str] = field(default_factory=dict)
     _narrowed: dict[tuple[str, str], dict[str, None]] = field(default_factory=dict)
 
     def apply(self, activations: Mapping[str, Array]) -> dict[str, Array]:
-        """The activations, by layer name, as TF.js would give them; without those that do not fit."""
+        """The activations by layer name in TF.js's dtypes, without those that do not fit."""
         found = {name: self._cast(name, value) for name, value in activations.items()}
         return {name: value for name, value in found.items() if value is not None}
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was narrowed, a sentence for each pair of dtypes."""
+        """One sentence for each pair of dtypes that was narrowed."""
         return tuple(
             f"the reference of {_listed([name for name in names if name not in self.unfit])} was cast from "
-            f"{given} to {wanted}, because TF.js has no {given}"
-            for (given, wanted), names in self._narrowed.items()
+            f"{own} to {wanted}, because TF.js has no {own}"
+            for (own, wanted), names in self._narrowed.items()
             if names.keys() - self.unfit.keys()
         )
 
@@ -58,12 +58,12 @@ class Casts:
         return cast
 
 
-def _is_narrower(given: np.dtype[Any], wanted: np.dtype[Any]) -> bool:
-    return given.itemsize > wanted.itemsize or given.name == "uint32"
+def _is_narrower(own: np.dtype[Any], wanted: np.dtype[Any]) -> bool:
+    return own.itemsize > wanted.itemsize or own.name == "uint32"
 
 
 def _why_unfit(value: Array, cast: Array) -> str | None:
-    """Which values of an activation its cast does not hold; None where it holds all."""
+    """Which values of an activation its cast does not hold, in words; None where it holds all."""
     if cast.dtype.kind == "i":
         if np.array_equal(cast, value):
             return None
@@ -79,5 +79,5 @@ def _why_unfit(value: Array, cast: Array) -> str | None:
 
 
 def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(repr(name) for name in names[:_NAMED]) + more
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(repr(name) for name in names[:_MOST_NAMES]) + more

@@ -1,8 +1,7 @@
-"""Runs a converted graph in TensorFlow: what its nodes compute with the weights as they are stored.
+"""Runs a converted graph model in TensorFlow, with the weights as the artifacts store them.
 
-The browser is not needed for it, and neither is the source. TensorFlow has no kernels for some of the
-operations that the converter makes, so fused ones are written out again as the operations that TF.js computes
-for them.
+Neither the browser nor the source is needed. TensorFlow has no kernels for some operations of the converter:
+fused ones are replaced by the operations that TF.js computes for them.
 """
 
 from __future__ import annotations
@@ -25,20 +24,22 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _CONVOLUTION = ("strides", "padding", "dilations", "data_format", "explicit_paddings")
-_KEPT = {
+_SHARED_ATTRIBUTES = {
     "Conv2D": _CONVOLUTION,
     "DepthwiseConv2dNative": _CONVOLUTION,
     "MatMul": ("transpose_a", "transpose_b"),
 }
-"""The attributes that an operation takes over from the fused one."""
+"""The attributes that an operation has in common with the fused one."""
 
-_FILLERS = frozenset({"LookupTableImport", "LookupTableImportV2", "InitializeTable", "InitializeTableV2"})
+_TABLE_INITIALIZERS = frozenset(
+    {"LookupTableImport", "LookupTableImportV2", "InitializeTable", "InitializeTableV2"}
+)
 
 
 class ConvertedGraph:
     """A graph model's nodes and stored weights as a TensorFlow graph: `graph`.
 
-    Raises SourceError where TensorFlow cannot build the graph, which is told with what TensorFlow said.
+    Raises SourceError, with TensorFlow's reason, where TensorFlow cannot build the graph.
     """
 
     def __init__(self, artifacts: Artifacts) -> None:
@@ -46,7 +47,7 @@ class ConvertedGraph:
 
         self._artifacts = artifacts
         self.graph = tf.Graph()
-        self._fillers: list[str] = []
+        self._initializers: list[str] = []
         try:
             weights = artifacts.read_weights()
             with self.graph.as_default():
@@ -54,23 +55,23 @@ class ConvertedGraph:
                 graph_def = _graph_def(artifacts.topology, weights)
                 tf.import_graph_def(graph_def, name="", input_map=tables)
         except tensorflow_errors() as error:
-            raise self._unable(error) from error
-        self._session = Session(self.graph, self._fillers)
+            raise self._cannot_run(error) from error
+        self._session = Session(self.graph, self._initializers)
         self._names = frozenset(operation.name for operation in self.graph.get_operations())
 
-    def run(self, given: Mapping[str, Array], tensors: Sequence[str]) -> dict[str, Array]:
-        """The values of `tensors` (`node:0`) in one pass; `given` by tensor: inputs, and any others.
+    def run(self, fed: Mapping[str, Array], tensors: Sequence[str]) -> dict[str, Array]:
+        """The values of `tensors` (`node:0`) in one pass; `fed`: values for inputs and any other tensors.
 
-        What is given of a node that was left out is ignored. Raises SourceError where a node does not run.
+        Values for nodes that the graph lacks are ignored. Raises SourceError where a node does not run.
         """
-        feeds = {name: value for name, value in given.items() if name.partition(":")[0] in self._names}
+        feeds = {name: value for name, value in fed.items() if name.partition(":")[0] in self._names}
         try:
             return self._session.run(feeds, tensors)
         except tensorflow_errors() as error:
-            raise self._unable(error) from error
+            raise self._cannot_run(error) from error
 
     def _import_tables(self, weights: Mapping[str, Array]) -> dict[str, Any]:
-        """Makes the lookup tables, which have a graph of their own; the tensor for each input that is one."""
+        """Builds the lookup tables from their own graph; the tensor for each input that is a table."""
         import tensorflow as tf
 
         content = json.loads(self._artifacts.model_json.read_text(encoding="utf-8"))
@@ -78,24 +79,26 @@ class ConvertedGraph:
         if not initializer:
             return {}
         tf.import_graph_def(_graph_def(initializer, weights), name="tables")
-        made = {
+        tables = {
             entry["resourceId"]: f"tables/{entry['name']}"
             for entry in content.get("initializerSignature", {}).get("outputs", {}).values()
             if "resourceId" in entry
         }
         operations = self.graph.get_operations()
-        self._fillers = [operation.name for operation in operations if operation.type in _FILLERS]
+        self._initializers = [
+            operation.name for operation in operations if operation.type in _TABLE_INITIALIZERS
+        ]
         return {
-            entry["name"]: self.graph.get_tensor_by_name(made[entry["resourceId"]])
+            entry["name"]: self.graph.get_tensor_by_name(tables[entry["resourceId"]])
             for entry in content["signature"]["inputs"].values()
             if "resourceId" in entry
         }
 
-    def _unable(self, error: Exception) -> SourceError:
+    def _cannot_run(self, error: Exception) -> SourceError:
         return SourceError(
             f"TensorFlow cannot run the converted graph {self._artifacts.model_json}, whose activations are "
-            f"the reference for quantised weights: {first_line(error)} Compare with weights='float32', or with "
-            "format='layers' if it is a Keras 2 model"
+            f"the reference for quantised weights: {first_line(error)} Compare with weights='float32', or "
+            "with format='layers' if it is a Keras 2 model"
         )
 
 
@@ -104,21 +107,21 @@ def _graph_def(topology: Mapping[str, Any], weights: Mapping[str, Array]) -> Any
     from google.protobuf.json_format import ParseDict
 
     graph_def = ParseDict(dict(topology), tf.compat.v1.GraphDef(), ignore_unknown_fields=True)
-    within = [node for function in graph_def.library.function for node in function.node_def]
-    for node in (*within, *graph_def.node):
+    in_functions = [node for function in graph_def.library.function for node in function.node_def]
+    for node in (*in_functions, *graph_def.node):
         if node.op not in TFJS_OPERATIONS:
             raise ValueError(f"{node.name!r} is a {node.op!r}, which TensorFlow.js does not execute.")
-    for node in within:
-        _fill(node, weights)
-    nodes = list(_written_out(graph_def.node))
+    for node in in_functions:
+        _normalise(node, weights)
+    nodes = list(_unfused_nodes(graph_def.node))
     for node in nodes:
-        _fill(node, weights)
+        _normalise(node, weights)
     del graph_def.node[:]
     graph_def.node.extend(nodes)
     return graph_def
 
 
-def _fill(node: Any, weights: Mapping[str, Array]) -> None:
+def _normalise(node: Any, weights: Mapping[str, Array]) -> None:
     import tensorflow as tf
 
     if node.op == "Const":
@@ -127,7 +130,7 @@ def _fill(node: Any, weights: Mapping[str, Array]) -> None:
     node.device = ""
 
 
-def _written_out(nodes: Iterable[Any]) -> Iterator[Any]:
+def _unfused_nodes(nodes: Iterable[Any]) -> Iterator[Any]:
     for node in nodes:
         if node.op in FUSED_CONTRACTIONS:
             yield from _unfused(node)
@@ -138,13 +141,13 @@ def _written_out(nodes: Iterable[Any]) -> Iterator[Any]:
 
 
 def _unfused(node: Any) -> Iterator[Any]:
-    """A contraction, a bias and an activation; the last of them has the fused node's name."""
+    """A contraction, a bias and an activation for a fused node; the last has the fused node's name."""
     operations = [op.decode() for op in node.attr["fused_ops"].list.s if op != b"NoOp"]
     names = [f"{node.name}/{number}" for number in range(len(operations))] + [node.name]
-    given = [name for name in node.input[2:] if not name.startswith("^")]
-    if len(given) < sum(op in ("Prelu", "BiasAdd") for op in operations):
+    extra = [name for name in node.input[2:] if not name.startswith("^")]
+    if len(extra) < sum(op in ("Prelu", "BiasAdd") for op in operations):
         raise ValueError(f"{node.name!r} is a {node.op} without an input that its fused operations need.")
-    arguments = iter(given)
+    arguments = iter(extra)
     yield _node(FUSED_CONTRACTIONS[node.op], names[0], *node.input[:2], like=node)
     for op, before, name in zip(operations, names, names[1:], strict=False):
         if op == "Prelu":
@@ -162,7 +165,7 @@ def _node(op: str, name: str, *inputs: str, like: Any = None) -> Any:
 
     node = tf.compat.v1.NodeDef(op=op, name=name, input=inputs)
     node.attr["T"].type = tf.float32.as_datatype_enum
-    for key in _KEPT.get(op, ()):
+    for key in _SHARED_ATTRIBUTES.get(op, ()):
         if key in like.attr:
             node.attr[key].CopyFrom(like.attr[key])
     if op == "LeakyRelu":
@@ -171,7 +174,7 @@ def _node(op: str, name: str, *inputs: str, like: Any = None) -> Any:
 
 
 def _prelu(name: str, x: str, alpha: str) -> Iterator[Any]:
-    """That is, relu(x) - alpha * relu(-x)."""
+    """relu(x) - alpha·relu(-x)."""
     yield _node("Relu", f"{name}/positive", x)
     yield _node("Neg", f"{name}/flipped", x)
     yield _node("Relu", f"{name}/negative", f"{name}/flipped")
