@@ -15,8 +15,8 @@
  */
 
 import { checkGPU } from "./gpu.js";
-import { CannotError } from "./cannot.js";
-import { upload } from "./model.js";
+import { CannotError } from "./cannot_run_alone.js";
+import { upload } from "./model_loading.js";
 
 // References are fetched in pieces of about this size: the next is on its way while one is computed with, and
 // no more than two are held beside what is still used of those before.

@@ -13,7 +13,7 @@
  * @typedef {(path: string[]) => Layer} FindLayer
  */
 
-import { CannotError } from "./cannot.js";
+import { CannotError } from "./cannot_run_alone.js";
 import { pick, toList } from "./lists.js";
 
 // These layers use the mask that they are called with; all others only hand it on.

@@ -25,10 +25,10 @@ const flushed = new Map();
  * @param {() => Promise<number>} takeOver gives how many events the page has sent before, and sends no more
  */
 export async function startEvents(takeOver) {
-  courier = new Worker(new URL("./courier.js", import.meta.url), { type: "module" });
+  courier = new Worker(new URL("./event_worker.js", import.meta.url), { type: "module" });
   await new Promise((resolve, reject) => {
     courier.onmessage = resolve;
-    courier.onerror = ({ message }) => reject(new Error(`courier.js did not start: ${message ?? "it did not load"}`));
+    courier.onerror = ({ message }) => reject(new Error(`event_worker.js did not start: ${message ?? "it did not load"}`));
   });
   courier.onmessage = ({ data }) => {
     if (data.type === "ping") courier.postMessage({ type: "pong" });

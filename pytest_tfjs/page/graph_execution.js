@@ -9,7 +9,7 @@
  */
 
 import { toList } from "./lists.js";
-import { byTF } from "./refused.js";
+import { byTF } from "./model_refusal.js";
 
 // The kinds of node whose execution gives a promise, for which TF.js has executeAsync(): its executor goes by
 // these same categories.

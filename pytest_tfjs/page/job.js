@@ -19,11 +19,11 @@ import { checkGPU, forgetRefused, isGPU, refusal } from "./gpu.js";
 import { AloneRuns } from "./alone.js";
 import { KernelError, explain, registeredKernels, unregistered } from "./kernels.js";
 import { pick } from "./lists.js";
-import { fetchArtifacts, openModel, upload } from "./model.js";
-import { sendActivations } from "./sending.js";
+import { fetchArtifacts, openModel, upload } from "./model_loading.js";
+import { sendActivations } from "./activation_sender.js";
 import { timeRuns } from "./timing.js";
 import * as uploads from "./uploads.js";
-import { decode } from "./wire.js";
+import { decode } from "./safetensors.js";
 
 /**
  * Do a job, and give its result for the server. Leaves no tensor behind, also when it throws.

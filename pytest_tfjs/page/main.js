@@ -9,7 +9,7 @@ import { failed, flush, progress, send, startEvents } from "./events.js";
 import { GPUError, wasLost } from "./gpu.js";
 import { runJob } from "./job.js";
 import { KernelError } from "./kernels.js";
-import { isRefusal } from "./refused.js";
+import { isRefusal } from "./model_refusal.js";
 import { UnavailableError } from "./unavailable.js";
 
 /** What the page is doing, for the message of a failure. */
@@ -60,7 +60,7 @@ async function work(tf) {
   }
 }
 
-// Until the events are on their way, guard.js tells what goes wrong.
+// Until the events are on their way, load_guard.js tells what goes wrong.
 const { releaseGuard } = /** @type {{releaseGuard: () => Promise<number>}} */ (/** @type {unknown} */ (globalThis));
 await startEvents(releaseGuard);
 try {

@@ -8,7 +8,7 @@ import { UPLOADS } from "./api.js";
 const GATHERED = 1 << 20;
 const KEPT_BUFFERS = 16;
 
-const worker = new Worker(new URL("./uploader.js", import.meta.url), { type: "module" });
+const worker = new Worker(new URL("./upload_worker.js", import.meta.url), { type: "module" });
 /** @type {ArrayBuffer[]} */
 const free = [];
 /** @type {Uint8Array<ArrayBuffer>} */
@@ -25,7 +25,7 @@ worker.onmessage = (/** @type {MessageEvent} */ { data }) => {
   if (data.type === "closed") settle(new Error(`the server did not take the activations: ${data.reason}`));
 };
 worker.onerror = (/** @type {ErrorEvent} */ { message }) => {
-  broken = new Error(`uploader.js failed: ${message ?? "it did not load"}`);
+  broken = new Error(`upload_worker.js failed: ${message ?? "it did not load"}`);
   settle(broken);
 };
 

@@ -95,7 +95,7 @@ the others it need not."""
 
 _FILES = """## The files
 
-- `index.html`, `repro.js`, `holding.js`, `repro.css`: the page
+- `index.html`, `repro.js`, `element_check.js`, `repro.css`: the page
 - `compute.js`: all that it does with TensorFlow.js
 - `reproducer.json`: what the page computes, and the dtype and shape of each file of numbers
 - `model/`: the model, cut out of the converted one, with its weights

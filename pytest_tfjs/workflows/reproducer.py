@@ -51,7 +51,7 @@ MOST = 4
 
 _MARK = "reproducer.json"
 _PAGE = Path(__file__).resolve().parents[1] / "page" / "repro"
-_PAGE_FILES = ("index.html", "repro.css", "repro.js", "compute.js", "holding.js")
+_PAGE_FILES = ("index.html", "repro.css", "repro.js", "compute.js", "element_check.js")
 _SCHEMA = 1
 
 

@@ -76,7 +76,7 @@ def test_a_node_that_is_not_there_is_named(harness, page, tmp_path, address):
         page, job, rf"cpu on chrome: there is no activation to read for 'my tap'.*no node '{name}'"
     )
     assert error.stage == "layers"
-    assert "…/page/graph.js:" in error.stack
+    assert "…/page/graph_model.js:" in error.stack
     assert harness.server.url.rpartition("/")[2] not in error.stack
     assert_runs(harness, tmp_path)
 
@@ -340,10 +340,10 @@ def damaged(monkeypatch, tmp_path):
     [
         (lambda root: (root / "backend.js").write_text("const 1;"), r"SyntaxError.*backend\.js:1"),
         (
-            lambda root: (root / "wire.js").unlink(),
-            r"could not load .*main\.js\nrefused: GET /page/wire\.js: 404",
+            lambda root: (root / "safetensors.js").unlink(),
+            r"could not load .*main\.js\nrefused: GET /page/safetensors\.js: 404",
         ),
-        (lambda root: (root / "courier.js").unlink(), r"courier\.js"),
+        (lambda root: (root / "event_worker.js").unlink(), r"event_worker\.js"),
         (lambda root: (root / "main.js").write_text("throw new Error('at once')"), r"at once"),
     ],
 )
@@ -353,8 +353,8 @@ def test_a_page_that_does_not_come_up_tells_why(damaged, damage, told):
 
 
 def test_a_page_that_cannot_send_tells_why(damaged, tmp_path):
-    harness = damaged(lambda root: (root / "uploader.js").unlink())
-    assert_fails(open_page(harness), graph_job(tmp_path), r"uploader\.js failed: it did not load")
+    harness = damaged(lambda root: (root / "upload_worker.js").unlink())
+    assert_fails(open_page(harness), graph_job(tmp_path), r"upload_worker\.js failed: it did not load")
 
 
 class Trouble:

@@ -60,7 +60,7 @@ def check_elements(
 
     `allowed`: the allowed |error| of each element, in the shape and unit of the reference. NaN equals NaN at
     the same place, and Inf equals Inf of the same sign. Arrays of different shape or dtype are wrong in all
-    elements. The reproducer's page (`page/repro/holding.js`) does the same in JavaScript.
+    elements. The reproducer's page (`page/repro/element_check.js`) does the same in JavaScript.
     """
     descriptions = [f"shape {list(one.shape)}" for one in (actual, reference)]
     if descriptions[0] == descriptions[1]:

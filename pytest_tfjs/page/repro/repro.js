@@ -12,7 +12,7 @@
  */
 
 import { bytesOf, compute, makeBackend, read } from "./compute.js";
-import { hold, indexOf, partsAt, shown } from "./holding.js";
+import { hold, indexOf, partsAt, shown } from "./element_check.js";
 
 const DIGITS = 7;
 const PLAIN = { from: 1e-3, to: 1e7 }; // magnitudes that are written without an exponent

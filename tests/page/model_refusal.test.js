@@ -6,7 +6,7 @@ import { test } from "node:test";
 Object.assign(globalThis, { location: new URL("http://localhost/page/index.html?page=1") });
 const { GPUError } = await import("../../pytest_tfjs/page/gpu.js");
 const { KernelError } = await import("../../pytest_tfjs/page/kernels.js");
-const { byTF, isRefusal } = await import("../../pytest_tfjs/page/refused.js");
+const { byTF, isRefusal } = await import("../../pytest_tfjs/page/model_refusal.js");
 
 /**
  * What came of an error that TF.js throws, at once or later.

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 
-import { bytesOf, decode, plan } from "../../pytest_tfjs/page/wire.js";
+import { bytesOf, decode, plan } from "../../pytest_tfjs/page/safetensors.js";
 
 /** @typedef {import("../../pytest_tfjs/page/types").HostTensor} HostTensor */
 
@@ -12,7 +12,7 @@ function bufferOf(bytes) {
   return /** @type {ArrayBuffer} */ (bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
 }
 
-/** Written by wire.py, of the tensors in tests/test_wire.py. */
+/** Written by formats/safetensors.py, of the tensors in tests/formats/test_safetensors.py. */
 async function golden() {
   return bufferOf(await readFile(new URL("golden.safetensors", import.meta.url)));
 }

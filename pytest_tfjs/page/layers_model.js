@@ -14,11 +14,11 @@
  * @typedef {{tap: Tap, path: (string | [string, number])[]}} Route a tap, and what is left of its path
  */
 
-import { OWN_NODE, callOf, findLayer, isContainer, missing, outputOf } from "./addresses.js";
+import { OWN_NODE, callOf, findLayer, isContainer, missing, outputOf } from "./tap_addresses.js";
 import { aloneRunner } from "./alone_layers.js";
 import { watchLayers } from "./kernels.js";
 import { pick, single, toList } from "./lists.js";
-import { byTF } from "./refused.js";
+import { byTF } from "./model_refusal.js";
 
 let tapModels = 0;
 

@@ -9,8 +9,8 @@
  * @typedef {import("./types").HostTensor} HostTensor
  */
 
-import { openGraph } from "./graph.js";
-import { openLayers } from "./layers.js";
+import { openGraph } from "./graph_model.js";
+import { openLayers } from "./layers_model.js";
 
 // Those of larger models are let go of after the job.
 const KEPT_BYTES = 256 << 20;

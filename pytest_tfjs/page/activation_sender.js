@@ -10,7 +10,7 @@
  */
 
 import { checkGPU, isGPU } from "./gpu.js";
-import { bytesOf, plan } from "./wire.js";
+import { bytesOf, plan } from "./safetensors.js";
 
 // How often at most it is told how many activations were read.
 const TELL_MS = 100;

@@ -15,7 +15,7 @@ import { aloneRunner } from "./alone_graph.js";
 import { execute, needsAsync, nodeOf, tensorName } from "./graph_execution.js";
 import { missingKernels, registeredKernels, watchNodes } from "./kernels.js";
 import { pick } from "./lists.js";
-import { byTF } from "./refused.js";
+import { byTF } from "./model_refusal.js";
 
 const UNCHANGED = new Set(["Identity", "StopGradient", "PreventGradient", "Snapshot", "CheckNumerics"]);
 

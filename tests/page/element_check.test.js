@@ -1,8 +1,8 @@
-// The cases of tests/test_holding.py: the reproducer's page says what pytest said.
+// The cases of tests/compare/numbers/test_element_check.py: the page of a reproducer gives what pytest gave.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { hold, indexOf } from "../../pytest_tfjs/page/repro/holding.js";
+import { hold, indexOf } from "../../pytest_tfjs/page/repro/element_check.js";
 
 const f32 = (...data) => ({ dtype: "float32", shape: [data.length], data: Float32Array.from(data) });
 const allowing = (...allowed) => Float64Array.from(allowed);

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Two arrays held against each other, as pytest-tfjs does it (compare/holding.py).
+ * Two arrays held against each other, as pytest-tfjs does it (compare/numbers/element_check.py).
  *
  * @typedef {import("./types").Values} Values
  * @typedef {import("./types").Held} Held

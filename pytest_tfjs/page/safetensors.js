@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Tensors as bytes, the same as wire.py: safetensors, with string tensors in its metadata.
+ * Tensors as bytes, as formats/safetensors.py does: safetensors, with string tensors in its metadata.
  *
  * @typedef {import("./types").DType} DType
  * @typedef {import("./types").Data} Data

@@ -5,7 +5,7 @@ import { test } from "node:test";
 // What the page's modules find in a browser.
 Object.defineProperty(globalThis, "location", { value: new URL("http://127.0.0.1/token/page/index.html?page=1") });
 Object.assign(globalThis, { Worker: class { postMessage() {} } });
-const { sendActivations } = await import("../../pytest_tfjs/page/sending.js");
+const { sendActivations } = await import("../../pytest_tfjs/page/activation_sender.js");
 
 /** @typedef {import("../../pytest_tfjs/page/types").TF} TF */
 /** @typedef {import("../../pytest_tfjs/page/types").Tensor} Tensor */
