@@ -1,25 +1,25 @@
-"""What a connection may ask of the server before any route does: how large, how slow, how many at once.
+"""Limits of each connection to the server: sizes, times and numbers of what a client sends.
 
-uvicorn bounds how long a connection is kept idle between requests and how large a WebSocket message is. It
-has no setting for the size of a request's head, for a client that sends or reads slowly, or for the number
-of connections other than answering 503. The methods are callbacks of asyncio and of uvicorn's protocols.
+uvicorn bounds how long a connection idles between requests and how large a WebSocket message is. It has no
+setting for the size of a request's head, for a client that sends or reads slowly, or for the number of
+connections. `LimitedConnection` therefore stands between the socket and uvicorn's protocol: it reads along,
+and ends the connection when a limit is exceeded. It uses only documented interfaces of asyncio, ASGI and
+httptools, and of uvicorn that a protocol class can be set.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.server import ServerProtocol
+import httptools
+
+from pytest_tfjs.browsers.serving.frame_counter import FrameCounter
 
 if TYPE_CHECKING:
-    from uvicorn.config import Config
-    from uvicorn.server import ServerState
-    from websockets.frames import Frame
-    from websockets.http11 import Response
+    from collections.abc import Iterable
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 HEAD_LIMIT = 32 << 10
 """The most bytes of a request's address and headers."""
@@ -37,40 +37,193 @@ BODY_S = 60.0
 BODY_BYTES_PER_S = 100_000
 STALL_S = 60.0
 LINGER_S = 5.0
-"""For how long the rest of a body is read that was refused, so that the answer is not lost with it."""
+"""For how long the rest of a body is read after it was refused, so that the client still gets the answer."""
+
+_STATE = "pytest_tfjs.connection"
+_POLICY_VIOLATION = 1008
+_TOO_LARGE = "the request's head is too large"
 
 
-class _Connection(asyncio.Protocol):
-    """Cuts off who does not read: for `STALL_S` nothing of what was written could be sent."""
+class Connections:
+    """The open connections of one server.
 
+    `protocol_class`: uvicorn's protocol for HTTP. `headers`: the headers of every response.
+    """
+
+    def __init__(self, protocol_class: Any, headers: Iterable[tuple[str, str]]) -> None:
+        self._protocol_class = protocol_class
+        self.headers = {
+            f"{name.lower()}:".encode(): f"{name}: {value}\r\n".encode("latin-1") for name, value in headers
+        }
+        self.open: set[LimitedConnection] = set()
+
+    def new(self, *, app_state: dict[str, Any], **settings: Any) -> LimitedConnection:
+        """A connection, made as uvicorn makes its protocol.
+
+        ASGI hands `app_state` to the application as `scope["state"]`, where `report_responses` finds the
+        connection.
+        """
+        connection = LimitedConnection(self)
+        state = {**app_state, _STATE: connection}
+        connection.protocol = self._protocol_class(app_state=state, **settings)
+        return connection
+
+
+def report_responses(app: ASGIApp) -> ASGIApp:
+    """`app`, which tells the connection of each request when the response is complete."""
+
+    async def reporting(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await app(scope, receive, send)
+        finally:
+            connection = scope.get("state", {}).get(_STATE)
+            if connection is not None and scope["type"] == "http":
+                connection.response_complete()
+
+    return reporting
+
+
+class LimitedConnection(asyncio.Protocol):
+    """One connection: HTTP requests first, then a WebSocket's frames if the client upgrades to one.
+
+    `protocol` is uvicorn's, which answers; `transport` is asyncio's. `unanswered` counts the requests that
+    the application works on; `reading_paused` tells whether uvicorn's protocol wants no more data for now.
+    """
+
+    protocol: asyncio.Protocol
     transport: asyncio.Transport
-    loop: asyncio.AbstractEventLoop
-    connections: set[Any]
-    _stall: asyncio.TimerHandle | None = None
-    _unsent = 0
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._requests = _Requests(self)
+        self._frames: FrameCounter | None = None  # of the WebSocket, after the upgrade
+        self._deadline: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
+        self._unsent = 0
+        self._handshake_due = False
+        self.unanswered = 0
+        self.reading_paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        # So that it is told of all that cannot be sent at once, little as it may be.
-        self.transport.set_write_buffer_limits(high=0)
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self._connections.open.add(self)
+        # With these limits asyncio calls pause_writing as soon as anything could not be sent at once.
+        transport.set_write_buffer_limits(high=0)
+        self.protocol.connection_made(_ProtocolTransport(self))  # type: ignore[arg-type]
+        if len(self._connections.open) > CONNECTIONS:
+            transport.abort()
+        else:
+            self.abort_after(HEAD_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.open.discard(self)
+        self.abort_after(None)
         self._stop_watching()
-        super().connection_lost(exc)
+        self.protocol.connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._frames is None:
+            self._receive_http(data)
+        elif self._frames.fragments_after(data) > FRAGMENTS:
+            self._close_socket(_POLICY_VIOLATION, b"a message in too many fragments")
+        else:
+            self.protocol.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self.protocol.eof_received()
 
     def pause_writing(self) -> None:
-        super().pause_writing()
         self._watch()
+        self.protocol.pause_writing()
+        if self._frames is not None:  # or a client could have pongs queued without end
+            self.transport.pause_reading()
 
     def resume_writing(self) -> None:
         self._stop_watching()
-        super().resume_writing()
+        self.protocol.resume_writing()
+        self.resume_reading()
+
+    def resume_reading(self) -> None:
+        """Read on, unless uvicorn's protocol or a client that does not read forbids it."""
+        held = self._frames is not None and self._stall is not None
+        if not self.reading_paused and not held and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def _receive_http(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        try:
+            self._requests.feed(data)
+        except httptools.HttpParserError:
+            self._refuse()
+            return
+        self.protocol.data_received(data)
+        if self._deadline is None and self._requests.idle and not self.unanswered and self._frames is None:
+            self.abort_after(HEAD_S)  # blank lines end uvicorn's wait for another request, and begin none
+
+    def _refuse(self) -> None:
+        """Answer 400 and close the connection."""
+        text = b"Invalid or too large HTTP request."
+        self.transport.write(
+            b"HTTP/1.1 400 Bad Request\r\n"
+            + b"".join(self._connections.headers.values())
+            + b"content-type: text/plain; charset=utf-8\r\nconnection: close\r\n"
+            + b"content-length: %d\r\n\r\n" % len(text)
+            + text
+        )
+        self.transport.close()
+
+    def _close_socket(self, code: int, reason: bytes) -> None:
+        if not self.transport.is_closing():
+            payload = code.to_bytes(2, "big") + reason
+            self.transport.write(bytes([0x88, len(payload)]) + payload)
+            self.transport.close()
+
+    def upgrade(self, protocol: asyncio.Protocol) -> None:
+        """Go on with uvicorn's protocol for WebSockets."""
+        self.protocol = protocol
+        self._frames = FrameCounter()
+        self.unanswered = 0
+        self.abort_after(None)
+        if self._stall is not None:
+            self.protocol.pause_writing()
+
+    def expect_handshake(self) -> None:
+        """The client has asked for another protocol: what is written next answers that."""
+        self._handshake_due = True
+
+    def with_headers(self, data: bytes) -> bytes:
+        """`data` as it is to be sent: a response to a WebSocket handshake with the headers of all responses.
+
+        uvicorn leaves them out where it refuses a handshake.
+        """
+        if not self._handshake_due or not data.startswith(b"HTTP/1.1 "):
+            return data
+        self._handshake_due = False
+        line, end, rest = data.partition(b"\r\n")
+        present = rest.partition(b"\r\n\r\n")[0].lower()
+        missing = [header for name, header in self._connections.headers.items() if name not in present]
+        return b"".join((line, end, *missing, rest))
+
+    def response_complete(self) -> None:
+        """The application has answered a request, perhaps before all of its body came."""
+        self.unanswered = max(0, self.unanswered - 1)
+        if self._requests.in_body and not self.unanswered:
+            self.abort_after(LINGER_S)
+
+    def abort_after(self, seconds: float | None) -> None:
+        """End the connection in `seconds` unless called again before; None: do not."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = None if seconds is None else self._call_later(seconds, self.transport.abort)
 
     def _watch(self) -> None:
+        """End the connection if nothing of what waits to be sent is sent within STALL_S."""
         self._unsent = self.transport.get_write_buffer_size()
-        self._stall = self.loop.call_later(STALL_S, self._look)
+        self._stall = self._call_later(STALL_S, self._abort_if_stalled)
 
-    def _look(self) -> None:
+    def _abort_if_stalled(self) -> None:
         if self.transport.get_write_buffer_size() >= self._unsent:
             self.transport.abort()
         else:
@@ -81,136 +234,95 @@ class _Connection(asyncio.Protocol):
             self._stall.cancel()
             self._stall = None
 
+    @staticmethod
+    def _call_later(seconds: float, callback: Any) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(seconds, callback)
 
-class HttpConnection(_Connection, HttpToolsProtocol):
-    """Requests of a bounded head, each of which arrives in a bounded time."""
 
-    _due: asyncio.TimerHandle | None = None
-    _upgraded = False
-    _in_head = False
-    _in_body = False
-    _head = _fields = _fed = 0
+class _ProtocolTransport:
+    """The transport as uvicorn's protocols see it; all that is not here is asyncio's."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        if len(self.connections) > CONNECTIONS:
-            self.transport.abort()
-        else:
-            self._within(HEAD_S)
+    def __init__(self, connection: LimitedConnection) -> None:
+        self._connection = connection
+        self._transport = connection.transport
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._within(None)
-        super().connection_lost(exc)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._upgraded or self.transport.is_closing():
-            return
-        if self._in_head:  # the parser keeps what it cannot tell yet
-            self._fed += len(data)
-            if self._fed > HEAD_LIMIT:
-                self.send_400_response("The request's head is too large.")
-        elif self._due is None and self._idle():
-            self._within(HEAD_S)  # blank lines end the wait for another request, and begin none
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        assert isinstance(protocol, asyncio.Protocol)
+        self._connection.upgrade(protocol)
 
-    def handle_websocket_upgrade(self) -> None:
-        self._within(None)
-        self._stop_watching()
-        self._upgraded = True
-        super().handle_websocket_upgrade()
+    def pause_reading(self) -> None:
+        self._connection.reading_paused = True
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._connection.reading_paused = False
+        self._connection.resume_reading()
+
+    def write(self, data: bytes) -> None:
+        self._transport.write(self._connection.with_headers(data))
+
+
+class _Requests:
+    """Reads the requests of a connection along with uvicorn. Its callbacks are those of httptools.
+
+    `in_head` and `in_body` tell which part of a request is awaited.
+    """
+
+    def __init__(self, connection: LimitedConnection) -> None:
+        self._connection = connection
+        self._parser = httptools.HttpRequestParser(self)
+        # As uvicorn has it, so that the two read the same.
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.in_head = self.in_body = False
+        self._address = self._head = self._fields = self._received = self._declared = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request has begun, or the last one is complete."""
+        return not self.in_head and not self.in_body
+
+    def feed(self, data: bytes) -> None:
+        """Read along. Raises HttpParserError where the request is malformed or exceeds a limit."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._connection.expect_handshake()
+        if self.in_head:  # the parser holds back a header until its end
+            self._received += len(data)
+            if self._received > HEAD_LIMIT:
+                raise httptools.HttpParserError(_TOO_LARGE)
 
     def on_message_begin(self) -> None:
-        self._in_head = True
-        self._head = self._fields = self._fed = 0
-        self._within(HEAD_S)
-        super().on_message_begin()
+        self.in_head = True
+        self._address = self._head = self._fields = self._received = self._declared = 0
+        self._connection.abort_after(HEAD_S)
 
     def on_url(self, url: bytes) -> None:
-        super().on_url(url)
-        self._count(len(url), len(self.url))
+        self._address += len(url)
+        self._count(len(url), self._address)
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        size = len(name) + len(value)
         self._fields += 1
-        self._count(len(name) + len(value), len(name) + len(value))
-        super().on_header(name, value)
+        self._count(size, size)
+        if name.lower() == b"content-length":
+            self._declared = int(value)
 
     def on_headers_complete(self) -> None:
-        self._in_head, self._in_body = False, True
-        if len(self.pipeline) >= PIPELINED:
+        self.in_head, self.in_body = False, True
+        self._connection.unanswered += 1
+        if self._connection.unanswered > PIPELINED + 1:
             raise ValueError("too many requests at once")
-        declared = max((int(value) for name, value in self.headers if name == b"content-length"), default=0)
-        self._within(BODY_S + min(declared / BODY_BYTES_PER_S, 10 * BODY_S))
-        super().on_headers_complete()
+        self._connection.abort_after(BODY_S + min(self._declared / BODY_BYTES_PER_S, 10 * BODY_S))
 
     def on_message_complete(self) -> None:
-        self._in_body = False
-        self._within(None)
-        super().on_message_complete()
-
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        if self._in_body:
-            self._within(LINGER_S)
-
-    def _idle(self) -> bool:
-        cycle: Any = self.cycle  # None before the first request
-        return cycle is None or bool(cycle.response_complete)
+        self.in_body = False
+        self._connection.abort_after(None)
 
     def _count(self, size: int, field: int) -> None:
-        """Raise where the head is too large: uvicorn answers 400, as to all that the parser raises."""
         self._head += size
         if self._head > HEAD_LIMIT or field > FIELD_LIMIT or self._fields > FIELDS:
-            raise ValueError("the request's head is too large")
-
-    def _within(self, seconds: float | None) -> None:
-        """What is waited for comes within that time, or the connection ends; None: nothing is waited for."""
-        if self._due is not None:
-            self._due.cancel()
-        self._due = None if seconds is None else self.loop.call_later(seconds, self.transport.abort)
-
-
-class SocketConnection(_Connection, WebSocketsSansIOProtocol):
-    """A WebSocket that is not read while what it has to be told cannot be sent."""
-
-    _fragments = 0
-
-    def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
-        super().__init__(config, server_state, app_state)
-        self.conn = _Handshake(
-            server_state.default_headers,
-            max_size=config.ws_max_size,
-            logger=logging.getLogger("uvicorn.error"),
-        )
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._stall is not None and not self.transport.is_closing():
-            self.transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if not self.read_paused and not self.transport.is_closing():
-            self.transport.resume_reading()
-
-    def handle_cont(self, event: Frame) -> None:
-        super().handle_cont(event)
-        self._fragments = 0 if event.fin else self._fragments + 1
-        if self._fragments > FRAGMENTS and not self.transport.is_closing():
-            self.conn.fail(1008, "a message in too many fragments")
-            self.transport.write(b"".join(self.conn.data_to_send()))
-            self.transport.close()
-
-
-class _Handshake(ServerProtocol):
-    """Refuses with the headers that all answers of the server bear, which uvicorn adds to others alone."""
-
-    def __init__(self, headers: list[tuple[bytes, bytes]], **settings: Any) -> None:
-        super().__init__(**settings)
-        self._bearing = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
-
-    def reject(self, status: Any, text: str) -> Response:
-        response = super().reject(status, text)
-        for name, value in self._bearing:
-            response.headers.pop(name, None)
-            response.headers[name] = value
-        return response
+            raise ValueError(_TOO_LARGE)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
     from typing_extensions import Self
 
+    from pytest_tfjs.browsers.serving.connection_limits import Connections
     from pytest_tfjs.browsers.tfjs_dist import Dist
     from pytest_tfjs.settings.addresses import Bind
 
@@ -55,6 +56,7 @@ class Server:
         self._at: tuple[str, int] | None = None
         self._access: Access | None = None
         self._uvicorn: uvicorn.Server | None = None
+        self._connections: Connections | None = None
         self._thread: threading.Thread | None = None
 
     @property
@@ -162,14 +164,14 @@ class Server:
     def _serve(self, listening: socket.socket, access: Access) -> None:
         import uvicorn
 
-        from pytest_tfjs.browsers.serving.connection_limits import HttpConnection, SocketConnection
+        from pytest_tfjs.browsers.serving.connection_limits import Connections, report_responses
 
         gate = _Gate(make_app(self._site), self._token, access, self._site)
-
+        headers = security_headers(access)
         config = uvicorn.Config(
-            gate,
-            http=HttpConnection,
-            ws=SocketConnection,
+            report_responses(gate),
+            http="httptools",
+            ws="websockets-sansio",
             ws_max_size=MESSAGE_LIMIT,
             ws_per_message_deflate=False,
             ws_ping_interval=None,
@@ -178,12 +180,16 @@ class Server:
             access_log=False,
             log_level="error",
             # uvicorn adds them to its own answers to malformed requests as well.
-            headers=security_headers(access),
+            headers=headers,
             proxy_headers=False,
             server_header=False,
             date_header=False,
             timeout_graceful_shutdown=1,
         )
+        config.load()
+        connections = self._connections = Connections(config.http_protocol_class, headers)
+        new_protocol: Any = connections.new  # in place of the class, which uvicorn only calls
+        config.http_protocol_class = new_protocol
         server = self._uvicorn = uvicorn.Server(config)
         listening.listen(128)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import time
 
@@ -14,9 +15,11 @@ from pytest_tfjs.browsers.serving import connection_limits
 from pytest_tfjs.browsers.serving import page_channel as exchanges
 from pytest_tfjs.browsers.serving.server import Server
 from pytest_tfjs.browsers.tfjs_dist import Dist
+from tests.support.paths import ROOT
 from tests.support.raw_http import Raw, frame
 
 SOON_S = 0.3
+PONG = bytes([0x8A, 100]) + b"p" * 100
 
 
 @pytest.fixture(scope="module")
@@ -137,13 +140,15 @@ def test_who_is_slow_to_send_a_body_is_cut_off(impatient, client, exchange):
     assert ended(client)
 
 
-def test_the_rest_of_a_refused_body_is_read_for_a_moment(impatient, client, exchange):
+def test_the_rest_of_a_refused_body_is_read_for_a_moment(monkeypatch, client, exchange):
+    monkeypatch.setattr(connection_limits, "LINGER_S", SOON_S)
     client.send(client.head(f"/api/{exchange.page}/events", "Content-Length: 99999999", method="POST"))
     assert client.answer("POST").status == 413
     assert cut_off_soon(client)
 
 
-def test_a_chunked_body_is_not_read_for_ever(impatient, client, exchange):
+def test_a_chunked_body_is_not_read_for_ever(monkeypatch, client, exchange):
+    monkeypatch.setattr(connection_limits, "LINGER_S", SOON_S)
     client.send(client.head(f"/api/{exchange.page}/events", "Transfer-Encoding: chunked", method="POST"))
     assert client.answer("POST").status == 411
     assert cut_off_soon(client)
@@ -172,7 +177,7 @@ def test_who_does_not_read_is_cut_off(impatient, server, exchange, tmp_path):
 def test_a_socket_is_not_read_while_its_pongs_are_not(server, exchange):
     with Raw(server.url, patience=2) as client:
         assert client.open_socket(exchange.page).status == 101
-        (connection,) = server._uvicorn.server_state.connections
+        (connection,) = server._connections.open
         waiting = []
         with contextlib.suppress(TimeoutError):
             for _ in range(400):
@@ -180,6 +185,21 @@ def test_a_socket_is_not_read_while_its_pongs_are_not(server, exchange):
                 waiting.append(connection.transport.get_write_buffer_size())
         waiting.append(connection.transport.get_write_buffer_size())
         assert 0 < max(waiting) < 2 << 20
+
+
+def test_a_socket_is_read_again_once_its_pongs_are(server, exchange):
+    with Raw(server.url) as client:
+        assert client.open_socket(exchange.page).status == 101
+        (connection,) = server._connections.open
+        client.socket.setblocking(False)
+        ping, sent = frame(9, b"p" * 100), 0
+        while not connection.transport.get_write_buffer_size():
+            with contextlib.suppress(BlockingIOError):
+                sent += client.socket.send((ping * 1000)[sent % len(ping) :])
+        client.socket.settimeout(20)
+        unread = sent // len(ping) * len(PONG)
+        while unread:
+            unread -= len(client.socket.recv(min(unread, 1 << 16)))
 
 
 def test_a_socket_whose_pongs_nobody_reads_is_cut_off(impatient, server, exchange):
@@ -195,7 +215,7 @@ def test_a_socket_whose_pongs_nobody_reads_is_cut_off(impatient, server, exchang
 
 
 def open_connections(server) -> int:
-    return len(server._uvicorn.server_state.connections)
+    return len(server._connections.open)
 
 
 def wait_until(true, limit=20):
@@ -276,6 +296,15 @@ def test_a_message_in_endless_fragments_is_refused(server, exchange):
         assert client.open_socket(exchange.page).status == 101
         client.send(frame(2, b"", first=0) + frame(0, b"", first=0) * (connection_limits.FRAGMENTS + 10))
         assert b"too many fragments" in closing(client)
+
+
+def test_only_public_modules_of_uvicorn_and_websockets_are_imported():
+    """Their protocol classes change from release to release; the package sets no upper bound for either."""
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "pytest_tfjs").rglob("*.py")]
+    names = re.findall(
+        r"^\s*(?:from|import) ((?:uvicorn|websockets)\b[\w.]*)", "\n".join(sources), re.MULTILINE
+    )
+    assert set(names) == {"uvicorn"}
 
 
 def test_what_nobody_takes_is_bounded(server, exchange):
