@@ -188,7 +188,9 @@ def assert_told_as_expected(run):
 
 @pytest.mark.browser
 @pytest.mark.convert
-@pytest.mark.parametrize("spread", [(), ("-n2",)], ids=["alone", "xdist"])
+@pytest.mark.parametrize(
+    "spread", [(), pytest.param(("-n2",), marks=pytest.mark.slow)], ids=["alone", "xdist"]
+)
 def test_what_fixtures_compare_is_told_once(project, spread):
     if spread:
         pytest.importorskip("xdist")

@@ -101,8 +101,13 @@ class Project:
         return [sys.executable, "-m", "pytest", f"--basetemp={self.folder / 'base'}", *cache, *arguments]
 
     def environment(self, **changes: str) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
-        return {**kept, "COLUMNS": "160", "PY_COLORS": "0", "TMPDIR": str(self.scratch), **changes}
+        outer = {
+            name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))
+        }
+        # Other plugins take a second to load, in each process of each run.
+        plugins = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "pytest_tfjs.plugin,xdist.plugin"}
+        own = {"COLUMNS": "160", "PY_COLORS": "0", "TMPDIR": str(self.scratch)}
+        return {**outer, **plugins, **own, **changes}
 
     def with_helpers(self) -> dict[str, str]:
         """What the environment needs for its tests to import modules beside this one."""

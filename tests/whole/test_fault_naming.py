@@ -7,6 +7,7 @@ import pytest
 import fixtures
 from demo.fault import double_largest_weight
 from pytest_tfjs import NotClose, Prebuilt
+from tests.support.sizes import slow_except
 
 pytestmark = [
     pytest.mark.browser,
@@ -31,7 +32,7 @@ def cnn(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("layer", ROWS)
+@pytest.mark.parametrize("layer", slow_except(["mix_conv", "classes"], ROWS))
 @pytest.mark.parametrize("format_", ["graph", "layers"])
 def test_a_doubled_weight_is_named_by_its_layer_alone(tfjs, tmp_path, cnn, format_, layer):
     sound = tfjs.convert(cnn, format=format_)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from pytest_tfjs.report.failure_message import failure_message
+from tests.support.sizes import slow_except
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -137,6 +138,9 @@ DIVERGENCES = {
 }  # fmt: skip
 
 
+QUICK = ("0/0", "maximum with NaN", "exp of 20")
+
+
 def build(tf: Any, divergence: Divergence) -> Any:
     """A module whose `serve` has the node `faulty` among honest layers."""
     rng = np.random.default_rng(12)
@@ -181,7 +185,7 @@ def saved(tmp_path_factory):
 
 
 @pytest.mark.tfjs(backends="cpu,wasm,webgl,webgl:f16,webgpu")
-@pytest.mark.parametrize("name", DIVERGENCES)
+@pytest.mark.parametrize("name", slow_except(QUICK, DIVERGENCES))
 def test_the_one_node_is_blamed_and_explained(tfjs, tfjs_target, saved, name):
     case, target = DIVERGENCES[name], tfjs_target.backend_variant
     if target not in (*case.wrong, *case.right):

@@ -86,7 +86,14 @@ def running(project: Project) -> Iterator[Running]:
     run.kill()
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize(
+    "signum",
+    [
+        pytest.param(signal.SIGTERM),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_ends_the_run_in_order(project, running, signum):
     assert any("chrom" in process.name() for process in running.others)
     # As a terminal does for Ctrl-C: to all of the group.

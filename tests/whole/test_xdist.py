@@ -49,7 +49,7 @@ def alone(project: Project) -> InnerRun:
     return project.run("--tfjs-backends=cpu,wasm", "-p", "no:xdist")
 
 
-@pytest.fixture(scope="module", params=["-n2", "-n2 --dist=loadgroup"])
+@pytest.fixture(scope="module", params=[pytest.param("-n2", marks=pytest.mark.slow), "-n2 --dist=loadgroup"])
 def spread(request: pytest.FixtureRequest, project: Project) -> InnerRun:
     return project.run("--tfjs-backends=cpu,wasm", *request.param.split())
 
@@ -166,7 +166,7 @@ def test_nothing_is_left_of_the_workers(project, spread):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("signum", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL])
 def test_the_browsers_of_workers_end_with_the_controller(tiny_project, signum):
     project = tiny_project("controller")
     fifo = project.folder / "ready"
@@ -248,6 +248,7 @@ def test_workers_convert_and_compute_a_reference_once(cold):
     assert built(cold) == {"artifacts": 2, "reference": 2}
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_convert_and_compute_a_reference_once(cold):
     runs = [
         subprocess.Popen(
@@ -267,7 +268,7 @@ def test_two_runs_at_once_convert_and_compute_a_reference_once(cold):
     assert cold.left_behind() == []
 
 
-@pytest.mark.parametrize("dist", ["load", "loadgroup"])
+@pytest.mark.parametrize("dist", [pytest.param("load", marks=pytest.mark.slow), "loadgroup"])
 def test_a_worker_that_dies_takes_its_browser_along_and_no_other_test(tiny_project, dist):
     project = tiny_project("crash")
     project.write(

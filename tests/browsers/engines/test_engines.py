@@ -255,18 +255,19 @@ def test_damaged(tfjs, models, x): tfjs.assert_close(Prebuilt(models / "damaged"
 
 
 @pytest.mark.convert
-def test_a_run_over_all_of_them_gives_a_verdict_for_each(tiny_project):
+@pytest.mark.parametrize("backends", ["wasm", pytest.param("wasm,webgl", marks=pytest.mark.slow)])
+def test_a_run_over_all_of_them_gives_a_verdict_for_each(tiny_project, backends):
     project = tiny_project("engines")
     project.write(test_model=TESTS)
     names = [is_here(name) for name in TESTED]
-    told = project.run(f"--tfjs-browsers={','.join(names)}", "--tfjs-backends=wasm,webgl")
+    told = project.run(f"--tfjs-browsers={','.join(names)}", f"--tfjs-backends={backends}")
     verdicts = {one["test"].partition("::")[2]: one["verdict"] for one in told.results["comparisons"]}
     expected = {"test_close": "close", "test_graph": "close", "test_damaged": "diverged"}
     assert verdicts == {
         f"{test}[{name}-{backend}]": verdict
         for test, verdict in expected.items()
         for name in names
-        for backend in ("wasm", "webgl")
+        for backend in backends.split(",")
     }, told.text
     for one in told.results["comparisons"]:
         coverage = {layer["name"]: layer["coverage"] for layer in one["layers"]}

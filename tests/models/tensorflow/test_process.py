@@ -333,7 +333,9 @@ def first_run(tiny, tmp_path):
 
 @posix
 @pytest.mark.convert
-@pytest.mark.parametrize("arguments", [(), ("-n1",)], ids=["plain", "xdist"])
+@pytest.mark.parametrize(
+    "arguments", [(), pytest.param(("-n1",), marks=pytest.mark.slow)], ids=["plain", "xdist"]
+)
 def test_a_conversion_that_kills_its_process_fails_one_test_only(first_run, arguments):
     project = first_run
     project.write(test_models=TESTS)
