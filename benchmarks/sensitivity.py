@@ -20,8 +20,8 @@ from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.capture import capture_reference
-from pytest_tfjs.reference.computation import computed
 from pytest_tfjs.reference.faults.layer_faults import LayerMutants
+from pytest_tfjs.reference.reference_model import load_reference_model
 from pytest_tfjs.settings.settings import Settings
 from pytest_tfjs.workflows.comparison import rules_of
 from pytest_tfjs.workflows.sensitivity import Judge, sensitivity_of
@@ -61,7 +61,7 @@ def _measured(name: str, format_: str, cache: ContentCache) -> Iterator[Sensitiv
     artifacts = convert(source, format=format_, weights="float32", cache=cache)
     feeds = normalise_feeds(np.load(MODELS / f"{name}.npy"), artifacts.inputs)
     reference = capture_reference(source, artifacts, feeds, "all", cache, arithmetic=True)
-    model = computed(source, artifacts, feeds)
+    model = load_reference_model(source, artifacts, feeds)
     mutating = LayerMutants(model.alone(), model.refolded)
     for target in parse_targets(["chrome"], BACKENDS):
         rules = rules_of(reference, target, Settings(alone="all"), None)

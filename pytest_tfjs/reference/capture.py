@@ -19,8 +19,8 @@ from pytest_tfjs.formats import safetensors
 from pytest_tfjs.models.tensorflow.importing import versions
 from pytest_tfjs.models.tensorflow.process import run_here
 from pytest_tfjs.reference.activation_store import Stored, grouped
-from pytest_tfjs.reference.computation import computed
 from pytest_tfjs.reference.plan import Plan
+from pytest_tfjs.reference.reference_model import load_reference_model
 from pytest_tfjs.reference.rounding.arithmetic_store import StoredArithmetic, store_arithmetic
 from pytest_tfjs.reference.running.casts import Casts
 from pytest_tfjs.reference.value_spreads import find_spreads
@@ -181,7 +181,7 @@ def _build(
     budget: int,
     arithmetic: bool,
 ) -> None:
-    model = computed(source, artifacts, feeds)
+    model = load_reference_model(source, artifacts, feeds)
     plan = model.plan.outputs_only() if layers == "outputs" else model.plan
     sizes = [model.sizes(feed, list(plan.tensors)) for feed in feeds]
     copies = 1 + artifacts.quantised + arithmetic

@@ -13,9 +13,13 @@ from pytest_tfjs.compare.diagnosis.recomputing.steps import CannotRecompute, Ste
 from pytest_tfjs.compare.diagnosis.semantics import Tried, error_left
 from pytest_tfjs.compare.operations import PASS_THROUGH
 from pytest_tfjs.errors import TfjsError
-from pytest_tfjs.reference.computation import ComputedGraph, ComputedLayers, computed
 from pytest_tfjs.reference.constants import constant_values
 from pytest_tfjs.reference.identities import unchanged_input
+from pytest_tfjs.reference.reference_model import (
+    GraphReferenceModel,
+    KerasReferenceModel,
+    load_reference_model,
+)
 from pytest_tfjs.reference.running.layer_alone import attributes_of
 
 if TYPE_CHECKING:
@@ -64,7 +68,7 @@ def examine(
 
     `tapped`: what the browser gave for it in the whole model, where changes of the feed are to be tried.
     """
-    model = computed(source, artifacts, feeds)
+    model = load_reference_model(source, artifacts, feeds)
     found = _Examination(model, artifacts, feeds[number], reference, name=name, number=number)
     found.read()
     if tapped is not None:
@@ -92,14 +96,14 @@ class _Examination:
 
     def read(self) -> None:
         """Reads the layer's steps on both sides; what could not be read is told."""
-        if isinstance(self._model, ComputedLayers):
+        if isinstance(self._model, KerasReferenceModel):
             self.steps = self._told(_SEMANTICS, self._keras_steps)
             if self.steps is None:
                 self.not_tried.pop()
                 self.steps = self._told(_SEMANTICS, self._traced_steps)
             else:
                 self.declared = self._told(_DECLARED, self._declared_keras_steps)
-        elif isinstance(self._model, ComputedGraph):
+        elif isinstance(self._model, GraphReferenceModel):
             # Of quantised weights the artifacts alone have the values that the reference computes with.
             side = self._model.alone if self._artifacts.quantised else self._model.source_alone
             self.steps = self._told(_SEMANTICS, lambda: self._graph_steps(side()))

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
     from pytest_tfjs.compare.layers import Layer
     from pytest_tfjs.reference.activation_store import Stored
-    from pytest_tfjs.reference.computation import Computed
     from pytest_tfjs.reference.plan import Plan
+    from pytest_tfjs.reference.reference_model import ReferenceModel
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def find_spreads(
-    model: Computed, plan: Plan, feeds: Sequence[Feed], stored: Stored, *, budget: int
+    model: ReferenceModel, plan: Plan, feeds: Sequence[Feed], stored: Stored, *, budget: int
 ) -> dict[str, Spread]:
     """The spread of each compared layer of `plan`, all of which are `stored`, and of what decides outputs.
 
@@ -76,7 +76,7 @@ def _stored(plan: Plan, stored: Stored) -> dict[str, Spread]:
 
 
 def _deciders(
-    model: Computed,
+    model: ReferenceModel,
     feed: Feed,
     outputs: Iterable[Layer],
     layers: dict[str, Layer],
@@ -119,7 +119,7 @@ def _with_outputs_facts(
     )
 
 
-def _moved(model: Computed, feed: Feed, values: Mapping[str, Array], budget: int) -> dict[str, bool]:
+def _moved(model: ReferenceModel, feed: Feed, values: Mapping[str, Array], budget: int) -> dict[str, bool]:
     """Whether each activation is another where the feed has other values; left out where nobody knows."""
     found: dict[str, bool] = {}
     for other in disturbed(feed.reference):
@@ -134,7 +134,7 @@ def _moved(model: Computed, feed: Feed, values: Mapping[str, Array], budget: int
     return found
 
 
-def _run(model: Computed, feed: Mapping[str, Array], names: Sequence[str]) -> dict[str, Array]:
+def _run(model: ReferenceModel, feed: Mapping[str, Array], names: Sequence[str]) -> dict[str, Array]:
     activations = model.from_source(Feed(dict(feed), {}), names)
     # bfloat16 is of numpy's kind V, in which nothing is computed.
     return {

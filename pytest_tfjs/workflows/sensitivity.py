@@ -19,8 +19,8 @@ from pytest_tfjs.compare.numbers.allowance import allowance
 from pytest_tfjs.compare.numbers.local_error import measure_local
 from pytest_tfjs.compare.numbers.metrics import measure
 from pytest_tfjs.compare.sensitivity import LayerSensitivity, Outcome
-from pytest_tfjs.reference.computation import computed
 from pytest_tfjs.reference.faults.layer_faults import SEED, LayerMutants
+from pytest_tfjs.reference.reference_model import load_reference_model
 from pytest_tfjs.report.number_text import number
 from pytest_tfjs.report.sensitivity_summary import PrintableSensitivity
 
@@ -139,7 +139,7 @@ def _key(reference: Reference, judge: Judge) -> str:
 def _measured(
     source: Source, artifacts: Artifacts, feeds: Sequence[Feed], reference: Reference, judge: Judge
 ) -> Sensitivity:
-    model = computed(source, artifacts, feeds)
+    model = load_reference_model(source, artifacts, feeds)
     return sensitivity_of(
         LayerMutants(model.alone(), model.refolded), feeds, reference, judge, label=source.label
     )

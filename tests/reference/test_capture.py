@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import mmap
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
 
 from fixtures import SAMPLES, build, inputs
 from pytest_tfjs.errors import SourceError
+from pytest_tfjs.models import weights as artifact_weights
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
@@ -169,6 +172,31 @@ def test_activations_are_read_when_they_are_looked_at(captured):
     assert isinstance(base.obj, mmap.mmap)
 
 
+@pytest.mark.parametrize("weights", ["float32", "uint8"])
+@pytest.mark.parametrize("format_", ["layers", "graph"])
+@pytest.mark.parametrize("prebuilt", [False, True])
+def test_a_capture_decodes_the_weights_once_and_keeps_none(cache, monkeypatch, format_, weights, prebuilt):
+    decoded = []
+
+    def counting(*arguments):
+        result = decode_weights(*arguments)
+        decoded.append([weakref.ref(value) for value in result.values()])
+        return result
+
+    model = dense(seed=11)
+    artifacts = convert(as_source(model), format=format_, weights=weights, cache=cache)
+    source = as_source(Prebuilt(artifacts.model_json, model) if prebuilt else model)
+    artifacts = convert(source, format=format_, weights=weights, cache=cache)
+    feeds = normalise_feeds(X, artifacts.inputs)
+    decode_weights = artifact_weights.decode_weights
+    monkeypatch.setattr(artifact_weights, "decode_weights", counting)
+    with ContentCache(None) as empty:
+        capture_reference(source, artifacts, feeds, "all", empty, arithmetic=True)
+    assert len(decoded) == 1
+    gc.collect()
+    assert [value for value in decoded[0] if value() is not None] == []
+
+
 # The cache.
 
 
@@ -237,6 +265,7 @@ WARM = """
 import sys
 from pathlib import Path
 import numpy as np
+from pytest_tfjs.models import weights as artifact_weights
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds

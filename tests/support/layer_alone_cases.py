@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
-from pytest_tfjs.reference.computation import computed
+from pytest_tfjs.reference.reference_model import load_reference_model
 from pytest_tfjs.reference.running.layer_alone import GraphAlone
 from pytest_tfjs.reference.running.tapped_graph import Session, TappedGraph
 
@@ -40,7 +40,7 @@ def load(model: Any, given: Any, cache: ContentCache, **options: Any) -> Loaded:
     source = as_source(model)
     artifacts = convert(source, cache=cache, **options)
     feeds = normalise_feeds(given, artifacts.inputs)
-    found = computed(source, artifacts, feeds)
+    found = load_reference_model(source, artifacts, feeds)
     names = [layer.name for layer in found.plan.layers if layer.coverage == "compared"]
     run = found.from_artifacts if artifacts.quantised else found.from_source
     return Loaded(found.plan, found.alone(), {**feeds[0].reference, **run(feeds[0], names)}, feeds[0])

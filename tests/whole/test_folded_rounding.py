@@ -11,7 +11,7 @@ from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
-from pytest_tfjs.reference.computation import computed
+from pytest_tfjs.reference.reference_model import load_reference_model
 from pytest_tfjs.reference.rounding.magnitudes import Magnitudes
 
 pytestmark = pytest.mark.convert
@@ -40,7 +40,7 @@ def test_what_cancels_in_a_folded_weight_is_allowed_for():
         source = as_source(cancelling(keras))
         artifacts = convert(source, format="graph", cache=cache)
         (feed,) = normalise_feeds(image, artifacts.inputs)
-        model = computed(source, artifacts, [feed])
+        model = load_reference_model(source, artifacts, [feed])
         (layer,) = (row for row in model.plan.layers if row.coverage == "compared")
         expected = model.from_source(feed, [layer.name])[layer.name]
         alone = model.alone()

@@ -14,7 +14,7 @@ from pytest_tfjs.errors import ArtifactsError
 from pytest_tfjs.models.artifacts import TensorSpec, read_artifacts
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
-from pytest_tfjs.models.signature_pairing import candidates, disagreeing
+from pytest_tfjs.models.signature_candidates import candidates, conflicting
 from pytest_tfjs.models.sources import Prebuilt, as_source
 
 RNG = np.random.default_rng(5)
@@ -52,7 +52,7 @@ def test_a_name_of_both_signatures_settles_and_the_rest_is_left():
         spec("c", "Identity_1:0"),
         spec("Identity_2", "Identity_2:0"),
     ]
-    assert candidates(converted, source, tensors_tell=False) == [(0, 2), (0, 2), (1,)]
+    assert candidates(converted, source, by_tensor_name=False) == [(0, 2), (0, 2), (1,)]
 
 
 def test_dtype_and_shape_settle_where_names_are_lost():
@@ -62,19 +62,19 @@ def test_dtype_and_shape_settle_where_names_are_lost():
         spec("Identity_1", "Identity_1:0", (8, 4)),
         spec("Identity_2", "Identity_2:0", (None, 3)),
     ]
-    assert candidates(converted, source, tensors_tell=False) == [(2,), (0,), (1,)]
+    assert candidates(converted, source, by_tensor_name=False) == [(2,), (0,), (1,)]
 
 
 def test_a_name_that_only_numbers_an_order_settles_nothing():
     ends = [spec("Identity", "Identity:0"), spec("Identity_1", "Identity_1:0")]
     source = [spec("a", "Identity:0"), spec("b", "Identity_1:0")]
-    assert candidates(ends, source, tensors_tell=False) == [(0, 1), (0, 1)]
+    assert candidates(ends, source, by_tensor_name=False) == [(0, 1), (0, 1)]
 
 
 def test_placeholders_keep_the_names_of_inputs():
     converted = [spec("left", "left:0"), spec("right", "right:0")]
     source = [spec("a", "right:0"), spec("left", "left:0")]
-    assert candidates(converted, source, tensors_tell=True) == [(1,), (0,)]
+    assert candidates(converted, source, by_tensor_name=True) == [(1,), (0,)]
 
 
 def test_one_name_with_another_shape_or_dtype_is_no_pair():
@@ -84,17 +84,17 @@ def test_one_name_with_another_shape_or_dtype_is_no_pair():
         spec("b", "Identity:0"),
         spec("c", "Identity_2:0", dtype="int32"),
     ]
-    found = disagreeing(converted, source, tensors_tell=False)
+    found = conflicting(converted, source, by_tensor_name=False)
     assert [(one.name, other.name) for one, other in found] == [("a", "a"), ("b", "b"), ("c", "c")]
     agreeing = [spec("b", "Identity:0", (8, 4)), spec("c", "Identity_2:0", None)]
-    assert disagreeing(agreeing, source, tensors_tell=False) == []
+    assert conflicting(agreeing, source, by_tensor_name=False) == []
 
 
 def test_an_input_of_one_name_with_another_shape_is_no_pair_also_where_a_tensor_has_that_name():
     converted, source = spec("x", "x:0"), spec("x", "serving_default_x:0", (4,))
-    assert disagreeing([converted], [source], tensors_tell=True) == [(converted, source)]
+    assert conflicting([converted], [source], by_tensor_name=True) == [(converted, source)]
     # Of outputs such a name only numbers an order.
-    assert disagreeing([converted], [source], tensors_tell=False) == []
+    assert conflicting([converted], [source], by_tensor_name=False) == []
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_outputs_in_another_order_are_told_by_value(reference, rewired, version)
 
 
 @pytest.mark.convert
-def test_outputs_that_compute_the_same_are_told_and_not_picked(reference, rewired):
+def test_outputs_with_equal_values_are_an_error(reference, rewired):
     folder = rewired("2.8.5", {"Identity": "Softmax", "Identity_1": "Softmax"})
     with pytest.raises(
         ArtifactsError,
@@ -168,7 +168,7 @@ def signed(tmp_path):
 
 
 @pytest.mark.convert
-def test_outputs_under_each_others_names_are_told_and_not_put_right(reference, signed):
+def test_swapped_output_names_are_an_error(reference, signed):
     with pytest.raises(
         ArtifactsError,
         match=r"outputs of the same name that cannot be the same tensor: .*'count' float32 "
@@ -178,7 +178,7 @@ def test_outputs_under_each_others_names_are_told_and_not_put_right(reference, s
 
 
 @pytest.mark.convert
-def test_what_was_not_paired_by_name_is_noted(reference, signed):
+def test_pairs_matched_other_than_by_name_are_noted(reference, signed):
     assert reference(FOLDER / "4.22.0" / "loop", "loop", FEEDS["loop"]).plan.notes == ()
     assert reference(signed({"y": "z"}), "loop", FEEDS["loop"]).plan.notes == (
         "the artifacts' output 'z' was matched to the source's 'y' by dtype and shape",
@@ -189,15 +189,15 @@ def test_what_was_not_paired_by_name_is_noted(reference, signed):
 
 
 @pytest.mark.convert
-def test_artifacts_of_another_model_are_told(reference):
+def test_artifacts_of_another_model_are_an_error(reference):
     with pytest.raises(
-        ArtifactsError, match=r"not the converted form of this source: its inputs are 'x' .*'left' float32"
+        ArtifactsError, match=r"was not converted from this source: its inputs are 'x' .*'left' float32"
     ):
         reference(FOLDER / "3.9.0" / "loop", "twins", FEEDS["loop"])
 
 
 @pytest.mark.convert
-def test_artifacts_of_another_signature_are_told(reference, tmp_path):
+def test_artifacts_of_another_signature_are_an_error(reference, tmp_path):
     folder = shutil.copytree(FOLDER / "3.9.0" / "loop", tmp_path / "fewer")
     content = json.loads((folder / "model.json").read_text())
     del content["signature"]["outputs"]["count"]

@@ -9,7 +9,7 @@ from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import Prebuilt, as_source
 from pytest_tfjs.reference.capture import capture_reference
-from pytest_tfjs.reference.computation import computed
+from pytest_tfjs.reference.reference_model import load_reference_model
 from pytest_tfjs.reference.running.frozen_graph import FrozenGraph
 from tests.support.converted_graph import run_converted
 from tests.whole.test_converted_models import IMAGE, SEQUENCE, built, residual
@@ -131,6 +131,6 @@ def test_renamed_scopes_of_branches_that_are_alike(cache):
     assert {row for row, (value, named, _) in found.items() if not agrees(value, named)} == {"dense/matmul"}
     artifacts = convert(source, cache=cache)
     feeds = normalise_feeds(feed, artifacts.inputs)
-    weights = computed(source, artifacts, feeds).check_weights(feeds[0])
+    weights = load_reference_model(source, artifacts, feeds).check_weights(feeds[0])
     assert weights.counts["equal"] >= 2
     assert weights.counts.keys() <= {"equal", "folded"}

@@ -16,8 +16,8 @@ from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.models.tensorflow.process import run_here
 from pytest_tfjs.reference.capture import capture_reference
-from pytest_tfjs.reference.computation import computed
 from pytest_tfjs.reference.faults.layer_faults import LayerAlone, LayerMutants
+from pytest_tfjs.reference.reference_model import load_reference_model
 from pytest_tfjs.settings.settings import Settings
 from pytest_tfjs.workflows.comparison import Subject, rules_of
 from pytest_tfjs.workflows.sensitivity import Judge, measure_sensitivity, sensitivity_of
@@ -165,7 +165,7 @@ def test_nearly_all_faults_are_caught_at_the_default_tolerances(cache, name, for
     pytest.importorskip("tf_keras")
     tried = Tried.of(fixtures.build(name, 2), fixtures.inputs(name), cache, format=format_)
     subject = tried.subject
-    model = computed(subject.source, subject.artifacts, subject.feeds)
+    model = load_reference_model(subject.source, subject.artifacts, subject.feeds)
     mutating = LayerMutants(model.alone(), model.refolded)
     for backend in ("cpu", "wasm", "webgl"):
         judge = tried.judge(backend)

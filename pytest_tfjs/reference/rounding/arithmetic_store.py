@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_tfjs.models.feeds import Feed
-    from pytest_tfjs.reference.computation import Computed
+    from pytest_tfjs.reference.reference_model import ReferenceModel
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -51,7 +51,7 @@ class StoredArithmetic:
 
 
 def store_arithmetic(
-    folder: Path, model: Computed, feeds: Sequence[Feed], activations: Stored, *, budget: int
+    folder: Path, model: ReferenceModel, feeds: Sequence[Feed], activations: Stored, *, budget: int
 ) -> None:
     """Computes the arithmetic of each layer whose activations are stored, and writes it into `folder`.
 

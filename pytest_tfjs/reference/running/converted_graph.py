@@ -39,17 +39,18 @@ _TABLE_INITIALIZERS = frozenset(
 class ConvertedGraph:
     """A graph model's nodes and stored weights as a TensorFlow graph: `graph`.
 
+    `weights`: the artifacts' weights, where they are decoded already.
     Raises SourceError, with TensorFlow's reason, where TensorFlow cannot build the graph.
     """
 
-    def __init__(self, artifacts: Artifacts) -> None:
+    def __init__(self, artifacts: Artifacts, weights: Mapping[str, Array] | None = None) -> None:
         import tensorflow as tf
 
         self._artifacts = artifacts
         self.graph = tf.Graph()
         self._initializers: list[str] = []
         try:
-            weights = artifacts.read_weights()
+            weights = artifacts.read_weights() if weights is None else weights
             with self.graph.as_default():
                 tables = self._import_tables(weights)
                 graph_def = _graph_def(artifacts.topology, weights)

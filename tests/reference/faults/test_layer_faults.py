@@ -10,9 +10,9 @@ from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
-from pytest_tfjs.reference.computation import computed
 from pytest_tfjs.reference.faults.layer_faults import LayerMutants
 from pytest_tfjs.reference.faults.layer_parts import parts_of
+from pytest_tfjs.reference.reference_model import load_reference_model
 from tests.support.layer_alone_cases import graph_of
 
 pytestmark = pytest.mark.convert
@@ -52,7 +52,7 @@ class Small:
         source = as_source(build(keras))
         artifacts = convert(source, format=format_, cache=cache)
         (self._feed,) = normalise_feeds(IMAGE, artifacts.inputs)
-        model = computed(source, artifacts, [self._feed])
+        model = load_reference_model(source, artifacts, [self._feed])
         self.rows = {
             layer.tap["node"].split("/")[-2] if format_ == "graph" else layer.name: layer.name
             for layer in model.plan.layers
@@ -199,5 +199,5 @@ def test_the_bias_of_an_attention_is_that_of_its_output(tmp_path):
         source = as_source(model)
         artifacts = convert(source, format="layers", cache=cache)
         (feed,) = normalise_feeds(np.ones((1, 3, 4), np.float32), artifacts.inputs)
-        alone = computed(source, artifacts, [feed]).alone()
+        alone = load_reference_model(source, artifacts, [feed]).alone()
     assert "attention_output" in parts_of(alone, "attention").bias

@@ -12,7 +12,7 @@ from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.capture import capture_reference
-from pytest_tfjs.reference.computation import computed
+from pytest_tfjs.reference.reference_model import load_reference_model
 from pytest_tfjs.reference.rounding.magnitudes import Magnitudes
 
 pytestmark = pytest.mark.convert
@@ -38,7 +38,7 @@ def captured(model, cache, *, format_, arithmetic=True, **options):
     reference = capture_reference(
         source, artifacts, feeds, options.pop("layers", "all"), cache, arithmetic=arithmetic, **options
     )
-    return reference, computed(source, artifacts, feeds), feeds
+    return reference, load_reference_model(source, artifacts, feeds), feeds
 
 
 def compared(reference):
@@ -101,12 +101,12 @@ def test_a_budget_changes_how_it_is_stored_and_not_what_it_is(model, tmp_path):
 
 def test_of_a_model_that_tensorflow_cannot_run_alone_nothing_is_known(model, cache, monkeypatch):
     from pytest_tfjs.errors import SourceError
-    from pytest_tfjs.reference.computation import ComputedLayers
+    from pytest_tfjs.reference.reference_model import KerasReferenceModel
 
     def alone(self):
         raise SourceError("no graph")
 
-    monkeypatch.setattr(ComputedLayers, "alone", alone)
+    monkeypatch.setattr(KerasReferenceModel, "alone", alone)
     keras = pytest.importorskip("tf_keras")
     other = keras.models.clone_model(model)
     reference, _, _ = captured(other, cache, format_="layers")

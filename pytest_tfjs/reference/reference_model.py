@@ -1,8 +1,9 @@
-"""What Python computes for one model: with the source's weights, and with those that the artifacts have."""
+"""Runs a model in Python, layer by layer, with the source's weights or with the artifacts'."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,7 +17,7 @@ from pytest_tfjs.reference.identities import neutral_ref
 from pytest_tfjs.reference.matching.graph_layers import plan_graph
 from pytest_tfjs.reference.matching.groups import by_layer, by_scope
 from pytest_tfjs.reference.matching.keras_layers import plan_keras
-from pytest_tfjs.reference.matching.signatures import match_ends, same_ends
+from pytest_tfjs.reference.matching.signature_matching import identical_signatures, match_signatures
 from pytest_tfjs.reference.running.converted_graph import ConvertedGraph
 from pytest_tfjs.reference.running.frozen_graph import FrozenGraph
 from pytest_tfjs.reference.running.keras_model import TappedKerasModel, weight_name
@@ -27,7 +28,7 @@ from pytest_tfjs.reference.weights.graph_weights import GraphWeights
 from pytest_tfjs.reference.weights.keras_weights import check_keras_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Collection
 
     from pytest_tfjs.compare.layers import Layer
     from pytest_tfjs.compare.weight_check import WeightCheck
@@ -37,25 +38,20 @@ if TYPE_CHECKING:
     from pytest_tfjs.reference.plan import Plan
 
 Array = np.ndarray[Any, np.dtype[Any]]
+StoredActivations = Callable[[Sequence[str]], Mapping[str, Array]]
+"""Reads the activations of some layers; layers that were not stored are left out."""
 
 
-class Known(Protocol):
-    """Activations for the feed that were computed already with the source's own weights."""
-
-    def __call__(self, layers: Sequence[str]) -> Mapping[str, Array]:
-        """Those of these layers that are known."""
-
-
-class Computed(Protocol):
+class ReferenceModel(Protocol):
     """A model that Python runs, with the plan of its layers.
 
-    Layers are named as in the plan, and must be compared ones. Activations have the dtypes of TensorFlow.
+    Layers are named as in the plan and must be compared ones. Activations have TensorFlow's dtypes.
     """
 
     plan: Plan
 
     def sizes(self, feed: Feed, layers: Sequence[str]) -> dict[str, int]:
-        """The bytes about that activations take; nothing is held to learn them."""
+        """About how many bytes each layer's activation takes, without keeping any activation."""
 
     def from_source(self, feed: Feed, layers: Sequence[str]) -> Mapping[str, Array]:
         """Activations with the source's own weights, in one pass."""
@@ -66,43 +62,47 @@ class Computed(Protocol):
         Raises SourceError where they cannot be computed.
         """
 
-    def check_weights(self, feed: Feed, known: Known | None = None) -> WeightCheck:
-        """The artifacts' weights held against the source's; `known` saves computing activations again."""
+    def check_weights(self, feed: Feed, stored: StoredActivations | None = None) -> WeightCheck:
+        """Compares the artifacts' weights with the source's.
+
+        `stored` reads activations for this feed, with the source's weights, that are already computed.
+        """
 
     def alone(self) -> GraphAlone:
-        """Its compared layers, each by itself, with the artifacts' weights.
+        """The compared layers, each to be run alone with the artifacts' weights.
 
-        Raises SourceError where TensorFlow cannot build the graph of them.
+        Raises SourceError where TensorFlow cannot build a graph of them.
         """
 
     def refolded(self, weights: Collection[str], epsilon: Callable[[float], float], /) -> Mapping[str, Array]:
-        """What those of the weights that a batch-norm is folded into would be if it had another epsilon.
+        """The values that weights with a folded batch-norm would have if its epsilon were another.
 
-        `epsilon` gives the other for its own.
+        `epsilon` gives the other epsilon for the batch-norm's own. Weights without a batch-norm are left out.
         """
 
     def folded_sizes(self) -> Mapping[str, Array]:
-        """The sum of the magnitudes that went into each weight that a batch-norm is folded into, by name.
+        """For each weight with a folded batch-norm, the sum of the magnitudes of its terms, by weight name.
 
-        They may cancel in the weight, and the source, which adds them apart, rounds in proportion to them.
+        The terms may cancel in the weight. The source adds them one by one and rounds in proportion to them.
         """
 
 
-def computed(source: Source, artifacts: Artifacts, feeds: Sequence[Feed]) -> Computed:
-    """The model, loaded. `feeds` may tell apart outputs of prebuilt artifacts that have lost their names.
+def load_reference_model(source: Source, artifacts: Artifacts, feeds: Sequence[Feed]) -> ReferenceModel:
+    """Loads the source and plans its layers.
 
-    Raises SourceError where the source cannot be read or has no graph, ArtifactsError where prebuilt
-    artifacts differ from the source's, or which output is which stays open.
+    `feeds` help to match the outputs of prebuilt artifacts whose output names were lost.
+    Raises SourceError where the source cannot be read or has no graph; ArtifactsError where prebuilt
+    artifacts were not converted from this source, or their outputs cannot be matched.
     """
     return (
-        ComputedLayers(source, artifacts)
+        KerasReferenceModel(source, artifacts)
         if artifacts.format == "layers"
-        else ComputedGraph(source, artifacts, feeds)
+        else GraphReferenceModel(source, artifacts, feeds)
     )
 
 
-class ComputedLayers:
-    """A Keras 2 model and its layers model."""
+class KerasReferenceModel:
+    """A ReferenceModel for a layers model: runs the Keras 2 model."""
 
     def __init__(self, source: Source, artifacts: Artifacts) -> None:
         self._model = source.load()
@@ -112,7 +112,7 @@ class ComputedLayers:
         self.plan = plan_keras(self._tapped.config, topology)
 
     def sizes(self, feed: Feed, layers: Sequence[str]) -> dict[str, int]:
-        """The bytes about that activations take."""
+        """About how many bytes each layer's activation takes."""
         tensors = {name: self.plan.tensors[name] for name in layers}
         sizes = self._tapped.sizes(list(feed.reference.values()), list(dict.fromkeys(tensors.values())))
         return {name: sizes[tensor] for name, tensor in tensors.items()}
@@ -125,28 +125,27 @@ class ComputedLayers:
         """Activations with the artifacts' weights."""
         return self._run(self._with_stored_weights, feed, layers)
 
-    def check_weights(self, feed: Feed, known: Known | None = None) -> WeightCheck:
-        """The artifacts' weights held against the source's."""
-        del feed, known
-        artifacts = self._artifacts
-        return check_keras_weights(artifacts.read_weights(), artifacts.storage(), self._model)
+    def check_weights(self, feed: Feed, stored: StoredActivations | None = None) -> WeightCheck:
+        """Compares the artifacts' weights with the source's."""
+        del feed, stored
+        return check_keras_weights(self._stored_weights, self._artifacts.storage(), self._model)
 
     def alone(self) -> GraphAlone:
-        """Its compared layers, each by itself."""
+        """The compared layers, each to be run alone."""
         model = self._with_stored_weights if self._artifacts.quantised else self._tapped
         return GraphAlone(trace_keras(model, self.plan, [spec.name for spec in self._artifacts.inputs]))
 
     def refolded(self, weights: Collection[str], epsilon: Callable[[float], float], /) -> Mapping[str, Array]:
-        """None: a layers model keeps its batch-norms."""
+        """Empty: a layers model keeps its batch-norms."""
         del weights, epsilon
         return {}
 
     def folded_sizes(self) -> Mapping[str, Array]:
-        """None: a layers model keeps its batch-norms."""
+        """Empty: a layers model keeps its batch-norms."""
         return {}
 
     def layer_of(self, name: str) -> Any:
-        """The Keras layer of a compared row, of the source's own model."""
+        """The source's Keras layer of a compared layer."""
         path, layer = self._address(name)
         model = self._model
         for scope in path:
@@ -154,7 +153,7 @@ class ComputedLayers:
         return model.get_layer(layer)
 
     def declared_of(self, name: str) -> tuple[str, Mapping[str, Any]]:
-        """The class and config of a compared row as the artifacts have them. Raises SourceError if not."""
+        """A compared layer's class name and config in the artifacts. Raises SourceError if they lack it."""
         path, layer = self._address(name)
         found = self._artifacts.topology.get("model_config", self._artifacts.topology)
         for step in (*path, layer):
@@ -167,9 +166,9 @@ class ComputedLayers:
         return str(found["class_name"]), found["config"]
 
     def weights_in_order(self, name: str) -> list[Array]:
-        """The weights of a compared row that its reference is computed with, in Keras's own order."""
+        """The weights that a compared layer's reference is computed with, in Keras's order."""
         layer = self.layer_of(name)
-        stored = self._artifacts.read_weights() if self._artifacts.quantised else {}
+        stored = self._stored_weights if self._artifacts.quantised else {}
         pairs = zip(layer.weights, layer.get_weights(), strict=True)
         return [stored.get(weight_name(weight), own) for weight, own in pairs]
 
@@ -178,8 +177,12 @@ class ComputedLayers:
         return tuple(scope for scope, _ in path), layer
 
     @cached_property
+    def _stored_weights(self) -> Mapping[str, Array]:
+        return self._artifacts.read_weights()
+
+    @cached_property
     def _with_stored_weights(self) -> TappedKerasModel:
-        return TappedKerasModel(self._model, self._artifacts.read_weights())
+        return TappedKerasModel(self._model, self._stored_weights)
 
     def _run(self, model: TappedKerasModel, feed: Feed, layers: Sequence[str]) -> Mapping[str, Array]:
         tensors = {name: self.plan.tensors[name] for name in layers}
@@ -187,9 +190,8 @@ class ComputedLayers:
         return {name: values[tensor] for name, tensor in tensors.items()}
 
 
-def _converted_nodes(artifacts: Artifacts) -> list[Node]:
-    """The nodes of `model.json`, with what the weights tell of them."""
-    weights = artifacts.read_weights()
+def _converted_nodes(artifacts: Artifacts, weights: Mapping[str, Array]) -> list[Node]:
+    """The nodes of `model.json`, with digests of their weights and the inputs that they pass through."""
     digests = {name: value_digest(value) for name, value in weights.items()}
     nodes = (
         converted_node(node.name, node.op, node.inputs, node.attr, digests.get(node.name))
@@ -198,30 +200,36 @@ def _converted_nodes(artifacts: Artifacts) -> list[Node]:
     return [replace(node, neutral=neutral_ref(node.op, node.inputs, weights)) for node in nodes]
 
 
-class ComputedGraph:
-    """A SavedModel and its graph model."""
+class GraphReferenceModel:
+    """A ReferenceModel for a graph model: runs the SavedModel's frozen graph and the converted graph.
+
+    The artifacts' weights are decoded once and live as long as this object.
+    """
 
     def __init__(self, source: Source, artifacts: Artifacts, feeds: Sequence[Feed]) -> None:
         assert artifacts.saved_model is not None
         assert artifacts.signature is not None
         self._artifacts = artifacts
-        nodes = _converted_nodes(artifacts)
+        nodes = _converted_nodes(artifacts, self._stored_weights)
         lowered = any(node.op in ("Switch", "Merge") for node in nodes)
         self._frozen = FrozenGraph(artifacts.saved_model, artifacts.signature, lower_control_flow=lowered)
-        same = source.kind != "prebuilt"
-        self._ends = same_ends(artifacts) if same else match_ends(artifacts, self._frozen, feeds)
-        ours, theirs = (tuple(map(parse_ref, side)) for side in zip(*self._ends.outputs, strict=True))
-        taken = {name for node in nodes for name, _ in node.inputs}
-        # Old converters left placeholders over from loops, which nothing takes.
-        kept = [node for node in nodes if node.op != "Placeholder" or node.name in taken]
-        self._nodes = Graph.of(renamed(kept, self._ends.renamed), theirs)
+        self._signature = (
+            match_signatures(artifacts, self._frozen, feeds, lambda: self._converted)
+            if source.kind == "prebuilt"
+            else identical_signatures(artifacts)
+        )
+        ours, theirs = (tuple(map(parse_ref, side)) for side in zip(*self._signature.outputs, strict=True))
+        used = {name for node in nodes for name, _ in node.inputs}
+        # Old converters left unused placeholders of loops behind.
+        live = [node for node in nodes if node.op != "Placeholder" or node.name in used]
+        self._nodes = Graph.of(renamed(live, self._signature.renamed), theirs)
         calls = read_calls(artifacts.saved_model)
         grouping = by_scope if calls is None else by_layer(calls)
         plan = plan_graph(Graph(self._frozen.graph.nodes, ours), self._nodes, grouping)
-        self.plan = replace(plan, notes=self._ends.notes)
+        self.plan = replace(plan, notes=self._signature.notes)
 
     def sizes(self, feed: Feed, layers: Sequence[str]) -> dict[str, int]:
-        """The bytes about that activations take."""
+        """About how many bytes each layer's activation takes."""
         tensors = {name: self.plan.tensors[name] for name in layers}
         sizes = self._frozen.sizes(self._given(feed), list(dict.fromkeys(tensors.values())))
         return {name: sizes[tensor] for name, tensor in tensors.items()}
@@ -238,14 +246,14 @@ class ComputedGraph:
         values = self._converted.run(self._given_converted(feed), list(dict.fromkeys(taps.values())))
         return {name: values[tensor] for name, tensor in taps.items()}
 
-    def check_weights(self, feed: Feed, known: Known | None = None) -> WeightCheck:
-        """The artifacts' weights held against the source's."""
+    def check_weights(self, feed: Feed, stored: StoredActivations | None = None) -> WeightCheck:
+        """Compares the artifacts' weights with the source's."""
         inputs = {layer.name: layer.inputs for layer in self.plan.layers}
 
         def run(row: Layer, constants: Mapping[str, Array]) -> tuple[Array, Array]:
             layer = row.name
             entering = [name for name in inputs[layer] if name in self._taps]
-            values = dict(known([*entering, layer])) if known is not None else {}
+            values = dict(stored([*entering, layer])) if stored is not None else {}
             missing = [name for name in (*entering, layer) if name not in values]
             values.update(self.from_source(feed, missing) if missing else {})
             given = self._given_converted(feed) | {f"{name}:0": value for name, value in constants.items()}
@@ -256,7 +264,7 @@ class ComputedGraph:
         return self._weights.check(run)
 
     def alone(self) -> GraphAlone:
-        """Its compared layers, each by itself."""
+        """The compared layers, each to be run alone."""
         names = {operation.name for operation in self._converted.graph.get_operations()}
         inputs = {spec.name: spec.tensor for spec in self._artifacts.inputs if spec.tensor is not None}
         tapped = TappedGraph(
@@ -270,31 +278,35 @@ class ComputedGraph:
         return GraphAlone(tapped)
 
     def refolded(self, weights: Collection[str], epsilon: Callable[[float], float], /) -> Mapping[str, Array]:
-        """What those of the weights that a batch-norm is folded into would be with another epsilon."""
+        """The values that weights with a folded batch-norm would have with another epsilon."""
         return self._weights.refolded(weights, epsilon)
 
     def folded_sizes(self) -> Mapping[str, Array]:
-        """The sum of the magnitudes that went into each weight that a batch-norm is folded into."""
+        """For each weight with a folded batch-norm, the sum of the magnitudes of its terms."""
         return self._weights.folded_sizes()
 
     @cached_property
     def _weights(self) -> GraphWeights:
-        artifacts = self._artifacts
-        return GraphWeights(
-            artifacts.read_weights(), artifacts.storage(), self._frozen, self._nodes, self.plan.layers
-        )
+        storage = self._artifacts.storage()
+        return GraphWeights(self._stored_weights, storage, self._frozen, self._nodes, self.plan.layers)
 
     def source_alone(self) -> GraphAlone:
-        """The same layers as the source's own graph has them; not to be run with other weights."""
+        """The same layers in the source's own graph. They cannot be run with other weights."""
         graph = self._frozen
         inputs = {
-            name: at for name, at in self._ends.inputs.items() if at.partition(":")[0] in graph.graph.nodes
+            name: at
+            for name, at in self._signature.inputs.items()
+            if at.partition(":")[0] in graph.graph.nodes
         }
         return GraphAlone(TappedGraph(graph.tf_graph, graph.run, inputs, self.plan.tensors, {}, {}))
 
     @cached_property
+    def _stored_weights(self) -> Mapping[str, Array]:
+        return self._artifacts.read_weights()
+
+    @cached_property
     def _converted(self) -> ConvertedGraph:
-        return ConvertedGraph(self._artifacts)
+        return ConvertedGraph(self._artifacts, self._stored_weights)
 
     @cached_property
     def _taps(self) -> Mapping[str, str]:
@@ -304,7 +316,7 @@ class ComputedGraph:
         return self._taps[layer]
 
     def _given(self, feed: Feed) -> dict[str, Array]:
-        tensors = self._ends.inputs
+        tensors = self._signature.inputs
         return {tensors[name]: value for name, value in feed.reference.items() if name in tensors}
 
     def _given_converted(self, feed: Feed) -> dict[str, Array]:

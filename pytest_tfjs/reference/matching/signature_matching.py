@@ -1,7 +1,7 @@
-"""Which input and output of a prebuilt graph model is which of its source's.
+"""Matches the inputs and outputs of a prebuilt graph model with those of its source.
 
-Names of the signature tell it, then dtypes and shapes, then values: what the converted graph computes is held
-against what the source does. What they leave open is told, never guessed.
+Names decide first, then dtypes and shapes, then values: the outputs of the converted graph are compared with
+the source's. What stays ambiguous is an error and never a guess.
 """
 
 from __future__ import annotations
@@ -14,32 +14,33 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tfjs.errors import ArtifactsError
-from pytest_tfjs.models.signature_pairing import candidates, described, disagreeing, told_by
-from pytest_tfjs.reference.running.converted_graph import ConvertedGraph
+from pytest_tfjs.models.signature_candidates import candidates, conflicting, describe, matched_by
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.feeds import Feed
     from pytest_tfjs.models.topology import TensorSpec
+    from pytest_tfjs.reference.running.converted_graph import ConvertedGraph
     from pytest_tfjs.reference.running.frozen_graph import FrozenGraph
 
 Array = np.ndarray[Any, np.dtype[Any]]
-_Options = list[tuple[int, ...]]
+_Candidates = list[tuple[int, ...]]
+"""For each tensor of the source, the numbers of the artifacts' tensors that may be it."""
 
 _MOST_ORDERS = 24
-# Of the largest value: outputs nearer to each other than this are the same for what is known of them.
+# Relative to the largest value: outputs that differ by less cannot be told apart.
 _NOISE = 1e-4
 _CLEARLY = 10.0
 
 
 @dataclass(frozen=True)
-class Ends:
-    """The source's tensor (`x:0`) for each input's name, and pairs of output tensors, the source's first.
+class SignatureMatch:
+    """The source's tensor (`x:0`) by input name, and pairs of output tensors, the source's first.
 
-    `renamed` gives, for placeholders of the artifacts that have another name in the source, that name.
-    `notes` tell, a sentence each, what was paired other than by name.
+    `renamed`: the source's name of each placeholder that has another name in the artifacts. `notes`: one
+    sentence for each pair that was matched other than by name.
     """
 
     inputs: Mapping[str, str]
@@ -48,73 +49,88 @@ class Ends:
     notes: tuple[str, ...] = ()
 
 
-def same_ends(artifacts: Artifacts) -> Ends:
-    """Those of artifacts that are converted from the very graph that they are held against."""
+def identical_signatures(artifacts: Artifacts) -> SignatureMatch:
+    """The match for artifacts that this plugin converted: both sides have the same tensor names."""
     outputs = tuple(_tensor(spec) for spec in artifacts.outputs)
-    return Ends(
+    return SignatureMatch(
         {spec.name: _tensor(spec) for spec in artifacts.inputs}, tuple(zip(outputs, outputs, strict=True))
     )
 
 
-def match_ends(artifacts: Artifacts, source: FrozenGraph, feeds: Sequence[Feed]) -> Ends:
+def match_signatures(
+    artifacts: Artifacts,
+    source: FrozenGraph,
+    feeds: Sequence[Feed],
+    converted: Callable[[], ConvertedGraph],
+) -> SignatureMatch:
     """Pairs the inputs and outputs of `artifacts` with those of `source`.
 
-    Raises ArtifactsError where they cannot be of one model, and where it stays open which is which.
+    `converted` gives the artifacts' graph; it is called only where values have to decide.
+    Raises ArtifactsError where the two are not one model, and where the match stays ambiguous.
     """
-    return _Matcher(artifacts, source, feeds).match()
+    return _Matcher(artifacts, source, feeds, converted).match()
 
 
 class _Matcher:
-    def __init__(self, artifacts: Artifacts, source: FrozenGraph, feeds: Sequence[Feed]) -> None:
+    def __init__(
+        self,
+        artifacts: Artifacts,
+        source: FrozenGraph,
+        feeds: Sequence[Feed],
+        converted: Callable[[], ConvertedGraph],
+    ) -> None:
         self.artifacts = artifacts
         self.source = source
         self.feeds = feeds
-        self.taken = [spec for spec in source.inputs if _node(spec) in source.graph.live]
-        self.inputs = candidates(artifacts.inputs, self.taken, tensors_tell=True)
-        self.outputs = candidates(artifacts.outputs, source.outputs, tensors_tell=False)
+        self.converted = converted
+        self.used = [spec for spec in source.inputs if _node(spec) in source.graph.live]
+        self.inputs = candidates(artifacts.inputs, self.used, by_tensor_name=True)
+        self.outputs = candidates(artifacts.outputs, source.outputs, by_tensor_name=False)
 
-    def match(self) -> Ends:
-        self._require_agreement("input", self.artifacts.inputs, self.taken)
-        self._require_agreement("output", self.artifacts.outputs, self.source.outputs)
-        self._require("inputs", self.inputs, artifacts=self.artifacts.inputs, source=self.taken)
-        self._require("outputs", self.outputs, artifacts=self.artifacts.outputs, source=self.source.outputs)
+    def match(self) -> SignatureMatch:
+        self._check_conflicts("input", self.artifacts.inputs, self.used)
+        self._check_conflicts("output", self.artifacts.outputs, self.source.outputs)
+        self._check_counts("inputs", self.inputs, artifacts=self.artifacts.inputs, source=self.used)
+        self._check_counts(
+            "outputs", self.outputs, artifacts=self.artifacts.outputs, source=self.source.outputs
+        )
         orders = list(itertools.islice(_orders(self.inputs), _MOST_ORDERS + 1))
         if not orders:
-            raise self._other_model("inputs", self.artifacts.inputs, self.taken)
+            raise self._other_model("inputs", self.artifacts.inputs, self.used)
         if len(orders) == 1 and all(len(options) == 1 for options in self.outputs):
-            return self._ends(orders[0], [options[0] for options in self.outputs], told=True)
+            return self._result(orders[0], [options[0] for options in self.outputs], one_order=True)
         if len(orders) > _MOST_ORDERS:
-            raise self._open("inputs", self.artifacts.inputs, "too many look alike to try every order")
+            raise self._ambiguous("inputs", self.artifacts.inputs, "too many look alike to try every order")
         return self._by_value(orders)
 
-    def _ends(self, order: Sequence[int], outputs: Sequence[int], *, told: bool) -> Ends:
-        """The pairs; `told`: the order of the inputs was so before any values were looked at."""
+    def _result(self, order: Sequence[int], outputs: Sequence[int], *, one_order: bool) -> SignatureMatch:
+        """The match; `one_order`: no values were needed to find the order of the inputs."""
         if len(set(outputs)) < len(outputs):
             raise self._other_model("outputs", self.artifacts.outputs, self.source.outputs)
-        pairs = [(self.artifacts.inputs[at], spec) for at, spec in zip(order, self.taken, strict=True)]
-        ends = [
+        input_pairs = [(self.artifacts.inputs[at], spec) for at, spec in zip(order, self.used, strict=True)]
+        output_pairs = [
             (self.artifacts.outputs[at], spec) for at, spec in zip(outputs, self.source.outputs, strict=True)
         ]
         notes = [
             *(
-                _note("input", *pair, tensors_tell=True, by_value=not told and len(options) > 1)
-                for pair, options in zip(pairs, self.inputs, strict=True)
+                _note("input", *pair, by_tensor_name=True, by_value=not one_order and len(options) > 1)
+                for pair, options in zip(input_pairs, self.inputs, strict=True)
             ),
             *(
-                _note("output", *pair, tensors_tell=False, by_value=len(options) > 1)
-                for pair, options in zip(ends, self.outputs, strict=True)
+                _note("output", *pair, by_tensor_name=False, by_value=len(options) > 1)
+                for pair, options in zip(output_pairs, self.outputs, strict=True)
             ),
         ]
-        return Ends(
-            {ours.name: _tensor(theirs) for ours, theirs in pairs},
-            tuple((_tensor(theirs), _tensor(ours)) for ours, theirs in ends),
-            {_node(ours): _node(theirs) for ours, theirs in pairs if _node(ours) != _node(theirs)},
+        return SignatureMatch(
+            {ours.name: _tensor(theirs) for ours, theirs in input_pairs},
+            tuple((_tensor(theirs), _tensor(ours)) for ours, theirs in output_pairs),
+            {_node(ours): _node(theirs) for ours, theirs in input_pairs if _node(ours) != _node(theirs)},
             tuple(filter(None, notes)),
         )
 
-    def _by_value(self, orders: list[tuple[int, ...]]) -> Ends:
-        """The order of inputs under which the outputs agree, and the pairs of outputs that do."""
-        converted = ConvertedGraph(self.artifacts)
+    def _by_value(self, orders: list[tuple[int, ...]]) -> SignatureMatch:
+        """Tries each order of the inputs and takes the one whose outputs agree with the source's."""
+        converted = self.converted()
         theirs = [self._converted_values(converted, feed) for feed in self.feeds]
         found: list[tuple[float, tuple[int, ...], list[list[float]]]] = []
         for order in orders:
@@ -126,16 +142,16 @@ class _Matcher:
         found.sort(key=lambda one: one[0])
         (best, order, errors), *others = found
         if others and not _is_clear(best, others[0][0]):
-            raise self._open("inputs", self.artifacts.inputs, "several orders match equally well")
+            raise self._ambiguous("inputs", self.artifacts.inputs, "several orders match equally well")
         nearest = [self._nearest(*each) for each in zip(self.outputs, errors, strict=True)]
-        return self._ends(order, nearest, told=len(orders) == 1)
+        return self._result(order, nearest, one_order=len(orders) == 1)
 
     def _nearest(self, options: tuple[int, ...], errors: list[float]) -> int:
         first, *others = sorted(options, key=lambda at: errors[at])
         if others and not _is_clear(errors[first], errors[others[0]]):
             alike = [at for at in options if not _is_clear(errors[first], errors[at])]
             specs = [self.artifacts.outputs[at] for at in alike]
-            raise self._open("outputs", specs, "several match equally well")
+            raise self._ambiguous("outputs", specs, "several match equally well")
         return first
 
     def _converted_values(self, converted: ConvertedGraph, feed: Feed) -> list[Array]:
@@ -145,13 +161,13 @@ class _Matcher:
         return [values[name] for name in wanted]
 
     def _errors(self, order: Sequence[int], theirs: Sequence[Sequence[Array]]) -> list[list[float]]:
-        """For each of the source's outputs how far each of the artifacts' is from it, over all feeds."""
+        """For each of the source's outputs, the largest distance of each of the artifacts' over all feeds."""
         wanted = list(dict.fromkeys(map(_tensor, self.source.outputs)))
         errors = [[0.0] * len(self.artifacts.outputs) for _ in self.source.outputs]
         for feed, values in zip(self.feeds, theirs, strict=True):
             given = {
                 _tensor(spec): feed.reference[self.artifacts.inputs[at].name]
-                for at, spec in zip(order, self.taken, strict=True)
+                for at, spec in zip(order, self.used, strict=True)
             }
             ours = self.source.run(given, wanted)
             for row, spec in zip(errors, self.source.outputs, strict=True):
@@ -159,23 +175,28 @@ class _Matcher:
                     row[at] = max(row[at], _distance(value, ours[_tensor(spec)]))
         return errors
 
-    def _require_agreement(
+    def _check_conflicts(
         self, what: str, artifacts: Sequence[TensorSpec], source: Sequence[TensorSpec]
     ) -> None:
-        pairs = disagreeing(artifacts, source, tensors_tell=what == "input")
+        pairs = conflicting(artifacts, source, by_tensor_name=what == "input")
         if pairs:
             ours, theirs = zip(*pairs, strict=True)
             raise ArtifactsError(
                 f"{self.artifacts.model_json} and the source have {what}s of the same name that cannot be "
-                f"the same tensor: {described(ours)} in the artifacts, {described(theirs)} in the source. "
+                f"the same tensor: {describe(ours)} in the artifacts, {describe(theirs)} in the source. "
                 "Convert the model again, correct the signature in model.json, or pass the model that it was "
                 "converted from"
             )
 
-    def _require(
-        self, what: str, options: _Options, *, artifacts: Sequence[TensorSpec], source: Sequence[TensorSpec]
+    def _check_counts(
+        self,
+        what: str,
+        options: _Candidates,
+        *,
+        artifacts: Sequence[TensorSpec],
+        source: Sequence[TensorSpec],
     ) -> None:
-        """Without a signature, what no node takes stands for the outputs: more than these are no fault."""
+        """Artifacts without a signature may have more outputs: every node that no other node uses is one."""
         surplus = len(artifacts) > len(source) and (what == "inputs" or self.artifacts.has_signature)
         if surplus or len(artifacts) < len(source) or not all(options):
             raise self._other_model(what, artifacts, source)
@@ -185,29 +206,29 @@ class _Matcher:
     ) -> ArtifactsError:
         return ArtifactsError(
             f"{self.artifacts.model_json} was not converted from this source: its {what} are "
-            f"{described(artifacts)}, but the source's are {described(source)}. Pass the model and the "
+            f"{describe(artifacts)}, but the source's are {describe(source)}. Pass the model and the "
             "signature that it was converted from"
         )
 
-    def _open(self, what: str, specs: Sequence[TensorSpec], why: str) -> ArtifactsError:
+    def _ambiguous(self, what: str, specs: Sequence[TensorSpec], why: str) -> ArtifactsError:
         return ArtifactsError(
             f"{self.artifacts.model_json} has lost the names of its {what}, and it is unclear which of the "
-            f"source's {what} are {described(specs)}: {why}. Feed values that distinguish the {what}"
+            f"source's {what} are {describe(specs)}: {why}. Feed values that distinguish the {what}"
         )
 
 
 def _note(
-    what: str, ours: TensorSpec, theirs: TensorSpec, *, tensors_tell: bool, by_value: bool
+    what: str, ours: TensorSpec, theirs: TensorSpec, *, by_tensor_name: bool, by_value: bool
 ) -> str | None:
-    """What to tell of a pair that has two names."""
-    told = told_by(ours, theirs, tensors_tell=tensors_tell, by_value=by_value)
-    if told is None:
+    """A sentence on a pair with two names; None for a pair with one."""
+    criterion = matched_by(ours, theirs, by_tensor_name=by_tensor_name, by_value=by_value)
+    if criterion is None:
         return None
-    return f"the artifacts' {what} {ours.name!r} was matched to the source's {theirs.name!r} by {told}"
+    return f"the artifacts' {what} {ours.name!r} was matched to the source's {theirs.name!r} by {criterion}"
 
 
-def _orders(options: _Options) -> Iterator[tuple[int, ...]]:
-    """Every choice of one of each, no two the same."""
+def _orders(options: _Candidates) -> Iterator[tuple[int, ...]]:
+    """Every way to pick a different candidate for each tensor."""
 
     def choose(chosen: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
         if len(chosen) == len(options):
@@ -225,7 +246,7 @@ def _is_clear(best: float, other: float) -> bool:
 
 
 def _distance(actual: Array, expected: Array) -> float:
-    """The largest difference as a part of the largest expected value; infinite where they cannot be one."""
+    """The largest difference relative to the largest expected value; infinite for other shapes or dtypes."""
     if actual.shape != expected.shape:
         return math.inf
     if actual.dtype.kind in "OSU" or expected.dtype.kind in "OSU":
