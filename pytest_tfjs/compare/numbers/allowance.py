@@ -1,16 +1,16 @@
-"""How far a layer that ran alone on the reference's inputs may be off: from rounding, and nothing else.
+"""Allowances: the local error of a layer that its rounding explains.
 
-Let M be the sum of the magnitudes that enter an element (|x|·|w| + |b|), S the element itself, n the number
-of terms, u the unit roundoff (2**-24 for float32). No partial sum, in any order, is larger than
-P = (M + |S|) / 2.
+The layer ran alone on the reference's inputs, so that no error of other layers enters. Let M be the sum of
+the magnitudes that enter an element (|x|·|w| + |b|), S the element itself, n the number of terms, and u the
+unit roundoff (2**-24 for float32). No partial sum, in any order, is larger than P = (M + |S|) / 2.
 
-Each of about n roundings on each side is off by at most u·P, with changing sign. N. J. Higham and T. Mary, "A
-New Approach to Probabilistic Rounding Error Analysis", SIAM J. Sci. Comput. 41 (2019), theorem 2.4, bounds
-their sum by λ·√n·u·P with a probability of 1 - 2·exp(-λ²/2), supposing no more than that they are
-independent, of mean 0, and at most u. They are smaller: the error of rounding to nearest is uniform in its
-unit, 0.41·u in the root mean square. So the difference of both sides is normal, with a deviation of
-√2·0.41·√n·u·P = 0.58·√n·u·P where each partial sum is as large as it can be, and 0.33·√n·u·P where they grow
-evenly.
+Each of about n roundings in browser and reference has an error of at most u·P, of either sign. N. J. Higham
+and T. Mary, "A New Approach to Probabilistic Rounding Error Analysis", SIAM J. Sci. Comput. 41 (2019),
+theorem 2.4, bounds their sum by λ·√n·u·P with a probability of 1 - 2·exp(-λ²/2), assuming only that they
+are independent, have mean 0, and are at most u. They are smaller: the error of rounding to nearest is
+uniform in its unit, with a root mean square of 0.41·u. So the difference between browser and reference is
+normal, with a standard deviation of √2·0.41·√n·u·P = 0.58·√n·u·P if each partial sum is as large as
+possible, and 0.33·√n·u·P if they grow evenly.
 """
 
 from __future__ import annotations
@@ -34,47 +34,45 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.numbers.ulps import Units
 
 LAMBDA = 3.0
-"""Of `λ·√n·u·P`: 5.2 deviations where one term outweighs all others on both sides, 9 where they are alike.
+"""λ of `λ·√n·u·P`: 5.2 standard deviations if partial sums are as large as possible, 9 if they grow evenly.
 
-The chance that a right element is over it is 2e-7 in the first case, for which each partial sum has to be as
-large as it can be, and 1e-19 in the second.
+A correct element exceeds it with a probability of 2e-7 in the first case and 1e-19 in the second.
 """
 
 KAPPA = 6.0
-"""By how much the noise of the browser's and the reference's own orders may be over that of random orders."""
+"""How many times the noise of random summing orders is allowed for the orders of browser and reference."""
 
 _ON_A_GPU = 2.0
-"""In parts of that: a GPU may round to the one or the other neighbour (Vulkan 1.3, of OpFAdd and OpFMul)."""
+"""Factor of u: a GPU may round to either neighbour (Vulkan 1.3, OpFAdd and OpFMul)."""
 
 _STORING = HALF_ULP
-"""What storing a number in half precision may change: one unit, as a GPU may cut off in place of rounding."""
+"""The relative error of storing in half precision: one unit, because a GPU may truncate."""
 
 _STORES = 4.0
-"""How often a layer stores: two factors, the bias or what one pass of several leaves, the result."""
+"""How often a layer stores a number: two factors, the bias or an intermediate sum, the result."""
 
 _FIXED_POINT = 500.0
-"""From how many units on a GPU computes a function as if in fixed point: trigonometric ones alone."""
+"""From this many absolute units on, a GPU computes as if in fixed point; only trigonometric functions do."""
 
 _RMS_OF_ROUNDING = 0.41
-"""Of the relative error, in parts of u: uniform in ±u/m, m (the significand) uniform in 1 to 2, √(1/6)."""
+"""Root mean square of the relative rounding error / u: √(1/6), as it is uniform in ±u/m, and m in 1 to 2."""
 
-# Sums of what may be equal numbers: their roundings do not change sign, and n·u is the bound that holds
-# (N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed. 2002, equation 4.4). Other sums are
-# of equal numbers where summing in another order changes less than this part of what it should.
+# Sums whose terms may be equal: their roundings have one sign, and only the bound n·u holds (N. J. Higham,
+# "Accuracy and Stability of Numerical Algorithms", 2nd ed. 2002, equation 4.4). Other sums are taken to be
+# of equal numbers if the measured noise is below this part of the expected one.
 _PLAIN_SUM = re.compile(r"(?<![a-z])(sum|mean|cumsum|avgpool|averagepool|globalaverage)", re.IGNORECASE)
 _ALIKE = 0.1
 _DEVIATIONS = 8.0
 _BIAS = 0.25
-"""The root mean square error of summing n equal numbers one by one, in parts of n·u."""
+"""Root mean square error / n·u of summing n equal numbers one by one."""
 
 
 @dataclass(frozen=True)
 class Allowance:
-    """What a layer may be off by: `|error| <= factor * P + floor` for each element, and `rms(error) <= rms`.
+    """The allowed error: `|error| <= factor * P + floor` for each element, and `rms(error) <= rms`.
 
-    P is the largest partial sum (`elements.partial_sum`), or |reference| where nothing is known of what
-    enters; `floor` and `rms` are in the activation's unit, and `rms` is infinite where the elements alone are
-    judged.
+    P is the largest partial sum (`elements.partial_sum`), or |reference| without a magnitude. `floor` and
+    `rms` are in the activation's unit; `rms` is infinite if only the elements are judged.
     """
 
     factor: float = 0.0
@@ -82,11 +80,11 @@ class Allowance:
     rms: float = math.inf
 
     def __add__(self, other: Allowance) -> Allowance:
-        """What two causes together may do."""
+        """The allowance for two causes together."""
         return Allowance(self.factor + other.factor, self.floor + other.floor, self.rms + other.rms)
 
     def times(self, unit: float) -> Allowance:
-        """The same in `unit`."""
+        """The allowance multiplied by `unit`."""
         return Allowance(self.factor * unit, self.floor * unit, self.rms * unit)
 
 
@@ -95,8 +93,9 @@ def allowance(
 ) -> Allowance:
     """The allowance of a layer for one feed, from its arithmetic and the reference's activation.
 
-    `half`: the backend stores activations and weights in half precision. What is not rounded (integers,
-    bools, strings) must be the same. Of a layer whose arithmetic is not known it is the default tolerance.
+    `half`: the backend stores activations and weights in half precision. Nothing is allowed for integers,
+    bools and strings, which are not rounded. If the arithmetic is not known, the allowance is the default
+    tolerance.
     """
     dtype = reference.dtype.name
     if not is_inexact(dtype):
@@ -107,55 +106,54 @@ def allowance(
         return Allowance(tolerance.rtol, tolerance.floor(result.largest))
     terms = max(arithmetic.terms, 1)
     magnitude = result.rms if arithmetic.magnitude is None else sizes_of(arithmetic.magnitude).rms
-    # GPUs, and TensorFlow in its own threads, put 0 in the place of denormals, or the other way round: the
-    # smallest normal number in the place of 0.
-    found = Allowance(floor=FLUSHED * terms, rms=0.0)
+    # GPUs, and TensorFlow in its own threads, flush denormals to 0; the other side may not.
+    total = Allowance(floor=FLUSHED * terms, rms=0.0)
     if not arithmetic.exact:
         of_sums = _of_sums(_PLAIN_SUM.search(layer.op) is not None, arithmetic, magnitude, result.rms)
         roundoff = ROUNDOFF * (_ON_A_GPU if backend in GPU_BACKENDS else 1.0)
         of_functions = _of_functions(units_of(arithmetic.functions, backend), magnitude, result)
-        found += of_sums.times(roundoff) + of_functions
+        total += of_sums.times(roundoff) + of_functions
     if half:
-        found += _of_storing(_stores(arithmetic, terms), terms, magnitude, result)
-    return found if arithmetic.noise is not None else replace(found, rms=math.inf)
+        total += _of_storing(_stores(arithmetic, terms), terms, magnitude, result)
+    return total if arithmetic.noise is not None else replace(total, rms=math.inf)
 
 
 def _of_sums(is_plain: bool, arithmetic: Arithmetic, magnitude: float, result: float) -> Allowance:
-    """Of the sums, in units of roundoff: of the elements by theorem, of all by the noise that was measured.
+    """The allowance for sums, in units of u: `factor` from the theorem, `rms` from the measured noise.
 
     `magnitude` and `result`: root mean squares of M and S.
     """
     terms, noise = max(arithmetic.terms, 1), (arithmetic.noise or 0.0) / ROUNDOFF
-    # What grows with the sum itself, as partial sums rise evenly to S, and the rounding of each product,
-    # which a multiply-add leaves out. The sample may have missed either.
+    # Errors that grow with partial sums rising evenly to S, and the rounding of each product, which a fused
+    # multiply-add omits. The sample may have missed either.
     growth = _RMS_OF_ROUNDING * math.sqrt(terms / 3.0) * result
     products = _RMS_OF_ROUNDING * magnitude / math.sqrt(terms)
     is_biased = is_plain or (arithmetic.noise is not None and noise * magnitude < _ALIKE * growth)
     rms = KAPPA * math.sqrt(2.0) * math.hypot(noise * magnitude, growth, products) + result
-    surely = 2.0 * (terms + 1)
+    certain = 2.0 * (terms + 1)
     if is_biased:
-        return Allowance(surely, rms=rms + _BIAS * terms * result)
-    # Where the noise is more than chance explains, it is taken as it is.
-    return Allowance(min(surely, max(LAMBDA * math.sqrt(terms) + 1.0, _DEVIATIONS * noise)), rms=rms)
+        return Allowance(certain, rms=rms + _BIAS * terms * result)
+    # Noise above what chance explains counts as measured.
+    return Allowance(min(certain, max(LAMBDA * math.sqrt(terms) + 1.0, _DEVIATIONS * noise)), rms=rms)
 
 
 def _of_functions(units: Units, magnitude: float, result: Sizes) -> Allowance:
     relative, absolute = ULP * units.relative, ULP * units.absolute
     if units.absolute >= _FIXED_POINT:
-        # Of a sine the argument counts in M, which is no measure of what it may be off by.
+        # M includes the argument of a sine, but its error does not grow with it.
         absolute *= max(1.0, result.largest)
         return Allowance(relative, absolute, relative * magnitude + absolute)
-    # What is absolute is so for the function's value. A layer that goes on to multiply it has the factor in
-    # M, which is 2·P at most; an element is allowed nothing for what its neighbours are.
+    # The absolute error is that of the function's value. If the layer then multiplies that value, M
+    # includes the factor, and M <= 2·P.
     relative += 2.0 * absolute
     return Allowance(relative, absolute, relative * magnitude + absolute)
 
 
 def _stores(arithmetic: Arithmetic, terms: int) -> float:
-    """How often a number is stored on the way to an element.
+    """How often numbers are stored while an element is computed.
 
-    In a loop it is in each round, several times, and where a GPU cuts off the errors have one sign: as many
-    times as the sums of such a layer are taken to round.
+    A loop stores several times in each iteration, and if a GPU truncates, the errors have one sign: they
+    count as often as the roundings of such a layer's sums.
     """
     if arithmetic.exact:
         return 1.0
@@ -163,10 +161,10 @@ def _stores(arithmetic: Arithmetic, terms: int) -> float:
 
 
 def _of_storing(stores: float, terms: int, magnitude: float, result: Sizes) -> Allowance:
-    """Of storing in half precision, `stores` times from what enters to the result.
+    """The allowance for storing in half precision, `stores` times from the inputs to the result.
 
-    What is over 65504 is not allowed for, nor what is under the smallest half, but where the layer's largest
-    elements are far above that. In the root mean square, what the terms were stored with averages out.
+    It does not cover overflow above 65504, and covers underflow only if the layer's largest elements are far
+    above it. In the root mean square the errors of storing the terms average out.
     """
     floor = min(SMALLEST_NORMAL_HALF, _STORING * result.largest)
     averaged = math.hypot(math.sqrt(2.0 / terms) * magnitude, result.rms)

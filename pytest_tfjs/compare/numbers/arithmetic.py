@@ -1,4 +1,4 @@
-"""What the rounding of one layer's activation depends on: how it is computed, out of what."""
+"""How a layer computes its activation, as far as its rounding errors depend on it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """How a layer computes its activation for one feed, where it is run alone on the reference's inputs.
+    """How a layer computes its activation for one feed, when it runs alone on the reference's inputs.
 
-    - `exact`: it copies, selects or compares only, so that nothing is rounded.
-    - `terms`: how many products or numbers are added for one element, at most; 1 where none are.
-    - `magnitude`: the sum of the magnitudes that enter each element, as |x|·|w| + |b| of a convolution, in
-      the activation's shape and unit; None: |reference| stands for it.
-    - `functions`: the functions evaluated (`Exp`, `Rsqrt`, ...), by their graph operations' names.
-    - `noise`: the root mean square of what summing in other orders changes, measured on a sample of
-      elements in float32, over the root mean square of their magnitudes; None where nothing is summed.
-    - `tried`: it is of operations without a rule, as a loop, and `magnitude` was found by trying.
-    - `known`: False where nobody told how such a layer computes, so that the other fields say nothing.
+    - `exact`: the layer only copies, selects or compares, so that nothing is rounded.
+    - `terms`: the largest number of products or numbers added up for one element; 1 if none are.
+    - `magnitude`: the sum of the magnitudes that enter each element, such as |x|·|w| + |b| of a convolution,
+      in the activation's shape and unit; None if it is |reference|.
+    - `functions`: the functions evaluated (`Exp`, `Rsqrt`, ...), as names of graph operations.
+    - `noise`: the root mean square of the differences between summing orders, measured in float32 on a sample
+      of elements, divided by the root mean square of their magnitudes; None if nothing is summed.
+    - `tried`: the layer has operations without a rule, such as a loop, and `magnitude` was measured by
+      changing its inputs.
+    - `known`: False if there is no rule for the layer; then the other fields have no meaning.
     """
 
     exact: bool = False

@@ -1,4 +1,4 @@
-"""What it costs to store weights in fewer bits: the model with stored weights against the one as it was."""
+"""The cost of quantisation: how far outputs move when weights are stored in fewer bits."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _DEFAULTS = {"float32": 0.0, "uint16": 0.01, "float16": 0.05, "uint8": 0.1}
-"""A few times what sample models need, but for MobileNetV2 as uint8: docs/tolerances.md tells."""
+"""A few times the cost of the sample models, except MobileNetV2 as uint8; see docs/tolerances.md."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """How far one layer moved, over one or more feeds.
+    """How far quantisation moved one layer, over one or more feeds.
 
-    `max_abs` and `rms`: of the error, in the activation's unit, over the `elements` that are finite in both;
-    a wrong bool or string has error 1. `share`: what is held against the tolerance: the largest |error| in
-    parts of the largest |value| of the original over the feed; of integers, bools and strings the share of
-    elements that changed. All are infinite where NaN, Inf or the shape changed.
+    - `max_abs`, `rms`: of the error, in the activation's unit, over the `elements` that are finite in both; a
+      wrong bool or string has error 1.
+    - `share`: the largest |error| / the largest |value| of the original in the feed; for integers, bools and
+      strings the share of elements that changed. It is what `Compression.allowed` limits.
+
+    All are infinite if NaN, Inf or the shape changed.
     """
 
     max_abs: float
@@ -38,9 +40,9 @@ class Cost:
 
 @dataclass(frozen=True)
 class Compression:
-    """The cost of storing weights as `stored`, by layer; judged at the model's outputs alone.
+    """The cost of storing weights as `stored`, by layer; only the model's outputs are judged.
 
-    `allowed` is the greatest share that an output may move by.
+    `allowed` is the greatest `Cost.share` of an output that passes.
     """
 
     stored: str
@@ -50,28 +52,28 @@ class Compression:
 
     @property
     def worst(self) -> str | None:
-        """The output that moved most; None where no output was measured."""
+        """The output that moved most; None if no output was measured."""
         measured = [name for name in self.outputs if name in self.costs]
         return max(measured, key=lambda name: self.costs[name].share, default=None)
 
     @property
     def unmeasured(self) -> tuple[str, ...]:
-        """The outputs whose cost is not known, as TF.js does not hold their values."""
+        """The outputs without a cost, because TF.js cannot represent their values."""
         return tuple(name for name in self.outputs if name not in self.costs)
 
     @property
     def exceeded(self) -> bool:
-        """Whether an output moved by more than is allowed."""
+        """Whether an output moved further than `allowed`."""
         return self.worst is not None and self.costs[self.worst].share > self.allowed
 
 
 def default_allowance(stored: str) -> float:
-    """What an output may move by where nobody said: by the coarsest dtype in `stored` (`uint8+float16`)."""
+    """The default of `Compression.allowed`: that of the coarsest dtype in `stored` (`uint8+float16`)."""
     return max(_DEFAULTS[dtype] for dtype in stored.split("+"))
 
 
 def cost(stored: NDArray[Any], original: NDArray[Any]) -> Cost:
-    """The cost at one layer for one feed; any shape and dtype, differences are taken in float64."""
+    """The cost of one layer for one feed; any shape and dtype, differences are taken in float64."""
     stored, original = np.asarray(stored), np.asarray(original)
     kind = kind_of(original)
     if stored.shape != original.shape or kind is not kind_of(stored):
@@ -84,7 +86,7 @@ def cost(stored: NDArray[Any], original: NDArray[Any]) -> Cost:
 
 
 def merge_costs(costs: Sequence[Cost]) -> Cost:
-    """The cost at one layer over several feeds. Raises ValueError where there is none."""
+    """The cost of one layer over several feeds. Raises ValueError if `costs` is empty."""
     elements = sum(one.elements for one in costs)
     rms = math.hypot(*(one.rms * math.sqrt(one.elements / elements) for one in costs)) if elements else 0.0
     return Cost(

@@ -1,7 +1,7 @@
-"""The loops over elements: errors, counts and sums of two arrays, near the speed of memory.
+"""Loops over array elements in blocks: errors, counts and sums of two activations.
 
-A block of both arrays is brought to float64 at a time, so that the work stays in the processor's cache and a
-layer of ten million elements costs a few hundred kilobytes beside itself.
+One block of both arrays at a time is converted to float64, so that the work stays in the processor's cache
+and a layer of ten million elements needs only a few hundred kilobytes of extra memory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# Larger blocks are slower: their buffers leave the cache, and dot() starts threads that wait for each other.
+# Larger blocks are slower: they do not fit the cache, and dot() starts threads that wait for each other.
 BLOCK = 1 << 13
 
 
@@ -54,12 +54,13 @@ def text_elements(array: NDArray[np.generic]) -> list[bytes]:
 
 @dataclass
 class Tally:
-    """What a pass over two arrays yields; all but the counts is over the elements that are finite in both.
+    """Counts and errors of one pass over two arrays. Errors include only elements that are finite in both.
 
-    `squares`: the sum of the squared errors. `excess`: the largest |error| - rtol * |reference|. `worst_at`:
-    flat index of the element with the largest |error| in parts of what is allowed there (the largest |error|
-    where nothing is allowed anywhere), and its `worst_error`. `first_nonfinite`: the first element that is
-    NaN or Inf in one and not the same in the other.
+    - `squares`: the sum of the squared errors. `excess`: the largest |error| - rtol * |reference|.
+    - `worst_at`: the flat index of the element with the largest |error| / allowed error, or the largest
+      |error| if no error is allowed anywhere. `worst_error`: its |error|.
+    - `first_nonfinite`: the flat index of the first element that is NaN or Inf in one array and different in
+      the other.
     """
 
     finite: int = 0
@@ -80,11 +81,11 @@ class Tally:
 
     @property
     def rms(self) -> float:
-        """Root mean square of the error; 0 where no element is finite in both."""
+        """Root mean square of the error; 0 if no element is finite in both."""
         return math.sqrt(self.squares / self.finite) if self.finite else 0.0
 
     def add_errors(self, start: int, errors: _Errors, rtol: float, floor: float) -> None:
-        """Takes in the errors of the block that begins at the flat index `start`."""
+        """Adds the errors of the block that begins at the flat index `start`."""
         error, size = errors.error, errors.size
         peak = float(error.max())
         self.finite += error.size if errors.finite is None else int(np.count_nonzero(errors.finite))
@@ -118,9 +119,10 @@ class Tally:
 
 @dataclass
 class _Errors:
-    """One block in float64: |error| and the size it is held against, 0 where not `finite` (in both).
+    """One block in float64: |error|, and the size that `rtol` is relative to.
 
-    The size is |reference|, or the largest partial sum; `finite` is None where all of the block is.
+    The size is |reference| or the largest partial sum. Both are 0 where an element is not `finite` in both
+    arrays; `finite` is None if the whole block is.
     """
 
     error: NDArray[np.float64]
@@ -136,7 +138,7 @@ class _Errors:
         return excess
 
     def share(self, rtol: float, floor: float) -> NDArray[np.float64]:
-        """|error| in parts of what is allowed; itself where that is nothing anywhere; -1 where not finite."""
+        """|error| / allowed error, or |error| if no error is allowed anywhere; -1 where not finite."""
         if rtol == 0 and floor == 0:
             share = self.error.copy()
         else:
@@ -157,11 +159,11 @@ def tally(
     floor: float,
     magnitude: NDArray[Any] | None = None,
 ) -> Tally:
-    """One pass over two arrays of numbers or bools, of one shape and dtype, any rank, not empty.
+    """Compares two arrays of numbers or bools in one pass; both have the same shape and dtype, and elements.
 
-    An element mismatches if |error| - rtol * |reference| is over `floor`, or if it is NaN or Inf in one and
-    not the same in the other. With `magnitude`, of the same shape, `partial_sum` stands for |reference| here
-    and in all that is told relative to it.
+    An element mismatches if |error| - rtol * |reference| > floor, or if it is NaN or Inf in one array and
+    different in the other. With `magnitude`, of the same shape, `partial_sum` replaces |reference| here and
+    in every result relative to it.
     """
     result = Tally()
     for start, ours, theirs, entering in _blocks(actual, reference, magnitude):
@@ -191,7 +193,7 @@ def mismatches(
 
 
 def largest(array: NDArray[Any]) -> float:
-    """The largest finite magnitude of an array of numbers or bools; 0 where nothing is finite."""
+    """The largest finite magnitude in an array of numbers or bools; 0 if there is none."""
     flat, result = array.reshape(-1), 0.0
     for start in range(0, flat.size, BLOCK):
         size = np.abs(_wide(flat[start : start + BLOCK])).astype(np.float64, copy=False)
@@ -204,9 +206,9 @@ def largest(array: NDArray[Any]) -> float:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of the finite magnitudes of an array: the largest, the smallest that is not 0, their root mean square.
+    """The finite magnitudes of an array: the largest, the smallest above 0, and their root mean square.
 
-    All are 0 where there is none.
+    All are 0 if there is none.
     """
 
     largest: float
@@ -231,8 +233,8 @@ def sizes_of(array: NDArray[Any]) -> Sizes:
 def partial_sum(entering: NDArray[np.float64], size: NDArray[np.float64]) -> NDArray[np.float64]:
     """The largest partial sum that any order of summing can reach: (sum of |terms| + |sum of terms|) / 2.
 
-    Terms of one sign add up to no more than that. `entering`: the sums of |terms|; where they are smaller
-    than the sums' own `size`, or not finite, that size stands for them.
+    Neither the positive nor the negative terms add up to more. `entering`: the sums of |terms|; `size`: the
+    |sums|, which replace `entering` where that is smaller or not finite.
     """
     largest_sum: NDArray[np.float64] = (np.maximum(entering, size) + size) / 2
     if not math.isfinite(largest_sum.max()):
@@ -256,7 +258,7 @@ def _blocks(
 
 
 def _wide(block: NDArray[Any]) -> NDArray[Any]:
-    """The block in the widest dtype of its kind; but long integers stay, as float64 cannot hold them."""
+    """The block as float64 or complex128; 64-bit integers stay, because float64 cannot represent them."""
     if block.dtype in (np.int64, np.uint64):
         return block
     return block.astype(np.complex128 if block.dtype.kind == "c" else np.float64)
@@ -266,7 +268,7 @@ def _errors(ours: NDArray[Any], theirs: NDArray[Any], entering: NDArray[np.float
     if theirs.dtype.kind in "iu":
         size = theirs.astype(np.float64)
         error = np.abs(ours.astype(np.float64) - size)
-        # Neighbours beyond 2**53 are one float64, but they differ by at least 1.
+        # Adjacent integers above 2**53 are the same float64, but they differ by at least 1.
         np.maximum(error, ours != theirs, out=error)
         return _Errors(error, np.abs(size))
     with np.errstate(invalid="ignore", over="ignore"):
@@ -279,16 +281,16 @@ def _errors(ours: NDArray[Any], theirs: NDArray[Any], entering: NDArray[np.float
 
 
 def _greatest_ratio(error: NDArray[np.float64], size: NDArray[np.float64]) -> float:
-    """The greatest error / size over the elements whose size is not 0; 0 where all are."""
+    """The greatest error / size over the elements whose size is not 0; 0 if all sizes are 0."""
     zero = size == 0
     if not zero.any():
         return float((error / size).max())
-    # Arithmetic with the mask: assigning through it takes ten times as long.
+    # Arithmetic with the mask is ten times as fast as assignment through it.
     return float((error * ~zero / (size + zero)).max())
 
 
 def _nonfinite_mismatch(ours: NDArray[Any], theirs: NDArray[Any]) -> NDArray[np.bool_]:
-    """Where one is NaN or Inf and the other is not the same; of complex numbers, part by part."""
+    """Where one is NaN or Inf and the other differs; real and imaginary parts separately."""
     same = _same(ours.real, theirs.real) & _same(ours.imag, theirs.imag)
     wrong: NDArray[np.bool_] = ~(np.isfinite(ours) & np.isfinite(theirs)) & ~same
     return wrong
@@ -300,5 +302,5 @@ def _same(ours: NDArray[Any], theirs: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _count_inf(block: NDArray[Any]) -> int:
-    # A complex number may be both: it is counted once, as NaN.
+    # A complex number may be both; it counts once, as NaN.
     return int(np.count_nonzero(np.isinf(block) & ~np.isnan(block)))

@@ -1,4 +1,4 @@
-"""How far one layer's activation in the browser is from the reference: numbers only, never an exception."""
+"""Metrics of one layer: how far its activation in the browser is from the reference."""
 
 from __future__ import annotations
 
@@ -37,30 +37,30 @@ _EMPTY = "empty"
 
 @dataclass(frozen=True)
 class Metrics:
-    """One layer over one or more feeds; every field holds Python builtins, so that it may cross processes.
+    """How far one layer is from the reference over one or more feeds. All fields are Python builtins.
 
-    Errors and values are in the activation's unit; those of complex elements are moduli, True is 1 and False
-    0, and a wrong string has error 1. All float fields but `needed` are over the elements that are finite in
-    both.
+    Errors and values are in the activation's unit. For complex elements they are moduli; True is 1 and False
+    0; a wrong string has error 1. All float fields except `needed` include only elements that are finite in
+    browser and reference.
 
-    - `elements`, `finite`, `mismatched`: of the reference; finite in both; neither equal nor within the
-      tolerance.
+    - `elements`: the number in the reference. `finite`: those finite in both. `mismatched`: those neither
+      equal nor within the tolerance.
     - `max_abs`, `rms`: greatest and root mean square |error|. `max_rel`: greatest |error| / |reference| over
-      the elements whose reference is not 0. All three are infinite where NaN or Inf stand at different
-      places, and where nothing could be compared.
-    - `worst`: index of the element with the greatest |error| in parts of what is allowed there (ties: the
-      first; where nothing is allowed, the greatest |error|), in the activation of feed `worst_feed`;
-      `worst_actual`, `worst_reference`, `worst_error` and `allowed` are told there. An element that is NaN or
-      Inf in one and not the same in the other is worse than any finite one. None where no element is either.
-    - `worst_text`: browser and reference there, of strings.
+      the elements whose reference is not 0. All three are infinite if NaN or Inf are at different places, or
+      if nothing could be compared.
+    - `worst`: the index of the element with the greatest |error| / allowed error (or |error|, if no error is
+      allowed) in the activation of feed `worst_feed`; the first of several. `worst_actual`,
+      `worst_reference`, `worst_error` and `allowed` are the values at that element. An element that is NaN or
+      Inf in one and different in the other is worse than any finite one. None if there is no such element.
+    - `worst_text`: for strings, the texts of browser and reference at `worst`.
     - `scale`: the largest finite |reference|.
-    - `nan_…`, `inf_…`: counts. `nonfinite_mismatched`: elements of which one is NaN or Inf and the other not
-      the same.
-    - `needed`: the smallest `atol`, with the tolerance's own `rtol` and scale, that would have passed;
-      infinite if none.
-    - `missing`: there was nothing to compare with. `empty`: both have no elements, and agree in shape and
-      dtype, for every feed. `reason`: why nothing could be compared, in words.
-    - `symptoms`: how the wrong elements of the worst feed look; None where none is wrong.
+    - `nan_…`, `inf_…`: counts. `nonfinite_mismatched`: the number of elements that are NaN or Inf in one and
+      different in the other.
+    - `needed`: the smallest `atol` that would have passed, with the tolerance's own `rtol` and scale;
+      infinite if there is none.
+    - `missing`: the browser returned no activation. `empty`: both activations have no elements, with the same
+      shape and dtype, for every feed. `reason`: why nothing could be compared, in words.
+    - `symptoms`: properties of the wrong elements of the worst feed; None if no element is wrong.
     """
 
     elements: int
@@ -92,10 +92,9 @@ class Metrics:
 
     @property
     def share(self) -> float:
-        """The worst error in parts of what is allowed there: above 1 where the layer did not pass.
+        """The worst error / the error allowed there; above 1 if the layer did not pass.
 
-        Infinite where the error is, or where it is not 0 and nothing is allowed; -1 where no element is
-        finite.
+        Infinite if the error is infinite, or above 0 where no error is allowed; -1 if no element is finite.
         """
         if math.isinf(self.worst_error):
             return math.inf
@@ -114,16 +113,16 @@ def measure(
     *,
     symptoms: bool = True,
 ) -> Metrics:
-    """The metrics of one layer for one feed; `symptoms` False: without those, which take the most time.
+    """The metrics of one layer for one feed.
 
-    Any shape and dtype; differences are taken in float64. NaN equals NaN at the same place, and Inf equals
-    Inf of the same sign. Bools and strings are exact whatever the tolerance. Whatever is wrong with `actual`
-    is a result: a shape or dtype other than the reference's, no activation at all (None), and an empty one,
-    which never passes.
+    `actual` and `reference` have any shape and dtype; differences are taken in float64. NaN equals NaN at the
+    same place, and Inf equals Inf of the same sign. Bools and strings must be equal whatever the tolerance.
+    Nothing about `actual` raises an error: another shape or dtype than the reference's, no activation (None)
+    and no elements are results that do not pass.
 
-    `magnitude`, of the reference's shape: the sums of the magnitudes that enter its elements. With it, the
-    tolerance's `rtol` and all that is told relative to |reference| are relative to the largest partial sum
-    that these allow (`elements.partial_sum`).
+    `magnitude`, of the reference's shape: the sums of the magnitudes that enter its elements. With it, `rtol`
+    and every result relative to |reference| are relative to the largest partial sum
+    (`elements.partial_sum`). `symptoms` False leaves out `Metrics.symptoms`, which takes the most time.
     """
     reference = np.asarray(reference)
     if actual is None:
@@ -142,10 +141,10 @@ def measure(
 
 
 def merge(metrics: Sequence[Metrics]) -> Metrics:
-    """The metrics of one layer over several feeds, given in the feeds' order.
+    """The metrics of one layer over several feeds, from the metrics of each feed in order.
 
-    `worst_feed` counts from 0 in that order. Feeds for which the layer is empty, as it should be, add nothing
-    to the others. Raises ValueError where `metrics` is empty.
+    `worst_feed` counts from 0 in that order. Feeds for which the layer is empty do not count beside others.
+    Raises ValueError if `metrics` is empty.
     """
     if not metrics:
         raise ValueError("merge() needs the metrics of at least one feed")
@@ -157,7 +156,7 @@ def merge(metrics: Sequence[Metrics]) -> Metrics:
     reason = worst.reason
     if reason is not None and several and not worst.empty:
         reason = f"in feed {feed}: {reason}"
-    # hypot over the parts, not the root of a sum of squares: the squares of tiny rms underflow.
+    # hypot, because the squares of a tiny rms underflow.
     rms = math.hypot(*(one.rms * math.sqrt(one.finite / finite) for one in metrics)) if finite else worst.rms
     return replace(
         worst,
@@ -182,9 +181,9 @@ def merge(metrics: Sequence[Metrics]) -> Metrics:
 
 
 def distance(one: NDArray[Any], other: NDArray[Any]) -> float:
-    """The largest |one - other| over the elements, in their unit; 1 where texts differ.
+    """The largest |one - other| over the elements, in their unit; 1 if texts differ.
 
-    Infinite where shapes, dtypes, or NaN and Inf differ.
+    Infinite if shapes, dtypes, or the places of NaN and Inf differ.
     """
     if one.shape != other.shape or kind_of(one) is not kind_of(other):
         return math.inf
@@ -278,7 +277,7 @@ def _measure_text(actual: NDArray[Any], reference: NDArray[Any]) -> Metrics:
 
 
 def _incomparable_reason(actual: NDArray[Any], reference: NDArray[Any], kind: Kind) -> str | None:
-    """Why the two cannot be held against each other, in words; None where they can."""
+    """Why the two cannot be compared, in words; None if they can."""
     if actual.shape != reference.shape:
         return f"shape {_shape(actual)} in the browser, {_shape(reference)} in the reference"
     if kind is Kind.OTHER or kind_of(actual) is Kind.OTHER:
@@ -287,8 +286,8 @@ def _incomparable_reason(actual: NDArray[Any], reference: NDArray[Any], kind: Ki
         equal = (
             Kind.TEXT not in (kind, kind_of(actual)) and reference.size and np.array_equal(actual, reference)
         )
-        said = f"dtype {_dtype(actual)} in the browser, {_dtype(reference)} in the reference"
-        return f"{said}, of equal values" if equal else said
+        reason = f"dtype {_dtype(actual)} in the browser, {_dtype(reference)} in the reference"
+        return f"{reason}, of equal values" if equal else reason
     if reference.size == 0:
         return f"{_EMPTY}: shape {_shape(reference)} holds no elements, so there is nothing to compare"
     return None
@@ -338,7 +337,7 @@ def _needed(counts: Tally, tolerance: Tolerance, scale: float) -> float:
     unit = 1.0 if tolerance.absolute else scale
     if unit == 0:
         return math.inf
-    # Division and the multiplication that undoes it each round: step up until the promise holds.
+    # Both the division and the multiplication round: step up until the product is large enough.
     needed = counts.excess / unit
     while needed * unit < counts.excess:
         needed = math.nextafter(needed, math.inf)

@@ -1,4 +1,4 @@
-"""How the wrong elements of a layer look: the facts from which a likely cause can be told."""
+"""Symptoms: properties of a layer's wrong elements that hint at a likely cause."""
 
 from __future__ import annotations
 
@@ -23,15 +23,14 @@ _UNEXPLAINED = 1e-4
 
 @dataclass(frozen=True)
 class Symptoms:
-    """Facts on the mismatched elements of one activation, all Python builtins; see the causes in the report.
+    """Properties of the mismatched elements of one activation; all fields are Python builtins.
 
-    - `zeros`: mismatched elements that are 0 in the browser and not in the reference.
+    - `zeros`: how many mismatched elements are 0 in the browser and not 0 in the reference.
     - `all_zero`: the browser's whole activation is 0.
-    - `low`, `high`: the range of the finite |reference| among the mismatched; None where none is finite.
+    - `low`, `high`: the range of |reference| over the mismatched elements; None if none is finite.
     - `box`: first and last index of the mismatched elements along each axis; None for a scalar.
-    - `ratio`, `offset`: browser = ratio * reference, or browser = reference + offset, where that explains 99%
-      of the error of the mismatched elements that are finite (of very many, an even sample); at most one is
-      told.
+    - `ratio`, `offset`: browser = ratio * reference, or browser = reference + offset, if that explains 99% of
+      the error of the finite mismatched elements, or of an even sample of them. At most one is set.
     - `permutation`: the browser's activation is the reference with its axes in this order.
     """
 
@@ -46,7 +45,10 @@ class Symptoms:
 
 
 def symptoms_of(actual: NDArray[Any], reference: NDArray[Any], mask: NDArray[np.bool_]) -> Symptoms:
-    """The symptoms of two arrays of numbers of one shape; `mask`, not all False, names the mismatched."""
+    """The symptoms of two arrays of numbers of the same shape.
+
+    `mask`: which elements are mismatched; at least one.
+    """
     zeros, low, high = 0, math.inf, -math.inf
     for ours, theirs in _mismatched_blocks(actual, reference, mask):
         sizes = np.abs(theirs.astype(np.complex128 if theirs.dtype.kind == "c" else np.float64))
@@ -67,7 +69,7 @@ def symptoms_of(actual: NDArray[Any], reference: NDArray[Any], mask: NDArray[np.
 
 
 def permutation_of(actual: NDArray[Any], reference: NDArray[Any]) -> Symptoms | None:
-    """The symptom of two shapes that differ: one activation is the other with its axes permuted; or None."""
+    """The symptom of two arrays of different shape whose axes are permuted; None if that is not so."""
     numbers = all(array.dtype.kind in "biufc" for array in (actual, reference))
     if not numbers or sorted(actual.shape) != sorted(reference.shape) or reference.size == 0:
         return None
@@ -88,14 +90,14 @@ def _box(mask: NDArray[np.bool_]) -> tuple[tuple[int, int], ...] | None:
 def _factor_or_shift(
     actual: NDArray[Any], reference: NDArray[Any], mask: NDArray[np.bool_]
 ) -> tuple[float | None, float | None]:
-    """The ratio or the offset that explains the mismatched elements, by least squares; None if not."""
+    """The ratio or the offset that explains the mismatched elements, by least squares; or None."""
     if reference.dtype.kind not in "iuf":
         return None, None
     step = max(1, math.ceil(np.count_nonzero(mask) / _SAMPLE))
     ours, theirs = _sample(actual, reference, mask, step)
     usable = np.isfinite(ours) & np.isfinite(theirs)
     ours, theirs = ours[usable], theirs[usable]
-    # One or two elements fit anything, and so do those of equal values.
+    # One or two elements, or elements of equal value, fit any ratio and offset.
     if ours.size < _FEWEST_TO_FIT or np.ptp(theirs) == 0:
         return None, None
     with np.errstate(all="ignore"):
@@ -110,7 +112,7 @@ def _factor_or_shift(
 def _mismatched_blocks(
     actual: NDArray[Any], reference: NDArray[Any], mask: NDArray[np.bool_]
 ) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """The mismatched elements of both, block by block, so that those of a whole layer are never copied."""
+    """The mismatched elements of both, block by block, so that a whole layer is never copied."""
     flat, ours, theirs = mask.reshape(-1), actual.reshape(-1), reference.reshape(-1)
     for start in range(0, flat.size, _BLOCK):
         block = slice(start, start + _BLOCK)
@@ -135,7 +137,7 @@ def _squares(array: NDArray[np.float64]) -> float:
 
 
 def _permutation(actual: NDArray[Any], reference: NDArray[Any]) -> tuple[int, ...] | None:
-    """The order of axes in which the reference is what the browser gave; None if none but its own."""
+    """The order of axes that turns the reference into the browser's activation; None if there is none."""
     if not 1 < reference.ndim <= _MOST_AXES or actual.ndim != reference.ndim:
         return None
     step = max(1, actual.size // 4096)
@@ -155,6 +157,6 @@ def _permutation(actual: NDArray[Any], reference: NDArray[Any]) -> tuple[int, ..
 
 
 def _moves_anything(reference: NDArray[Any], order: tuple[int, ...]) -> bool:
-    """Whether the order of the axes longer than 1 changes; moving an axis of length 1 moves no element."""
+    """Whether the order changes that of axes longer than 1: moving an axis of length 1 moves no element."""
     long = [axis for axis in order if reference.shape[axis] > 1]
     return long != sorted(long)

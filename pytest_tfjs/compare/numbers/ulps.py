@@ -1,4 +1,4 @@
-"""How exactly backends compute functions: units in the last place, by backend, from what they promise."""
+"""Accuracy of functions such as Exp and Tanh, by backend, in units in the last place (ulp)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ GPU_BACKENDS = frozenset({"webgl", "webgpu"})
 
 
 def is_held(largest: float, dtype: str | None, backend: str, *, half: bool) -> bool:
-    """Whether a backend has numbers for an activation of that dtype; `largest` is its largest finite |value|.
+    """Whether a backend can represent an activation of that dtype whose largest finite |value| is `largest`.
 
-    Half precision has none over 65504, and next to none below 2**-14; webgl stores integers as floats, which
-    hold those up to 2**24 (in half precision up to 2**11) and of larger ones some.
+    Half precision has no numbers above 65504 and few below 2**-14. webgl stores integers as floats, which are
+    exact up to 2**24, or up to 2**11 in half precision.
     """
     if dtype is None or dtype.startswith(("bool", "str")):
         return True
@@ -28,34 +28,35 @@ def is_held(largest: float, dtype: str | None, backend: str, *, half: bool) -> b
 
 @dataclass(frozen=True)
 class Units:
-    """What a function may be off by: `ULP * (relative * P + absolute)`, with P as in `compare.allowance`.
+    """The greatest error of a function: `ULP * (relative * P + absolute)`, with P as in `compare.allowance`.
 
-    P is at least |y| + |x·f'(x)| / 2, so that it covers what grows with the argument: exp(x) on a GPU, off by
-    (3 + 2·|x|)·|y| units, is no more than `relative=4`.
+    P is at least |y| + |x·f'(x)| / 2, so that `relative` covers errors that grow with the argument: the error
+    of exp(x) on a GPU, (3 + 2·|x|)·|y| units, needs only `relative=4`.
     """
 
     relative: float
     absolute: float = 0.0
 
     def __add__(self, other: Units) -> Units:
-        """What two functions may be off by together."""
+        """The greatest error of two functions together."""
         return Units(self.relative + other.relative, self.absolute + other.absolute)
 
 
 NONE = Units(0.0)
 
-# JavaScript's Math has doubles, rounded to float32 once: half a unit. The rest is the reference's, whose
-# vectorised functions are off by up to 4 units of |y|, or as given where they are a difference.
+# JavaScript's Math computes in double precision and rounds to float32 once: half a unit. The rest is the
+# error of the reference, whose vectorised functions have up to 4 units of |y|, and more where they compute
+# a difference.
 _DEFAULT = Units(4.0)
 _CPU: Mapping[str, Units] = {
     "Elu": Units(4.0, 1.0),
-    # Abramowitz & Stegun (1964), 7.1.26, |error| <= 1.5e-7, is what TF.js computes, but on wasm.
+    # TF.js computes Abramowitz & Stegun (1964), 7.1.26, |error| <= 1.5e-7, except on wasm.
     "Erf": Units(4.0, 2.0),
     "Erfc": Units(4.0, 4.0),
     "Selu": Units(4.0, 2.0),
 }
-# C++ in float32: what is written as a difference, of numbers near 1 or of an angle and the next multiple of
-# π/2, loses the units of 1.
+# C++ in float32. Differences of numbers near 1, or of an angle and a multiple of π/2, have absolute errors
+# in units of 1.
 _WASM: Mapping[str, Units] = {
     "Acosh": Units(4.0, 4.0),
     "Asinh": Units(4.0, 4.0),
@@ -74,9 +75,10 @@ _WASM: Mapping[str, Units] = {
     "Tan": Units(4.0, 4.0),
     "Tanh": Units(4.0, 1.0),
 }
-# What GLSL and WGSL promise of exp, log, division, ... (Vulkan 1.3, "Precision of GLSL.std.450 Instructions";
-# WGSL 15.7.4, "Floating Point Accuracy"), put into the formulas of TF.js's shaders; 4 of the units are the
-# reference's. OpenGL ES 3 promises nothing of these, but its drivers share their compilers with Vulkan's.
+# The accuracy that GLSL and WGSL specify for exp, log, division, ... (Vulkan 1.3, "Precision of
+# GLSL.std.450 Instructions"; WGSL 15.7.4, "Floating Point Accuracy"), inserted into the formulas of TF.js's
+# shaders; 4 units are the reference's. OpenGL ES 3 specifies none, but its drivers share their compilers
+# with Vulkan's.
 _GPU_DEFAULT = Units(8.0, 4.0)
 _GPU: Mapping[str, Units] = {
     "Acos": Units(4096.0, 6.77e-5 / ULP),
@@ -119,9 +121,9 @@ _ALIASES = {
 
 
 def units_of(functions: Iterable[str], backend: str) -> Units:
-    """What the functions may be off by together in the browser and in the reference, each counted once.
+    """The greatest error of functions together, in browser and reference; each function counts once.
 
-    `functions`: names of graph operations. One that no table has is taken for a common one.
+    `functions`: names of graph operations; those that are in no table get the backend's default.
     """
     if backend in GPU_BACKENDS:
         table, default = _GPU, _GPU_DEFAULT
