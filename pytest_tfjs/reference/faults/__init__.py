@@ -1,1 +1,1 @@
-"""Faults injected into the reference, to measure the sensitivity of a comparison."""
+"""Injects faults into layers, to measure what a comparison would notice."""

@@ -1,4 +1,4 @@
-"""The mutants of one layer: faults put into what it gives, or what it gives with faults in its making."""
+"""Makes mutants of a layer: its activation with a fault, or computed with a fault."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 SEED = 0
-"""What the channels and the weight that are changed are drawn by, beside the layer's name and the kind."""
+"""Seed for choosing channels and weights, together with the layer's name and the kind of fault."""
 
 
 class Refold(Protocol):
-    """What folded weights would be if the batch-norms in them had another epsilon."""
+    """Computes the folded weights for another epsilon of the batch-norms in them."""
 
     def __call__(self, weights: Collection[str], epsilon: Callable[[float], float], /) -> Mapping[str, Array]:
         """Those of `weights` that a batch-norm is folded into; `epsilon` gives the other of its own."""
@@ -47,7 +47,7 @@ class Refold(Protocol):
 
 @dataclass(frozen=True)
 class Mutant:
-    """One fault in one layer for one feed; `right` is what the layer gives without it, computed alike."""
+    """One fault in one layer for one feed; `right`: the activation without it, computed the same way."""
 
     kind: MutantKind
     made: Made
@@ -62,16 +62,16 @@ class LayerMutants:
         self._refold = refold
 
     def inputs_of(self, name: str) -> tuple[str, ...]:
-        """The layers and model inputs that a layer's mutants are computed from."""
+        """The layers and model inputs from which a layer's mutants are computed."""
         return () if self._alone.obstacle(name) else self._alone.inputs_of(name)
 
     def mutants(
         self, name: str, activation: Array, inputs: Mapping[str, Array], kinds: Collection[MutantKind]
     ) -> Iterator[Mutant]:
-        """One mutant of each of `kinds`, made when it is asked for; for each feed the same is drawn.
+        """One mutant of each of `kinds`, made one by one; the same channels and weight change in each feed.
 
-        `activation` is the layer's own; `inputs` has those of `inputs_of`, perhaps others. Both are the
-        reference's.
+        `activation` is the reference's for the layer; `inputs` holds the reference's for those of
+        `inputs_of`, and may hold others.
         """
         for kind in (kind for kind in _CHANGED if kind in kinds):
             yield Mutant(kind, _CHANGED[kind](activation, _generator(name, kind)), activation)
@@ -81,17 +81,17 @@ class LayerMutants:
         entering = {one: inputs[one] for one in self.inputs_of(name) if one in inputs}
         layer = LayerAlone(self._alone, self._refold, name, activation.dtype, entering)
         try:
-            right, why_not = layer.right, None
+            right, obstacle = layer.right, None
         except SourceError as error:
-            right, why_not = activation, str(error)
+            right, obstacle = activation, str(error)
         for kind in computed:
-            made = NotApplicable(why_not) if why_not else _COMPUTED[kind](layer, _generator(name, kind))
+            made = NotApplicable(obstacle) if obstacle else _COMPUTED[kind](layer, _generator(name, kind))
             yield Mutant(kind, made, right)
 
 
 @dataclass(frozen=True)
 class LayerAlone:
-    """A layer that is run alone on `inputs`, which are those of `Alone.inputs_of`; gives `dtype`."""
+    """A layer run alone on `inputs`, those of `GraphAlone.inputs_of`; its activations have `dtype`."""
 
     alone: GraphAlone
     refold: Refold
@@ -101,17 +101,17 @@ class LayerAlone:
 
     @cached_property
     def right(self) -> Array:
-        """What it gives as it is. Raises SourceError where it cannot be run alone."""
+        """The activation without a fault. Raises SourceError where the layer cannot be run alone."""
         return self.run()
 
     @cached_property
     def parts(self) -> LayerParts:
-        """What it is made of."""
+        """The layer's parts."""
         return parts_of(self.alone, self.name)
 
     @cached_property
     def weights(self) -> Mapping[str, Array]:
-        """Its weights, as the artifacts have them."""
+        """The layer's weights, as the artifacts store them."""
         return self.alone.weights_of(self.name)
 
     def run(
@@ -121,11 +121,9 @@ class LayerAlone:
         inputs: Mapping[str, Array] | None = None,
         before_activation: bool = False,
     ) -> Array:
-        """What it gives with these weights and inputs in place of its own."""
-        given = {**self.inputs, **(inputs or {})}
-        return self.alone.run(self.name, given, weights, before_activation=before_activation).astype(
-            self.dtype
-        )
+        """The activation with these weights and inputs in place of the layer's own."""
+        fed = {**self.inputs, **(inputs or {})}
+        return self.alone.run(self.name, fed, weights, before_activation=before_activation).astype(self.dtype)
 
 
 def _without_bias(layer: LayerAlone, _: np.random.Generator) -> Made:
@@ -136,7 +134,7 @@ def _without_bias(layer: LayerAlone, _: np.random.Generator) -> Made:
     return Mutated(layer.run({name: dropped.value}), dropped.what)
 
 
-def _with_a_weight_off(layer: LayerAlone, rng: np.random.Generator) -> Made:
+def _with_one_weight_changed(layer: LayerAlone, rng: np.random.Generator) -> Made:
     name = layer.parts.kernel
     if name is None:
         return NotApplicable("it has no weights that multiply")
@@ -162,7 +160,7 @@ def _with_other_epsilon(layer: LayerAlone, _: np.random.Generator) -> Made:
     variance, epsilon = layer.parts.variance, layer.parts.epsilon
     if variance is not None and epsilon is not None:
         other = other_epsilon(epsilon)
-        # Of this variance the right epsilon makes what the other would of the right variance.
+        # The right epsilon with this variance gives the same as the other epsilon with the right one.
         moved = layer.weights[variance] + np.float32(other - epsilon)
         return Mutated(layer.run({variance: moved}), f"{other:g} instead of {epsilon:g}")
     refolded = layer.refold(layer.weights.keys(), other_epsilon)
@@ -183,16 +181,16 @@ _CHANGED: Mapping[MutantKind, Callable[[Array, np.random.Generator], Made]] = {
     "rounded to half precision": lambda activation, _: round_to_half(activation),
     "output scaled by 1.001": lambda activation, _: scale(activation),
 }
-"""The faults that are put into an activation."""
+"""Faults that change an activation."""
 
 _COMPUTED: Mapping[MutantKind, Callable[[LayerAlone, np.random.Generator], Made]] = {
     "bias dropped": _without_bias,
-    "one weight +1 %": _with_a_weight_off,
+    "one weight +1 %": _with_one_weight_changed,
     "padding shifted by one": _with_shifted_padding,
     "batch-norm epsilon wrong": _with_other_epsilon,
     "activation swapped": _with_other_activation,
 }
-"""The faults that an activation is computed with."""
+"""Faults with which an activation is computed."""
 
 
 def _generator(name: str, kind: MutantKind) -> np.random.Generator:

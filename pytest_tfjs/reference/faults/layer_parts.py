@@ -1,4 +1,4 @@
-"""What a layer is made of: which of its weights does what, where it pads, and how it ends."""
+"""Finds a layer's kernel, bias, batch-norm, padding and activation in its operations."""
 
 from __future__ import annotations
 
@@ -30,11 +30,12 @@ _OFFSET, _VARIANCE = 2, 4
 
 @dataclass(frozen=True)
 class LayerParts:
-    """One layer's parts; weights by the artifacts' names.
+    """One layer's parts; weights by the artifacts' names, None for a part that it lacks.
 
-    `kernel`: its largest weight that is neither of those below. `bias`: what is added last. `variance` and
-    `epsilon`: of a batch-norm in it. `activation`: the graph operation of the activation that it ends with.
-    `pads`: whether it pads what enters it, or only gives its input padded. None where there is none.
+    `kernel`: the largest weight other than bias and variance. `bias`: the weight that is added last.
+    `variance` and `epsilon`: those of a batch-norm. `activation`: the graph operation of the activation that
+    the layer ends with. `pads`: `"input"` for a convolution or pooling with padding, `"output"` for a layer
+    that only pads.
     """
 
     kernel: str | None = None
@@ -51,7 +52,7 @@ def parts_of(alone: GraphAlone, name: str) -> LayerParts:
     constants = {constant: weight for weight, constant in subgraph.weights.items()}
     bias = variance = epsilon = None
     for operation in subgraph.operations:
-        entering = [_through_identities(tensor.op) for tensor in operation.inputs]
+        entering = [_behind_pass_through(tensor.op) for tensor in operation.inputs]
         weights = [constants.get(one.name) for one in entering]
         if operation.type in BATCH_NORMS:
             bias, variance = weights[_OFFSET], weights[_VARIANCE]
@@ -60,10 +61,10 @@ def parts_of(alone: GraphAlone, name: str) -> LayerParts:
             added = next(weight for weight in weights if weight is not None)
             pairs = zip(entering, weights, strict=True)
             beside = [one for one, weight in pairs if weight is None and _is_number(one)]
-            if beside:  # a constant is added to a weight: a batch-norm that is written out
+            if beside:  # a number is added to a weight: a batch-norm in elementary operations
                 variance, epsilon = added, float(constant_value(beside[0]))
             else:
-                bias = added  # the last: one before a softmax may be no part of what it gives
+                bias = added  # the last one: a bias before a softmax may have no effect
     attributes = alone.attributes(name)
     values = alone.weights_of(name)
     others = {bias, variance}
@@ -77,7 +78,7 @@ def parts_of(alone: GraphAlone, name: str) -> LayerParts:
     )
 
 
-def _through_identities(operation: Any) -> Any:
+def _behind_pass_through(operation: Any) -> Any:
     while operation.type in PASS_THROUGH:
         operation = operation.inputs[0].op
     return operation

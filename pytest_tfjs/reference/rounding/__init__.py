@@ -1,1 +1,1 @@
-"""Rounding of layers: how much of it their operations and inputs explain."""
+"""How much rounding a layer's operations and inputs explain."""

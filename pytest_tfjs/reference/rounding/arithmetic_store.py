@@ -1,4 +1,4 @@
-"""The arithmetic of layers in files: magnitudes beside the activations, the small facts as JSON."""
+"""Stores the arithmetic of layers in files: magnitudes as tensors, the rest as JSON."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _FACTS = "arithmetic.json"
-_OF_BUDGET = 4
-"""Magnitudes are held until they are this part of the budget: what computes the next needs the rest."""
+_PART_OF_BUDGET = 4
+"""Magnitudes are written once they take this part of the budget; computing the next needs the rest."""
 
 
 @dataclass(frozen=True)
 class StoredArithmetic:
-    """The arithmetic of layers, for each feed; `facts` are what is small of it, by layer name."""
+    """The arithmetic of layers. `facts`: for each feed, all but the magnitude, by layer name."""
 
     facts: Sequence[Mapping[str, Mapping[str, Any]]]
     magnitudes: Stored
 
     @classmethod
     def open(cls, folder: Path) -> StoredArithmetic:
-        """What `store_arithmetic` wrote into `folder`."""
+        """Opens what `store_arithmetic` wrote into `folder`."""
         facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
         return cls(facts, Stored.open(folder))
 
     def read(self, feed: int, names: Collection[str]) -> dict[str, Arithmetic]:
-        """That of these layers; of one that is not among them nothing is known."""
+        """The arithmetic of these layers, by name; `UNKNOWN` for a layer that was not stored."""
         magnitudes = self.magnitudes.read(feed, names)
         facts = self.facts[feed]
         return {
@@ -55,8 +55,8 @@ def store_arithmetic(
 ) -> None:
     """Computes the arithmetic of each layer whose activations are stored, and writes it into `folder`.
 
-    About as much as `budget` bytes are held at once, or what the largest layer takes where that is more.
-    Where TensorFlow cannot run the layers alone, nothing is known of any.
+    Holds about `budget` bytes at once, or the size of the largest layer if that is more. Stores nothing where
+    TensorFlow cannot run the layers alone.
     """
     stored = Stored(folder)
     facts: list[dict[str, dict[str, Any]]] = [{} for _ in feeds]
@@ -67,7 +67,8 @@ def store_arithmetic(
             stored.add(number, {})
     else:
         for number, feed in enumerate(feeds):
-            for group in _groups(_each(magnitudes, feed, number, activations), budget // _OF_BUDGET):
+            each = _arithmetic_of_each(magnitudes, feed, number, activations)
+            for group in _groups(each, budget // _PART_OF_BUDGET):
                 found = {name: one.magnitude for name, one in group.items() if one.magnitude is not None}
                 stored.add(number, found)
                 facts[number].update({name: _facts(one) for name, one in group.items()})
@@ -75,18 +76,18 @@ def store_arithmetic(
     (folder / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
 
 
-def _each(
+def _arithmetic_of_each(
     magnitudes: Magnitudes, feed: Feed, number: int, activations: Stored
 ) -> Iterator[tuple[str, Arithmetic]]:
     for name in activations.sizes(number):
         needed = {*magnitudes.inputs_of(name), name}
-        # Views of files: what is not looked at is not read.
+        # Views of files: only what is used is read.
         values = {**feed.reference, **activations.read(number, needed)}
         yield name, magnitudes.of(name, values, values[name])
 
 
 def _groups(each: Iterator[tuple[str, Arithmetic]], limit: int) -> Iterator[dict[str, Arithmetic]]:
-    """In groups whose magnitudes take `limit` bytes or a little more; at least one, if it is empty."""
+    """Groups whose magnitudes take `limit` bytes or a little more; at least one group, even if empty."""
     group: dict[str, Arithmetic] = {}
     total = 0
     for name, one in each:

@@ -1,9 +1,10 @@
-"""How much a layer without a rule makes of the rounding of what enters it, estimated by trying.
+"""Estimates the rounding of layers without a rule, by running them on perturbed inputs.
 
-D. S. Parker, "Monte Carlo Arithmetic: exploiting randomness in floating-point arithmetic", UCLA CSD-970002
-(1997): what enters is perturbed at random by some units of its last place, and the spread of the results
-tells what rounding does to them. Here the units are larger than those of float32 by 2**12, so that the
-float32 that the layer is run in does not hide the effect, and the spread is scaled back.
+The method is Monte Carlo arithmetic (D. S. Parker, "Monte Carlo Arithmetic: exploiting randomness in
+floating-point arithmetic", UCLA CSD-970002, 1997): inputs are perturbed at random by some units in the last
+place, and the spread of the results shows the effect of rounding. The perturbations are 2**12 times those
+of float32 rounding, so that the layer's own float32 arithmetic does not hide the effect; the spread is scaled
+back.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ _DRAWS = 4
 _SEED = 4
 
 
-def conditioned(alone: GraphAlone, name: str, inputs: Mapping[str, Array], reference: Array) -> Array | None:
-    """A magnitude for each element of a layer: |reference|, and what becomes of a rounding of what enters.
+def estimated_magnitude(
+    alone: GraphAlone, name: str, inputs: Mapping[str, Array], reference: Array
+) -> Array | None:
+    """|reference| plus the effect of rounding the inputs and weights, for each element of a layer.
 
-    float32 in the shape of `reference`. No element is taken to be less than the root mean square of all, as
-    few draws may show little by chance. None where the layer gives no finite number. Raises SourceError where
-    the layer cannot be run alone.
+    float32 in the shape of `reference`, in the unit of the activation. Each element's effect is at least the
+    root mean square of all, because a few draws may show little by chance. None where no result is finite.
+    Raises SourceError where the layer cannot be run alone.
     """
     rng = np.random.default_rng(_SEED)
     weights = alone.weights_of(name)
@@ -54,7 +57,7 @@ def _moved(values: Mapping[str, Array], names: Any, rng: np.random.Generator) ->
 
 
 def _perturbed(value: Array, rng: np.random.Generator) -> Array:
-    """Each number a step larger or smaller; what is no float stays."""
+    """Each float times 1 ± `_STEP`; other dtypes unchanged."""
     if value.dtype.kind not in "fc":
         return value
     signs = rng.integers(0, 2, value.shape, np.int8) * np.float32(2 * _STEP) - np.float32(_STEP)

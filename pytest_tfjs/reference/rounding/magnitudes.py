@@ -1,4 +1,4 @@
-"""What the rounding of each layer depends on, from the operations that TensorFlow computes it with."""
+"""Finds how much each layer may round, from the operations that compute it in TensorFlow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
 from pytest_tfjs.errors import SourceError
-from pytest_tfjs.reference.rounding.conditioning import conditioned
+from pytest_tfjs.reference.rounding.conditioning import estimated_magnitude
 from pytest_tfjs.reference.rounding.rounding_step import EXACT, Rounded, Step, UnknownRounding
 from pytest_tfjs.reference.rounding.rules import KEEP_SUMS, rounded, summed_terms
 from pytest_tfjs.reference.rounding.slopes import FUNCTIONS
@@ -26,18 +26,18 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 UNKNOWN = Arithmetic(known=False)
 _FOLDINGS = 4
-"""How often a weight is rounded that a batch-norm is folded into, or what it is made of is in the source."""
+"""Roundings of a weight that a batch-norm was folded into, its parts in the source included."""
 
 _FEWEST_TERMS = 16
-"""Of a layer without a rule, whose sums are not known."""
-_MATRIX = 2
+"""The least number of terms assumed for a layer without a rule, whose sums are unknown."""
+_MATRIX_RANK = 2
 
 
 class Magnitudes:
-    """Tells the arithmetic of the layers that `alone` runs.
+    """Computes the arithmetic of the layers that `alone` runs.
 
-    `folded`: of weights that were made of several, which the source does not have, the sum of the magnitudes
-    that went into them, by the artifacts' names.
+    `folded`: for each weight that the converter made of several, the sum of their magnitudes, by the
+    artifacts' name of the weight.
     """
 
     def __init__(self, alone: GraphAlone, folded: Mapping[str, Array] | None = None) -> None:
@@ -46,15 +46,15 @@ class Magnitudes:
         self._failures: tuple[type[Exception], ...] = (UnknownRounding, SourceError, *tensorflow_errors())
 
     def inputs_of(self, name: str) -> tuple[str, ...]:
-        """The layers and model inputs whose activations `of` needs; none where nothing can be told."""
+        """The layers and model inputs whose activations `of` needs; none if the layer cannot be run alone."""
         name = self._alone.computing_layer(name)
         return self._alone.inputs_of(name) if self._alone.obstacle(name) is None else ()
 
     def of(self, name: str, inputs: Mapping[str, Array], reference: Array) -> Arithmetic:
-        """The arithmetic of a layer, run alone on `inputs`, whose activation is then `reference`.
+        """The arithmetic of a layer that gives `reference` when it is run alone on `inputs`.
 
-        `inputs` are by the names of `inputs_of`. It is not known where the layer cannot be run. Of a nested
-        model it is that of the layer in it that computes the activation, which is what the browser runs.
+        `inputs` are by the names of `inputs_of`. The result is `UNKNOWN` where the layer cannot be run, and
+        for a nested model the arithmetic of the layer inside that computes its activation.
         """
         name = self._alone.computing_layer(name)
         if reference.dtype.kind not in "fc" or not reference.size:
@@ -69,7 +69,7 @@ class Magnitudes:
         try:
             return self._by_rules(name, subgraph, inputs, reference)
         except self._failures:
-            return self._by_trying(name, subgraph, inputs, reference)
+            return self._by_perturbing(name, subgraph, inputs, reference)
 
     def _by_rules(
         self, name: str, subgraph: Subgraph, inputs: Mapping[str, Array], reference: Array
@@ -99,17 +99,17 @@ class Magnitudes:
             noise=_noise(steps),
         )
 
-    def _by_trying(
+    def _by_perturbing(
         self, name: str, subgraph: Subgraph, inputs: Mapping[str, Array], reference: Array
     ) -> Arithmetic:
         try:
-            size = conditioned(self._alone, name, inputs, reference)
+            size = estimated_magnitude(self._alone, name, inputs, reference)
         except self._failures:
             return UNKNOWN
         if size is None:
             return UNKNOWN
         weights = self._alone.weights_of(name).values()
-        matrices = [weight for weight in weights if weight.dtype.kind == "f" and weight.ndim >= _MATRIX]
+        matrices = [weight for weight in weights if weight.dtype.kind == "f" and weight.ndim >= _MATRIX_RANK]
         functions = [one for op in self._types(subgraph) for one in FUNCTIONS.get(op, ())]
         return Arithmetic(
             terms=max(_FEWEST_TERMS, sum(int(np.prod(weight.shape[:-1])) for weight in matrices)),
@@ -141,29 +141,29 @@ class Magnitudes:
 
 
 class _Values:
-    """The values of tensors of one layer; one that is computed within it is kept once it was asked for."""
+    """The values of tensors of one layer, each computed at most once."""
 
     def __init__(self, alone: GraphAlone, name: str, subgraph: Subgraph, inputs: Mapping[str, Array]) -> None:
         self._alone, self._name, self._inputs = alone, name, inputs
         self._rows = {tensor: row for row, tensor in subgraph.inputs.items()}
-        self._made: dict[str, Array] = {}
+        self._computed: dict[str, Array] = {}
 
     def __call__(self, tensor: str) -> Array:
         if tensor in self._rows:
             return self._inputs[self._rows[tensor]]
-        if tensor not in self._made:
+        if tensor not in self._computed:
             operation = self._alone.graph.get_operation_by_name(tensor.partition(":")[0])
-            self._made[tensor] = (
+            self._computed[tensor] = (
                 constant_value(operation)
                 if operation.type == "Const"
                 else self._alone.values(self._name, self._inputs, [tensor])[tensor]
             )
-        return self._made[tensor]
+        return self._computed[tensor]
 
 
 def _noise(steps: list[Step]) -> float | None:
-    """Of the one sum of a layer, where nothing but what keeps it comes before and after."""
-    numbers = [step for step in steps if step.gives_numbers]  # and not shapes, of which there are many
+    """The noise of a layer with one sum and otherwise only operations of `KEEP_SUMS`; else None."""
+    numbers = [step for step in steps if step.gives_numbers]  # leaves out shapes
     sums = [step for step in numbers if summed_terms(step) > 1]
     if len(sums) != 1 or any(step.op not in KEEP_SUMS for step in numbers if step is not sums[0]):
         return None
@@ -171,7 +171,7 @@ def _noise(steps: list[Step]) -> float | None:
 
 
 def _tidied(size: Array, reference: Array) -> Array:
-    """In the reference's shape, nowhere less than |reference|, and finite where that is."""
+    """The size, but at least |reference|, and |reference| where the size is not finite."""
     least = np.abs(reference).astype(np.float32)
     found: Array = np.where(np.isfinite(size), np.maximum(size, least), least).astype(np.float32)
     return found

@@ -1,4 +1,4 @@
-"""One operation within a layer, as the rules of rounding see it."""
+"""One operation within a layer with the rounding of its inputs, for the rounding rules."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class UnknownRounding(Exception):  # noqa: N818  (no error of the user's: another way is taken)
-    """There is no rule for an operation."""
+class UnknownRounding(Exception):  # noqa: N818  (control flow, never shown to a user)
+    """No rounding rule exists for an operation."""
 
 
 @dataclass(frozen=True)
 class Rounded:
-    """What is known of a tensor within a layer, beside its value.
+    """The rounding of a tensor within a layer.
 
-    `size`: the sum of the magnitudes that entered each element, at least |value|, in the tensor's shape;
-    None: |value| stands for it. `roundings`: of how many one after another an element is made, at most; 0
-    where it is exact.
+    `size`: the sum of the magnitudes that entered each element, at least |value|, in the tensor's shape; None
+    means |value| itself. `roundings`: the most roundings one after another that an element went through; 0
+    for an exact tensor.
     """
 
     size: Array | None = None
@@ -36,9 +36,9 @@ EXACT = Rounded()
 
 @dataclass(frozen=True)
 class Step:
-    """An operation with what is known of its inputs.
+    """An operation with the rounding of its inputs.
 
-    `read` gives the value of a tensor (`node:0`). Sizes are float32 arrays, of complex tensors too.
+    `read` gives the value of a tensor (`node:0`). Sizes are float32 arrays, for complex tensors too.
     """
 
     operation: Any
@@ -52,17 +52,17 @@ class Step:
 
     @property
     def roundings(self) -> int:
-        """The most that any of the inputs has."""
+        """The most roundings of any input."""
         return max((known.roundings for known in self.inputs), default=0)
 
     @property
     def plain(self) -> bool:
-        """Whether of each input |value| stands for the size."""
+        """Whether the size of every input is |value|."""
         return all(known.size is None for known in self.inputs)
 
     @property
     def gives_numbers(self) -> bool:
-        """Whether any output is of floats."""
+        """Whether any output is float or complex."""
         return any(tensor.dtype.is_floating or tensor.dtype.is_complex for tensor in self.operation.outputs)
 
     def value(self, index: int) -> Array:
@@ -78,15 +78,15 @@ class Step:
         size = self.inputs[index].size
         return magnitude(self.value(index)) if size is None else size
 
-    def is_number(self, index: int) -> bool:
-        """Whether an input is one of floats, which round; integers, bools and text do not."""
+    def is_inexact(self, index: int) -> bool:
+        """Whether an input is float or complex; other dtypes do not round."""
         dtype = self.operation.inputs[index].dtype
         return bool(dtype.is_floating or dtype.is_complex)
 
-    def of_sizes(self) -> list[Array]:
-        """What the operation gives for the sizes of its inputs of floats, the others as they are."""
+    def outputs_of_sizes(self) -> list[Array]:
+        """The outputs of the operation for the sizes of its inexact inputs and the values of the others."""
         given = [
-            self.size(index) if self.is_number(index) else self.value(index)
+            self.size(index) if self.is_inexact(index) else self.value(index)
             for index in range(len(self.inputs))
         ]
         return run_operation(self.operation, given)
@@ -102,7 +102,7 @@ def magnitude(value: Array) -> Array:
 
 
 def run_operation(operation: Any, values: Sequence[Array]) -> list[Array]:
-    """The outputs of an operation of a graph, run by itself on other inputs."""
+    """The outputs of a graph's operation, run eagerly on other inputs."""
     import tensorflow as tf
 
     arguments: dict[str, Any] = {}
@@ -124,7 +124,7 @@ def run_operation(operation: Any, values: Sequence[Array]) -> list[Array]:
         if attribute.name not in inferred:
             arguments[attribute.name] = operation.get_attr(attribute.name)
     function = getattr(tf.raw_ops, operation.type)
-    # Some arguments have another name in Python, in the same order.
+    # Some arguments have another name in Python; the order is the same.
     taken = [name for name in inspect.signature(function).parameters if name != "name"]
     others = iter([name for name in taken if name not in arguments])
     named = {name if name in taken else next(others, name): value for name, value in arguments.items()}

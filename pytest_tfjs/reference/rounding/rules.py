@@ -1,9 +1,9 @@
-"""How each operation of TensorFlow rounds: what enters an element of its output, and how often it is rounded.
+"""How each operation rounds: the magnitudes that enter an output element, and the number of roundings.
 
 The sizes follow from the standard model of rounding error carried through to first order (N. J. Higham,
 "Accuracy and Stability of Numerical Algorithms", 2nd ed. 2002, chapters 2 and 3): where y = f(x, ...) and x
-is off by ε·s(x), y is off by ε·(|∂f/∂x|·s(x) + ...), and s(x) = |x| for what is given. For a sum of products
-that is |x|·|w|, for what is added to it |b| more, and so on through the layer.
+is off by ε·s(x), y is off by ε·(|∂f/∂x|·s(x) + ...), and s(x) = |x| for inputs of the layer. For a sum of
+products this gives the sum of |x|·|w|, for a bias |b| more, and so on through the layer.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ KEEP_SUMS = (
     | OF_RESULT.keys()
     | {"LeakyRelu", "Mul", "Softmax"}
 )
-"""What may come after a sum, or before it, and leaves the noise of its order in proportion to it."""
+"""Operations before or after a sum that keep the noise of its summation order in proportion to it."""
 
 
 def rounded(step: Step) -> tuple[list[Rounded], tuple[str, ...]]:
-    """What is known of each output of an operation, and the functions that it evaluates.
+    """The rounding of each output of an operation, and the names of the functions that it evaluates.
 
-    Raises UnknownRounding where there is no rule for it.
+    Raises UnknownRounding where there is no rule for the operation.
     """
     outputs = len(step.operation.outputs)
     if not step.gives_numbers and step.roundings == 0:
@@ -68,7 +68,7 @@ def rounded(step: Step) -> tuple[list[Rounded], tuple[str, ...]]:
     if step.op == "Cast":
         return [_cast(step)], ()
     if step.op in COPIES_ELEMENTS:
-        return _moved(step), ()
+        return _copied(step), ()
     if step.op in DISCONTINUOUS and step.roundings == 0:
         return [EXACT] * outputs, ()
     rule = _RULES.get(step.op)
@@ -80,16 +80,16 @@ def rounded(step: Step) -> tuple[list[Rounded], tuple[str, ...]]:
 
 
 def summed_terms(step: Step) -> int:
-    """How many numbers or products an element of the output is the sum of; 1 where it is no long sum."""
+    """How many numbers or products each element of the output sums; 1 for an operation without a sum."""
     if step.op in CONTRACTIONS:
         return terms_of(step)
     return _reduced_terms(step) if step.op in _REDUCED else 1
 
 
-def _moved(step: Step) -> list[Rounded]:
+def _copied(step: Step) -> list[Rounded]:
     if step.plain:
         return [Rounded(None, step.roundings)] * len(step.operation.outputs)
-    return [Rounded(size, step.roundings) for size in step.of_sizes()]
+    return [Rounded(size, step.roundings) for size in step.outputs_of_sizes()]
 
 
 def _cast(step: Step) -> Rounded:
@@ -100,13 +100,13 @@ def _cast(step: Step) -> Rounded:
     return Rounded(step.inputs[0].size, step.roundings + int(narrower and given.size < _FLOAT32_BYTES))
 
 
-def _passed(step: Step) -> Rounded:
+def _piecewise_linear(step: Step) -> Rounded:
     if step.op in ("Real", "Imag") and step.roundings and step.inputs[0].size is None:
         return Rounded(step.size(0), step.roundings)
     return Rounded(step.inputs[0].size, step.roundings)
 
 
-def _chosen(step: Step) -> Rounded:
+def _larger_or_smaller(step: Step) -> Rounded:
     if step.plain and step.roundings == 0:
         return EXACT
     return Rounded(np.maximum(step.size(0), step.size(1)), step.roundings)
@@ -118,13 +118,13 @@ def _largest(step: Step) -> Rounded:
     if step.op == "Min":
         size = np.broadcast_to(step.size(0).max(), step.result().shape)
         return Rounded(np.ascontiguousarray(size), step.roundings)
-    return Rounded(step.of_sizes()[0], step.roundings)
+    return Rounded(step.outputs_of_sizes()[0], step.roundings)
 
 
 def _sum(step: Step) -> Rounded:
     count = len(step.inputs)
     if step.op == "BiasAdd":
-        size = step.of_sizes()[0]
+        size = step.outputs_of_sizes()[0]
     else:
         size = step.size(0)
         for index in range(1, count):
@@ -160,7 +160,7 @@ def _squared_difference(step: Step) -> Rounded:
 
 
 def _power(step: Step) -> Rounded:
-    """Of x**p: |y|·(1 + |p|·s(x)/|x| + |ln x|·s(p))."""
+    """x**p: |y|·(1 + |p|·s(x)/|x| + |ln x|·s(p))."""
     x, y = np.abs(step.value(0)), magnitude(step.result())
     slope = np.abs(step.value(1)) * step.size(0) / np.where(x == 0, 1, x)
     size = y * (1 + slope + np.abs(np.log(np.where(x == 0, 1, x))) * step.size(1))
@@ -171,14 +171,14 @@ def _function(step: Step) -> Rounded:
     x, y = step.value(0), step.result()
     entered = step.size(0)
     if step.op in ("Sin", "Cos", "Tan"):
-        # What a large argument is reduced by is for the function to get right.
-        entered = entered - magnitude(x) + np.minimum(magnitude(x), _MOST_TURNED)
+        # Reducing a large argument exactly is the task of the function.
+        entered = entered - magnitude(x) + np.minimum(magnitude(x), _MOST_REDUCED)
     slope = OF_RESULT[step.op](y) if step.op in OF_RESULT else OF_ARGUMENT[step.op](x)
     size = magnitude(y) + np.abs(slope) * entered
     return Rounded(size.astype(np.float32), step.roundings + 1)
 
 
-_MOST_TURNED = 64.0
+_MOST_REDUCED = 64.0
 
 
 def _leaky(step: Step) -> Rounded:
@@ -188,11 +188,11 @@ def _leaky(step: Step) -> Rounded:
 
 
 def _contraction(step: Step) -> Rounded:
-    return Rounded(step.of_sizes()[0], step.roundings + terms_of(step))
+    return Rounded(step.outputs_of_sizes()[0], step.roundings + terms_of(step))
 
 
 def _reduction(step: Step) -> Rounded:
-    return Rounded(step.of_sizes()[0], step.roundings + _reduced_terms(step))
+    return Rounded(step.outputs_of_sizes()[0], step.roundings + _reduced_terms(step))
 
 
 def _reduced_terms(step: Step) -> int:
@@ -214,7 +214,7 @@ def _multiplied(step: Step) -> Rounded:
 
 
 def _batch_norm(step: Step) -> Rounded:
-    """Of (x - mean)·scale/√(variance + ε) + offset, where x and the mean may cancel."""
+    """(x - mean)·scale/√(variance + ε) + offset, where x and the mean may cancel."""
     channels_first = step.attribute("data_format").decode().startswith("NC")
     entered = step.size(0)
     shape = [1] * entered.ndim
@@ -226,7 +226,7 @@ def _batch_norm(step: Step) -> Rounded:
         steep = scale / np.sqrt(variance + step.attribute("epsilon"))
         size = (entered + magnitude(mean)) * steep + offset
         return Rounded(size.astype(np.float32), step.roundings + 4)
-    # Mean and variance are those of x: what rounds x and the mean also changes the variance.
+    # Mean and variance are those of x, so that rounding x and the mean also changes the variance.
     x = step.value(0)
     variance = x.var(axes, keepdims=True) + step.attribute("epsilon")
     apart = np.abs(x - x.mean(axes, keepdims=True))
@@ -237,7 +237,7 @@ def _batch_norm(step: Step) -> Rounded:
 
 
 def _softmax(step: Step) -> Rounded:
-    """Of exp(x - max)/Σ: each exponential is off by what its argument is, and so is their sum."""
+    """exp(x - max)/Σ: the relative error of each exponential is the absolute error of its argument."""
     y, entered = step.result(), step.size(0)
     share = np.exp(y) if step.op == "LogSoftmax" else y
     moved = 1 + entered + np.sum(share * entered, -1, keepdims=True)
@@ -246,9 +246,9 @@ def _softmax(step: Step) -> Rounded:
 
 
 def _resized(step: Step) -> Rounded:
-    """Of bilinear resizing: where it reads is rounded too, in parts of the size of the image.
+    """Bilinear resizing: the coordinates are rounded too, relative to the size of the image.
 
-    Right on a pixel, rounding may take a little of either neighbour.
+    A coordinate on a pixel may be rounded towards any neighbour.
     """
     rows, columns = step.value(0).shape[1:3]
     size = run_operation(step.operation, [_of_neighbours(step.size(0)), step.value(1)])[0]
@@ -256,7 +256,7 @@ def _resized(step: Step) -> Rounded:
 
 
 def _of_neighbours(image: Array) -> Array:
-    """The largest of each pixel and those around it."""
+    """The largest of each pixel and its eight neighbours."""
     for axis in (1, 2):
         pads = [(1, 1) if each == axis else (0, 0) for each in range(image.ndim)]
         padded = np.moveaxis(np.pad(image, pads, mode="edge"), axis, 0)
@@ -265,7 +265,7 @@ def _of_neighbours(image: Array) -> Array:
 
 
 def _spectrum(step: Step) -> Rounded:
-    """Of a sum over all n, with angles up to n·2π that are rounded too: n·u for each term."""
+    """A sum over all n terms; the angles, up to 2πn, are rounded too: n·u for each term."""
     entered = step.size(0)
     total = np.sum(entered, -1, keepdims=True)
     n = max(entered.shape[-1], step.result().shape[-1])
@@ -283,15 +283,15 @@ def _complex_size(step: Step) -> Rounded:
     return Rounded(step.inputs[0].size, step.roundings + 3)
 
 
-def _integer_like(step: Step) -> Rounded:
+def _of_integers(step: Step) -> Rounded:
     if step.roundings:
         raise UnknownRounding(step.op)
     return Rounded(magnitude(step.value(0)) + magnitude(step.value(1)), 1)
 
 
 _RULES: dict[str, Callable[[Step], Rounded]] = {
-    **dict.fromkeys(PIECEWISE_LINEAR, _passed),
-    **dict.fromkeys(_CHOOSING, _chosen),
+    **dict.fromkeys(PIECEWISE_LINEAR, _piecewise_linear),
+    **dict.fromkeys(_CHOOSING, _larger_or_smaller),
     **dict.fromkeys(_LARGEST, _largest),
     **dict.fromkeys(SUMS, _sum),
     **dict.fromkeys(PRODUCTS, _product),
@@ -299,7 +299,7 @@ _RULES: dict[str, Callable[[Step], Rounded]] = {
     **dict.fromkeys((*OF_ARGUMENT, *OF_RESULT), _function),
     **dict.fromkeys(CONTRACTIONS, _contraction),
     **dict.fromkeys(_REDUCED, _reduction),
-    **dict.fromkeys(_OF_INTEGERS, _integer_like),
+    **dict.fromkeys(_OF_INTEGERS, _of_integers),
     **dict.fromkeys(BATCH_NORMS, _batch_norm),
     **dict.fromkeys(_SPECTRA, _spectrum),
     "Square": _square,

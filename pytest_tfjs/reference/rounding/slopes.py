@@ -1,4 +1,4 @@
-"""Functions of one number: their slopes, and under which names they count as functions."""
+"""Derivatives of elementwise functions, and the functions that each operation evaluates."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ OF_RESULT: Mapping[str, Callable[[Array], Array]] = MappingProxyType(
         "Tan": lambda y: 1 + y * y,
     }
 )
-"""The same of others, from y."""
+"""dy/dx of each function y of x, up to its sign, from y."""
 
-_MADE_OF = {
+_EVALUATED = {
     "Softmax": ("Exp", "RealDiv"),
     "LogSoftmax": ("Exp", "Log"),
     **dict.fromkeys(BATCH_NORMS, ("Rsqrt",)),
@@ -74,6 +74,6 @@ _MADE_OF = {
 }
 
 FUNCTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {**{op: (op,) for op in (*OF_ARGUMENT, *OF_RESULT)}, **_MADE_OF}
+    {**{op: (op,) for op in (*OF_ARGUMENT, *OF_RESULT)}, **_EVALUATED}
 )
-"""What each operation evaluates, by the names of graph operations."""
+"""The functions that each operation evaluates; both by the names of graph operations."""

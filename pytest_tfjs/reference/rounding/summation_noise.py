@@ -1,4 +1,4 @@
-"""What summing in another order changes, measured on some of the elements that a layer sums up."""
+"""Measures how much the order of summation changes a layer's sums, on a sample of elements."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 SAMPLE = 128
-"""How many elements are looked at, at most."""
+"""The most elements in a sample."""
 
 _ORDERS = 3
 _MOST_NUMBERS = 1 << 21
@@ -24,14 +24,14 @@ _SEED = 4
 
 
 def noise_of(step: Step) -> float | None:
-    """The root mean square of what summing in random orders in float32 changes, in parts of the magnitudes'.
+    """The relative noise of summing in float32 in random orders.
 
-    That is, of the difference to the sum in float64, over a sample of the output's elements, divided by the
-    root mean square of the sums of magnitudes of the same elements. The sample and the orders are the same
-    each time. None where it is not known what is summed, or nothing is.
+    It is the root mean square difference to the sum in float64, over a sample of the output's elements,
+    divided by the root mean square of the sums of magnitudes of these elements. The sample and the orders are
+    the same each time. None for an operation without a sum, or one whose summands are unknown.
     """
     summands = sampled_summands(step)
-    if summands is None or summands[1].shape[1] < 2:  # noqa: PLR2004  (there is one order of one)
+    if summands is None or summands[1].shape[1] < 2:  # noqa: PLR2004  (one number has one order)
         return None
     numbers = summands[1]
     exact = np.sum(numbers, -1, dtype=np.float64)
@@ -48,10 +48,10 @@ def noise_of(step: Step) -> float | None:
 
 
 def sampled_summands(step: Step, most: int = SAMPLE) -> tuple[Array, Array] | None:
-    """Some elements of an operation's output: their flat indices, and the numbers that each is the sum of.
+    """A sample of an operation's output: flat indices of elements, and the numbers that each one sums.
 
-    The numbers are float32, a row for each element; what lies in the padding is 0. Of a mean they are those
-    that it is the mean of. None for an operation that sums nothing, or in a way that is not known here.
+    The numbers are float32, one row for each element; padding counts as 0. For a mean they are the numbers
+    averaged. None for an operation without a sum, or one whose summands are unknown.
     """
     if step.op in MATRIX_PRODUCTS:
         return _of_matrices(step, most)
@@ -113,7 +113,7 @@ def _of_convolution(step: Step, most: int) -> tuple[Array, Array] | None:
         source = at[-1] // kernel.shape[-1]
         inner = np.take_along_axis(patches, source.reshape(-1, *[1] * (space + 1)), -1)[..., 0]
         return flat, _products(inner, np.moveaxis(taken, -1, 0))
-    # A kernel of fewer channels than the image has is of one group of them.
+    # A kernel with fewer channels than the image belongs to a grouped convolution.
     groups = x.shape[-1] // kernel.shape[-2]
     first = at[-1] // (channels // groups) * kernel.shape[-2]
     within = first[:, None] + np.arange(kernel.shape[-2])
@@ -122,7 +122,7 @@ def _of_convolution(step: Step, most: int) -> tuple[Array, Array] | None:
 
 
 def _of_transposed(step: Step, most: int) -> tuple[Array, Array] | None:
-    """Of a transposed convolution: at p it sums what a convolution reads at p into, from (p + pad - k)/s."""
+    """A transposed convolution sums at p the elements at (p + pad - k)/stride, for each k of the window."""
     shape, kernel, x = (step.value(index) for index in range(3))
     strides, dilations = (step.attribute(name)[1:-1] for name in ("strides", "dilations"))
     if step.attribute("data_format").decode() != "NHWC" or set(dilations) != {1}:
@@ -139,7 +139,7 @@ def _of_transposed(step: Step, most: int) -> tuple[Array, Array] | None:
 
 
 def _pads(step: Step, sizes: tuple[int, ...], spans: list[int], strides: list[int]) -> list[tuple[int, int]]:
-    """What is padded before and after each axis of the image."""
+    """The padding before and after each spatial axis."""
     padding = step.attribute("padding").decode()
     if padding == "EXPLICIT":
         given = step.attribute("explicit_paddings")[2:-2]
@@ -154,7 +154,7 @@ def _pads(step: Step, sizes: tuple[int, ...], spans: list[int], strides: list[in
 
 
 def _patches(x: Array, images: Array, positions: list[Array]) -> Array:
-    """The parts of the images at these positions (of each patch, along each axis), 0 outside of them."""
+    """The patches of the images at `positions` (one row for each patch, by axis); 0 outside the image."""
     space = len(positions)
     inside: Any = True
     index: list[Array] = [images.reshape(-1, *[1] * space)]
@@ -170,7 +170,7 @@ def _patches(x: Array, images: Array, positions: list[Array]) -> Array:
 
 
 def _sample(shape: tuple[int, ...], terms: int, most: int) -> tuple[Array, tuple[Array, ...]]:
-    """Flat indices into `shape`, the same each time, and the same as one array for each axis."""
+    """Flat indices into `shape`, the same each time, and the same indices as one array for each axis."""
     size = math.prod(shape)
     count = min(most, size, max(1, _MOST_NUMBERS // max(terms, 1)))
     flat = np.sort(np.random.default_rng(_SEED).choice(size, count, replace=False))

@@ -1,4 +1,4 @@
-"""Operations that sum products: over how many, and which they are."""
+"""Counts the products that each element of a contraction's output sums."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CONVOLUTIONS = frozenset({"Conv2D", "Conv3D"})
 
 
 def terms_of(step: Step) -> int:
-    """How many products an element is the sum of, at most."""
+    """The most products that an element of a contraction's output sums."""
     if step.op in MATRIX_PRODUCTS:
         shape = step.value(0).shape
         return int(shape[-2] if is_transposed(step.operation, _TRANSPOSED_A) else shape[-1])
@@ -37,13 +37,13 @@ def terms_of(step: Step) -> int:
 
 
 def is_transposed(operation: Any, names: tuple[str, ...]) -> bool:
-    """Whether an operand of a product of matrices is taken transposed."""
+    """Whether one of the attributes `names`, those of a matrix product for one operand, is set."""
     given = operation.node_def.attr
     return any(bool(operation.get_attr(name)) for name in names if name in given)
 
 
 def _labelled(step: Step) -> Mapping[str, int]:
-    """The size of each axis that an Einsum names; those of an ellipsis are not summed."""
+    """The size of each labelled axis of an Einsum; the axes of an ellipsis are never summed."""
     sizes: dict[str, int] = {}
     for index, labels in enumerate(step.attribute("equation").decode().partition("->")[0].split(",")):
         shape = step.value(index).shape

@@ -1,1 +1,1 @@
-"""Running models in TensorFlow: whole, tapped, and one layer alone."""
+"""Runs models in TensorFlow: whole, with taps, and one layer alone."""

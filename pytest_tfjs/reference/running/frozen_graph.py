@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _STRING_BYTES = 64
-# What Python computes in another dtype than the browser's is held in both.
-_WIDTHS = {"float64": 12, "int64": 12, "uint64": 12, "complex128": 24, "uint32": 8}
-_WIDTHS |= {"float16": 6, "bfloat16": 6, "int16": 6, "uint16": 6, "int8": 5, "uint8": 5}
+# Bytes of a value and of its cast to the browser's dtype, where the two dtypes differ.
+_BYTES_WITH_CAST = {"float64": 12, "int64": 12, "uint64": 12, "complex128": 24, "uint32": 8}
+_BYTES_WITH_CAST |= {"float16": 6, "bfloat16": 6, "int16": 6, "uint16": 6, "int8": 5, "uint8": 5}
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -31,9 +31,9 @@ _AS_STORED = PASS_THROUGH | {"Const"}
 class FrozenGraph:
     """The graph of one signature with its variables as constants and its functions inlined.
 
-    `lower_control_flow` turns loops and branches into Switch and Merge, as in artifacts that have these.
-    `graph` is the same as plain data, whose nodes carry the dtypes of their outputs. `inputs` and `outputs`
-    are the signature's.
+    `lower_control_flow` turns loops and branches into Switch and Merge, for artifacts that have these.
+    `graph`: the graph as plain data; its nodes have the dtypes of their outputs. `inputs` and `outputs` are
+    the signature's.
     """
 
     def __init__(self, saved_model: Path, signature: str, *, lower_control_flow: bool) -> None:
@@ -42,14 +42,16 @@ class FrozenGraph:
 
         self._model = tf.saved_model.load(str(saved_model))
         function = self._model.signatures[signature]
-        # As the converter does, so that the nodes have the same names here and in the artifacts.
+        # The converter does the same, so the nodes have the same names here and in the artifacts.
         self._frozen = convert_variables_to_constants_v2(
             function, lower_control_flow=lower_control_flow, aggressive_inlining=True
         )
-        # Variables have become constants, lookup tables are inputs still.
-        stayed = {tensor.name for tensor in self._frozen.inputs if tensor.dtype == tf.resource}
-        self._tables = {inner.name: outer for outer, inner in function.graph.captures if inner.name in stayed}
-        # The last of each is kept, as many feeds are read for the same tensors.
+        # Variables have become constants; lookup tables are still inputs.
+        resources = {tensor.name for tensor in self._frozen.inputs if tensor.dtype == tf.resource}
+        self._tables = {
+            inner.name: outer for outer, inner in function.graph.captures if inner.name in resources
+        }
+        # The last of each is kept: many feeds are read for the same tensors.
         self._pruned: tuple[list[str], Any] = [], None
         self._known_shapes: tuple[Any, dict[str, tuple[int, ...] | None]] = None, {}
         self.graph = _plain(self._frozen.graph, [tensor.name for tensor in function.outputs])
@@ -59,7 +61,7 @@ class FrozenGraph:
 
     @property
     def tf_graph(self) -> Any:
-        """The `tf.Graph` itself."""
+        """The `tf.Graph`."""
         return self._frozen.graph
 
     def run(self, feed: Mapping[str, Array], tensors: Sequence[str]) -> dict[str, Array]:
@@ -68,7 +70,7 @@ class FrozenGraph:
         return dict(zip(tensors, self._fetch(feed, wanted), strict=True))
 
     def sizes(self, feed: Mapping[str, Array], tensors: Sequence[str]) -> dict[str, int]:
-        """The bytes that the values of `tensors` take, from their shapes; nothing is held to learn them."""
+        """The bytes that the values of `tensors` take, without keeping any of them."""
         import tensorflow as tf
 
         graph = self._frozen.graph
@@ -78,9 +80,9 @@ class FrozenGraph:
         shapes = dict(self._known_shapes[1])
         unknown = [name for name in tensors if shapes[name] is None]
         with graph.as_default():
-            asked = [tf.shape(graph.get_tensor_by_name(name), out_type=tf.int64) for name in unknown]
+            found = [tf.shape(graph.get_tensor_by_name(name), out_type=tf.int64) for name in unknown]
         shapes.update(
-            zip(unknown, (tuple(map(int, shape)) for shape in self._fetch(feed, asked)), strict=True)
+            zip(unknown, (tuple(map(int, shape)) for shape in self._fetch(feed, found)), strict=True)
         )
         return {
             name: nbytes(shape or (), graph.get_tensor_by_name(name).dtype) for name, shape in shapes.items()
@@ -89,7 +91,7 @@ class FrozenGraph:
     def _static_shapes(
         self, taken: Sequence[tuple[str, tuple[int, ...]]], tensors: Sequence[str]
     ) -> dict[str, tuple[int, ...] | None]:
-        """The shapes that follow from those of the inputs; None where only running tells."""
+        """The shapes that follow from the inputs' shapes; None where the graph has to run for it."""
         import tensorflow as tf
 
         with tf.Graph().as_default():
@@ -115,34 +117,34 @@ class FrozenGraph:
             return []
         names = self._taken(feed)
         taken = [self._frozen.graph.get_tensor_by_name(name) for name in [*names, *self._tables]]
-        given = [tf.constant(feed[name], tensor.dtype) for name, tensor in zip(names, taken, strict=False)]
-        given += self._tables.values()
-        return [np.asarray(value.numpy()) for value in self._function(taken, wanted)(*given)]
+        values = [tf.constant(feed[name], tensor.dtype) for name, tensor in zip(names, taken, strict=False)]
+        values += self._tables.values()
+        return [np.asarray(value.numpy()) for value in self._function(taken, wanted)(*values)]
 
     def _function(self, taken: list[Any], wanted: list[Any]) -> Any:
-        """What computes `wanted` from `taken`."""
+        """A function that computes `wanted` from `taken`."""
         key = [tensor.name for tensor in (*taken, *wanted)]
         if self._pruned[0] != key:
             self._pruned = key, self._frozen.prune(taken, wanted)
         return self._pruned[1]
 
     def _taken(self, feed: Mapping[str, Any]) -> list[str]:
-        """The inputs that the graph has: one that nothing uses has no node."""
+        """The feed's inputs that are in the graph; an unused input has no node."""
         return [name for name in feed if name.partition(":")[0] in self.graph.nodes]
 
     def constants(self, tensors: Sequence[str]) -> dict[str, Array]:
-        """The values of those `tensors` that follow from constants alone."""
+        """The values of `tensors` that are computed from constants alone."""
         found = {name: self.tf_graph.get_tensor_by_name(name) for name in tensors}
         values = constant_values(self.tf_graph, found.values())
         rest = [name for name in tensors if name not in values]
         return {**values, **dict(zip(rest, self._fetch({}, [found[name] for name in rest]), strict=True))}
 
     def epsilon(self, batch_norm: str) -> float:
-        """The epsilon of a batch-norm, which is added to its variance."""
+        """The epsilon that a batch-norm adds to its variance."""
         return float(self._frozen.graph.get_operation_by_name(batch_norm).get_attr("epsilon"))
 
     def function_constants(self) -> Iterator[tuple[str, Array]]:
-        """The constants inside functions (the bodies of loops and branches), as `function/node`."""
+        """The constants in the bodies of loops and branches, as `function/node`."""
         import tensorflow as tf
 
         for function in self._frozen.graph.as_graph_def().library.function:
@@ -152,11 +154,11 @@ class FrozenGraph:
 
 
 def nbytes(shape: Sequence[int], dtype: Any) -> int:
-    """The bytes of a tensor of this shape and TensorFlow dtype beside its cast to the browser's.
+    """The bytes of a tensor of this shape and TensorFlow dtype, and of its cast to the browser's dtype.
 
-    Of a string, which has any length, those of a short one are counted.
+    Each string counts as a short one.
     """
-    return math.prod(shape) * _WIDTHS.get(dtype.name, dtype.size or _STRING_BYTES)
+    return math.prod(shape) * _BYTES_WITH_CAST.get(dtype.name, dtype.size or _STRING_BYTES)
 
 
 def _specs(names: Mapping[str, str], tensors: Iterable[Any]) -> tuple[TensorSpec, ...]:
@@ -174,14 +176,14 @@ def _specs(names: Mapping[str, str], tensors: Iterable[Any]) -> tuple[TensorSpec
 
 def _plain(graph: Any, outputs: Iterable[str]) -> Graph:
     operations, constant = graph.get_operations(), constant_operations(graph)
-    tensors = (tensor for one in operations for tensor in _telling(one, constant))
+    tensors = (tensor for one in operations for tensor in _informative_inputs(one, constant))
     values = constant_values(graph, tensors, constant)
     nodes = (_node(operation, values) for operation in operations)
     return Graph.of(nodes, map(parse_ref, outputs))
 
 
-def _telling(operation: Any, constant: Container[str]) -> Iterator[Any]:
-    """The inputs of an operation whose values tell what it does, or which weights it takes."""
+def _informative_inputs(operation: Any, constant: Container[str]) -> Iterator[Any]:
+    """The inputs whose values show what an operation does, or which weights it uses."""
     yield from telling_operands(operation)
     if operation.name not in constant:
         yield from (tensor for tensor in operation.inputs if tensor.op.type not in _AS_STORED)
@@ -202,7 +204,7 @@ def _node(operation: Any, values: Mapping[str, Array]) -> Node:
 
 
 def _digest(operation: Any, values: Mapping[str, Array]) -> str | None:
-    """Of a constant, and of what is computed from constants and taken as a weight."""
+    """The digest of a constant, or of a weight that is computed from constants; else None."""
     import tensorflow as tf
 
     if operation.type == "Const":

@@ -1,1 +1,1 @@
-"""Checks that the artifacts' weights are the source's."""
+"""Checks the artifacts' weights against the source's."""

@@ -1,4 +1,4 @@
-"""Constants that the optimiser made, held against the source by what is computed with them."""
+"""Checks constants that the optimiser made by their effect on compared layers."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 _SAME = 1e-4
 _DRAWS = 4
-_OF_ROUNDING = 3.0
-"""Rounding moves a layer by less than the worst of some draws in which each value is half a step off."""
-_MOST_TAKERS = 8
-"""How many compared nodes are looked at for one that a constant has an effect on."""
+_ROUNDING_MARGIN = 3.0
+"""Rounding moves a layer by less than this times the worst draw with each value half a step off."""
+_MOST_USERS = 8
+"""The most compared nodes that are tried for one on which a constant has an effect."""
 
 
 class Run(Protocol):
     """Computes one layer from the source's own activations."""
 
     def __call__(self, layer: Layer, constants: Mapping[str, Array], /) -> tuple[Array, Array]:
-        """What the layer's converted node computes, with `constants` (by name) for the stored ones.
+        """The output of the layer's converted node with `constants` (by name) in place of stored ones.
 
-        Beside it the source's activation.
+        The second array is the source's activation.
         """
 
 
-class ByValue:
-    """Holds constants against the source, each by the first compared node that it has an effect on.
+class ConstantsByEffect:
+    """Checks each constant by the first compared node on which it has an effect.
 
-    `users`: for each converted node those that take it. `rows`: the compared layers by their converted node,
-    several where several of its outputs are. `source_value`: what a constant is in the source, None where
-    that is not known; the constants beside one take these values, so that their quantisation is no error.
+    `users`: for each converted node the nodes that use it. `rows`: the compared layers by their converted
+    node, one for each compared output. `source_value`: a constant's value in the source, None where it is
+    unknown; other constants of the node take these values, so that their quantisation does not count.
     """
 
     def __init__(
@@ -67,17 +67,17 @@ class ByValue:
         self._taps = {row.name: row.tap["node"] for each in rows.values() for row in each if row.tap}
         self._source_value = source_value
         self._run = run
-        self._beside: dict[str, tuple[dict[str, Array], list[str]]] = {}
+        self._quantised: dict[str, tuple[dict[str, Array], list[str]]] = {}
         self._computed: dict[str, tuple[Array, Array]] = {}
 
     def first_row(self, name: str) -> Layer | None:
-        """The compared layer whose converted node takes the constant first."""
-        return next((self._rows[node][0] for node in self._takers(name)), None)
+        """The first compared layer after the constant."""
+        return next((self._rows[node][0] for node in self._compared_users(name)), None)
 
     def finding(self, name: str) -> WeightFinding:
-        """What was found of a constant."""
+        """The finding for a constant."""
         first = None
-        for node in islice(self._takers(name), _MOST_TAKERS):
+        for node in islice(self._compared_users(name), _MOST_USERS):
             first = first or self._rows[node][0]
             try:
                 found = self._by_effect(name, self._rows[node])
@@ -93,7 +93,7 @@ class ByValue:
         return WeightFinding(name, first.name, "unverified", why)
 
     def _by_effect(self, name: str, rows: Sequence[Layer]) -> WeightFinding | None:
-        """What was found by the rows of one node; None where they do not depend on the constant."""
+        """The finding by the rows of one node; None where they do not depend on the constant."""
         depending = [row for row in rows if self._depends(row, name)]
         for row in depending:
             what = self._wrong(row)
@@ -101,8 +101,8 @@ class ByValue:
                 return WeightFinding(name, row.name, "differs", what)
         return WeightFinding(name, depending[0].name, "folded", None) if depending else None
 
-    def _takers(self, name: str) -> Iterator[str]:
-        """The compared nodes that a constant leads to, nearest first."""
+    def _compared_users(self, name: str) -> Iterator[str]:
+        """The compared nodes after a constant, nearest first."""
         edge, seen = [name], {name}
         while edge:
             users = [user for each in edge for user in self._users.get(each, ())]
@@ -111,13 +111,13 @@ class ByValue:
             yield from (node for node in edge if node in self._rows)
 
     def _depends(self, row: Layer, name: str) -> bool:
-        """Whether a layer changes where a constant does; of integers and text it is taken to."""
+        """Whether a layer changes with a constant; assumed for integers and text."""
         value = self._stored[name]
         if value.dtype.kind not in "fc" or not value.size:
             return True
         found, _ = self._compute(row)
         by = max(1.0, float(np.abs(value).max()))
-        # Both ways, as an upper bound that is raised changes nothing.
+        # In both directions: raising an upper bound may change nothing.
         return any(
             self._changes(row, found, name, value + np.asarray(step, value.dtype)) for step in (by, -by)
         )
@@ -126,7 +126,7 @@ class ByValue:
         try:
             moved, _ = self._run(row, {**self._constants_of(row)[0], name: value})
         except SourceError:
-            return True  # it ran with the constant as it is
+            return True  # it ran with the unchanged constant
         return not np.array_equal(moved, found, equal_nan=found.dtype.kind in "fc")
 
     def _wrong(self, row: Layer) -> str | None:
@@ -143,13 +143,13 @@ class ByValue:
         return self._computed[row.name]
 
     def _allowed(self, row: Layer) -> float:
-        """What a layer may be off by: what rounding moves of which the source's value is not known."""
+        """The share by which quantised constants without a known source value may move a layer."""
         given, left = self._constants_of(row)
         if not left:
             return _SAME
         most = default_allowance("+".join(self._storage[name].dtype for name in left))
         found, _ = self._compute(row)
-        # What is in the bodies of loops cannot be moved, and what is no float moves in leaps.
+        # Constants in loop bodies cannot be changed, and outputs other than floats change in steps.
         if found.dtype.kind not in "fc" or any(name not in self._converted.nodes for name in left):
             return most
         signs = np.random.default_rng(0)
@@ -157,20 +157,20 @@ class ByValue:
             cost(self._run(row, {**given, **{name: self._rounded(name, signs) for name in left}})[0], found)
             for _ in range(_DRAWS)
         ]
-        return min(most, max(_SAME, _OF_ROUNDING * max(one.share for one in shares)))
+        return min(most, max(_SAME, _ROUNDING_MARGIN * max(one.share for one in shares)))
 
     def _rounded(self, name: str, signs: np.random.Generator) -> Array:
-        """A constant with each value half a step of its quantisation off, up or down."""
+        """A constant with each value moved by half a quantisation step, up or down."""
         value, storage = self._stored[name], self._storage[name]
         half = np.abs(value) * HALF_ROUNDOFF if storage.scale is None else storage.scale / 2
         moved: Array = (value + half * signs.choice([-1.0, 1.0], value.shape)).astype(value.dtype)
         return moved
 
     def _constants_of(self, row: Layer) -> tuple[dict[str, Array], list[str]]:
-        """The quantised constants that a layer takes, as the source has them, and those not known there."""
-        if row.name not in self._beside:
+        """The quantised constants of a layer with their source values, and the names of those without one."""
+        if row.name not in self._quantised:
             quantised = [name for name in self._above(row) if name in self._storage]
-            # Those in the bodies of loops cannot be given, and wherever they are used they count.
+            # Constants in loop bodies cannot be replaced; they count for every layer.
             within = [name for name in self._storage if name not in self._converted.nodes]
             known = {name: self._source_value(name) for name in (*quantised, *within)}
             values = {name: known[name] for name in quantised}
@@ -178,14 +178,14 @@ class ByValue:
             left = [
                 name for name, value in known.items() if name not in given and not self._is_exact(name, value)
             ]
-            self._beside[row.name] = given, left
-        return self._beside[row.name]
+            self._quantised[row.name] = given, left
+        return self._quantised[row.name]
 
     def _is_exact(self, name: str, value: Array | None) -> bool:
         return value is not None and np.array_equal(self._stored[name], value)
 
     def _above(self, row: Layer) -> Iterator[str]:
-        """The nodes that a layer's converted node takes, up to the activations that it is given."""
+        """The nodes before a layer's converted node, up to the activations that are its inputs."""
         assert row.tap is not None
         given = {self._taps[name] for name in row.inputs if name in self._taps}
         start = row.tap["node"].rpartition(":")[0]

@@ -1,8 +1,8 @@
-"""The weights of a graph model against the constants of the source's graph.
+"""Checks the weights of a graph model against the constants of the source's graph.
 
-A constant that kept its name has its value too, or the converter computed it from constants alone. One that a
-batch-norm was folded into is computed again. All others, which the optimiser made and named, are held against
-the source by what the node computes that takes them.
+A constant that kept its name is compared with the source's value of that name. A weight that a batch-norm was
+folded into is computed again from the source. All others, which the optimiser made and named, are checked by
+their effect on the node that uses them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pytest_tfjs.compare.operations import ADDITIVE, BATCH_NORM, same_operation
 from pytest_tfjs.compare.weight_check import FOLDED_ULPS, BatchNorm, WeightCheck, WeightFinding, difference
 from pytest_tfjs.reference.matching.evidence import is_renamed
 from pytest_tfjs.reference.matching.graph_matching import FOLDED_KERNEL, FOLDED_OFFSET
-from pytest_tfjs.reference.weights.folded_constants import ByValue
+from pytest_tfjs.reference.weights.folded_constants import ConstantsByEffect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -40,8 +40,8 @@ _EPSILON = float(np.finfo(np.float32).eps)
 class GraphWeights:
     """Checks the weights of one graph model.
 
-    `stored`: the artifacts' weights, dequantised; `storage`: how those that are quantised are stored.
-    `layers`: the plan's, whose taps tell which converted nodes are compared.
+    `stored`: the artifacts' weights, dequantised; `storage`: how the quantised ones are stored. `layers`: the
+    plan's layers, whose taps name the compared nodes of the converted graph.
     """
 
     def __init__(
@@ -64,8 +64,8 @@ class GraphWeights:
                 self._rows[layer.tap["node"].rpartition(":")[0]].append(layer)
 
     def check(self, run: Run) -> WeightCheck:
-        """What was found of each weight; `run` computes single layers with chosen constants."""
-        by_value = ByValue(
+        """A finding for each weight; `run` computes single layers with chosen constants."""
+        by_effect = ConstantsByEffect(
             stored=self._stored,
             storage=self._storage,
             converted=self._converted,
@@ -74,41 +74,41 @@ class GraphWeights:
             source_value=self._source_value,
             run=run,
         )
-        return WeightCheck.of(self._finding(name, by_value) for name in self._stored)
+        return WeightCheck.of(self._finding(name, by_effect) for name in self._stored)
 
-    def _finding(self, name: str, by_value: ByValue) -> WeightFinding:
+    def _finding(self, name: str, by_effect: ConstantsByEffect) -> WeightFinding:
         if self._renamed is not None:
-            return self._of_renamed(name, by_value)
-        row = by_value.first_row(name)
+            return self._of_renamed(name, by_effect)
+        row = by_effect.first_row(name)
         layer = None if row is None else row.name
-        kept = self._kept(name)
-        if kept is not None:
-            state, what = kept
+        same_name = self._by_name(name)
+        if same_name is not None:
+            state, what = same_name
             return WeightFinding(name, layer, "differs" if what and state != "unverified" else state, what)
         folded = self._folded(name)
         if folded is not None:
             value, rounding = folded
             what = difference(self._stored[name], value, self._storage.get(name), rounding)
             return WeightFinding(name, layer, "differs" if what else "folded", what)
-        return by_value.finding(name)
+        return by_effect.finding(name)
 
-    def _of_renamed(self, name: str, by_value: ByValue) -> WeightFinding:
-        """The same in artifacts of another trace, whose names are those of other weights."""
+    def _of_renamed(self, name: str, by_effect: ConstantsByEffect) -> WeightFinding:
+        """The finding in artifacts of another trace, where names do not identify weights."""
         node = self._converted.nodes.get(name)
         if node is not None and self._renamed is not None and node.value in self._renamed:
-            row = by_value.first_row(name)
+            row = by_effect.first_row(name)
             return WeightFinding(name, None if row is None else row.name, "equal", None)
-        return by_value.finding(name)
+        return by_effect.finding(name)
 
     def _source_value(self, name: str) -> Array | None:
-        """What the weight is in the source, before it was quantised; None where that is not known."""
+        """The weight's value in the source, before quantisation; None where it is unknown."""
         if self._renamed is not None:
             return None
         stored, storage = self._stored[name], self._storage.get(name)
         if name in self._constants:
             value = self._constants[name]
-            turned = self._is_negated(name) and difference(stored, value, storage) is not None
-            return -value if turned else value
+            negated = self._is_negated(name) and difference(stored, value, storage) is not None
+            return -value if negated else value
         inside = self._in_functions.get(_without_number(name))
         if inside is not None:
             return next((value for value in inside if difference(stored, value, storage) is None), None)
@@ -125,8 +125,8 @@ class GraphWeights:
 
     # Constants that kept their names.
 
-    def _kept(self, name: str) -> tuple[State, str | None] | None:
-        """The state, and what differs, of a weight whose name the source has; None if it has not."""
+    def _by_name(self, name: str) -> tuple[State, str | None] | None:
+        """The state, and what differs, of a weight whose name the source has; None for other weights."""
         stored, storage = self._stored[name], self._storage.get(name)
         state: State = "equal" if storage is None else "quantised"
         if name in self._constants:
@@ -138,7 +138,7 @@ class GraphWeights:
                 what = difference(stored, -value, storage)
                 state = "folded"
             if what is not None and self._is_computed(name):
-                # TensorFlow may sum in another order when it computes a constant in advance.
+                # Constant folding in TensorFlow may sum in another order.
                 rounding = FOLDED_ULPS * _EPSILON * float(np.abs(value).max(initial=0))
                 what = difference(stored, value, storage, rounding) if value.dtype.kind == "f" else what
                 state = "folded"
@@ -150,12 +150,12 @@ class GraphWeights:
         return state, None if None in found else found[0]
 
     def _is_computed(self, name: str) -> bool:
-        """Whether the constant is no weight as it stands, but computed from some in advance."""
+        """Whether the converter computed the constant from weights, so that it is not a weight itself."""
         graph = self._source.graph
         return graph.nodes[graph.resolve((name, 0))[0]].op != "Const"
 
     def _is_negated(self, name: str) -> bool:
-        """Whether the converter turned the constant's sign: Keras writes PReLU with -alpha."""
+        """Whether the converter changed the constant's sign: Keras writes PReLU with -alpha."""
         users = [self._converted.nodes[user] for user in self._users.get(name, ())]
         return any(user.op in _NEGATED or _NEGATED & set(user.fused_ops) for user in users)
 
@@ -166,10 +166,10 @@ class GraphWeights:
 
     @cached_property
     def _values(self) -> Mapping[str, Array]:
-        """All tensors of the source that weights are held against, computed in one pass."""
-        kept = [f"{name}:0" for name in self._stored if name in self._source.graph.constants]
+        """All tensors of the source that weights are compared with, computed in one pass."""
+        by_name = [f"{name}:0" for name in self._stored if name in self._source.graph.constants]
         folded = [tensor for _, tensors in self._batch_norms.values() for tensor in tensors]
-        return self._source.constants(list(dict.fromkeys([*kept, *folded])))
+        return self._source.constants(list(dict.fromkeys([*by_name, *folded])))
 
     @cached_property
     def _in_functions(self) -> Mapping[str, list[Array]]:
@@ -178,12 +178,13 @@ class GraphWeights:
             found[_without_number(name)].append(value)
         return found
 
-    # Constants that took in a batch-norm.
+    # Constants with a batch-norm folded in.
 
     def refolded(self, names: Collection[str], epsilon: Callable[[float], float]) -> dict[str, Array]:
-        """What those of the weights that a batch-norm is folded into would be if it had another epsilon.
+        """The weights among `names` with a folded batch-norm, computed with another epsilon.
 
-        `epsilon` gives the other for its own. Where artifacts and source are of two traces, nobody knows.
+        `epsilon` maps the batch-norm's epsilon to the other one. Empty where artifacts and source are of
+        different traces, as names do not identify weights there.
         """
         if self._renamed is not None:
             return {}
@@ -191,7 +192,7 @@ class GraphWeights:
         return {name: folded[0] for name, folded in changed.items() if folded is not None}
 
     def folded_sizes(self) -> dict[str, Array]:
-        """The sum of the magnitudes that went into each weight that a batch-norm is folded into, by name."""
+        """For each weight with a folded batch-norm, the sum of the magnitudes of its parts, by name."""
         norms = {} if self._renamed is not None else {name: self._norm(name) for name in self._stored}
         return {
             name: (norm.offset_size() if name.endswith(FOLDED_OFFSET) else np.abs(self._stored[name])).astype(
@@ -204,7 +205,7 @@ class GraphWeights:
     def _folded(
         self, name: str, epsilon: Callable[[float], float] = lambda own: own
     ) -> tuple[Array, Array] | None:
-        """What the weight should be, and what rounding may have changed; None if no batch-norm is in it."""
+        """The right value of the weight and its rounding error; None if no batch-norm is folded into it."""
         norm = self._norm(name)
         if norm is None:
             return None
@@ -215,7 +216,7 @@ class GraphWeights:
         return norm.kernel_folded(depthwise=convolution.op in _DEPTHWISE)
 
     def _norm(self, name: str) -> BatchNorm | None:
-        """The batch-norm that is folded into the weight of this name; None if none is."""
+        """The batch-norm that is folded into the weight of this name, or None."""
         convolution = _convolution_of(name)
         if convolution is None or convolution not in self._batch_norms:
             return None
@@ -226,9 +227,9 @@ class GraphWeights:
 
     @cached_property
     def _batch_norms(self) -> Mapping[str, tuple[str, tuple[str, ...]]]:
-        """For each convolution with folded weights the batch-norm after it, and the tensors of all weights.
+        """For each convolution with folded weights, the batch-norm after it and the tensors of their weights.
 
-        These are the kernel, gamma, beta, mean and variance, and the bias where there is one.
+        The tensors are kernel, gamma, beta, mean and variance, and the bias if there is one.
         """
         found: dict[str, tuple[str, tuple[str, ...]]] = {}
         for convolution in filter(None, map(_convolution_of, self._stored)):
@@ -253,14 +254,14 @@ class GraphWeights:
         return after.name, tuple(f"{name}:{index}" for name, index in refs)
 
     def _following(self, name: str) -> Node | None:
-        """The one operation that takes what `name` gives; None where there are several, or none."""
+        """The only operation that uses the output of `name`; None where there are several, or none."""
         graph = self._source.graph
         users = [user for user in graph.consumers.get(name, ()) if user in graph.live]
         return graph.nodes[users[0]] if len(users) == 1 else None
 
 
 def _is_cut_off(stored: Array, source: Array) -> bool:
-    """Whether a 64-bit integer lost its upper half: slices have such, where they mean no end."""
+    """Whether 64-bit integers lost their upper half: slices use the largest integer for "no end"."""
     return (
         stored.shape == source.shape
         and bool(np.array_equal(stored, source.astype(stored.dtype)))
@@ -269,7 +270,7 @@ def _is_cut_off(stored: Array, source: Array) -> bool:
 
 
 def _convolution_of(name: str) -> str | None:
-    """The convolution whose folded weight has this name; None for other names."""
+    """The convolution to which a folded weight of this name belongs; None for other names."""
     for suffix in (FOLDED_KERNEL, FOLDED_OFFSET):
         if name.endswith(suffix):
             return name.removesuffix(suffix)
@@ -277,6 +278,6 @@ def _convolution_of(name: str) -> str | None:
 
 
 def _without_number(name: str) -> str:
-    """A constant inside a function, without the number that TensorFlow ends the function's name with."""
+    """A constant's name inside a function, without the number at the end of the function's name."""
     function, slash, node = name.partition("/")
     return re.sub(r"_\d+$", "", function) + slash + node

@@ -1,4 +1,4 @@
-"""The weights of a layers model against those of its Keras model, name by name."""
+"""Checks the weights of a layers model against those of its Keras model, by name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def weights_by_name(model: Any) -> dict[str, tuple[str, Array]]:
-    """Each weight of a Keras 2 model by the name that the converter gives it: its layer and its value."""
+    """The layer and the value of each weight of a Keras 2 model, by the artifacts' name for it."""
     return {
         weight_name(weight): (layer.name, np.asarray(weight))
         for layer in model.layers
@@ -29,7 +29,7 @@ def weights_by_name(model: Any) -> dict[str, tuple[str, Array]]:
 def check_keras_weights(
     stored: Mapping[str, Array], storage: Mapping[str, Storage], model: Any
 ) -> WeightCheck:
-    """Holds the artifacts' weights, dequantised, against the model's; one that either lacks differs."""
+    """Compares the artifacts' dequantised weights with the model's; a weight that either lacks differs."""
     return WeightCheck.of(_findings(stored, storage, weights_by_name(model)))
 
 

@@ -1,4 +1,4 @@
-"""The mutants of a layer are what it would give if it had the fault: held against models that have it."""
+"""The mutants of a layer equal the activations of models that really have the fault."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _drawn(rng, weight):
 
 
 class Small:
-    """The small model in one format: its mutants, and the activations of models that have the fault."""
+    """The small model in one format, its mutants, and the activations of models with a fault."""
 
     def __init__(self, keras, format_, cache):
         self._keras = keras
@@ -76,7 +76,7 @@ class Small:
         return mutant.made.value
 
     def layer_of(self, row, **fault):
-        """What a layer gives in a model that is built with a fault, on this one's inputs."""
+        """A layer's activation in a model that is built with a fault, on this model's inputs."""
         other = build(self._keras, name="other", **fault)
         model = self._keras.Model(other.inputs, other.get_layer(row).output)
         return np.asarray(model(IMAGE))
@@ -118,7 +118,7 @@ def test_a_layer_that_only_pads_gives_its_input_padded(mode):
     assert parts_of(graph_of(lambda tf, x: tf.pad(x, pads, mode), x=IMAGE), "y").pads == "output"
 
 
-def test_each_kind_has_one_mutant_and_nothing_right_is_a_mutant(small):
+def test_each_kind_has_one_mutant_beside_the_right_activation(small):
     for row, name in small.rows.items():
         found = small.mutants(row)
         assert found.keys() == set(KINDS)
@@ -157,8 +157,8 @@ def test_one_weight_moves_one_unit_only(small):
     assert changed.any(axis=0).sum() == 1
 
 
-def test_shifted_padding_is_padding_on_the_other_side(small):
-    """TensorFlow pads a strided convolution behind; PyTorch before."""
+def test_shifted_padding_pads_on_the_other_side(small):
+    """TensorFlow pads a strided convolution at the end, PyTorch at the beginning."""
     import tensorflow as tf
 
     name = small.rows["strided"]
@@ -174,14 +174,14 @@ def test_shifted_padding_is_padding_on_the_other_side(small):
     assert value[:, :-1, :-1] == pytest.approx(expected[:, :-1, :-1], rel=1e-4, abs=1e-4)
 
 
-def test_what_a_layer_cannot_have_is_said(small):
+def test_a_fault_that_a_layer_cannot_have_says_why(small):
     made = {kind: mutant.made for kind, mutant in small.mutants("dense").items()}
     for kind in ("height and width swapped", "padding shifted by one", "batch-norm epsilon wrong"):
         assert isinstance(made[kind], NotApplicable)
         assert made[kind].why
 
 
-def test_the_same_channels_and_weight_are_drawn_again(small):
+def test_mutants_are_the_same_each_time(small):
     first, second = (
         {kind: getattr(mutant.made, "what", None) for kind, mutant in small.mutants("strided").items()}
         for _ in range(2)
@@ -190,7 +190,7 @@ def test_the_same_channels_and_weight_are_drawn_again(small):
 
 
 def test_the_bias_of_an_attention_is_that_of_its_output(tmp_path):
-    """The keys' own moves all that enters the softmax by as much, and so nothing of what it gives."""
+    """The keys' bias shifts all inputs of the softmax alike, and so changes nothing."""
     keras = pytest.importorskip("tf_keras")
     x = keras.Input((3, 4), name="x")
     attention = keras.layers.MultiHeadAttention(2, 2, name="attention")

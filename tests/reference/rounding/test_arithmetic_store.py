@@ -1,4 +1,4 @@
-"""The arithmetic of layers as the reference's cache entry holds it."""
+"""The arithmetic of layers in the reference's cache entry."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def compared(reference):
 
 @pytest.mark.parametrize("weights", ["float32", "uint8"])
 @pytest.mark.parametrize("format_", ["graph", "layers"])
-def test_it_is_that_of_each_feed_with_the_weights_that_the_browser_has(model, cache, format_, weights):
+def test_arithmetic_is_stored_for_each_feed_with_the_artifacts_weights(model, cache, format_, weights):
     reference, found, feeds = captured(model, cache, format_=format_, weights=weights)
     magnitudes = Magnitudes(found.alone())
     names = compared(reference)
@@ -69,7 +69,7 @@ def test_it_is_that_of_each_feed_with_the_weights_that_the_browser_has(model, ca
     assert np.array_equal(kernel, source) == (weights == "float32")
 
 
-def test_where_it_was_not_asked_for_nothing_is_known(model, cache):
+def test_arithmetic_is_unknown_where_it_was_not_requested(model, cache):
     for options in ({"arithmetic": False}, {"layers": "outputs"}):
         reference, _, _ = captured(model, cache, format_="graph", **options)
         names = compared(reference)
@@ -80,7 +80,7 @@ def test_where_it_was_not_asked_for_nothing_is_known(model, cache):
     assert not with_it.arithmetic(0, ["strange"])["strange"].known
 
 
-def test_a_budget_changes_how_it_is_stored_and_not_what_it_is(model, tmp_path):
+def test_the_budget_does_not_change_the_stored_arithmetic(model, tmp_path):
     found = []
     for number, budget in enumerate((1, 1 << 20)):
         with ContentCache(tmp_path / str(number)) as cache:
@@ -99,7 +99,7 @@ def test_a_budget_changes_how_it_is_stored_and_not_what_it_is(model, tmp_path):
         np.testing.assert_array_equal(small, large)
 
 
-def test_of_a_model_that_tensorflow_cannot_run_alone_nothing_is_known(model, cache, monkeypatch):
+def test_arithmetic_is_unknown_for_a_model_whose_layers_cannot_be_run_alone(model, cache, monkeypatch):
     from pytest_tfjs.errors import SourceError
     from pytest_tfjs.reference.reference_model import KerasReferenceModel
 

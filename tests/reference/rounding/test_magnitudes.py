@@ -1,4 +1,4 @@
-"""What the rounding of a layer depends on, held against the same computed in float64."""
+"""Magnitudes and term counts explain the float32 error of layers, measured against float64."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.convert
 U = 2.0**-24
 LAMBDA = 3.0
 ULPS = 8
-"""What TensorFlow's functions may be off by, in units of roundoff of the result."""
+"""The largest errors of TensorFlow's functions, in units of roundoff of the result."""
 RNG = np.random.default_rng(11)
 X = RNG.normal(0, 2, (2, 9, 9, 6)).astype(np.float32)
 KERNEL = RNG.normal(0, 1, (3, 3, 6, 8)).astype(np.float32)
@@ -30,8 +30,8 @@ def _tensorflow():
     pytest.importorskip("tensorflow")
 
 
-def told(build, **given):
-    """The arithmetic of a layer, its activation, and what the same would be in float64."""
+def measured(build, **given):
+    """The arithmetic of a layer, its activation, and its activation in float64."""
     alone, value = one_layer(build, **given)
     wide = {name: v.astype(np.float64) if v.dtype.kind == "f" else v for name, v in given.items()}
     _, exact = one_layer(build, **wide)
@@ -43,7 +43,7 @@ def const(tf, value, like):
 
 
 def batch_norm(tf, x, mean=PER_CHANNEL[2]):
-    """Written out, as x·s + (offset - mean·s)."""
+    """A batch-norm in elementary operations: x·s + (offset - mean·s)."""
     scale, offset, _, variance = PER_CHANNEL
     return tf.compat.v1.nn.batch_normalization(
         x,
@@ -97,14 +97,14 @@ UNARY = [
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_the_error_in_float32_is_what_the_magnitude_explains(name):
-    arithmetic, value, exact = told(LAYERS[name], x=X)
+def test_the_magnitude_explains_the_float32_error_of_a_layer(name):
+    arithmetic, value, exact = measured(LAYERS[name], x=X)
     _require_explained(arithmetic, value, exact)
 
 
 @pytest.mark.parametrize("name", UNARY)
 @pytest.mark.parametrize("before", ["given", "computed"])
-def test_so_it_is_of_functions(name, before):
+def test_the_magnitude_explains_the_float32_error_of_a_function(name, before):
     x = RNG.uniform(0.05, 0.9, (50, 40)).astype(np.float32)
     x = -x if name in ("elu", "selu") else x
 
@@ -112,7 +112,7 @@ def test_so_it_is_of_functions(name, before):
         function = next(getattr(home, name) for home in (tf.math, tf.nn) if hasattr(home, name))
         return function(x if before == "given" else (x + const(tf, 30, x)) - const(tf, 30, x))
 
-    arithmetic, value, exact = told(layer, x=x)
+    arithmetic, value, exact = measured(layer, x=x)
     _require_explained(arithmetic, value, exact)
     assert arithmetic.functions
 
@@ -132,31 +132,31 @@ def _require_explained(arithmetic, value, exact):
 
 
 @pytest.mark.parametrize("added", ["bias_add", "add"])
-def test_the_magnitude_of_a_product_is_of_the_factors_and_the_bias(added):
+def test_the_magnitude_of_a_product_includes_factors_and_bias(added):
     def layer(tf, x):
         product, bias = tf.matmul(x, const(tf, MATRIX, x)), const(tf, BIAS, x)
         return tf.nn.relu(tf.nn.bias_add(product, bias) if added == "bias_add" else product + bias)
 
-    arithmetic, _, _ = told(layer, x=ROWS)
+    arithmetic, _, _ = measured(layer, x=ROWS)
     np.testing.assert_allclose(arithmetic.magnitude, np.abs(ROWS) @ np.abs(MATRIX) + np.abs(BIAS), rtol=1e-5)
     assert arithmetic.terms == 41
     assert arithmetic.functions == ()
 
 
-def test_the_magnitude_of_a_sum_is_of_all_that_is_added():
-    arithmetic, _, _ = told(lambda tf, x: x - x[:, ::-1], x=ROWS)
+def test_the_magnitude_of_a_sum_includes_all_summands():
+    arithmetic, _, _ = measured(lambda tf, x: x - x[:, ::-1], x=ROWS)
     np.testing.assert_array_equal(arithmetic.magnitude, np.abs(ROWS) + np.abs(ROWS[:, ::-1]))
     assert arithmetic.terms == 2
-    arithmetic, _, _ = told(lambda tf, x: tf.add_n([x, x[:, ::-1], -x[::-1]]), x=ROWS)
+    arithmetic, _, _ = measured(lambda tf, x: tf.add_n([x, x[:, ::-1], -x[::-1]]), x=ROWS)
     entered = np.abs(ROWS) + np.abs(ROWS[:, ::-1]) + np.abs(ROWS[::-1])
     np.testing.assert_array_equal(arithmetic.magnitude, entered)
     assert arithmetic.terms == 3
 
 
-def test_a_mean_that_cancels_is_in_the_magnitude_of_a_batch_norm():
+def test_the_magnitude_of_a_batch_norm_includes_a_mean_that_cancels():
     x = X + np.float32(1000)
     mean = np.full(6, 1000, np.float32)
-    arithmetic, value, exact = told(lambda tf, x: batch_norm(tf, x, mean), x=x)
+    arithmetic, value, exact = measured(lambda tf, x: batch_norm(tf, x, mean), x=x)
     _require_explained(arithmetic, value, exact)
     assert np.abs(value - exact).max() > 100 * U * np.abs(value).max()
 
@@ -180,7 +180,7 @@ def test_a_mean_that_cancels_is_in_the_magnitude_of_a_batch_norm():
     assert (arithmetic.terms, arithmetic.functions) == (4, ("Rsqrt",))
 
 
-def test_a_batch_norm_by_its_own_mean_and_variance():
+def test_the_magnitude_of_a_batch_norm_in_training_mode():
     x = X + np.float32(30)
     scale, offset = PER_CHANNEL[:2]
 
@@ -198,7 +198,7 @@ def test_a_batch_norm_by_its_own_mean_and_variance():
     assert (arithmetic.terms, arithmetic.noise) == (2 * 9 * 9, None)
 
 
-def test_resizing_rounds_what_it_adds_and_where_it_reads():
+def test_the_magnitude_of_resizing_includes_rounded_coordinates():
     alone, value = one_layer(lambda tf, x: tf.image.resize(x, [13, 17]), x=X)
     arithmetic = Magnitudes(alone).of("y", {"x": X}, value)
     rows, columns = (_between(9, size) for size in (13, 17))
@@ -231,7 +231,7 @@ EXACT = {
 
 
 @pytest.mark.parametrize("name", EXACT)
-def test_what_copies_or_chooses_is_exact(name):
+def test_operations_that_copy_or_choose_are_exact(name):
     alone, value = one_layer(EXACT[name], x=X)
     arithmetic = Magnitudes(alone).of("y", {"x": X}, value)
     assert arithmetic.exact
@@ -244,7 +244,7 @@ def test_integers_are_exact_and_their_sums_too():
     assert Magnitudes(alone).of("y", {"x": x}, value).exact
 
 
-def test_a_nested_model_rounds_as_the_layer_in_it_that_gives_its_activation(cache):
+def test_a_nested_model_has_the_arithmetic_of_its_last_layer(cache):
     keras = pytest.importorskip("tf_keras")
     inner = keras.Sequential(
         [keras.layers.Dense(4, name="turn"), keras.layers.Dense(3, name="shift")], name="in"
@@ -310,7 +310,7 @@ SUMS = {
 
 
 @pytest.mark.parametrize("name", SUMS)
-def test_the_summands_of_the_sampled_elements_sum_up_to_them(name):
+def test_sampled_summands_add_up_to_their_elements(name):
     layer, x = SUMS[name]
     alone, value = one_layer(layer, x=x)
     step = main_step(alone, {"x": x})
@@ -343,8 +343,8 @@ def main_step(alone, given):
     return Step(operation, (), read)
 
 
-def test_noise_is_what_other_orders_change():
-    """Of sums of n numbers of one size the error grows as √n, and of integers there is none."""
+def test_noise_is_the_effect_of_other_summation_orders():
+    """The noise of sums of n numbers of one size grows as √n; sums of integers have none."""
     found = {}
     for n in (64, 4096):
         x = RNG.normal(0, 1, (40, n)).astype(np.float32)
@@ -364,8 +364,8 @@ def test_noise_is_what_other_orders_change():
     assert noise_of(main_step(alone, {"x": whole})) == 0
 
 
-def test_noise_is_told_of_layers_with_one_sum_only():
-    one, _, _ = told(lambda tf, x: tf.nn.relu(tf.matmul(x, const(tf, MATRIX, x)) + 1), x=ROWS)
+def test_noise_is_given_for_layers_with_one_sum_only():
+    one, _, _ = measured(lambda tf, x: tf.nn.relu(tf.matmul(x, const(tf, MATRIX, x)) + 1), x=ROWS)
     assert one.noise > U / 50
 
     def of_rows(tf, x):
@@ -374,13 +374,13 @@ def test_noise_is_told_of_layers_with_one_sum_only():
         product = tf.matmul(rows, const(tf, KERNEL[0, 0], x))
         return tf.reshape(product, tf.concat([shape[:-1], [8]], 0))
 
-    assert told(of_rows, x=X)[0].noise > U / 50
+    assert measured(of_rows, x=X)[0].noise > U / 50
     for layer in (LAYERS["layer norm"], LAYERS["separable"], LAYERS["sums"]):
-        assert told(layer, x=X)[0].noise is None
+        assert measured(layer, x=X)[0].noise is None
 
 
-def test_a_layer_without_a_rule_is_tried(cache):
-    """A loop makes 1000-fold of a difference: what rounding its inputs does shows in the magnitude."""
+def test_a_layer_without_a_rule_is_estimated_by_perturbation(cache):
+    """A loop multiplies a difference by 1000, which the magnitude must show."""
 
     def layer(tf, x):
         def body(step, state):
@@ -401,7 +401,7 @@ def test_a_layer_without_a_rule_is_tried(cache):
     np.testing.assert_array_equal(arithmetic.magnitude, again.magnitude)
 
 
-def test_what_nobody_can_tell_is_unknown():
+def test_arithmetic_is_unknown_for_random_layers_and_missing_inputs():
     x = np.ones((2, 3), np.float32)
     alone = graph_of(lambda tf, x: x * tf.random.uniform([2, 3]), x=x)
     assert not Magnitudes(alone).of("y", {"x": x}, x).known
@@ -409,7 +409,7 @@ def test_what_nobody_can_tell_is_unknown():
     assert not Magnitudes(alone).of("y", {}, value).known
 
 
-def test_numbers_that_are_not_finite_leave_the_magnitude_finite():
+def test_the_magnitude_is_finite_where_values_are_not():
     x = np.float32([[1e30, 1, 2], [np.nan, -1, 0.5]])
     with np.errstate(all="ignore"):
         alone, value = one_layer(lambda tf, x: tf.exp(x) - tf.square(x), x=x)

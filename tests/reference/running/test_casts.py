@@ -1,3 +1,5 @@
+"""Activations are cast to TF.js's dtypes, with a note, or a reason where values do not fit."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -9,7 +11,7 @@ INT32 = np.iinfo(np.int32)
 
 
 def cast(*values):
-    """The casts after these activations of one layer, feed by feed, and what the last became."""
+    """The `Casts` after these activations of one layer, one for each feed, and the last one's result."""
     casts = Casts()
     for value in values:
         found = casts.apply({"a": value})
@@ -27,7 +29,7 @@ def cast(*values):
     ],
     ids=lambda value: getattr(value, "dtype", value),
 )
-def test_what_fits_is_narrowed_and_told(value, wanted):
+def test_values_that_fit_are_narrowed_with_a_note(value, wanted):
     casts, found = cast(value)
     assert found.dtype == wanted
     np.testing.assert_array_equal(found, value.astype(wanted))
@@ -40,7 +42,7 @@ def test_what_fits_is_narrowed_and_told(value, wanted):
 @pytest.mark.parametrize(
     "dtype", ["float32", "int32", "bool", "complex64", "float16", "int8", "uint16", "str"]
 )
-def test_what_loses_nothing_is_not_told(dtype):
+def test_casts_without_loss_have_no_note(dtype):
     casts, found = cast(np.ones(3, dtype))
     np.testing.assert_array_equal(found, np.ones(3, dtype))
     assert casts.notes == ()
@@ -57,21 +59,21 @@ def test_what_loses_nothing_is_not_told(dtype):
     ],
     ids=lambda value: getattr(value, "dtype", ""),
 )
-def test_what_does_not_fit_is_no_number(value, why):
+def test_values_that_do_not_fit_are_left_out_with_a_reason(value, why):
     casts, found = cast(value)
     assert found is None
     assert why in casts.unfit["a"]
     assert casts.notes == ()
 
 
-def test_one_feed_that_does_not_fit_is_enough():
+def test_a_layer_is_unfit_if_one_feed_does_not_fit():
     for feeds in ((np.array([1]), np.array([1 << 40])), (np.array([1 << 40]), np.array([1]))):
         casts, _ = cast(*feeds)
         assert "1099511627776" in casts.unfit["a"]
         assert casts.notes == ()
 
 
-def test_many_layers_are_one_sentence():
+def test_many_layers_share_one_note():
     casts = Casts()
     casts.apply({name: np.ones(1) for name in "abcde"})
     assert casts.notes == (
@@ -82,7 +84,7 @@ def test_many_layers_are_one_sentence():
     )
 
 
-def test_what_is_empty_fits():
+def test_an_empty_activation_fits():
     for dtype in ("int64", "float64"):
         _, found = cast(np.ones((0, 3), dtype))
         assert found.shape == (0, 3)

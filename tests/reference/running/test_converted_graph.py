@@ -1,4 +1,4 @@
-"""A converted graph in TensorFlow: what it computes with its weights as stored, and where it cannot."""
+"""Converted graphs run in TensorFlow with the weights as stored, or raise an error that says why not."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def cache(tmp_path):
         yield cache
 
 
-def test_lookup_tables_are_filled_as_their_initialiser_says(cache):
+def test_lookup_tables_are_filled_by_their_initialiser(cache):
     tf = pytest.importorskip("tensorflow")
 
     class Words(tf.Module):
@@ -57,7 +57,7 @@ def test_lookup_tables_are_filled_as_their_initialiser_says(cache):
     assert 0 < np.abs(rounded - exact).max() < 0.02
 
 
-def test_a_graph_that_tensorflow_cannot_run_is_an_error_that_says_so(cache):
+def test_a_graph_that_tensorflow_cannot_run_is_an_error(cache):
     tf = pytest.importorskip("tensorflow")
 
     @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="x")])
@@ -81,7 +81,7 @@ def test_a_graph_that_tensorflow_cannot_run_is_an_error_that_says_so(cache):
 
 @pytest.mark.parametrize("op", [*sorted(FUSED_ACTIVATIONS - {"Prelu"}), "Tanh", "Selu", "Softplus"])
 def test_only_activations_that_tfjs_fuses_are_run_inside_a_contraction(op, tmp_path):
-    """TF.js refuses all others on every backend, and so what they would give is no reference."""
+    """TF.js refuses all others on every backend, so TensorFlow must not compute a reference with them."""
     tf = pytest.importorskip("tensorflow")
     fused = {"list": {"s": [base64.b64encode(op.encode()).decode()]}}
     nodes = [

@@ -1,4 +1,4 @@
-"""One layer alone: on the reference's inputs it gives the reference's activation, or says why it cannot."""
+"""A layer run alone on the reference's inputs gives the reference's activation, or says why not."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUICK = ("classifier", "lstm", "gru", "attention")
 
 
 def off(loaded):
-    """How far each layer alone is off the reference, over its largest value; None where it cannot be run."""
+    """Each layer's largest error alone, relative to its largest value; None where it cannot be run."""
     return {name: _off(loaded, name) for name in loaded.activations if name in loaded.plan.tensors}
 
 
@@ -50,7 +50,7 @@ def test_each_layer_of_a_sample_gives_its_reference(cache, name, format_):
     assert max(found.values()) < 5e-6  # the order of sums differs between processors
 
 
-def test_the_weights_given_are_those_that_it_computes_with(cache):
+def test_weights_passed_to_run_replace_the_layers_own(cache):
     keras = pytest.importorskip("tf_keras")
     x = keras.Input((3,), name="x")
     hidden = keras.layers.Dense(4, activation="relu", name="hidden")(x)
@@ -73,12 +73,12 @@ def test_the_weights_given_are_those_that_it_computes_with(cache):
         np.testing.assert_allclose(linear, before, rtol=1e-5, atol=1e-6)
         # The next call has the artifacts' own again.
         np.testing.assert_allclose(alone.run(name, activations), activations[name], rtol=1e-6, atol=1e-6)
-        told = alone.attributes(name)
-        assert (told["op"], told["activation"]) == ("MatMul", "Relu")
-        assert told["transpose_b"] is False
+        attributes = alone.attributes(name)
+        assert (attributes["op"], attributes["activation"]) == ("MatMul", "Relu")
+        assert attributes["transpose_b"] is False
 
 
-def test_other_inputs_give_another_activation_and_leave_the_layers_before_alone(cache):
+def test_other_inputs_give_another_activation(cache):
     pytest.importorskip("tf_keras")
     for format_ in ("layers", "graph"):
         loaded = load(build("cnn", 2), inputs("cnn"), cache, format=format_)
@@ -89,7 +89,7 @@ def test_other_inputs_give_another_activation_and_leave_the_layers_before_alone(
         assert np.abs(turned - loaded.activations[name]).max() > 1e-3
 
 
-def test_what_is_missing_or_unknown_is_said(cache):
+def test_missing_inputs_and_unknown_weights_and_layers_are_errors(cache):
     loaded = load(build("mlp", 2), inputs("mlp"), cache, format="layers")
     with pytest.raises(SourceError, match="'squash' needs inputs that are missing: 'widen'"):
         loaded.alone.run("squash", {})
@@ -163,7 +163,7 @@ def test_an_attribute_without_a_value_is_left_out():
     assert attributes_of(SimpleNamespace(node_def=node, get_attr=values.get)) == {"list": [1]}
 
 
-def test_nested_and_shared_layers(cache):
+def test_a_nested_model_is_a_copy_of_its_last_layer(cache):
     keras = pytest.importorskip("tf_keras")
     layers = keras.layers
     given = keras.Input((4,), name="given")
@@ -184,7 +184,7 @@ def test_nested_and_shared_layers(cache):
 
 
 @pytest.mark.parametrize("name", ["lstm", "control_flow", "strings", "spectrum"])
-def test_layers_of_other_kinds(cache, name, tmp_path):
+def test_layers_of_recurrent_control_flow_string_and_spectral_models(cache, name, tmp_path):
     for case in cases():
         if case.family is FAMILIES.get(name):
             path = case.family.save(case.keras, tmp_path)

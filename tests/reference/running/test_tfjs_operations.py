@@ -1,3 +1,5 @@
+"""The operations of TF.js are those the converter lists, without those that read files or print."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -12,7 +14,7 @@ from tests.support.tiny_models import node, placeholder, write_graph_model
 pytestmark = pytest.mark.convert
 
 
-def test_all_are_known_that_the_converter_lists_but_those_that_read_files_or_print():
+def test_the_set_holds_what_the_converter_lists_but_what_reads_files_or_prints():
     listed = {entry["tfOpName"] for entry in operations_listed()}
     assert {name for name in listed - TFJS_OPERATIONS if not name.startswith("SimpleML")} == {"Print"}
     assert listed >= TFJS_OPERATIONS

@@ -1,4 +1,4 @@
-"""Constants held by what is computed with them: by a layer that they have an effect on, or not at all."""
+"""Constants are checked by their effect on the first compared layer that depends on them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from pytest_tfjs.compare.weight_check import Storage
 from pytest_tfjs.errors import SourceError
-from pytest_tfjs.reference.weights.folded_constants import ByValue
+from pytest_tfjs.reference.weights.folded_constants import ConstantsByEffect
 from tests.support.comparisons import layer
 
 X = np.float32([1, -2, 3])
@@ -30,7 +30,7 @@ ROWS = {"loop": LAYERS[:2], "list": LAYERS[2:]}
 
 
 def checked(stored, computes, storage=None, next_to=TRUE, **known):
-    """What is found of `bias`, where `computes` gives each layer's activation from the two constants."""
+    """The finding for `bias`, where `computes` gives each layer's activation from the two constants."""
     values = {"bias": stored, "beside": next_to}
 
     def run(row, constants):
@@ -38,7 +38,7 @@ def checked(stored, computes, storage=None, next_to=TRUE, **known):
         expected = computes(row.name, TRUE, TRUE)
         return computes(row.name, given["bias"], given["beside"]), expected
 
-    by_value = ByValue(
+    by_effect = ConstantsByEffect(
         stored=values,
         storage=storage or {},
         converted=SimpleNamespace(
@@ -49,11 +49,11 @@ def checked(stored, computes, storage=None, next_to=TRUE, **known):
         source_value=known.get,
         run=run,
     )
-    return by_value.finding("bias")
+    return by_effect.finding("bias")
 
 
 def by_list(name, bias, beside):
-    """Only what reads the list depends on the constants."""
+    """Only the read from the list depends on the constants."""
     return X * bias + beside if name == "list" else np.int32(3)
 
 
@@ -67,14 +67,14 @@ def by_none(name, bias, beside):
 
 
 @pytest.mark.parametrize(("computes", "held_by"), [(by_list, "list"), (by_second, "total")])
-def test_a_constant_is_held_by_the_first_layer_that_changes_with_it(computes, held_by):
+def test_a_constant_is_checked_by_the_first_layer_that_changes_with_it(computes, held_by):
     found = checked(TRUE, computes)
     assert (found.state, found.layer) == ("folded", held_by)
     wrong = checked(TRUE + np.float32(0.01), computes)
     assert (wrong.state, wrong.layer) == ("differs", held_by)
 
 
-def test_a_constant_that_changes_nothing_compared_is_unverified():
+def test_a_constant_without_effect_on_a_compared_layer_is_unverified():
     for stored in (TRUE, TRUE * 100):
         found = checked(stored, by_none)
         assert (found.state, found.layer) == ("unverified", "count")
@@ -89,7 +89,7 @@ def test_an_upper_bound_is_tried_from_above_and_below():
     assert checked(TRUE, bounded).state == "folded"
 
 
-def test_a_constant_with_which_nothing_runs_when_it_is_changed_is_held():
+def test_a_constant_whose_change_stops_the_layer_from_running_is_checked():
     def strict(name, bias, beside):
         del name, beside
         if not np.array_equal(bias, TRUE):
@@ -106,7 +106,7 @@ def rounded(value):
 UINT8 = Storage("uint8", STEP, 0.0)
 
 
-def test_what_is_allowed_of_a_quantised_constant_is_what_half_a_step_moves():
+def test_a_quantised_constant_may_move_a_layer_by_half_a_quantisation_step():
     true = np.float32([0.503, 0.254, -0.121])
     assert checked(rounded(TRUE + 0.004), by_list, {"bias": UINT8}).state == "folded"
     assert checked(rounded(true), by_list, {"bias": UINT8}).state == "folded"
@@ -114,7 +114,7 @@ def test_what_is_allowed_of_a_quantised_constant_is_what_half_a_step_moves():
     assert checked(off, by_list, {"bias": UINT8}).state == "differs"
 
 
-def test_what_is_quantised_beside_a_constant_is_no_error_of_it():
+def test_quantised_constants_beside_a_constant_do_not_count_as_its_error():
     beside = TRUE + np.float32(STEP / 2)
     storage = {"beside": UINT8}
     assert checked(TRUE, by_list, storage, beside).state == "folded"

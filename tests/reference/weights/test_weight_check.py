@@ -1,4 +1,4 @@
-"""The artifacts' weights against the source's, through the real converter: what is found, what not missed."""
+"""The artifacts' weights are compared with the source's, after conversion by the real converter."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def cnn():
 
 @pytest.fixture
 def checked(cache, cnn, tmp_path):
-    """The check of the CNN's artifacts, some of whose weights `damage` changes."""
+    """The weight check of the CNN's artifacts after `damage` has changed some weights."""
 
     def check(format_, weights="float32", damage=None):
         artifacts = convert(cnn, format=format_, weights=weights, cache=cache)
@@ -44,7 +44,7 @@ def checked(cache, cnn, tmp_path):
 
 @pytest.mark.parametrize("weights", ["float32", "float16", "uint16", "uint8"])
 @pytest.mark.parametrize("format_", ["layers", "graph"])
-def test_sound_weights_are_all_known(checked, format_, weights):
+def test_sound_weights_all_have_a_state(checked, format_, weights):
     check = checked(format_, weights)
     assert check.findings == ()
     kinds = {"equal"} if weights == "float32" else {"quantised"}
@@ -110,7 +110,7 @@ def test_weights_that_either_side_lacks_are_differences(cache, cnn):
 
 
 @pytest.mark.parametrize("format_", ["layers", "graph"])
-def test_a_weight_that_patterns_of_two_dtypes_match_is_told_with_both(cache, cnn, format_):
+def test_a_weight_matched_by_patterns_of_two_dtypes_is_an_error_naming_both(cache, cnn, format_):
     weights = {"uint8": "*stem*", "float16": "*conv*"}
     with pytest.raises(ConversionError) as error:
         convert(cnn, format=format_, weights=weights, cache=cache)
@@ -118,7 +118,7 @@ def test_a_weight_that_patterns_of_two_dtypes_match_is_told_with_both(cache, cnn
     assert "'*stem*' and '*conv*', which have different dtypes" in str(error.value)
 
 
-def test_a_pattern_for_constants_that_are_never_quantised_is_told_with_those_that_are(cache, cnn):
+def test_a_pattern_for_constants_that_are_never_quantised_is_an_error(cache, cnn):
     names = convert(cnn, format="graph", cache=cache).read_weights()
     whole = [name for name, value in names.items() if value.dtype.kind == "i"]
     with pytest.raises(ConversionError) as error:
@@ -129,7 +129,7 @@ def test_a_pattern_for_constants_that_are_never_quantised_is_told_with_those_tha
     assert not set(suggested) & set(whole)
 
 
-def test_a_stored_weight_of_another_shape_is_not_taken_for_the_models_own():
+def test_a_stored_weight_of_another_shape_is_an_error():
     k = pytest.importorskip("tf_keras")
     x = k.Input((3,), name="x")
     model = k.Model(x, k.layers.Dense(2, name="dense")(x))
@@ -165,7 +165,7 @@ def regrouped(tf):
 X = np.float32([[1, -2, 3], [0.5, 0, -1]])
 
 
-def test_constants_that_the_optimiser_made_are_held_by_what_is_computed_with_them(reference_of, tmp_path):
+def test_constants_made_by_the_optimiser_are_checked_by_their_effect(reference_of, tmp_path):
     tf = pytest.importorskip("tensorflow")
     artifacts, reference = reference_of(regrouped(tf), X)
     assert reference.weights.findings == ()
@@ -180,7 +180,7 @@ def test_constants_that_the_optimiser_made_are_held_by_what_is_computed_with_the
     assert all(name in found for name, found in wrong.items()), wrong
 
 
-def test_the_bodies_of_loops_and_the_slopes_of_prelu(reference_of):
+def test_weights_in_loop_bodies_and_slopes_of_prelu_are_checked(reference_of):
     k = pytest.importorskip("tf_keras")
     k.utils.set_random_seed(4)
     x = k.Input((5, 3), name="x")
@@ -192,8 +192,8 @@ def test_the_bodies_of_loops_and_the_slopes_of_prelu(reference_of):
 
 
 @pytest.mark.parametrize("feeds", [[0], [1, 0], [0, 1]])
-def test_what_int32_does_not_hold_with_the_one_weights_has_no_cost_and_is_unmapped(cache, feeds):
-    """The middle weight is stored as less than it is in the source."""
+def test_a_layer_whose_values_exceed_int32_is_unmapped_and_has_no_cost(cache, feeds):
+    """The quantised middle weight is smaller than in the source."""
     tf = pytest.importorskip("tensorflow")
     weight = tf.Variable(np.float32([[0.0], [0.4995], [1.0]]))
 
@@ -232,8 +232,8 @@ GRU_FEED = np.random.default_rng(3).normal(size=(2, 4, 6)).astype(np.float32)
 
 
 @pytest.mark.parametrize("weights", ["float32", "float16", "uint8", {"uint8": f"*{BIAS}"}], ids=str)
-def test_constants_beside_a_loop_are_held_by_the_outputs_that_they_reach(cache, gru, tmp_path, weights):
-    """The loop's first output is its counter, on which the biases have no effect."""
+def test_constants_beside_a_loop_are_checked_by_the_outputs_they_reach(cache, gru, tmp_path, weights):
+    """The biases have no effect on the loop's first output, its counter."""
     artifacts = convert(gru, format="graph", weights=weights, cache=cache)
     feeds = normalise_feeds(GRU_FEED, artifacts.inputs)
     sound = capture_reference(gru, artifacts, feeds, "all", cache).weights
