@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs.browsers.jobs import Progress, TimingPlan
+from pytest_tfjs.browsers.jobs import TimingPlan
+from pytest_tfjs.browsers.messages import Progress
 from pytest_tfjs.browsers.targets import parse_variants
 from pytest_tfjs.errors import SettingsError, TfjsError
 from pytest_tfjs.models.conversion import convert

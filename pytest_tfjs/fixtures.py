@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_tfjs.browsers.harness import Harness
-    from pytest_tfjs.browsers.jobs import Progress
+    from pytest_tfjs.browsers.messages import Progress
     from pytest_tfjs.browsers.targets import Target
     from pytest_tfjs.checker import Checker, Context
     from pytest_tfjs.compare.results import Comparison

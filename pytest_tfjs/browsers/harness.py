@@ -9,17 +9,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pytest_tfjs.browsers.engines.engine import LaunchOptions
-from pytest_tfjs.browsers.jobs import (
-    LOST,
-    Activations,
-    ConsoleLine,
-    Failure,
-    JobResult,
-    PageFault,
-    PageUp,
-    Progress,
-)
+from pytest_tfjs.browsers.jobs import Activations, JobResult
 from pytest_tfjs.browsers.launching.launch import launch
+from pytest_tfjs.browsers.messages import LOST, ConsoleLine, Failure, PageFault, PageUp, Progress
 from pytest_tfjs.browsers.serving.server import Server
 from pytest_tfjs.browsers.watchdog import AWAY_S, TICK_S, Watch, state_of
 from pytest_tfjs.errors import (

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_tfjs.browsers.jobs import Progress
+    from pytest_tfjs.browsers.messages import Progress
 
 # Short, so that Ctrl-C is seen where a wait cannot be interrupted (Windows).
 TICK_S = 0.25

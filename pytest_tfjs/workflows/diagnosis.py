@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from pytest_tfjs.browsers.jobs import Activations, Job, Progress, Tap
+from pytest_tfjs.browsers.jobs import Activations, Job, Tap
+from pytest_tfjs.browsers.messages import Progress
 from pytest_tfjs.browsers.targets import parse_targets
 from pytest_tfjs.compare.diagnosis.diagnose import AGREE, Evidence, Seen, diagnose
 from pytest_tfjs.compare.diagnosis.half_precision import apart, predicted_error, sizes_of

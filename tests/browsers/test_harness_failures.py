@@ -14,7 +14,8 @@ import pytest
 from pytest_tfjs.browsers import harness as module
 from pytest_tfjs.browsers.engines.engine import LaunchOptions
 from pytest_tfjs.browsers.harness import Harness
-from pytest_tfjs.browsers.jobs import Job, Progress, Tap, TimingPlan
+from pytest_tfjs.browsers.jobs import Job, Tap, TimingPlan
+from pytest_tfjs.browsers.messages import Progress
 from pytest_tfjs.browsers.processes.workspace import find_processes
 from pytest_tfjs.browsers.serving.page_channel import Exchange
 from pytest_tfjs.browsers.serving.server import PAGE_ROOT, Server

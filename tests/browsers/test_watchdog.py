@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from pytest_tfjs.browsers.jobs import Progress
+from pytest_tfjs.browsers.messages import Progress
 from pytest_tfjs.browsers.watchdog import AWAY_S, BUSY_S, TICK_S, Watch, state_of
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_tfjs.browsers.jobs import ConsoleLine
+from pytest_tfjs.browsers.messages import ConsoleLine
 from pytest_tfjs.errors import ArtifactsError, FeedError, PageError
 from pytest_tfjs.formats.escaping import printable, printable_lines
 

@@ -30,7 +30,7 @@ def test_timed(tfjs):
 
 # What a page tells, without a page.
 SHOWN = """
-from pytest_tfjs.browsers.jobs import Progress
+from pytest_tfjs.browsers.messages import Progress
 def test_shown(tfjs, tfjs_harness):
     tfjs_harness.on_progress(Progress("layers", 41, 70))
 """

@@ -12,16 +12,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pytest_tfjs.browsers.jobs import (
-    Activations,
+from pytest_tfjs.browsers.jobs import Activations, JobResult, job_message
+from pytest_tfjs.browsers.messages import (
     ConsoleLine,
     Event,
     Failure,
-    JobResult,
     PageFault,
     Progress,
     ProtocolError,
-    job_message,
     parse_event,
     parse_result,
 )

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
-from pytest_tfjs.browsers.jobs import ProtocolError, is_number
+from pytest_tfjs.browsers.messages import ProtocolError, is_number
 from pytest_tfjs.browsers.serving.page_channel import Exchange, StaleError
 from pytest_tfjs.browsers.serving.uploads import receive_uploads
 from pytest_tfjs.formats import strict_json

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs.browsers.jobs import ProtocolError
+from pytest_tfjs.browsers.messages import ProtocolError
 from pytest_tfjs.browsers.serving.page_channel import StaleError
 from pytest_tfjs.formats import strict_json
 from pytest_tfjs.formats.safetensors import WireError

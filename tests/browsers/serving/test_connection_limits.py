@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from pytest_tfjs.browsers.jobs import ConsoleLine, Progress, ProtocolError
+from pytest_tfjs.browsers.messages import ConsoleLine, Progress, ProtocolError
 from pytest_tfjs.browsers.serving import connection_limits
 from pytest_tfjs.browsers.serving import page_channel as exchanges
 from pytest_tfjs.browsers.serving.server import Server

@@ -9,7 +9,8 @@ import httpx
 import numpy as np
 import pytest
 
-from pytest_tfjs.browsers.jobs import Job, JobResult, ProtocolError, Tap, job_message, parse_result
+from pytest_tfjs.browsers.jobs import Job, JobResult, Tap, job_message
+from pytest_tfjs.browsers.messages import ProtocolError, parse_result
 from pytest_tfjs.browsers.serving import routes
 from pytest_tfjs.browsers.serving.page_channel import Exchange
 from pytest_tfjs.browsers.serving.server import Server

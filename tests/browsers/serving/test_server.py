@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import starlette.responses
 
-from pytest_tfjs.browsers.jobs import ConsoleLine, Failure, Job, PageFault, Progress, Tap
+from pytest_tfjs.browsers.jobs import Job, Tap
+from pytest_tfjs.browsers.messages import ConsoleLine, Failure, PageFault, Progress
 from pytest_tfjs.browsers.serving import routes
 from pytest_tfjs.browsers.serving.server import Server
 from pytest_tfjs.browsers.tfjs_dist import Dist

@@ -9,7 +9,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect as open_socket
 
-from pytest_tfjs.browsers.jobs import Activations, Job, ProtocolError, Tap
+from pytest_tfjs.browsers.jobs import Activations, Job, Tap
+from pytest_tfjs.browsers.messages import ProtocolError
 from pytest_tfjs.browsers.serving.page_channel import Exchange
 from pytest_tfjs.browsers.serving.server import Server
 from pytest_tfjs.browsers.serving.uploads import MESSAGE_LIMIT

@@ -1,0 +1,189 @@
+"""The messages of the page: their types, and how they are parsed from JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_tfjs.browsers.jobs import JobResult
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_LARGEST = 1e300
+# In characters. The page shortens its texts too (events.js); this bounds what anything else may send.
+_TEXT_LIMIT = 20_000
+_ARGUMENTS = 1000
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the page is doing: the stage, and how much of it is done where that is known."""
+
+    stage: str
+    done: int | None = None
+    total: int | None = None
+
+    def __str__(self) -> str:
+        return self.stage if self.total is None else f"{self.stage} {self.done}/{self.total}"
+
+
+@dataclass(frozen=True)
+class ConsoleLine:
+    """One call of the page's console: level (`log`, `warn`, …), all arguments, and the stack."""
+
+    level: str
+    arguments: tuple[str, ...]
+    stack: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The arguments, separated by spaces as the browser's console shows them."""
+        return " ".join(self.arguments)
+
+    def __str__(self) -> str:
+        return f"[{self.level}] {self.text}"
+
+
+LOST = frozenset({"contextlost", "devicelost"})
+"""The kinds of `PageFault` that mean that the GPU was lost: results after it are invalid."""
+
+
+@dataclass(frozen=True)
+class PageFault:
+    """An uncaught error of the page: `kind` is `error`, `unhandledrejection`, or one of `LOST`."""
+
+    kind: str
+    message: str
+    stack: str | None = None
+
+    def __str__(self) -> str:
+        return f"[{self.kind}] {self.message}" + (f"\n{self.stack}" if self.stack else "")
+
+
+@dataclass(frozen=True)
+class PageUp:
+    """The page has started its backend; `facts` describes it."""
+
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job failed in the page, or starting the backend did.
+
+    `fatal`: the page does no further job. `job`: the number of the job; None where starting failed.
+    `refused`: TF.js cannot load or run the model. `unavailable`: the machine lacks what the target needs.
+    """
+
+    reason: str
+    stack: str | None = None
+    stage: str | None = None
+    fatal: bool = False
+    job: int | None = None
+    refused: bool = False
+    unavailable: bool = False
+
+
+Event = Progress | ConsoleLine | PageFault | PageUp | Failure
+
+
+class ProtocolError(ValueError):
+    """A message of the page does not follow the protocol."""
+
+
+def parse_event(message: Any) -> Event:
+    """Parses one event of the page. Raises ProtocolError where it is malformed."""
+    kind = _field(message, "type", str)
+    if kind == "progress":
+        return Progress(
+            _text(message, "stage"), *(_optional(message, name, int) for name in ("done", "total"))
+        )
+    if kind == "console":
+        return ConsoleLine(_text(message, "level"), _arguments(message), _optional_text(message, "stack"))
+    if kind == "fault":
+        return PageFault(_text(message, "kind"), _text(message, "message"), _optional_text(message, "stack"))
+    if kind == "up":
+        return PageUp(_facts(message))
+    if kind == "failed":
+        return Failure(
+            _text(message, "reason"),
+            _optional_text(message, "stack"),
+            _optional_text(message, "stage"),
+            message.get("fatal") is True,
+            _optional(message, "job", int),
+            message.get("refused") is True,
+            message.get("unavailable") is True,
+        )
+    raise ProtocolError(f"unknown event {kind!r}")
+
+
+def _arguments(message: Any) -> tuple[str, ...]:
+    arguments = _field(message, "arguments", list)
+    if len(arguments) > _ARGUMENTS or not all(isinstance(item, str) for item in arguments):
+        raise ProtocolError(f"a console line has at most {_ARGUMENTS} arguments, all of them strings")
+    left, shortened = _TEXT_LIMIT, []
+    for argument in arguments:
+        shortened.append(argument[:left])
+        left -= len(shortened[-1])
+    return tuple(shortened)
+
+
+def _facts(message: Any) -> dict[str, Any]:
+    facts: dict[str, Any] = _field(message, "facts", dict)
+    _optional(facts, "flags", dict)
+    for name in ("backend", "renderer", "tfjsVersion", "userAgent"):
+        _optional(facts, name, str)
+    return facts
+
+
+def _text(message: Any, name: str) -> str:
+    return str(_field(message, name, str))[:_TEXT_LIMIT]
+
+
+def _optional_text(message: Any, name: str) -> str | None:
+    return None if message.get(name) is None else _text(message, name)
+
+
+def parse_result(message: Any) -> JobResult:
+    """Parses the result of a job. Raises ProtocolError where it is malformed."""
+    warm = _field(message, "warmMs", list)
+    if not all(is_number(item) for item in warm):
+        raise ProtocolError("warmMs must hold only numbers")
+    return JobResult(
+        load_ms=_optional(message, "loadMs", float),
+        first_ms=_optional(message, "firstMs", float),
+        warm_ms=tuple(float(item) for item in warm),
+        memory=_field(message, "memory", dict),
+        model=_field(message, "model", dict),
+        not_alone=dict(_text_pairs(message, "notAlone")),
+    )
+
+
+def _text_pairs(message: Any, name: str) -> list[tuple[str, str]]:
+    """An optional list of pairs of texts, as a JavaScript object would not keep all names."""
+    pairs = _optional(message, name, list) or []
+    for pair in pairs:
+        if not (isinstance(pair, list) and [type(item) for item in pair] == [str, str]):
+            raise ProtocolError(f"{name!r} must hold pairs of a name and a text")
+    return [(key, value) for key, value in pairs]
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of JSON is a finite number that a float holds."""
+    # NaN fails every comparison.
+    return isinstance(value, int | float) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST
+
+
+def _field(message: Any, name: str, kind: type) -> Any:
+    value = message.get(name) if isinstance(message, dict) else None
+    fits = is_number(value) if kind is float else isinstance(value, kind) and not isinstance(value, bool)
+    if not fits:
+        raise ProtocolError(f"{name!r} should be of type {kind.__name__} in {str(message)[:200]}")
+    return value
+
+
+def _optional(message: Any, name: str, kind: type) -> Any:
+    if isinstance(message, dict) and message.get(name) is None:
+        return None
+    return _field(message, name, kind)

@@ -1,0 +1,89 @@
+"""Messages of the page, well-formed and malformed."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_tfjs.browsers.jobs import JobResult
+from pytest_tfjs.browsers.messages import (
+    ConsoleLine,
+    Failure,
+    PageFault,
+    PageUp,
+    Progress,
+    ProtocolError,
+    parse_event,
+    parse_result,
+)
+
+RESULT = {"loadMs": 1, "firstMs": None, "warmMs": [], "memory": {}, "model": {}}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda items: st.lists(items) | st.dictionaries(st.text(), items),
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "event"),
+    [
+        ({"type": "progress", "stage": "layers", "done": 1, "total": 2}, Progress("layers", 1, 2)),
+        ({"type": "progress", "stage": "first run", "done": None}, Progress("first run")),
+        ({"type": "console", "level": "warn", "arguments": ["a", "1"]}, ConsoleLine("warn", ("a", "1"))),
+        ({"type": "fault", "kind": "error", "message": "m", "stack": "s"}, PageFault("error", "m", "s")),
+        ({"type": "up", "facts": {"backend": "cpu"}}, PageUp({"backend": "cpu"})),
+        ({"type": "failed", "reason": "r", "stack": None, "stage": "t"}, Failure("r", None, "t")),
+        ({"type": "failed", "reason": "r", "job": 3}, Failure("r", job=3)),
+        ({"type": "failed", "reason": "r", "job": 3, "refused": True}, Failure("r", job=3, refused=True)),
+        ({"type": "failed", "reason": "r", "refused": 1}, Failure("r")),
+    ],
+)
+def test_events_are_parsed(message, event):
+    assert parse_event(message) == event
+
+
+def test_events_as_text():
+    assert str(Progress("layers", 41, 70)) == "layers 41/70"
+    assert str(ConsoleLine("warn", ("two", "words"))) == "[warn] two words"
+    assert str(PageFault("error", "m", "at f")) == "[error] m\nat f"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {},
+        {"type": "hello"},
+        {"type": 1},
+        {"type": "progress"},
+        {"type": "progress", "stage": "x", "done": True},
+        {"type": "progress", "stage": "x", "done": 1.5},
+        {"type": "console", "level": "log", "arguments": "text"},
+        {"type": "console", "level": "log", "arguments": [1]},
+        {"type": "up", "facts": []},
+        {"type": "failed", "reason": None},
+    ],
+)
+def test_malformed_events_are_refused(message):
+    with pytest.raises(ProtocolError):
+        parse_event(message)
+
+
+@given(JSON)
+def test_parsing_raises_nothing_but_protocol_errors(message):
+    for parse in (parse_event, parse_result):
+        with contextlib.suppress(ProtocolError):
+            parse(message)
+
+
+def test_results_are_parsed():
+    result = parse_result({**RESULT, "firstMs": 2.5, "warmMs": [1, 2.5], "memory": {"numTensors": 0}})
+    assert result == JobResult(1, 2.5, (1.0, 2.5), {"numTensors": 0}, {})
+
+
+@pytest.mark.parametrize("change", [{"warmMs": None}, {"warmMs": ["1"]}, {"loadMs": True}, {"memory": 1}])
+def test_malformed_results_are_refused(change):
+    with pytest.raises(ProtocolError):
+        parse_result({**RESULT, **change})
