@@ -10,7 +10,7 @@ import numpy as np
 from pytest_tfjs.compare.diagnosis.feed_changes import feed_changes
 from pytest_tfjs.compare.diagnosis.recomputing.keras_layers import keras_steps
 from pytest_tfjs.compare.diagnosis.recomputing.steps import CannotRecompute, Step
-from pytest_tfjs.compare.diagnosis.semantics import Tried, error_left
+from pytest_tfjs.compare.diagnosis.semantics import Trial, error_left
 from pytest_tfjs.compare.operations import PASS_THROUGH
 from pytest_tfjs.errors import TfjsError
 from pytest_tfjs.reference.constants import constant_values
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_SEMANTICS = "other semantics"
+_INTERPRETATIONS = "other interpretations"
 _DECLARED = "comparing the layer's attributes in model.json"
 
 
@@ -50,7 +50,7 @@ class Examined:
     steps: tuple[Step, ...] | None = None
     declared: tuple[Step, ...] | None = None
     over_artifacts: Array | None = None
-    feeds: tuple[Tried, ...] = ()
+    feeds: tuple[Trial, ...] = ()
     not_tried: tuple[str, ...] = ()
 
 
@@ -91,22 +91,22 @@ class _Examination:
         self.steps: tuple[Step, ...] | None = None
         self.declared: tuple[Step, ...] | None = None
         self.over_artifacts: Array | None = None
-        self.tried: list[Tried] = []
+        self.tried: list[Trial] = []
         self.not_tried: list[str] = []
 
     def read(self) -> None:
         """Reads the layer's steps on both sides; what could not be read is told."""
         if isinstance(self._model, KerasReferenceModel):
-            self.steps = self._told(_SEMANTICS, self._keras_steps)
+            self.steps = self._told(_INTERPRETATIONS, self._keras_steps)
             if self.steps is None:
                 self.not_tried.pop()
-                self.steps = self._told(_SEMANTICS, self._traced_steps)
+                self.steps = self._told(_INTERPRETATIONS, self._traced_steps)
             else:
                 self.declared = self._told(_DECLARED, self._declared_keras_steps)
         elif isinstance(self._model, GraphReferenceModel):
             # Of quantised weights the artifacts alone have the values that the reference computes with.
             side = self._model.alone if self._artifacts.quantised else self._model.source_alone
-            self.steps = self._told(_SEMANTICS, lambda: self._graph_steps(side()))
+            self.steps = self._told(_INTERPRETATIONS, lambda: self._graph_steps(side()))
             self.declared = self._told(_DECLARED, lambda: self._graph_steps(self._model.alone()))
             self.over_artifacts = self._told("running the artifacts in TensorFlow", self._run_artifacts)
 
@@ -122,7 +122,7 @@ class _Examination:
                 self.not_tried.append(f"the feed {said}: {told[0] if told else repr(error)}")
                 continue
             if error_left(given, expected, tapped) > 0:  # else the layer does not depend on what was changed
-                self.tried.append(Tried(said, error_left(tapped, given, expected)))
+                self.tried.append(Trial(said, error_left(tapped, given, expected)))
 
     def _told(self, what: str, read: Callable[[], Any]) -> Any:
         try:

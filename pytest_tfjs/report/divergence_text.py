@@ -1,4 +1,4 @@
-"""What the numbers of one diverged layer say, in words."""
+"""Describes one diverged layer: its error, where it is, what was allowed, how it looks elsewhere."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_tfjs.compare.numbers.symptoms import Symptoms
 from pytest_tfjs.compare.numbers.tolerances import Tolerance, is_inexact
 from pytest_tfjs.formats.escaping import printable
-from pytest_tfjs.report.number_text import distinct_numbers, number_up
+from pytest_tfjs.report.number_text import distinct_numbers, number, number_up
 from pytest_tfjs.report.symptom_hints import DivergedLayer, symptom_hints
 from pytest_tfjs.report.text_layout import fact, quoted
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis
+    from pytest_tfjs.compare.numbers.local_error import Local
     from pytest_tfjs.compare.numbers.metrics import Metrics
     from pytest_tfjs.compare.results import Comparison, LayerResult
 
@@ -23,10 +24,12 @@ _MOST_ELSEWHERE = 8
 _LEAST_PERCENT = 0.1
 _INPUT_NAME_WIDTH = 40
 _LARGE_SHARE = 0.5
+_DENORMAL = 1e-37
+"""A smaller allowance only covers denormals, which GPUs flush to 0."""
 
 
 def divergence_text(comparison: Comparison, result: LayerResult) -> str:
-    """The divergence of one layer in a few words, numbers first."""
+    """The divergence of one layer in one phrase, as the first line of a failure shows it."""
     metrics = result.metrics
     if metrics is None or metrics.reason is not None or metrics.worst is None:
         return printable(result.reason or "nothing could be compared")
@@ -42,7 +45,7 @@ def divergence_text(comparison: Comparison, result: LayerResult) -> str:
 
 
 def _made(comparison: Comparison, result: LayerResult) -> str:
-    """What is wrong with the layer run alone."""
+    """The same for a layer whose local error is too large."""
     local = result.local
     assert local is not None
     metrics = local.metrics
@@ -62,7 +65,7 @@ def _made(comparison: Comparison, result: LayerResult) -> str:
 
 
 def divergence_facts(comparison: Comparison, result: LayerResult, others: Sequence[Comparison]) -> list[str]:
-    """What a diverged layer's numbers say, what the other targets say of it, and why it may be so."""
+    """Labelled lines on a diverged layer: its numbers, the same layer on other targets, the likely cause."""
     metrics = result.metrics
     if metrics is None:
         return []
@@ -77,33 +80,41 @@ def divergence_facts(comparison: Comparison, result: LayerResult, others: Sequen
             lines += fact("NaN, Inf", _nonfinite(metrics))
     lines += _fused(result)
     for other, found in elsewhere[:_MOST_ELSEWHERE]:
-        lines += fact("elsewhere", f"{other.target}: {_told(other, found)}")
+        lines += fact("elsewhere", f"{other.target}: {_elsewhere(other, found)}")
     case = DivergedLayer(comparison, result, metrics, metrics.symptoms or Symptoms(), elsewhere)
     return lines + likely_cause(comparison.diagnosis, symptom_hints(case))
 
 
-def likely_cause(diagnosis: Diagnosis | None, looks_like: Sequence[str] = ()) -> list[str]:
-    """What made it diverge, and the evidence; where there is no diagnosis, what the numbers look like."""
+def likely_cause(diagnosis: Diagnosis | None, hints: Sequence[str] = ()) -> list[str]:
+    """The diagnosis with its evidence; without one, the hints from the numbers."""
     if diagnosis is None:
-        return [line for one in looks_like for line in fact("likely", one)]
+        return [line for one in hints for line in fact("likely", one)]
     lines = fact("likely", f"{diagnosis.kind}: {diagnosis.said}")
-    for number, one in enumerate((*looks_like, *diagnosis.evidence)):
-        lines += fact("" if number else "evidence", one)
+    for place, one in enumerate((*hints, *diagnosis.evidence)):
+        lines += fact("" if place else "evidence", one)
     return lines
 
 
 def _alone(result: LayerResult) -> list[str]:
-    """What the layer does by itself, and what its inputs' error makes of it."""
+    """The local error against its allowance, and the propagated error."""
     local = result.local
     if local is None:
         return [] if result.not_alone is None else fact("run alone", f"no: {printable(result.not_alone)}")
     if result.propagated is None or not math.isfinite(local.metrics.max_abs):
         return []
-    share = f"{local.share:.3g} times" if local.share > 1 else f"{100 * local.share:.0f}% of"
-    by = "in root mean square " if local.failed_by == "rms" else ""
-    size = f"{local.metrics.max_abs:.1e}, {by}{share} what its arithmetic allows"
-    handed = f"the error of its inputs makes {result.propagated:.1e} of it"
-    return fact("run alone", f"on the reference's inputs its error is {size}; {handed}")
+    own = f"on the reference's inputs its error is {number(local.metrics.max_abs)}"
+    propagated = f"the error of its inputs adds {number(result.propagated)}"
+    return fact("run alone", f"{own}, {_against_allowance(local)}; {propagated}")
+
+
+def _against_allowance(local: Local) -> str:
+    allowed = local.rms_allowed if local.failed_by == "rms" else local.metrics.allowed
+    if local.share > 1 and not allowed > _DENORMAL:
+        return "and nothing is allowed here: no value is rounded"
+    by = "root mean square " if local.failed_by == "rms" else ""
+    if local.share > 1:
+        return f"{by}{local.share:.3g} times its allowance"
+    return f"{100 * local.share:.0f}% of its allowance"
 
 
 def _stands_for(found: LayerResult, result: LayerResult) -> bool:
@@ -114,9 +125,9 @@ def _mismatched(comparison: Comparison, result: LayerResult, metrics: Metrics) -
     local = result.local
     if result.made_error and not metrics.mismatched and local is not None:
         own = local.metrics
-        alone = f"{own.mismatched} / {own.elements} elements run alone, none over the whole run"
+        alone = f"{own.mismatched} / {own.elements} elements run alone, none in the whole run"
         by_rms = local.failed_by == "rms" and not own.mismatched
-        return f"{alone}: it is their root mean square that is too large" if by_rms else alone
+        return f"{alone}; the root mean square error is too large" if by_rms else alone
     said = f"{metrics.mismatched} / {metrics.elements} elements ({_percent(metrics)})"
     box, shape = None if metrics.symptoms is None else metrics.symptoms.box, result.layer.shape
     if box is None or shape is None or metrics.mismatched == 1:
@@ -128,7 +139,7 @@ def _mismatched(comparison: Comparison, result: LayerResult, metrics: Metrics) -
 
 
 def _percent(metrics: Metrics) -> str:
-    """The share of the mismatched, which is 0% and 100% only where it is so."""
+    """The share of mismatched elements; 0% and 100% only if exact."""
     share = 100 * metrics.mismatched / metrics.elements
     if metrics.mismatched < metrics.elements:
         share = min(share, 100 - _LEAST_PERCENT)
@@ -145,22 +156,22 @@ def _worst(comparison: Comparison, result: LayerResult, metrics: Metrics) -> str
 def _tolerance(comparison: Comparison, result: LayerResult, metrics: Metrics) -> str:
     tolerance, dtype = result.tolerance, result.layer.dtype
     if tolerance is None or metrics.worst_text is not None or dtype == "bool":
-        return f"exact, as {dtype} always is"
+        return f"exact, as always for {dtype}"
     if tolerance.rtol == tolerance.atol == 0 and not is_inexact(dtype):
-        return f"exact, as {dtype} is by default; {_would_have_passed(comparison, tolerance, metrics)}"
+        return f"exact, the default for {dtype}; {_would_have_passed(comparison, tolerance, metrics)}"
     scale = "" if tolerance.absolute else f" of the layer's largest |reference| {metrics.scale:.3g}"
     allowed = f"rtol={tolerance.rtol:g}, atol={tolerance.atol:g}{scale}"
     passing = _would_have_passed(comparison, tolerance, metrics)
     if _fails_for_weights(comparison):
-        passing += ", but for the weights"
+        passing += ", apart from the weights"
     if result.made_error and not result.given:
-        allowed = f"what its arithmetic allows, and over the whole run {allowed}"
-        return f"{allowed}; given in place of it, {passing}"
+        explicitly = "" if metrics.nonfinite_mismatched else "given explicitly, "
+        return f"its own allowance, and over the whole run {allowed}; {explicitly}{passing}"
     return f"{allowed}; {passing}"
 
 
 def _fails_for_weights(comparison: Comparison) -> bool:
-    """Whether the weights alone would fail it, whatever the tolerance."""
+    """Whether wrong weights fail the comparison, whatever the tolerance."""
     check = comparison.weight_check
     return check is not None and any(one.name in (comparison.reason or "") for one in check.differences)
 
@@ -170,20 +181,20 @@ def _would_have_passed(comparison: Comparison, tolerance: Tolerance, metrics: Me
         return "no tolerance would have passed"
     if not math.isfinite(metrics.needed):
         absolute = f"Tolerance(rtol=0, atol={number_up(metrics.max_abs)}, absolute=True)"
-        return f"as the reference is 0 everywhere, only {absolute} would have passed"
+        return f"the reference is 0 everywhere, so only {absolute} would have passed"
     here = f"atol={number_up(metrics.needed)}" if metrics.needed else "any tolerance"
     overall = _needed_overall(comparison, tolerance)
     if overall is None:
         return f"{here} would have passed here"
     if not math.isfinite(overall):
-        return f"{here} would have passed here, none at all layers"
+        return f"{here} would have passed here, nothing at all layers"
     if number_up(overall) == number_up(metrics.needed):
         return f"{here} would have passed, here and at all layers"
     return f"{here} would have passed here, atol={number_up(overall)} at all layers"
 
 
 def _needed_overall(comparison: Comparison, tolerance: Tolerance) -> float | None:
-    """The smallest `atol` for all layers; None where one number does not mean the same to all of them."""
+    """The smallest `atol` that passes all layers; None if their tolerances differ in kind."""
     inexact = [one for one in comparison.layers if one.metrics is not None and is_inexact(one.layer.dtype)]
     kinds = {one.tolerance and (one.tolerance.rtol, one.tolerance.absolute) for one in inexact}
     if kinds != {(tolerance.rtol, tolerance.absolute)}:
@@ -208,11 +219,11 @@ def _fused(result: LayerResult) -> list[str]:
     layer = result.layer
     if "+" not in layer.op:
         return []
-    members = f", which took in {', '.join(quoted(name) for name in layer.members)}" if layer.members else ""
+    members = f", including {', '.join(quoted(name) for name in layer.members)}" if layer.members else ""
     return fact("compared", f"after {printable(layer.op)}, one fused operation in the browser{members}")
 
 
-def _told(other: Comparison, found: LayerResult) -> str:
+def _elsewhere(other: Comparison, found: LayerResult) -> str:
     first = found.layer.name in other.first_divergence
     said = "diverged first there too" if first else f"{found.verdict} there"
     return f"{said}: {divergence_text(other, found)}"
@@ -246,8 +257,8 @@ def _of_feed(comparison: Comparison, metrics: Metrics) -> str:
     return _feed(comparison, metrics.worst_feed)
 
 
-def _feed(comparison: Comparison, number: int) -> str:
-    return f" of feed {number}" if comparison.feeds > 1 else ""
+def _feed(comparison: Comparison, feed: int) -> str:
+    return f" of feed {feed}" if comparison.feeds > 1 else ""
 
 
 def _index(index: Iterable[int]) -> str:
@@ -255,14 +266,15 @@ def _index(index: Iterable[int]) -> str:
 
 
 def origin(comparison: Comparison, result: LayerResult) -> str:
-    """Whether a first diverged layer made its error: by itself, or as far as its inputs allow to say."""
+    """Whether a first diverged layer made its error itself, as far as its inputs show."""
     unmapped = sum(each.verdict == "unmapped" for each in comparison.layers)
     if unmapped and (result.made_error or result.local is None):
-        return f"made there or in an unmapped layer, of which there are {unmapped}"
+        where = "the unmapped layer" if unmapped == 1 else f"one of {unmapped} unmapped layers"
+        return f"made there or in {where}"
     if result.made_error:
         return "made there, not passed on"
     if result.local is not None:
-        return "made by rounding"
+        return "made by rounding only"
     compared = [each for each in comparison.layers if each.layer.coverage == "compared"]
     if not result.layer.inputs and all(each.layer.output for each in compared):
         return "no layer before it was compared"

@@ -1,4 +1,4 @@
-"""The message of a failed comparison: its first line stands alone, the rest is what one asks next."""
+"""The message of a failed comparison; its first line stands alone."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ _STACK_LINES = 12
 def failure_message(
     comparison: Comparison, *, others: Sequence[Comparison] = (), repeat: str | None = None
 ) -> str:
-    """What went wrong in a comparison, for a person: plain text, safe for any terminal.
+    """What went wrong in a comparison, as plain text that is safe for any terminal.
 
-    `others`: comparisons of the same model on other targets, to tell a wrong backend from wrong artifacts.
-    `repeat`: the command that repeats just this. The first line stands alone.
+    `others`: comparisons of the same model on other targets, which distinguish a wrong backend from wrong
+    artifacts.
+    `repeat`: the command that runs just this test again.
     """
     first = _first_divergence(comparison)
     lines = [_headline(comparison, first), "", *_subject(comparison)]
@@ -75,10 +76,10 @@ def _headline(comparison: Comparison, first: Sequence[LayerResult]) -> str:
         name = _known_as(first[0].layer)
         what = divergence_text(comparison, first[0])
         if comparison.growth is not None:
-            return printable(f"{target}: {comparison.growth}, beyond what is allowed at {name}{more}: {what}")
+            return printable(f"{target}: {comparison.growth}, beyond the allowance at {name}{more}: {what}")
         where = _origin(comparison, first[0])
         return printable(f"{target}: {name} diverged first{more}: {what} ({where})")
-    reason = ((comparison.reason or "no reason is known").strip().splitlines() or [""])[0]
+    reason = ((comparison.reason or "no reason given").strip().splitlines() or [""])[0]
     stage = comparison.stage if comparison.verdict == "error" else None
     stage = "" if stage is None or f"while {stage}" in reason else f" while {stage}"
     return printable(f"{target}: {comparison.verdict}{stage}: {reason}")
@@ -92,15 +93,15 @@ def _origin(comparison: Comparison, result: LayerResult) -> str:
 
 
 def _known_as(layer: Layer) -> str:
-    """The row's name; with the layer that it is part of, where the name does not begin with that."""
+    """The row's name, followed by its Keras layer unless the name begins with that."""
     name = quoted(layer.name, _NAME_WIDTH)
     if layer.group is None or f"{layer.name}/".startswith(f"{layer.group}/"):
         return name
-    return f"{name} of the layer {quoted(layer.group, _NAME_WIDTH)}"
+    return f"{name} of layer {quoted(layer.group, _NAME_WIDTH)}"
 
 
 def _subject(comparison: Comparison) -> list[str]:
-    """What was compared with what, and on what."""
+    """What was compared with what, on which target, and what to know about it."""
     target = comparison.target
     feeds = plural(comparison.feeds, "feed")
     name = printable(comparison.model)
@@ -167,8 +168,8 @@ def _unmapped(comparison: Comparison) -> list[str]:
 
 def _advice(unmapped: Sequence[LayerResult]) -> str:
     if not any(result.layer.output for result in unmapped):
-        return "layers='outputs' compares the model's outputs alone"
+        return "compare only the model's outputs with layers='outputs'"
     return (
-        "an output cannot be left out: where TF.js does not hold its values, cast it in the model or feed "
-        "smaller ones; where it is empty, feed others"
+        "an output cannot be left out: if TF.js cannot hold its values, cast it in the model or feed smaller "
+        "values; if it is empty, feed other inputs"
     )

@@ -1,6 +1,6 @@
-"""What tables and JUnit properties draw from the JSON's dicts.
+"""Short texts for tables and messages: target, verdict, coverage, dead layers, retries.
 
-A controller of pytest-xdist sees nothing else of a comparison.
+They are made from the JSON's dicts, because pytest-xdist's controller has nothing else.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ def target_label(target: Mapping[str, Any], *, with_browser: bool = True) -> str
     return f"{target['backend']}{variant}{browser}"
 
 
-def verdict_label(told: Mapping[str, Any]) -> str:
-    """The verdict as tables tell it: `diverged (expected)` where the test expects it."""
-    return str(told["verdict"] if told["expected"] is None else f"{told['verdict']} ({EXPECTED})")
+def verdict_label(entry: Mapping[str, Any]) -> str:
+    """The verdict in tables: `diverged`, or `diverged (expected)` if the test expects it."""
+    return str(entry["verdict"] if entry["expected"] is None else f"{entry['verdict']} ({EXPECTED})")
 
 
-def colour(told: Mapping[str, Any], verdict: str | None) -> str | None:
-    """What a line is coloured by that tells a verdict of a comparison or task, or of a part of it."""
-    return EXPECTED if told["expected"] is not None and verdict not in {None, "close"} else verdict
+def colour(entry: Mapping[str, Any], verdict: str | None) -> str | None:
+    """The colour key of a line: its verdict, or `expected` if the test expects that verdict."""
+    return EXPECTED if entry["expected"] is not None and verdict not in {None, "close"} else verdict
 
 
 def coverage_text(layers: Sequence[Mapping[str, Any]]) -> str:
-    """`compared 41, fused 23, eliminated 6: identity 4, constant 2`; what did not occur is left out."""
+    """`compared 41, fused 23, eliminated 6: identity 4, constant 2`; without zeros."""
     counts = Counter(layer["coverage"] for layer in layers)
     parts = []
     for coverage in COVERAGES:
@@ -53,26 +53,26 @@ def coverage_text(layers: Sequence[Mapping[str, Any]]) -> str:
 
 
 def reason_kind(reason: str | None) -> str:
-    """The countable head of an eliminated layer's reason: `identity` of `identity: x passes its input on`."""
+    """The part of a reason before its colon: `identity` of `identity: x passes its input on`."""
     return (reason or "reason unknown").partition(":")[0].strip()
 
 
 def dead_layers_text(dead: Mapping[str, str]) -> str | None:
-    """The dead layers in words; `dead` tells of each which one value it has. None where there is none."""
+    """A sentence on the dead layers, None if there are none; `dead`: their one value, by name."""
     if not dead:
         return None
     listed = ", ".join(f"{name!r} {what}" for name, what in list(dead.items())[:_NAMED])
     more = f" and {len(dead) - _NAMED} more" if len(dead) > _NAMED else ""
     if len(dead) == 1:
-        return f"1 layer is dead, and hides what goes wrong before it: {listed}"
-    return f"{len(dead)} layers are dead, and hide what goes wrong before them: {listed}{more}"
+        return f"1 layer is dead and hides errors in the layers before it: {listed}"
+    return f"{len(dead)} layers are dead and hide errors in the layers before them: {listed}{more}"
 
 
 def retry_note(how: str) -> str:
-    """What a note says of a browser that was lost, and `how`; printable."""
-    return printable(f"{how}; this is of a second run, on a fresh browser")
+    """A note that the first browser was lost, and how; printable."""
+    return printable(f"{how}; these results are from a second run in a fresh browser")
 
 
 def retry_line(test: str, how: str) -> str:
-    """`test_a.py::test_b[chrome-webgl]: the browser was lost while …; done once more, on a fresh browser`."""
-    return printable(f"{test}: {how}; done once more, on a fresh browser")
+    """`test_a.py::test_b[chrome-webgl]: the browser was lost while …; run again in a fresh browser`."""
+    return printable(f"{test}: {how}; run again in a fresh browser")

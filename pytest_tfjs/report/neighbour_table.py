@@ -1,4 +1,4 @@
-"""The layers around a divergence, and whether it was made there or came through the inputs."""
+"""The failure message's table of the layers around a divergence."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _AROUND = (
 def neighbours(
     comparison: Comparison, result: LayerResult, others: Sequence[LayerResult] = ()
 ) -> list[LayerResult]:
-    """A layer with the nearest before and after it in the graph, and `others`, in the comparison's order."""
+    """A layer, the layers nearest to it in the graph, and `others`; in the comparison's order."""
     inputs = {each.layer.name: each.layer.inputs for each in comparison.layers}
     consumers: dict[str, list[str]] = {}
     for name, entering in inputs.items():
@@ -48,7 +48,7 @@ def neighbours(
 
 
 def _nearest(start: str, step: Callable[[str], Iterable[str]], most: int) -> list[str]:
-    """Up to `most` names that `step` leads to from `start`, the fewest steps first."""
+    """Up to `most` names reachable from `start` by `step`, nearest first."""
     found: list[str] = []
     edge = [start]
     while edge and len(found) < most:
@@ -75,7 +75,7 @@ def neighbour_table(comparison: Comparison, first: Sequence[LayerResult]) -> lis
 
 
 def _decisive(result: LayerResult, metrics: Metrics) -> tuple[float, float]:
-    """The error that made the layer diverge, and what was allowed of it; of a close one that of the run."""
+    """The error that made the layer diverge, and its allowance; for a close layer those of the whole run."""
     local = result.local
     if not result.made_error or local is None:
         return metrics.worst_error, metrics.allowed

@@ -1,4 +1,4 @@
-"""What the wrong numbers of a diverged layer look like, in words: what they are first taken for."""
+"""Hints about the cause from patterns in the wrong numbers: permuted axes, overflow, a factor."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _EXACT_INTEGERS = 2.0**24
 _LARGE_ANGLE = 1e3
 _ROUNDING = 10.0
 _NO_ROUNDING = frozenset({"weight", "feed", "wiring", "semantics", "conversion", "quantised weights"})
-"""What was found to make an error that is no rounding, however small it is."""
+"""Causes that are not rounding, however small the error."""
 
 _AS_FLOATS = {"webgl": "holds", "webgpu": "multiplies"}
 
 
 @dataclass(frozen=True)
 class DivergedLayer:
-    """A diverged layer with all that bears on it. `elsewhere`: the same layer on the other targets."""
+    """A diverged layer and its context. `elsewhere`: the same layer on other targets."""
 
     comparison: Comparison
     result: LayerResult
@@ -44,9 +44,9 @@ class DivergedLayer:
 
 
 def symptom_hints(case: DivergedLayer) -> list[str]:
-    """What the numbers look like, the most telling first; empty where they do not tell."""
-    told = [cause for tell in _CAUSES if (cause := tell(case)) is not None]
-    return told[:_MOST] or [cause for cause in (_rounding(case),) if cause is not None]
+    """One sentence for each pattern found, the most specific first; empty if there is none."""
+    hints = [hint for pattern in _PATTERNS if (hint := pattern(case)) is not None]
+    return hints[:_MOST] or [cause for cause in (_rounding(case),) if cause is not None]
 
 
 def _permuted(case: DivergedLayer) -> str | None:
@@ -61,13 +61,13 @@ def _nonfinite(case: DivergedLayer) -> str | None:
     if not metrics.nonfinite_mismatched:
         return None
     if case.half and not (metrics.nan_reference or metrics.inf_reference):
-        return "half precision overflows: it holds nothing over 65504, and Inf - Inf is NaN"
+        return "half precision overflows: values over 65504 become Inf, and Inf - Inf is NaN"
     if metrics.nan_actual and not metrics.nan_reference:
-        return "NaN arises in the browser alone: a division by 0, the log or root of a negative, an overflow"
+        return "only the browser has NaN: from a division by 0, the log or root of a negative, or an overflow"
     if metrics.nan_reference > metrics.nan_actual:
-        return "NaN is lost in the browser: webgl computes 0/0 as 1, and wasm's maximum and minimum drop NaN"
+        return "the browser loses NaN: webgl computes 0/0 as 1, and wasm's maximum and minimum ignore NaN"
     if metrics.inf_actual and not metrics.inf_reference:
-        return "the browser alone overflows to Inf"
+        return "only the browser overflows to Inf"
     return None
 
 
@@ -75,7 +75,7 @@ def _denormal(case: DivergedLayer) -> str | None:
     high = case.symptoms.high
     if high is None or not 0 < high < SMALLEST_NORMAL or not case.symptoms.zeros:
         return None
-    return "GPUs take denormals for 0: every mismatched |reference| is below 1.2e-38"
+    return "GPUs flush denormals to 0: every mismatched |reference| is below 1.2e-38"
 
 
 def _beyond_half(case: DivergedLayer) -> bool:
@@ -88,7 +88,7 @@ def _beyond_half(case: DivergedLayer) -> bool:
 def _all_zero(case: DivergedLayer) -> str | None:
     if not case.symptoms.all_zero or _denormal(case) or _beyond_half(case):
         return None
-    return "the browser gives 0 everywhere: its kernel wrote nothing, or its input or weights are lost"
+    return "the browser gives 0 everywhere: its kernel wrote nothing, or it lost its inputs or weights"
 
 
 def _integers(case: DivergedLayer) -> str | None:
@@ -103,12 +103,12 @@ def _integers(case: DivergedLayer) -> str | None:
         return None
     backend = case.comparison.target.backend
     if backend in _AS_FLOATS:
-        return f"{backend} {_AS_FLOATS[backend]} integers as float32, which is exact up to 2**24 only: {held}"
-    return f"int32 that overflows wraps in Python and not so in TF.js: {held}"
+        return f"{backend} {_AS_FLOATS[backend]} integers as float32, which is exact only up to 2**24: {held}"
+    return f"int32 overflow wraps around in Python but not in TF.js: {held}"
 
 
 def _largest_product(case: DivergedLayer) -> float:
-    """The largest product of what enters a multiplication, before it wraps; 0 where that is not known."""
+    """The largest product of the inputs of a multiplication, before it wraps; 0 if unknown."""
     op, scales = case.result.layer.op, _scales_entering(case)
     if op == "Square" and len(scales) == 1:
         return scales[0] ** 2
@@ -116,7 +116,7 @@ def _largest_product(case: DivergedLayer) -> float:
 
 
 def _scales_entering(case: DivergedLayer) -> list[float]:
-    """The largest |reference| of each layer that enters this one."""
+    """The largest |reference| of each input layer."""
     entering = case.result.layer.inputs
     return [
         one.metrics.scale
@@ -133,7 +133,7 @@ def _large_angle(case: DivergedLayer) -> str | None:
     largest = max(_scales_entering(case), default=0.0)
     if largest < _LARGE_ANGLE:
         return None
-    return f"GPUs lose the angle of large numbers: this input reaches {number(largest)}"
+    return f"GPU sines of large angles are inexact: this input reaches {number(largest)}"
 
 
 def _factor(case: DivergedLayer) -> str | None:
@@ -144,7 +144,7 @@ def _factor(case: DivergedLayer) -> str | None:
         said, advice = f"browser = reference {offset:+.5g}", "a bias or a constant differs"
     else:
         return None
-    return f"{said} where it is wrong{_of_artifacts(case, advice)}"
+    return f"{said} at the mismatched elements{_of_artifacts(case, advice)}"
 
 
 def _channel(case: DivergedLayer) -> str | None:
@@ -154,12 +154,12 @@ def _channel(case: DivergedLayer) -> str | None:
     first, last = box[-1]
     if first != last or case.metrics.mismatched == 1:
         return None
-    advice = _of_artifacts(case, "look at its weights and its bias")
-    return f"channel {first} alone is wrong, of {shape[-1]}{advice}"
+    advice = _of_artifacts(case, "check its weights and bias")
+    return f"only channel {first} of {shape[-1]} is wrong{advice}"
 
 
 def _of_artifacts(case: DivergedLayer, advice: str) -> str:
-    """The advice, unless another target computes the same artifacts rightly."""
+    """The advice, unless another target computes the same artifacts correctly."""
     return "" if any(other.verdict == "close" for _, other in case.elsewhere) else f": {advice}"
 
 
@@ -172,11 +172,10 @@ def _rounding(case: DivergedLayer) -> str | None:
     if not 1 < share <= _ROUNDING:
         return None
     where = "half precision" if case.half else f"{case.comparison.target}"
-    said = f"more like rounding on {where} than a wrong result"
-    return f"the error is {share:.1f} times what is allowed: {said}"
+    return f"the error is only {share:.1f} times the allowance: more likely rounding on {where} than a fault"
 
 
-_CAUSES: tuple[Callable[[DivergedLayer], str | None], ...] = (
+_PATTERNS: tuple[Callable[[DivergedLayer], str | None], ...] = (
     _permuted,
     _nonfinite,
     _denormal,

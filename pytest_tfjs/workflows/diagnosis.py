@@ -16,10 +16,10 @@ import numpy as np
 from pytest_tfjs.browsers.jobs import Activations, Job, Tap
 from pytest_tfjs.browsers.messages import Progress
 from pytest_tfjs.browsers.targets import parse_targets
-from pytest_tfjs.compare.diagnosis.diagnose import AGREE, Evidence, Seen, diagnose
+from pytest_tfjs.compare.diagnosis.diagnose import AGREE, Evidence, OtherResult, diagnose
 from pytest_tfjs.compare.diagnosis.half_precision import apart, predicted_error, sizes_of
 from pytest_tfjs.compare.diagnosis.recomputing.steps import CannotRecompute, evaluate
-from pytest_tfjs.compare.diagnosis.semantics import alternatives, error_left, try_one
+from pytest_tfjs.compare.diagnosis.semantics import error_left, interpretations, try_one
 from pytest_tfjs.compare.numbers.elements import largest
 from pytest_tfjs.compare.weight_check import wrong_weight
 from pytest_tfjs.errors import TfjsError
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.targets import Flags, Target
     from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis, Sizes
     from pytest_tfjs.compare.diagnosis.recomputing.steps import Step
-    from pytest_tfjs.compare.diagnosis.semantics import Tried
+    from pytest_tfjs.compare.diagnosis.semantics import Trial
     from pytest_tfjs.compare.results import Comparison, LayerResult
     from pytest_tfjs.models.tensorflow.process import Runner
     from pytest_tfjs.workflows.comparison import Subject
@@ -44,7 +44,7 @@ _T = TypeVar("_T")
 
 BUDGET_S = 90.0
 _JOB_S = 40.0
-_READINGS_S = 20.0
+_INTERPRETATIONS_S = 20.0
 _MOST_BYTES = 64 << 20
 _MOST_MODEL_BYTES = 512 << 20
 _MOST_OTHERS = 4
@@ -159,13 +159,13 @@ class _Diagnosing:
         known = evidence.weight is not None and not evidence.by_effect
         return evidence if known else self._examined(row, number, evidence, ours, expected)
 
-    def _others(self, row: LayerResult, number: int, actual: Array, expected: Array) -> Iterator[Seen]:
+    def _others(self, row: LayerResult, number: int, actual: Array, expected: Array) -> Iterator[OtherResult]:
         """What other backends give, one by one, as far as time allows."""
         for target in self._other_targets():
             given = self._given(self._page(target), row, number, runs=1)
             value = None if given is None else given.best
             if value is not None:
-                yield Seen(
+                yield OtherResult(
                     str(target), error_left(expected, value, actual), error_left(actual, value, expected)
                 )
 
@@ -238,20 +238,20 @@ class _Diagnosing:
         # Another backend that is right was given the same feed.
         fed_right = bool(evidence.right) or not self._is_near_the_feed(row)
         found = self._examine(row, number, None if fed_right else ours.tapped)
-        tried: list[Tried] = []
+        tried: list[Trial] = []
         predicted = None
         if found.steps is not None:
-            tried = self._readings(found.steps, found.declared, actual, expected)
+            tried = self._interpretations(found.steps, found.declared, actual, expected)
             predicted = predicted_error(found.steps, actual, expected) if evidence.half else None
         same_shape = actual.shape == expected.shape
         over = found.over_artifacts
         return replace(
             evidence,
-            readings=tuple(tried),
+            interpretations=tuple(tried),
             feeds=found.feeds,
             over_artifacts=None
             if over is None
-            else Seen(
+            else OtherResult(
                 "TensorFlow, running the artifacts,",
                 error_left(expected, over, actual),
                 error_left(actual, over, expected),
@@ -266,12 +266,12 @@ class _Diagnosing:
         nbytes = subject.artifacts.bytes
         if bench.left_s <= 0 or nbytes > _MOST_MODEL_BYTES:
             why = "no time was left" if bench.left_s <= 0 else f"the model is {nbytes} bytes"
-            self._not_tried.append(f"other semantics and changed feeds: {why}")
+            self._not_tried.append(f"other interpretations and changed feeds: {why}")
             return Examined()
         bench.progress(Progress("looking for the cause in Python"))
         task = partial(examine, name=row.layer.name, number=number, tapped=tapped)
         found = self._tried(
-            "other semantics and changed feeds",
+            "other interpretations and changed feeds",
             lambda: bench.runner(
                 "examining a layer", task, subject.source, subject.artifacts, subject.feeds, subject.reference
             ),
@@ -301,28 +301,28 @@ class _Diagnosing:
             one.layer.name == name and one.layer.op in _INPUTS for one in self._comparison.layers
         )
 
-    def _readings(
+    def _interpretations(
         self,
         steps: tuple[Step, ...],
         declared: tuple[Step, ...] | None,
         actual: Array,
         expected: Array,
-    ) -> list[Tried]:
-        """The readings that there was time for; none where the source's own does not give the reference."""
+    ) -> list[Trial]:
+        """The interpretations tried in time; none if numpy does not reproduce the reference."""
         try:
             own = evaluate(steps)
         except CannotRecompute as reason:
-            self._not_tried.append(f"other semantics: {reason}")
+            self._not_tried.append(f"other interpretations: {reason}")
             return []
         if not error_left(expected, own, actual) <= AGREE:
             return []
-        until = time.monotonic() + min(_READINGS_S, max(self._bench.left_s, 0.0))
+        until = time.monotonic() + min(_INTERPRETATIONS_S, max(self._bench.left_s, 0.0))
         tried = []
-        for alternative in alternatives(steps, declared):
+        for interpretation in interpretations(steps, declared):
             if time.monotonic() > until:
-                self._not_tried.append("more semantics: no time was left")
+                self._not_tried.append("more interpretations: no time was left")
                 break
-            found = try_one(alternative, actual, expected)
+            found = try_one(interpretation, actual, expected)
             tried += [] if found is None else [found]
         return tried
 

@@ -44,23 +44,23 @@ def told(actual: np.ndarray, check: WeightCheck | None = None, kind: str = "grow
 
 
 def test_elements_that_are_wrong_run_alone_are_counted_there():
-    assert "mismatched 4 / 32 elements run alone, none over the whole run" in told(SCATTERED)
+    assert "mismatched 4 / 32 elements run alone, none in the whole run" in told(SCATTERED)
 
 
 def test_an_error_of_all_elements_is_told_by_its_root_mean_square():
     said = told(EVERYWHERE)
-    assert "0 / 32 elements run alone, none over the whole run: it is their root mean square that" in said
-    assert "what its arithmetic allows" in said.split("in root mean square ", 1)[1][:40]
-    assert "in root mean square" not in told(SCATTERED)
+    assert "0 / 32 elements run alone, none in the whole run; the root mean square error" in said
+    assert "times its allowance" in said.split(", root mean square ", 1)[1][:30]
+    assert ", root mean square " not in told(SCATTERED)
 
 
 def test_no_tolerance_is_said_to_let_a_wrong_weight_pass():
-    assert "any tolerance would have passed, here and at all layers, but for the weights" in told(
+    assert "any tolerance would have passed, here and at all layers, apart from the weights" in told(
         SCATTERED, DIFFERENT
     )
-    assert "but for the weights" not in told(SCATTERED)
+    assert "apart from the weights" not in told(SCATTERED)
 
 
 @pytest.mark.parametrize(("kind", "is_told"), [("growth", True), ("weight", False), ("feed", False)])
 def test_what_was_found_to_be_no_rounding_is_not_said_to_look_like_it(kind, is_told):
-    assert ("more like rounding" in told(EVERYWHERE, kind=kind)) == is_told
+    assert ("more likely rounding" in told(EVERYWHERE, kind=kind)) == is_told

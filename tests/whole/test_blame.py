@@ -120,4 +120,4 @@ def test_a_chaotic_model_is_told_as_such_and_no_layer_is_blamed(tfjs, tmp_path, 
     assert comparison.growth.factor > 100
     first = failure_message(comparison).splitlines()[0]
     assert first.startswith(f"{comparison.target}: no layer is wrong by itself; errors grow ")
-    assert f"on, beyond what is allowed at {comparison.growth.end!r}" in first
+    assert f", beyond the allowance at {comparison.growth.end!r}" in first

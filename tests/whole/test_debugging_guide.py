@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from pytest_tfjs.compare.diagnosis.diagnose import Kind
+from pytest_tfjs.compare.diagnosis.diagnose import Cause
 from tests.support.paths import DOCS
 
 pytestmark = [pytest.mark.browser, pytest.mark.convert]
@@ -47,4 +47,4 @@ def test_the_mended_example_passes(project):
 
 def test_every_kind_has_its_advice():
     table = PAGE.partition("| kind | look at |")[2]
-    assert set(re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)) == set(Kind.__args__)
+    assert set(re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)) == set(Cause.__args__)

@@ -14,7 +14,7 @@ from demo.fault import double_largest_weight
 from pytest_tfjs import Checker, NotClose, Prebuilt, Sensitivity
 from pytest_tfjs import fixtures as our_fixtures
 from pytest_tfjs.browsers.targets import BACKENDS, VARIANTS
-from pytest_tfjs.compare.diagnosis.diagnose import Kind
+from pytest_tfjs.compare.diagnosis.diagnose import Cause
 from pytest_tfjs.compare.layers import Coverage
 from pytest_tfjs.compare.numbers.compression import Compression, Cost, default_allowance
 from pytest_tfjs.compare.numbers.tolerances import default_tolerance
@@ -183,7 +183,7 @@ def test_verdicts_and_coverages_are_those_there_are():
     assert {code(row[0])[0] for row in rows("failures.md", "## Verdicts")} == set(get_args(Verdict))
     assert {code(row[0])[0] for row in rows("failures.md", "## Coverage")} == set(get_args(Coverage))
     kinds = {code(row[0])[0] for row in rows("failures.md", "## What made it diverge")}
-    assert kinds == set(get_args(Kind)) == set(code(_diagnosis_row())) - {"kind", *_DIAGNOSIS}
+    assert kinds == set(get_args(Cause)) == set(code(_diagnosis_row())) - {"kind", *_DIAGNOSIS}
 
 
 _DIAGNOSIS = ("diagnosis", "diverged", "layer", "said", "evidence", "null")

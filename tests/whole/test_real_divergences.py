@@ -83,10 +83,10 @@ def _small_exp(tf, left, right, ids):
     return tf.exp(tf.subtract(right, 20.0, name="logits"), name="faulty")
 
 
-_WRAPS = "int32 that overflows wraps in Python and not so in TF.js"
-_INTEGERS = "webgl holds integers as float32, which is exact up to 2**24 only"
-_PRODUCTS = "webgpu multiplies integers as float32, which is exact up to 2**24 only"
-_LOST_ANGLE = ("|error| ", "GPUs lose the angle of large numbers: this input reaches 1.0e+06")
+_WRAPS = "int32 overflow wraps around in Python and not so in TF.js"
+_INTEGERS = "webgl holds integers as float32, which is exact only up to 2**24"
+_PRODUCTS = "webgpu multiplies integers as float32, which is exact only up to 2**24"
+_LOST_ANGLE = ("|error| ", "GPU sines of large angles are inexact: this input reaches 1.0e+06")
 _WHOLE = "in the browser, "
 
 DIVERGENCES = {
@@ -124,7 +124,7 @@ DIVERGENCES = {
         _large_product, "Mul", {"cpu": (_WHOLE, _WRAPS)}, right=("wasm",)
     ),
     "integers over 65504": Divergence(
-        _large_ids, "Mul", {"webgl:f16": (_WHOLE, "half precision ends at 65504")}, right=("webgl",)
+        _large_ids, "Mul", {"webgl:f16": (_WHOLE, "half precision overflows above 65504")}, right=("webgl",)
     ),
     "exp of 20": Divergence(
         _large_exp, "Exp", {"webgl:f16": (_WHOLE, "half precision")}, right=("webgl",)
@@ -132,7 +132,7 @@ DIVERGENCES = {
     "exp of -20": Divergence(
         _small_exp,
         "Exp",
-        {"webgl:f16": ("|error| ", "half precision takes for 0 what is next to it")},
+        {"webgl:f16": ("|error| ", "half precision flushes values this small to 0")},
         right=("webgl",),
     ),
 }  # fmt: skip

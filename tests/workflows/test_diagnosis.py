@@ -78,7 +78,9 @@ def test_half_pixel_centres_flipped(tfjs, tmp_path):
 
     found = diagnosis(tfjs, tmp_path, resized(keras), values(1, 5, 5, 3), flip, format_="graph")
     assert found.kind == "semantics"
-    assert "ResizeBilinear with half_pixel_centers=false in place of true, as model.json has it" in found.said
+    assert (
+        "ResizeBilinear with half_pixel_centers=false instead of true, as model.json declares" in found.said
+    )
 
 
 def test_an_epsilon_changed(tfjs, tmp_path):
@@ -90,7 +92,7 @@ def test_an_epsilon_changed(tfjs, tmp_path):
 
     found = diagnosis(tfjs, tmp_path, model, values(1, 4, 4, 3), change, format_="layers")
     assert (found.kind, found.layer) == ("semantics", "norm")
-    assert "epsilon=0.25 in place of 0.001, as model.json has it" in found.said
+    assert "epsilon=0.25 instead of 0.001, as model.json declares" in found.said
 
 
 def test_padding_shifted(tfjs, tmp_path):
@@ -204,7 +206,7 @@ def test_a_shape_that_what_follows_does_not_take(tfjs, tmp_path):
     comparison = tfjs.compare(Prebuilt(altered, path), values(2, 8, 8, 3))
     assert comparison.verdict == "diverged"
     assert comparison.diagnosis.kind == "semantics"
-    assert "with padding=SAME in place of VALID, as model.json has it" in comparison.diagnosis.said
+    assert "with padding=SAME instead of VALID, as model.json declares" in comparison.diagnosis.said
 
 
 def test_artifacts_of_an_earlier_training(tfjs, tmp_path):

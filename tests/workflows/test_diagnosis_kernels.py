@@ -31,7 +31,7 @@ def diagnosis(tfjs, tmp_path):
 def test_zero_over_zero_on_webgl(diagnosis):
     found = diagnosis(lambda x: {"y": x / (x * x)}, np.float32([0, 1, 2, 4]))
     assert found.kind == "kernel"
-    assert "webgl computes this otherwise than cpu on chrome, which agrees with Python" in found.said
+    assert "webgl gives another result than cpu on chrome, which agrees with Python" in found.said
     assert "RealDiv with 0/0 = 1" in found.said
 
 
@@ -39,7 +39,7 @@ def test_zero_over_zero_on_webgl(diagnosis):
 def test_nan_dropped_by_maximum_on_wasm(diagnosis):
     found = diagnosis(lambda x: {"y": tf.maximum(1.0, tf.sqrt(x))}, np.float32([-1, 4, 9]))
     assert found.kind == "kernel"
-    assert "wasm computes this otherwise than cpu on chrome, which agrees with Python" in found.said
+    assert "wasm gives another result than cpu on chrome, which agrees with Python" in found.said
     assert "Maximum that drops NaN" in found.said
 
 
@@ -47,7 +47,7 @@ def test_nan_dropped_by_maximum_on_wasm(diagnosis):
 def test_the_sine_of_large_angles_on_webgl(diagnosis):
     found = diagnosis(lambda x: {"y": tf.sin(x)}, np.float32([1e6, 1, 2e6, 3.3e6]))
     assert found.kind == "kernel"
-    assert "webgl computes this otherwise than cpu on chrome, which agrees with Python" in found.said
+    assert "webgl gives another result than cpu on chrome, which agrees with Python" in found.said
 
 
 @pytest.mark.tfjs(backends="cpu,wasm,webgl")
@@ -57,14 +57,14 @@ def test_products_of_integers_that_overflow(tfjs, diagnosis):
     found = diagnosis(lambda x: {"y": x * x}, np.int32([3, 65537, 123456789]))
     assert found.kind == "kernel"
     held = {"cpu": "rounded to float32", "webgl": "in float32"}
-    assert f"Mul {held[tfjs.target.backend]}, of which the last 32 bits are kept" in found.said
+    assert f"Mul {held[tfjs.target.backend]}, keeping the last 32 bits" in found.said
 
 
 @pytest.mark.tfjs(backends="webgl:f16")
 def test_exp_that_overflows_half_precision(diagnosis):
     found = diagnosis(lambda x: {"y": tf.exp(x)}, np.float32([1, 2, 20]))
     assert found.kind == "half range"
-    assert "half precision ends at 65504, and |reference| reaches 4.85e+08" in found.said
+    assert "half precision overflows above 65504, but |reference| reaches 4.85e+08" in found.said
 
 
 @pytest.mark.tfjs(backends="webgl:f16")

@@ -109,7 +109,7 @@ def test_the_second_counts_and_says_so(run, test):
     assert case(run, test).properties["tfjs_retried"].startswith("the browser was lost while ")
     lines = [line for line in run.section("tfjs browsers lost") if f"::{test}[" in line]
     assert len(lines) == 1
-    assert lines[0].endswith("; done once more, on a fresh browser")
+    assert lines[0].endswith("; run again in a fresh browser")
 
 
 def test_the_json_and_the_table_tell_of_a_second_run(run):
@@ -117,7 +117,8 @@ def test_the_json_and_the_table_tell_of_a_second_run(run):
     assert told["test_compare[chrome-cpu]"] == LOST
     assert told["test_undisturbed[chrome-cpu]"] is None
     assert [one["retried"] for one in run.results["task"]] == [LOST, LOST]
-    assert f"note: {LOST}; this is of a second run, on a fresh browser" in run.section("tfjs layers")
+    note = f"note: {LOST}; these results are from a second run in a fresh browser"
+    assert note in run.section("tfjs layers")
 
 
 @pytest.mark.parametrize("test", ["test_twice", "test_agreement_twice", "test_time_twice"])

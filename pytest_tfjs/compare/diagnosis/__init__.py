@@ -1,1 +1,1 @@
-"""The likely cause of a divergence, from evidence on the layer that made it."""
+"""Finds the likely cause of a divergence from evidence about the layer that made it."""

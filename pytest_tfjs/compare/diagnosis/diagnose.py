@@ -1,4 +1,4 @@
-"""What made a divergence: one cause out of the evidence that was gathered of the layer that is blamed."""
+"""Decides the likely cause of a divergence from the evidence about the blamed layer."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pytest_tfjs.compare.dtypes import HALF_ROUNDOFF, LARGEST_HALF
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_tfjs.compare.diagnosis.semantics import Tried
+    from pytest_tfjs.compare.diagnosis.semantics import Trial
 
-Kind = Literal[
+Cause = Literal[
     "conversion",
     "kernel",
     "half range",
@@ -29,7 +29,7 @@ Kind = Literal[
 ]
 
 AGREE = 0.1
-"""Two agree where they differ by less than this share of the error, as root mean square."""
+"""Two activations agree if the RMS of their difference is at most this share of the error's RMS."""
 
 _FLUSHED = 0.5
 _PREDICTED = 4.0
@@ -38,36 +38,37 @@ _COARSE = 4.0
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What made a divergence. `layer`: of which layer it is said, None where of the whole model.
+    """The likely cause of a divergence. `layer`: the layer it applies to, None for the whole model.
 
     - `conversion`: the artifacts compute something else than the source, on every backend.
     - `kernel`: one backend computes something else than the others, which agree with Python.
-    - `half range`, `half resolution`: values over 65504 or next to 0; errors of 2**-11 of the values, or what
-      became of such on their way.
-    - `quantised weights`: the weights as they are stored move the outputs too far.
+    - `half range`, `half resolution`: half precision cannot hold values over 65504 or close to 0; it rounds
+      to 2**-11 of a value, and such errors may grow.
+    - `quantised weights`: quantising the weights changes the outputs too much.
     - `semantics`: the operation means something else in the browser, which `said` names.
-    - `feed`: the browser's model takes the feed in another range, layout or order of channels.
+    - `feed`: the browser's model expects the feed in another range, layout or channel order.
     - `nondeterminism`: two runs on the same inputs differ.
     - `weight`: a weight of the layer differs from the source's.
-    - `wiring`: the layer takes other inputs, or in another order.
-    - `growth`: no layer is wrong, and rounding errors grow on their way.
-    - `unknown`: nothing that was tried explains it.
+    - `wiring`: the layer has other inputs, or the same inputs in another order.
+    - `growth`: no layer is wrong by itself, but rounding errors grow from layer to layer.
+    - `unknown`: nothing that was tried explains the divergence.
 
-    `said`: the cause in words. `evidence`: what was found, a sentence each, and what was not tried, with why.
+    `said`: the cause in words. `evidence`: one sentence for each finding, then what was not tried and why.
     """
 
-    kind: Kind
+    kind: Cause
     layer: str | None
     said: str
     evidence: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What another gave for the blamed layer, on the same inputs.
+class OtherResult:
+    """What another backend, or TensorFlow, gave for the blamed layer on the same inputs.
 
-    `who`: `cpu on chrome`. `off`: how far it is off Python, and `apart`: off the target in question, each as
-    a share of the target's own error (root mean square); infinite where NaN or Inf stand at other places.
+    `who`: its name, such as `cpu on chrome`. `off`: its difference from Python, `apart`: its difference from
+    the failing target; each is an RMS relative to the failing target's error, and infinite where NaN or Inf
+    are at different elements.
     """
 
     who: str
@@ -76,26 +77,26 @@ class Seen:
 
     @property
     def right(self) -> bool:
-        """Whether it agrees with Python."""
+        """Whether this result agrees with Python."""
         return self.off <= AGREE
 
     @property
     def same(self) -> bool:
-        """Whether it is wrong just as the target is."""
+        """Whether this result agrees with the failing target."""
         return self.apart <= AGREE
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """The numbers that tell half precision, in the activation's unit; all finite.
+    """The numbers that show whether half precision explains an error; in the activation's unit, all finite.
 
-    - `reference`, `inputs`, `magnitude`: the largest |reference|, |input| or |weight|, and sum of
-      |terms| of an element.
-    - `overflown`: whether the browser has NaN, Inf or 0 where the reference is over 65504, or NaN or Inf that
-      the reference has not.
-    - `flushed`: of the mismatched elements, the share that is 0 in the browser and below 2**-14 in Python.
-    - `error`: the largest |error| of the finite elements. `predicted`: the root mean square error that half
-      precision of inputs, weights and result makes, over that which there is; None where it was not computed.
+    - `reference`, `inputs`, `magnitude`: the largest |reference|; |input| or |weight|; sum of |terms| of one
+      element.
+    - `overflown`: whether the browser has NaN, Inf or 0 where the reference is over 65504, or NaN or Inf
+      where the reference is finite.
+    - `flushed`: the share of the mismatched elements that is 0 in the browser and below 2**-14 in Python.
+    - `error`: the largest |error| of the finite elements. `predicted`: the RMS error made by rounding inputs,
+      weights and result to half precision, relative to the actual RMS error; None if not computed.
     """
 
     reference: float = 0.0
@@ -108,21 +109,21 @@ class Sizes:
 
     @property
     def largest(self) -> float:
-        """The largest of all."""
+        """The largest value that the layer handles."""
         return max(self.reference, self.inputs, self.magnitude)
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that is known of the blamed layer on one target; `layer` None: no layer is blamed.
+    """Everything known about the blamed layer on one target; `layer` is None if no layer is blamed.
 
-    - `others`: other backends. `over_artifacts`: TensorFlow, over the artifacts' own nodes and weights.
-    - `repeated`: how far two runs on the same inputs are apart, as a share of the error; None: not tried.
-      `unsteady`: what was found where even the outputs of two runs differ.
+    - `others`: results of other backends. `over_artifacts`: TensorFlow's result from the artifacts.
+    - `repeated`: the difference of two runs on the same inputs, relative to the error; None if not tried.
+      `unsteady`: a sentence, if even the outputs of two runs differ.
     - `weight`: the layer's weight that differs from the source's, and how; `by_effect`: only its effect is
       known.
     - `takes`, `source_takes`: the rows that enter it in the artifacts and in the source; None: not known.
-    - `readings`, `feeds`: what was tried, in any order.
+    - `interpretations`, `feeds`: what was tried, in any order.
     - `compressed`: what the stored weights cost, where it is too much. `growth`: the same of growing errors.
     - `not_tried`: sentences.
     """
@@ -130,8 +131,8 @@ class Evidence:
     layer: str | None
     target: str
     half: bool = False
-    others: tuple[Seen, ...] = ()
-    over_artifacts: Seen | None = None
+    others: tuple[OtherResult, ...] = ()
+    over_artifacts: OtherResult | None = None
     repeated: float | None = None
     unsteady: str | None = None
     weight: str | None = None
@@ -139,8 +140,8 @@ class Evidence:
     takes: tuple[str, ...] | None = None
     source_takes: tuple[str, ...] | None = None
     sizes: Sizes = field(default_factory=Sizes)
-    readings: tuple[Tried, ...] = ()
-    feeds: tuple[Tried, ...] = ()
+    interpretations: tuple[Trial, ...] = ()
+    feeds: tuple[Trial, ...] = ()
     compressed: str | None = None
     growth: str | None = None
     not_tried: tuple[str, ...] = ()
@@ -152,22 +153,22 @@ class Evidence:
 
     @property
     def same(self) -> tuple[str, ...]:
-        """The other backends that are wrong just as the target is."""
+        """The other backends that agree with the failing target."""
         return tuple(seen.who for seen in self.others if seen.same and not seen.right)
 
 
 def diagnose(evidence: Evidence) -> Diagnosis:
-    """The one cause that the evidence speaks for most."""
-    told = _facts(evidence)
+    """The most likely cause."""
+    facts = _facts(evidence)
     for cause in _CAUSES:
         found = cause(evidence)
         if found is not None:
             kind, said = found
-            return Diagnosis(kind, evidence.layer, said, told)
-    return Diagnosis("unknown", evidence.layer, "nothing that was tried explains it", told)
+            return Diagnosis(kind, evidence.layer, said, facts)
+    return Diagnosis("unknown", evidence.layer, "nothing that was tried explains it", facts)
 
 
-Found = tuple[Kind, str] | None
+Found = tuple[Cause, str] | None
 
 
 def _no_layer(evidence: Evidence) -> Found:
@@ -184,7 +185,10 @@ def _no_layer(evidence: Evidence) -> Found:
 
 def _growth(said: str, *, half: bool) -> Found:
     if half:
-        return "half resolution", f"half precision holds 11 bits, and its rounding grows: {said}"
+        return (
+            "half resolution",
+            f"half precision has 11 significant bits, and its rounding errors grow: {said}",
+        )
     return "growth", said
 
 
@@ -210,7 +214,7 @@ def _feed(evidence: Evidence) -> Found:
     found = _best(evidence.feeds)
     if found is None:
         return None
-    return "feed", f"the browser gives what Python gives for the feed {found.name}"
+    return "feed", f"the browser's result matches Python's for the feed {found.name}"
 
 
 def _wiring(evidence: Evidence) -> Found:
@@ -218,11 +222,14 @@ def _wiring(evidence: Evidence) -> Found:
     if evidence.right or (python is not None and python.right):
         return None
     if takes is not None and source is not None and set(takes) != set(source):
-        return "wiring", f"the artifacts compute it from {_names(takes)}, the source from {_names(source)}"
-    found = _best(evidence.readings)
+        return (
+            "wiring",
+            f"its inputs are {_names(takes)} in the artifacts, but {_names(source)} in the source",
+        )
+    found = _best(evidence.interpretations)
     if found is None or found.kind != "wiring":
         return None
-    return "wiring", f"the browser gives what Python gives for {found.name}{_declared(found)}"
+    return "wiring", f"the browser's result matches {found.name}{_declared(found)}"
 
 
 def _half_range(evidence: Evidence) -> Found:
@@ -236,19 +243,19 @@ def _half_range(evidence: Evidence) -> Found:
             "a sum in it": sizes.magnitude,
         }
         what = next(name for name, size in largest.items() if size > LARGEST_HALF)
-        return "half range", f"half precision ends at 65504, and {what} reaches {largest[what]:.3g}"
+        return "half range", f"half precision overflows above 65504, but {what} reaches {largest[what]:.3g}"
     if sizes.flushed >= _FLUSHED:
         share = _percent(sizes.flushed)
         said = f"{share} of the mismatched elements are 0 in the browser and below 6.1e-05 in Python"
-        return "half range", f"half precision takes for 0 what is next to it: {said}"
+        return "half range", f"half precision flushes values this small to 0: {said}"
     return None
 
 
-def _reading(evidence: Evidence) -> Found:
-    found = _best(evidence.readings)
+def _interpretation(evidence: Evidence) -> Found:
+    found = _best(evidence.interpretations)
     if found is None:
         return None
-    said = f"the browser gives what Python gives for {found.name}{_declared(found)}"
+    said = f"the browser's result matches {found.name}{_declared(found)}"
     if evidence.right:
         return "kernel", f"{_kernel(evidence)}: {said}"
     if found.kind == "weight" and evidence.over_artifacts is not None and evidence.over_artifacts.same:
@@ -265,9 +272,12 @@ def _half_resolution(evidence: Evidence) -> Found:
     predicted = sizes.predicted is not None and sizes.predicted >= 1 / _PREDICTED
     if not predicted and units > _COARSE:
         return None
-    said = f"half precision holds 11 bits: the error is {units:.2g} times 2**-11 of the largest value there"
+    said = (
+        f"half precision has 11 significant bits: the error is {units:.2g} times 2**-11 of the layer's "
+        "largest value"
+    )
     if predicted:
-        said += ", as rounding inputs, weights and result to half precision makes it"
+        said += ", as expected from rounding inputs, weights and result to half precision"
     return "half resolution", said
 
 
@@ -280,8 +290,8 @@ def _conversion(evidence: Evidence) -> Found:
     if evidence.same:
         alike = f"{_and(evidence.same)} and {evidence.target} give the same wrong values"
         if python is not None and python.right:
-            said = "TensorFlow gives the right ones from the same artifacts: TF.js computes this otherwise"
-            return "semantics", f"{alike}, and {said}"
+            said = "TensorFlow gets the right values from the same artifacts: TF.js computes this differently"
+            return "semantics", f"{alike}, but {said}"
         whose = "the artifacts" if python is not None else "the artifacts, or TF.js on every backend,"
         return "conversion", f"{whose} compute something else than the source: {alike}"
     if python is None:
@@ -289,7 +299,7 @@ def _conversion(evidence: Evidence) -> Found:
     if python.same:
         return (
             "conversion",
-            "the artifacts compute something else than the source: TensorFlow gives what the browser gives",
+            "the artifacts compute something else than the source: TensorFlow, too, gets the wrong values",
         )
     if python.right:
         return "kernel", _kernel(evidence)
@@ -303,7 +313,7 @@ _CAUSES: tuple[Callable[[Evidence], Found], ...] = (
     _feed,
     _half_range,
     _wiring,
-    _reading,
+    _interpretation,
     _weight_by_effect,
     _half_resolution,
     _kernel_alone,
@@ -312,62 +322,62 @@ _CAUSES: tuple[Callable[[Evidence], Found], ...] = (
 
 
 def _kernel(evidence: Evidence) -> str:
-    who = _and(evidence.right) or "TensorFlow on the same artifacts"
+    who = _and(evidence.right) or "TensorFlow, running the same artifacts"
     agrees = "agrees" if len(evidence.right) < 2 else "agree"  # noqa: PLR2004
-    return f"{evidence.target} computes this otherwise than {who}, which {agrees} with Python"
+    return f"{evidence.target} gives another result than {who}, which {agrees} with Python"
 
 
 def _facts(evidence: Evidence) -> tuple[str, ...]:
-    """What was found, and what was not tried."""
-    facts = [_of_another(seen) for seen in evidence.others]
+    """One sentence for each finding, then what was not tried."""
+    facts = [_other_result(seen, evidence.target) for seen in evidence.others]
     if evidence.over_artifacts is not None:
-        facts.append(_of_another(evidence.over_artifacts))
+        facts.append(_other_result(evidence.over_artifacts, evidence.target))
     if evidence.repeated is not None and evidence.repeated <= AGREE:
         again = (
-            "the same to the bit"
+            "are bit-identical"
             if evidence.repeated == 0
-            else f"{_percent(evidence.repeated)} of the error apart"
+            else f"differ by {_percent(evidence.repeated)} of the error"
         )
-        facts.append(f"two runs on the same inputs are {again}")
+        facts.append(f"two runs on the same inputs {again}")
     for what, tried in (
-        ("readings of the operation", evidence.readings),
-        ("changes of the feed", evidence.feeds),
+        ("other interpretations of the operation", evidence.interpretations),
+        ("changes to the feed", evidence.feeds),
     ):
         if tried:
             facts.append(_of_tried(what, tried))
     return (*facts, *(f"not tried: {what}" for what in evidence.not_tried))
 
 
-def _of_another(seen: Seen) -> str:
+def _other_result(seen: OtherResult, target: str) -> str:
     if seen.right:
-        return f"{seen.who} agrees with Python{_but_for(seen.off)}"
+        return f"{seen.who} agrees with Python{_remainder(seen.off)}"
     if seen.same:
-        return f"{seen.who} is wrong in the same way{_but_for(seen.apart)}"
+        return f"{seen.who} is wrong in the same way{_remainder(seen.apart)}"
     off = (
-        "NaN or Inf where Python has none, or none there"
+        "NaN or Inf at different elements"
         if math.isinf(seen.off)
-        else f"{_percent(seen.off)} of the error"
+        else f"off by {_percent(seen.off)} of the error"
     )
-    return f"{seen.who} agrees neither with Python ({off}) nor with this target"
+    return f"{seen.who} agrees neither with Python ({off}) nor with {target}"
 
 
-def _but_for(share: float) -> str:
-    return f", but for {_percent(share)} of the error" if share else ""
+def _remainder(share: float) -> str:
+    return f", apart from {_percent(share)} of the error" if share else ""
 
 
-def _of_tried(what: str, tried: tuple[Tried, ...]) -> str:
+def _of_tried(what: str, tried: tuple[Trial, ...]) -> str:
     best = min(tried, key=lambda one: one.left)
     explained = [one for one in tried if one.explains]
     counted = f"{len(tried)} {what} were tried" if len(tried) > 1 else f"one of the {what} was tried"
     if not explained:
-        return f"{counted}, and none explains the error"
+        return f"{counted}; none explains the error"
     also = [f"{one.name} ({_percent(1 - one.left)})" for one in explained if one is not best][:3]
     others = f"; so do {', '.join(also)}" if also else ""
     return f"{counted}: {best.name} explains {_percent(1 - best.left)} of the error{others}"
 
 
-def _best(tried: tuple[Tried, ...]) -> Tried | None:
-    """The one that explains most; of those that do so alike, what the artifacts have, then the first."""
+def _best(tried: tuple[Trial, ...]) -> Trial | None:
+    """The trial that explains most; among equals the one that the artifacts declare, else the first."""
     explaining = [one for one in tried if one.explains]
     if not explaining:
         return None
@@ -376,12 +386,12 @@ def _best(tried: tuple[Tried, ...]) -> Tried | None:
     return next((one for one in alike if one.declared), alike[0])
 
 
-def _declared(found: Tried) -> str:
-    return ", as model.json has it" if found.declared else ""
+def _declared(found: Trial) -> str:
+    return ", as model.json declares" if found.declared else ""
 
 
 def _percent(share: float) -> str:
-    """A share as a person reads it; 0% and 100% only where it is so."""
+    """A share for people; 0% and 100% only if exact."""
     percent = 100 * share
     if 0 < percent < 0.1:  # noqa: PLR2004
         return "under 0.1%"
@@ -391,7 +401,7 @@ def _percent(share: float) -> str:
 
 
 def _names(names: tuple[str, ...]) -> str:
-    return ", ".join(repr(name) for name in names) or "the feed and weights alone"
+    return ", ".join(repr(name) for name in names) or "nothing but feeds and weights"
 
 
 def _and(names: tuple[str, ...]) -> str:

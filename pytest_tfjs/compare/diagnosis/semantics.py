@@ -1,9 +1,9 @@
-"""The readings of a layer other than the source's, and which of them gives what the browser gave.
+"""Finds the interpretation of a layer's operations that reproduces the browser's values.
 
-Two programs that name an operation alike may not mean the same by it: where the pixels' centres are, on which
-side the odd row of padding goes, which epsilon, which of two formulas of GELU. A layer of which the browser
-gives other values than Python is computed again in each of these readings; the one that gives the browser's
-values tells what went wrong.
+Two programs may give one operation different semantics: where the centre of a pixel is, on which side the odd
+row of padding goes, which epsilon is added, which formula GELU uses. Each meaning is an *interpretation*. A
+diverged layer is recomputed in numpy with every known interpretation; the one that gives the browser's
+values shows what went wrong.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from pytest_tfjs.compare.diagnosis.recomputing.alternatives import (
+from pytest_tfjs.compare.diagnosis.recomputing.interpretations import (
+    attribute_text,
+    other_interpretations,
     other_orders,
-    other_readings,
     other_weights,
     same_value,
-    told,
 )
 from pytest_tfjs.compare.diagnosis.recomputing.steps import CannotRecompute, Step, evaluate
 from pytest_tfjs.compare.operations import (
@@ -37,63 +37,66 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Reading = Literal["semantics", "wiring", "weight"]
+InterpretationKind = Literal["semantics", "wiring", "weight"]
 
 EXPLAINED = 0.05
-"""A reading explains an error where it leaves less of its root mean square than this share."""
+"""An interpretation explains an error if the RMS that it leaves is at most this share."""
 
 
 @dataclass(frozen=True)
-class Alternative:
-    """A layer in another reading: what it is called in words, of which kind, and its steps.
+class Interpretation:
+    """A layer's steps with one thing changed, described by `name`.
 
-    `semantics`: an operation means something else; `wiring`: its inputs stand in another order; `weight`: it
-    has its weights otherwise, or lacks one.
+    `kind`: `semantics` if an operation means something else, `wiring` if its inputs are in another order,
+    `weight` if its weights are arranged differently or left out. `declared`: the artifacts declare it.
     """
 
     name: str
     steps: tuple[Step, ...]
-    kind: Reading = "semantics"
+    kind: InterpretationKind = "semantics"
     declared: bool = False
 
 
 @dataclass(frozen=True)
-class Tried:
-    """What became of one reading. `left`: the share of the error that it does not explain, 0 to infinity.
+class Trial:
+    """The result of trying one interpretation.
 
-    `declared`: the artifacts have it so.
+    `left`: the share of the error that it does not explain, 0 to infinity. `declared`: as in
+    `Interpretation`.
     """
 
     name: str
     left: float
-    kind: Reading = "semantics"
+    kind: InterpretationKind = "semantics"
     declared: bool = False
 
     @property
     def explains(self) -> bool:
-        """Whether this is what the browser computed."""
+        """Whether the browser computed this."""
         return self.left <= EXPLAINED
 
 
-def alternatives(steps: Sequence[Step], declared: Sequence[Step] | None = None) -> Iterator[Alternative]:
-    """The layer's other readings, each of which changes one thing.
+def interpretations(
+    steps: Sequence[Step], declared: Sequence[Step] | None = None
+) -> Iterator[Interpretation]:
+    """The other interpretations of the layer; each changes one thing.
 
-    `declared`: the same layer as the artifacts have it. Where it differs, that is the first; where operations
-    do in several places, the last, as any one change that explains as much tells more.
+    `declared`: the layer's steps according to the artifacts. If they differ from the source's in one place,
+    they come first; if in several, last, because a single change that explains as much says more.
     """
     steps = tuple(steps)
     differences = () if declared is None else differing(steps, declared)
     many = sum(" with " not in one for one in differences) > 1
-    as_declared = Alternative("; ".join(differences), tuple(declared or ()), declared=not many)
+    as_declared = Interpretation("; ".join(differences), tuple(declared or ()), declared=not many)
     if differences and not many:
         yield as_declared
     for number, step in enumerate(steps):
-        for name, other in other_readings(step):
-            yield Alternative(f"{step.op} {name}", _with(steps, number, other))
+        for name, other in other_interpretations(step):
+            yield Interpretation(f"{step.op} {name}", _with(steps, number, other))
         for name, other in other_orders(step):
-            yield Alternative(f"{step.op} {name}", _with(steps, number, other), "wiring")
+            yield Interpretation(f"{step.op} {name}", _with(steps, number, other), "wiring")
         for name, other in other_weights(step):
-            yield Alternative(f"{step.op} {name}", _with(steps, number, other), "weight")
+            yield Interpretation(f"{step.op} {name}", _with(steps, number, other), "weight")
     if many:
         yield as_declared
 
@@ -102,27 +105,27 @@ def _with(steps: tuple[Step, ...], number: int, step: Step) -> tuple[Step, ...]:
     return (*steps[:number], step, *steps[number + 1 :])
 
 
-def try_one(alternative: Alternative, actual: Array, reference: Array) -> Tried | None:
-    """How much of the browser's error a reading explains.
+def try_one(interpretation: Interpretation, actual: Array, reference: Array) -> Trial | None:
+    """How much of the browser's error an interpretation explains.
 
-    None where it cannot be computed, or gives another shape than the browser, or what the reference gives.
+    None if it cannot be computed, has another shape than the browser's value, or equals the reference.
     """
     try:
-        found = evaluate(alternative.steps)
+        found = evaluate(interpretation.steps)
     except CannotRecompute:
         return None
     if found.shape != actual.shape or not error_left(found, reference, actual) > EXPLAINED:
         return None
     left = error_left(actual, found, reference)
-    return Tried(alternative.name, left, alternative.kind, alternative.declared)
+    return Trial(interpretation.name, left, interpretation.kind, interpretation.declared)
 
 
 def error_left(actual: Array, candidate: Array, reference: Array) -> float:
-    """The root mean square of actual - candidate over that of actual - reference: 0 where it explains all.
+    """RMS of `actual - candidate` relative to the RMS of `actual - reference`; 0 if all is explained.
 
-    Infinite where NaN or Inf stand at other places, or the candidate has another shape. Where the reference
-    has another shape, 0 stands for it. Where only NaN and Inf tell `actual` from `reference`, what is left
-    is held against the root mean square of the reference.
+    Infinite if NaN or Inf are at different elements, or if the candidate has another shape. A reference of
+    another shape counts as zeros. If only NaN and Inf distinguish `actual` from `reference`, the result is
+    relative to the RMS of `actual`.
     """
     if actual.shape != candidate.shape:
         return math.inf
@@ -150,10 +153,10 @@ def _rms(values: Array) -> float:
 
 
 def differing(steps: Sequence[Step], declared: Sequence[Step]) -> tuple[str, ...]:
-    """How the artifacts' operations of a layer differ from the source's, in words; empty where they do not.
+    """Descriptions of how a layer's operations in the artifacts differ from the source's; may be empty.
 
-    Attributes that both have are held against each other, as a converter leaves out defaults: those of
-    operations in the same place, or where there are others, of those that are there once on both sides.
+    Only attributes present on both sides are compared, because a converter leaves out defaults: those of
+    operations at the same place or, if the lists of operations differ, of operations that occur once in both.
     """
     ours, theirs = ([step for step in each if step.op not in _COPIES] for each in (declared, steps))
     names = [[_name(step.op) for step in each] for each in (ours, theirs)]
@@ -163,9 +166,9 @@ def differing(steps: Sequence[Step], declared: Sequence[Step]) -> tuple[str, ...
         once = [name for name in names[0] if names[0].count(name) == names[1].count(name) == 1]
         pairs = [(ours[names[0].index(name)], theirs[names[1].index(name)]) for name in once]
     found = tuple(
-        f"{one.op} with {key}={told(one.attributes[key])} in place of {told(other.attributes[key])}"
+        _attribute_change(one, other, key)
         for one, other in pairs
-        for key in sorted(one.attributes.keys() & other.attributes.keys() & _TOLD)
+        for key in sorted(one.attributes.keys() & other.attributes.keys() & _COMPARED_ATTRIBUTES)
         if not same_value(one.attributes[key], other.attributes[key])
     )
     if found or names[0] == names[1]:
@@ -178,10 +181,15 @@ def _name(op: str) -> str:
     return op if op in PADS else same_operation(op)
 
 
-def _changed(ours: list[str], theirs: list[str]) -> tuple[str, ...]:
-    """Where two lists of operations differ, in words, but for constants that may be in others' weights.
+def _attribute_change(ours: Step, theirs: Step, key: str) -> str:
+    values = (attribute_text(step.attributes[key]) for step in (ours, theirs))
+    return f"{ours.op} with {key}={' instead of '.join(values)}"
 
-    A converter moves factors into the weights of a contraction, and sums into its bias where it has one.
+
+def _changed(ours: list[str], theirs: list[str]) -> tuple[str, ...]:
+    """Descriptions of where two lists of operations differ, except for what conversion folds into weights.
+
+    A converter moves factors into the weights of a contraction, and sums into its bias if there is one.
     """
     folds = not FOLDING_CONTRACTIONS.isdisjoint(ours)
     foldable = (
@@ -189,13 +197,13 @@ def _changed(ours: list[str], theirs: list[str]) -> tuple[str, ...]:
         if folds
         else frozenset()
     )
-    told = []
+    changes = []
     for tag, a, b, c, d in SequenceMatcher(None, theirs, ours, autojunk=False).get_opcodes():
         lost, made = theirs[a:b], ours[c:d]
         written_out = made == ["Add"] and BATCH_NORM in lost
         if tag != "equal" and not (foldable.issuperset(lost) and (not made or written_out)):
-            told.append(f"{_listed(made)} in place of {_listed(lost)}")
-    return tuple(told)
+            changes.append(f"{_listed(made)} instead of {_listed(lost)}")
+    return tuple(changes)
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -203,7 +211,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 _COPIES = PASS_THROUGH | {"Const", "NoOp"}
-_TOLD = frozenset(
+_COMPARED_ATTRIBUTES = frozenset(
     {
         "strides", "padding", "explicit_paddings", "dilations", "data_format", "epsilon", "alpha", "ksize",
         "axis", "align_corners", "half_pixel_centers", "transpose_a", "transpose_b", "adj_x", "adj_y",

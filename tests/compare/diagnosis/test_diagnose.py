@@ -11,21 +11,21 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pytest_tfjs.compare.diagnosis.diagnose import Evidence, Kind, Seen, Sizes, diagnose
+from pytest_tfjs.compare.diagnosis.diagnose import Cause, Evidence, OtherResult, Sizes, diagnose
 from pytest_tfjs.compare.diagnosis.feed_changes import feed_changes
 from pytest_tfjs.compare.diagnosis.half_precision import apart, predicted_error, sizes_of
 from pytest_tfjs.compare.diagnosis.recomputing.steps import Step, evaluate
-from pytest_tfjs.compare.diagnosis.semantics import Tried
+from pytest_tfjs.compare.diagnosis.semantics import Trial
 
 RIGHT, SAME, OTHER = (
-    Seen("cpu on chrome", 0.001, 1.0),
-    Seen("cpu on chrome", 1.0, 0.0),
-    Seen("cpu on chrome", 1.0, 0.9),
+    OtherResult("cpu on chrome", 0.001, 1.0),
+    OtherResult("cpu on chrome", 1.0, 0.0),
+    OtherResult("cpu on chrome", 1.0, 0.9),
 )
-PYTHON_RIGHT, PYTHON_SAME = Seen("TensorFlow", 0.0, 1.0), Seen("TensorFlow", 1.0, 0.001)
+PYTHON_RIGHT, PYTHON_SAME = OtherResult("TensorFlow", 0.0, 1.0), OtherResult("TensorFlow", 1.0, 0.001)
 BASE = Evidence("conv", "webgl", repeated=0.0)
 HALF = replace(BASE, target="webgl:f16", half=True, others=(RIGHT,))
-READING = Tried("ResizeBilinear with half_pixel_centers=false in place of true", 0.001, declared=True)
+INTERPRETATION = Trial("ResizeBilinear with half_pixel_centers=false instead of true", 0.001, declared=True)
 
 CASES = {
     "every backend alike": ("conversion", replace(BASE, others=(SAME,))),
@@ -33,19 +33,28 @@ CASES = {
     "TensorFlow alone, alike": ("conversion", replace(BASE, over_artifacts=PYTHON_SAME)),
     "cpu is right": ("kernel", replace(BASE, others=(RIGHT,))),
     "cpu is right, wasm is not": ("kernel", replace(BASE, others=(OTHER, RIGHT))),
-    "cpu is right, and a reading explains": ("kernel", replace(BASE, others=(RIGHT,), readings=(READING,))),
+    "cpu is right, and an interpretation explains": (
+        "kernel",
+        replace(BASE, others=(RIGHT,), interpretations=(INTERPRETATION,)),
+    ),
     "TensorFlow is right, and no two backends alike": (
         "kernel",
         replace(BASE, others=(OTHER,), over_artifacts=PYTHON_RIGHT),
     ),
     "TensorFlow alone, right": ("kernel", replace(BASE, over_artifacts=PYTHON_RIGHT)),
-    "a reading explains": ("semantics", replace(BASE, others=(SAME,), readings=(READING,))),
+    "an interpretation explains": (
+        "semantics",
+        replace(BASE, others=(SAME,), interpretations=(INTERPRETATION,)),
+    ),
     "TF.js on every backend": ("semantics", replace(BASE, others=(SAME,), over_artifacts=PYTHON_RIGHT)),
-    "swapped inputs": ("wiring", replace(BASE, others=(SAME,), readings=(Tried("Sub", 0.0, "wiring"),))),
+    "swapped inputs": (
+        "wiring",
+        replace(BASE, others=(SAME,), interpretations=(Trial("Sub", 0.0, "wiring"),)),
+    ),
     "other inputs": ("wiring", replace(BASE, others=(SAME,), takes=("a",), source_takes=("b",))),
     "a turned kernel": (
         "weight",
-        replace(BASE, over_artifacts=PYTHON_SAME, readings=(Tried("Conv2D turned", 0.0, "weight"),)),
+        replace(BASE, over_artifacts=PYTHON_SAME, interpretations=(Trial("Conv2D turned", 0.0, "weight"),)),
     ),
     "a wrong weight": (
         "weight",
@@ -57,11 +66,11 @@ CASES = {
     ),
     "another effect, and the feed explains it": (
         "feed",
-        replace(BASE, weight="it", by_effect=True, feeds=(Tried("times 255", 0.0),)),
+        replace(BASE, weight="it", by_effect=True, feeds=(Trial("times 255", 0.0),)),
     ),
     "a wrong weight, though the feed explains it": (
         "weight",
-        replace(BASE, weight="it", feeds=(Tried("in BGR", 0.0),)),
+        replace(BASE, weight="it", feeds=(Trial("in BGR", 0.0),)),
     ),
     "a wrong weight of no layer": (
         "weight",
@@ -72,11 +81,11 @@ CASES = {
     "growth in half": ("half resolution", replace(BASE, layer=None, half=True, growth="no layer is wrong")),
     "the feed": (
         "feed",
-        replace(BASE, others=(SAME,), feeds=(Tried("times 255", 0.0), Tried("upside down", 1.0))),
+        replace(BASE, others=(SAME,), feeds=(Trial("times 255", 0.0), Trial("upside down", 1.0))),
     ),
     "the feed though other rows enter": (
         "feed",
-        replace(BASE, takes=(), source_takes=("rescaling",), feeds=(Tried("times 255", 0.0),)),
+        replace(BASE, takes=(), source_takes=("rescaling",), feeds=(Trial("times 255", 0.0),)),
     ),
     "two runs differ": ("nondeterminism", replace(BASE, repeated=0.7, others=(SAME,))),
     "two runs of the model differ": ("nondeterminism", replace(BASE, unsteady="two runs differ")),
@@ -97,7 +106,10 @@ CASES = {
         replace(HALF, others=(SAME,), sizes=Sizes(reference=1.0, error=1e-4)),
     ),
     "nothing": ("unknown", BASE),
-    "no two alike": ("unknown", replace(BASE, others=(OTHER,), readings=(replace(READING, left=0.9),))),
+    "no two alike": (
+        "unknown",
+        replace(BASE, others=(OTHER,), interpretations=(replace(INTERPRETATION, left=0.9),)),
+    ),
 }
 
 
@@ -109,29 +121,36 @@ def test_the_kind(kind, evidence):
 
 
 def test_every_kind_has_a_case():
-    assert {kind for kind, _ in CASES.values()} == set(get_args(Kind))
+    assert {kind for kind, _ in CASES.values()} == set(get_args(Cause))
 
 
-def test_what_is_said_names_the_reading_and_where_it_comes_from():
+def test_what_is_said_names_the_interpretation_and_where_it_comes_from():
     found = diagnose(
-        replace(BASE, others=(SAME,), readings=(READING, replace(READING, name="other", left=0.8)))
+        replace(
+            BASE,
+            others=(SAME,),
+            interpretations=(INTERPRETATION, replace(INTERPRETATION, name="other", left=0.8)),
+        )
     )
     assert found.said == (
-        "the browser gives what Python gives for "
-        "ResizeBilinear with half_pixel_centers=false in place of true, as model.json has it"
+        "the browser's result matches "
+        "ResizeBilinear with half_pixel_centers=false instead of true, as model.json declares"
     )
     assert found.evidence == (
         "cpu on chrome is wrong in the same way",
-        "two runs on the same inputs are the same to the bit",
-        f"2 readings of the operation were tried: {READING.name} explains 99.9% of the error",
+        "two runs on the same inputs are bit-identical",
+        (
+            "2 other interpretations of the operation were tried: "
+            f"{INTERPRETATION.name} explains 99.9% of the error"
+        ),
     )
 
 
 def test_a_kernel_is_named_with_what_it_computes():
-    found = diagnose(replace(BASE, others=(RIGHT,), readings=(Tried("RealDiv with 0/0 = 1", 0.0),)))
+    found = diagnose(replace(BASE, others=(RIGHT,), interpretations=(Trial("RealDiv with 0/0 = 1", 0.0),)))
     assert found.said == (
-        "webgl computes this otherwise than cpu on chrome, which agrees with Python: "
-        "the browser gives what Python gives for RealDiv with 0/0 = 1"
+        "webgl gives another result than cpu on chrome, which agrees with Python: "
+        "the browser's result matches RealDiv with 0/0 = 1"
     )
 
 
@@ -141,12 +160,12 @@ def test_other_rows_are_no_wiring_where_another_backend_or_tensorflow_is_right_w
     assert diagnose(replace(other, over_artifacts=PYTHON_RIGHT)).kind == "kernel"
 
 
-def test_of_readings_that_explain_alike_the_artifacts_own_is_told():
-    plain = Tried("BatchNorm with epsilon=1e-05", 0.0)
-    own = Tried("BatchNorm with epsilon=1e-05 in place of 0.001", 1e-7, declared=True)
-    assert "in place of" in diagnose(replace(BASE, readings=(plain, own))).said
+def test_of_interpretations_that_explain_alike_the_artifacts_own_is_told():
+    plain = Trial("BatchNorm with epsilon=1e-05", 0.0)
+    own = Trial("BatchNorm with epsilon=1e-05 instead of 0.001", 1e-7, declared=True)
+    assert "instead of" in diagnose(replace(BASE, interpretations=(plain, own))).said
     better = replace(own, left=0.04)
-    assert "in place of" not in diagnose(replace(BASE, readings=(plain, better))).said
+    assert "instead of" not in diagnose(replace(BASE, interpretations=(plain, better))).said
 
 
 def test_what_was_not_tried_is_told():

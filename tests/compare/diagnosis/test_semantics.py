@@ -1,4 +1,4 @@
-"""What numpy computes again is what TensorFlow computes, by any attributes; and which reading is found."""
+"""Recomputing in numpy matches TensorFlow, and the interpretation that the browser uses is found."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pytest_tfjs.compare.diagnosis.recomputing.keras_layers import keras_steps
 from pytest_tfjs.compare.diagnosis.recomputing.steps import CannotRecompute, Step, evaluate
-from pytest_tfjs.compare.diagnosis.semantics import alternatives, differing, error_left, try_one
+from pytest_tfjs.compare.diagnosis.semantics import differing, error_left, interpretations, try_one
 
 tf = pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.convert
@@ -276,7 +276,7 @@ def test_what_is_not_known_is_told():
         evaluate([Step("Conv2D", (values(1, 4, 4, 3), values(1, 1, 4, 2)))])
 
 
-# ---- which reading explains what the browser gave ----
+# ---- which interpretation explains what the browser gave ----
 
 IMAGE, KERNEL = values(1, 8, 8, 3), values(3, 3, 3, 4, seed=1)
 CONV = Step("Conv2D", (IMAGE, KERNEL), {"strides": [1, 2, 2, 1], "padding": "SAME"})
@@ -289,9 +289,9 @@ GRU = Step(
 
 
 def found(steps, actual, declared=None):
-    """The names of the readings that explain it, the best first."""
+    """The names of the interpretations that explain it, the best first."""
     reference = evaluate(steps)
-    tried = [try_one(one, actual, reference) for one in alternatives(steps, declared)]
+    tried = [try_one(one, actual, reference) for one in interpretations(steps, declared)]
     return [
         one.name for one in sorted((one for one in tried if one), key=lambda one: one.left) if one.explains
     ]
@@ -310,11 +310,15 @@ def found(steps, actual, declared=None):
             "ResizeBilinear with align_corners=true and half_pixel_centers=false",
             {"half_pixel_centers": False, "align_corners": True},
         ),
-        (CONV, "Conv2D with the odd row of its padding before the image and not after it", {"odd": "before"}),
-        (CONV, "Conv2D with rows and columns of its kernel swapped", {"kernel": "transposed"}),
-        (CONV, "Conv2D with its kernel turned by 180 degrees", {"kernel": "rotated"}),
+        (
+            CONV,
+            "Conv2D with the odd row of its padding before the image instead of after it",
+            {"odd": "before"},
+        ),
+        (CONV, "Conv2D with the rows and columns of its kernel swapped", {"kernel": "transposed"}),
+        (CONV, "Conv2D with its kernel rotated by 180 degrees", {"kernel": "rotated"}),
         (NORM, "FusedBatchNormV3 with epsilon=1e-05", {"epsilon": 1e-5}),
-        (Step("Gelu", (IMAGE,)), "Gelu approximated by tanh", {"approximate": True}),
+        (Step("Gelu", (IMAGE,)), "Gelu approximated with tanh", {"approximate": True}),
         (GRU, "GRU with reset_after=false", {"reset_after": False}),
         (GRU, "GRU with the gates in the order r, z, h", {"gates": "rzh"}),
         (GRU, "GRU with recurrent_activation HardSigmoid", {"recurrent_activation": "HardSigmoid"}),
@@ -323,12 +327,12 @@ def found(steps, actual, declared=None):
         (Step("Softmax", (IMAGE,)), "Softmax over axis 1", {"axis": 1}),
         (
             Step("FloorDiv", (np.int32([7, -7]), np.int32([2, 2]))),
-            "FloorDiv rounded towards 0 and not down, for negative numbers",
+            "FloorDiv rounded towards 0 instead of down, for negative numbers",
             {"division": "truncated"},
         ),
         (
             Step("Round", (np.float32([0.5, 1.5, 2.5]),)),
-            "Round with halves rounded up, as JavaScript does, and not to even",
+            "Round with halves rounded up, as JavaScript does, instead of to even",
             {"rounding": "half up"},
         ),
         (
@@ -338,7 +342,7 @@ def found(steps, actual, declared=None):
         ),
         (
             Step("Maximum", (np.float32([1, 2]), np.float32([np.nan, 1]))),
-            "Maximum that drops NaN where the other is a number",
+            "Maximum that ignores NaN if the other value is a number",
             {"nan": "dropped"},
         ),
         (
@@ -358,7 +362,7 @@ def found(steps, actual, declared=None):
         ),
     ],
 )
-def test_the_reading_is_found_and_comes_first(step, name, changes):
+def test_the_interpretation_is_found_and_comes_first(step, name, changes):
     steps = (step, Step("Neg", (0,))) if step.op != "Maximum" else (step,)
     other = (Step(step.op, step.inputs, {**step.attributes, **changes}), *steps[1:])
     noise = 1 + 1e-6 * values(*evaluate(steps).shape)
@@ -368,22 +372,22 @@ def test_the_reading_is_found_and_comes_first(step, name, changes):
 def test_swapped_inputs_are_wiring_and_turned_kernels_weights():
     a, b = values(2, 3), values(2, 3, seed=1)
     steps = (Step("Sub", (a, b)),)
-    tried = [try_one(one, b.astype(float) - a, evaluate(steps)) for one in alternatives(steps)]
+    tried = [try_one(one, b.astype(float) - a, evaluate(steps)) for one in interpretations(steps)]
     assert [(one.name, one.kind) for one in tried if one and one.explains] == [
         ("Sub with its two inputs swapped", "wiring")
     ]
-    kinds = {one.name: one.kind for one in alternatives((CONV,))}
-    assert kinds["Conv2D with rows and columns of its kernel swapped"] == "weight"
+    kinds = {one.name: one.kind for one in interpretations((CONV,))}
+    assert kinds["Conv2D with the rows and columns of its kernel swapped"] == "weight"
 
 
 def test_what_the_artifacts_say_comes_first_and_may_be_any_value():
     declared = (Step(NORM.op, NORM.inputs, {"epsilon": 0.37}),)
     assert found((NORM,), evaluate(declared), declared) == [
-        "FusedBatchNormV3 with epsilon=0.37 in place of 0.001"
+        "FusedBatchNormV3 with epsilon=0.37 instead of 0.001"
     ]
     swapped = (CONV, Step("Relu", (0,))), (CONV, Step("Tanh", (0,)))
-    assert differing(*swapped) == ("Tanh in place of Relu",)
-    assert found(*swapped[:1], evaluate(swapped[1]), swapped[1])[0] == "Tanh in place of Relu"
+    assert differing(*swapped) == ("Tanh instead of Relu",)
+    assert found(*swapped[:1], evaluate(swapped[1]), swapped[1])[0] == "Tanh instead of Relu"
 
 
 def named(*ops):
@@ -397,14 +401,14 @@ def named(*ops):
         ("Conv2D BiasAdd Mul Add Relu", "Conv2D Add Relu", ()),
         ("Conv2D FusedBatchNormV3 Relu", "Conv2D Add Relu", ()),
         ("Conv2D Mul", "Conv2D", ()),
-        ("Conv2D Mul Add Relu", "Conv2D Relu", ("nothing in place of Mul+Add",)),
-        ("Conv2D Add", "Conv2D", ("nothing in place of Add",)),
-        ("Conv2D Mul Add Relu", "Conv2D Add Elu", ("Elu in place of Relu",)),
-        ("Mul Sigmoid", "Sigmoid", ("nothing in place of Mul",)),
-        ("MatMul Add Elu", "MatMul Sub Elu", ("Sub in place of Add",)),
+        ("Conv2D Mul Add Relu", "Conv2D Relu", ("nothing instead of Mul+Add",)),
+        ("Conv2D Add", "Conv2D", ("nothing instead of Add",)),
+        ("Conv2D Mul Add Relu", "Conv2D Add Elu", ("Elu instead of Relu",)),
+        ("Mul Sigmoid", "Sigmoid", ("nothing instead of Mul",)),
+        ("MatMul Add Elu", "MatMul Sub Elu", ("Sub instead of Add",)),
         ("Relu StopGradient", "Relu", ()),
         ("BatchMatMulV2 Div", "BatchMatMul RealDiv", ()),
-        ("PadV2", "Pad", ("Pad in place of PadV2",)),
+        ("PadV2", "Pad", ("Pad instead of PadV2",)),
     ],
 )
 def test_what_may_be_in_the_weights_is_no_difference(source, artifacts, said):
@@ -419,7 +423,7 @@ def test_products_of_matrices_are_tried_with_swapped_and_transposed_operands(op)
     assert any("transpose" in name or "adj" in name for name in found(steps, a.astype(float).T @ b))
 
 
-def test_artifacts_that_say_the_same_are_no_other_reading():
+def test_artifacts_that_say_the_same_are_no_other_interpretation():
     biased = (CONV, Step("BiasAdd", (0, values(4))))
     added = (CONV, Step("AddV2", (0, values(4))))
     assert differing(biased, added) == ()
@@ -427,7 +431,7 @@ def test_artifacts_that_say_the_same_are_no_other_reading():
 
 
 @pytest.mark.parametrize("error", [1e-6, 1e-3, 1.0])
-def test_noise_is_no_reading(error):
+def test_noise_is_no_interpretation(error):
     steps = (CONV, Step("BiasAdd", (0, values(4))), Step("Relu", (1,)))
     reference = evaluate(steps)
     assert found(steps, reference + error * values(*reference.shape, seed=5)) == []
@@ -446,13 +450,13 @@ def test_how_much_of_an_error_is_left():
     assert error_left(np.float32([2, 2]), np.float32([1, 1]), np.float32([1])) == 0.5
 
 
-def test_a_reading_that_gives_another_shape_is_found():
+def test_an_interpretation_that_gives_another_shape_is_found():
     other = Step("Conv2D", CONV.inputs, {**CONV.attributes, "padding": "VALID"})
     assert found((CONV,), evaluate((other,)))[0] == "Conv2D with padding VALID"
 
 
-def test_a_reading_that_changes_nothing_is_not_told():
+def test_an_interpretation_that_changes_nothing_is_not_told():
     steps = (Step("Relu6", (values(9),)),)
-    tried = {one.name: try_one(one, values(9, seed=1), evaluate(steps)) for one in alternatives(steps)}
+    tried = {one.name: try_one(one, values(9, seed=1), evaluate(steps)) for one in interpretations(steps)}
     assert tried["Relu6 replaced by Relu"] is None
     assert tried["Relu6 replaced by Tanh"] is not None

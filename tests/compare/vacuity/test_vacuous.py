@@ -391,7 +391,8 @@ def test_dead_layers_are_told_once_for_all_targets_and_in_a_failure():
     assert told[0]["dead_layers"] == 4
     *_, last = summary_table(told, width=200)
     said = (
-        "4 layers are dead, and hide what goes wrong before them: 'a' is 0 everywhere, 'b' is 0 everywhere, "
+        "4 layers are dead and hide errors in the layers before them: 'a' is 0 everywhere, "
+        "'b' is 0 everywhere, "
         "'c' is 0 everywhere and 1 more"
     )
     assert last.text == f"digits, graph: {said}"

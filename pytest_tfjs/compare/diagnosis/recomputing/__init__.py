@@ -1,1 +1,1 @@
-"""Computes a layer again in numpy, in as many readings of its operations as there are."""
+"""Recomputes a layer in numpy, with the semantics of the source or other interpretations of them."""

@@ -103,7 +103,7 @@ def _convolved_by_channel(inputs: Sequence[Array], attributes: Mapping[str, Any]
 
 
 def _turned(kernel: Array, attributes: Mapping[str, Any]) -> Array:
-    """The kernel as another reading has it: its rows and columns swapped or in reverse, or its channels."""
+    """The kernel with its rows and columns swapped or reversed, or with its channels reversed."""
     turn = attributes.get("kernel")
     if turn == "transposed":
         return kernel.swapaxes(0, 1)

@@ -1,6 +1,7 @@
-"""The other readings that an operation is known to get: each changes one thing of one step.
+"""Other interpretations of an operation: padding side, epsilon, formula, axis, order of inputs, ...
 
-A reading is told in words that follow the operation's name: `ResizeBilinear with align_corners=true and ...`.
+Each changes one thing about one step. Its description follows the operation's name, as in
+`ResizeBilinear with align_corners=true and half_pixel_centers=false`.
 """
 
 from __future__ import annotations
@@ -32,22 +33,22 @@ _SLOPES = (0.01, 0.1, 0.2, 0.3, 1.0)
 _MOST_ORDERS = 4
 
 
-def other_readings(step: Step) -> Iterator[tuple[str, Step]]:
-    """The operation in its other meanings."""
+def other_interpretations(step: Step) -> Iterator[tuple[str, Step]]:
+    """The same operation with other semantics, each with a description."""
     for ops, rule in _RULES:
         if step.op in ops:
             yield from rule(step)
 
 
 def same_value(one: Any, other: Any) -> bool:
-    """Whether two attributes are the same, to what float32 holds of them."""
+    """Whether two attributes are equal after rounding to float32."""
     if isinstance(one, float) and isinstance(other, float):
         return math.isclose(one, other, rel_tol=1e-6)
     return bool(one == other) if not isinstance(one, (list, tuple)) else list(one) == list(other)
 
 
-def told(value: Any) -> str:
-    """An attribute as a person writes it."""
+def attribute_text(value: Any) -> str:
+    """An attribute's value for messages: `true`, `0.001`, `SAME`."""
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -62,7 +63,8 @@ def _resizing(step: Step) -> Iterator[tuple[str, Step]]:
     for corners, centres in ((False, False), (True, False), (False, True)):
         if [corners, centres] != own:
             changed = _changed(step, align_corners=corners, half_pixel_centers=centres)
-            yield f"with align_corners={told(corners)} and half_pixel_centers={told(centres)}", changed
+            values = attribute_text(corners), attribute_text(centres)
+            yield "with align_corners={} and half_pixel_centers={}".format(*values), changed
 
 
 def _padding(step: Step) -> Iterator[tuple[str, Step]]:
@@ -71,7 +73,7 @@ def _padding(step: Step) -> Iterator[tuple[str, Step]]:
         if padding != own:
             yield f"with padding {padding}", _changed(step, padding=padding)
     if own == "SAME":
-        said = "with the odd row of its padding before the image and not after it"
+        said = "with the odd row of its padding before the image instead of after it"
         yield said, _changed(step, odd="before")
     if own == "EXPLICIT":
         pads = np.asarray(step.attributes["explicit_paddings"]).reshape(-1, 2)[:, ::-1]
@@ -80,7 +82,7 @@ def _padding(step: Step) -> Iterator[tuple[str, Step]]:
 
 
 def _moved_padding(step: Step) -> Iterator[tuple[str, Step]]:
-    """Padding that is one row or column off, which keeps the shape."""
+    """Padding shifted by one row or column; the shape stays."""
     if step.op in ("Pad", "PadV2", "MirrorPad"):
         yield "with the padding before and after swapped", _changed(step, side="other")
         pads = np.asarray(step.inputs[1])
@@ -119,10 +121,10 @@ def _strides(step: Step) -> Iterator[tuple[str, Step]]:
 def _outside(step: Step) -> Iterator[tuple[str, Step]]:
     if step.op == "AvgPool":
         yield "with the padding counted in the mean", _changed(step, outside="counted")
-        yield "as a maximum and no mean", replace(step, op="MaxPool")
+        yield "as a maximum instead of a mean", replace(step, op="MaxPool")
     else:
         yield "with padding of 0, which is greater than negative values", _changed(step, outside="zero")
-        yield "as a mean and no maximum", replace(step, op="AvgPool")
+        yield "as a mean instead of a maximum", replace(step, op="AvgPool")
 
 
 def _epsilon(step: Step) -> Iterator[tuple[str, Step]]:
@@ -133,7 +135,7 @@ def _epsilon(step: Step) -> Iterator[tuple[str, Step]]:
 
 
 def _parameter(step: Step) -> Iterator[tuple[str, Step]]:
-    """The same activation with another parameter, or by another formula."""
+    """The same activation with another parameter or formula."""
     if step.op in ("LeakyRelu", "Elu"):
         own = float(step.attributes.get("alpha", {"LeakyRelu": 0.2, "Elu": 1.0}[step.op]))
         others = (alpha for alpha in _SLOPES if not same_value(alpha, own))
@@ -145,13 +147,13 @@ def _parameter(step: Step) -> Iterator[tuple[str, Step]]:
                 yield f"with the slope {name}", _changed(step, slope=slope)
     elif step.op == "Gelu":
         tanh = bool(step.attributes.get("approximate", False))
-        said = "computed with the error function, not by tanh" if tanh else "approximated by tanh"
+        said = "computed with the error function instead of tanh" if tanh else "approximated with tanh"
         yield said, _changed(step, approximate=not tanh)
         yield "replaced by x * sigmoid(1.702 x)", Step("Swish", step.inputs, {"beta": 1.702})
 
 
 def _activation(step: Step) -> Iterator[tuple[str, Step]]:
-    """Another activation in its place."""
+    """Another activation, or none."""
     for op in ACTIVATIONS:
         if op not in (step.op, "Exp"):
             said = "left out" if op == "Identity" else f"replaced by {op}"
@@ -183,7 +185,7 @@ def _reduced(step: Step) -> Iterator[tuple[str, Step]]:
 
 def _division(step: Step) -> Iterator[tuple[str, Step]]:
     if step.op in ("FloorDiv", "FloorMod"):
-        yield "rounded towards 0 and not down, for negative numbers", _changed(step, division="truncated")
+        yield "rounded towards 0 instead of down, for negative numbers", _changed(step, division="truncated")
     else:
         for value in (1.0, 0.0):
             yield f"with 0/0 = {value:g}", _changed(step, zero_over_zero=value)
@@ -192,38 +194,41 @@ def _division(step: Step) -> Iterator[tuple[str, Step]]:
 def _rounding(step: Step) -> Iterator[tuple[str, Step]]:
     if step.op == "Round":
         yield (
-            "with halves rounded up, as JavaScript does, and not to even",
+            "with halves rounded up, as JavaScript does, instead of to even",
             _changed(step, rounding="half up"),
         )
-        yield "with halves rounded away from 0, and not to even", _changed(step, rounding="half away")
+        yield "with halves rounded away from 0 instead of to even", _changed(step, rounding="half away")
     else:
-        yield "rounded down and not towards 0", _changed(step, rounding="down")
-        yield "rounded to the nearest and not towards 0", _changed(step, rounding="to nearest")
+        yield "rounded down instead of towards 0", _changed(step, rounding="down")
+        yield "rounded to the nearest instead of towards 0", _changed(step, rounding="to nearest")
 
 
 def _nan(step: Step) -> Iterator[tuple[str, Step]]:
-    yield "that drops NaN where the other is a number", _changed(step, nan="dropped")
+    yield "that ignores NaN if the other value is a number", _changed(step, nan="dropped")
 
 
 def _product(step: Step) -> Iterator[tuple[str, Step]]:
     if all(isinstance(each, np.ndarray) and each.dtype.kind in "iu" for each in step.inputs):
         # TF.js's cpu keeps products of integers in float32 for a while; webgl has no integers at all.
-        yield "rounded to float32, of which the last 32 bits are kept", _changed(step, held="rounded")
-        yield "in float32, of which the last 32 bits are kept", _changed(step, held="float32")
-        yield "in float32, which stops at the largest integer", _changed(step, held="float32", stops=True)
+        yield "rounded to float32, keeping the last 32 bits", _changed(step, held="rounded")
+        yield "in float32, keeping the last 32 bits", _changed(step, held="float32")
+        yield "in float32, clamped to the largest integer", _changed(step, held="float32", stops=True)
 
 
 def _transposing(step: Step) -> Iterator[tuple[str, Step]]:
     for key in ("transpose_a", "transpose_b", "adj_x", "adj_y"):
         if key in step.attributes or (step.op == "MatMul" and key.startswith("transpose")):
             flipped = not step.attributes.get(key, False)
-            yield f"with {key}={told(flipped)}", _changed(step, **{key: flipped})
+            yield f"with {key}={attribute_text(flipped)}", _changed(step, **{key: flipped})
 
 
 def _inverse(step: Step) -> Iterator[tuple[str, Step]]:
     order = np.asarray(step.inputs[1]).reshape(-1)
     if not np.array_equal(np.argsort(order), order):
-        yield "by the inverse order of axes", replace(step, inputs=(step.inputs[0], np.argsort(order)))
+        yield (
+            "with the inverse permutation of axes",
+            replace(step, inputs=(step.inputs[0], np.argsort(order))),
+        )
 
 
 def _channels(step: Step) -> Iterator[tuple[str, Step]]:
@@ -232,7 +237,10 @@ def _channels(step: Step) -> Iterator[tuple[str, Step]]:
         if not isinstance(value, np.ndarray) or value.ndim > 2:  # noqa: PLR2004
             yield "with the channels before rows and columns", _changed(step, channels="first")
     elif step.op == "DepthwiseConv2dNative":
-        yield "with the outputs of one channel apart and not side by side", _changed(step, multiplier="first")
+        yield (
+            "with the outputs of each channel spread out instead of side by side",
+            _changed(step, multiplier="first"),
+        )
     else:
         order = "channels last" if step.attributes.get("order") else "channels first"
         yield f"in the order of {order} blocks", _changed(step, order=order)
@@ -241,13 +249,13 @@ def _channels(step: Step) -> Iterator[tuple[str, Step]]:
 def _cumulative(step: Step) -> Iterator[tuple[str, Step]]:
     for key in ("exclusive", "reverse"):
         flipped = not step.attributes.get(key, False)
-        yield f"with {key}={told(flipped)}", _changed(step, **{key: flipped})
+        yield f"with {key}={attribute_text(flipped)}", _changed(step, **{key: flipped})
 
 
 def _recurrent(step: Step) -> Iterator[tuple[str, Step]]:
     if step.op == "GRU":
         after = not step.attributes.get("reset_after", True)
-        yield f"with reset_after={told(after)}", _changed(step, reset_after=after)
+        yield f"with reset_after={attribute_text(after)}", _changed(step, reset_after=after)
         yield "with the gates in the order r, z, h", _changed(step, gates="rzh")
     else:
         for gates in ("ifoc", "icfo", "iofc"):
@@ -258,7 +266,7 @@ def _recurrent(step: Step) -> Iterator[tuple[str, Step]]:
             if op != own:
                 yield f"with {key} {op}", _changed(step, **{key: op})
     backwards = not step.attributes.get("go_backwards", False)
-    yield f"with go_backwards={told(backwards)}", _changed(step, go_backwards=backwards)
+    yield f"with go_backwards={attribute_text(backwards)}", _changed(step, go_backwards=backwards)
 
 
 def other_orders(step: Step) -> Iterator[tuple[str, Step]]:
@@ -278,12 +286,12 @@ def other_orders(step: Step) -> Iterator[tuple[str, Step]]:
 
 
 def other_weights(step: Step) -> Iterator[tuple[str, Step]]:
-    """Weights that are turned, in another order, or not applied."""
+    """The weights transposed, rotated, in another order, or left out."""
     if step.op in _CONVOLUTIONS:
-        yield "with rows and columns of its kernel swapped", _changed(step, kernel="transposed")
-        yield "with its kernel turned by 180 degrees", _changed(step, kernel="rotated")
+        yield "with the rows and columns of its kernel swapped", _changed(step, kernel="transposed")
+        yield "with its kernel rotated by 180 degrees", _changed(step, kernel="rotated")
         yield (
-            "with its kernel's input channels in reverse (BGR for RGB)",
+            "with its kernel's input channels reversed (BGR for RGB)",
             _changed(step, kernel="channels reversed"),
         )
     elif step.op in BATCH_NORMS:
