@@ -1,1 +1,1 @@
-"""Comparisons that could not have failed."""
+"""Vacuous comparisons: those that would pass even if the browser computed something else."""

@@ -1,4 +1,4 @@
-"""Which values an activation takes, and which others its feed could have had: for what judges vacuity."""
+"""The spread of an activation's values, and disturbed feeds that should change it."""
 
 from __future__ import annotations
 
@@ -15,24 +15,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SAME = 1e-6
-"""How far two numbers that count as the same may be apart, relative to the larger: some float32 roundings."""
+"""The relative difference up to which two numbers count as the same: a few float32 roundings."""
 
 _ZERO, _ONE = 1e-12, 1.2e-7
-"""How near to 0 and to 1 a saturated element is: a sigmoid of -28 and of 16."""
+"""The greatest distance of a saturated element from 0 and from 1: a sigmoid of -28 and of 16."""
 
 _DISTURBANCES = 4
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Which values the reference's activation of one layer takes, over all feeds.
+    """How much the values of one layer's reference activation differ, over all feeds.
 
-    - `elements`: how many there are. `value`: that of all of them, in words (`0`, `0.001`, `NaN`); None where
-      they differ, and where there is one only. `zero`: whether it is 0 or NaN, which no layer is meant to be.
-    - Of outputs and what decides them: `saturated`: every element is where a sigmoid, a softmax or a tanh
-      ends. `repeated`: over what the activation is the same though the feed is not. `moved`: whether it
-      changed when the first feed's values were others, None where nobody knows. `decided_by`: the layers
-      whose values tell whether this one could be wrong.
+    - `elements`: how many there are. `value`: their common value, in words (`0`, `0.001`, `NaN`); None if
+      they differ or there is only one. `zero`: whether the common value is 0 or NaN.
+
+    The others are set for outputs and the layers that decide them:
+
+    - `saturated`: every element is at an end of the range of sigmoid, softmax or tanh.
+    - `repeated`: over what the activation is the same although the feed differs.
+    - `moved`: whether it changed with a disturbed feed; None if that was not tried.
+    - `decided_by`: the layers whose values show whether this one is vacuous.
     """
 
     elements: int
@@ -49,12 +52,12 @@ class Spread:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Spread:
-        """The spread that `to_json` gave."""
+        """The spread from a result of `to_json`."""
         return cls(**{**content, "decided_by": tuple(content["decided_by"])})
 
 
 def same_value(array: NDArray[Any]) -> Any | None:
-    """The first element where all are the same as it, up to some roundings; None else, and of no elements."""
+    """The first element if all elements are the same up to a few roundings; otherwise None."""
     if array.size == 0:
         return None
     flat = array.reshape(-1)
@@ -69,9 +72,9 @@ def same_value(array: NDArray[Any]) -> Any | None:
 
 
 def is_same(one: NDArray[Any], other: NDArray[Any], *, exactly: bool = False) -> bool:
-    """Whether two arrays hold the same: of floats up to some roundings of the largest, unless `exactly`.
+    """Whether two arrays have the same elements: floats up to a few roundings of the largest, or `exactly`.
 
-    NaN is the same as NaN. Arrays of another shape or kind are not the same.
+    NaN equals NaN. Arrays of different shape or kind are not the same.
     """
     one, other = np.asarray(one), np.asarray(other)
     if one.shape != other.shape or kind_of(one) is not kind_of(other):
@@ -90,7 +93,7 @@ def is_same(one: NDArray[Any], other: NDArray[Any], *, exactly: bool = False) ->
 
 
 def constant_of(values: Sequence[Any | None], elements: int) -> Spread:
-    """The spread of an activation of which `same_value` told this for each feed, and of so many elements."""
+    """The spread of an activation from its number of elements and the `same_value` of each feed."""
     first = values[0] if values else None
     if first is None or elements <= 1 or any(one is None or not is_same(first, one) for one in values):
         return Spread(elements)
@@ -108,9 +111,9 @@ def worded(value: Any) -> str:
 
 
 def is_saturated(array: NDArray[Any]) -> bool:
-    """Whether every element is 0, 1 or -1, as sigmoid, softmax and tanh give of numbers beyond their reach.
+    """Whether every element is 0, 1 or -1, as sigmoid, softmax and tanh give for very large numbers.
 
-    Nearer than a confident model comes: to 1 within a rounding, to 0 within 1e-12.
+    Elements count as 1 within one rounding and as 0 within 1e-12, closer than a confident model comes.
     """
     if array.size == 0 or kind_of(array) is not Kind.NUMBER or array.dtype.kind != "f":
         return False
@@ -123,9 +126,9 @@ def is_saturated(array: NDArray[Any]) -> bool:
 
 
 def is_repeated(array: NDArray[Any], feed: Sequence[NDArray[Any]]) -> bool:
-    """Whether an activation is the same for each of a batch (the first axis) whose inputs are not.
+    """Whether an activation is the same for each row of a batch (the first axis) while the inputs differ.
 
-    `feed`: all inputs; those that are of another size on their first axis say nothing.
+    `feed`: all inputs; those of another size on the first axis are ignored.
     """
     batch = array.shape[0] if array.ndim else 0
     batched = [value for value in feed if value.ndim and value.shape[0] == batch]
@@ -137,12 +140,12 @@ def is_repeated(array: NDArray[Any], feed: Sequence[NDArray[Any]]) -> bool:
 
 
 def disturbed(feed: Mapping[str, NDArray[Any]]) -> Iterator[dict[str, NDArray[Any]]]:
-    """Feeds of other values that the model should take as well: shapes and dtypes stay, as does the range.
+    """Feeds with other values of the same shape, dtype and range, which the model should accept too.
 
-    Elements are drawn anew from those of the same input, with replacement, as the sum and the order of a mere
-    shuffle may be all that a model looks at; the last feed is mirrored in the middle of its range. Seeded.
-    Inputs of one value, such as masks and sizes, stay as they are, if there are others; else those of floats
-    are given some noise.
+    Elements are drawn with replacement from the same input, because a shuffle keeps sum and order statistics,
+    which may be all that a model uses; the last feed is mirrored at the middle of its range. The generator is
+    seeded. Inputs with a single value, such as masks and sizes, do not change if there are others; otherwise
+    noise is added to float inputs.
     """
     rng = np.random.default_rng(0)
     varied = {name: value for name, value in feed.items() if value.size and same_value(value) is None}

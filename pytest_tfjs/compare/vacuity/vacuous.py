@@ -1,7 +1,8 @@
-"""What makes a comparison one that could not have failed: read from the reference and the feeds alone."""
+"""Decides from feeds and reference whether a comparison is vacuous: a broken model would pass it too."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -30,17 +31,18 @@ if TYPE_CHECKING:
 _NAMED = 3
 
 _SATURATING_LAYERS = frozenset({"Activation", "Conv1D", "Conv2D", "Conv3D", "Dense"})
-"""Layers of Keras, which may have such an activation."""
+"""Keras layers, which may have such an activation function."""
 
 _MOVING = PASS_THROUGH | RESHAPES | {"Flatten", "Transpose"}
-"""Operations and layers that change no value."""
+"""Operations and layers that do not change values."""
 
 
 @dataclass(frozen=True)
 class Vacuity:
-    """What could not have failed: by name of the input or output, what is wrong with it, in words.
+    """Why a comparison is vacuous: by name of the input or output, what is wrong with it, in words.
 
-    `dead`: the same of other layers, which fail nothing. `allowed`: the layers whose vacuity is meant.
+    `dead`: the same for other layers, which do not make the comparison vacuous. `allowed`: the layers that
+    may be vacuous.
     """
 
     inputs: Mapping[str, str] = field(default_factory=dict)
@@ -50,26 +52,26 @@ class Vacuity:
 
     @property
     def reason(self) -> str | None:
-        """Why the comparison could not have failed, and what to do, in words; None where it could."""
+        """Why the comparison is vacuous and what to do, in words; None if it is not vacuous."""
         if not self.inputs and not self.outputs:
             return None
-        said = [f"the input {name!r} {what}" for name, what in self.inputs.items()]
-        said += [f"the output {name!r} {what}" for name, what in self.outputs.items()]
-        more = f" (and {len(said) - _NAMED} more)" if len(said) > _NAMED else ""
+        reasons = [f"the input {name!r} {what}" for name, what in self.inputs.items()]
+        reasons += [f"the output {name!r} {what}" for name, what in self.outputs.items()]
+        more = f" (and {len(reasons) - _NAMED} more)" if len(reasons) > _NAMED else ""
         trained = ", load trained weights" if self.outputs else ""
         names = ",".join([*self.inputs, *self.outputs][:_NAMED])
         return (
-            f"{'; '.join(said[:_NAMED])}{more}: a broken model could pass too. Feed real inputs{trained} "
+            f"{'; '.join(reasons[:_NAMED])}{more}: a broken model could pass too. Feed real inputs{trained} "
             f"or, if this is intended, pass allow_vacuous={names!r}"
         )
 
 
 def deciding(layer: Layer, layers: Mapping[str, Layer]) -> tuple[str, ...]:
-    """The layers whose values tell whether `layer` could be wrong, of those in `layers`, by name.
+    """The names of the layers whose values show whether `layer` is vacuous.
 
-    It is the layer itself, but of one that gives integers, bools, strings or rounded numbers, which are
-    often right and yet the same (the class, the count, the mask), the nearest layers that it comes from
-    which give others; again itself where there are none.
+    It is the layer itself, unless it gives integers, bools, strings or rounded numbers, which are often the
+    same for good reason (a class, a count, a mask). Then it is the nearest layers before it that give other
+    numbers, or itself if there are none. `layers`: all layers by name.
     """
     found: dict[str, None] = {}
     seen: set[str] = set()
@@ -88,7 +90,7 @@ def deciding(layer: Layer, layers: Mapping[str, Layer]) -> tuple[str, ...]:
 
 
 def squashes(layer: Layer, layers: Mapping[str, Layer]) -> bool:
-    """Whether a layer gives what a sigmoid, a softmax or a tanh gave, in another shape perhaps."""
+    """Whether a layer's values are those of a sigmoid, a softmax or a tanh, perhaps in another shape."""
     seen: set[str] = set()
     while True:
         parts = set(layer.op.split("+"))
@@ -104,7 +106,7 @@ def squashes(layer: Layer, layers: Mapping[str, Layer]) -> bool:
 
 
 def _is_discrete(layer: Layer) -> bool:
-    # Of a row that no activation was computed for the dtype is unknown: it is taken for a float.
+    # A layer without an activation has no dtype and counts as float.
     return (layer.dtype is not None and not is_inexact(layer.dtype)) or bool(
         ROUNDS_TO_FEW & set(layer.op.split("+"))
     )
@@ -118,17 +120,20 @@ def judge_vacuity(
     *,
     strict: bool = True,
 ) -> Vacuity:
-    """What of a comparison could not have failed, however wrong the browser was.
+    """Which inputs, outputs and layers of a comparison are vacuous.
 
-    `spreads`: of the reference's activations, by layer. `feeds`: by input name its values in each feed.
-    `allow`: the names or glob patterns of layers and inputs whose vacuity is meant; layers are known by their
-    name, members and group too. With `strict` raises SettingsError for a pattern that matches nothing.
+    - `spreads`: those of the reference's activations, by layer.
+    - `feeds`: by input name, its values in each feed.
+    - `allow`: names or glob patterns of layers and inputs that may be vacuous; they match a layer's name,
+      members and group.
+
+    With `strict` raises SettingsError for a pattern that matches nothing.
     """
     inputs = _allowed(allow, {name: (name,) for name in feeds})
-    known = {layer.name: names_of(layer) for layer in layers}
-    allowed = _allowed(allow, known)
+    names = {layer.name: names_of(layer) for layer in layers}
+    allowed = _allowed(allow, names)
     if strict:
-        _require_matches(allow, [*feeds, *(name for names in known.values() for name in names)])
+        _require_matches(allow, [*feeds, *itertools.chain(*names.values())])
     outputs: dict[str, str] = {}
     dead: dict[str, str] = {}
     for layer in layers:
@@ -141,17 +146,17 @@ def judge_vacuity(
                 outputs[layer.name] = what
         elif spread.value is not None and not _is_discrete(layer):
             dead[layer.name] = f"is {spread.value} everywhere"
-    for name in _by_design(layers, dead):
+    for name in _dead_by_design(layers, dead):
         dead.pop(name, None)
     given = {name: values for name, values in feeds.items() if name not in inputs}
     return Vacuity(_of_feeds(given), outputs, dead, frozenset(allowed))
 
 
 def _of_output(layer: Layer, spread: Spread, spreads: Mapping[str, Spread]) -> str | None:
-    """What is wrong with an output, in words; None where a broken model would show there."""
+    """Why an output is vacuous, in words; None if it is not."""
     deciders = [one for one in spread.decided_by if one in spreads] or [layer.name]
     if deciders == [layer.name] and _is_discrete(layer):
-        # Integers that integers make: a count or a maximum may well be the same for other values.
+        # Integers computed from integers: a count or a maximum may be the same for other values.
         return None if spread.value is None or spread.moved else f"is {spread.value} everywhere"
     found = {one: _of_values(spreads[one]) for one in deciders}
     if any(what is None for what in found.values()):
@@ -168,14 +173,14 @@ def _of_values(spread: Spread) -> str | None:
     if spread.repeated == "feeds":
         return "is the same for all feeds, though they differ"
     if spread.repeated == "batch" and not spread.moved:
-        return "is the same for all of the batch, which differs"
+        return "is the same for every row of the batch, though the rows differ"
     if spread.moved is False:
         return "does not change when other values are fed"
     return None
 
 
 def _of_feeds(feeds: Mapping[str, Sequence[NDArray[Any]]]) -> dict[str, str]:
-    """What is wrong with the inputs, if with all of them: an input of one value beside others is common."""
+    """Why the inputs are vacuous, if all are: one input with a single value beside others is common."""
     if not feeds:
         return {}
     several = len(next(iter(feeds.values()))) > 1
@@ -201,16 +206,17 @@ def _one_value(values: Sequence[NDArray[Any]]) -> str | None:
     return worded(first)
 
 
-def _by_design(layers: Sequence[Layer], dead: Collection[str]) -> set[str]:
-    """Layers that are filled with one value, as the first state of an LSTM, or follow from such or dead ones.
+def _dead_by_design(layers: Sequence[Layer], dead: Collection[str]) -> set[str]:
+    """Layers that have one value by design, or because their inputs do.
 
-    Of a product one factor decides. A part that is cut out of a layer is one of many, and kills nothing.
+    By design: layers filled with one value, such as the first state of an LSTM, and parts sliced out of
+    another layer. Of a product one factor decides.
     """
     found: set[str] = set()
     floats = {layer.name for layer in layers if not _is_discrete(layer)}
     for layer in layers:
         parts = set(layer.op.split("+"))
-        # Integers beside floats are shapes, axes and indices.
+        # Integer inputs beside float inputs are shapes, axes and indices.
         from_dead = [name in found or name in dead for name in layer.inputs if name in floats]
         follows = bool(from_dead) and (any if parts & PRODUCTS else all)(from_dead)
         if parts & FILLS or (layer.name in dead and (parts <= PARTS or follows)):
@@ -220,7 +226,7 @@ def _by_design(layers: Sequence[Layer], dead: Collection[str]) -> set[str]:
 
 def _allowed(patterns: Sequence[str], names: Mapping[str, Collection[str]]) -> set[str]:
     """The keys of `names` with a name that one of the patterns matches."""
-    return {key for key, known in names.items() if any(matches(pattern, known) for pattern in patterns)}
+    return {key for key, ones in names.items() if any(matches(pattern, ones) for pattern in patterns)}
 
 
 def _require_matches(patterns: Iterable[str], names: Sequence[str]) -> None:

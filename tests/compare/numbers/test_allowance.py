@@ -1,171 +1,28 @@
-"""Honest recomputation passes, whatever its order; what is wrong does not, above a stated size."""
+"""Correct recomputation passes in every summation order; errors above a stated size do not."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import pickle
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pytest_tfjs.compare.numbers import elements
 from pytest_tfjs.compare.numbers.allowance import Allowance, allowance
 from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
-from pytest_tfjs.compare.numbers.local_error import Local, measure_local, merge_local
 from tests.support.comparisons import f32, layer
+from tests.support.float32_sums import KINDS, ORDERED, ORDERS, SUMS, Sums, judged, made
+
+if TYPE_CHECKING:
+    from pytest_tfjs.compare.numbers.local_error import Local
 
 NAN, INF = math.nan, math.inf
 EXACT = Arithmetic(exact=True)
 UNKNOWN = Arithmetic(known=False)
 BACKENDS = st.sampled_from(["cpu", "wasm", "webgl", "webgpu"])
-
-
-def judged(
-    actual: np.ndarray | None,
-    reference: np.ndarray,
-    arithmetic: Arithmetic,
-    *,
-    op: str = "MatMul",
-    backend: str = "wasm",
-    half: bool = False,
-) -> Local:
-    allowed = allowance(layer("a", op=op), arithmetic, reference, backend=backend, half=half)
-    return measure_local(actual, reference, arithmetic, allowed)
-
-
-# ---- sums in float32, in the orders of kernels ----
-
-
-def one_by_one(terms: np.ndarray) -> np.ndarray:
-    """As JavaScript and C++ loops do."""
-    return np.add.accumulate(terms, axis=0)[-1]
-
-
-def pairwise(terms: np.ndarray) -> np.ndarray:
-    """As Eigen's reductions do."""
-    while len(terms) > 1:
-        if len(terms) % 2:
-            terms = np.concatenate([terms, np.zeros_like(terms[:1])])
-        terms = terms[::2] + terms[1::2]
-    return terms[0]
-
-
-def in_lanes(lanes: int):
-    """As SIMD code and shaders do: every n-th term into one of n sums."""
-
-    def summed(terms: np.ndarray) -> np.ndarray:
-        padding = np.zeros((-len(terms) % lanes, *terms.shape[1:]), np.float32)
-        split = np.concatenate([terms, padding]).reshape(-1, lanes, *terms.shape[1:])
-        return pairwise(np.add.accumulate(split, axis=0)[-1])
-
-    return summed
-
-
-def in_blocks(terms: np.ndarray) -> np.ndarray:
-    """As matrix products do that keep a tile in the cache."""
-    parts = [one_by_one(terms[start : start + 48]) for start in range(0, len(terms), 48)]
-    return one_by_one(np.stack(parts))
-
-
-ORDERS = {
-    "one by one": one_by_one,
-    "pairwise": pairwise,
-    "4 lanes": in_lanes(4),
-    "8 lanes": in_lanes(8),
-    "blocks": in_blocks,
-    "last first": lambda terms: one_by_one(terms[::-1]),
-}
-
-
-def fused(x: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """One by one, with products that are not rounded: multiply-add."""
-    total = np.zeros(w.shape[1], np.float32)
-    for one, weights in zip(x.astype(np.float64), w.astype(np.float64), strict=True):
-        total = (total + one * weights).astype(np.float32)
-    return total
-
-
-@dataclasses.dataclass(frozen=True)
-class Sums:
-    """Elements that are sums of products: x [n], w [n, elements]."""
-
-    x: np.ndarray
-    w: np.ndarray
-    kind: str = ""
-
-    @property
-    def terms(self) -> np.ndarray:
-        return self.x[:, None] * self.w
-
-    def by(self, order: str) -> np.ndarray:
-        return fused(self.x, self.w) if order == "fused" else ORDERS[order](self.terms)
-
-    def arithmetic(self, seed: int = 0) -> Arithmetic:
-        """As the reference tells it: the noise from a sample of elements, each summed in 6 random orders."""
-        rng = np.random.default_rng(seed)
-        magnitude = np.abs(self.x.astype(np.float64)) @ np.abs(self.w.astype(np.float64))
-        sample = rng.choice(self.w.shape[1], min(64, self.w.shape[1]), replace=False)
-        exact = self.x.astype(np.float64) @ self.w[:, sample].astype(np.float64)
-        changes = [one_by_one(rng.permutation(self.terms[:, sample])) - exact for _ in range(6)]
-        rms = np.sqrt(np.mean(np.square(magnitude[sample])))
-        noise = float(np.sqrt(np.mean(np.square(changes))) / rms) if rms else 0.0
-        return Arithmetic(terms=len(self.x), magnitude=magnitude.astype(np.float32), noise=noise)
-
-
-KINDS = (
-    "normal",
-    "positive",
-    "heavy",
-    "sorted",
-    "cancelling",
-    "halves",
-    "dominated",
-    "sparse",
-    "equal",
-    "rows",
-)
-
-# All elements have their terms in the order that is worst for them: the noise of random orders tells less.
-ORDERED = ("sorted", "halves")
-
-
-def made(kind: str, terms: int, scale: float, seed: int, count: int = 300) -> Sums:
-    rng = np.random.default_rng(seed)
-    x, w = rng.normal(size=terms), rng.normal(size=(terms, count))
-    match kind:
-        case "positive":
-            x, w = np.abs(x), np.abs(w)
-        case "heavy":
-            x, w = np.exp(3 * x), w * np.exp(2 * rng.normal(size=w.shape))
-        case "sorted":
-            x, w = np.abs(x), np.sort(w, axis=0)
-        case "cancelling":
-            half = terms // 2
-            w[half : 2 * half], x[half : 2 * half] = -w[:half], x[:half]
-        case "halves":
-            x, w = np.abs(x), np.where(np.arange(terms)[:, None] < terms / 2, 1, -1) * np.abs(w)
-        case "dominated":
-            x[0] = 1e4
-        case "sparse":
-            x = np.maximum(x, 0)
-        case "equal":
-            x, w = np.full(terms, 0.1), np.full((terms, count), 0.7)
-        case "rows":
-            w[:, : count // 50] = 1
-            x = np.abs(x)
-    return Sums((scale * x).astype(np.float32), w.astype(np.float32), kind)
-
-
-SUMS = st.builds(
-    made,
-    st.sampled_from(KINDS),
-    st.integers(1, 60) | st.sampled_from([147, 576, 1152, 4096, 10_000]),
-    st.sampled_from([1e-30, 1e-6, 1.0, 1e3, 1e25]),
-    st.integers(0, 2**32),
-)
 
 
 @settings(max_examples=60)
@@ -434,110 +291,3 @@ def test_a_magnitude_below_the_reference_allows_as_much_as_the_reference_does():
     arithmetic = Arithmetic(magnitude=f32(0, 0))
     actual = np.nextafter(np.nextafter(reference, f32(9)), f32(9))
     assert judged(actual, reference, arithmetic).passed
-
-
-def test_what_cannot_be_compared_is_wrong():
-    reference = f32(1, 2)
-    for actual, failed_by in (
-        (None, "missing"),
-        (f32(1, 2, 3), "shape"),
-        (np.array([1, 2], np.int32), "dtype"),
-    ):
-        found = judged(actual, reference, Arithmetic())
-        assert (found.passed, found.failed_by, found.share, found.metrics.worst) == (
-            False,
-            failed_by,
-            INF,
-            None,
-        )
-    empty = judged(f32(), f32(), Arithmetic())
-    assert (empty.failed_by, empty.empty) == ("empty", True)
-
-
-def test_transposed_axes_are_told():
-    reference = np.arange(12, dtype=np.float32).reshape(1, 3, 4) + 1
-    assert judged(reference.transpose(0, 2, 1), reference, EXACT).metrics.symptoms.permutation == (0, 2, 1)
-    square = np.arange(16, dtype=np.float32).reshape(1, 4, 4) + 1
-    assert judged(square.transpose(0, 2, 1), square, EXACT).metrics.symptoms.permutation == (0, 2, 1)
-
-
-# ---- the figures ----
-
-
-@settings(max_examples=60)
-@given(SUMS, st.floats(1e-9, 1.0), st.sampled_from([1, 7, elements.BLOCK]))
-def test_it_passes_if_and_only_if_all_is_within_the_allowance(sums, error, block):
-    arithmetic, reference = sums.arithmetic(), sums.by("pairwise")
-    noise = np.random.default_rng(0).normal(size=reference.shape) * error
-    with np.errstate(over="ignore"):
-        actual = (reference + arithmetic.magnitude * noise).astype(np.float32)
-    allowed = allowance(layer("a"), arithmetic, reference, backend="wasm", half=False)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(elements, "BLOCK", block)
-        found = measure_local(actual, reference, arithmetic, allowed)
-    theirs, entering = reference.astype(np.float64), arithmetic.magnitude.astype(np.float64)
-    errors = np.abs(actual.astype(np.float64) - theirs)
-    most = (np.maximum(entering, np.abs(theirs)) + np.abs(theirs)) / 2
-    limits = allowed.factor * most + allowed.floor
-    rms = math.sqrt(np.mean(errors**2))
-    assert found.passed == bool((errors <= limits).all() and rms <= allowed.rms)
-    assert found.metrics.mismatched == np.count_nonzero(errors > limits)
-    assert found.share == pytest.approx(
-        max((errors / limits).max(), rms / allowed.rms if allowed.rms else 0.0)
-    )
-    assert found.metrics.rms == pytest.approx(rms)
-    assert found.metrics.worst == (int(np.argmax(errors / limits)),)
-    assert found.metrics.allowed == pytest.approx(limits[found.metrics.worst])
-    assert (found.metrics.worst_actual, found.metrics.worst_reference) == (
-        actual[found.metrics.worst],
-        reference[found.metrics.worst],
-    )
-
-
-def test_needed_is_the_multiple_that_would_have_passed():
-    reference, arithmetic = f32(1, 2, 3), Arithmetic(terms=9, noise=1e-8)
-    allowed = allowance(layer("a"), arithmetic, reference, backend="wasm", half=False)
-    found = measure_local(f32(1, 2.001, 3), reference, arithmetic, allowed)
-    for by, passes in ((found.needed * 1.000001, True), (found.needed * 0.999, False)):
-        more = Allowance(allowed.factor * by, allowed.floor * by, allowed.rms * by)
-        assert measure_local(f32(1, 2.001, 3), reference, arithmetic, more).passed is passes
-
-
-def test_every_figure_is_a_builtin():
-    found = judged(f32(1, 2.5), f32(1, 2), Arithmetic(terms=9, noise=1e-8))
-    assert pickle.loads(pickle.dumps(found)) == found
-    builtins = (int, float, bool, str, type(None), tuple)
-    for part, nested in ((found, "metrics"), (found.metrics, "symptoms")):
-        for field in dataclasses.fields(part):
-            assert field.name == nested or type(getattr(part, field.name)) in builtins
-    assert all(type(place) is int for place in found.metrics.worst)
-
-
-# ---- several feeds ----
-
-
-def test_the_worst_feed_is_told_and_the_counts_are_of_all():
-    reference = f32(1, 2)
-    found = [judged(actual, reference, Arithmetic()) for actual in (f32(1, 2), f32(1, 9), f32(3, 2))]
-    merged = merge_local(found)
-    assert (merged.metrics.worst_feed, merged.metrics.worst, merged.passed, merged.failed_by) == (
-        1,
-        (1,),
-        False,
-        "element",
-    )
-    assert (merged.metrics.elements, merged.metrics.mismatched, merged.metrics.max_abs) == (6, 2, 7.0)
-    assert merge_local(found[:1]) == found[0]
-
-
-def test_a_feed_that_passed_is_not_told_in_place_of_one_that_failed():
-    right, missing = judged(f32(1), f32(1), EXACT), judged(None, f32(1), EXACT)
-    assert merge_local([right, missing, right]).metrics.worst_feed == 1
-
-
-def test_an_empty_feed_adds_nothing():
-    empty, right = judged(f32(), f32(), EXACT), judged(f32(1), f32(1), EXACT)
-    assert merge_local([empty, right]).passed
-    assert merge_local([empty, empty]).empty
-    with pytest.raises(ValueError, match="at least one feed"):
-        merge_local([])

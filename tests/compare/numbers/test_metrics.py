@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 import pickle
 import tracemalloc
@@ -382,77 +381,3 @@ def test_a_feed_that_is_missing_fails_the_layer():
 def test_a_merge_of_nothing_is_a_mistake_of_the_caller():
     with pytest.raises(ValueError, match="at least one feed"):
         merge([])
-
-
-# ---- symptoms ----
-
-
-def symptoms(actual: np.ndarray, reference: np.ndarray, tolerance: Tolerance = WIDE) -> Symptoms:
-    found = measure(actual, reference, tolerance).symptoms
-    assert found is not None
-    return found
-
-
-def random(*shape: int) -> np.ndarray:
-    return np.random.default_rng(1).standard_normal(shape).astype(np.float32)
-
-
-def test_a_factor_is_found():
-    found = symptoms(2 * random(4, 5), random(4, 5))
-    assert found.ratio == pytest.approx(2, rel=1e-6)
-    assert found.offset is None
-
-
-def test_an_offset_is_found():
-    found = symptoms(random(4, 5) + np.float32(0.5), random(4, 5))
-    assert found.offset == pytest.approx(0.5, rel=1e-4)
-    assert found.ratio is None
-
-
-def test_of_a_factor_and_an_offset_the_better_one_is_told():
-    reference = 100 + np.linspace(0, 0.5, 20, dtype=np.float32)
-    assert symptoms(reference + 5, reference).offset == pytest.approx(5, rel=1e-3)
-    assert symptoms(reference * 2, reference).ratio == pytest.approx(2, rel=1e-3)
-
-
-def test_equal_elements_tell_no_factor_from_an_offset():
-    found = symptoms(np.full(9, 2, np.float32), np.ones(9, np.float32))
-    assert (found.ratio, found.offset) == (None, None)
-
-
-@pytest.mark.parametrize("size", [1, 2, 50])
-def test_noise_is_no_factor(size):
-    noise = np.random.default_rng(2).standard_normal(size).astype(np.float32)
-    found = symptoms(random(size) + noise, random(size))
-    assert (found.ratio, found.offset) == (None, None)
-
-
-def test_the_channel_is_found():
-    reference = random(2, 3, 4)
-    actual = reference.copy()
-    actual[..., 2] += 9
-    assert symptoms(actual, reference).box == ((0, 1), (0, 2), (2, 2))
-
-
-def test_nothing_but_zeros_is_found():
-    found = symptoms(0 * random(9), random(9))
-    assert found.all_zero
-    assert found.zeros == 9
-    assert found.ratio is None
-
-
-def test_the_range_of_the_mismatched_is_found():
-    found = symptoms(f32(1, 2, 0, 0), f32(1, 2, 65600, -70000))
-    assert (found.low, found.high, found.zeros) == (pytest.approx(65600), pytest.approx(70000), 2)
-
-
-@pytest.mark.parametrize("order", [order for order in itertools.permutations(range(3)) if order != (0, 1, 2)])
-@pytest.mark.parametrize("shape", [(3, 3, 3), (2, 3, 4)])
-def test_permuted_axes_are_found(order, shape):
-    assert symptoms(random(*shape).transpose(order), random(*shape)).permutation == order
-
-
-def test_axes_of_length_one_are_not_said_to_be_permuted():
-    reference = random(1, 1, 5)
-    tight = Tolerance(rtol=1e-6, atol=1e-6)
-    assert symptoms(reference * np.float32(1.001), reference, tight).permutation is None
