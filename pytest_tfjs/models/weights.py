@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tfjs.errors import ArtifactsError
+from pytest_tfjs.settings.quantisation import QUANTISED
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
@@ -29,7 +30,6 @@ _STORED: dict[str, np.dtype[Any]] = {
 _MOST_ELEMENTS = 2**40
 _LARGEST_SIZE = 2**31 - 1
 _HIGHEST_RANK = 32  # numpy's before version 2
-_QUANTISED = frozenset({"uint8", "uint16", "float16"})
 _DEQUANTISED = frozenset({"float32", "int32"})
 
 Manifest = Sequence[Mapping[str, Any]]
@@ -174,7 +174,7 @@ def _check_entry(entry: Mapping[str, Any]) -> None:
 
 def _check_quantisation(name: str, dtype: str, given: Mapping[str, Any]) -> None:
     stored = given["dtype"]
-    if stored not in _QUANTISED or dtype not in _DEQUANTISED or (stored == "float16" and dtype != "float32"):
+    if stored not in QUANTISED or dtype not in _DEQUANTISED or (stored == "float16" and dtype != "float32"):
         raise ValueError(f"the weight '{name}' is {dtype} quantised as {stored!r}")
     numbers = [given.get("scale"), given.get("min")]
     if not all(type(number) in (int, float) for number in numbers) and (

@@ -21,6 +21,7 @@ from pytest_tfjs.compare.diagnosis.half_precision import apart, predicted_error,
 from pytest_tfjs.compare.diagnosis.recomputing.steps import CannotRecompute, evaluate
 from pytest_tfjs.compare.diagnosis.semantics import error_left, interpretations, try_one
 from pytest_tfjs.compare.numbers.elements import largest
+from pytest_tfjs.compare.operations import PLACEHOLDERS
 from pytest_tfjs.compare.weight_check import wrong_weight
 from pytest_tfjs.errors import TfjsError
 from pytest_tfjs.models.alone.planner import plan_alone
@@ -48,7 +49,7 @@ _INTERPRETATIONS_S = 20.0
 _MOST_BYTES = 64 << 20
 _MOST_MODEL_BYTES = 512 << 20
 _MOST_OTHERS = 4
-_INPUTS = frozenset({"InputLayer", "Placeholder"})
+_INPUTS = PLACEHOLDERS | {"InputLayer"}
 _MOST_BEFORE = 12
 _BY_ITSELF = "cpu"
 _BESIDE_CPU = "wasm"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
 from pytest_tfjs.compare import operations
+from pytest_tfjs.compare.mutants import SWAPS
 from pytest_tfjs.compare.operations import (
+    ACTIVATIONS,
     ADDITIVE,
     COMMUTATIVE,
     CONTRACTIONS,
@@ -15,6 +18,7 @@ from pytest_tfjs.compare.operations import (
     FUSED_ACTIVATIONS,
     FUSED_CONTRACTIONS,
     MULTIPLICATIVE,
+    PASS_THROUGH,
     RANDOM,
     SUMS,
     same_operation,
@@ -23,6 +27,7 @@ from pytest_tfjs.reference.running.tfjs_operations import TFJS_OPERATIONS
 from tests.support.paths import ROOT
 
 PAGE = ROOT / "pytest_tfjs" / "page"
+UNCHANGED = re.compile(r"UNCHANGED = new Set\((\[[^\]]*\])\)")
 BUNDLE = PAGE / "vendor" / "@tensorflow" / "tfjs" / "dist" / "tf.min.js"
 
 SETS = {name: value for name, value in vars(operations).items() if isinstance(value, frozenset)}
@@ -73,3 +78,13 @@ def test_fused_activations_are_those_of_the_tfjs_bundle():
     body = text[: text.index('"Unknown fused activation')].rpartition("function")[2]
     names = set(re.findall(r'"(\w+)"===', body)) - {"linear"}
     assert names == {op.lower() for op in FUSED_ACTIVATIONS}
+
+
+def test_the_page_passes_on_the_same_operations():
+    (names,) = UNCHANGED.findall((PAGE / "graph_model.js").read_text(encoding="utf-8"))
+    # No artifacts have variables.
+    assert set(json.loads(names)) == PASS_THROUGH - {"ReadVariableOp"}
+
+
+def test_every_activation_that_a_fault_swaps_is_in_the_table():
+    assert SWAPS.keys() <= ACTIVATIONS

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs.compare.operations import PASS_THROUGH
+from pytest_tfjs.compare.operations import PASS_THROUGH, RANDOM
 from pytest_tfjs.models.alone.plan import CannotRunAloneError, Fed, GraphPlan
 
 if TYPE_CHECKING:
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.topology import GraphNode
 
-_RANDOM = re.compile(r"_?(Stateless|Parameterized)?(Random|TruncatedNormal|Multinomial)")
 """Operations whose numbers differ from run to run, or from TensorFlow's for the same seed."""
 
 
@@ -131,12 +129,12 @@ class GraphPlanner:
     def _find_random(self, name: str) -> tuple[str, str] | None:
         """Name and operation of a node that gives random numbers: this one, or one in functions it calls."""
         node = self._nodes[name]
-        if _RANDOM.match(node.op):
+        if node.op in RANDOM:
             return name, node.op
         called = list(functions_called(node.attr))
         for function in called:
             for inner in self._library.get(function, {}).get("nodeDef", ()):
-                if _RANDOM.match(inner["op"]):
+                if inner["op"] in RANDOM:
                     return inner["name"], inner["op"]
                 more = functions_called(inner.get("attr", {}))
                 called += [other for other in more if other not in called]
