@@ -29,14 +29,14 @@ BACKENDS = st.sampled_from(["cpu", "wasm", "webgl", "webgpu"])
 # Two products that cancel but for the rounding that a multiply-add leaves out.
 @example(made("cancelling", 2, 1.0, 0), "fused", "pairwise", "cpu")
 @given(SUMS, st.sampled_from(["fused", *ORDERS]), st.sampled_from(list(ORDERS)), BACKENDS)
-def test_summing_in_another_order_is_right(sums, ours, theirs, backend):
+def test_every_summation_order_passes(sums, ours, theirs, backend):
     found = judged(sums.by(ours), sums.by(theirs), sums.arithmetic(), backend=backend)
     assert found.metrics.mismatched == 0, found.share
     assert found.passed or sums.kind in ORDERED, (found.failed_by, found.share)
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_an_element_that_the_noise_tells_nothing_of_is_right(seed):
+def test_elements_without_measured_noise_pass(seed):
     sums = made("sparse", 576, 1.0, seed)
     noise = sums.arithmetic().noise
     # From the first term on, the partial sums of this one are as large as they can be.
@@ -47,7 +47,7 @@ def test_an_element_that_the_noise_tells_nothing_of_is_right(seed):
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_sums_of_equal_products_are_right_though_their_roundings_are_not_random(order):
+def test_sums_of_equal_products_pass_although_their_roundings_are_not_random(order):
     sums = made("equal", 10_000, 1.0, seed=0)
     arithmetic = sums.arithmetic()
     # Measured against the exact sums, or from order to order.
@@ -59,7 +59,7 @@ def test_sums_of_equal_products_are_right_though_their_roundings_are_not_random(
 
 @settings(max_examples=40)
 @given(st.integers(1, 10_000), st.sampled_from([0.1, 0.7, 3.3, 1e-3, 123.4]), st.sampled_from(list(ORDERS)))
-def test_a_mean_of_equal_numbers_is_right(terms, value, order):
+def test_a_mean_of_equal_numbers_passes(terms, value, order):
     # Among others: the sample that the noise comes from may have seen these alone.
     rng = np.random.default_rng(terms)
     numbers = rng.random((terms, 8)).astype(np.float32)
@@ -80,7 +80,7 @@ def wrong(sums: Sums, actual: np.ndarray) -> Local:
 
 @pytest.mark.parametrize("terms", [9, 27, 144, 576, 1280])
 @pytest.mark.parametrize("kind", ["normal", "positive", "sparse"])
-def test_a_percent_on_one_weight_is_caught(terms, kind):
+def test_one_percent_on_one_weight_fails(terms, kind):
     sums = made(kind, terms, 1.0, seed=terms, count=1000)
     w = sums.w.copy()
     # One of usual size, with an input of usual size.
@@ -93,12 +93,12 @@ def test_a_percent_on_one_weight_is_caught(terms, kind):
 
 @pytest.mark.parametrize("terms", [1, 9, 144, 1280, 4096])
 @pytest.mark.parametrize("kind", ["normal", "positive", "sparse", "heavy"])
-def test_rounding_to_half_is_caught(terms, kind):
+def test_rounding_to_half_fails(terms, kind):
     sums = made(kind, terms, 1.0, seed=terms)
     assert not wrong(sums, in_half(sums.by("one by one"))).passed
 
 
-def test_swapped_channels_are_caught():
+def test_swapped_channels_fail():
     sums = made("sparse", 1280, 1.0, seed=1)
     actual = sums.by("one by one")
     actual[[4, 5]] = actual[[5, 4]]
@@ -108,12 +108,12 @@ def test_swapped_channels_are_caught():
 
 
 @pytest.mark.parametrize("bias", [1e-3, -0.1])
-def test_a_dropped_bias_is_caught(bias):
+def test_a_dropped_bias_fails(bias):
     sums = made("sparse", 576, 1.0, seed=1)
     assert not wrong(sums, sums.by("one by one") + np.float32(bias)).passed
 
 
-def test_a_small_error_of_all_elements_is_caught_by_its_root_mean_square():
+def test_a_small_error_of_all_elements_fails_by_its_root_mean_square():
     sums = made("sparse", 1280, 1.0, seed=1)
     arithmetic, reference = sums.arithmetic(), sums.by("pairwise")
     actual = reference + (1e-6 * arithmetic.magnitude).astype(np.float32)
@@ -125,7 +125,7 @@ def test_a_small_error_of_all_elements_is_caught_by_its_root_mean_square():
     assert found.metrics.symptoms is not None
 
 
-def test_zeros_in_place_of_small_activations_are_caught():
+def test_zeros_instead_of_small_activations_fail():
     sums = made("sparse", 144, 1e-8, seed=1)
     found = wrong(sums, np.zeros_like(sums.by("pairwise")))
     assert not found.passed
@@ -139,14 +139,14 @@ def of(*functions: str) -> Arithmetic:
     return Arithmetic(functions=functions)
 
 
-def test_the_sine_of_a_large_number_is_wrong_on_a_gpu():
+def test_a_wrong_sine_of_a_large_number_fails_on_a_gpu():
     reference = np.sin(np.float64([1e6, 1.0])).astype(np.float32)
     found = judged(reference + f32(0.03, 0), reference, of("Sin"), op="Sin", backend="webgl")
     assert found.failed_by == "element"
     assert found.metrics.worst == (0,)
 
 
-def test_what_a_gpu_may_do_to_a_sine_is_right_there_alone():
+def test_the_gpu_error_of_a_sine_passes_only_on_gpus():
     reference = np.sin(np.linspace(-3, 3, 100)).astype(np.float32)
     actual = reference + np.float32(2.0**-12)
     assert judged(actual, reference, of("Sin"), op="Sin", backend="webgl").passed
@@ -155,7 +155,7 @@ def test_what_a_gpu_may_do_to_a_sine_is_right_there_alone():
 
 @pytest.mark.parametrize("backend", ["cpu", "wasm", "webgl", "webgpu"])
 @pytest.mark.parametrize("function", ["Elu", "Selu", "Softplus", "Tanh"])
-def test_a_large_element_does_not_hide_what_is_wrong_of_a_small_one(function, backend):
+def test_a_large_element_does_not_hide_the_error_of_a_small_one(function, backend):
     reference = f32(-0.93, 0.5, 1.7e7)
     magnitude = f32(2.5, 1.0, 3.4e7)
     arithmetic = Arithmetic(functions=(function,), magnitude=magnitude)
@@ -164,7 +164,7 @@ def test_a_large_element_does_not_hide_what_is_wrong_of_a_small_one(function, ba
     assert (found.failed_by, found.metrics.worst) == ("element", (0,))
 
 
-def test_exp_may_be_off_by_more_where_it_is_large():
+def test_exp_of_large_arguments_may_have_a_larger_error():
     x = np.linspace(-80, 80, 1000)
     reference = np.exp(x).astype(np.float32)
     promised = (3 + 2 * np.abs(x)) * 2.0**-23
@@ -175,7 +175,7 @@ def test_exp_may_be_off_by_more_where_it_is_large():
         assert judged(actual, reference, exp, op="Exp", backend="webgl").passed is passes
 
 
-def test_tanh_by_its_formula_in_float32_is_right_on_a_gpu():
+def test_tanh_by_its_formula_in_float32_passes_on_a_gpu():
     x = np.linspace(-5, 5, 4001, dtype=np.float32)
     e = np.exp(-2 * np.abs(x))
     actual = (np.sign(x) * (1 - e) / (1 + e)).astype(np.float32)
@@ -184,7 +184,7 @@ def test_tanh_by_its_formula_in_float32_is_right_on_a_gpu():
 
 @pytest.mark.parametrize("backend", ["cpu", "wasm", "webgl", "webgpu"])
 @pytest.mark.parametrize("function", ["Exp", "Log", "Tanh", "Sigmoid", "Rsqrt", "RealDiv", "Softplus", "Erf"])
-def test_rounding_a_function_to_half_is_caught(backend, function):
+def test_rounding_a_function_to_half_fails(backend, function):
     reference = np.linspace(0.3, 0.9, 100, dtype=np.float32)
     actual = reference.astype(np.float16).astype(np.float32)
     assert not judged(actual, reference, of(function), op=function, backend=backend).passed
@@ -194,7 +194,7 @@ def test_rounding_a_function_to_half_is_caught(backend, function):
 
 
 @given(BACKENDS)
-def test_a_copy_is_the_same_but_for_minus_zero_and_denormals(backend):
+def test_a_copy_may_differ_only_in_the_sign_of_zero_and_denormals(backend):
     reference = f32(1, -0.0, 1e-40, 3)
     assert judged(f32(1, 0, 0, 3), reference, EXACT, backend=backend).passed
     found = judged(np.nextafter(reference, f32(9)), reference, EXACT, backend=backend)
@@ -241,7 +241,7 @@ def in_half(array: np.ndarray) -> np.ndarray:
     st.sampled_from([0.01, 1.0]),
     st.integers(0, 2**32),
 )
-def test_storing_in_half_is_right(kind, terms, scale, seed):
+def test_storing_in_half_passes(kind, terms, scale, seed):
     sums = made(kind, terms, scale, seed)
     stored = Sums(in_half(sums.x), in_half(sums.w))
     actual = in_half(stored.by("one by one"))
@@ -249,7 +249,7 @@ def test_storing_in_half_is_right(kind, terms, scale, seed):
     assert found.passed, (found.failed_by, found.share)
 
 
-def test_what_leaves_the_range_of_half_is_wrong():
+def test_overflow_of_half_precision_fails():
     reference = f32(1e5, 3)
     assert judged(in_half(reference), reference, EXACT, backend="webgl", half=True).failed_by == "nonfinite"
     assert judged(f32(0, 3), reference, EXACT, backend="webgl", half=True).failed_by == "element"
@@ -258,7 +258,7 @@ def test_what_leaves_the_range_of_half_is_wrong():
         assert judged(actual, tiny, EXACT, backend="webgl", half=True).failed_by == "element"
 
 
-def test_small_elements_beside_large_ones_may_vanish_in_half():
+def test_small_elements_beside_large_ones_may_underflow_in_half():
     assert judged(f32(0, 1), f32(1e-6, 1), EXACT, backend="webgl", half=True).passed
 
 

@@ -1,4 +1,4 @@
-"""What quantised weights cost: measured, judged at the outputs alone, and told beside the browser's error."""
+"""The cost of quantised weights: measured, judged only at outputs, reported beside the browser's error."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ DIFFERENT = WeightCheck.of(
 )
 
 
-def judged(metrics=GOOD, **given):
-    judgement = judge(LAYERS, metrics, {"conv": close_tolerance(), "classes": close_tolerance()}, **given)
+def judged(metrics=GOOD, **arguments):
+    judgement = judge(LAYERS, metrics, {"conv": close_tolerance(), "classes": close_tolerance()}, **arguments)
     made = comparison(
         LAYERS,
         metrics,
@@ -46,7 +46,7 @@ def judged(metrics=GOOD, **given):
         reason=judgement.reason,
         first_divergence=judgement.first_divergence,
     )
-    return replace(made, **given)
+    return replace(made, **arguments)
 
 
 def close_tolerance():
@@ -76,11 +76,11 @@ def test_a_cost_is_relative_to_the_largest_value_of_the_original():
         (np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32), 0.0),
     ],
 )
-def test_what_changed_of_other_kinds(stored, original, share):
+def test_the_share_of_changed_integers_bools_and_strings(stored, original, share):
     assert cost(stored, original).share == share
 
 
-def test_costs_over_feeds_are_those_of_all_elements():
+def test_merged_costs_are_those_of_all_elements():
     first, second = np.float32([[1, 2], [3, 4]]), np.float32([[5, -6]])
     moved = [cost(value + np.float32(0.25), value) for value in (first, second)]
     merged, whole = (
@@ -92,12 +92,12 @@ def test_costs_over_feeds_are_those_of_all_elements():
     assert merged.rms == pytest.approx(whole.rms)
 
 
-def test_what_is_allowed_is_that_of_the_coarsest_dtype():
+def test_the_default_allowance_is_that_of_the_coarsest_dtype():
     assert default_allowance("float32+uint16") < default_allowance("float16") < default_allowance("uint8")
     assert default_allowance("float16+uint8") == default_allowance("uint8")
 
 
-def test_an_output_that_moved_too_far_diverged_though_the_browser_is_right():
+def test_an_output_that_moved_too_far_diverged_although_the_browser_is_right():
     found = judged(compression=compression())
     assert (found.verdict, found.first_divergence) == ("diverged", ())
     line, *rest = failure_message(found).splitlines()
@@ -105,12 +105,12 @@ def test_an_output_that_moved_too_far_diverged_though_the_browser_is_right():
         "webgl on chrome: diverged: quantising the weights to uint8 changes 'classes' by 7.0e-02 of its "
         "largest value, 5.0e-02 allowed; the browser computes the quantised model correctly"
     )
-    (told,) = [text for text in rest if text.startswith("  compression")]
-    assert "changes 'classes' by 7.0e-02 of its largest value, 5.0e-02 allowed" in told
+    (line,) = [text for text in rest if text.startswith("  compression")]
+    assert "changes 'classes' by 7.0e-02 of its largest value, 5.0e-02 allowed" in line
 
 
 @pytest.mark.parametrize("seen", ["unmapped", "vacuous"])
-def test_the_browser_is_said_to_be_right_only_where_that_was_seen(seen):
+def test_the_message_says_that_the_browser_is_right_only_if_it_was_compared(seen):
     rows = [layer("classes", output=True)]
     if seen == "unmapped":
         rows.append(layer("lost", coverage="unmapped", reason="no node computes it"))
@@ -120,7 +120,7 @@ def test_the_browser_is_said_to_be_right_only_where_that_was_seen(seen):
     assert found.reason.endswith("5.0e-02 allowed")
 
 
-def test_inner_layers_are_told_and_not_judged():
+def test_inner_layers_are_reported_but_not_judged():
     found = judged(compression=compression(share=0.01))
     assert found.verdict == "close"
     wrong_elsewhere = judged({**GOOD, "classes": wrong()}, compression=compression(share=0.01))
@@ -129,12 +129,12 @@ def test_inner_layers_are_told_and_not_judged():
     )
 
 
-def test_a_browser_that_is_wrong_is_told_first():
+def test_an_error_of_the_browser_is_reported_first():
     found = judged({**GOOD, "conv": wrong()}, compression=compression())
     assert failure_message(found).splitlines()[0].startswith("webgl on chrome: 'conv' diverged first: ")
 
 
-def test_a_wrong_weight_diverges_where_all_layers_are_close():
+def test_a_wrong_weight_diverges_even_if_all_layers_are_close():
     found = judged(weight_check=DIFFERENT, compression=compression())
     assert found.verdict == "diverged"
     assert failure_message(found).splitlines()[0] == (
@@ -143,14 +143,14 @@ def test_a_wrong_weight_diverges_where_all_layers_are_close():
     )
 
 
-def test_weights_that_are_known_by_one_effect_are_told_together():
+def test_weights_with_one_common_effect_are_reported_together():
     """One of them may be right, or all, where something else about the operation is wrong."""
     what = f"{BY_EFFECT}: off by 1.0e+00 of its largest value"
     names = ("v1/kernel", "v1/bias", "v1/scale")
-    for count, told in ((2, "'v1/kernel' or 'v1/bias' of"), (3, "'v1/kernel' or 2 more of")):
+    for count, weights in ((2, "'v1/kernel' or 'v1/bias' of"), (3, "'v1/kernel' or 2 more of")):
         check = WeightCheck.of(WeightFinding(name, "conv", "differs", what) for name in names[:count])
         text = " ".join(failure_message(judged({**GOOD, "conv": wrong()}, weight_check=check)).split())
-        assert f"weights {told} 'conv' may differ from the source's: {what}" in text
+        assert f"weights {weights} 'conv' may differ from the source's: {what}" in text
         assert "(its weight 'v1/kernel' may differ from the source's)" in text
         assert text.count("may differ from") == 1 + 1
 
@@ -164,7 +164,7 @@ def test_a_wrong_weight_is_named_beside_the_layer_that_it_made_diverge():
     assert "; the artifacts' weight 'conv/kernel' differs from the source's" in found.reason
 
 
-def test_a_weight_that_could_not_be_held_against_the_source_is_no_difference():
+def test_an_unverified_weight_is_not_a_difference():
     check = WeightCheck.of(
         [WeightFinding("folded", None, "unverified", "no layer takes it"), WeightFinding("a", None, "equal")]
     )
@@ -172,57 +172,58 @@ def test_a_weight_that_could_not_be_held_against_the_source_is_no_difference():
     assert found.verdict == "close"
     assert WeightCheck.from_json(json.loads(json.dumps(check.to_json()))) == check
     assert check.unverified == check.findings
-    told = weight_facts(found)
-    assert "  weights      same as the source's: 1 equal" in told
-    assert "  unverified   'folded': no layer takes it" in told
+    lines = weight_facts(found)
+    assert "  weights      same as the source's: 1 equal" in lines
+    assert "  unverified   'folded': no layer takes it" in lines
 
 
-def test_weights_of_which_none_was_held_against_the_source_are_not_told_to_be_as_those():
+def test_unverified_weights_are_not_reported_as_equal():
     check = WeightCheck.of([WeightFinding("folded", "conv", "unverified", "no layer takes it")])
-    told = weight_facts(judged(weight_check=check, compression=compression(share=0.01)))
-    assert not any("same as the source's" in line for line in told)
-    assert "  unverified   'folded' of 'conv': no layer takes it" in told
+    lines = weight_facts(judged(weight_check=check, compression=compression(share=0.01)))
+    assert not any("same as the source's" in line for line in lines)
+    assert "  unverified   'folded' of 'conv': no layer takes it" in lines
 
 
-def test_an_output_whose_cost_is_not_known_is_told():
+def test_an_output_without_a_cost_is_reported():
     found = compression(share=0.01)
     assert found.unmeasured == ()
     more = replace(found, outputs=("classes", "count"))
     assert (more.worst, more.unmeasured) == ("classes", ("count",))
-    told = " ".join(" ".join(weight_facts(judged(compression=more))).split())
-    assert told.endswith("; not measured at 'count', which TF.js does not hold")
+    text = " ".join(" ".join(weight_facts(judged(compression=more))).split())
+    assert text.endswith("; not measured at 'count', which TF.js does not hold")
 
 
-def test_tables_and_properties_have_both_numbers():
-    told = comparison_to_json(judged(compression=compression(share=0.01)))
-    heading, row, *_ = (line.text.split() for line in summary_table([told], width=120))
+def test_tables_and_properties_have_error_and_cost():
+    content = comparison_to_json(judged(compression=compression(share=0.01)))
+    heading, row, *_ = (line.text.split() for line in summary_table([content], width=120))
     assert heading[-5:] == ["|error|", "allowed", "cost", "cost", "allowed"]
     assert row[-2:] == ["1.0e-02", "5.0e-02"]
-    heading, *rows = (line.text.split() for line in layer_table(told, width=140)[1:])
+    heading, *rows = (line.text.split() for line in layer_table(content, width=140)[1:])
     assert heading[-2:] == ["cost", "verdict"]
     assert [row[-2:] for row in rows] == [["9.0e-01", "close"], ["1.0e-02", "close"]]
-    properties = dict(junit_properties(told))
+    properties = dict(junit_properties(content))
     assert (properties["tfjs_compression"], properties["tfjs_compression_allowed"]) == (0.01, 0.05)
 
 
-def test_tables_of_float32_have_no_such_column():
-    told = comparison_to_json(judged())
+def test_tables_of_float32_have_no_cost_column():
+    content = comparison_to_json(judged())
     assert not any(
-        "cost" in line.text for line in (*summary_table([told], width=120), *layer_table(told, width=140))
+        "cost" in line.text
+        for line in (*summary_table([content], width=120), *layer_table(content, width=140))
     )
 
 
-def test_the_json_has_both_numbers():
-    told = comparison_to_json(judged(weight_check=DIFFERENT, compression=compression(share=math.inf)))
-    json.dumps(told, allow_nan=False)
-    assert told["weights_checked"] == {"differs": 1, "equal": 1}
-    assert told["weight_differences"] == [
+def test_the_json_has_error_and_cost():
+    content = comparison_to_json(judged(weight_check=DIFFERENT, compression=compression(share=math.inf)))
+    json.dumps(content, allow_nan=False)
+    assert content["weights_checked"] == {"differs": 1, "equal": 1}
+    assert content["weight_differences"] == [
         {"name": "conv/kernel", "layer": "conv", "what": "1 of 4 values differ"}
     ]
-    assert told["compression"]["share"] is None
-    assert told["compression"]["null_reasons"]["share"]
-    assert (told["compression"]["stored"], told["compression"]["output"]) == ("uint8", "classes")
-    assert (told["compression"]["allowed"], told["compression"]["passed"]) == (0.05, False)
-    conv, classes = (row["compression"] for row in told["layers"])
+    assert content["compression"]["share"] is None
+    assert content["compression"]["null_reasons"]["share"]
+    assert (content["compression"]["stored"], content["compression"]["output"]) == ("uint8", "classes")
+    assert (content["compression"]["allowed"], content["compression"]["passed"]) == (0.05, False)
+    conv, classes = (row["compression"] for row in content["layers"])
     assert conv == {"max_abs": 3.0, "rms": 1.0, "share": 0.9, "null_reasons": {}}
     assert classes["null_reasons"]

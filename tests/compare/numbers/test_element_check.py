@@ -48,7 +48,7 @@ def test_the_error_of_one_element(actual, reference, error):
 
 
 @given(VALUES, VALUES)
-def test_it_agrees_with_the_metrics(actual, reference):
+def test_the_check_agrees_with_the_metrics(actual, reference):
     metrics = measure(actual, reference, TOLERANCE)
     held = check_elements(actual, reference, allowed_by_tolerance(TOLERANCE, reference))
     assert held.passed == metrics.passed
@@ -59,17 +59,17 @@ def test_it_agrees_with_the_metrics(actual, reference):
         assert held.allowed == pytest.approx(metrics.allowed)
 
 
-def test_the_worst_is_so_in_parts_of_what_is_allowed():
+def test_the_worst_element_has_the_greatest_error_relative_to_what_is_allowed():
     held = check_elements(f32(10, 2, 5), f32(0, 0, 5), np.array([10.0, 1.0, 0.0]))
     assert (held.worst, held.error, held.allowed, held.wrong) == ((1,), 2, 1, 1)
 
 
-def test_of_what_may_not_differ_the_largest_error_is_worst():
+def test_if_no_error_is_allowed_the_largest_is_worst():
     held = check_elements(np.array([[1, 5], [9, 2]]), np.array([[1, 4], [2, 2]]), np.zeros((2, 2)))
     assert (held.worst, held.error, held.max_abs) == ((1, 0), 7, 7)
 
 
-def test_complex_numbers_are_held_by_modulus():
+def test_the_error_of_complex_numbers_is_a_modulus():
     held = check_elements(np.array([3 + 4j], np.complex64), np.array([0j], np.complex64), np.array([1.0]))
     assert (held.error, held.wrong) == (5, 1)
 
@@ -88,13 +88,13 @@ def test_bools_are_exact():
         (np.zeros((0, 2)), np.zeros((0, 2)), "there are no elements"),
     ],
 )
-def test_what_cannot_be_held_is_wrong(actual, reference, reason):
+def test_arrays_that_cannot_be_compared_are_wrong(actual, reference, reason):
     held = check_elements(actual, reference, np.full(reference.shape, INF))
     assert not held.passed
     assert (held.reason, held.worst) == (reason, None)
 
 
-def test_all_errors_together_may_be_too_large():
+def test_the_root_mean_square_may_exceed_its_limit():
     actual, reference = f32(1, 1, 1, 1), f32(0, 0, 0, 0)
     assert check_elements(actual, reference, np.ones(4), 1.0).passed
     held = check_elements(actual, reference, np.ones(4), 0.5)

@@ -22,7 +22,7 @@ UNKNOWN = Arithmetic(known=False)
 BACKENDS = st.sampled_from(["cpu", "wasm", "webgl", "webgpu"])
 
 
-def test_what_cannot_be_compared_is_wrong():
+def test_activations_that_cannot_be_compared_fail():
     reference = f32(1, 2)
     for actual, failed_by in (
         (None, "missing"),
@@ -40,7 +40,7 @@ def test_what_cannot_be_compared_is_wrong():
     assert (empty.failed_by, empty.empty) == ("empty", True)
 
 
-def test_transposed_axes_are_told():
+def test_symptoms_name_transposed_axes():
     reference = np.arange(12, dtype=np.float32).reshape(1, 3, 4) + 1
     assert judged(reference.transpose(0, 2, 1), reference, EXACT).metrics.symptoms.permutation == (0, 2, 1)
     square = np.arange(16, dtype=np.float32).reshape(1, 4, 4) + 1
@@ -52,7 +52,7 @@ def test_transposed_axes_are_told():
 
 @settings(max_examples=60)
 @given(SUMS, st.floats(1e-9, 1.0), st.sampled_from([1, 7, elements.BLOCK]))
-def test_it_passes_if_and_only_if_all_is_within_the_allowance(sums, error, block):
+def test_a_layer_passes_if_and_only_if_all_elements_are_within_the_allowance(sums, error, block):
     arithmetic, reference = sums.arithmetic(), sums.by("pairwise")
     noise = np.random.default_rng(0).normal(size=reference.shape) * error
     with np.errstate(over="ignore"):
@@ -89,7 +89,7 @@ def test_needed_is_the_multiple_that_would_have_passed():
         assert measure_local(f32(1, 2.001, 3), reference, arithmetic, more).passed is passes
 
 
-def test_every_figure_is_a_builtin():
+def test_all_fields_are_builtins():
     found = judged(f32(1, 2.5), f32(1, 2), Arithmetic(terms=9, noise=1e-8))
     assert pickle.loads(pickle.dumps(found)) == found
     builtins = (int, float, bool, str, type(None), tuple)
@@ -102,7 +102,7 @@ def test_every_figure_is_a_builtin():
 # ---- several feeds ----
 
 
-def test_the_worst_feed_is_told_and_the_counts_are_of_all():
+def test_a_merge_has_the_worst_feed_and_the_counts_of_all():
     reference = f32(1, 2)
     found = [judged(actual, reference, Arithmetic()) for actual in (f32(1, 2), f32(1, 9), f32(3, 2))]
     merged = merge_local(found)
@@ -116,7 +116,7 @@ def test_the_worst_feed_is_told_and_the_counts_are_of_all():
     assert merge_local(found[:1]) == found[0]
 
 
-def test_a_feed_that_passed_is_not_told_in_place_of_one_that_failed():
+def test_a_merge_prefers_a_feed_that_failed():
     right, missing = judged(f32(1), f32(1), EXACT), judged(None, f32(1), EXACT)
     assert merge_local([right, missing, right]).metrics.worst_feed == 1
 

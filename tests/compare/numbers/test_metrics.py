@@ -99,7 +99,7 @@ PAIRS = st.one_of(
 
 
 @given(PAIRS, TOLERANCES, st.sampled_from([1, 3, elements.BLOCK]))
-def test_it_agrees_with_the_obvious_implementation(pair, tolerance, block):
+def test_metrics_agree_with_a_naive_implementation(pair, tolerance, block):
     actual, reference = pair
     expected = obvious(actual, reference, EXACT if reference.dtype == bool else tolerance)
     with pytest.MonkeyPatch.context() as patch:
@@ -223,7 +223,7 @@ FALSE_PASSES = {
 
 
 @pytest.mark.parametrize(("actual", "reference"), FALSE_PASSES.values(), ids=FALSE_PASSES.keys())
-def test_it_does_not_pass(actual, reference):
+def test_mismatches_do_not_pass(actual, reference):
     tolerance = EXACT if reference.dtype.kind in "iOb" else WIDE
     found = measure(actual, reference, tolerance)
     assert not found.passed
@@ -236,7 +236,7 @@ def test_no_tolerance_lets_bools_and_strings_differ(actual):
     assert not measure(actual, actual[::-1], Tolerance(rtol=1, atol=1, absolute=True)).passed
 
 
-def test_a_tolerance_is_heard_for_integers():
+def test_a_tolerance_applies_to_integers():
     actual, reference = np.array([7, 250], np.uint8), np.array([8, 250], np.uint8)
     assert measure(actual, reference, Tolerance(rtol=0, atol=1, absolute=True)).passed
 
@@ -268,14 +268,14 @@ def test_bytes_and_str_of_the_same_text_are_equal():
         (np.array(["a"], object), f32(1), "dtype str in the browser, float32 in the reference"),
     ],
 )
-def test_what_cannot_be_compared_says_why(actual, reference, reason):
+def test_the_reason_why_activations_cannot_be_compared(actual, reference, reason):
     found = measure(actual, reference, WIDE)
     assert found.reason == reason
     assert (found.max_abs, found.rms, found.needed) == (INF, INF, INF)
     assert found.missing == (actual is None)
 
 
-def test_the_place_of_the_first_nan_is_told():
+def test_the_index_of_the_first_nan():
     actual, reference = np.ones((2, 3), np.float32), np.ones((2, 3), np.float32)
     actual[1, 1], actual[1, 2], reference[0, 0], actual[0, 0] = NAN, INF, -INF, -INF
     found = measure(actual, reference, WIDE)
@@ -287,20 +287,20 @@ def test_the_place_of_the_first_nan_is_told():
 
 
 @pytest.mark.parametrize("value", [7.0, NAN, INF])
-def test_a_place_far_into_a_layer_is_told(value):
+def test_the_index_of_a_late_element(value):
     reference = np.ones((30, elements.BLOCK // 10), np.float32)
     actual = reference.copy()
     actual[25, 17] = value
     assert measure(actual, reference, WIDE).worst == (25, 17)
 
 
-def test_a_layer_of_nothing_but_the_same_nan_has_no_worst_element():
+def test_a_layer_of_equal_nans_has_no_worst_element():
     found = measure(f32(NAN, INF), f32(NAN, INF), WIDE)
     assert found.passed
     assert (found.worst, found.share, found.scale) == (None, -1, 0)
 
 
-def test_what_is_allowed_beside_an_error_is_told():
+def test_the_allowed_error_at_the_worst_element():
     found = measure(f32(100, 1.5), f32(100, 1), Tolerance(rtol=0.1, atol=0.01))
     assert (found.worst, found.worst_error, found.allowed) == ((1,), 0.5, pytest.approx(0.1 + 0.01 * 100))
 
@@ -329,7 +329,7 @@ def test_memory_stays_far_below_the_layer():
 # ---- several feeds ----
 
 
-def test_feeds_for_which_the_layer_is_empty_add_nothing():
+def test_empty_feeds_do_not_change_a_merge():
     empty, right, wrong = measured([], []), measured([1, 2], [1, 2]), measured([1, 5], [1, 2])
     assert empty.empty
     assert not empty.passed
@@ -344,7 +344,7 @@ def test_feeds_for_which_the_layer_is_empty_add_nothing():
 
 
 @given(st.lists(both_arrays(np.float32), min_size=1, max_size=4), TOLERANCES)
-def test_merging_is_measuring_all_feeds(pairs, tolerance):
+def test_a_merge_equals_the_metrics_of_all_feeds(pairs, tolerance):
     parts = [measure(*pair, tolerance) for pair in pairs]
     found = merge(parts)
     assert found.passed == all(part.passed for part in parts)
@@ -366,7 +366,7 @@ def test_one_bad_feed_among_good_ones_is_named():
     assert (found.rms, found.worst_feed) == (INF, 1)
 
 
-def test_the_worst_feed_is_that_of_the_greatest_share():
+def test_the_worst_feed_has_the_greatest_share():
     small, large = measure(f32(1.5), f32(1), WIDE), measure(f32(1010), f32(1000), WIDE)
     assert merge([large, small, large]).worst_feed == 1
     assert merge([large, small]).max_abs == 10
@@ -378,6 +378,6 @@ def test_a_feed_that_is_missing_fails_the_layer():
     assert merge([gone, gone]).missing
 
 
-def test_a_merge_of_nothing_is_a_mistake_of_the_caller():
+def test_a_merge_of_no_metrics_raises():
     with pytest.raises(ValueError, match="at least one feed"):
         merge([])

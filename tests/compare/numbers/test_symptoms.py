@@ -32,7 +32,7 @@ def random(*shape: int) -> np.ndarray:
     return np.random.default_rng(1).standard_normal(shape).astype(np.float32)
 
 
-def test_a_factor_is_found():
+def test_a_ratio_is_found():
     found = symptoms(2 * random(4, 5), random(4, 5))
     assert found.ratio == pytest.approx(2, rel=1e-6)
     assert found.offset is None
@@ -44,19 +44,19 @@ def test_an_offset_is_found():
     assert found.ratio is None
 
 
-def test_of_a_factor_and_an_offset_the_better_one_is_told():
+def test_the_better_of_a_ratio_and_an_offset_is_set():
     reference = 100 + np.linspace(0, 0.5, 20, dtype=np.float32)
     assert symptoms(reference + 5, reference).offset == pytest.approx(5, rel=1e-3)
     assert symptoms(reference * 2, reference).ratio == pytest.approx(2, rel=1e-3)
 
 
-def test_equal_elements_tell_no_factor_from_an_offset():
+def test_equal_elements_have_neither_ratio_nor_offset():
     found = symptoms(np.full(9, 2, np.float32), np.ones(9, np.float32))
     assert (found.ratio, found.offset) == (None, None)
 
 
 @pytest.mark.parametrize("size", [1, 2, 50])
-def test_noise_is_no_factor(size):
+def test_noise_has_no_ratio(size):
     noise = np.random.default_rng(2).standard_normal(size).astype(np.float32)
     found = symptoms(random(size) + noise, random(size))
     assert (found.ratio, found.offset) == (None, None)
@@ -69,14 +69,14 @@ def test_the_channel_is_found():
     assert symptoms(actual, reference).box == ((0, 1), (0, 2), (2, 2))
 
 
-def test_nothing_but_zeros_is_found():
+def test_an_all_zero_activation_is_found():
     found = symptoms(0 * random(9), random(9))
     assert found.all_zero
     assert found.zeros == 9
     assert found.ratio is None
 
 
-def test_the_range_of_the_mismatched_is_found():
+def test_the_range_of_mismatched_elements():
     found = symptoms(f32(1, 2, 0, 0), f32(1, 2, 65600, -70000))
     assert (found.low, found.high, found.zeros) == (pytest.approx(65600), pytest.approx(70000), 2)
 
@@ -87,7 +87,7 @@ def test_permuted_axes_are_found(order, shape):
     assert symptoms(random(*shape).transpose(order), random(*shape)).permutation == order
 
 
-def test_axes_of_length_one_are_not_said_to_be_permuted():
+def test_axes_of_length_one_are_not_permuted():
     reference = random(1, 1, 5)
     tight = Tolerance(rtol=1e-6, atol=1e-6)
     assert symptoms(reference * np.float32(1.001), reference, tight).permutation is None

@@ -26,7 +26,7 @@ def resolve(*layers, backend="webgl", half=False, rtol=None, atol=None, per_laye
 
 @pytest.mark.parametrize("value", [-1e-9, math.nan, math.inf, True, "1e-3", None, 10**400, [1]])
 @pytest.mark.parametrize("name", ["rtol", "atol"])
-def test_what_is_no_tolerance_is_refused(name, value):
+def test_invalid_tolerances_are_refused(name, value):
     with pytest.raises(ToleranceError, match=f"^{name}=.*expected a finite number, 0 or greater"):
         Tolerance(**{"rtol": 0.0, "atol": 0.0, name: value})
 
@@ -42,7 +42,7 @@ def test_the_floor_is_in_the_unit_of_the_activation():
 
 @pytest.mark.parametrize("dtype", ["int32", "bool", "str", "uint8", None])
 @pytest.mark.parametrize("half", [False, True])
-def test_what_is_not_rounded_is_exact_by_default(dtype, half):
+def test_integers_bools_and_strings_are_exact_by_default(dtype, half):
     assert default_tolerance(dtype, "webgl", half) == EXACT
 
 
@@ -57,7 +57,7 @@ def test_defaults_are_looser_on_a_gpu_and_loosest_in_half_precision():
     assert 0 < cpu.atol < webgl.atol < half.atol
 
 
-def test_rtol_and_atol_each_override_the_default_singly():
+def test_rtol_and_atol_override_the_default_independently():
     default = default_tolerance("float32", "webgl", False)
     assert resolve(layer("a"), rtol=0.5)["a"] == Tolerance(0.5, default.atol)
     assert resolve(layer("a"), atol=0)["a"] == Tolerance(default.rtol, 0)
@@ -89,16 +89,16 @@ def test_a_pattern_finds_the_nodes_of_a_group():
     assert [found[node.name] == LOOSE for node in nodes] == [True, True, False]
 
 
-def test_a_pattern_tells_upper_case_from_lower():
+def test_patterns_are_case_sensitive():
     with pytest.raises(ToleranceError):
         resolve(layer("Conv"), per_layer={"conv": LOOSE})
 
 
-def test_a_name_with_brackets_finds_itself():
+def test_a_name_with_brackets_matches_itself():
     assert resolve(layer("out[0]"), per_layer={"out[0]": LOOSE})["out[0]"] == LOOSE
 
 
-def test_a_pattern_that_matches_nothing_names_what_is_close():
+def test_the_message_for_a_pattern_that_matches_nothing_names_close_layers():
     with pytest.raises(ToleranceError) as caught:
         resolve(layer("dense_1"), layer("dense_2"), layer("pool"), per_layer={"dnse*": LOOSE})
     assert str(caught.value) == (
@@ -106,29 +106,29 @@ def test_a_pattern_that_matches_nothing_names_what_is_close():
     )
 
 
-def test_a_pattern_like_no_name_is_told_the_first_layers():
+def test_the_message_for_an_unlike_pattern_names_the_first_layers():
     with pytest.raises(ToleranceError, match="the first names: 'dense_1', 'pool'"):
         resolve(layer("dense_1"), layer("pool"), per_layer={"Q": LOOSE})
 
 
-def test_a_pattern_without_any_layer_says_so():
+def test_a_pattern_if_no_layer_is_compared():
     with pytest.raises(ToleranceError, match="matches no compared layer: there is none"):
         resolve(per_layer={"*": LOOSE})
 
 
-def test_a_pattern_of_a_layer_that_is_not_compared_says_what_became_of_it():
+def test_the_message_says_why_a_layer_is_not_compared():
     gone = layer("drop", coverage="eliminated", reason="identity")
     with pytest.raises(ToleranceError, match=r"'drop' is eliminated \(identity\)"):
         resolve(layer("a"), gone, per_layer={"drop": LOOSE})
 
 
 @pytest.mark.parametrize("value", [1e-3, (1e-3, 1e-4), None, {"rtol": 1}])
-def test_a_value_that_is_no_tolerance_is_refused(value):
+def test_per_layer_values_must_be_tolerances(value):
     with pytest.raises(ToleranceError, match=r"per_layer\['a'\] is .*expected a Tolerance"):
         resolve(layer("a"), per_layer={"a": value})
 
 
-def test_where_layers_run_alone_denormals_may_be_zero_over_the_whole_run():
+def test_denormals_may_be_zero_in_the_whole_run_if_the_layer_also_ran_alone():
     wide = carried(default_tolerance("float32", "wasm", half=False))
     assert measure(f32(1e-40, 0), f32(0, 0), wide).passed
     assert not measure(f32(1e-37, 0), f32(0, 0), wide).passed

@@ -48,13 +48,13 @@ def spread(*values):
         ([f32()], None, False),
     ],
 )
-def test_the_one_value_of_an_activation(values, told, zero):
+def test_the_common_value_of_an_activation(values, told, zero):
     found = spread(*values)
     assert (found.value, found.zero) == (told, zero)
 
 
 @given(arrays.arrays(np.float32, st.integers(1, 30_000), elements=st.floats(-1, 1, width=32)), st.data())
-def test_one_element_that_differs_is_seen_wherever_it_is(array, data):
+def test_one_different_element_is_found_at_any_index(array, data):
     array = np.full_like(array, 0.25)
     assert same_value(array) == np.float32(0.25)
     if array.size > 1:
@@ -63,12 +63,12 @@ def test_one_element_that_differs_is_seen_wherever_it_is(array, data):
 
 
 @given(arrays.arrays(np.float32, (4,), elements=st.floats(width=32)))
-def test_anything_is_the_same_as_itself(array):
+def test_an_array_is_the_same_as_itself(array):
     assert is_same(array, array.copy())
     assert is_same(array, array.copy(), exactly=True)
 
 
-def test_what_is_not_the_same():
+def test_arrays_that_are_not_the_same():
     assert not is_same(f32(1, 2), f32(1, NAN))
     assert not is_same(f32(np.inf), f32(-np.inf))
     assert not is_same(f32(1, 2), f32(1, 2).reshape(2, 1))
@@ -90,11 +90,11 @@ def test_what_is_not_the_same():
         (f32(), False),
     ],
 )
-def test_saturated_is_what_is_beyond_the_reach_of_a_sigmoid(values, saturated):
+def test_saturated_elements_are_0_1_or_minus_1(values, saturated):
     assert is_saturated(values) is saturated
 
 
-def test_repeated_over_the_batch():
+def test_activations_repeated_over_the_batch():
     same = f32(1, 2, 1, 2).reshape(2, 2)
     assert is_repeated(same, [X])
     assert not is_repeated(X, [X])
@@ -115,7 +115,7 @@ def test_repeated_over_the_batch():
         min_size=1,
     )
 )
-def test_disturbed_feeds_stay_in_shape_dtype_and_range(feed):
+def test_disturbed_feeds_keep_shape_dtype_and_range(feed):
     varied = {name for name, value in feed.items() if same_value(value) is None}
     for other in disturbed(feed):
         assert other.keys() == feed.keys()
@@ -130,13 +130,13 @@ def test_disturbed_feeds_stay_in_shape_dtype_and_range(feed):
                 np.testing.assert_array_equal(other[name], value)
 
 
-def test_a_sum_moves_with_disturbed_feeds_and_they_are_seeded():
+def test_disturbed_feeds_change_a_sum_and_are_reproducible():
     feeds = [other["x"] for other in disturbed({"x": X})]
     assert any(feed.sum() != X.sum() for feed in feeds)
     for one, other in zip(feeds, disturbed({"x": X}), strict=True):
         np.testing.assert_array_equal(one, other["x"])
 
 
-def test_what_can_only_be_one_integer_is_not_disturbed():
+def test_single_valued_integer_inputs_are_not_disturbed():
     assert list(disturbed({"steps": np.array(3), "mask": np.ones((2, 2), bool)})) == []
     assert len(list(disturbed({"x": f32(1, 1)}))) > 1

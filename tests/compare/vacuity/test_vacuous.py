@@ -55,18 +55,18 @@ CHAIN = {
         ("loop", ("loop",)),
     ],
 )
-def test_classes_are_decided_by_the_floats_that_they_come_from(name, deciders):
+def test_classes_are_decided_by_the_floats_before_them(name, deciders):
     assert deciding(CHAIN[name], CHAIN) == deciders
 
 
 @pytest.mark.parametrize(
     ("name", "does"), [("probabilities", True), ("flat", True), ("class", False), ("loop", False)]
 )
-def test_what_squashes(name, does):
+def test_layers_that_squash(name, does):
     assert squashes(CHAIN[name], CHAIN) is does
 
 
-def test_a_sigmoid_is_found_behind_operations_that_change_no_value():
+def test_a_sigmoid_is_found_before_operations_that_change_no_value():
     chain = {
         one.name: one
         for one in (
@@ -109,19 +109,19 @@ def vacuity(output=LIVE, *, feeds=None, allow=(), strict=True, **more):
         (Spread(4, "3", moved=False, decided_by=("hidden",)), None),
     ],
 )
-def test_what_an_output_is_found_to_be(output, said):
+def test_the_reason_why_an_output_is_vacuous(output, said):
     reason = vacuity(output).reason
     assert (reason is None) == (said is None)
     assert said is None or reason.startswith(f"the output 'y' {said}")
 
 
-def test_a_class_that_comes_of_dead_floats_is_vacuous():
+def test_a_class_computed_from_dead_floats_is_vacuous():
     dead = Spread(4, "0.1", moved=False)
     reason = vacuity(Spread(2, "3", moved=False, decided_by=("hidden",)), hidden=dead).reason
     assert reason.startswith("the output 'y' follows from 'hidden', which is 0.1 everywhere: ")
 
 
-def test_the_reason_names_all_and_says_what_to_do():
+def test_the_reason_names_all_outputs_and_says_what_to_do():
     dead = Spread(4, "0", zero=True)
     found = vacuity(dead, aux=dead)
     assert found.reason == (
@@ -153,7 +153,7 @@ ONES, ZEROS = np.ones((2, 3), np.float32), np.zeros((2, 3), np.float32)
         ({"x": [ONES], "t": [f32(3)]}, "the input 'x' is 1 everywhere"),
     ],
 )
-def test_what_feeds_are_found_to_be(feeds, said):
+def test_the_reason_why_feeds_are_vacuous(feeds, said):
     reason = vacuity(feeds=feeds).reason
     assert (reason is None) == (said is None)
     assert said is None or reason.startswith(said)
@@ -161,13 +161,13 @@ def test_what_feeds_are_found_to_be(feeds, said):
 
 
 @pytest.mark.parametrize("allow", ["y", "[xy]", "*"])
-def test_what_is_meant_is_allowed(allow):
+def test_patterns_allow_inputs_and_outputs(allow):
     dead = Spread(4, "0", zero=True)
     assert vacuity(dead, allow=[allow]).reason is None
     assert vacuity(dead, allow=["aux"]).reason is not None
 
 
-def test_an_input_that_is_allowed_leaves_the_others_to_be_judged():
+def test_other_inputs_are_judged_beside_an_allowed_one():
     feeds = {"x": [ONES], "mask": [ONES > 0]}
     assert "'x'" in vacuity(feeds=feeds, allow=["mask"]).reason
     assert vacuity(feeds=feeds, allow=["mask", "x"]).reason is None
@@ -175,7 +175,7 @@ def test_an_input_that_is_allowed_leaves_the_others_to_be_judged():
 
 
 @pytest.mark.parametrize("pattern", ["hidden", "relu", "block", "h*"])
-def test_dead_layers_are_told_and_allowed_by_all_their_names(pattern):
+def test_dead_layers_are_allowed_by_name_member_and_group(pattern):
     dead = Spread(4, "0", zero=True)
     assert vacuity(hidden=dead) == Vacuity(dead={"hidden": "is 0 everywhere"})
     assert vacuity(hidden=dead, allow=[pattern]).dead == {}
@@ -187,7 +187,7 @@ def test_a_pattern_that_matches_nothing_is_an_error():
     vacuity(allow=["auxx"], strict=False)
 
 
-def test_integers_of_integers_are_vacuous_only_where_all_are_one():
+def test_integers_computed_from_integers_are_vacuous_only_with_a_common_value():
     def found(spread):
         y = layer("y", op="Max", dtype="int32", output=True)
         return judge_vacuity([y], {"y": spread}, {"n": [np.array([5, 7])]}).reason
@@ -198,7 +198,7 @@ def test_integers_of_integers_are_vacuous_only_where_all_are_one():
     assert found(Spread(2, "3", moved=False, decided_by=("y",))).startswith("the output 'y' is 3 everywhere")
 
 
-def test_what_is_filled_by_design_is_not_dead_nor_what_follows_from_a_dead_layer():
+def test_layers_filled_by_design_or_after_a_dead_layer_are_not_dead():
     layers = [
         layer("relu", op="Relu"),
         layer("pool", "relu", op="MaxPool"),
@@ -235,12 +235,12 @@ def test_a_vacuous_output_makes_a_comparison_vacuous():
     assert judged(Vacuity(dead={"hidden": "is 0 everywhere"}), close()).verdict == "close"
 
 
-def test_what_is_graver_stays():
+def test_a_graver_verdict_is_kept():
     assert judged(VACUOUS, measured([1, 2], [1, 3])).verdict == "diverged"
     assert judged(VACUOUS, measured([], [])).verdict == "unmapped"
 
 
-def test_zeros_everywhere_are_allowed_by_the_names_of_all_layers():
+def test_an_all_zero_activation_is_allowed_by_any_name_of_its_layer():
     zeros, one = measured([0, 0], [0, 0]), (layer("y", output=True),)
     for allowed, verdict in (((), "vacuous"), (("x",), "vacuous"), (("y",), "close")):
         found = judge(one, {"y": zeros}, {"y": TOLERANCE}, vacuity=Vacuity(allowed=frozenset(allowed)))
@@ -248,7 +248,7 @@ def test_zeros_everywhere_are_allowed_by_the_names_of_all_layers():
     assert judge((), {}, {}, vacuity=Vacuity(allowed=frozenset("y"))).verdict == "vacuous"
 
 
-def test_dead_layers_are_told_once_for_all_targets_and_in_a_failure():
+def test_the_summary_and_a_failure_list_dead_layers_once():
     dead = Vacuity(dead=dict.fromkeys("abcd", "is 0 everywhere"))
     layers = [layer(name) for name in "abcd"] + [layer("y", output=True)]
     metrics = {one.name: close() for one in layers}
@@ -275,7 +275,7 @@ def test_dead_layers_are_told_once_for_all_targets_and_in_a_failure():
 
 
 @pytest.mark.parametrize("origin", ["ini", "command line", "marker", "call"])
-def test_only_what_is_said_of_one_model_has_to_match_something_in_it(origin):
+def test_only_patterns_of_a_call_or_marker_must_match(origin):
     settings = Settings().updated({"allow_vacuous": "y, auxx"}, origin)
     feed = Feed({"x": X}, {"x": X})
     reference = SimpleNamespace(
@@ -309,7 +309,7 @@ def test_no_such_input(tfjs, models):
 
 @pytest.mark.browser
 @pytest.mark.convert
-def test_a_user_is_told_what_is_vacuous_and_allows_it(tiny_project):
+def test_a_vacuous_comparison_names_the_input_and_the_user_allows_it(tiny_project):
     project = tiny_project("vacuous")
     project.write(test_vacuous=TESTS)
     run = project.run("--tfjs-backends=cpu")
