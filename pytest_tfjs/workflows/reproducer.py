@@ -27,7 +27,7 @@ from pytest_tfjs.compare.numbers.element_check import (
 from pytest_tfjs.compare.results import Reproducer
 from pytest_tfjs.errors import DistError, TfjsError
 from pytest_tfjs.formats.folders import replaced_folder, safe_name
-from pytest_tfjs.models.alone.excerpt import excerpt
+from pytest_tfjs.models.alone.alone_model import alone_model
 from pytest_tfjs.report.reproducer_readme import Case, readme
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.tfjs_dist import Dist
     from pytest_tfjs.compare.numbers.element_check import ElementCheck
     from pytest_tfjs.compare.results import Comparison, LayerResult
-    from pytest_tfjs.models.alone.cut import Cut
+    from pytest_tfjs.models.alone.alone_content import AloneContent
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.workflows.comparison import Subject
 
@@ -65,9 +65,9 @@ class Allowed:
 
 @dataclass(frozen=True)
 class _Alone:
-    """A layer cut out, what it was fed, and what Python and the browser made of it."""
+    """A layer's own model, its inputs, and its outputs in Python and in the browser."""
 
-    cut: Cut
+    content: AloneContent
     fed: Mapping[str, Array]
     expected: Array
     actual: Array
@@ -116,14 +116,14 @@ class Reproducing:
         name, reference = result.layer.name, self.subject.reference
         feed = _worst_feed(result)
         known = {layer.name: layer.tap for layer in reference.plan.layers if layer.tap is not None}
-        part = excerpt(self.subject.artifacts, known[name], known)
-        fed = self._fed(part.cut, feed)
+        part = alone_model(self.subject.artifacts, known[name], known)
+        fed = self._fed(part.content, feed)
         expected = reference.activations(feed, [name])[name]
         if any(value.dtype.kind in "OSU" for value in (*fed.values(), expected)):
             raise TfjsError("its inputs or outputs are strings")
-        actual = self._run(part.write(model, fed), part.cut.address, fed)
+        actual = self._run(part.write(model, fed), part.content.address, fed)
         allowed = self._allowed(result, feed, expected)
-        return _Alone(part.cut, fed, expected, actual, allowed)
+        return _Alone(part.content, fed, expected, actual, allowed)
 
     def _write(self, comparison: Comparison, result: LayerResult, folder: Path) -> ElementCheck:
         alone = self._cut_out(result, folder / "model")
@@ -135,7 +135,7 @@ class Reproducing:
             target=self.target.backend_variant,
             environment=_environment(comparison, self.target),
             inputs=_write_inputs(alone, folder),
-            operations=alone.cut.described,
+            operations=alone.content.described,
             values=_values(held, alone),
         )
         for name in _PAGE_FILES:
@@ -147,7 +147,7 @@ class Reproducing:
             "model": comparison.model,
             "test": comparison.test,
             "format": self.subject.artifacts.format,
-            "tensor": alone.cut.address["node"] if self.subject.artifacts.format == "graph" else None,
+            "tensor": alone.content.address["node"] if self.subject.artifacts.format == "graph" else None,
             "target": case.target,
             "targets": self._copy_tfjs(folder / "tfjs"),
             "wasmDirectory": "tfjs/",
@@ -166,17 +166,17 @@ class Reproducing:
         (folder / _MARK).write_text(json.dumps(described, indent=1, allow_nan=False), encoding="utf-8")
         return held
 
-    def _fed(self, cut: Cut, feed: int) -> dict[str, Array]:
-        rows = [one.row for one in cut.fed if one.row is not None]
+    def _fed(self, content: AloneContent, feed: int) -> dict[str, Array]:
+        rows = [one.row for one in content.fed if one.row is not None]
         activations = self.subject.reference.activations(feed, rows)
         given = self.subject.feeds[feed].browser
         return {
             one.name: given[str(one.source_input)] if one.row is None else activations[one.row]
-            for one in cut.fed
+            for one in content.fed
         }
 
     def _run(self, model: Artifacts, address: Mapping[str, Any], fed: Mapping[str, Array]) -> Array:
-        """The excerpt's output in the browser."""
+        """The output of the layer's model in the browser."""
         found: list[Array] = []
         job = Job(model.model_json, model.format, (fed,), ((Tap("output", address),),))
         self.perform(job, lambda activations: found.extend(activations.tensors.values()))
@@ -273,7 +273,7 @@ def _write_inputs(alone: _Alone, folder: Path) -> list[dict[str, Any]]:
             "standsFor": one.stands_for,
             **_write_array(folder, f"input-{number}.bin", alone.fed[one.name]),
         }
-        for number, one in enumerate(alone.cut.fed)
+        for number, one in enumerate(alone.content.fed)
     ]
 
 

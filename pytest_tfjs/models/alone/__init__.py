@@ -1,1 +1,1 @@
-"""Cuts of converted artifacts around one layer, so that it runs alone."""
+"""One layer of converted artifacts alone: plans for running it, and models of just that layer."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs.models.alone.keras_scopes import KerasTensors, LayerCall, Output
+from pytest_tfjs.models.alone.keras_tensors import KerasTensors, LayerCall, Output
 from pytest_tfjs.models.alone.plan import CannotRunAloneError, Computed, Fed, LayersPlan, Step
 
 if TYPE_CHECKING:

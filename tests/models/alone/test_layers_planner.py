@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_tfjs.models.alone.keras_scopes import HANDS_ON_MASKS
+from pytest_tfjs.models.alone.keras_tensors import HANDS_ON_MASKS
 from pytest_tfjs.models.alone.layers_planner import LayersPlanner
 from pytest_tfjs.models.alone.plan import CannotRunAloneError, Fed
 from pytest_tfjs.models.artifacts import Artifacts, TensorSpec

@@ -1,4 +1,4 @@
-"""A row cut out of artifacts computes, fed with what entered it, what it computed in the whole model."""
+"""The model of one layer computes what the layer computed in the whole model, bit for bit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pytest_tfjs.browsers.jobs import Job, Tap
-from pytest_tfjs.models.alone.excerpt import ExcerptError, excerpt
+from pytest_tfjs.models.alone.alone_model import AloneModelError, alone_model
 from pytest_tfjs.models.artifacts import read_artifacts
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
@@ -32,10 +32,10 @@ from tests.support.tiny_models import (
 )
 
 
-def fed_tensors(cut, activations, inputs):
-    """What an excerpt is fed, from the rows' activations and the model's inputs."""
+def fed_tensors(content, activations, inputs):
+    """What a layer's model is fed, from the rows' activations and the model's inputs."""
     return {
-        one.name: inputs[one.source_input] if one.row is None else activations[one.row] for one in cut.fed
+        one.name: inputs[one.source_input] if one.row is None else activations[one.row] for one in content.fed
     }
 
 
@@ -57,17 +57,19 @@ def check_every_row(page, artifacts, taps, inputs, folder):
     fed_of = {}
     for number, (row, tap) in enumerate(taps.items()):
         try:
-            found = excerpt(artifacts, tap, taps)
-        except ExcerptError as error:
+            found = alone_model(artifacts, tap, taps)
+        except AloneModelError as error:
             fed_of[row] = str(error)
             continue
-        fed = fed_tensors(found.cut, activations, inputs)
+        fed = fed_tensors(found.content, activations, inputs)
         written = found.write(folder / str(number), fed)
-        alone = compute(page, written, found.cut.address, fed)
+        alone = compute(page, written, found.content.address, fed)
         np.testing.assert_array_equal(alone, activations[row], err_msg=row)
         np.testing.assert_array_equal(alone, by_page[row], err_msg=row)
-        assert sorted(one.row for one in found.cut.fed if one.row is not None) == sorted(from_rows[row]), row
-        fed_of[row] = [one.row or one.source_input for one in found.cut.fed]
+        assert sorted(one.row for one in found.content.fed if one.row is not None) == sorted(
+            from_rows[row]
+        ), row
+        fed_of[row] = [one.row or one.source_input for one in found.content.fed]
     return fed_of
 
 
@@ -84,7 +86,7 @@ def check_model(page, model, inputs, format_, cache):
     feeds = normalise_feeds(inputs, artifacts.inputs)
     plan = capture_reference(source, artifacts, feeds, "all", cache).plan
     taps = {layer.name: layer.tap for layer in plan.layers if layer.tap is not None}
-    return check_every_row(page, artifacts, taps, feeds[0].browser, cache.root / "cut")
+    return check_every_row(page, artifacts, taps, feeds[0].browser, cache.root / "alone")
 
 
 @pytest.fixture
@@ -153,11 +155,11 @@ def test_one_node_with_its_weight_and_no_other(harness, tmp_path):
     page = open_page(harness)
     fed = check_every_row(page, artifacts, taps, {"x": X}, tmp_path)
     assert fed == {"product": ["x"], "sum": ["product"], "relu": ["sum"]}
-    found = excerpt(artifacts, taps["sum"], taps)
+    found = alone_model(artifacts, taps["sum"], taps)
     written = found.write(tmp_path / "sum", {"product": X @ KERNEL})
     assert [one.name for one in written.nodes()] == ["product", "bias", "sum"]
     assert written.weight_names() == ["bias"]
-    assert found.cut.described == (
+    assert found.content.described == (
         {"name": "sum", "op": "AddV2", "inputs": ["product", "bias"], "attributes": {}},
     )
 
@@ -198,11 +200,11 @@ def test_layers_between_that_are_not_compared_come_along(harness, tmp_path):
 def test_a_weight_that_another_layer_uses_does_not_come_along(tmp_path):
     artifacts = read_artifacts(dense_model(tmp_path / "whole"))
     taps = {"dense": {"path": ["dense"], "node": 0}, "relu": {"path": ["relu"], "node": 0}}
-    relu = excerpt(artifacts, taps["relu"], taps)
-    assert relu.write(tmp_path / "relu", {relu.cut.fed[0].name: X @ KERNEL}).weight_names() == []
+    relu = alone_model(artifacts, taps["relu"], taps)
+    assert relu.write(tmp_path / "relu", {relu.content.fed[0].name: X @ KERNEL}).weight_names() == []
     assert not (tmp_path / "relu" / "weights.bin").exists()
-    dense = excerpt(artifacts, taps["dense"], taps)
-    assert dense.cut.weights == {"dense/kernel", "dense/bias"}
+    dense = alone_model(artifacts, taps["dense"], taps)
+    assert dense.content.weights == {"dense/kernel", "dense/bias"}
 
 
 @pytest.mark.parametrize(
@@ -223,5 +225,5 @@ def test_what_cannot_stand_alone_is_told(tmp_path, tap, why):
         node("AddV2", "sum", "x", "nobody"),
     ]
     path = write_graph_model(tmp_path, nodes, {"bias": BIAS}, inputs={"x": "x:0"}, outputs={"y": "sum:0"})
-    with pytest.raises(ExcerptError, match=why):
-        excerpt(read_artifacts(path), tap, {})
+    with pytest.raises(AloneModelError, match=why):
+        alone_model(read_artifacts(path), tap, {})

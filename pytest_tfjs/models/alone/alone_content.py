@@ -1,4 +1,4 @@
-"""What an excerpt of artifacts holds, whatever their format."""
+"""The content of a model of one layer, in either format."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Fed:
-    """One input of an excerpt: its name there, and the row or the model's input whose tensor it takes."""
+class ModelInput:
+    """One input of the layer's model, and the activation or the whole model's input that it takes."""
 
     name: str
     row: str | None = None
@@ -21,29 +21,29 @@ class Fed:
 
     @property
     def stands_for(self) -> str:
-        """What it takes, in words."""
+        """A description of what it takes."""
         if self.row is not None:
             return f"the reference's activation of {self.row!r}"
         return f"the model's input {self.source_input!r}"
 
 
 @dataclass(frozen=True)
-class Cut:
-    """A part of a model: its inputs, where its one output is, and the names of the weights that it uses.
+class AloneContent:
+    """The inputs of a layer's model, the tap of its one output, and the names of the weights that it uses.
 
-    `content` gives the model.json but for the weights, for inputs as they are given by name. `described` is
-    what the part does, as values of JSON: its nodes or layers with their attributes.
+    `model_json` gives the content of model.json without the weights, for example inputs by name. `described`:
+    the nodes or layers of the model with their attributes, as JSON values.
     """
 
-    fed: tuple[Fed, ...]
+    fed: tuple[ModelInput, ...]
     address: Mapping[str, Any]
     weights: frozenset[str]
-    content: Callable[[Mapping[str, Array]], dict[str, Any]] = field(repr=False)
+    model_json: Callable[[Mapping[str, Array]], dict[str, Any]] = field(repr=False)
     described: tuple[Mapping[str, Any], ...]
 
 
 def unique(name: str, taken: set[str]) -> str:
-    """`name`, numbered where it is taken; it is from then on."""
+    """`name`, with a number where it is in `taken`; adds the result to `taken`."""
     chosen, number = name, 1
     while chosen in taken:
         number += 1

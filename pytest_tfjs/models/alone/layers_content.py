@@ -1,4 +1,4 @@
-"""A part of a layers model as a layers model of its own."""
+"""One layer of a layers model as a layers model of its own."""
 
 from __future__ import annotations
 
@@ -9,37 +9,39 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs.models.alone.cut import Cut, Fed, unique
-from pytest_tfjs.models.alone.keras_scopes import KerasTensors, Output
+from pytest_tfjs.models.alone.alone_content import AloneContent, ModelInput, unique
+from pytest_tfjs.models.alone.keras_tensors import KerasTensors, Output
 from pytest_tfjs.models.alone.plan import CannotRunAloneError
 from pytest_tfjs.models.keras_config import MODELS, Call, Called, calls_of
 
 if TYPE_CHECKING:
-    from pytest_tfjs.models.alone.keras_scopes import Scope
+    from pytest_tfjs.models.alone.keras_tensors import Scope
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.weights import Array
 
-_NAME = "excerpt"
+_NAME = "alone"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.]+")
 
 
-def cut(artifacts: Artifacts, tap: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> Cut:
-    """The layers between the tensor at `tap` and the nearest ones that can be fed; see `excerpt`.
+def layers_content(
+    artifacts: Artifacts, tap: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]
+) -> AloneContent:
+    """The layers between the tensor at `tap` and the nearest ones that can be fed; see `alone_model`.
 
-    Raises CannotRunAloneError where they cannot stand alone.
+    Raises CannotRunAloneError, with the reason.
     """
     model = artifacts.topology.get("model_config", artifacts.topology)
     names = [spec.name for spec in artifacts.inputs]
-    return _Cutter(artifacts, KerasTensors(model, names, known)).cut(tap)
+    return _Builder(artifacts, KerasTensors(model, names, known)).build(tap)
 
 
 _Layer = tuple[str, ...]
-"""A layer, which all of its calls share: its name behind those of the models that it is in."""
+"""A layer: its name behind those of the nested models that it is in."""
 
 
 @dataclass
-class _Kept:
-    """A layer of the excerpt, and its calls with the tensors that they take, as the excerpt names them."""
+class _Included:
+    """A layer of the new model, and its calls with the tensors that they take there."""
 
     layer: Mapping[str, Any]
     calls: dict[str, Any] = field(default_factory=dict)
@@ -50,13 +52,15 @@ class _Kept:
 
 
 @dataclass
-class _Cutter:
+class _Builder:
+    """Collects the layers that lead to one tensor, with their calls renumbered."""
+
     artifacts: Artifacts
     tensors: KerasTensors
-    kept: dict[_Layer, _Kept] = field(default_factory=dict)
-    fed: dict[str, Fed] = field(default_factory=dict)
+    included: dict[_Layer, _Included] = field(default_factory=dict)
+    fed: dict[str, ModelInput] = field(default_factory=dict)
 
-    def cut(self, tap: Mapping[str, Any]) -> Cut:
+    def build(self, tap: Mapping[str, Any]) -> AloneContent:
         scope, (layer, call, index) = self.tensors.at(tap)
         called = scope.calls[layer, call]
         if called.is_model:
@@ -64,36 +68,36 @@ class _Cutter:
         if called.layer["class_name"] == "InputLayer":
             raise CannotRunAloneError("it is an input, which is given back")
         name, number, index = self._add(scope, called, index)
-        names = [kept.name for kept in self.kept.values()]
+        names = [one.name for one in self.included.values()]
         if len(set(names)) < len(names):
             raise CannotRunAloneError(
                 f"layers of one name lead to it, in several models: {', '.join(sorted(names))}"
             )
-        scopes = tuple(scope for kept in self.kept.values() for scope in _scopes(kept.layer))
-        return Cut(
+        scopes = tuple(scope for one in self.included.values() for scope in _scopes(one.layer))
+        return AloneContent(
             fed=tuple(self.fed.values()),
             address={"path": [name], "node": number, "tensor": index},
             weights=frozenset(one for one in self.artifacts.weight_names() if one.startswith(scopes)),
-            content=partial(
-                _content, self.artifacts.topology, list(self.kept.values()), (name, number, index)
+            model_json=partial(
+                _model_json, self.artifacts.topology, list(self.included.values()), (name, number, index)
             ),
             described=tuple(
-                {"name": kept.name, "class": kept.layer["class_name"], "config": kept.layer["config"]}
-                for kept in self.kept.values()
+                {"name": one.name, "class": one.layer["class_name"], "config": one.layer["config"]}
+                for one in self.included.values()
             ),
         )
 
     def _add(self, scope: Scope, called: Called, index: int) -> Call:
-        """Keeps a call of a layer and all that leads to it; names its output in the excerpt."""
+        """Includes a call of a layer and all that leads to it; gives its output in the new model."""
         layer = (*(name for name, _, _ in scope.path), called.name)
         call = json.dumps([scope.path, called.ordinal])
-        if layer not in self.kept or call not in self.kept[layer].calls:
+        if layer not in self.included or call not in self.included[layer].calls:
             node = self._inbound(scope, called)  # first, as TF.js numbers a layer's calls as it makes them
-            self.kept.setdefault(layer, _Kept(called.layer)).calls[call] = node
-        return called.name, list(self.kept[layer].calls).index(call), index
+            self.included.setdefault(layer, _Included(called.layer)).calls[call] = node
+        return called.name, list(self.included[layer].calls).index(call), index
 
     def _inbound(self, scope: Scope, called: Called) -> list[Any]:
-        """The node by which the excerpt calls the layer, as its config has it."""
+        """The inbound node of the call in the new model, in the form of the layer's config."""
         nodes = called.layer.get("inbound_nodes")
         if not nodes:  # in a Sequential model
             return [[*self._source(scope, call), {}] for call in called.inputs]
@@ -103,7 +107,7 @@ class _Cutter:
         return changed
 
     def _source(self, scope: Scope, call: Call) -> Call:
-        """The tensor of the excerpt that stands for one of the model, which is added where it has none."""
+        """The tensor of the new model for one of the whole model; adds what computes or feeds it."""
         source = self.tensors.source(scope, call)
         if isinstance(source, Output):
             return self._add(source.call.scope, source.call.called, source.index)
@@ -115,7 +119,7 @@ class _Cutter:
             # The names of all of the model's layers are taken: one may yet be added.
             taken = {*self.tensors.root.names(), *(one.name for one in self.fed.values())}
             name = unique(f"in_{_UNSAFE.sub('_', row or source_input or '')}", taken)
-            self.fed[key] = Fed(name, row, source_input)
+            self.fed[key] = ModelInput(name, row, source_input)
         return self.fed[key].name, 0, 0
 
 
@@ -153,15 +157,15 @@ def _models_in(value: Any) -> Iterator[Mapping[str, Any]]:
             yield from _models_in(item)
 
 
-def _content(
-    topology: Mapping[str, Any], layers: list[_Kept], output: Call, fed: Mapping[str, Array]
+def _model_json(
+    topology: Mapping[str, Any], layers: list[_Included], output: Call, fed: Mapping[str, Array]
 ) -> dict[str, Any]:
-    stateful = any(kept.layer["config"].get("stateful") for kept in layers)
+    stateful = any(one.layer["config"].get("stateful") for one in layers)
     inputs = [_input(name, value, stateful=stateful) for name, value in fed.items()]
-    kept = [{**one.layer, "name": one.name, "inbound_nodes": list(one.calls.values())} for one in layers]
+    configs = [{**one.layer, "name": one.name, "inbound_nodes": list(one.calls.values())} for one in layers]
     config = {
         "name": _NAME,
-        "layers": [*inputs, *kept],
+        "layers": [*inputs, *configs],
         "input_layers": [[name, 0, 0] for name in fed],
         "output_layers": [list(output)],
     }

@@ -1,4 +1,4 @@
-"""A part of a graph model as a graph model of its own."""
+"""One layer of a graph model as a graph model of its own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs.models.alone.cut import Cut, Fed, unique
+from pytest_tfjs.models.alone.alone_content import AloneContent, ModelInput, unique
 from pytest_tfjs.models.alone.graph_planner import (
     GraphPlanner,
     functions_called,
@@ -24,32 +24,34 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.weights import Array
 
 _RESOURCES = ("HashTable", "MutableHashTable", "VarHandle")
-"""How the names of operations begin that hold something between runs, filled when the model is loaded."""
+"""Prefixes of operations that hold values between runs, which are filled when a model is loaded."""
 
 _PRIVATE = "_"
-"""How attributes begin that mean nothing to TF.js."""
+"""Prefix of attributes that mean nothing to TF.js."""
 
 
-def cut(artifacts: Artifacts, tap: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> Cut:
-    """The nodes between the tensor at `tap` and the nearest ones that can be fed; see `excerpt`.
+def graph_content(
+    artifacts: Artifacts, tap: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]
+) -> AloneContent:
+    """The nodes between the tensor at `tap` and the nearest ones that can be fed; see `alone_model`.
 
-    Raises CannotRunAloneError where they cannot stand alone.
+    Raises CannotRunAloneError, with the reason.
     """
     plan = GraphPlanner(artifacts, known).plan(tap)
     _check_resources(artifacts, plan)
-    kept = {*plan.nodes, *plan.weights}
-    taken = set(kept)
+    nodes = {*plan.nodes, *plan.weights}
+    taken = set(nodes)
     names = {tensor: unique(_placeholder_name(tensor), taken) for tensor in plan.fed}
-    part = [_renamed(node, names, kept) for node in artifacts.topology["node"] if node["name"] in kept]
+    part = [_renamed(node, names, nodes) for node in artifacts.topology["node"] if node["name"] in nodes]
     functions = _functions(artifacts.topology, part)
     inside = (node["name"] for function in functions for node in function.get("nodeDef", ()))
-    used = {*kept, *inside}
+    used = {*nodes, *inside}
     topology = {**artifacts.topology, "node": part, "library": {"function": functions}}
-    return Cut(
-        fed=tuple(Fed(names[tensor], one.row, one.source_input) for tensor, one in plan.fed.items()),
+    return AloneContent(
+        fed=tuple(ModelInput(names[tensor], one.row, one.source_input) for tensor, one in plan.fed.items()),
         address={"node": plan.target},
         weights=frozenset(name for name in artifacts.weight_names() if name in used),
-        content=partial(_content, topology, plan.target),
+        model_json=partial(_model_json, topology, plan.target),
         described=tuple(_described(node) for node in part if node["op"] != "Const"),
     )
 
@@ -61,12 +63,12 @@ def _check_resources(artifacts: Artifacts, plan: GraphPlan) -> None:
             raise CannotRunAloneError(f"it takes {name!r}, which is filled when the whole model is loaded")
 
 
-def _renamed(node: Mapping[str, Any], names: Mapping[str, str], kept: set[str]) -> dict[str, Any]:
-    """The node with its inputs' new names, without the control inputs that are not there."""
+def _renamed(node: Mapping[str, Any], names: Mapping[str, str], nodes: set[str]) -> dict[str, Any]:
+    """The node with the new names of its inputs, and without control inputs from other nodes."""
     inputs = []
     for ref in node.get("input", ()):
         if ref.startswith("^"):
-            inputs += [ref] if ref[1:] in kept else []
+            inputs += [ref] if ref[1:] in nodes else []
         else:
             inputs.append(names.get(tensor_name(ref), ref))
     return {**node, "input": inputs} if "input" in node else dict(node)
@@ -86,7 +88,7 @@ def _functions(topology: Mapping[str, Any], part: list[dict[str, Any]]) -> list[
     return [one for name, one in library.items() if name in found]
 
 
-def _content(topology: Mapping[str, Any], target: str, fed: Mapping[str, Array]) -> dict[str, Any]:
+def _model_json(topology: Mapping[str, Any], target: str, fed: Mapping[str, Array]) -> dict[str, Any]:
     placeholders = [
         {
             "name": name,
