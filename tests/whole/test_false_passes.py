@@ -8,19 +8,15 @@ such that nothing could be wrong. Where something is altered, the same unaltered
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import re
-import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from pytest_tfjs import NotClose, Prebuilt, TfjsError
-from pytest_tfjs.browsers.harness import Harness
-from pytest_tfjs.browsers.tfjs_dist import Dist
 from pytest_tfjs.errors import ArtifactsError, FeedError
 from pytest_tfjs.models.artifacts import with_weights
 
@@ -30,6 +26,7 @@ pytestmark = [
     # Activations are to tell it: that a weight differs from the source's would be seen without a browser.
     pytest.mark.tfjs(backends="cpu", weight_check="tell"),
 ]
+
 
 X = np.array([[1, -2, 3], [0.5, 0.25, -4]], np.float32)
 
@@ -112,9 +109,6 @@ def two_outputs(tf):
     return lambda x: {"a": tf.tanh(x), "b": tf.sigmoid(x * 2.0)}
 
 
-# Names and numbers
-
-
 def test_an_output_missing_in_the_browser(tfjs, tf, served, answering):
     model = served(two_outputs(tf))
     lost = tfjs.assert_close(model, X).outputs[1]
@@ -168,9 +162,6 @@ def test_empty_tensors(tfjs, tf, served):
         tfjs.assert_close(model, X[:0])
 
 
-# Feeds
-
-
 def test_no_feeds(tfjs, tf, served):
     model = served(two_outputs(tf))
     for none in ([], None, {}, ()):
@@ -206,9 +197,6 @@ def test_feeds_that_are_all_the_same_or_of_one_value(tfjs, tf, served):
     for feeds in ([X, X], np.ones((2, 3), np.float32), np.zeros((2, 3), np.float32)):
         assert reason_of(tfjs, model, feeds, "vacuous").startswith("the input 'x' is ")
     tfjs.assert_close(model, [X, X], allow_vacuous="x")
-
-
-# Elements
 
 
 def test_float32_against_int32_of_equal_value(tfjs, tf, served, edited):
@@ -269,9 +257,6 @@ def test_nan_and_inf(tfjs, tf, served, altered, wrong):
     assert reason_of(tfjs, altered(model, ours.shape, lambda _: theirs), feed, "diverged")
 
 
-# Places
-
-
 def test_height_and_width_transposed_on_a_square_map(tfjs, tf, served, altered):
     """The artifacts' order of axes leaves height and width as they are."""
     kernel = np.random.default_rng(0).standard_normal((3, 3, 2, 4)).astype(np.float32)
@@ -294,9 +279,6 @@ def test_two_channels_swapped(tfjs, tf, served, altered):
     feed = np.random.default_rng(1).standard_normal((1, 8, 8, 2)).astype(np.float32)
     tfjs.assert_close(model, feed)
     assert reason_of(tfjs, altered(model, kernel.shape, lambda k: k[..., [1, 0, 2, 3]]), feed, "diverged")
-
-
-# What nothing depends on
 
 
 def untrained(tf, depth=12):
@@ -351,9 +333,6 @@ def test_the_same_for_feeds_that_differ(tfjs, tf, served):
     assert "is the same for all feeds" in reason_of(tfjs, model, [X, 2 * X], "vacuous")
 
 
-# What is no false pass
-
-
 def test_what_is_meant_to_be_the_same_is_close(tfjs, tf, served):
     """Classes that happen to be one, a single element, a mask, a count, and the mean of an image as a map."""
     weights = np.array([[5, 0], [0, 0], [0, 0]], np.float32)
@@ -378,39 +357,3 @@ def test_dead_layers_are_counted_and_close(tfjs, tf, served):
     model = served(lambda x: {"y": tf.tanh(x) + tf.nn.relu(tf.tanh(x) - 2.0)})
     comparison = tfjs.assert_close(model, X)
     assert list(comparison.vacuity.dead.values()) == ["is 0 everywhere"]
-
-
-# The backend
-
-FALLEN_BACK = """
-{
-  const plain = window.tf;
-  window.tf = Object.assign({}, plain, {setBackend: async () => %s});
-}
-"""
-
-
-@pytest.fixture
-def with_script(tfjs, tmp_path, monkeypatch):
-    """Lets a checker test with a copy of TF.js at the end of which stands a script."""
-    with contextlib.ExitStack() as stack:
-
-        def make(text):
-            shutil.copytree(Dist.shipped().root, tmp_path / "node_modules")
-            with (tmp_path / "node_modules/@tensorflow/tfjs/dist/tf.min.js").open("a") as script:
-                script.write(text)
-            harness = Harness(dist=Dist.from_directory(tmp_path), timeout_s=120)
-            stack.callback(harness.close)
-            monkeypatch.setattr(tfjs._browser, "_harness", harness)
-
-        yield make
-
-
-@pytest.mark.parametrize("gives", ["await plain.setBackend('cpu')", "!(await plain.setBackend('cpu'))"])
-@pytest.mark.tfjs(backends="wasm")
-def test_a_backend_that_fell_back(tfjs, tf, served, with_script, gives):
-    """The copy of TF.js takes another backend than it is told to, and says that all is well, or not."""
-    with_script(FALLEN_BACK % gives)
-    said = reason_of(tfjs, served(two_outputs(tf)), X, "error")
-    assert said.startswith("the backend asked for is wasm")
-    assert said.endswith("and the backend there is cpu")

@@ -76,3 +76,18 @@ def test_a_run_says_how_many_slow_tests_it_leaves_out(pytester, monkeypatch, arg
     run = pytester.runpytest_subprocess("-p", "tests.support.sizes", *arguments)
     run.assert_outcomes(passed=passed)
     assert (LEFT_OUT in run.stdout.lines) == left_out
+
+
+def test_the_tests_of_a_module_have_its_name_and_place():
+    """`test_cache_processes.py` tests `cache.py`; whole/ and test_layering.py test all modules."""
+    package, tests = ROOT / "pytest_tfjs", ROOT / "tests"
+    strays = []
+    for path in tests.rglob("test_*.py"):
+        place = path.parent.relative_to(tests)
+        modules = {module.stem for module in (package / place).glob("*.py")}
+        own = path.stem.removeprefix("test_")
+        if place.parts[:1] == ("whole",) or own == "layering":
+            continue
+        if not any(own == module or own.startswith(f"{module}_") for module in modules):
+            strays.append(str(path.relative_to(tests)))
+    assert strays == []

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import os
 import platform
-import signal
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,12 +15,10 @@ from pytest_tfjs.browsers.launching import local
 from pytest_tfjs.browsers.launching.driver_session import first_line
 from pytest_tfjs.browsers.launching.launch import launch
 from pytest_tfjs.browsers.launching.local import has_gpu
-from pytest_tfjs.browsers.processes.workspace import Workspace, find_processes
 from pytest_tfjs.errors import BrowserError
 from pytest_tfjs.settings.addresses import parse_remote
-from tests.support.processes import running, wait_until
+from tests.support.processes import running
 
-SLEEP = "import time; time.sleep(600)"
 # A driver that is ready, and never answers the request for a session; then it does `then`.
 HANGING_DRIVER = """#!{python}
 import http.server, os, pathlib, signal, sys, time
@@ -412,65 +407,6 @@ def test_a_named_file_that_is_no_program_is_refused(bare, tmp_path, named):
         with pytest.raises(BrowserError) as caught:
             launch("chrome", LaunchOptions(**{named: path}))
         assert f"{path} is no program" in str(caught.value).splitlines()[1]
-
-
-def test_a_workspace_takes_its_processes_with_it():
-    workspace = Workspace()
-    script = f"""
-import subprocess, sys, time
-print(subprocess.Popen([sys.executable, "-c", {SLEEP!r}]).pid, flush=True)
-time.sleep(600)
-"""
-    parent = subprocess.Popen(
-        [sys.executable, "-c", script],
-        env=workspace.environment(),
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-    )
-    child = int(parent.stdout.readline())
-    assert {process.pid for process in find_processes(workspace.directory)} == {parent.pid, child}
-    assert os.getpid() not in {process.pid for process in find_processes(workspace.directory)}
-    workspace.close()
-    assert not running(parent.pid)
-    assert not running(child)
-    assert not workspace.directory.exists()
-    workspace.close()
-    parent.stdout.close()
-    # Selenium asks how its driver ended, and takes it for alive where nobody can tell any more.
-    assert parent.wait() == -signal.SIGKILL
-
-
-@pytest.mark.parametrize(
-    "end", ["import os; os._exit(1)", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"]
-)
-def test_a_workspace_goes_with_its_owner_however_that_ends(end):
-    assert_goes_with_its_owner(end)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems know their files' encoding")
-def test_a_workspace_goes_whatever_its_folder_is_called(tmp_path):
-    folder = tmp_path / "größe"
-    folder.mkdir()
-    # Without these Python would take UTF-8 where the locale has ASCII alone.
-    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    assert_goes_with_its_owner("import os; os._exit(1)", TMPDIR=str(folder), **locale)
-
-
-def assert_goes_with_its_owner(end, **environment):
-    script = f"""
-import os, subprocess, sys
-from pytest_tfjs.browsers.processes.workspace import Workspace
-workspace = Workspace()
-process = subprocess.Popen([sys.executable, "-c", {SLEEP!r}], env=workspace.environment())
-sys.stdout.buffer.write(os.fsencode(workspace.directory) + b" %d" % process.pid)
-sys.stdout.flush()
-{end}
-"""
-    owner = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, check=False, env={**os.environ, **environment}
-    )
-    directory, pid = owner.stdout.split()
-    wait_until(lambda: not Path(os.fsdecode(directory)).exists() and not running(int(pid)))
 
 
 @pytest.mark.browser

@@ -39,7 +39,7 @@ import os, sys
 from pytest_tfjs.browsers.engines.engine import LaunchOptions
 from pytest_tfjs.browsers.launching.launch import launch
 from pytest_tfjs.browsers.processes.workspace import find_processes
-from tests.browsers.engines.test_engines import screen_files
+from tests.browsers.engines.test_engine import screen_files
 browser = launch(sys.argv[1], LaunchOptions())
 browser.open("data:text/html,hello")
 folder = browser._workspace.directory

@@ -1,0 +1,184 @@
+"""Browsers that are lost, hang, or take too long."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import numpy as np
+import pytest
+
+from pytest_tfjs.browsers import harness as module
+from pytest_tfjs.browsers.harness import Harness
+from pytest_tfjs.browsers.jobs import Job, Tap, TimingPlan
+from pytest_tfjs.browsers.messages import Progress
+from pytest_tfjs.browsers.processes.workspace import find_processes
+from pytest_tfjs.browsers.targets import Target, parse_targets
+from pytest_tfjs.browsers.tfjs_dist import Dist
+from pytest_tfjs.errors import (
+    BrowserLostError,
+    JobTimeoutError,
+)
+from tests.support.tiny_models import RELU, X, dense_graph
+
+pytestmark = pytest.mark.browser
+
+
+RELU_TAP = Tap("relu", {"node": "relu:0"})
+
+
+LONG = TimingPlan(warmup=0, runs=10**9, budget_ms=1e12)
+
+
+@pytest.fixture
+def page(harness):
+    return open_page(harness)
+
+
+def open_page(harness, backend="cpu"):
+    return harness.open(parse_targets(["chrome"], [backend])[0])
+
+
+def script(harness, text):
+    """Run JavaScript in the page, from outside of it."""
+    return harness._browser._driver.execute_script(text)
+
+
+def graph_job(folder, *, feed=None, taps=(RELU_TAP,), **more):
+    return Job(
+        dense_graph(folder), "graph", ({"x": X} if feed is None else feed,), (taps,) if taps else (), **more
+    )
+
+
+def assert_runs(harness, folder, backend="cpu"):
+    """The next job runs as if nothing had been."""
+    received = []
+    result = open_page(harness, backend).run(graph_job(folder), received.append)
+    np.testing.assert_allclose(received[0].tensors["relu"], RELU)
+    assert result.memory["numTensors"] == result.memory["numTensorsBefore"]
+
+
+class Trouble:
+    """A harness, and what to do to its browser as soon as a job of the page is on its way."""
+
+    def __init__(self, harness, monkeypatch):
+        self.harness = harness
+        self._monkeypatch = monkeypatch
+        self.backend = "cpu"
+
+    def during_a_job(self, tmp_path, trouble, error):
+        page = open_page(self.harness, self.backend)
+        workspace = self.harness._browser._workspace.directory
+        pending = [trouble]
+
+        def on_progress(progress):
+            if progress.stage == "warm runs" and pending:
+                pending.pop()()
+
+        self._monkeypatch.setattr(self.harness, "on_progress", on_progress)
+        with pytest.raises(error) as caught:
+            page.run(graph_job(tmp_path, timing=LONG), lambda _: None)
+        assert not page.healthy
+        assert not workspace.exists()
+        assert find_processes(workspace) == set()
+        assert_runs(self.harness, tmp_path, self.backend)
+        return str(caught.value)
+
+
+@pytest.fixture
+def trouble(harness, monkeypatch):
+    return Trouble(harness, monkeypatch)
+
+
+def test_a_crashed_tab_is_a_lost_browser(trouble, tmp_path):
+    def crash():
+        trouble.harness._browser._driver.get("chrome://crash")
+
+    message = trouble.during_a_job(tmp_path, crash, BrowserLostError)
+    assert re.search(
+        r"cpu on chrome: the browser was lost while warm runs \d+/1000000000: tab crashed$", message
+    )
+
+
+def test_a_killed_browser_is_a_lost_browser(trouble, tmp_path):
+    def kill():
+        trouble.harness._browser._process.kill()
+
+    message = trouble.during_a_job(tmp_path, kill, BrowserLostError)
+    assert "its process ended" in message
+
+
+def test_a_frozen_page_is_a_lost_browser(trouble, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SILENT_S", 4.0)
+
+    def freeze():
+        for process in find_processes(trouble.harness._browser._workspace.directory):
+            if "--type=renderer" in process.cmdline():
+                process.suspend()
+
+    assert "the page gave no sign of life for" in trouble.during_a_job(tmp_path, freeze, BrowserLostError)
+
+
+def test_a_page_that_hangs_runs_into_the_timeout_with_its_heart_beating(trouble, tmp_path, monkeypatch):
+    open_page(trouble.harness)
+    monkeypatch.setattr(trouble.harness, "timeout_s", 8.0)
+    message = trouble.during_a_job(
+        tmp_path, lambda: script(trouble.harness, "setTimeout(() => { for (;;); })"), JobTimeoutError
+    )
+    assert re.search(
+        r"not done after 8 s, while warm runs \d+/1000000000; its main thread has been busy for", message
+    )
+    assert "--tfjs-timeout" in message
+
+
+def test_a_job_that_takes_too_long_runs_into_the_timeout(trouble, tmp_path, monkeypatch):
+    open_page(trouble.harness)
+    monkeypatch.setattr(trouble.harness, "timeout_s", 4.0)
+    message = trouble.during_a_job(tmp_path, lambda: None, JobTimeoutError)
+    assert "not done after 4 s, while warm runs" in message
+
+
+def test_a_lost_webgl_context_fails_the_job(trouble, tmp_path):
+    trouble.backend = "webgl"
+    lose = "tf.backend().gpgpu.gl.getExtension('WEBGL_lose_context').loseContext()"
+    message = trouble.during_a_job(tmp_path, lambda: script(trouble.harness, lose), BrowserLostError)
+    assert re.search(r"the browser was lost while .*: its WebGL context was lost \(the GPU", message)
+
+
+def test_what_a_driver_says_of_a_lost_browser_is_told_without_the_token():
+    harness = Harness(dist=Dist.shipped())
+    try:
+        said = f"Reached error page: {harness.server.url}/page/index.html?page=1"
+        error = harness.lose(Target("firefox", "cpu"), Progress("opening a page"), said)
+    finally:
+        harness.close()
+    assert str(error).endswith("while opening a page: Reached error page: …/page/index.html?page=1")
+
+
+def test_the_log_of_what_a_driver_was_asked_has_no_token(harness, caplog):
+    open_page(harness, "wasm")
+    with caplog.at_level(logging.DEBUG):
+        open_page(harness, "cpu")
+    assert "selenium.webdriver" in caplog.text
+    assert harness.server.url.rpartition("/")[2] not in caplog.text
+
+
+def test_nothing_of_a_harness_is_left_when_it_closes(tmp_path):
+    harness = Harness(dist=Dist.shipped(), timeout_s=120)
+    harness.close()
+    assert_runs(harness, tmp_path)
+    workspace = harness._browser._workspace.directory
+    harness.close()
+    harness.close()
+    assert not workspace.exists()
+    assert find_processes(workspace) == set()
+    assert_runs(harness, tmp_path)
+    harness.close()
+
+
+def test_a_page_that_gave_up_between_jobs_is_replaced(harness, page, tmp_path):
+    exchange = page._exchange
+    exchange.tell(exchange._events, [{"type": "failed", "reason": "the server answered 500", "fatal": True}])
+    assert not page.healthy
+    assert harness.open(page.target) is not page
+    assert_runs(harness, tmp_path)

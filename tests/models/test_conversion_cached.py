@@ -1,0 +1,213 @@
+"""What is converted once is converted again only where something changed."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pytest_tfjs.errors import ArtifactsError, ConversionError
+from pytest_tfjs.models import conversion
+from pytest_tfjs.models.cache import ContentCache
+from pytest_tfjs.models.conversion import convert
+from pytest_tfjs.models.sources import Prebuilt, as_source
+from tests.support.paths import ROOT
+
+pytestmark = pytest.mark.convert
+
+
+@pytest.fixture(scope="module")
+def tf():
+    return pytest.importorskip("tensorflow")
+
+
+@pytest.fixture(params=["tf_keras", "keras"])
+def keras(request, tf):
+    return pytest.importorskip(request.param)
+
+
+@pytest.fixture
+def tf_keras(tf):
+    return pytest.importorskip("tf_keras")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    with ContentCache(tmp_path_factory.mktemp("cache dir")) as cache:
+        yield cache
+
+
+@pytest.fixture
+def made(cache):
+    return lambda model, **options: convert(as_source(model), cache=cache, **options)
+
+
+def twin(keras, **structure):
+    """Two inputs alike and two outputs alike, not in alphabetical order; batch-norm and dropout."""
+    keras.utils.set_random_seed(3)
+    right, left = keras.Input((4,), name="right"), keras.Input((4,), name="left")
+    x = keras.layers.Concatenate(name="join")([right, left])
+    x = keras.layers.BatchNormalization(name="norm", moving_mean_initializer="ones")(x)
+    x = keras.layers.Dropout(0.9, name="drop")(x)
+    zebra = keras.layers.Dense(3, name="zebra", bias_initializer="ones")(x)
+    ape = keras.layers.Dense(3, name="ape", activation="softmax")(x)
+    if structure:
+        return keras.Model({"b": left, "a": right}, {"zebra": zebra, "ape": ape}, name="twin")
+    return keras.Model([right, left], [zebra, ape], name="twin")
+
+
+FEED = {
+    "right": np.linspace(-1, 1, 8, dtype=np.float32).reshape(2, 4),
+    "left": np.linspace(2, 3, 8, dtype=np.float32).reshape(2, 4),
+}
+
+
+def names(specs):
+    return [spec.name for spec in specs]
+
+
+def run_saved_model(tf, artifacts, feed):
+    """What the SavedModel beside the artifacts gives, by output name."""
+    loaded = tf.saved_model.load(str(artifacts.saved_model))
+    tensors = {name: tf.constant(value) for name, value in feed.items()}
+    return {name: value.numpy() for name, value in loaded.signatures[artifacts.signature](**tensors).items()}
+
+
+def run_graph(tf, artifacts, feed):
+    """What model.json's graph gives, by output name: run by TensorFlow with the shards' weights."""
+    from google.protobuf.json_format import ParseDict
+
+    weights = artifacts.read_weights()
+    graph_def = ParseDict(dict(artifacts.topology), tf.compat.v1.GraphDef())
+    bodies = (function.node_def for function in graph_def.library.function)
+    for node in itertools.chain(graph_def.node, *bodies):
+        if node.op == "Const":
+            node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(weights[node.name]))
+    with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
+        tf.import_graph_def(graph_def, name="")
+        feeds = {spec.tensor: feed[spec.name] for spec in artifacts.inputs}
+        results = session.run([spec.tensor for spec in artifacts.outputs], feeds)
+    return dict(zip(names(artifacts.outputs), results, strict=True))
+
+
+def close(actual, expected):
+    assert actual.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(actual[name], value, rtol=1e-5, atol=1e-6)
+
+
+def test_prebuilt_artifacts_are_taken_as_they_are_with_their_sources_saved_model(tf, tf_keras, made, cache):
+    model = twin(tf_keras)
+    for format_ in ("layers", "graph"):
+        built = made(model, format=format_, weights="uint8")
+        prebuilt = made(Prebuilt(built.model_json, model))
+        assert (prebuilt.model_json, prebuilt.weights) == (built.model_json, "uint8")
+        assert made(built.model_json).saved_model is None
+        if format_ == "graph":
+            close(run_saved_model(tf, prebuilt, FEED), run_saved_model(tf, built, FEED))
+        else:
+            assert prebuilt.saved_model is None
+            with pytest.raises(ConversionError, match="is a layers model, and format='graph' was asked for"):
+                made(Prebuilt(built.model_json, model), format="graph")
+
+
+def test_prebuilt_artifacts_with_a_short_shard_are_told(tf_keras, made, tmp_path):
+    import shutil
+
+    built = made(twin(tf_keras))
+    shutil.copytree(built.model_json.parent, tmp_path / "copy")
+    shard = tmp_path / "copy" / built.manifest[0]["paths"][0]
+    shard.write_bytes(shard.read_bytes()[:-4])
+    with pytest.raises(ArtifactsError, match="too short"):
+        made(Prebuilt(tmp_path / "copy", twin(tf_keras)))
+
+
+def test_a_change_is_converted_anew_and_all_else_is_cached(tf_keras, tmp_path, monkeypatch):
+    built = []
+    original = conversion.build_artifacts
+    monkeypatch.setattr(
+        conversion, "build_artifacts", lambda *args: (built.append(args[1:3]), original(*args))[1]
+    )
+    x = tf_keras.Input((3,), name="x")
+    model = tf_keras.Model(x, tf_keras.layers.Dense(2)(x))
+    with ContentCache(tmp_path) as cache:
+        first = convert(as_source(model), cache=cache)
+        assert convert(as_source(model), cache=cache) == first
+        assert convert(as_source(model), format="layers", cache=cache) == first
+        assert len(built) == 1
+        convert(as_source(model), weights="uint8", cache=cache)
+        assert built[1:] == [("layers", "uint8")]
+        model.layers[1].bias.assign_add([0, 1e-7])
+        assert convert(as_source(model), cache=cache) != first
+        assert len(built) == 3
+        monkeypatch.setattr(conversion.converters, "versions", lambda: {"tensorflow": "9"})
+        convert(as_source(model), cache=cache)
+        assert len(built) == 4
+
+
+def test_a_file_that_changes_while_it_is_converted_is_told(tf_keras, tmp_path, monkeypatch):
+    x = tf_keras.Input((3,), name="x")
+    tf_keras.Model(x, tf_keras.layers.Dense(2)(x)).save(tmp_path / "m.keras")
+    original = conversion.build_artifacts
+
+    def build(*args):
+        original(*args)
+        with (tmp_path / "m.keras").open("ab") as stream:
+            stream.write(b"more")
+
+    monkeypatch.setattr(conversion, "build_artifacts", build)
+    with (
+        ContentCache(tmp_path / "cache") as cache,
+        pytest.raises(ConversionError, match="changed while it was converted"),
+    ):
+        convert(as_source(tmp_path / "m.keras"), cache=cache)
+    assert list((tmp_path / "cache").rglob("model.json")) == []
+
+
+WARM = """
+import sys
+from pathlib import Path
+from pytest_tfjs.models.cache import ContentCache
+from pytest_tfjs.models.conversion import convert
+from pytest_tfjs.models.sources import as_source
+
+with ContentCache(Path(sys.argv[1])) as cache:
+    for path in sys.argv[2:]:
+        print(convert(as_source(path), cache=cache).format, end=" ")
+print("tensorflow" in sys.modules)
+"""
+
+
+def test_a_warm_conversion_of_files_imports_no_tensorflow(tf, tf_keras, tmp_path):
+    x = tf_keras.Input((3,), name="x")
+    model = tf_keras.Model(x, tf_keras.layers.Dense(2)(x))
+    paths = [tmp_path / "m.keras", tmp_path / "m.h5", tmp_path / "saved model"]
+    model.save(paths[0])
+    model.save(str(paths[1]))
+    model.export(str(paths[2]))
+    with ContentCache(tmp_path / "cache") as cache:
+        for path in paths:
+            convert(as_source(path), cache=cache)
+    result = subprocess.run(
+        [sys.executable, "-c", WARM, str(tmp_path / "cache"), *map(str, paths)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert result.stdout == "layers layers graph False\n"
+
+
+@pytest.mark.parametrize("name", ["mlp", "text", "two_in_two_out"])
+def test_samples_give_the_same_from_their_saved_model_and_their_graph(tf, keras, made, name):
+    samples = pytest.importorskip("fixtures.samples")
+    feed = samples.inputs(name)
+    artifacts = made(samples.build(name, int(keras.__version__[0])), format="graph")
+    assert set(names(artifacts.inputs)) == set(feed)
+    actual, expected = run_graph(tf, artifacts, feed), run_saved_model(tf, artifacts, feed)
+    assert actual.keys() == expected.keys()
+    for key, value in expected.items():
+        np.testing.assert_allclose(actual[key], value, rtol=1e-4, atol=1e-5)

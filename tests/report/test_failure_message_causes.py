@@ -1,0 +1,187 @@
+"""Likely causes and the neighbouring layers in the message of a failure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis
+from pytest_tfjs.compare.numbers.metrics import measure
+from pytest_tfjs.compare.numbers.tolerances import EXACT
+from pytest_tfjs.report.failure_message import failure_message
+from tests.support.comparisons import TOLERANCE, close, comparison, f32, layer, measured, target, wrong
+
+REFERENCE = np.linspace(-1, 3, 128, dtype=np.float32).reshape(1, 4, 4, 8)
+
+
+def first_line(*arguments, **fields) -> str:
+    return failure_message(comparison(*arguments, **fields)).splitlines()[0]
+
+
+def network(actual, *, reference=REFERENCE, op="Conv2D+BiasAdd+Relu6", tolerances=None, **fields):
+    """Five layers in a row of which `block_2/conv` gives `actual`, and all after it are wrong as well."""
+    actual, reference = np.asarray(actual), np.asarray(reference)
+    shape, dtype = reference.shape, "str" if reference.dtype == object else reference.dtype.name
+    wrong_one = measure(actual, reference, (tolerances or {}).get("block_2/conv", TOLERANCE))
+    layers = [
+        layer("input", op="Placeholder"),
+        layer("block_1/conv", "input", op="Conv2D"),
+        layer("block_1/bias", op="BiasAdd", coverage="fused", into="block_1/conv", shape=None, dtype=None),
+        layer("block_2/conv", "block_1/conv", op=op, shape=shape, dtype=dtype, members=("block_2/add",)),
+        layer("pool", "block_2/conv", op="MaxPool"),
+        layer("softmax", "pool", op="Softmax", output=True),
+    ]
+    metrics = {"input": close(), "block_1/conv": close(), "block_2/conv": wrong_one, "pool": wrong()}
+    return comparison(layers, {**metrics, "softmax": wrong()}, tolerances, **fields)
+
+
+def doubled_channel() -> np.ndarray:
+    actual = REFERENCE.copy()
+    actual[..., 5] *= 2
+    return actual
+
+
+def findings(label, *arguments, others=(), **fields) -> list[str]:
+    """The facts under a label, each in one line."""
+    facts = []
+    for line in failure_message(network(*arguments, **fields), others=others).splitlines():
+        if line.startswith(" " * 14):
+            facts[-1][1] += " " + line.strip()
+        elif line.startswith("  "):
+            facts.append([line[2:15].strip(), line[15:]])
+    return [text for found, text in facts if found == label]
+
+
+def causes(actual, **fields):
+    return findings("likely", np.asarray(actual), **fields)
+
+
+HALF = {"target": target(variant="f16", float32_textures=False)}
+
+
+CAUSES = {
+    "axes permuted": (REFERENCE.transpose(0, 3, 1, 2), {}, "numpy.transpose(reference, (0, 3, 1, 2))"),
+    "NaN made": (f32(1, math.nan), {"reference": f32(1, 2)}, "only the browser has NaN"),
+    "NaN lost": (f32(1, 1), {"reference": f32(1, math.nan)}, "webgl computes 0/0 as 1"),
+    "overflow": (f32(1, math.inf), {"reference": f32(1, 2)}, "only the browser overflows to Inf"),
+    "half overflow": (f32(1, math.nan), {"reference": f32(1, 7e4), **HALF}, "values over 65504 become Inf"),
+    "denormals": (f32(0, 0), {"reference": f32(1e-39, 2e-39)}, "GPUs flush denormals to 0"),
+    "all zero": (0 * REFERENCE, {}, "the browser gives 0 everywhere"),
+    "integers on webgl": (
+        np.array([3, 2**24], np.int32),
+        {"reference": np.array([3, 2**24 + 1], np.int32), "tolerances": {"block_2/conv": EXACT}},
+        "webgl holds integers as float32",
+    ),
+    "integer overflow": (
+        np.array([2**31 - 1], np.int32),
+        {"reference": np.array([-(2**31)], np.int32), "target": target(backend="cpu")},
+        "int32 overflow wraps around in Python",
+    ),
+    "a factor": (3 * REFERENCE, {}, "browser = 3 * reference at the mismatched elements: a weight or"),
+    "an offset": (REFERENCE - 1, {}, "browser = reference -1 at the mismatched elements: a bias or"),
+    "a channel": (doubled_channel(), {}, "only channel 5 of 8 is wrong: check its weights and bias"),
+    "rounding": (
+        REFERENCE + np.float32(1e-3) * np.sign(REFERENCE[..., ::-1]),
+        {},
+        "more likely rounding on webgl on chrome than a fault",
+    ),
+}
+
+
+@pytest.mark.parametrize(("actual", "fields", "said"), CAUSES.values(), ids=CAUSES.keys())
+def test_the_likely_cause(actual, fields, said):
+    assert any(said in cause for cause in causes(actual, **fields))
+
+
+def test_noise_has_no_likely_cause():
+    noise = np.random.default_rng(9).standard_normal(REFERENCE.shape).astype(np.float32)
+    assert causes(REFERENCE + noise) == []
+
+
+@pytest.mark.parametrize(("largest", "told"), [(1e6, True), (1, False)])
+def test_the_sine_of_a_large_angle(largest, told):
+    angle = measured([largest, 0], [largest, 0])
+    rows = [layer("in"), layer("sin", "in", op="Sin")]
+    message = failure_message(comparison(rows, {"in": angle, "sin": measured([0.5, 0], [0.6, 0])}))
+    assert ("GPU sines of large angles are inexact: this input reaches 1.0e+06" in message) == told
+
+
+def test_no_advice_on_weights_where_another_target_computes_them_rightly():
+    right, alike = network(REFERENCE, target=target(backend="wasm")), network(doubled_channel())
+    advice = "check its weights and bias"
+    assert not any(advice in cause for cause in causes(doubled_channel(), others=[right]))
+    assert any(advice in cause for cause in causes(doubled_channel(), others=[alike]))
+
+
+DIAGNOSIS = Diagnosis(
+    "kernel", "block_2/conv", "the kernel of webgl", ("cpu agrees", "not tried: wasm: lost")
+)
+
+
+def test_a_diagnosis_takes_the_place_of_likely_causes_and_these_are_evidence():
+    assert causes(doubled_channel(), diagnosis=DIAGNOSIS) == ["kernel: the kernel of webgl"]
+    told = findings("evidence", doubled_channel(), diagnosis=DIAGNOSIS)
+    assert told[0].startswith("browser = 2 * reference at the mismatched elements")
+    assert told[0].endswith("cpu agrees not tried: wasm: lost")
+
+
+def test_a_diagnosis_without_a_layer_is_told():
+    one = comparison(
+        [layer("a", output=True)], {"a": close()}, verdict="diverged", reason="it differs from the source's"
+    )
+    diagnosis = Diagnosis("weight", None, "the weight 'w'")
+    assert "\n  likely       weight: the weight 'w'" in failure_message(replace(one, diagnosis=diagnosis))
+
+
+def test_what_other_targets_say_of_the_layer():
+    others = [
+        network(REFERENCE, target=target(backend="wasm")),
+        network(doubled_channel(), target=target(backend="cpu")),
+    ]
+    close_there, wrong_there = findings("elsewhere", doubled_channel(), others=others)
+    assert close_there.startswith("wasm on chrome: close there: max |error| 0 at [0, 0, 0, 0]")
+    assert wrong_there.startswith("cpu on chrome: diverged first there too: max |error| ")
+
+
+def test_what_a_fused_layer_was_compared_after():
+    assert findings("compared", doubled_channel()) == [
+        "after Conv2D+BiasAdd+Relu6, one fused operation in the browser, including 'block_2/add'"
+    ]
+    assert findings("compared", doubled_channel(), op="Conv2D") == []
+
+
+def test_the_nearest_layers_are_shown_and_the_others_counted():
+    names = [f"l{number}" for number in range(12)]
+    rows = [layer(name, *names[max(number - 1, 0) : number]) for number, name in enumerate(names)]
+    metrics = {name: close() if number < 4 else wrong() for number, name in enumerate(names)}
+    lines = failure_message(comparison(rows, metrics)).splitlines()
+    shown = [line.split()[0] for line in lines if line.startswith("   l")]
+    assert shown == ["layer", "l2", "l3", "l5", "l6", "l7"]
+    assert "   and 4 more diverged" in lines
+
+
+@pytest.mark.parametrize(
+    ("name", "group", "said"),
+    [
+        ("conv/Conv2D", "conv", "'conv/Conv2D'"),
+        ("conv", "conv", "'conv'"),
+        ("conv_1/convolution", "conv", "'conv_1/convolution' of layer 'conv'"),
+        ("conv_1/convolution", "conv_1", "'conv_1/convolution'"),
+        ("convolution", None, "'convolution'"),
+    ],
+)
+def test_the_first_line_names_the_keras_layer(name, group, said):
+    rows = [layer(name, op="Conv2D", group=group, output=True)]
+    assert first_line(rows, {name: wrong()}).startswith(f"webgl on chrome: {said} diverged first: ")
+
+
+def test_what_was_cast_is_noted_and_many_notes_are_counted():
+    notes = tuple(f"input 'x{number}' was cast" for number in range(10))
+    message = " ".join(failure_message(comparison([layer("a")], {"a": wrong()}, notes=notes)).split())
+    assert "note input 'x0' was cast" in message
+    assert "'x7' was cast" in message
+    assert "'x8'" not in message
+    assert "and 2 more" in message

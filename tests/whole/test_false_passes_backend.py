@@ -1,0 +1,85 @@
+"""A page that computes on another backend, or with a broken TF.js, never passes."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+
+import numpy as np
+import pytest
+
+from pytest_tfjs import NotClose
+from pytest_tfjs.browsers.harness import Harness
+from pytest_tfjs.browsers.tfjs_dist import Dist
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.convert,
+    # Activations are to tell it: that a weight differs from the source's would be seen without a browser.
+    pytest.mark.tfjs(backends="cpu", weight_check="tell"),
+]
+
+
+X = np.array([[1, -2, 3], [0.5, 0.25, -4]], np.float32)
+
+
+@pytest.fixture(scope="module")
+def tf():
+    return pytest.importorskip("tensorflow")
+
+
+@pytest.fixture
+def served(tf):
+    """Makes a model with one input `x` of a function from it to its outputs by name."""
+
+    def make(compute, shape=(None, 3), dtype="float32"):
+        signature = [tf.TensorSpec(shape, dtype, name="x")]
+        return tf.function(compute, input_signature=signature)
+
+    return make
+
+
+def reason_of(tfjs, model, feeds, verdict, **options):
+    """Why a comparison fails with that verdict, as the test of a user would."""
+    with pytest.raises(NotClose) as caught:
+        tfjs.assert_close(model, feeds, **options)
+    assert caught.value.comparison.verdict == verdict, caught.value
+    return caught.value.comparison.reason
+
+
+def two_outputs(tf):
+    return lambda x: {"a": tf.tanh(x), "b": tf.sigmoid(x * 2.0)}
+
+
+FALLEN_BACK = """
+{
+  const plain = window.tf;
+  window.tf = Object.assign({}, plain, {setBackend: async () => %s});
+}
+"""
+
+
+@pytest.fixture
+def with_script(tfjs, tmp_path, monkeypatch):
+    """Lets a checker test with a copy of TF.js at the end of which stands a script."""
+    with contextlib.ExitStack() as stack:
+
+        def make(text):
+            shutil.copytree(Dist.shipped().root, tmp_path / "node_modules")
+            with (tmp_path / "node_modules/@tensorflow/tfjs/dist/tf.min.js").open("a") as script:
+                script.write(text)
+            harness = Harness(dist=Dist.from_directory(tmp_path), timeout_s=120)
+            stack.callback(harness.close)
+            monkeypatch.setattr(tfjs._browser, "_harness", harness)
+
+        yield make
+
+
+@pytest.mark.parametrize("gives", ["await plain.setBackend('cpu')", "!(await plain.setBackend('cpu'))"])
+@pytest.mark.tfjs(backends="wasm")
+def test_a_backend_that_fell_back(tfjs, tf, served, with_script, gives):
+    """The copy of TF.js takes another backend than it is told to, and says that all is well, or not."""
+    with_script(FALLEN_BACK % gives)
+    said = reason_of(tfjs, served(two_outputs(tf)), X, "error")
+    assert said.startswith("the backend asked for is wasm")
+    assert said.endswith("and the backend there is cpu")
