@@ -1,4 +1,4 @@
-"""The build hook: puts TF.js's browser bundles into the package before the wheel is made."""
+"""The build hook: copies TF.js's browser bundles into the package before the wheel is built."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 
 class TfjsBuildHook(BuildHookInterface[Any]):
-    """Vendors TF.js for wheels and editable installs; requires Node for the build where there is none."""
+    """Vendors TF.js for wheels and editable installs; requires Node for the build if it is not installed."""
 
     PLUGIN_NAME = "custom"
 
     def dependencies(self) -> list[str]:
-        """What the build environment needs beside hatchling."""
+        """Further packages for the build environment."""
         requirements: list[str] = self._vendor_script().build_requirements(Path(self.root))
         return requirements
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
-        """Make the vendor folder what the lock file says; ends the build with the cause where it cannot."""
+        """Makes the vendor folder match the lock file; if that fails, ends the build with the cause."""
         script = self._vendor_script()
         try:
             script.ensure(Path(self.root))

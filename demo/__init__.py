@@ -1,1 +1,1 @@
-"""The demonstration of `make demo`: two models that are close in the browser, and a fault that is found."""
+"""The demonstration of `make demo`: two sound models pass, and a damaged one fails."""

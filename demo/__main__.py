@@ -1,4 +1,4 @@
-"""Runs the demonstration, and checks that it shows what it promises: exit code 0 if so, 1 if not."""
+"""Runs the demonstration and checks its results; the exit code is 0 if they are as expected."""
 
 from __future__ import annotations
 
@@ -24,39 +24,37 @@ FAULT_BACKEND = "wasm"
 
 
 def main() -> int:
-    """Runs both parts; 0 where all is as promised."""
-    print(
-        "pytest-tfjs tells whether a TensorFlow.js model computes in the browser what it computes in Python."
-    )
+    """Runs both parts; the exit code."""
+    print("pytest-tfjs tests that a TensorFlow.js model computes in the browser what it computes in Python.")
     try:
         prepare_models()
     except subprocess.CalledProcessError as error:
-        print(f"\n{error.output}\nThe sample models could not be made: see above.", file=sys.stderr)
+        print(f"\n{error.output}\nThe sample models could not be built: see above.", file=sys.stderr)
         return 1
     problems = [*show_close(), *show_fault()]
     if problems:
-        print("\nThis is not what the demonstration promises:")
+        print("\nThe demonstration did not give the expected results:")
         for problem in problems:
             print(f"- {problem}")
         return 1
-    print("\nAll is as it should be. README.md shows the first test of your own model; docs/ has the rest.")
+    print("\nAll results are as expected. README.md shows how to test your own model; docs/ has the details.")
     return 0
 
 
 def prepare_models() -> None:
-    """Has the models as files, and says so where that takes time."""
+    """Builds the models unless a previous run has built them, and prints which."""
     print("The sample models, MobileNetV2 and a small CNN, as Keras files: ", end="", flush=True)
     start = time.monotonic()
-    made = make_models()
-    print(f"made in {time.monotonic() - start:.0f} s." if made else "there from the last run.")
+    built = make_models()
+    print(f"built in {time.monotonic() - start:.0f} s." if built else "already built.")
 
 
 def show_close() -> list[str]:
-    """Both models in both formats on every backend; gives what was not close."""
+    """Compares both models in both formats on every backend; gives the problems found."""
     print(
         "\n== 1 of 2: each model is converted, to a graph model and to a layers model, and run in the\n"
         "   browser on webgl, wasm and cpu (a minute or two). Every layer must be close to what Keras\n"
-        "   computes; docs/tolerances.md tells how close.",
+        "   computes; docs/tolerances.md explains how close.",
         flush=True,
     )
     results = BUILD / "close.json"
@@ -72,7 +70,7 @@ def show_close() -> list[str]:
 
 
 def show_fault() -> list[str]:
-    """The CNN with one wrong weight in the converted model; gives what the failures fail to say."""
+    """Compares the CNN with one wrong weight in the converted model; gives the problems found."""
     print(
         f"\n== 2 of 2: what a fault looks like. One weight of the CNN's layer '{LAYER}' is doubled in the\n"
         "   converted model. Both tests must fail, and name that layer as the one that diverged first.",
@@ -88,33 +86,31 @@ def show_fault() -> list[str]:
         problems.append(f"pytest ended with exit code {status} over damaged models, not with 1")
     if not problems:
         print(
-            f"The two failures above are meant to be: each names '{LAYER}' in its first line, and it alone."
+            f"Both failures above are expected: each names '{LAYER}', and no other layer, in its first line."
         )
     return problems
 
 
 def run_pytest(*arguments: str, **outputs: Path) -> int:
-    """Shows a run of pytest under its command line; gives the exit code. What it wrote before is removed."""
+    """Prints the command line and runs pytest; gives the exit code. Removes earlier output files."""
     for path in outputs.values():
         path.unlink(missing_ok=True)
     written = [f"--{option.replace('_', '-')}={path.relative_to(ROOT)}" for option, path in outputs.items()]
     command = ["pytest", *arguments, *written]
     print(f"\n$ {shlex.join(command)}", flush=True)
-    own = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
-    environment = {**own, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    environment = {**inherited, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     if not sys.stdout.isatty():
-        environment.setdefault(
-            "COLUMNS", "110"
-        )  # where nothing tells the width, pytest takes 80, which is narrow
+        environment.setdefault("COLUMNS", "110")  # pytest's default of 80 is too narrow for the tables
     return subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env=environment, check=False).returncode
 
 
 def read_comparisons(results: Path) -> list[dict[str, Any]]:
-    """The comparisons that `--tfjs-json` wrote; none where it did not."""
+    """The comparisons in the file of `--tfjs-json`; none if there is no file."""
     if not results.is_file():
         return []
-    found: list[dict[str, Any]] = json.loads(results.read_text(encoding="utf-8"))["comparisons"]
-    return found
+    comparisons: list[dict[str, Any]] = json.loads(results.read_text(encoding="utf-8"))["comparisons"]
+    return comparisons
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the demonstration promises, held against what pytest wrote: `--tfjs-json` and `--junitxml`."""
+"""Checks the demonstration's results in the files of `--tfjs-json` and `--junitxml`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Case = tuple[str, str, str]
 
 
 def problems_of_close(comparisons: Sequence[Comparison], expected: Collection[Case]) -> list[str]:
-    """What is wrong, in words, unless there is one comparison of each case and it is close at every layer."""
+    """Problems in words: each case must have one comparison that is close at every layer."""
     problems = _problems_of_cases(comparisons, expected)
     for comparison in comparisons:
         rows = comparison["layers"]
@@ -32,10 +32,10 @@ def problems_of_close(comparisons: Sequence[Comparison], expected: Collection[Ca
 def problems_of_fault(
     comparisons: Sequence[Comparison], messages: Mapping[str, str], expected: Collection[Case], layer: str
 ) -> list[str]:
-    """What is wrong, in words, unless each case diverged first at `layer` alone, and its failure says so.
+    """Problems in words: each case must diverge first at `layer` only, and its failure must name it.
 
-    `messages` are those of the failed tests, by test: their first line counts. A row of format graph is named
-    `layer/op`.
+    `messages`: by test, the failure messages, of which the first line must name the layer. Layers of format
+    `graph` are named `layer/op`.
     """
     problems = _problems_of_cases(comparisons, expected)
     for comparison in comparisons:
@@ -67,9 +67,7 @@ def read_messages(xml: Path) -> dict[str, str]:
 def _problems_of_cases(comparisons: Sequence[Comparison], expected: Collection[Case]) -> list[str]:
     found = [(one["model"], one["format"], one["target"]["backend"]) for one in comparisons]
     problems = [f"{_spell(case)}: was not compared" for case in expected if case not in found]
-    problems += [
-        f"{_spell(case)}: nobody asked for this comparison" for case in found if case not in expected
-    ]
+    problems += [f"{_spell(case)}: this comparison is unexpected" for case in found if case not in expected]
     problems += [
         f"{_spell(case)}: compared {found.count(case)} times" for case in set(found) if found.count(case) > 1
     ]

@@ -1,4 +1,4 @@
-"""A fault as a broken conversion or a damaged file would make it: one weight of one layer is wrong."""
+"""Damages converted artifacts: doubles one weight of one layer."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def double_largest_weight(artifacts: Artifacts, layer: str, folder: Path) -> Artifacts:
-    """A copy of `artifacts` in `folder` with the largest weight of `layer` doubled, all else the same.
+    """A copy of `artifacts` in `folder` with the largest weight of `layer` doubled.
 
     `layer` is the Keras layer's name, which is part of the names of its weights in both formats. Raises
-    ValueError where no floating-point weight bears it.
+    ValueError if no floating-point weight has it.
     """
     weights = {
         name: value

@@ -1,4 +1,4 @@
-"""The models of the demonstration as files, so that a second run converts nothing and needs no TensorFlow."""
+"""Builds the demonstration's models as files, so that a second run needs no TensorFlow."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _STAMP = "made_from"
 
 
 def make_models() -> bool:
-    """Puts `NAME.keras` and `NAME.npy`, a feed, of each sample into `MODELS`; gives whether it had to.
+    """Writes each sample model as `NAME.keras`, and a feed as `NAME.npy`, into `MODELS`.
 
-    They are made again where the code that makes them has changed. Raises CalledProcessError where that
-    fails, with what was said in `output`.
+    Returns False if they exist already and the code that builds them has not changed. Raises
+    CalledProcessError if building fails, with the messages in `output`.
     """
     stamp = MODELS / _STAMP
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == _code():
         return False
-    # In a process of its own: TensorFlow's messages at start stay out of sight, and its memory is given back.
+    # In a separate process, which hides TensorFlow's messages and frees its memory at the end.
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     subprocess.run(
         [sys.executable, "-m", "demo.models"],
@@ -42,7 +42,7 @@ def make_models() -> bool:
 
 
 def _code() -> str:
-    """A digest of all that decides what the models are."""
+    """A digest of the code that builds the models."""
     digest = hashlib.sha256()
     for path in (Path(__file__), *sorted((ROOT / "fixtures").glob("*.py"))):
         digest.update(path.read_bytes())

@@ -1,5 +1,5 @@
 # ruff: noqa: A002, ANN001, ANN201, D103 (tests as users write them)
-"""A test that fails, as it should: one weight of the converted model is not that of the Keras model."""
+"""A test that must fail: one weight of the converted model differs from the Keras model's."""
 
 from __future__ import annotations
 

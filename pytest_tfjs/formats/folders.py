@@ -1,4 +1,4 @@
-"""Folders written for others: names that every file system takes, and contents that are whole or none."""
+"""Safe file names, and folders that are replaced as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-"""Names that Windows keeps for devices."""
+"""Names that Windows reserves for devices."""
 
 _LONGEST = 60
 _DIGITS = 8
 
 
 def safe_name(name: str) -> str:
-    """A file name for any text: of letters, digits and `._-`, at most 69 long, and not a name of Windows.
+    """A file name for any text: letters, digits and `._-`, at most 69 of them, and not reserved by Windows.
 
-    Where that is not the text itself, or another text differs in its case alone, a digest of the text is at
-    its end: different texts have different names, also where the file system does not tell A from a.
+    The name ends with a digest of the text unless it equals the text and is in lower case, so that different
+    texts have different names on file systems that ignore case too.
     """
     plain = _UNSAFE.sub("-", name).strip("-. ")[:_LONGEST].rstrip("-. ")
     if plain == name and plain == plain.lower() and plain and not _RESERVED.fullmatch(plain):
@@ -36,13 +36,15 @@ def safe_name(name: str) -> str:
 
 @contextlib.contextmanager
 def replaced_folder(target: Path, mark: str) -> Iterator[Path]:
-    """An empty folder that takes the place of `target` when the block ends, and goes where it fails.
+    """An empty folder that replaces `target` when the block ends, and is removed if the block fails.
 
-    What is there already is replaced only where it holds the file `mark`, that is, where it is one of ours.
-    Raises OSError, FileExistsError where something else is there.
+    An existing `target` is replaced only if it contains the file `mark`, which this program writes. Raises
+    FileExistsError if it does not, and OSError if the folder cannot be written.
     """
     if target.exists() and not (target / mark).is_file():
-        raise FileExistsError(f"{target} is there already, and is no reproducer")
+        raise FileExistsError(
+            f"{target} already exists and has no {mark}: remove it, or choose another folder"
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(f".{target.name}.{os.getpid()}.new")
     before = target.with_name(f".{target.name}.{os.getpid()}.old")

@@ -1,4 +1,4 @@
-"""JSON that others wrote, read so that it means the same to every reader."""
+"""Parses untrusted JSON strictly: refuses what parsers of JSON read differently."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections import Counter
 from typing import Any
 
 DEEPEST = 200
-"""Levels of lists and objects within each other; a nested Keras model takes five."""
+"""The greatest depth of nested lists and objects; a nested Keras model needs five."""
 
 _DIGITS = 20
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
@@ -19,26 +19,26 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def loads(text: str | bytes | bytearray) -> Any:
-    """The value of a JSON text in UTF-8.
+    """The value of a JSON text, which is UTF-8 if it is given as bytes.
 
-    Raises ValueError where it is none, and for what readers of JSON take differently: a key that is there
-    twice, NaN and Infinity, numbers beyond a float64 or of more than 20 digits, text that is no Unicode, and
-    more than 200 levels.
+    Raises ValueError if the text is not JSON, and for what parsers of JSON read differently: duplicate keys,
+    NaN and Infinity, numbers too large for float64 or with more than 20 digits, strings that are not valid
+    Unicode, and more than 200 levels of nesting.
     """
-    given = text if isinstance(text, str) else text.decode("utf-8")
+    decoded = text if isinstance(text, str) else text.decode("utf-8")
     try:
-        value = _DECODER.decode(given)
+        value = _DECODER.decode(decoded)
     except RecursionError as error:
-        raise ValueError("it is nested too deep") from error
-    if _depth(given) > DEEPEST:
+        raise ValueError("it is nested too deeply") from error
+    if _depth(decoded) > DEEPEST:
         raise ValueError(f"it is nested deeper than {DEEPEST} levels")
-    if "\\ud" in given or "\\uD" in given:
+    if "\\ud" in decoded or "\\uD" in decoded:
         _refuse_surrogates(value)
     return value
 
 
 def _depth(text: str) -> int:
-    """The levels of a text that is JSON; of one that has more than the deepest, one more than these."""
+    """The depth of a JSON text, at most DEEPEST + 1."""
     brackets = _STRING.sub("", text).encode().translate(_BRACKETS, delete=_OTHERS)
     depth = 0
     while brackets and depth <= DEEPEST:
@@ -48,34 +48,34 @@ def _depth(text: str) -> int:
 
 
 def _refuse_surrogates(value: Any) -> None:
-    r"""Raises where a string has half a character, as `"\ud800"` has: it cannot be written again."""
-    left = [value]
-    while left:
-        one = left.pop()
+    r"""Raises ValueError for a string with half a surrogate pair, such as `"\ud800"`."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
         if isinstance(one, dict):
-            left += [*one.keys(), *one.values()]
+            waiting += [*one.keys(), *one.values()]
         elif isinstance(one, list):
-            left += one
+            waiting += one
         elif isinstance(one, str) and _SURROGATE.search(one):
-            raise ValueError(f"{one!r} is no Unicode text")
+            raise ValueError(f"{one!r} is not valid Unicode")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise ValueError(f"the key {twice[:100]!r} is there twice")
-    return found
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        duplicate = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"the key {duplicate[:100]!r} appears twice")
+    return result
 
 
 def _constant(text: str) -> Any:
-    raise ValueError(f"{text} is no number of JSON")
+    raise ValueError(f"{text} is not a JSON number")
 
 
 def _float(text: str) -> float:
     value = float(text)
     if math.isinf(value):
-        raise ValueError(f"{text[:_DIGITS]} is beyond every float64")
+        raise ValueError(f"{text[:_DIGITS]} is too large for float64")
     return value
 
 

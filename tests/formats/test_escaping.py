@@ -27,12 +27,12 @@ from pytest_tfjs.formats.escaping import printable, printable_lines
         ("\ud800", "\\ud800"),
     ],
 )
-def test_what_is_no_text_is_written_out(text, shown):
+def test_unprintable_characters_are_escaped(text, shown):
     assert printable(text) == shown
 
 
 @given(st.text())
-def test_all_is_one_printable_line_and_no_command(text):
+def test_any_text_becomes_one_printable_line_without_a_ci_command(text):
     shown = printable(text)
     assert shown.isprintable()
     assert not shown.lstrip().startswith("::")
@@ -41,11 +41,11 @@ def test_all_is_one_printable_line_and_no_command(text):
 
 
 @pytest.mark.parametrize("error", [ArtifactsError, FeedError, PageError])
-def test_an_error_may_have_lines_and_none_is_a_command(error):
+def test_errors_keep_their_lines_without_ci_commands(error):
     shown = str(error("the weight 'a\x1b[2J\n::error::b' is wrong"))
     assert shown == "the weight 'a\\x1b[2J\n\\x3a:error::b' is wrong"
 
 
-def test_console_lines_are_attached_without_what_a_terminal_obeys():
+def test_attached_console_lines_have_no_terminal_commands():
     said = ConsoleLine("log", ("\x1b]0;title\x07", "\n##vso[task.complete]"))
     assert printable_lines(str(said)) == "[log] \\x1b]0;title\\x07 \n\\x23#vso[task.complete]"

@@ -19,5 +19,5 @@ from pytest_tfjs.formats.escaping import printable
         ("größe 漢", "ascii", r"gr\xf6\xdfe \u6f22"),
     ],
 )
-def test_what_a_terminal_may_not_see_is_escaped(text, encoding, shown):
+def test_control_characters_are_escaped(text, encoding, shown):
     assert printable(text, encoding) == shown

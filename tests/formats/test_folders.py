@@ -14,7 +14,7 @@ MARK = "mark"
 
 
 @given(NAMES)
-def test_a_name_that_every_file_system_takes(name):
+def test_names_are_valid_on_every_file_system(name):
     safe = safe_name(name)
     assert re.fullmatch(r"[A-Za-z0-9._-]{1,70}", safe)
     assert not safe.endswith((".", " "))
@@ -25,12 +25,12 @@ def test_a_name_that_every_file_system_takes(name):
 @given(
     st.lists(st.one_of(NAMES, st.sampled_from(["a", "A", "a/b", "a-b", "a:b", "con", "CON"])), unique=True)
 )
-def test_different_names_are_told_apart_whatever_the_case(names):
+def test_names_differ_even_if_case_is_ignored(names):
     assert len({safe_name(name).lower() for name in names}) == len(names)
 
 
 @pytest.mark.parametrize("name", ["truediv", "dense_1", "block.3-conv"])
-def test_a_plain_name_stays_what_it_is(name):
+def test_a_plain_name_is_unchanged(name):
     assert safe_name(name) == name
 
 
@@ -38,7 +38,7 @@ def test_the_name_stays_readable():
     assert re.fullmatch(r"stem_conv-Conv2D-[0-9a-f]{8}", safe_name("stem_conv/Conv2D"))
 
 
-def test_a_folder_is_there_as_a_whole_or_not_at_all(tmp_path):
+def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path):
     target = tmp_path / "deep" / "target"
     with replaced_folder(target, MARK) as folder:
         (folder / MARK).write_text("1")
@@ -53,9 +53,12 @@ def test_a_folder_is_there_as_a_whole_or_not_at_all(tmp_path):
     assert [path.name for path in target.parent.iterdir()] == ["target"]
 
 
-def test_what_is_not_ours_is_left_alone(tmp_path):
+def test_a_folder_without_the_mark_is_not_replaced(tmp_path):
     (tmp_path / "target").mkdir()
     (tmp_path / "target" / "theirs").touch()
-    with pytest.raises(FileExistsError, match="is no reproducer"), replaced_folder(tmp_path / "target", MARK):
+    with (
+        pytest.raises(FileExistsError, match="already exists and has no"),
+        replaced_folder(tmp_path / "target", MARK),
+    ):
         pytest.fail("it is not begun")
     assert (tmp_path / "target" / "theirs").exists()

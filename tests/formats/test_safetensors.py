@@ -65,7 +65,7 @@ def assert_same(actual, expected):
 
 
 @given(st.dictionaries(NAMES, tensors(), max_size=6))
-def test_what_is_written_piece_by_piece_comes_back(sent):
+def test_written_tensors_round_trip(sent):
     body = written(sent)
     received = decode(body)
     assert received.keys() == sent.keys()
@@ -77,7 +77,7 @@ def test_what_is_written_piece_by_piece_comes_back(sent):
 
 
 @given(st.dictionaries(NAMES, tensors(), max_size=6))
-def test_what_is_encoded_comes_back(sent):
+def test_encoded_tensors_round_trip(sent):
     received = decode(encode(sent))
     assert set(received) == set(sent)
     for name, value in sent.items():
@@ -90,24 +90,24 @@ def test_nan_payloads_and_signed_zeros_are_kept():
     assert received.view(np.uint32).tolist() == bits.tolist()
 
 
-def test_slices_and_transposed_arrays_are_sent_as_they_look():
+def test_slices_and_transposed_arrays_keep_their_values():
     array = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
     for view in (array.T, array[:, ::-1], array[..., 1], array[1, 2, 3]):
         assert_same(decode(encode({"x": view}))["x"], view)
 
 
-def test_bytes_are_sent_as_the_text_they_are():
+def test_bytes_become_text():
     received = decode(encode({"x": np.array([b"a", "ä".encode()], object)}))["x"]
     assert received.tolist() == ["a", "ä"]
 
 
-def test_the_safetensors_package_reads_what_we_write():
+def test_the_safetensors_package_reads_our_files():
     sent = {"x": np.arange(3, dtype=np.int32), "y": np.array([[True]])}
     for name, value in load(encode(sent)).items():
         assert_same(value, sent[name])
 
 
-def test_decoded_arrays_are_views_that_can_be_written():
+def test_decoded_arrays_are_writable_views():
     body = bytearray(encode({"x": np.zeros(2, np.float32)}))
     decode(body)["x"][1] = 1
     assert decode(body)["x"].tolist() == [0, 1]
@@ -129,13 +129,13 @@ def test_bytes_other_than_0_and_1_are_true():
         (np.array([b"\xff"], object), "not UTF-8"),
     ],
 )
-def test_what_cannot_be_sent_is_refused_by_name(value, why):
+def test_tensors_that_cannot_be_written_are_refused_by_name(value, why):
     with pytest.raises(WireError, match=f"'feed x'.*{why}"):
         encode({"feed x": value})
 
 
 @pytest.mark.parametrize("name", ["__metadata__", "\ud800"])
-def test_names_that_cannot_be_sent_are_refused(name):
+def test_names_that_cannot_be_written_are_refused(name):
     with pytest.raises(WireError, match="name"):
         encode({name: np.zeros(1, np.float32)})
 
@@ -199,30 +199,30 @@ def strings(text, others=None, data=b""):
         file({"x": {**entry(), "shape": [float("nan")]}}, b"\0" * 4),
     ],
 )
-def test_what_is_no_valid_file_is_refused(body):
+def test_invalid_files_are_refused(body):
     with pytest.raises(WireError):
         decode(body)
 
 
-def test_one_long_string_among_empty_ones_takes_no_room_for_each():
+def test_one_long_string_does_not_widen_all_elements():
     values = ["a" * 1_000_000, *[""] * 200_000]
     received = decode(encode({"x": np.array(values, object)}))["x"]
     assert received.tolist() == values
     assert received.nbytes <= 8 * len(values)
 
 
-def test_strings_of_like_lengths_are_numpys():
+def test_strings_of_similar_length_have_dtype_u():
     assert decode(encode({"x": np.array(["", "a", "a longer one"])}))["x"].dtype == "U12"
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_make_decoding_fail_in_another_way(body):
+def test_random_bytes_raise_only_wire_errors(body):
     with contextlib.suppress(WireError):
         decode(body)
 
 
 @given(st.data())
-def test_no_change_of_a_byte_makes_decoding_fail_in_another_way(data):
+def test_a_changed_byte_raises_only_wire_errors(data):
     body = bytearray(encode({"a": np.arange(3, dtype=np.float32), "s": np.array(["x"])}))
     body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(WireError):

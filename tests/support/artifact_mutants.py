@@ -191,7 +191,7 @@ def _rename(chance: Random, root: Any, holder: Any, key: Any) -> str:
 
 def _repeat(chance: Random, root: Any, holder: Any, key: Any) -> str:
     holder.insert(key, copy.deepcopy(holder[key]))
-    return "is there twice"
+    return "appears twice"
 
 
 def _swap(chance: Random, root: Any, holder: Any, key: Any) -> str:

@@ -64,7 +64,7 @@ def test_what_is_missing_or_not_close_is_told():
 def test_more_than_was_asked_for_is_told():
     twice = [comparison(CASES[0]), comparison(CASES[0]), comparison(("cnn.keras", "graph", "cpu"))]
     assert problems_of_close(twice, CASES[:1]) == [
-        "cnn.keras as graph on cpu: nobody asked for this comparison",
+        "cnn.keras as graph on cpu: this comparison is unexpected",
         "cnn.keras as graph on wasm: compared 2 times",
     ]
 

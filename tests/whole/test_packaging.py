@@ -178,7 +178,8 @@ def test_content_that_is_not_the_locked_one_is_refused(script: ModuleType, regis
     before = contents(vendor)
     registry.publish("@tensorflow/tfjs", dict.fromkeys(script.FILES["@tensorflow/tfjs"], "evil"))
     with pytest.raises(
-        script.VendorError, match=r"@tensorflow/tfjs@1\.2\.3 is not what package-lock\.json pins"
+        script.VendorError,
+        match=r"downloaded a @tensorflow/tfjs@1\.2\.3 that package-lock\.json does not pin",
     ):
         script.ensure(registry.project)
     assert contents(vendor) == before

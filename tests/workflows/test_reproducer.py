@@ -293,7 +293,7 @@ def test_a_second_run_replaces_the_folder_and_what_is_not_ours_is_left_alone(rep
     (reproducer,) = failure.comparison.reproducers
     assert reproducer.path is None
     assert reproducer.note.startswith("not written: ")
-    assert "is there already, and is no reproducer" in reproducer.note
+    assert "already exists and has no " in reproducer.note
     assert "diverged first" in str(failure).splitlines()[0]
     assert any(line.startswith("  reproducer ") for line in str(failure).splitlines())
     assert (folder / "README.md").exists()
