@@ -1,1 +1,1 @@
-"""Telling what was found: the failure's message, the terminal's tables, the JSON and the JUnit properties."""
+"""Reports results: failure messages, terminal tables, the JSON file and JUnit properties."""

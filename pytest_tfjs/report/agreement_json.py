@@ -1,4 +1,4 @@
-"""What was found of a task, for the machine-readable results."""
+"""One agreement as JSON values: an entry of the file's `task`."""
 
 from __future__ import annotations
 

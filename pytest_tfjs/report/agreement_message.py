@@ -1,4 +1,4 @@
-"""The message of a task that the browser does not do as the reference does; its first line stands alone."""
+"""The message of a failed `assert_agrees`, whose first line stands alone, and the terminal's task lines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHOWN = 5
 
 
 def task_message(agreement: Agreement, *, repeat: str | None = None) -> str:
-    """What was measured, for a person: plain text, safe for any terminal."""
+    """What was measured, as plain text that is safe for any terminal."""
     lines = [_headline(agreement), "", *_subject(agreement)]
     for measure in agreement.measures:
         lines += fact("measured", measure_text(measure, agreement.samples))
@@ -28,8 +28,8 @@ def task_message(agreement: Agreement, *, repeat: str | None = None) -> str:
         lines += fact("measured", measure_text(measure, agreement.samples))
     lines += _flips(agreement)
     for measure in agreement.measures:
-        if (said := unproven(measure, agreement.samples)) is not None:
-            lines += fact("unproven", said)
+        if (doubt := unproven(measure, agreement.samples)) is not None:
+            lines += fact("unproven", doubt)
     if repeat is not None:
         lines += ["", *fact("repeat", repeat, wrap=False)]
     return "\n".join(lines)
@@ -40,8 +40,8 @@ def measure_text(measure: Measure, samples: int) -> str:
     interval = ""
     if measure.interval is not None:
         interval = f" (95 % interval {_share(measure.interval[0])} to {_share(measure.interval[1])})"
-    asked = "" if measure.least is None else f", {measure.least:g} required"
-    return f"{measure.name} {_share(measure.value)}{interval} over {plural(samples, 'sample')}{asked}"
+    required = "" if measure.least is None else f", {measure.least:g} required"
+    return f"{measure.name} {_share(measure.value)}{interval} over {plural(samples, 'sample')}{required}"
 
 
 def task_lines(tasks: Sequence[Mapping[str, Any]]) -> list[Line]:
@@ -71,8 +71,8 @@ def _verdict(measure: Mapping[str, Any], whole: str) -> str | None:
 def _short(measure: Mapping[str, Any], samples: int) -> str:
     value = "NaN or Inf" if measure["value"] is None else _share(measure["value"])
     interval = "" if measure["low"] is None else f" ({_share(measure['low'])} to {_share(measure['high'])})"
-    asked = "" if measure["least"] is None else f", {measure['least']:g} required"
-    return printable(f"{measure['name']} {value}{interval}, {plural(samples, 'sample')}{asked}")
+    required = "" if measure["least"] is None else f", {measure['least']:g} required"
+    return printable(f"{measure['name']} {value}{interval}, {plural(samples, 'sample')}{required}")
 
 
 def _headline(agreement: Agreement) -> str:
@@ -81,7 +81,7 @@ def _headline(agreement: Agreement) -> str:
     if agreement.verdict == "diverged" and low:
         more = f" (and {len(low) - 1} more)" if len(low) > 1 else ""
         return printable(f"{target}: {measure_text(low[0], agreement.samples)}{more}")
-    reason = (agreement.reason or "no reason is known").strip().splitlines()[0]
+    reason = (agreement.reason or "no reason given").strip().splitlines()[0]
     return printable(f"{target}: {agreement.verdict}: {reason}")
 
 
@@ -102,10 +102,10 @@ def _subject(agreement: Agreement) -> list[str]:
 def _flips(agreement: Agreement) -> list[str]:
     if not agreement.flips:
         return []
-    said = f"the class differs at {plural(agreement.flips, 'place')}"
+    text = f"the class differs at {plural(agreement.flips, 'place')}"
     if agreement.near_ties:
-        said += f", {agreement.near_ties} of them near ties: either class is right within rounding"
-    lines = fact("flips", said)
+        text += f", {agreement.near_ties} of them near ties: either class is right within rounding"
+    lines = fact("flips", text)
     for flip in agreement.worst_flips[:_SHOWN]:
         lines += fact("", _flip(flip))
     left = agreement.flips - min(_SHOWN, len(agreement.worst_flips))
@@ -125,7 +125,7 @@ def _class(number_: int) -> str:
 
 
 def _share(value: float) -> str:
-    """With as many digits as tell it from 1."""
+    """A share with enough digits to distinguish it from 1."""
     for digits in range(4, 9):
         shown = f"{value:.{digits}g}"
         if float(shown) != 1 or value == 1:

@@ -20,9 +20,8 @@ _NOT_ALONE = "the layer was not run alone"
 def comparison_to_json(comparison: Comparison, *, expected: str | None = None) -> dict[str, Any]:
     """One entry of the JSON's `comparisons`: Python builtins only, and no NaN or Inf.
 
-    `expected`: why the test expects this verdict, None where it does not.
-    A number that is infinite or missing is None, and `null_reasons` beside it holds the reason in words by
-    key.
+    `expected`: why the test expects this verdict, None if it does not. A number that is infinite or missing
+    becomes None; `null_reasons` beside it gives the reason by key.
     """
     check, vacuity = comparison.weight_check, comparison.vacuity
     return {
@@ -81,7 +80,7 @@ def _diagnosis(diagnosis: Diagnosis) -> dict[str, Any]:
 
 
 def target_to_json(facts: TargetFacts) -> dict[str, Any]:
-    """What something ran on."""
+    """The target of a comparison or a task as JSON values."""
     flags, reasons = strict_numbers(dict(facts.flags), {})
     return {
         "browser": facts.browser,
@@ -144,7 +143,7 @@ def _local(local: Local) -> dict[str, Any]:
         "share": local.share,
         "needed": local.needed,
     }
-    reason = "NaN or Inf stand elsewhere, or the shape or dtype differs"
+    reason = "NaN or Inf are at different elements, or the shape or dtype differs"
     numbers, reasons = strict_numbers(values, dict.fromkeys(values, reason))
     return {
         **numbers,
@@ -172,7 +171,9 @@ def _compression(compression: Compression) -> dict[str, Any]:
     }
 
 
-_CHANGED = dict.fromkeys(("max_abs", "rms", "share"), "NaN or Inf stand elsewhere, or the shape changed")
+_CHANGED = dict.fromkeys(
+    ("max_abs", "rms", "share"), "NaN or Inf are at different elements, or the shape changed"
+)
 
 
 def _cost(cost: Cost) -> dict[str, Any]:
@@ -186,13 +187,17 @@ _LAYER_NUMBERS = ("max_abs", "max_rel", "rms", "allowed", "worst_error", "needed
 
 
 def _layer_numbers(result: LayerResult) -> tuple[dict[str, float | None], dict[str, str]]:
-    """The layer's numbers by key, and what to say of those that are missing or not finite."""
+    """The layer's numbers by key, and the reasons for those that are missing or not finite."""
     metrics, local = result.metrics, result.local
     alone = {
         "local_error": None if local is None else local.metrics.max_abs,
         "propagated_error": result.propagated,
     }
-    why = "NaN or Inf differ, or the shape" if local is not None else result.not_alone or _NOT_ALONE
+    why = (
+        "NaN or Inf are at different elements, or the shape differs"
+        if local is not None
+        else result.not_alone or _NOT_ALONE
+    )
     reasons = dict.fromkeys(alone, why)
     if metrics is None:
         why = f"not compared: {result.layer.coverage}"
@@ -201,7 +206,7 @@ def _layer_numbers(result: LayerResult) -> tuple[dict[str, float | None], dict[s
     if metrics.reason is not None:
         reasons |= dict.fromkeys(_LAYER_NUMBERS, metrics.reason)
     elif metrics.nonfinite_mismatched:
-        places = "NaN or Inf stand where the other has another value"
+        places = "NaN or Inf are at different elements"
         reasons |= dict.fromkeys(("max_abs", "max_rel", "rms", "worst_error"), places)
         reasons |= {
             "allowed": "the reference is not finite there",

@@ -1,4 +1,4 @@
-"""Single lines for the terminal: the header of a run and the progress of long work."""
+"""The plugin's line in pytest's header: versions, and settings with their origin."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class HeaderItem(NamedTuple):
-    """A setting in the header: its name, its value, and where the value came from (None: not told)."""
+    """A setting in the header: its name, its value, and where the value came from (None: not shown)."""
 
     name: str
     value: str

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def strict_numbers(
     values: Mapping[str, Any], why: Mapping[str, str]
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """The values as strict JSON has them, and of each that became None the reason in words."""
+    """The values for strict JSON, and the reason for each that became None."""
     numbers = {name: finite_or_none(value) for name, value in values.items()}
     reasons = {
         name: why.get(name) or ("missing" if values[name] is None else f"the value is {values[name]}")
@@ -23,7 +23,7 @@ def strict_numbers(
 
 
 def finite_or_none(value: Any) -> bool | int | float | None:
-    """The value as a Python builtin; None where it is missing or not finite."""
+    """The value as a Python builtin; None if it is missing or not finite."""
     plain = value.item() if hasattr(value, "item") else value
     if plain is None or not math.isfinite(plain):
         return None

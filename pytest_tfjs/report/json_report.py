@@ -1,4 +1,4 @@
-"""The machine-readable results (`--tfjs-json`): strict JSON for other programs; keys are only ever added."""
+"""Writes the results file (`--tfjs-json`): strict JSON for other programs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def write_json(
     tasks: Sequence[Mapping[str, Any]] = (),
     not_run: Sequence[Mapping[str, str]] = (),
 ) -> None:
-    """Writes the whole file at once, and the folders it needs: a reader sees the old file or the new one.
+    """Writes the file atomically, and creates its folders: a reader sees the old file or the new one.
 
     `comparisons` are those of `comparison_to_json`, `tasks` of `agreement_to_json`; `not_run` are the tests
     that were skipped, and why. Raises ValueError for a

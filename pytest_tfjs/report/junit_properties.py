@@ -1,4 +1,4 @@
-"""What a test tells JUnit files and pytest-xdist of its comparison: a few scalars."""
+"""The JUnit properties of a comparison: a few scalars, which pytest-xdist can transfer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def junit_properties(comparison: Mapping[str, Any]) -> list[tuple[str, str | float]]:
     """Names and values for `user_properties`, from the dict of `comparison_to_json`: builtin scalars only.
 
-    What is missing (a comparison that was not timed, a layer that is not there) has no property.
+    Missing values (no timing, no layer) get no property.
     """
     timing, worst = comparison["timing"] or {}, worst_layer(comparison)
     error, allowed = (None, None) if worst is None else decisive(worst)

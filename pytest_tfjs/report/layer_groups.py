@@ -1,4 +1,4 @@
-"""The rows of a graph model gathered by the Keras layer, or the scope, that they are part of."""
+"""Groups the rows of a graph model by Keras layer or, if there is none, by scope."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _GRAVEST = ("diverged", "unmapped", "close")
 
 @dataclass(frozen=True)
 class Grouped:
-    """Rows of one group in the order of computation; `name` is None for a row that is of no group."""
+    """The rows of one group in order of computation; `name` is None for a row without a group."""
 
     name: str | None
     op: str | None
     rows: tuple[Mapping[str, Any], ...]
 
     def place(self, places: Mapping[str, int]) -> tuple[int, bool, int]:
-        """By what groups are ordered, given the place of each row."""
+        """The sort key of the group, given the place of each row."""
         kept = [row for row in self.rows if row["coverage"] in ("compared", "unmapped")]
         fused = [row for row in self.rows if row["coverage"] == "fused"]
         own = places[self.rows[0]["name"]]
@@ -34,20 +34,20 @@ class Grouped:
 
     @property
     def worst(self) -> Mapping[str, Any]:
-        """The row that uses most of its tolerance, the first of equal ones."""
+        """The row with the largest share of its tolerance; the first among equals."""
         return max(self.rows, key=share_of_tolerance)
 
     @property
     def verdict(self) -> str | None:
-        """The gravest verdict among the rows; None where none was compared."""
+        """The gravest verdict among the rows; None if none was compared."""
         verdicts = {row["verdict"] for row in self.rows}
         return next((verdict for verdict in _GRAVEST if verdict in verdicts), None)
 
     def coverage(self, groups: Mapping[str, str | None]) -> str:
-        """`2 compared, 1 fused`, and of a single row the word alone.
+        """`2 compared, 1 fused`; for a single row just the word.
 
-        Of what was not compared at all, where it went or why it is not there.
-        `groups` tells the group of each row.
+        If no row is compared, it says what the rows are fused into, or why they are eliminated. `groups`: the
+        group of each row.
         """
         counts = Counter(row["coverage"] for row in self.rows)
         if counts["compared"] or counts["unmapped"]:
@@ -63,9 +63,9 @@ class Grouped:
 
 
 def grouped(layers: Sequence[Mapping[str, Any]]) -> list[Grouped]:
-    """The groups in the order of their first compared rows, each before what is fused into it.
+    """The groups in the order of their first compared rows, each before the groups fused into it.
 
-    A row of no group stands for itself.
+    A row without a group is a group of its own.
     """
     found: dict[object, list[Mapping[str, Any]]] = {}
     for layer in layers:

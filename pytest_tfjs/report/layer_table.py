@@ -1,4 +1,4 @@
-"""The terminal's table of all layers of one comparison."""
+"""The terminal's table of all layers of one comparison (`-v`, `-vv`)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LAYERS = (
 )
 
 _OF_GROUPS = (0, 1, 3, 8, 9, 10, 11)
-"""Of a layer's columns those that a group has as well."""
+"""The columns that a group has too."""
 
 _GROUPS = tuple(_LAYERS[place] for place in _OF_GROUPS)
 _INDENT = "  "
@@ -41,7 +41,7 @@ _MOST_WEIGHTS = 8
 def layer_table(
     comparison: Mapping[str, Any], *, width: int, encoding: str = "ascii", nodes: bool = False
 ) -> list[Line]:
-    """All layers of one comparison, under a line that tells the verdict and the counts of the coverage.
+    """All layers of one comparison, under a line with its verdict and coverage counts.
 
     Below that line come the notes: the effect of reading activations, and weights that differ from the
     source's. `|error|` and `allowed` belong to the deciding error (see `worst_layer.decisive`), at its worst
@@ -52,7 +52,7 @@ def layer_table(
     relative to its largest value.
     """
     subject = f"{comparison['model']}, {target_label(comparison['target'])}: {verdict_label(comparison)}"
-    # Of an error the layers are what was planned, and nobody knows what became of them.
+    # After an error the layers are only those that were planned.
     counts = "" if comparison["verdict"] == "error" else f"; {coverage_text(comparison['layers'])}"
     title = printable(f"{subject}{counts}", encoding)
     notes = [printable(f"note: {note}", encoding) for note in _notes(comparison)]
@@ -83,14 +83,14 @@ def _ran_alone(comparison: Mapping[str, Any]) -> bool:
 
 
 def _notes(comparison: Mapping[str, Any]) -> Iterator[str]:
-    """What the user has to know though it may be no failure, a sentence each."""
+    """Sentences that the user should read even if the test passes."""
     yield from comparison["notes"]
     if comparison["retried"] is not None:
         yield retry_note(comparison["retried"])
-    told = comparison["observer_effect"]["told"]
-    if told is not None:
-        yield told
-    # Of a comparison that failed, the message and the reason tell them.
+    effect = comparison["observer_effect"]["told"]
+    if effect is not None:
+        yield effect
+    # A failed comparison has them in its message and reason.
     differences = comparison["weight_differences"] if comparison["verdict"] == "close" else []
     for one in differences[:_MOST_WEIGHTS]:
         of = "" if one["layer"] is None else f" of {one['layer']!r}"
@@ -102,7 +102,7 @@ def _notes(comparison: Mapping[str, Any]) -> Iterator[str]:
 def _grouped_rows(
     layers: Sequence[Mapping[str, Any]], first: Container[str], nodes: bool, encoding: str
 ) -> tuple[list[list[str]], list[str | None]]:
-    """The rows of a table of groups, with those of their nodes if `nodes`, and the verdict of each."""
+    """The rows of the groups (with those of their nodes if `nodes`), and the verdict of each row."""
     groups = {layer["name"]: layer["group"] for layer in layers}
     rows, verdicts = [], []
     for group in grouped(layers):

@@ -15,7 +15,7 @@ def number(value: float, digits: int = 1) -> str:
 
 
 def number_up(value: float) -> str:
-    """A magnitude that is rounded up, so that a tolerance copied from the report does pass."""
+    """A magnitude rounded up, so that a tolerance copied from the report passes."""
     if value == 0 or not math.isfinite(value):
         return number(value)
     for step in range(3):
@@ -26,7 +26,7 @@ def number_up(value: float) -> str:
 
 
 def distinct_numbers(left: float, right: float) -> tuple[str, str]:
-    """Two magnitudes with as many digits as it takes to tell them apart."""
+    """Two magnitudes with enough digits to distinguish them."""
     for digits in range(1, _MOST_DIGITS):
         shown = number(left, digits), number(right, digits)
         if shown[0] != shown[1] or left == right:

@@ -1,4 +1,4 @@
-"""What long work is doing, beside the line that the terminal is on."""
+"""Shows the progress of long work at the right of the terminal's current line."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _LEAST_ROOM = 30
 
 
 class ProgressLine:
-    """Shows one line of progress to the right of the cursor, and takes it away again.
+    """Shows one line of progress to the right of the cursor, and removes it.
 
-    `stream` is a terminal. `room` gives the free cells to the right of the cursor. The
-    cursor stays where it is, so that whoever else writes to the terminal needs to know nothing of this.
+    `stream` is a terminal. `room` gives the free cells to the right of the cursor. The cursor stays where it
+    is, so other writers to the terminal are not affected.
     """
 
     def __init__(self, stream: TextIO, room: Callable[[], int]) -> None:
@@ -32,7 +32,7 @@ class ProgressLine:
         self.target = ""
 
     def show(self, stage: str, done: int | None = None, total: int | None = None) -> None:
-        """Tells what is being done; the same stage at most ten times a second."""
+        """Shows the current stage; the same stage at most ten times a second."""
         now = time.monotonic()
         if self._stream is None or (stage == self._shown and now - self._shown_at < _INTERVAL_S):
             return
@@ -46,7 +46,7 @@ class ProgressLine:
         self._shown, self._shown_at = stage, now
 
     def clear(self) -> None:
-        """Takes the line away, if one is shown."""
+        """Removes the line, if one is shown."""
         if self._shown:
             self._write(f"{_SAVE}{_ERASE}{_RESTORE}")
             self._shown = ""

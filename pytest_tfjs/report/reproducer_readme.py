@@ -1,4 +1,4 @@
-"""The README of a reproducer: what is wrong, on what, and how to see it."""
+"""The README of a reproducer: what is wrong, where, and how to see it."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.numbers.element_check import ElementCheck
     from pytest_tfjs.compare.results import Comparison, LayerResult
 
-_ISOLATED_FLAG = "WASM_HAS_MULTITHREAD_SUPPORT"
+_THREADS_FLAG = "WASM_HAS_MULTITHREAD_SUPPORT"
 
 
 @dataclass(frozen=True)
 class Case:
-    """One layer, cut out of its model and run alone: what it was fed, and what came of it.
+    """One layer run alone from its own artifacts: its inputs, its operations and the result.
 
-    `inputs` and `files` are rows of what the folder holds; `operations` is what the layer computes, as JSON
-    values. `values` are the browser's and the reference's value at the worst element, None where there is
-    none.
+    `inputs`: a row for each input file. `operations`: what the layer computes, as JSON values. `values`: the
+    browser's and the reference's value at the worst element, None if there is none.
     """
 
     comparison: Comparison
@@ -41,19 +40,19 @@ class Case:
 
     @property
     def diagnosis(self) -> Diagnosis | None:
-        """What made it, where that was said of this layer or of the whole model."""
+        """The diagnosis, if it applies to this layer or to the whole model."""
         said = self.comparison.diagnosis
         return said if said is not None and said.layer in (None, self.result.layer.name) else None
 
 
 def readme(case: Case) -> str:
-    """The text, in Markdown; names and values in it are code, whatever they hold."""
+    """The text in Markdown; names and values are escaped as code."""
     layer = case.result.layer
     parts = [
         f"# {_code(layer.name)} on {case.target}",
         _what(case),
         _HOW,
-        *_isolation(case.comparison),
+        *_headers(case.comparison),
         "## Where it was seen",
         _table(("", ""), [(name, _code(value)) for name, value in case.environment.items() if value]),
         "## What is wrong",
@@ -61,9 +60,9 @@ def readme(case: Case) -> str:
         *_diagnosis(case),
         "## What is computed",
         f"```json\n{json.dumps(list(case.operations), indent=2)}\n```",
-        "It is fed:",
+        "Its inputs:",
         _table(
-            ("input", "takes", "dtype", "shape", "file"),
+            ("input", "stands for", "dtype", "shape", "file"),
             [
                 (
                     _code(one["name"]),
@@ -80,31 +79,31 @@ def readme(case: Case) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-_HOW = """To see it, serve this folder, with any server, and open it in a browser:
+_HOW = """To see it, serve this folder with any server and open it in a browser:
 
 ```
 python -m http.server
 ```
 
-The page at <http://localhost:8000> computes the layer with TensorFlow.js, from the inputs that are here, and
-shows its output beside the reference. It can be opened on the other backends too."""
+The page at <http://localhost:8000> computes the layer with TensorFlow.js from the inputs in this folder and
+shows its output beside the reference. It can run the other backends too."""
 
-_ISOLATION = """Threads need a page that is cross-origin isolated: for this backend the server has to send
-the headers `Cross-Origin-Opener-Policy: same-origin` and `Cross-Origin-Embedder-Policy: require-corp`. For
-the others it need not."""
+_HEADERS = """Threads need a page that is cross-origin isolated: for this backend the server has to send
+the headers `Cross-Origin-Opener-Policy: same-origin` and `Cross-Origin-Embedder-Policy: require-corp`. The
+other backends do not need them."""
 
 _FILES = """## The files
 
 - `index.html`, `repro.js`, `element_check.js`, `repro.css`: the page
-- `compute.js`: all that it does with TensorFlow.js
+- `compute.js`: everything it does with TensorFlow.js
 - `reproducer.json`: what the page computes, and the dtype and shape of each file of numbers
-- `model/`: the model, cut out of the converted one, with its weights
-- `input-*.bin`: the inputs, as the reference has them
-- `reference.bin`, `browser.bin`: the output, as Python computes it, and as the browser computed it
-- `allowed.bin`: what |error| is allowed at each element
+- `model/`: the layer as a model of its own, with its weights
+- `input-*.bin`: the inputs, from the reference
+- `reference.bin`, `browser.bin`: the output of Python and of the browser
+- `allowed.bin`: the |error| allowed at each element
 - `tfjs/`: TensorFlow.js, with its licence
 
-Files of numbers hold nothing else: little-endian, the last axis fastest; `allowed.bin` is float64."""
+The `.bin` files hold numbers only: little-endian, the last axis fastest; `allowed.bin` is float64."""
 
 
 def _what(case: Case) -> str:
@@ -114,19 +113,19 @@ def _what(case: Case) -> str:
     subject = f"{_code(layer.name)} ({_cell(layer.op)}) of the model {_code(comparison.model)}"
     if held.passed:
         return (
-            f"{subject} diverged from its Python reference {where}, but alone, fed with the reference, its "
-            "error is within what is allowed: it came in through its inputs."
+            f"{subject} diverged from its Python reference {where}. Run alone on the reference's inputs, its "
+            "error is within its allowance: the error came in through its inputs."
         )
     if held.reason is not None:
-        return f"{subject}, fed with the reference's inputs, is wrong {where}: {_cell(held.reason)}."
+        return f"{subject}, run on the reference's inputs, is wrong {where}: {_cell(held.reason)}."
     count = "1 element" if held.wrong == 1 else f"{held.wrong} elements"
-    return f"{subject}, fed with the reference's inputs, is wrong {where}: {count} of {held.elements}."
+    return f"{subject}, run on the reference's inputs, is wrong {where}: {count} of {held.elements}."
 
 
-def _isolation(comparison: Comparison) -> list[str]:
-    if comparison.target.flags.get(_ISOLATED_FLAG) is not True:
+def _headers(comparison: Comparison) -> list[str]:
+    if comparison.target.flags.get(_THREADS_FLAG) is not True:
         return []
-    return [_ISOLATION]
+    return [_HEADERS]
 
 
 def _figures(case: Case) -> list[tuple[str, str]]:
@@ -151,7 +150,7 @@ def _figures(case: Case) -> list[tuple[str, str]]:
 
 def _error(held: ElementCheck) -> str:
     if math.isinf(held.error):
-        return "one is NaN or Inf and the other is not the same"
+        return "one value is NaN or Inf and the other differs"
     return f"{number(held.error, 3)}, {number(held.allowed, 3)} allowed"
 
 
@@ -160,7 +159,7 @@ def _diagnosis(case: Case) -> list[str]:
     if diagnosis is None:
         return []
     evidence = "\n".join(f"- {_cell(one)}" for one in diagnosis.evidence)
-    return ["## What made it", _cell(diagnosis.said), *([evidence] if evidence else [])]
+    return ["## The likely cause", _cell(diagnosis.said), *([evidence] if evidence else [])]
 
 
 def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -169,7 +168,7 @@ def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _code(text: str) -> str:
-    """Code of any text, for a heading or a table: fenced by more backticks than there are in it."""
+    """Any text as Markdown code, for a heading or a table: fenced with more backticks than it contains."""
     shown = printable(text).replace("|", "\\|")
     fence = "`" * (max((len(run) for run in re.findall("`+", shown)), default=0) + 1)
     blank = " " if shown[:1] == "`" or shown[-1:] == "`" or not shown else ""
@@ -177,5 +176,5 @@ def _code(text: str) -> str:
 
 
 def _cell(text: str) -> str:
-    """Plain text of any text: nothing in it is markup."""
+    """Any text with its Markdown escaped."""
     return re.sub(r"([\\`*_{}\[\]<>#|~&])", r"\\\1", printable(text))

@@ -1,4 +1,4 @@
-"""Which faults a comparison would have caught: the outcomes, and how they are told."""
+"""Tables and sentences on the faults that a comparison would have caught."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ class PrintableSensitivity(Sensitivity):
         return "\n".join(sensitivity_lines(self))
 
 
-def sensitivity_lines(told: Sensitivity, width: int = LOG_WIDTH) -> list[str]:
-    """The headline, the kinds, the survivors with why they survived, and the layers."""
-    lines = [printable(f"{told.model}, {told.target}: {headline(told.to_json())}"), ""]
+def sensitivity_lines(sensitivity: Sensitivity, width: int = LOG_WIDTH) -> list[str]:
+    """The headline, the kinds of fault, the survivors and why they survived, and the layers."""
+    lines = [printable(f"{sensitivity.model}, {sensitivity.target}: {headline(sensitivity.to_json())}"), ""]
     lines += table(
         [Column("mutants"), *(Column(fate, "right") for fate in FATES)],
-        [[kind, *(str(count) for count in told.of_kind(kind).values())] for kind in KINDS],
+        [[kind, *(str(count) for count in sensitivity.of_kind(kind).values())] for kind in KINDS],
         width,
     )
-    for name, outcome in told.survivors:
+    for name, outcome in sensitivity.survivors:
         lines += [
             "",
             f"survived: {_named(name, outcome.kind, outcome.what)}",
             f"  {printable(outcome.why or '')}",
         ]
-    lines += ["", *table(_LAYERS, [_layer_row(layer) for layer in told.layers], width), ""]
-    smallest = "smallest: the part of itself by which a whole activation has to be off to be caught"
-    return [*lines, f"{smallest}; {plural(told.feeds, 'feed')}, seed {told.seed}"]
+    lines += ["", *table(_LAYERS, [_layer_row(layer) for layer in sensitivity.layers], width), ""]
+    smallest = "smallest: the smallest relative error of a whole activation that would be caught"
+    return [*lines, f"{smallest}; {plural(sensitivity.feeds, 'feed')}, seed {sensitivity.seed}"]
 
 
 _LAYERS = (
@@ -64,19 +64,19 @@ def _layer_row(layer: LayerSensitivity) -> list[str]:
     return [printable(layer.name), printable(layer.op), *shown, smallest]
 
 
-def headline(told: Mapping[str, Any]) -> str:
-    """In a sentence what the JSON's `sensitivity` tells: the share, and the first survivors."""
-    counts = told["counts"]
-    share = told["share"]
+def headline(sensitivity: Mapping[str, Any]) -> str:
+    """A sentence from the JSON's `sensitivity`: the share caught, and the first survivors."""
+    counts = sensitivity["counts"]
+    share = sensitivity["share"]
     if share is None:
-        return "no mutant changes an activation, so nothing tells what would be caught"
+        return "no mutant changes an activation, so the sensitivity cannot be measured"
     of = counts["caught"] + counts["survived"]
     said = f"{counts['caught']} of {plural(of, 'mutant')} caught ({_percent(share)})"
     if counts["equivalent"]:
         said += f", {counts['equivalent']} more change nothing"
     survivors = [
         _named(layer["name"], mutant["kind"], None)
-        for layer in told["layers"]
+        for layer in sensitivity["layers"]
         for mutant in layer["mutants"]
         if mutant["fate"] == "survived"
     ]

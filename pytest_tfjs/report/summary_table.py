@@ -1,4 +1,4 @@
-"""The terminal's tables: all comparisons of a run, all layers of one comparison; out of the JSON's dicts."""
+"""The terminal's summary table: a row for each comparison of the run, from the JSON's dicts."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def summary_table(
 ) -> list[Line]:
     """Model x target: verdict, worst layer, its error against what was allowed, first and warm inference.
 
-    Where weights are quantised, `cost` is how far that moved the output that it moved most, relative to its
-    largest value. Warm is the median. A browser that is the same for all is told in the heading. Columns that
-    nothing is known for are left out. Below the table stand the reason of each verdict but `close` and those
-    that tests expect, and the dead layers of each model.
+    To add a column, extend `_SUMMARY` and `_summary_row`. `cost`, for quantised weights, is the largest
+    change of an output, relative to its largest value. Warm is the median. If all browsers are the same, the
+    heading names it. Columns without values are left out. Below the table come the reasons of verdicts other
+    than `close` that no test expects, and the dead layers of each model.
     """
     if not comparisons:
         return []
@@ -93,7 +93,7 @@ def _reasons(comparisons: Sequence[Mapping[str, Any]], width: int, encoding: str
     for comparison in comparisons:
         if comparison["verdict"] == "close" or comparison["reason"] is None or comparison["expected"]:
             continue
-        # Of an error in the page, the lines after the first are a stack.
+        # After the first line, an error of the page is a stack.
         reason = (comparison["reason"].splitlines() or [""])[0]
         subject = f"{comparison['model']}, {target_label(comparison['target'])}"
         text = printable(f"{subject}: {comparison['verdict']}: {reason}", encoding)

@@ -1,4 +1,4 @@
-"""Cells that the summary table and the layer table share."""
+"""Cells and columns that the summary table and the layer table share."""
 
 from __future__ import annotations
 

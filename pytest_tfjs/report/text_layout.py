@@ -1,4 +1,4 @@
-"""Text for terminals and logs: names nobody vouches for, numbers, and columns that keep to a width."""
+"""Lays out text for terminals and logs: tables within a width, labelled facts, shortened names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LOG_WIDTH = 110
-"""Columns of a report that is kept: those of no terminal are known when it is written."""
+"""The width of reports that are stored, when no terminal's width is known."""
 
 _GAP = "  "
 _LABEL_WIDTH = 12
@@ -23,7 +23,7 @@ _WIDE = frozenset("WF")
 
 
 class Line(NamedTuple):
-    """A line for the terminal, and the verdict by which to colour it, None for no colour."""
+    """A line for the terminal, and the verdict that colours it; None for no colour."""
 
     text: str
     verdict: str | None = None
@@ -31,7 +31,7 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: its heading and alignment, and what may be done to it where the width does not do.
+    """A column of a table, and how it gives way if the table is too wide.
 
     `flexible`: its cells may be shortened. `dropped`: it may be left out, the lowest number first.
     """
@@ -57,7 +57,7 @@ def width_of(text: str) -> int:
 
 
 def shorten(text: str, width: int, encoding: str = "ascii") -> str:
-    """Printable text of at most `width` cells, cut in its middle: both ends of a name tell something."""
+    """Printable text of at most `width` cells, cut in the middle, because both ends of a name matter."""
     if width_of(text) <= width:
         return text
     ellipsis = "…" if _encodes("…", encoding) else "..."
@@ -69,7 +69,7 @@ def shorten(text: str, width: int, encoding: str = "ascii") -> str:
 
 
 def fact(label: str, text: str, *, wrap: bool = True) -> list[str]:
-    """A labelled fact, in lines under each other; one that is to be copied stays one line."""
+    """A labelled text as wrapped lines; `wrap=False` keeps it on one line, to be copied."""
     head = f"  {label:<{_LABEL_WIDTH}} "
     if not wrap:
         return [head + printable(text)]
@@ -84,8 +84,8 @@ def table(
 ) -> list[str]:
     """The heading and the rows as lines of at most `width` cells, aligned, without trailing blanks.
 
-    Where the width does not do, columns that may be are left out, then the cells of flexible ones are
-    shortened in the middle, the widest column first; what is still too wide is cut at the right.
+    If the table is too wide, droppable columns are left out, then the cells of flexible columns are shortened
+    in the middle, the widest column first; the rest is cut at the right.
     """
     cells = [[column.heading for column in columns], *rows]
     widths = [max(width_of(row[place]) for row in cells) for place in range(len(columns))]

@@ -1,4 +1,4 @@
-"""What a comparison tells of its weights: whether they are the source's, and what quantising them costs."""
+"""Describes a comparison's weights: differences from the source's, and the cost of quantising."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _NAME_WIDTH = 60
 
 
 def weight_facts(comparison: Comparison) -> list[str]:
-    """The lines on the weights: which differ from the source's or were not checked, and what they cost."""
+    """Labelled lines on the weights: which differ or were not checked, and the cost of quantising."""
     lines = []
     check = comparison.weight_check
     differences = () if check is None else check.differences
-    told = _told_together(differences)
-    for said in told[:_MOST_LISTED]:
-        lines += fact("weights", said)
-    if len(told) > _MOST_LISTED:
-        lines += fact("", f"and {len(told) - _MOST_LISTED} more")
+    sentences = _sentences(differences)
+    for sentence in sentences[:_MOST_LISTED]:
+        lines += fact("weights", sentence)
+    if len(sentences) > _MOST_LISTED:
+        lines += fact("", f"and {len(sentences) - _MOST_LISTED} more")
     unverified = () if check is None else check.unverified
     if check is not None and comparison.compression is not None and not differences:
         sound = {state: count for state, count in check.counts.items() if state != "unverified"}
@@ -48,7 +48,7 @@ def weight_facts(comparison: Comparison) -> list[str]:
 
 
 def wrong_weight_of(comparison: Comparison, result: LayerResult) -> str | None:
-    """What is wrong with a weight of this layer that differs from the source's; None where there is none."""
+    """A phrase on a weight of this layer that differs from the source's; None if there is none."""
     found = wrong_weight(comparison.weight_check, result.layer)
     if found is None:
         return None
@@ -56,16 +56,16 @@ def wrong_weight_of(comparison: Comparison, result: LayerResult) -> str | None:
     return f"{name} may differ from the source's" if found.by_effect else f"{name} differs from the source's"
 
 
-def _told_together(differences: Sequence[WeightFinding]) -> list[str]:
-    """A sentence for each weight, and one for all that are known by the same effect."""
+def _sentences(differences: Sequence[WeightFinding]) -> list[str]:
+    """A sentence for each weight, and one for all weights known only by the same effect."""
     together: dict[tuple[str | None, str], list[WeightFinding]] = defaultdict(list)
     for finding in differences:
         what = finding.what or "it differs"
         together[finding.layer, what if finding.by_effect else finding.name].append(finding)
-    return [_told(findings) for findings in together.values()]
+    return [_sentence(findings) for findings in together.values()]
 
 
-def _told(findings: Sequence[WeightFinding]) -> str:
+def _sentence(findings: Sequence[WeightFinding]) -> str:
     first, what = findings[0], printable(findings[0].what or "it differs")
     if not first.by_effect:
         return f"{_named(first)} differs from the source's: {what}"

@@ -1,4 +1,4 @@
-"""Which layer of a comparison comes closest to its allowance, from the JSON's dicts."""
+"""Finds the layer that comes closest to its tolerance, from the JSON's dicts."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _JUDGED = ("close", "diverged")
 
 
 def decisive(layer: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """The error that decides of a layer, and what is allowed of it; None where it is not finite or unknown.
+    """The deciding error of a layer, and what is allowed; None if not finite or unknown.
 
-    That is the local error or that of the whole run, whichever takes up more of what is allowed.
+    It is the local error or the error in the whole run, whichever is the larger share of its limit.
     """
     whole = (layer["worst_error"], layer["allowed"])
     local = layer["local"]
@@ -29,9 +29,9 @@ def _worst_of(local: Mapping[str, Any]) -> tuple[float | None, float | None]:
 
 
 def share_of_tolerance(layer: Mapping[str, Any]) -> float:
-    """The error that decides in parts of what is allowed there: above 1 the layer diverged.
+    """The deciding error relative to what is allowed; above 1 the layer diverged.
 
-    Infinite where the error is, or where nothing is allowed and there is an error; -1 where nothing was
+    Infinite if the error is infinite, or if nothing is allowed and there is an error; -1 if nothing was
     compared.
     """
     return _share(*decisive(layer)) if layer["verdict"] in _JUDGED else -1.0
@@ -46,6 +46,6 @@ def _share(error: float | None, allowed: float | None) -> float:
 
 
 def worst_layer(comparison: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The layer that uses most of its tolerance, the first of equal ones; None where none was compared."""
+    """The layer with the largest share, the first among equals; None if none was compared."""
     layers = [layer for layer in comparison["layers"] if share_of_tolerance(layer) >= 0]
     return max(layers, key=share_of_tolerance, default=None)

@@ -143,7 +143,7 @@ def test_every_key_of_the_design_is_there_with_its_type(fields):
 def test_missing_and_infinite_numbers_have_their_reason_beside_them():
     layers = {each["name"]: each["null_reasons"] for each in comparison_to_json(everything())["layers"]}
     assert layers["close"].keys() == {"local_error", "propagated_error"}
-    assert layers["nan"]["max_abs"] == "NaN or Inf stand where the other has another value"
+    assert layers["nan"]["max_abs"] == "NaN or Inf are at different elements"
     assert layers["nan"]["needed"] == "no tolerance would have passed"
     assert layers["shape"]["rms"] == "shape [2, 2] in the browser, [4] in the reference"
     assert layers["gone"]["max_abs"] == "the browser returned no activation"

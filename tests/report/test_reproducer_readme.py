@@ -66,27 +66,25 @@ def test_nothing_in_it_is_markup_but_ours():
     assert r"\<script\>" in text  # where it is no code
 
 
-def test_one_that_is_right_alone_says_so():
+def test_a_layer_that_is_right_alone_says_so():
     text = readme(case(held=check_elements(np.ones(2), np.ones(2), np.zeros(2))))
-    assert "alone, fed with the reference, its error is within what is allowed" in text
+    assert "Run alone on the reference's inputs, its error is within its allowance" in text
 
 
-def test_the_diagnosis_is_told_of_the_layer_that_it_is_of():
+def test_only_the_diagnosis_of_this_layer_is_shown():
     told = Diagnosis("kernel", "conv", "webgl computes it *otherwise*", ("cpu agrees", "wasm agrees"))
     text = readme(case(comparison=replace(case().comparison, diagnosis=told)))
-    assert "## What made it\n\nwebgl computes it \\*otherwise\\*\n\n- cpu agrees\n- wasm agrees\n" in text
+    assert "## The likely cause\n\nwebgl computes it \\*otherwise\\*\n\n- cpu agrees\n- wasm agrees\n" in text
     of_another = replace(case().comparison, diagnosis=replace(told, layer="other"))
-    assert "What made it" not in readme(case(comparison=of_another))
+    assert "The likely cause" not in readme(case(comparison=of_another))
 
 
-def test_nan_is_told_in_words():
+def test_nan_is_described_in_words():
     held = check_elements(np.array([math.nan]), np.array([1.0]), np.array([0.1]))
-    assert "| \\|error\\| there | one is NaN or Inf and the other is not the same |" in readme(
-        case(held=held)
-    )
+    assert "| \\|error\\| there | one value is NaN or Inf and the other differs |" in readme(case(held=held))
 
 
-def test_another_shape_is_told():
+def test_another_shape_is_described():
     held = check_elements(np.zeros((2, 3)), np.zeros((3, 2)), np.zeros((3, 2)))
     assert (
         r"is wrong on webgl in chrome 156.0.7204.49: shape \[2, 3\], shape \[3, 2\] in the reference."
@@ -94,7 +92,7 @@ def test_another_shape_is_told():
     )
 
 
-def test_the_root_mean_square_is_told_where_it_is_judged():
+def test_the_root_mean_square_is_shown_if_it_was_checked():
     held = ElementCheck(2, 0, 0.5, (0,), 0.5, 1.0, rms=0.25, rms_allowed=0.125)
     assert "| root mean square | 2.500e-01, 1.250e-01 allowed |" in readme(case(held=held))
 
