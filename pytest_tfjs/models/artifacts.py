@@ -1,4 +1,4 @@
-"""Converted artifacts: `model.json` read and checked, with the model's inputs and outputs."""
+"""Reads and checks converted artifacts: `model.json`, inputs, outputs and weights."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ _NOTES = "pytest_tfjs.notes"
 
 @dataclass(frozen=True)
 class Artifacts:
-    """A converted model: where it is and what it takes and gives.
+    """A converted model: its files, inputs, outputs, topology and weights.
 
-    `bytes` is the length of model.json and all shards; `weights` is how the weights are stored: float32,
-    float16, uint16 or uint8, or several of these joined by `+`, that of most weights first. `inputs` and
-    `outputs` are in signature order. `saved_model` is the SavedModel that a graph model was made of and
-    `signature` the signature taken; None where there is none at hand. `notes` tell, a sentence each, what
-    this plugin's conversion did beside the converter's.
+    `bytes` is the length of model.json and all shards. `weights` is how the weights are stored: float32,
+    float16, uint16 or uint8, or several of these joined by `+`, the most frequent one first. `inputs` and
+    `outputs` are in signature order. `saved_model` is the SavedModel that a graph model was converted from
+    and `signature` the signature used; None where no SavedModel is available. `notes`: one sentence for each
+    change that this plugin made to the converter's result.
 
     `resources`: the tensors of a graph model that TF.js itself feeds with lookup tables.
 
-    A graph model without a signature (`has_signature`), as converters of 2019 wrote them, has for inputs its
-    placeholders and for outputs whatever no node takes.
+    Graph models of 2019's converters have no signature (`has_signature` is False). Their inputs are the
+    placeholders, and their outputs the nodes that no other node uses.
     """
 
     model_json: Path
@@ -64,24 +64,24 @@ class Artifacts:
     resources: tuple[str, ...] = ()
 
     def nodes(self) -> tuple[GraphNode, ...]:
-        """The nodes of a graph model, as they stand in model.json; empty for a layers model."""
+        """The nodes of a graph model, in the order of model.json; empty for a layers model."""
         return _topology.graph_nodes(self.topology) if self.format == "graph" else ()
 
     def read_weights(self) -> dict[str, Array]:
-        """Every weight by name, dequantised to the dtype that it is declared with."""
+        """Every weight by name, dequantised to its declared dtype. Decodes all shards at each call."""
         return _weights.decode_weights(self.model_json, self.manifest)
 
     @property
     def quantised(self) -> bool:
-        """Whether any weight is stored in fewer bits than it has."""
+        """Whether any weight is stored in fewer bits than its declared dtype has."""
         return self.weights != "float32"
 
     def weight_names(self, dtype: str | None = None) -> list[str]:
-        """The names of the weights, in the order of the manifest: all, or those declared as `dtype`."""
+        """The names of all weights, or of those declared as `dtype`, in the order of the manifest."""
         return [str(entry["name"]) for entry in self._entries() if dtype in (None, entry["dtype"])]
 
     def storage(self) -> dict[str, Storage]:
-        """How those weights are stored that are quantised, by name."""
+        """How each quantised weight is stored, by name."""
         return {
             str(entry["name"]): Storage(given["dtype"], given.get("scale"), given.get("min"))
             for entry in self._entries()
@@ -89,20 +89,20 @@ class Artifacts:
         }
 
     def weights_digest(self) -> str:
-        """SHA-256 in hex over the weights: how each is stored, and the shards."""
+        """SHA-256 in hex over the weights' manifest and shards."""
         digest = hashlib.sha256(json.dumps(list(self._entries()), sort_keys=True).encode())
         for _, shard_digest in self._shards:
             digest.update(shard_digest.encode())
         return digest.hexdigest()
 
     def changed(self) -> str | None:
-        """What became of a shard since `weights_digest` was first asked for, in words; None: nothing."""
-        told = map(_change, self._shard_paths(), *zip(*self._shards, strict=True))
-        return next(filter(None, told), None)
+        """How a shard has changed since the first call of `weights_digest`, in words; None: not at all."""
+        changes = map(_change, self._shard_paths(), *zip(*self._shards, strict=True))
+        return next(filter(None, changes), None)
 
     @cached_property
     def _shards(self) -> tuple[tuple[int, str], ...]:
-        """Size and digest of each shard, as they were when they were asked for first."""
+        """Size and digest of each shard at the first access."""
         return tuple((path.stat().st_size, file_digest(path)) for path in self._shard_paths())
 
     def _shard_paths(self) -> list[Path]:
@@ -116,23 +116,24 @@ def _change(path: Path, size: int, digest: str) -> str | None:
     try:
         now = path.stat().st_size
         if now != size:
-            return f"{path} had {size} bytes, and has {now}"
-        return None if file_digest(path) == digest else f"{path} has other bytes than it had"
+            return f"{path} had {size} bytes and now has {now}"
+        return None if file_digest(path) == digest else f"the content of {path} has changed"
     except OSError as error:
-        return f"{path} cannot be read any more: {error.strerror}"
+        return f"{path} can no longer be read: {error.strerror}"
 
 
 def read_artifacts(path: Path | str) -> Artifacts:
-    """Reads and checks a `model.json`, or the folder that has one.
+    """Reads and checks a `model.json`, given by its own path or its folder's.
 
-    Raises ArtifactsError where the file is missing, no TF.js model, or a shard is missing, short or long.
+    Raises ArtifactsError where the file is missing or not a TF.js model, and where a shard is missing, too
+    short or too long.
     """
     model_json = _find_model_json(Path(path))
     content = _parse(model_json)
     topology = content.get("modelTopology")
     if not isinstance(topology, dict):
         raise ArtifactsError(
-            f"{model_json} has no 'modelTopology': it holds weights only, or is no TensorFlow.js model. "
+            f"{model_json} has no 'modelTopology': it holds weights only, or is not a TensorFlow.js model. "
             "Convert the whole model"
         )
     format_ = _format(model_json, content, topology)
@@ -143,7 +144,7 @@ def read_artifacts(path: Path | str) -> Artifacts:
         inputs, outputs = read(content)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise ArtifactsError(
-            f"{model_json} does not tell its inputs and outputs ({error!r}); convert again"
+            f"{model_json} does not describe its inputs and outputs ({error!r}); convert the model again"
         ) from error
     shards = _weights.shard_paths(model_json, manifest or [])
     return Artifacts(
@@ -163,17 +164,16 @@ def read_artifacts(path: Path | str) -> Artifacts:
 
 
 def add_note(content: dict[str, Any], note: str) -> None:
-    """Writes into the content of a `model.json` what was done to it; `Artifacts.notes` reads it."""
+    """Adds a note to the content of a `model.json`, for `Artifacts.notes`."""
     notes = content.setdefault(_METADATA, {}).setdefault(_NOTES, [])
     if note not in notes:
         notes.append(note)
 
 
 def with_weights(artifacts: Artifacts, changes: Mapping[str, Array], out_dir: Path | str) -> Artifacts:
-    """A copy of the artifacts in `out_dir` with the given weights in place of the old, all else the same.
+    """Writes a copy of the artifacts with some weights changed into `out_dir`.
 
-    Each value has the weight's declared shape and dtype. Raises ArtifactsError where one has not, or for a
-    name that no weight has.
+    Raises ArtifactsError for an unknown name, and for a value without the weight's declared shape and dtype.
     """
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
@@ -214,7 +214,7 @@ def _parse(model_json: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict):
         raise ArtifactsError(
-            f"{model_json} is no TensorFlow.js model: a JSON object is expected; convert again"
+            f"{model_json} is not a TensorFlow.js model: a JSON object is expected; convert the model again"
         )
     return content
 
@@ -226,8 +226,8 @@ def _format(model_json: Path, content: Mapping[str, Any], topology: Mapping[str,
     if named == "layers-model" or (named is None and {"model_config", "class_name"} & topology.keys()):
         return "layers"
     raise ArtifactsError(
-        f"{model_json} has the format {named!r}; 'graph-model' and 'layers-model' are known. Convert the "
-        f"model again"
+        f"{model_json} has the format {named!r}; expected 'graph-model' or 'layers-model'. Convert the "
+        "model again"
     )
 
 

@@ -1,4 +1,4 @@
-"""Folders cached by content: each built once, checked at every read, and rebuilt where it does not hold."""
+"""Caches folders by content: builds each once, checks it at every read, rebuilds it if damaged."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ MAX_AGE_S = 30 * 24 * 3600.0
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _BLOCK = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_LITTLE = 1 << 16
-"""With fewer bytes than this left, whatever fails fails of that."""
+_NEARLY_FULL = 1 << 16
+"""With fewer free bytes than this, any failure counts as a full disk."""
 
 
 def file_digest(path: Path) -> str:
@@ -47,12 +47,12 @@ def file_digest(path: Path) -> str:
 
 
 class ContentCache:
-    """Folders under one root, each named by kind and key and safe to share with other processes.
+    """Folders under one root, named by kind and key, which several processes can share.
 
-    Layout: `entries/KIND/KEY/{manifest.json, content/}`; `locks/` holds a lock for each entry;
-    `sessions/ID/` what one process is building and which entries it uses, beside `sessions/ID.lock`, which
-    it holds for as long as it lives. A session whose lock is free is dead, so what it left can go. With
-    root None the cache is a temporary directory that `close()` removes.
+    Layout: `entries/KIND/KEY/{manifest.json, content/}`; `locks/` has a lock for each entry; `sessions/ID/`
+    has the folders that one process is building and marks for the entries that it uses, and the process holds
+    `sessions/ID.lock` as long as it lives. A session whose lock is free is dead, and its files are removed.
+    With root None the cache is a temporary directory that `close()` removes.
     """
 
     def __init__(
@@ -75,24 +75,23 @@ class ContentCache:
         self.close()
 
     def entry(self, kind: str, key: str, build: Callable[[Path], None]) -> Path:
-        """The folder that `build` fills for this key: the cached one where it is whole, a new one else.
+        """The cached folder for this key, filled by `build` if it is missing or damaged.
 
-        `build` is given an empty folder and must put plain files only into it; what it raises is raised
-        here, and then nothing is kept. Concurrent calls for one key, in this process or another, build
-        once. The folder stays until `close()`: pruning never takes an entry that a living process was
-        given.
-        Raises ValueError for a kind or key that is no plain name, TfjsError where the root cannot be written.
+        `build` gets an empty folder and writes regular files only; if it raises, nothing is cached.
+        Concurrent calls for one key, in this process or others, build once. The folder stays until `close()`:
+        pruning never removes an entry in use by a living process.
+        Raises ValueError for an invalid kind or key, TfjsError where the root cannot be written.
         """
         for name in (kind, key):
             if not _NAME.fullmatch(name):
                 raise ValueError(
-                    f"a cache name has letters, digits, '-' and '_' only, at most 128; this is {name!r}"
+                    f"a cache name has at most 128 letters, digits, '-' and '_'; this is {name!r}"
                 )
         session = self._open_session()
         folder = self.root / "entries" / kind / key
         with self._lock(kind, key):
             (session / "uses" / f"{kind}.{key}").touch()
-            if _whole(folder, kind, key):
+            if _is_intact(folder, kind, key):
                 os.utime(folder / "manifest.json")
                 return folder / "content"
             self._build(folder, kind, key, build, session)
@@ -100,10 +99,10 @@ class ContentCache:
         return folder / "content"
 
     def prune(self) -> None:
-        """Removes what no living process uses: what is too old, then what is over the size limit.
+        """Removes entries that no living process uses: those too old, then those over the size limit.
 
-        Of that the entries go first that take half of the limit by themselves, so that one great model does
-        not drive out those of a whole project; then the oldest.
+        Over the limit, entries larger than half of it are removed first, so that one large model does not
+        displace all others; then the oldest.
         """
         used = self._sweep_sessions()
         entries = sorted(_entries(self.root), key=lambda entry: (entry[2] <= self._max_bytes // 2, entry[1]))
@@ -117,7 +116,7 @@ class ContentCache:
                 total -= size
 
     def close(self) -> None:
-        """Gives up the entries in use; removes a temporary cache altogether."""
+        """Releases the entries in use; removes a temporary cache."""
         session, lock = self._session, self._session_lock
         self._session = self._session_lock = None
         if session is not None:
@@ -130,7 +129,7 @@ class ContentCache:
             self._temporary.cleanup()
 
     def _lock(self, kind: str, key: str, *, timeout_s: float = -1) -> BaseFileLock:
-        # The lock files stay: unlinking one that another process waits for would let two in.
+        # Lock files stay: unlinking one that another process waits for would let two processes in.
         return FileLock(self.root / "locks" / f"{kind}.{key}.lock", timeout=timeout_s, thread_local=False)
 
     def _open_session(self) -> Path:
@@ -167,13 +166,13 @@ class ContentCache:
             folder.parent.mkdir(parents=True, exist_ok=True)
             staging.replace(folder)
         except Exception as error:
-            free = shutil.disk_usage(self.root).free  # before what is half made goes
-            if not _says_full(error) and free >= _LITTLE:
+            free = shutil.disk_usage(self.root).free  # before the unfinished entry is removed
+            if not _says_full(error) and free >= _NEARLY_FULL:
                 raise
             raise TfjsError(
-                "the disk is full where the cache of converted models is:"
-                f" {free} bytes are left at {self.root}. Make room there, or name another folder with"
-                f" `-o cache_dir=DIR`. What failed: {error}"
+                "the disk with the cache of converted models is full:"
+                f" {free} bytes are left at {self.root}. Make room there, or choose another folder with"
+                f" `-o cache_dir=DIR`. The error was: {error}"
             ) from error
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -181,7 +180,7 @@ class ContentCache:
     def _discard(self, folder: Path) -> None:
         if not os.path.lexists(folder):
             return
-        # Renamed first, so that no reader ever meets a half removed entry under its name.
+        # Renamed first, so that no reader finds a partly removed entry under its name.
         grave = self._open_session() / f"grave-{uuid.uuid4().hex}"
         folder.replace(grave)
         if grave.is_dir() and not grave.is_symlink():
@@ -192,7 +191,7 @@ class ContentCache:
     def _remove(self, folder: Path, kind: str, key: str, last_used: float) -> bool:
         try:
             with self._lock(kind, key, timeout_s=0):
-                # Whoever took it since we looked holds a use mark, made under this lock, and has touched it.
+                # A process that has taken the entry meanwhile has touched it, under this lock.
                 if _last_used(folder) != last_used:
                     return False
                 self._discard(folder)
@@ -201,7 +200,7 @@ class ContentCache:
             return False
 
     def _sweep_sessions(self) -> set[str]:
-        """The entries that living sessions use; what dead ones left is removed."""
+        """The entries that living sessions use; removes the files of dead sessions."""
         used: set[str] = set()
         sessions = self.root / "sessions"
         for path in list(sessions.iterdir()) if sessions.is_dir() else []:
@@ -231,7 +230,7 @@ def _says_full(error: Exception) -> bool:
 def _files(content: Path) -> Iterator[tuple[str, Path]]:
     for path in sorted(content.rglob("*")):
         if path.is_symlink() or not (path.is_dir() or path.is_file()):
-            raise ValueError(f"{path} is no plain file")
+            raise ValueError(f"{path} is not a regular file")
         if path.is_file():
             yield path.relative_to(content).as_posix(), path
 
@@ -242,8 +241,8 @@ def _describe(content: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def _whole(folder: Path, kind: str, key: str) -> bool:
-    """Whether the entry is exactly what was built for this kind and key."""
+def _is_intact(folder: Path, kind: str, key: str) -> bool:
+    """Whether the entry is complete and unchanged since it was built for this kind and key."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         files = manifest["files"]
@@ -252,7 +251,7 @@ def _whole(folder: Path, kind: str, key: str) -> bool:
         found = dict(_files(folder / "content"))
         if folder.is_symlink() or (folder / "content").is_symlink() or found.keys() != files.keys():
             return False
-        # Sizes first: a truncated entry need not be read.
+        # Sizes first, so that a truncated entry is not read.
         if any(path.stat().st_size != files[name]["bytes"] for name, path in found.items()):
             return False
         return all(file_digest(path) == files[name]["sha256"] for name, path in found.items())

@@ -1,4 +1,4 @@
-"""From a source to artifacts: the converter's Python functions, behind the content cache."""
+"""Converts a source to artifacts with the TensorFlow.js converter, or takes them from the cache."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.sources import Source
     from pytest_tfjs.models.tensorflow.process import Runner
 
-# Part of every key: raised when the same source would be converted otherwise than before.
-_SCHEMA = 4
+# Part of every key: raise it when the same source would be converted differently than before.
+_SCHEMA = 5
 
 
 def convert(
@@ -42,9 +42,9 @@ def convert(
 ) -> Artifacts:
     """The source's artifacts, converted now or taken from the cache.
 
-    For format `graph` the artifacts know the SavedModel that they were made of. Prebuilt artifacts are read
-    as they are, whatever `weights` says. All that needs TensorFlow is called through `runner`; a source that
-    is a file needs none where the cache has its artifacts.
+    Artifacts in format `graph` know the SavedModel that they were converted from. Prebuilt artifacts are read
+    as they are; `weights` does not apply to them. `runner` makes all calls that need TensorFlow; a file whose
+    artifacts are cached needs none.
     Raises ConversionError with the reason, SourceError, ArtifactsError or MissingPackageError.
     """
     wanted = resolve_format(source, format)
@@ -65,15 +65,15 @@ def convert(
 
 
 def resolve_format(source: Source, wanted: str) -> Format:
-    """`layers` or `graph`. Raises ConversionError where the source cannot become what is asked for."""
+    """`layers` or `graph`. Raises ConversionError where the source cannot be converted to `wanted`."""
     if wanted not in ("auto", "layers", "graph"):
-        raise ConversionError(f"format={wanted!r} is none of auto, layers, graph")
+        raise ConversionError(f"format={wanted!r} is not one of auto, layers, graph")
     if wanted in ("auto", source.format):
         return source.format
     if source.kind == "prebuilt":
         raise ConversionError(
-            f"{source.path} is a {source.format} model, and format='{wanted}' was asked for: leave format "
-            f"at 'auto'"
+            f"{source.path} is a {source.format} model and cannot become format='{wanted}': leave format at "
+            "'auto'"
         )
     if wanted == "layers" and source.keras == 3:  # noqa: PLR2004
         raise ConversionError(
@@ -83,16 +83,16 @@ def resolve_format(source: Source, wanted: str) -> Format:
         )
     if wanted == "layers" and source.keras is None:
         raise ConversionError(
-            f"'{source.label}' is no Keras model, so it has no layers to convert: use format='graph' (or "
-            f"'auto')"
+            f"'{source.label}' is not a Keras model, so it has no layers to convert: use format='graph' (or "
+            "'auto')"
         )
     return cast("Format", wanted)
 
 
 def build_artifacts(source: Source, format_: Format, weights: str, folder: Path) -> None:
-    """Converts into an empty folder: `artifacts/` with model.json, and for a graph model also `saved_model/`.
+    """Converts into an empty folder: `artifacts/` with model.json, and `saved_model/` for a graph model.
 
-    Nothing is written to the terminal. Raises ConversionError with the reason and what the converter said.
+    Writes nothing to the terminal. Raises ConversionError with the reason and the converter's output.
     """
     converter = converters.import_converter()
     chatter = converters.Chatter()
@@ -108,10 +108,10 @@ def build_artifacts(source: Source, format_: Format, weights: str, folder: Path)
         raise
     except Exception as error:
         _check_overlap(source, weights, error)
-        said = chatter.tail()
+        output = chatter.tail()
         raise ConversionError(
             f"'{source.label}' cannot be converted to a {format_} model: {type(error).__name__}: {error}"
-            + (f"\nThe converter said:\n{said}" if said else "")
+            + (f"\nThe converter's output:\n{output}" if output else "")
         ) from error
 
 
@@ -128,7 +128,7 @@ _TWO_DTYPES = re.compile(r"Two quantization values .* match the same node (?P<na
 
 
 def _check_overlap(source: Source, weights: str, error: Exception) -> None:
-    """Raises ConversionError where the converter's error is that patterns of two dtypes match one weight."""
+    """Raises ConversionError where the converter failed because patterns of two dtypes match one weight."""
     found = _TWO_DTYPES.fullmatch(str(error))
     if found is None:
         return
@@ -171,7 +171,9 @@ def _with_saved_model(artifacts: Artifacts, folder: Path) -> Artifacts:
 
 def _check_unchanged(source: Source, fingerprint: str, runner: Runner) -> None:
     if source.path is not None and source.fingerprint(runner) != fingerprint:
-        raise ConversionError(f"{source.path} changed while it was converted: run again when it is written")
+        raise ConversionError(
+            f"{source.path} changed while it was converted: run again when the file is complete"
+        )
 
 
 def _key(fingerprint: str, format_: str, weights: str) -> str:
@@ -195,7 +197,7 @@ def _convert_layers(source: Source, converter: converters.Converter, weights: st
             model.save(str(path), include_optimizer=False, save_format="h5")
         except NotImplementedError as error:
             raise ConversionError(
-                f"'{source.label}' is a subclass of Model, whose layers are known to its code only: use "
+                f"'{source.label}' is a subclass of Model, and only its code knows its layers: use "
                 "format='graph', or build it with the functional API"
             ) from error
         with h5py.File(path, "r") as file:
@@ -212,13 +214,13 @@ def _check_input_known(source: Source, topology: Any) -> None:
     first = (config["layers"] if isinstance(config, dict) else config)[0]["config"]
     if not {"batch_input_shape", "layers", "batch_shape"} & first.keys():
         raise ConversionError(
-            f"the input shape of '{source.label}' is not known: begin it with an Input layer, or call "
+            f"the input shape of '{source.label}' is unknown: begin the model with an Input layer, or call "
             "model.build(input_shape)"
         )
 
 
 def _save_model(source: Source, folder: Path) -> graph_conversion.SavedModel:
-    """Puts `saved_model/` into the folder, and beside it the signature that is taken."""
+    """Writes `saved_model/` into the folder, and beside it the name of the signature used."""
     target = folder / "saved_model"
     inputs: list[str] = []
     outputs: list[str] = []

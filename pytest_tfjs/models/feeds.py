@@ -1,4 +1,4 @@
-"""Feeds: what the user hands in as inputs, checked against the model's inputs and cast for both sides."""
+"""Checks the user's inputs against the model's and casts them for Python and the browser."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True)
 class Feed:
-    """One set of named input tensors, in signature order: as Python takes them, and as the browser does.
+    """One set of named input tensors, in signature order, cast for Python and for the browser.
 
-    `reference` has the dtypes of the source (int64, float64, ...); `browser` has those of TF.js (float32,
-    int32, bool, complex64; strings are objects). `notes` tell, a sentence each, what was cast.
+    `reference` has the source's dtypes (int64, float64, ...); `browser` has those of TF.js (float32, int32,
+    bool, complex64; strings are objects). `notes`: one sentence for each cast.
     """
 
     reference: dict[str, Array]
@@ -34,11 +34,11 @@ class Feed:
 
 
 def normalise_feeds(inputs: Any, specs: Sequence[TensorSpec]) -> tuple[Feed, ...]:
-    """The feeds that `inputs` stands for, at least one.
+    """Turns `inputs` into one or more feeds.
 
     `inputs` is an array (for a model with one input), a dict by input name, a tuple in signature order, or
-    a list of these: several feeds. `specs` are the model's inputs; a size of None fits any.
-    Raises FeedError for a wrong name, number, shape or dtype, for NaN, empty tensors and no feeds at all.
+    a list of these for several feeds. `specs` are the model's inputs; a size of None matches any size.
+    Raises FeedError for a wrong name, number, shape or dtype, for NaN, for an empty tensor and an empty list.
     """
     if inputs is None:
         raise FeedError(f"no inputs were given; {_expected(specs)}")
@@ -99,17 +99,19 @@ def _by_name(inputs: Mapping[Any, Any], specs: Sequence[TensorSpec], where: str)
 def _as_array(value: Any, place: str) -> Array:
     try:
         array = np.asarray(value)
-    except Exception as error:  # whatever a foreign tensor's __array__ raises
-        raise FeedError(f"{place}: {type(value).__name__} does not become an array: {error}") from error
+    except Exception as error:  # a foreign tensor's __array__ may raise anything
+        raise FeedError(
+            f"{place}: {type(value).__name__} cannot be converted to an array: {error}"
+        ) from error
     if array.dtype.kind in "SU":
         array = array.astype(object)
     if array.dtype.kind == "O" and not all(isinstance(item, (str, bytes)) for item in array.flat):
         raise FeedError(
-            f"{place}: {type(value).__name__} does not become an array of numbers, booleans or strings; "
-            "pass a numpy array"
+            f"{place}: {type(value).__name__} cannot be converted to an array of numbers, booleans or "
+            "strings; pass a numpy array"
         )
     if array.dtype.kind not in "biufcO" and array.dtype.name != "bfloat16":
-        raise FeedError(f"{place}: the dtype {array.dtype} is none that a model takes")
+        raise FeedError(f"{place}: no model takes the dtype {array.dtype}")
     return array
 
 
@@ -144,23 +146,23 @@ def _check_values(array: Array, place: str) -> None:
 
 
 def _cast(array: Array, dtype: str, place: str, notes: list[str]) -> Array:
-    """The array in the source's dtype; only casts within one kind are made."""
+    """The array in the source's dtype. Casts within one kind only (float, integer)."""
     if dtype == "str":
         if array.dtype.kind != "O":
-            raise FeedError(f"{place} takes strings, and {array.dtype} was given")
+            raise FeedError(f"{place} takes strings, but {array.dtype} was given")
         return array
     wanted = array.dtype if array.dtype.name == dtype else _numpy_dtype(dtype)
     if array.dtype == wanted:
         return array
     if _kind(array.dtype) != _kind(wanted):
         given = "strings" if array.dtype.kind == "O" else str(array.dtype)
-        remedy = "" if given == "strings" else f"; write inputs.astype('{dtype}') where that is meant"
-        raise FeedError(f"{place} takes {dtype}, and {given} was given{remedy}")
+        remedy = "" if given == "strings" else f"; write inputs.astype('{dtype}') if that is intended"
+        raise FeedError(f"{place} takes {dtype}, but {given} was given{remedy}")
     return _narrow(array, wanted, place, notes, "as the model takes")
 
 
 def _for_browser(array: Array, place: str, notes: list[str]) -> Array:
-    """The array as TF.js takes it, which has no 64-bit and no small dtypes."""
+    """The array in a dtype of TF.js, which has no 64-bit and no small dtypes."""
     name = browser_dtype(array.dtype)
     if name is None:
         return array

@@ -1,8 +1,7 @@
-"""A Keras 2 model's config read as a graph: the calls of its layers, and the tensors that enter each.
+"""Reads a Keras 2 model's config as a graph: each call of a layer, and its input tensors.
 
-The config is the one that `model.get_config()` gives and that `model.json` holds,
-`{"class_name": ..., "config": ...}` of a Functional or Sequential model. In it a layer's calls are numbered
-as they are in the model that TF.js builds from it.
+The config is that of `model.get_config()` and `model.json`: `{"class_name": ..., "config": ...}` of a
+Functional or Sequential model. It numbers a layer's calls as the model does that TF.js builds from it.
 """
 
 from __future__ import annotations
@@ -14,18 +13,18 @@ from typing import Any
 MODELS = frozenset({"Functional", "Model", "Sequential"})
 
 Call = tuple[str, int, int]
-"""Layer, number of the call, index of the output: how a config names a tensor."""
+"""How a config names a tensor: the layer, the number of its call, the index of the output."""
 
 Path = tuple[tuple[str, int, bool], ...]
-"""Through nested models: each one's name, which of its calls it is, and whether that is the only one."""
+"""A path through nested models: each one's name, the ordinal of its call, whether it is the only call."""
 
 _UNNAMED_INPUT: Call = ("", 0, 0)
-"""The input of a Sequential model that does not begin with an InputLayer."""
+"""Stands for the input of a Sequential model without an InputLayer."""
 
 
 @dataclass(frozen=True)
 class Called:
-    """One call of a layer: its number in the config, its place among its calls, and if it is the only one."""
+    """One call of a layer: its number in the config, its ordinal, and whether it is the layer's only call."""
 
     layer: Mapping[str, Any]
     number: int
@@ -40,17 +39,17 @@ class Called:
 
     @property
     def is_model(self) -> bool:
-        """Whether it is a model within the model."""
+        """Whether the layer is a nested model."""
         return self.layer["class_name"] in MODELS
 
     @property
     def step(self) -> tuple[str, int, bool]:
-        """Of a nested model: the part of a path that leads into this call of it."""
+        """This call of a nested model, as one step of a Path."""
         return self.name, self.ordinal, self.only
 
 
 def address_of(called: Called, index: int, path: Path) -> dict[str, Any]:
-    """Where the page finds an output of a call in the nested models of `path`; see `browsers.jobs.Tap`."""
+    """The address of a call's output, within the nested models of `path`; see `browsers.jobs.Tap`."""
     steps = [name if only else [name, ordinal + 1] for name, ordinal, only in path]
     address: dict[str, Any] = {"path": [*steps, called.name], "tensor": index}
     if not called.is_model or not called.only:
@@ -59,7 +58,7 @@ def address_of(called: Called, index: int, path: Path) -> dict[str, Any]:
 
 
 def calls_of(model: Mapping[str, Any]) -> list[Called]:
-    """Each call of each layer of `model`, with the tensors that enter it."""
+    """Each call of each layer of `model`, with its input tensors."""
     if model["class_name"] == "Sequential":
         return _chain(layers_of(model))
     calls: list[Called] = []
@@ -82,7 +81,7 @@ def _chain(layers: list[Mapping[str, Any]]) -> list[Called]:
 
 
 def first_call(layer: Mapping[str, Any]) -> int:
-    """The config's number for the first call of `layer`: before those of a model comes its own making."""
+    """The config's number for the first call of `layer`: 1 for a model, whose construction counts as 0."""
     if layer["class_name"] == "Sequential":
         return int(_begins_with_input(layers_of(layer)))
     return int(layer["class_name"] in MODELS)
@@ -99,30 +98,30 @@ def _begins_with_input(layers: list[Mapping[str, Any]]) -> bool:
 
 
 def in_order(calls: list[Called]) -> Iterator[Called]:
-    """The calls such that each follows those whose outputs it takes."""
-    known = {(call.name, call.number) for call in calls}
+    """The calls in topological order. Raises ValueError for a cycle."""
+    existing = {(call.name, call.number) for call in calls}
     done: set[tuple[str, int]] = set()
     waiting = list(calls)
     while waiting:
-        held = []
+        blocked = []
         for call in waiting:
-            if all((name, k) in done or (name, k) not in known for name, k, _ in call.inputs):
+            if all((name, k) in done or (name, k) not in existing for name, k, _ in call.inputs):
                 done.add((call.name, call.number))
                 yield call
             else:
-                held.append(call)
-        if len(held) == len(waiting):
-            raise ValueError(f"the model's config is not a graph: {held[0].name!r} waits for itself")
-        waiting = held
+                blocked.append(call)
+        if len(blocked) == len(waiting):
+            raise ValueError(f"the model's config has a cycle: {blocked[0].name!r} depends on its own output")
+        waiting = blocked
 
 
 def check_wiring(model: Mapping[str, Any]) -> None:
-    """Raises ValueError where a layer of a Functional model waits for what never comes.
+    """Raises ValueError where a layer of a Functional model takes a missing call, or its own output.
 
-    That is, for a layer or a call that is not there, or for itself: TF.js would wait for ever.
+    TF.js would wait for it without end.
     """
     calls = calls_of(model)
-    known = {
+    existing = {
         (call.name, call.number)
         for call in calls
         if call.layer.get("inbound_nodes") or call.layer["class_name"] == "InputLayer"
@@ -130,12 +129,12 @@ def check_wiring(model: Mapping[str, Any]) -> None:
     for layer in layers_of(model):
         name, nodes = layer["config"]["name"], layer.get("inbound_nodes") or []
         if layer.get("name", name) != name:
-            raise ValueError(f"the layer {name!r} is called {layer['name']!r} too")
+            raise ValueError(f"the layer {name!r} is also called {layer['name']!r}")
         tensors = (tensor for node in nodes if isinstance(node, list) for tensor in node)
         for tensor in tensors:
-            if isinstance(tensor, list) and tensor[2:] and (tensor[0], tensor[1]) not in known:
+            if isinstance(tensor, list) and tensor[2:] and (tensor[0], tensor[1]) not in existing:
                 raise ValueError(
-                    f"the layer {name!r} takes the call {tensor[1]} of {tensor[0]!r}, which is not there"
+                    f"the layer {name!r} takes call {tensor[1]} of {tensor[0]!r}, which does not exist"
                 )
         if layer["class_name"] in MODELS and layer["class_name"] != "Sequential":
             check_wiring(layer)
@@ -144,7 +143,7 @@ def check_wiring(model: Mapping[str, Any]) -> None:
 
 
 def inputs_of(model: Mapping[str, Any]) -> list[Call]:
-    """The tensors that are a model's inputs, in their order."""
+    """A model's input tensors, in order."""
     if model["class_name"] == "Sequential":
         layers = layers_of(model)
         return [(layers[0]["config"]["name"], 0, 0) if _begins_with_input(layers) else _UNNAMED_INPUT]
@@ -152,7 +151,7 @@ def inputs_of(model: Mapping[str, Any]) -> list[Call]:
 
 
 def outputs_of(model: Mapping[str, Any]) -> list[Call]:
-    """The tensors that are a model's outputs, in their order."""
+    """A model's output tensors, in order."""
     if model["class_name"] == "Sequential":
         last = layers_of(model)[-1]
         return [(last["config"]["name"], first_call(last), 0)]
@@ -160,7 +159,7 @@ def outputs_of(model: Mapping[str, Any]) -> list[Call]:
 
 
 def references(value: Any, names: set[str] | None) -> Iterator[Call]:
-    """Each `["layer", call, tensor, ...]` within nested lists and dicts; other strings are arguments."""
+    """Each `["layer", call, tensor, ...]` within nested lists and dicts. Other strings are arguments."""
     if isinstance(value, Mapping):
         for item in value.values():
             yield from references(item, names)

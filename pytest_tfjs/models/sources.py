@@ -1,4 +1,4 @@
-"""What is handed in as a model: recognised without TensorFlow, told apart by content, loaded when needed."""
+"""Recognises sources without TensorFlow, fingerprints their content, loads them when needed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _FOREIGN_FILES = {
 
 @dataclass(frozen=True)
 class Prebuilt:
-    """Artifacts that are converted already, with the source that they were made of, to be compared with it.
+    """Artifacts that are already converted, and the source to compare them with.
 
     `artifacts` is the path of a model.json or its folder; `source` is any other source.
     """
@@ -60,11 +60,11 @@ class Prebuilt:
 
 @dataclass(eq=False)
 class Source:
-    """A model as it was handed in.
+    """A model as the user passed it.
 
-    `label` is a short name for reports; `format` is what format "auto" means for it. `keras` is the version
-    of Keras (2 or 3) of a Keras model or file. `path` is the file, directory or model.json; `model` the
-    object; `origin` the source of prebuilt artifacts, None where only the artifacts were given.
+    `label` is a short name for reports; `format` is the format that "auto" selects. `keras` is the Keras
+    version (2 or 3) of a Keras model or file. `path` is the file, directory or model.json; `model` the
+    object; `origin` the source of prebuilt artifacts, or None where only the artifacts were passed.
     """
 
     kind: Kind
@@ -74,13 +74,13 @@ class Source:
     path: Path | None = None
     model: Any = field(default=None, repr=False)
     origin: Source | None = None
-    # In place of content that cannot be read, so that nothing cached is taken for it.
+    # Stands for content that cannot be read, so that no cached entry matches.
     _unreadable: str = field(default_factory=lambda: uuid.uuid4().hex, init=False, repr=False)
     _root: Any = field(default=None, init=False, repr=False)
 
     @property
     def in_files(self) -> bool:
-        """Whether it is in files alone, so that another process can load it."""
+        """Whether the source is stored in files only, so that another process can load it."""
         source = self if self.origin is None else self.origin
         return source.path is not None
 
@@ -93,9 +93,9 @@ class Source:
         return hashlib.sha256(f"{self.kind}:{self._content(runner)}".encode()).hexdigest()
 
     def load(self) -> Any:
-        """The live object: a Keras model or a ConcreteFunction; for prebuilt artifacts, that of their source.
+        """The Keras model or ConcreteFunction; for prebuilt artifacts, that of their source.
 
-        Loaded once. Raises SourceError where it cannot be, MissingPackageError without TensorFlow.
+        Loads it once. Raises SourceError where that fails, MissingPackageError without TensorFlow.
         """
         return self._live
 
@@ -113,19 +113,19 @@ class Source:
             return keras_models.load_keras_file(self.path, self.keras)
         tf = import_tensorflow()
         with captured():
-            # Kept, as the function alone does not keep its variables alive.
+            # The function alone does not keep its variables alive.
             self._root = tf.saved_model.load(str(self.path))
         return functions.module_function(self._root, f"the SavedModel {self.path}")
 
     def require_origin(self) -> Source:
-        """The source behind prebuilt artifacts, or this source. Raises SourceError where there is none."""
+        """The source of prebuilt artifacts, or this source. Raises SourceError where there is none."""
         if self.kind != "prebuilt":
             return self
         if self.origin is None:
             raise SourceError(
                 f"{self.path} is a converted model alone, so there is nothing to compare it with: pass "
-                "Prebuilt(artifacts, source) with the model that it was converted from. Converted models "
-                "alone can be timed"
+                "Prebuilt(artifacts, source) with the model that it was converted from. A converted model "
+                "alone can only be timed"
             )
         return self.origin
 
@@ -144,15 +144,15 @@ class Source:
             return _keras_digest(self.model, self._unreadable)
         digest = file_digest(self.path)
         if self.kind == "keras_file" and keras_models.keras_file_has_custom_code(self.path):
-            # The classes it names are code of the user's, which may change while the file does not.
+            # The file names classes of the user, whose code may change while the file does not.
             return f"{digest}:{runner(f'loading {self.label!r}', _loaded_digest, self)}"
         return digest
 
 
 def as_source(model: Any) -> Source:
-    """Recognises what was handed in as a model; a Source is given back as it is.
+    """The Source for a model as the user passed it; a Source is returned unchanged.
 
-    Raises SourceError that says what was given and what is expected, ArtifactsError for damaged artifacts.
+    Raises SourceError for anything that is not a model, ArtifactsError for damaged artifacts.
     """
     if isinstance(model, Source):
         return model
@@ -206,7 +206,7 @@ def _from_path(path: Path) -> Source:
         raise SourceError(
             f"{path} has a format ({_FOREIGN_FILES[suffix]}) that the converter cannot read. {_EXPECTED}"
         )
-    raise SourceError(f"{path} is no model file that is known. {_EXPECTED}")
+    raise SourceError(f"{path} is not a known kind of model file. {_EXPECTED}")
 
 
 def _from_directory(path: Path) -> Source:
@@ -235,8 +235,8 @@ def _prebuilt(model: Prebuilt) -> Source:
     origin = as_source(model.source)
     if origin.kind == "prebuilt":
         raise SourceError(
-            f"Prebuilt(artifacts, source) needs the model that {path} was converted from, and the source "
-            "given is a converted model too"
+            f"Prebuilt(artifacts, source) needs the model that {path} was converted from, but the source "
+            "is a converted model too"
         )
     return _artifacts(path, origin)
 
@@ -249,7 +249,7 @@ def _artifacts(path: Path, origin: Source | None) -> Source:
 
 
 def _keras_version(model: Any) -> int | None:
-    """2 or 3 for a Keras model, None for all else."""
+    """2 or 3 for a Keras model, None for anything else."""
     for base in type(model).__mro__:
         if base.__name__ == "Model" and base.__module__.startswith("tf_keras."):
             return 2
@@ -275,7 +275,9 @@ def _describe(model: Any) -> str:
     if any(module.startswith("torch.") for module in modules):
         return f"a PyTorch module ({name}) was given; convert it to Keras or a SavedModel first"
     if _is_of_keras(model):
-        return f"a Keras object that is no model ({name}) was given; wrap it in a keras.Model with its inputs"
+        return (
+            f"a Keras object that is not a model ({name}) was given; wrap it in a keras.Model with its inputs"
+        )
     if callable(model) and hasattr(model, "__name__"):
         return (
             f"the Python function '{model.__name__}' was given; decorate it with "
@@ -298,11 +300,9 @@ def _loaded_digest(source: Source) -> str:
 
 
 def _keras_digest(model: Any, unreadable: str) -> str:
-    """Class, config and weights; where the config lacks the code, the graph that it traces to."""
+    """Over class, config and weights; over the traced graph where the config refers to custom code."""
     with captured():
-        keras_models.input_names(
-            model
-        )  # refuses a model without weights, where Keras would raise less clearly
+        keras_models.input_names(model)  # raises a clearer error than Keras for a model without weights
         digest = hashlib.sha256(f"{type(model).__module__}.{type(model).__qualname__}".encode())
         config = _config(model)
         if config is None or keras_models.config_has_custom_code(json.loads(config)):
@@ -321,7 +321,7 @@ def _config(model: Any) -> str | None:
         return None
     try:
         return str(model.to_json())
-    except Exception:  # noqa: BLE001  (a layer without get_config raises what it likes)
+    except Exception:  # noqa: BLE001  (a layer without get_config may raise anything)
         return None
 
 

@@ -1,4 +1,4 @@
-"""Inputs, outputs and nodes, read from the topology in `model.json`."""
+"""Reads inputs, outputs and graph nodes from the topology in `model.json`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from pytest_tfjs.models.keras_config import check_wiring
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Placeholders that TensorFlow puts into loops, and that version 1.0 of the converter left over.
+# Placeholders that TensorFlow puts into loops; version 1.0 of the converter did not remove them.
 _LEFT_OVER = "unused_control_flow_input"
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One input or output. In its shape None is any size; no shape is any rank. The dtype is numpy's name.
+    """Name, shape and dtype of one input or output.
 
-    Strings have the dtype `str`. `tensor` is the tensor's name in a graph model, such as `Identity_1:0`.
+    None as a size matches any size, and None as the shape any rank. `dtype` is numpy's name, or `str` for
+    strings. `tensor` is the tensor's name in a graph model, such as `Identity_1:0`.
     """
 
     name: str
@@ -32,7 +33,7 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class GraphNode:
-    """One node of a graph model: inputs as it writes them (`name`, `name:1`, `^control`), attr as JSON."""
+    """One node of a graph model. Inputs are written `name`, `name:1` or `^control`; attr is JSON."""
 
     name: str
     op: str
@@ -41,7 +42,7 @@ class GraphNode:
 
 
 def tensorflow_dtype(name: str) -> str:
-    """TensorFlow's name of a dtype, of numpy's: `DT_FLOAT` of `float32`. Raises ValueError for others."""
+    """TensorFlow's name for numpy's (`DT_FLOAT` for `float32`). Raises ValueError for others."""
     for theirs, ours in NUMPY_NAMES.items():
         if ours == name:
             return theirs
@@ -70,16 +71,16 @@ def _node(node: Mapping[str, Any]) -> GraphNode:
 
 
 def graph_signature(content: Mapping[str, Any]) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """Inputs and outputs of a graph model: from its signature, or its nodes where there is none."""
+    """Inputs and outputs of a graph model: from its signature, or without one from its nodes."""
     signature = _signature(content)
     inputs = _signature_tensors(signature.get("inputs"))
     outputs = _signature_tensors(signature.get("outputs"))
     nodes = graph_nodes(content["modelTopology"])
-    return inputs or tuple(_placeholders(nodes)), outputs or tuple(_ends(nodes))
+    return inputs or tuple(_placeholders(nodes)), outputs or tuple(_unused_nodes(nodes))
 
 
 def has_signature(content: Mapping[str, Any]) -> bool:
-    """Whether a graph model tells its outputs, other than by its nodes."""
+    """Whether a graph model has a signature with outputs."""
     return bool(_signature(content).get("outputs"))
 
 
@@ -90,18 +91,18 @@ def captured_resources(content: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _signature(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    # Versions from 1.4 to 2.3 wrote it among the user's own.
+    # Versions 1.4 to 2.3 wrote it into the user's metadata.
     return content.get("signature") or (content.get("userDefinedMetadata") or {}).get("signature") or {}
 
 
 def layers_signature(content: Mapping[str, Any]) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """Inputs and outputs of a layers model: from its Keras topology. The outputs' shapes are not in it."""
+    """Inputs and outputs of a layers model, from its Keras topology; the outputs' shapes are unknown."""
     topology = content["modelTopology"]
     return _keras_signature(topology.get("model_config", topology))
 
 
 def _signature_tensors(tensors: Mapping[str, Any] | None) -> tuple[TensorSpec, ...]:
-    # A resource (a lookup table) is fed by TF.js itself.
+    # TF.js itself feeds resources (lookup tables).
     return tuple(
         TensorSpec(_bare(key), _shape(value.get("tensorShape")), _dtype(value.get("dtype")), value["name"])
         for key, value in (tensors or {}).items()
@@ -118,7 +119,7 @@ def _placeholders(nodes: tuple[GraphNode, ...]) -> Iterator[TensorSpec]:
             )
 
 
-def _ends(nodes: tuple[GraphNode, ...]) -> Iterator[TensorSpec]:
+def _unused_nodes(nodes: tuple[GraphNode, ...]) -> Iterator[TensorSpec]:
     used = {_bare(name.lstrip("^")) for node in nodes for name in node.inputs}
     for node in nodes:
         if node.name not in used and node.op not in ("Const", "Placeholder", "NoOp"):
@@ -126,7 +127,7 @@ def _ends(nodes: tuple[GraphNode, ...]) -> Iterator[TensorSpec]:
 
 
 def _bare(name: str) -> str:
-    """`name` for `name:0`: where tensors are alike, the converter keeps tensor names as signature keys."""
+    """`name` for `name:0`: the converter writes tensor names as signature keys where tensors are alike."""
     head, colon, index = name.rpartition(":")
     return head if colon and index.isdigit() else name
 
@@ -159,12 +160,12 @@ def _keras_signature(model: Mapping[str, Any]) -> tuple[tuple[TensorSpec, ...], 
 
 
 def _check_layers(layers: Any) -> None:
-    """Raises where an entry is no layer, or a name is that of two."""
+    """Raises TypeError where an entry is not a layer, ValueError where two layers have one name."""
     if not isinstance(layers, list):
         raise TypeError(f"the layers are {layers!r:.100}")
     names = [layer["config"]["name"] for layer in layers]
     if not all(isinstance(text, str) for text in [*names, *(layer["class_name"] for layer in layers)]):
-        raise TypeError("the name or the class of a layer is no text")
+        raise TypeError("the name or the class of a layer is not a string")
     if len(set(names)) != len(names):
         raise ValueError(f"there are two layers {Counter(names).most_common(1)[0][0]!r}")
 
@@ -181,7 +182,7 @@ def _sequential_signature(config: Any) -> tuple[tuple[TensorSpec, ...], tuple[Te
 
 
 def _references(value: Any) -> Iterator[tuple[str, int, int]]:
-    """`(layer, node, tensor)` of each `["layer", 0, 0]`: one alone, a list, or a dict of them."""
+    """`(layer, node, tensor)` for each `["layer", 0, 0]` in one such list, a list or a dict of them."""
     if isinstance(value, Mapping):
         for item in value.values():
             yield from _references(item)

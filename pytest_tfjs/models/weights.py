@@ -1,4 +1,4 @@
-"""The weights of converted artifacts: the manifest in `model.json` and the shards beside it."""
+"""Checks, decodes and rewrites the weights of artifacts: manifest and shards."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterator
     from pathlib import Path
 
-SHARD_BYTES = 4 * 2**20  # the converter's default: the largest file that all major browsers cache
+SHARD_BYTES = 4 * 2**20  # the converter's default: all major browsers cache files of this size
 _STORED: dict[str, np.dtype[Any]] = {
     "float32": np.dtype("<f4"),
     "float16": np.dtype("<f2"),
@@ -37,7 +37,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def check_manifest(model_json: Path, manifest: Any) -> None:
-    """Raises ArtifactsError where a weights manifest is malformed, or a shard is missing, short or long."""
+    """Raises ArtifactsError for a malformed manifest, and a missing, too short or too long shard."""
     if not isinstance(manifest, list):
         raise ArtifactsError(
             f"{model_json} has no 'weightsManifest' list, so its weights cannot be found; convert the "
@@ -49,7 +49,7 @@ def check_manifest(model_json: Path, manifest: Any) -> None:
 
 
 def shard_paths(model_json: Path, manifest: Manifest) -> list[Path]:
-    """The files that hold the weights, in the manifest's order."""
+    """The paths of the weight files, in the manifest's order."""
     return [_shard(model_json, name) for group in manifest for name in group["paths"]]
 
 
@@ -65,15 +65,14 @@ def decode_weights(model_json: Path, manifest: Manifest) -> dict[str, Array]:
 def replace_weights(
     model_json: Path, manifest: Manifest, changes: Mapping[str, Array], out_dir: Path
 ) -> list[dict[str, Any]]:
-    """Writes the shards with some weights changed into `out_dir`; the new manifest.
+    """Writes the shards with some weights changed into `out_dir`; returns the new manifest.
 
-    A changed weight is stored as it is declared, not quantised, so that the browser gets exactly what was
-    given; all others keep their bytes. Raises ArtifactsError for an unknown name, or another shape or
-    dtype.
+    A changed weight is stored in its declared dtype, not quantised, so that the browser gets exact values;
+    all others keep their bytes. Raises ArtifactsError for an unknown name, and another shape or dtype.
     """
-    known = {str(entry["name"]) for group in manifest for entry in group["weights"]}
-    if unknown := sorted(set(changes) - known):
-        raise ArtifactsError(f"no weight is named {unknown}; there are {sorted(known)}")
+    names = {str(entry["name"]) for group in manifest for entry in group["weights"]}
+    if unknown := sorted(set(changes) - names):
+        raise ArtifactsError(f"no weight is named {unknown}; there are {sorted(names)}")
     result: list[dict[str, Any]] = []
     for number, group in enumerate(manifest, start=1):
         entries, blobs = [], []
@@ -92,9 +91,9 @@ def replace_weights(
 def keep_weights(
     model_json: Path, manifest: Manifest, names: Container[str], shard: Path
 ) -> list[dict[str, Any]]:
-    """Writes the weights named, as they are stored, into the one file `shard`; the new manifest.
+    """Writes the named weights, as they are stored, into the file `shard`; returns the new manifest.
 
-    Without any there is no file, and the manifest is empty.
+    For no weights it writes no file and returns an empty manifest.
     """
     found = [
         (entry, raw)
@@ -110,13 +109,13 @@ def keep_weights(
 
 
 def split_group(group: Mapping[str, Any], data: bytes) -> Iterator[tuple[Mapping[str, Any], bytes]]:
-    """Each weight's manifest entry with its bytes, as they are stored."""
+    """Each weight's manifest entry with its stored bytes."""
     for entry, start, end in _spans(group, data):
         yield entry, data[start:end]
 
 
 def _spans(group: Mapping[str, Any], data: bytes) -> Iterator[tuple[Mapping[str, Any], int, int]]:
-    """Each weight's entry with where it should begin and end, even if the data are shorter."""
+    """Each weight's entry with its expected start and end, even where the data are shorter."""
     start = 0
     for entry in group["weights"]:
         size = _stored_bytes(entry)
@@ -134,7 +133,7 @@ def _check_group(model_json: Path, group: Any, seen: set[str]) -> None:
         sizes = [_stored_bytes(entry) for entry in entries]
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactsError(
-            f"{model_json} has a damaged weights manifest ({error!r}); convert again"
+            f"{model_json} has a damaged weights manifest ({error!r}); convert the model again"
         ) from error
     for name in names:
         if name in seen:
@@ -142,9 +141,9 @@ def _check_group(model_json: Path, group: Any, seen: set[str]) -> None:
         seen.add(name)
     shards = [_shard(model_json, name) for name in paths]
     for shard in shards:
-        if not shard.is_file():  # a folder, a device or a pipe is none
+        if not shard.is_file():  # missing, or a folder, device or pipe
             raise ArtifactsError(
-                f"{model_json} names the weight shard '{shard.name}', which is not there ({shard}). Copy "
+                f"{model_json} names the weight shard '{shard.name}', which does not exist ({shard}). Copy "
                 "all the files that the converter wrote, or convert the model again"
             )
     found = [shard.stat().st_size for shard in shards]
@@ -158,7 +157,7 @@ def _check_group(model_json: Path, group: Any, seen: set[str]) -> None:
 
 
 def _check_entry(entry: Mapping[str, Any]) -> None:
-    """Raises ValueError, TypeError or KeyError for what TF.js or numpy reads otherwise, or not at all."""
+    """Raises ValueError, TypeError or KeyError for an entry that TF.js or numpy cannot read."""
     name, dtype, shape = entry["name"], entry["dtype"], entry["shape"]
     if not isinstance(name, str) or not isinstance(dtype, str):
         raise TypeError(f"a weight has the name {name!r} and the dtype {dtype!r}")
@@ -167,7 +166,7 @@ def _check_entry(entry: Mapping[str, Any]) -> None:
     if len(shape) > _HIGHEST_RANK or not all(0 <= size <= _LARGEST_SIZE for size in shape):
         raise ValueError(f"the weight '{name}' has the shape {shape}")
     if math.prod(size for size in shape if size > 0) > _MOST_ELEMENTS:
-        raise ValueError(f"the weight '{name}' has the shape {shape}, which no computer holds")
+        raise ValueError(f"the weight '{name}' has the shape {shape}, which does not fit into memory")
     if "quantization" in entry:
         _check_quantisation(name, dtype, entry["quantization"])
 
@@ -197,7 +196,9 @@ def _wrong_length(
     model_json: Path, shards: Sequence[Path], found: Sequence[int], expected: int
 ) -> ArtifactsError:
     if not shards:
-        return ArtifactsError(f"{model_json} names no shard for weights of {expected} bytes; convert again")
+        return ArtifactsError(
+            f"{model_json} names no shard for weights of {expected} bytes; convert the model again"
+        )
     due = _due_sizes(found, expected)
     index = next(
         (i for i, (have, want) in enumerate(zip(found, due, strict=True)) if have != want), len(due) - 1
@@ -211,7 +212,7 @@ def _wrong_length(
 
 
 def _due_sizes(found: Sequence[int], expected: int) -> list[int]:
-    """How long each shard of a group should be: all are equal but the last, which has the rest."""
+    """The expected size of each shard of a group: all equal, except that the last has the rest."""
     count = len(found)
     candidates = [SHARD_BYTES, *found[:-1]] if count > 1 else []
     for size in candidates:
@@ -229,7 +230,7 @@ def _shard(model_json: Path, name: Any) -> Path:
     try:
         leaves = leaves or not (folder / pure).resolve().is_relative_to(folder.resolve())
         (folder / pure).exists()
-    except (OSError, ValueError, RuntimeError) as error:  # NUL in it, too long, links in a circle
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL, too long, or circular links
         raise ArtifactsError(f"{model_json} names the weight shard {name!r:.300}: {error}") from error
     if leaves:
         raise ArtifactsError(

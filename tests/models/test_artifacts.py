@@ -241,7 +241,7 @@ def test_the_topology_that_javascript_saves_is_read(folder):
 
 def test_a_missing_shard_is_named(folder):
     (folder / "group1-shard2of2.bin").unlink()
-    with pytest.raises(ArtifactsError, match=r"'group1-shard2of2\.bin', which is not there"):
+    with pytest.raises(ArtifactsError, match=r"'group1-shard2of2\.bin', which does not exist"):
         read_artifacts(folder)
 
 

@@ -114,7 +114,7 @@ def test_nodes_that_are_none_are_refused(tmp_path, change):
     content = json.loads(path.read_text())
     change(content["modelTopology"]["node"])
     path.write_text(json.dumps(content))
-    refused(path, "does not tell its inputs and outputs")
+    refused(path, "does not describe its inputs and outputs")
 
 
 def waiting(layers):
@@ -133,11 +133,11 @@ def chain():
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda layers: layers.pop(1), "takes the call 0 of 'a', which is not there"),
-        (lambda layers: layers[1].update(inbound_nodes=[]), "takes the call 0 of 'a', which is not there"),
-        (lambda layers: layers[2]["inbound_nodes"][0][0].__setitem__(1, 1), "takes the call 1 of 'a'"),
-        (lambda layers: layers[1]["inbound_nodes"][0][0].__setitem__(0, "b"), "'a' waits for itself"),
-        (lambda layers: layers[1].update(name="c"), "'a' is called 'c' too"),
+        (lambda layers: layers.pop(1), "takes call 0 of 'a', which does not exist"),
+        (lambda layers: layers[1].update(inbound_nodes=[]), "takes call 0 of 'a', which does not exist"),
+        (lambda layers: layers[2]["inbound_nodes"][0][0].__setitem__(1, 1), "takes call 1 of 'a'"),
+        (lambda layers: layers[1]["inbound_nodes"][0][0].__setitem__(0, "b"), "'a' depends on its own output"),
+        (lambda layers: layers[1].update(name="c"), "'a' is also called 'c'"),
         (lambda layers: layers.append(layers[1]), "there are two layers 'a'"),
         (lambda layers: layers[1].pop("class_name"), "class_name"),
     ],

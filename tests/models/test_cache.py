@@ -182,7 +182,7 @@ def test_a_full_disk_is_told_with_what_to_do(cache, error):
     def build(_):
         raise error
 
-    with pytest.raises(TfjsError, match=r"the disk is full .* bytes are left at .*\. Make room") as caught:
+    with pytest.raises(TfjsError, match=r"the disk with the cache .* is full: .* bytes are left at .*\. Make room") as caught:
         cache.entry("kind", "key", build)
     assert caught.value.__cause__ is error
 
@@ -192,7 +192,7 @@ def test_a_full_disk_at_the_manifest_leaves_nothing(cache, tmp_path, monkeypatch
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(TfjsError, match="the disk is full"):
+    with pytest.raises(TfjsError, match="the disk with the cache of converted models is full"):
         cache.entry("kind", "key", lambda folder: (folder / "data").write_bytes(DATA) and None)
     assert list(tmp_path.rglob("data")) == []
 
@@ -210,7 +210,7 @@ def test_a_failing_rebuild_does_not_bring_the_damaged_entry_back(cache):
 
 
 def test_a_link_that_a_build_leaves_is_refused(cache):
-    with pytest.raises(ValueError, match="no plain file"):
+    with pytest.raises(ValueError, match="not a regular file"):
         cache.entry("kind", "key", lambda folder: (folder / "link").symlink_to("/etc/hostname"))
 
 

@@ -344,7 +344,7 @@ def test_nothing_is_written_to_the_terminal_and_an_error_has_what_was_said(
 
     monkeypatch.setattr(graph_conversion, "convert_graph", fail)
     with pytest.raises(
-        ConversionError, match=r"(?s)RuntimeError: no luck\nThe converter said:\n.*last words"
+        ConversionError, match=r"(?s)RuntimeError: no luck\nThe converter's output:\n.*last words"
     ) as caught:
         convert(source, format="graph", weights="uint8", cache=cache)
     assert isinstance(caught.value.__cause__, RuntimeError)

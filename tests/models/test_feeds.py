@@ -171,7 +171,7 @@ def test_other_kinds_are_refused_with_what_to_write(given, wanted):
     refused(
         np.ones(2, given),
         one(wanted),
-        rf"takes {wanted}, and .* was given; write inputs\.astype\('{wanted}'\)",
+        rf"takes {wanted}, but .* was given; write inputs\.astype\('{wanted}'\)",
     )
 
 
@@ -183,17 +183,17 @@ def test_strings_are_kept(array):
 
 
 def test_strings_and_numbers_do_not_mix():
-    refused(np.array(["1"]), one("float32"), "takes float32, and strings was given")
-    refused(np.ones(1), one("str"), "takes strings, and float64 was given")
+    refused(np.array(["1"]), one("float32"), "takes float32, but strings was given")
+    refused(np.ones(1), one("str"), "takes strings, but float64 was given")
 
 
 @pytest.mark.parametrize("value", [{"x": object()}, {"x": [[1], [2, 3]]}, {"x": np.array([None])}])
 def test_what_is_no_array_is_refused(value):
-    refused(value, one("float32"), "input 'x': .* does not become an array")
+    refused(value, one("float32"), "input 'x': .* cannot be converted to an array")
 
 
 def test_dates_are_refused():
-    refused(np.array(["2020-01-01"], "datetime64[D]"), one("float32"), "none that a model takes")
+    refused(np.array(["2020-01-01"], "datetime64[D]"), one("float32"), "no model takes the dtype")
 
 
 def test_bfloat16_is_a_float():

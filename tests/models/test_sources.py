@@ -121,9 +121,9 @@ def test_home_is_found(tmp_path, monkeypatch):
         ("m.tflite", "TensorFlow Lite"),
         ("m.npz", "numpy"),
         ("m.pb", "frozen graph.*SavedModel directory"),
-        ("m.txt", "no model file that is known"),
-        ("m.keras", "no Keras model file, or it is damaged"),
-        ("m.h5", "no HDF5 file, or it is damaged"),
+        ("m.txt", "is not a known kind of model file"),
+        ("m.keras", "is not a Keras model file, or it is damaged"),
+        ("m.h5", "is not an HDF5 file, or it is damaged"),
     ],
 )
 def test_files_of_other_kinds_are_told_apart(tmp_path, name, message):

@@ -137,7 +137,7 @@ EXPECTED = {
     "input_name": ["FeedError: the model has no input 'y'; the model takes 'x' float32 [any, 3]"],
     "input_shape": ["FeedError: input 'x' has the shape [2, 2], but [any, 3] is expected"],
     "input_dtype": [
-        "FeedError: input 'x' takes float32, and int64 was given; write inputs.astype('float32')"
+        "FeedError: input 'x' takes float32, but int64 was given; write inputs.astype('float32')"
     ],
     "input_nan": ["FeedError: input 'x' has 1 NaN, the first at [1, 2]:", "Feed numbers only"],
     "no_feeds": ["FeedError: the list of feeds is empty, so nothing would be compared"],
@@ -152,7 +152,7 @@ EXPECTED = {
     "missing_shard": [
         "ArtifactsError:",
         "names the weight shard '",
-        "bin', which is not there",
+        "bin', which does not exist",
         "convert the model again",
     ],
     "short_shard": ["ArtifactsError: the weight shard", "is too short: 104 bytes expected, 100 found"],

@@ -1,4 +1,4 @@
-"""tf.function, ConcreteFunction and tf.Module: their one signature, their content, and saving them."""
+"""Finds the signature of tf.functions and tf.Modules, fingerprints and saves them."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-# Attributes of nodes that number the tracing, and do not change what is computed.
+# Attributes that differ between traces of the same computation.
 _TRACE_ATTRS = ("_gradient_op_type", "config_proto")
 
 
 def is_function(value: Any) -> bool:
-    """Whether this is a tf.function, traced or not; TensorFlow is not imported to find out."""
+    """Whether `value` is a tf.function, traced or not; does not import TensorFlow."""
     return _has_base(value, "Function", "tensorflow.python.eager") or is_concrete(value)
 
 
 def is_concrete(value: Any) -> bool:
-    """Whether this is a ConcreteFunction; TensorFlow is not imported to find out."""
+    """Whether `value` is a ConcreteFunction; does not import TensorFlow."""
     return _has_base(value, "ConcreteFunction", "tensorflow.")
 
 
 def is_module(value: Any) -> bool:
-    """Whether this is a tf.Module, or what tf.saved_model.load gives; TensorFlow is not imported for it."""
+    """Whether `value` is a tf.Module or a loaded SavedModel; does not import TensorFlow."""
     return _has_base(value, "Module", "tensorflow.python.module") or _has_base(
         value, "AutoTrackable", "tensorflow.python.trackable"
     )
 
 
 def concrete_function(function: Any, label: str) -> Any:
-    """The one ConcreteFunction of a tf.function. Raises SourceError where there is none, or more than one."""
+    """The only ConcreteFunction of a tf.function. Raises SourceError where there are none or several."""
     if is_concrete(function):
         return function
     if getattr(function, "input_signature", None) is not None:
@@ -46,21 +46,20 @@ def concrete_function(function: Any, label: str) -> Any:
         return traced[0]
     if not traced:
         raise SourceError(
-            f"the tf.function '{label}' has no signature, so its inputs are not known: write "
+            f"the tf.function '{label}' has no signature, so its inputs are unknown: write "
             "@tf.function(input_signature=[tf.TensorSpec(...)]), or pass function.get_concrete_function(...)"
         )
     raise SourceError(
-        f"the tf.function '{label}' was traced for {len(traced)} signatures, and one is needed: give it an "
-        "input_signature, or pass the one meant with function.get_concrete_function(...)"
+        f"the tf.function '{label}' was traced for {len(traced)} signatures, but one is needed: give it an "
+        "input_signature, or pass function.get_concrete_function(...) for one of them"
     )
 
 
 def module_function(module: Any, label: str) -> Any:
-    """The function of a tf.Module that is its signature, as a ConcreteFunction.
+    """The ConcreteFunction that serves as a tf.Module's signature.
 
-    That is the signature `serving_default` of a loaded SavedModel; `__call__`; or else the one tf.function
-    that has an input_signature or was traced once. Raises SourceError that names them where several are
-    there, or none.
+    That is `serving_default` of a loaded SavedModel; otherwise `__call__`; otherwise the only tf.function
+    that has an input_signature or was traced once. Raises SourceError where there are none or several.
     """
     signatures = getattr(module, "signatures", None)
     if signatures:
@@ -79,7 +78,7 @@ def module_function(module: Any, label: str) -> Any:
     if ready:
         raise SourceError(
             f"the tf.Module '{label}' has several functions with a signature: {', '.join(sorted(ready))}. "
-            f"Pass the one meant, such as model.{min(ready)}"
+            f"Pass one of them, such as model.{min(ready)}"
         )
     raise SourceError(
         f"the tf.Module '{label}' has no function with a signature: write "
@@ -88,7 +87,7 @@ def module_function(module: Any, label: str) -> Any:
 
 
 def choose_signature(names: Iterable[str], label: str) -> str:
-    """`serving_default`, or the only signature there is. Raises SourceError where that leaves a choice."""
+    """`serving_default`, or the only signature. Raises SourceError where there are none or several."""
     public = sorted(name for name in names if not name.startswith("__saved_model"))
     if "serving_default" in public:
         return "serving_default"
@@ -96,19 +95,19 @@ def choose_signature(names: Iterable[str], label: str) -> str:
         return public[0]
     if not public:
         raise SourceError(
-            f"{label} has no signature, so its inputs are not known: save it with "
+            f"{label} has no signature, so its inputs are unknown: save it with "
             "tf.saved_model.save(module, path, signatures=...)"
         )
     raise SourceError(
-        f"{label} has the signatures {', '.join(public)} and none is named serving_default: save the one "
-        "meant under that name, or load the SavedModel and pass model.signatures['...']"
+        f"{label} has the signatures {', '.join(public)} and none is named serving_default: save one "
+        "under that name, or load the SavedModel and pass model.signatures['...']"
     )
 
 
 def graph_fingerprint(concrete: Any, unreadable: str) -> str:
-    """SHA-256 in hex over the graph and the values that it captures, without the numbers that tracing gives.
+    """SHA-256 in hex over a graph and its captured values; equal for every trace of the same computation.
 
-    `unreadable` stands for what is captured and cannot be read, such as a lookup table's content.
+    `unreadable` stands for captured values that cannot be read, such as a lookup table's content.
     """
     tf = import_tensorflow()
     digest = hashlib.sha256(_canonical_graph(concrete.graph.as_graph_def()))
@@ -125,9 +124,9 @@ def graph_fingerprint(concrete: Any, unreadable: str) -> str:
 
 
 def save_function(concrete: Any, owner: Any, folder: Path) -> list[str]:
-    """Saves a ConcreteFunction as the signature `serving_default`; its inputs' names in argument order.
+    """Saves a ConcreteFunction as `serving_default`; returns its inputs' names in argument order.
 
-    `owner` is the tf.Module whose variables and tables it uses; None for a function of its own.
+    `owner` is the tf.Module that owns the function's variables and tables, if there is one.
     """
     tf = import_tensorflow()
     root = owner
@@ -141,7 +140,7 @@ def save_function(concrete: Any, owner: Any, folder: Path) -> list[str]:
 
 def _functions(module: Any) -> Iterable[tuple[str, Any]]:
     for name in dir(type(module)) + list(vars(module)):
-        # Looked up statically first: reading an attribute may run a property.
+        # Statically first, as reading an attribute may run a property.
         if is_function(inspect.getattr_static(module, name, None)):
             yield name, getattr(module, name)
 
@@ -156,7 +155,7 @@ def _has_base(value: Any, name: str, module: str) -> bool:
 
 
 def _canonical_graph(graph: Any) -> bytes:
-    # The library's order is that of a hash table; the numbers count up as functions are traced.
+    # The library is in hash order, and each trace numbers its functions anew.
     library = sorted(graph.library.function, key=lambda function: _numbered(function.signature.name))
     names = {
         function.signature.name: f"{_numbered(function.signature.name)[0]}#{index}"

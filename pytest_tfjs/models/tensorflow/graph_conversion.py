@@ -1,4 +1,4 @@
-"""From a SavedModel to a graph model whose inputs and outputs have the signature's names."""
+"""Converts a SavedModel to a graph model whose inputs and outputs have the signature's names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A SavedModel directory and the signature to take; its inputs' and outputs' order where it is known."""
+    """A SavedModel directory, the signature to convert, and the order of inputs and outputs if known."""
 
     path: Path
     signature: str
@@ -46,7 +46,7 @@ def signature_names(path: Path) -> list[str]:
 
 
 def convert_graph(saved: SavedModel, converter: Converter, weights: str, out: Path) -> None:
-    """Writes the graph model into `out`. Raises ConversionError for operations that TF.js does not have."""
+    """Writes the graph model into `out`. Raises ConversionError for operations that TF.js lacks."""
     module = converter.graph
     try:
         with _observed_freezing(module, saved.label) as frozen, known_fusions_only(module) as apart:
@@ -56,8 +56,8 @@ def convert_graph(saved: SavedModel, converter: Converter, weights: str, out: Pa
                 signature_def=saved.signature,
                 quantization_dtype_map=quantisation_map(weights),
                 strip_debug_ops=True,  # as the command line does
-                # Lowered to Switch and Merge, some loops of Keras 3 do not run in TF.js, and in their
-                # bodies the converter fuses sums into _FusedMatMul that wasm refuses.
+                # With control flow lowered to Switch and Merge, some loops of Keras 3 do not run in TF.js,
+                # and the converter fuses sums in their bodies into _FusedMatMul, which wasm refuses.
                 control_flow_v2=True,
             )
     except ValueError as error:
@@ -77,10 +77,10 @@ def convert_graph(saved: SavedModel, converter: Converter, weights: str, out: Pa
 
 @contextlib.contextmanager
 def _observed_freezing(module: Any, label: str) -> Iterator[list[Any]]:
-    """Collects the functions that the converter freezes, and keeps it from hiding an error in that.
+    """Collects the functions that the converter freezes, and raises errors that it would hide.
 
-    It would go on with the loader of TensorFlow 1, whose result may be another model. It also errs where the
-    SavedModel has tables that the signature does not use; where it uses none, none are looked for.
+    After an error it would continue with the loader of TensorFlow 1, which may give another model. It also
+    fails on tables that the signature does not use, so it is kept from looking for tables in that case.
     """
     frozen: list[Any] = []
     names = (
@@ -103,9 +103,9 @@ def _observed_freezing(module: Any, label: str) -> Iterator[list[Any]]:
         if error is not None and not isinstance(error, Exception):
             raise error
         raise ConversionError(
-            f"the converter cannot freeze '{label}' ({type(error).__name__}: {error}), and would go on with "
-            "another model. If it was saved by TensorFlow 1, save it again with TensorFlow 2; if it has "
-            "lookup tables, save a tf.Module that has just those that the signature uses"
+            f"the converter cannot freeze '{label}' ({type(error).__name__}: {error}), and would convert "
+            "another model instead. If it was saved by TensorFlow 1, save it again with TensorFlow 2; if it "
+            "has lookup tables, save a tf.Module that has only the tables of the signature"
         ) from error
 
     try:
@@ -120,17 +120,17 @@ def _observed_freezing(module: Any, label: str) -> Iterator[list[Any]]:
 def _name_signature(content: dict[str, Any], concrete: Any, saved: SavedModel) -> None:
     """Gives inputs and outputs the signature's names and a fixed order.
 
-    The converter matches names by dtype and shape, so that two inputs alike keep the names of tensors
-    (`a:0`), and the order that it writes is that of a hash table.
+    The converter matches names by dtype and shape, so two similar inputs keep their tensor names (`a:0`). It
+    writes them in hash order.
     """
     signature = content["signature"]
-    inputs, outputs = named_ends(concrete)
+    inputs, outputs = tensor_names(concrete)
     signature["inputs"] = _renamed(signature.get("inputs", {}), inputs, saved.inputs)
     signature["outputs"] = _renamed(signature.get("outputs", {}), outputs, saved.outputs)
 
 
-def named_ends(concrete: Any) -> tuple[dict[str, str], dict[str, str]]:
-    """The signature's names by tensor (`x:0`), of a ConcreteFunction's inputs and of its outputs."""
+def tensor_names(concrete: Any) -> tuple[dict[str, str], dict[str, str]]:
+    """The signature's name of each tensor (`x:0`): for a ConcreteFunction's inputs, and for its outputs."""
     count = len(concrete.inputs) - len(concrete.captured_inputs)
     inputs = [tensor.name for tensor in concrete.inputs[:count]]
     named = getattr(concrete, "_arg_keywords", None)
@@ -156,19 +156,19 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
 
 def _unsupported(saved: SavedModel, operations: list[str]) -> ConversionError:
     places = _places(saved.path, set(operations))
-    described = []
+    items = []
     for name in sorted(operations):
         nodes = places.get(name, [])
         more = f" and {len(nodes) - 3} more" if len(nodes) > 3 else ""  # noqa: PLR2004
-        described.append(name + (f" (in {', '.join(nodes[:3])}{more})" if nodes else ""))
+        items.append(name + (f" (in {', '.join(nodes[:3])}{more})" if nodes else ""))
     return ConversionError(
-        f"'{saved.label}' uses operations that TensorFlow.js does not have: {'; '.join(described)}. Build "
-        "these layers of other operations, or leave them out of the model and compute them beside it"
+        f"'{saved.label}' uses operations that TensorFlow.js does not have: {'; '.join(items)}. Build "
+        "these layers from other operations, or compute them outside the model"
     )
 
 
 def _places(path: Path, operations: set[str]) -> dict[str, list[str]]:
-    """The nodes of each operation, by their names in the SavedModel, which begin with the layers' names."""
+    """The names of each operation's nodes in the SavedModel, which begin with the layers' names."""
     places: dict[str, list[str]] = {}
     for graph in _meta_graphs(path):
         functions = graph.graph_def.library.function
@@ -188,6 +188,6 @@ def _meta_graphs(path: Path) -> list[Any]:
     proto = saved_model_pb2.SavedModel()
     try:
         proto.ParseFromString((path / "saved_model.pb").read_bytes())
-    except Exception as error:  # protobuf's DecodeError is another class in each implementation
+    except Exception as error:  # each implementation of protobuf has its own DecodeError
         raise SourceError(f"{path / 'saved_model.pb'} is damaged: {error}. Save the model again") from error
     return list(proto.meta_graphs)

@@ -1,4 +1,4 @@
-"""TensorFlow, Keras and the TensorFlow.js converter: imported when needed, and quietly."""
+"""Imports TensorFlow, Keras and the TensorFlow.js converter when needed, without their log output."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# What tensorflowjs imports and, for Keras models and SavedModels, never calls.
+# Packages that tensorflowjs imports but does not use for Keras models and SavedModels.
 _UNUSED = (
     "tensorflow_decision_forests",
     "tensorflow_hub",
@@ -55,8 +55,8 @@ TENSORFLOW_DISTRIBUTIONS = (
 )
 """Distributions that install the module `tensorflow`."""
 
-KEPT_LOG: ContextVar[Path | None] = ContextVar("KEPT_LOG", default=None)
-"""A file that what is captured goes to, if any, so that it is not lost where the process crashes."""
+LOG_FILE: ContextVar[Path | None] = ContextVar("LOG_FILE", default=None)
+"""A file for captured output, if any, so that a crash does not lose it."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +85,13 @@ def import_h5py() -> Any:
 def import_converter() -> Converter:
     """The converter. Raises MissingPackageError where it is missing or does not import.
 
-    Empty modules stand in for four packages that it imports at its top and uses for TF Hub, JAX and
-    decision forests only. Trying the real ones first would cost 2.4 s at each cold start and fail in half
-    of all installs (one of them breaks on protobuf, another on setuptools), so a real one is used only
-    where it is imported already.
+    Empty modules stand in for four packages that the converter imports at its top and uses only for TF Hub,
+    JAX and decision forests. Importing the real ones would take 2.4 s at each cold start and fail in many
+    installations (one breaks on protobuf, another on setuptools), so a real one is used only if it is already
+    imported.
     """
     import_tensorflow()
-    # All that could look for one of these packages is imported before the stand-ins are there.
+    # Import everything that may look for one of these packages before the stand-ins exist.
     import_keras(2)
     _import("tensorflow.keras", "for the converter")
     with _stand_ins():
@@ -111,20 +111,20 @@ def versions() -> dict[str, str | None]:
 
 @dataclass
 class Chatter:
-    """What was written to stdout, stderr and TensorFlow's loggers while it was captured."""
+    """Text captured from stdout, stderr and TensorFlow's loggers."""
 
     text: str = field(default="")
 
     def tail(self, lines: int = 20) -> str:
-        """The last lines, without the notices that TensorFlow writes at every start."""
-        kept = [line for line in self.text.splitlines() if line.strip() and not _is_noise(line)]
-        return "\n".join(kept[-lines:])
+        """The last lines, without the messages that TensorFlow writes at every start."""
+        relevant = [line for line in self.text.splitlines() if line.strip() and not _is_noise(line)]
+        return "\n".join(relevant[-lines:])
 
 
 class _Diverted(io.TextIOBase):
-    """Stands in for a stream of sys while it is captured.
+    """Replaces sys.stdout or sys.stderr while output is captured.
 
-    A logger that is made in that time keeps it for good, so afterwards it passes on to the stream of the day.
+    A logger created in that time keeps this object, so afterwards it writes to the current stream.
     """
 
     def __init__(self, name: str, sink: BinaryIO) -> None:
@@ -145,10 +145,10 @@ class _Diverted(io.TextIOBase):
 
 @contextlib.contextmanager
 def captured(chatter: Chatter | None = None) -> Iterator[Chatter]:
-    """Keeps chatter off the terminal: Python's streams, TensorFlow's loggers, and C++ logs to fd 1 and 2.
+    """Captures Python's streams, TensorFlow's loggers, and C++ logs to the descriptors 1 and 2.
 
-    Warnings are ignored: they are not about the user's code, and `-W error` would make errors of them.
-    What was said is in the Chatter once the block is left, also by an error.
+    Ignores warnings: they are not about the user's code, and `-W error` would turn them into errors. The
+    Chatter has the text after the block, also if the block raised.
     """
     chatter = Chatter() if chatter is None else chatter
     with _sink() as sink, contextlib.ExitStack() as stack:
@@ -172,8 +172,8 @@ def captured(chatter: Chatter | None = None) -> Iterator[Chatter]:
 
 
 def _sink() -> BinaryIO:
-    kept = KEPT_LOG.get()
-    return tempfile.TemporaryFile() if kept is None else kept.open("a+b")
+    path = LOG_FILE.get()
+    return tempfile.TemporaryFile() if path is None else path.open("a+b")
 
 
 @contextlib.contextmanager
@@ -204,7 +204,7 @@ def _redirected_logger(name: str, stream: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stand_ins() -> Iterator[None]:
-    """Empty modules under the names not imported yet; gone afterwards, so that others can import them."""
+    """Adds empty modules for packages not yet imported, and removes them afterwards."""
     made = {name: ModuleType(name) for name in _UNUSED if name not in sys.modules}
     for name, module in made.items():
         parent, _, child = name.rpartition(".")
@@ -230,10 +230,10 @@ def _import(name: str, purpose: str) -> Any:
         package = name.partition(".")[0].replace("_", "-")
         absent = isinstance(error, ModuleNotFoundError) and error.name == name.partition(".")[0]
         what = "is not installed" if absent else f"does not import ({type(error).__name__}: {error})"
-        told = chatter.tail()
+        output = chatter.tail()
         raise MissingPackageError(
-            f"{package} is needed {purpose}, and it {what}. {_INSTALL}"
-            + (f"\nIt said:\n{told}" if told else "")
+            f"{package} is needed {purpose}, but it {what}. {_INSTALL}"
+            + (f"\nIts output:\n{output}" if output else "")
         ) from error
 
 

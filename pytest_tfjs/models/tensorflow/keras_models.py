@@ -1,4 +1,4 @@
-"""Keras models, 2 (tf_keras) and 3: their files, names of inputs and outputs, and export to a SavedModel."""
+"""Reads, loads and exports Keras 2 (tf_keras) and Keras 3 models; names their inputs and outputs."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
 
 
 def keras_file_version(path: Path) -> int:
-    """2 or 3: the Keras that wrote a `.keras` file. Raises SourceError where it is none."""
+    """The Keras version (2 or 3) of a `.keras` file. Raises SourceError where it is not such a file."""
     metadata = _keras_member(path, "metadata.json")
     return _major(metadata.get("keras_version"), path)
 
 
 def keras_file_has_custom_code(path: Path) -> bool:
-    """Whether a `.keras` file names code that is not Keras's own, and so not in the file."""
+    """Whether a `.keras` file refers to code other than Keras's, which the file does not hold."""
     return config_has_custom_code(_keras_member(path, "config.json"))
 
 
 def h5_version(path: Path) -> int:
-    """2 or 3: the Keras that wrote an HDF5 file. Raises SourceError where it holds no whole model."""
+    """The Keras version (2 or 3) of an HDF5 file. Raises SourceError where it is not a whole model."""
     h5py = import_h5py()
     try:
         with h5py.File(path, "r") as file:
             version, config = file.attrs.get("keras_version"), file.attrs.get("model_config")
     except OSError as error:
-        raise SourceError(f"{path} is no HDF5 file, or it is damaged: {error}") from error
+        raise SourceError(f"{path} is not an HDF5 file, or it is damaged: {error}") from error
     if config is None:
         raise SourceError(
             f"{path} holds weights only, not a model: save the whole model with model.save(), or load the "
@@ -43,21 +43,21 @@ def h5_version(path: Path) -> int:
 
 
 def load_keras_file(path: Path, version: int) -> Any:
-    """The model in a `.keras` or `.h5` file, not compiled. Raises SourceError where it cannot be."""
+    """The model in a `.keras` or `.h5` file, not compiled. Raises SourceError where loading fails."""
     keras = import_keras(version)
     try:
         with captured():
             return keras.models.load_model(str(path), compile=False)
-    except Exception as error:  # Keras raises what the file's custom objects make it
+    except Exception as error:  # the file's custom objects may raise anything
         raise SourceError(
             f"{path} cannot be loaded with {keras.__name__} {keras.__version__}: {_first_line(error)}. If "
             "it has layers or functions of your own, or a Lambda layer, load it yourself "
-            "(custom_objects=..., safe_mode=False) and pass the model in place of the path"
+            "(custom_objects=..., safe_mode=False) and pass the model instead of the path"
         ) from error
 
 
 def config_has_custom_code(config: Any) -> bool:
-    """Whether a serialised Keras object names code that its config does not hold."""
+    """Whether a serialised Keras object refers to code that its config does not hold."""
     if isinstance(config, dict):
         name = str(config.get("class_name", ""))
         module = config.get("module")
@@ -71,7 +71,7 @@ def config_has_custom_code(config: Any) -> bool:
 
 
 def input_names(model: Any) -> list[str] | None:
-    """The input layers' names in order, as a signature may have them; None where the model tells no inputs.
+    """The input layers' names in order, valid as argument names; None for a model without declared inputs.
 
     Raises ConversionError for a model that was never built.
     """
@@ -79,7 +79,7 @@ def input_names(model: Any) -> list[str] | None:
         if getattr(model, "built", False):
             return None
         raise ConversionError(
-            f"the model '{model.name}' has never been built, so its inputs are not known: call it once on "
+            f"the model '{model.name}' has never been built, so its inputs are unknown: call it once on "
             "data, or give it an Input"
         )
     names = getattr(model, "input_names", None)
@@ -89,7 +89,7 @@ def input_names(model: Any) -> list[str] | None:
 
 
 def backend(model: Any) -> str:
-    """What the model computes with: tensorflow, jax or torch."""
+    """The model's backend: tensorflow, jax or torch."""
     if type(model).__module__.startswith("tf_keras."):
         return "tensorflow"
     return str(import_keras(3).backend.backend())
@@ -102,7 +102,7 @@ def output_names(model: Any) -> list[str]:
 
 
 def inference_function(model: Any) -> tuple[Any, list[Any]]:
-    """A function that gives the model's outputs by name, in inference mode, and its input signature."""
+    """A function from inputs to outputs by name, in inference mode, and its input signature."""
     tf = import_tensorflow()
     names = input_names(model) or []
     outputs = output_names(model)
@@ -111,7 +111,7 @@ def inference_function(model: Any) -> tuple[Any, list[Any]]:
         for name, tensor in zip(names, model.inputs, strict=True)
     ]
 
-    # A Sequential of Keras 3 that was never called has no `input`; it takes one tensor.
+    # A Keras 3 Sequential that was never called has no `input`; it takes one tensor.
     structure = getattr(model, "input", model.inputs[0])
 
     def serve(*tensors: Any) -> Mapping[str, Any]:
@@ -122,10 +122,11 @@ def inference_function(model: Any) -> tuple[Any, list[Any]]:
 
 
 def export_keras(model: Any, version: int, folder: Path) -> tuple[list[str], list[str]]:
-    """Saves the model as a SavedModel in inference mode; its inputs' and outputs' names in order.
+    """Saves the model as a SavedModel in inference mode; returns its inputs' and outputs' names in order.
 
-    The signature `serving_default` has the input layers' names as its arguments. A model that does not tell
-    its inputs (a subclass of Model) is exported as Keras does it, with no order known (empty lists).
+    The arguments of the signature `serving_default` are the input layers' names. A model without declared
+    inputs (a subclass of Model) is exported by Keras itself; then the order is unknown and both lists are
+    empty.
     Raises ConversionError for a model that was never built.
     """
     keras = import_keras(version)
@@ -147,8 +148,8 @@ def _keras_member(path: Path, name: str) -> Any:
             return json.loads(archive.read(name))
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise SourceError(
-            f"{path} is no Keras model file, or it is damaged ({error}): save the model again with "
-            f"model.save()"
+            f"{path} is not a Keras model file, or it is damaged ({error}): save the model again with "
+            "model.save()"
         ) from error
 
 
@@ -170,7 +171,7 @@ def _static_shape(tensor: Any) -> list[int | None]:
 
 
 def _plain(name: str) -> str:
-    """The name as an argument's: TensorFlow would change others, and then not find them."""
+    """The name as a valid argument name: TensorFlow renames others and then does not find them."""
     plain = re.sub(r"\W", "_", name, flags=re.ASCII)
     return plain if plain[:1].isalpha() else f"x{plain}"
 

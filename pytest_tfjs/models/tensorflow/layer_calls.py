@@ -1,7 +1,7 @@
-"""Which Keras layer made each operation of a graph, observed while the graph is traced.
+"""Records which Keras layer made each operation of a graph, while the graph is traced.
 
-Names do not tell: Keras 3 numbers its scopes anew in each trace, so that the operations of the layer `conv`
-may be found in the scope `conv_1`, and those of `conv_1` in `conv_1_2`.
+Operation names do not identify the layer: Keras 3 numbers its scopes anew in each trace, so the operations of
+layer `conv` may be in scope `conv_1`, and those of `conv_1` in `conv_1_2`.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE = "layer_calls.json"
-"""Beside a SavedModel that was made of a Keras model."""
+"""The file with the calls, beside a SavedModel that was exported from a Keras model."""
 
 
 @dataclass(frozen=True)
 class LayerCall:
-    """One call of a Keras layer: its name with those of the nested models it is in, and its class.
+    """One call of a Keras layer: its name, with the names of its nested models, and its class.
 
-    `encoder/dense#2` is the second call of `dense` in the model `encoder`, as in a layers model's rows. The
-    layers within a wrapper or another layer are part of that one.
+    `encoder/dense#2` is the second call of `dense` in the model `encoder`, as in layers models' comparisons.
+    Layers inside a wrapper or another layer count as part of it.
     """
 
     name: str
@@ -38,19 +38,19 @@ class LayerCall:
 
 @dataclass
 class _Trace:
-    """What has been called so far: `path` are the models that are open, `leaf` whether a layer is."""
+    """The calls so far. `path`: the models being called; `leaf`: whether a layer is being called."""
 
     made: dict[str, LayerCall] = field(default_factory=dict)
     path: list[str] = field(default_factory=list)
     depth: int = 0
     leaf: bool = False
-    # By the graph itself: the id of one that is gone may be that of the next.
+    # Keyed by the graph: a later graph may reuse the id of a deleted one.
     counts: WeakKeyDictionary[Any, Counter[str]] = field(default_factory=WeakKeyDictionary)
 
 
 @contextlib.contextmanager
 def observed_calls(keras: Any) -> Iterator[Mapping[str, LayerCall]]:
-    """The calls behind the operations of all graphs that are traced in this block, by operation name.
+    """Yields the layer call behind each operation, by operation name, for all graphs traced in this context.
 
     `keras` is tf_keras or keras. The outermost model is not part of a call's name.
     """
@@ -58,7 +58,7 @@ def observed_calls(keras: Any) -> Iterator[Mapping[str, LayerCall]]:
     base = keras.layers.Layer
     original = base.__call__
 
-    # Under the name of Keras's own, or autograph would compile it as if it were the user's code.
+    # Named as Keras's own, as autograph would otherwise compile it like the user's code.
     @functools.wraps(original)
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         if trace.leaf:
@@ -95,7 +95,7 @@ def _recorded(trace: _Trace, layer: Any, *, is_model: bool) -> Iterator[None]:
 
 
 def _name(trace: _Trace, graph: Any, layer: str) -> str:
-    """The layer's name, numbered from its second call in a graph on."""
+    """The layer's name, with a number from its second call in a graph onwards."""
     counts = trace.counts.setdefault(graph, Counter())
     full = "/".join([*trace.path, layer])
     counts[full] += 1
@@ -103,7 +103,7 @@ def _name(trace: _Trace, graph: Any, layer: str) -> str:
 
 
 def write_calls(calls: Mapping[str, LayerCall], folder: Path) -> None:
-    """Puts the calls into `folder`."""
+    """Writes the calls into `folder`."""
     content: dict[str, Any] = {}
     for operation, call in calls.items():
         row = content.setdefault(call.name, {"class": call.layer_class, "operations": []})
@@ -112,7 +112,7 @@ def write_calls(calls: Mapping[str, LayerCall], folder: Path) -> None:
 
 
 def read_calls(saved_model: Path) -> dict[str, LayerCall] | None:
-    """The calls behind the operations of a SavedModel; None where it was made of no Keras model."""
+    """The layer call behind each operation of a SavedModel; None if it was not exported from Keras."""
     path = saved_model.with_name(FILE)
     if not path.is_file():
         return None

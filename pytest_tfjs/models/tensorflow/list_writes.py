@@ -1,10 +1,10 @@
-"""The order in which TF.js 4.22 runs the body of a loop that writes into a tensor list.
+"""Reorders loop bodies so that TF.js 4.22 does not free tensors written into a tensor list.
 
-TF.js frees what a body computed when it ends, but for what the body returns. A tensor that was written into a
-list lives on only where the body returns that very tensor, and that it does if the write ran before the node
-that passes the tensor on: else this one made a copy to return. Of the nodes that take one tensor, TF.js runs
-the last of the `model.json` first. Where the write stands before another one, reading the list fails later
-with "Cannot read properties of undefined (reading 'backend')".
+At the end of a loop body TF.js frees every tensor except those that the body returns. A tensor written into
+a list survives only if the body returns the very same tensor, which requires that the write runs before the
+node that returns the tensor: otherwise that node returns a copy. Of several nodes that read one tensor, TF.js
+runs the last one in `model.json` first. If the write is not the last, reading the list later fails with
+"Cannot read properties of undefined (reading 'backend')".
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ _WRITES = frozenset({"TensorListSetItem", "TensorListPushBack"})
 
 WRITES_MOVED = (
     "in the bodies of loops, writes into tensor lists were moved to the end of the node list, because TF.js "
-    "4.22 frees what they wrote where they stand before other nodes. The order means nothing to TensorFlow. "
-    "Artifacts made by tensorflowjs_converter itself may fail here: compare those that you ship as Prebuilt"
+    "4.22 frees the written tensors otherwise. TensorFlow ignores the order. Artifacts that "
+    "tensorflowjs_converter itself makes may fail here: compare the artifacts that you ship as Prebuilt"
 )
 
 
 def put_writes_last(topology: Mapping[str, Any]) -> bool:
-    """Puts what writes into tensor lists behind all other nodes of each function; whether anything moved.
+    """Moves writes into tensor lists behind all other nodes of each function; returns whether any moved.
 
-    `topology` is the `modelTopology` of a graph model; its functions' lists of nodes are sorted in place.
+    `topology` is the `modelTopology` of a graph model. Its functions' node lists are sorted in place.
     """
     moved = False
     for function in topology.get("library", {}).get("function", ()):

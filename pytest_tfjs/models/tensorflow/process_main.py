@@ -27,7 +27,7 @@ def main() -> None:
     requests, answers = _take_over_pipes()
     faulthandler.enable(all_threads=False)
     _offer_to_the_oom_killer()
-    importing.KEPT_LOG.set(folder / LOG)
+    importing.LOG_FILE.set(folder / LOG)
     waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests, waiting, folder), daemon=True).start()
     while True:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tfjs.compare.operations import PASS_THROUGH
-from pytest_tfjs.models.tensorflow.graph_conversion import named_ends
+from pytest_tfjs.models.tensorflow.graph_conversion import tensor_names
 from pytest_tfjs.models.topology import TensorSpec
 from pytest_tfjs.reference.constants import constant_operations, constant_values
 from pytest_tfjs.reference.graph import Graph, Node, parse_ref, value_digest
@@ -55,7 +55,7 @@ class FrozenGraph:
         self._pruned: tuple[list[str], Any] = [], None
         self._known_shapes: tuple[Any, dict[str, tuple[int, ...] | None]] = None, {}
         self.graph = _plain(self._frozen.graph, [tensor.name for tensor in function.outputs])
-        inputs, outputs = named_ends(function)
+        inputs, outputs = tensor_names(function)
         self.inputs = _specs(inputs, function.inputs)
         self.outputs = _specs(outputs, function.outputs)
 

@@ -65,7 +65,7 @@ def test_what_is_missing_is_told_with_the_commands(package, call):
 
 @pytest.mark.convert
 def test_a_missing_converter_is_told():
-    assert "tensorflowjs is needed to convert a model, and it is not installed" in blocked(
+    assert "tensorflowjs is needed to convert a model, but it is not installed" in blocked(
         "tensorflowjs", "import_converter()"
     )
 

@@ -262,7 +262,7 @@ def test_artifacts_with_other_layers_are_unmapped(artifacts, unmapped):
 
 def test_a_config_that_waits_for_itself_is_told():
     model = functional("loop", [(layer("Dense", "a"), [[("a", 0, 0)]])], [], [["a", 0, 0]])
-    with pytest.raises(ValueError, match="'a' waits for itself"):
+    with pytest.raises(ValueError, match="'a' depends on its own output"):
         plan_keras(model, model)
 
 
