@@ -182,7 +182,7 @@ def test_a_full_disk_is_told_with_what_to_do(cache, error):
     def build(_):
         raise error
 
-    with pytest.raises(TfjsError, match=r"the disk with the cache .* is full: .* bytes are left at .*\. Make room") as caught:
+    with pytest.raises(TfjsError, match=r"is full: .* bytes are left at .*\. Make room") as caught:
         cache.entry("kind", "key", build)
     assert caught.value.__cause__ is error
 

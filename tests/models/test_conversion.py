@@ -295,7 +295,7 @@ def test_layers_of_keras_3_are_refused_with_the_ways_out(made):
 
 def test_layers_of_what_is_no_keras_model_are_refused(tf, made):
     function = tf.function(lambda x: x, input_signature=[tf.TensorSpec([1], tf.float32)])
-    with pytest.raises(ConversionError, match=r"no Keras model.*format='graph'"):
+    with pytest.raises(ConversionError, match=r"not a Keras model.*format='graph'"):
         made(function, format="layers")
 
 

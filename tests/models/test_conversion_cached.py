@@ -110,7 +110,7 @@ def test_prebuilt_artifacts_are_taken_as_they_are_with_their_sources_saved_model
             close(run_saved_model(tf, prebuilt, FEED), run_saved_model(tf, built, FEED))
         else:
             assert prebuilt.saved_model is None
-            with pytest.raises(ConversionError, match="is a layers model, and format='graph' was asked for"):
+            with pytest.raises(ConversionError, match="is a layers model and cannot become format='graph'"):
                 made(Prebuilt(built.model_json, model), format="graph")
 
 

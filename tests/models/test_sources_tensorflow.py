@@ -43,7 +43,7 @@ def test_a_subclass_of_model_and_a_layer_are_told_apart(keras):
             return x
 
     assert as_source(Own()).keras == int(keras.__version__[0])
-    with pytest.raises(SourceError, match=r"no model .*Dense"):
+    with pytest.raises(SourceError, match=r"not a model .*Dense"):
         as_source(keras.layers.Dense(3))
 
 
@@ -117,7 +117,7 @@ def test_a_file_with_code_of_ones_own_says_to_pass_the_model(keras, tmp_path):
     x = keras.Input((4,))
     keras.Model(x, Own()(x)).save(tmp_path / "m.keras")
     source = as_source(tmp_path / "m.keras")
-    with pytest.raises(SourceError, match="pass the model in place of the path"):
+    with pytest.raises(SourceError, match="pass the model instead of the path"):
         source.load()
 
 
