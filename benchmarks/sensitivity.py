@@ -23,7 +23,7 @@ from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.reference.faults.layer_faults import LayerMutants
 from pytest_tfjs.reference.reference_model import load_reference_model
 from pytest_tfjs.settings.settings import Settings
-from pytest_tfjs.workflows.comparison import rules_of
+from pytest_tfjs.workflows.measurement import tolerances_of
 from pytest_tfjs.workflows.sensitivity import Judge, sensitivity_of
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _measured(name: str, format_: str, cache: ContentCache) -> Iterator[Sensitiv
     model = load_reference_model(source, artifacts, feeds)
     mutating = LayerMutants(model.alone(), model.refolded)
     for target in parse_targets(["chrome"], BACKENDS):
-        rules = rules_of(reference, target, Settings(alone="all"), None)
+        rules = tolerances_of(reference, target, Settings(alone="all"), None)
         judge = Judge(str(target), *rules, target.half)
         yield sensitivity_of(mutating, feeds, reference, judge, label=name)
 

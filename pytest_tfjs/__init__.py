@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_tfjs.checker import Checker, NotClose
+    from pytest_tfjs.checker import Checker
     from pytest_tfjs.compare.numbers.tolerances import Tolerance
     from pytest_tfjs.compare.results import Comparison
     from pytest_tfjs.compare.sensitivity import Sensitivity
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.sources import Prebuilt
     from pytest_tfjs.timing.samples import Timing
-    from pytest_tfjs.workflows.agreement import NotAgreed
+    from pytest_tfjs.workflows.failures import NotAgreed, NotClose
 
 __all__ = [
     "Agreement",
@@ -39,8 +39,8 @@ _HOME = {
     "Artifacts": "models.artifacts",
     "Checker": "checker",
     "Comparison": "compare.results",
-    "NotAgreed": "workflows.agreement",
-    "NotClose": "checker",
+    "NotAgreed": "workflows.failures",
+    "NotClose": "workflows.failures",
     "Prebuilt": "models.sources",
     "Sensitivity": "compare.sensitivity",
     "TfjsError": "errors",

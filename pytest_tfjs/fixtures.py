@@ -1,4 +1,4 @@
-"""The fixtures, from the browser's arguments to the `tfjs` object; a conftest.py may override each."""
+"""The fixtures, from the browser's arguments to the `tfjs` object; a conftest.py can override each."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO
 
 import pytest
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.harness import Harness
     from pytest_tfjs.browsers.messages import Progress
     from pytest_tfjs.browsers.targets import Target
-    from pytest_tfjs.checker import Checker, Context
+    from pytest_tfjs.checker import Checker
     from pytest_tfjs.compare.results import Comparison
     from pytest_tfjs.compare.task import Agreement
     from pytest_tfjs.models.cache import ContentCache
@@ -34,16 +35,16 @@ COMPARISONS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
 """Where a test's `Item.stash` holds its comparisons, as the JSON has them."""
 
 TASKS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
-"""Where a test's `Item.stash` holds what was found of its tasks, as the JSON has it."""
+"""Where a test's `Item.stash` holds its agreements, as the JSON has them."""
 
 EARLIER: pytest.StashKey[Earlier] = pytest.StashKey()
 """Where a run's `Config.stash` holds its comparisons so far."""
 
 RETRIED = "tfjs_retried"
-"""The name of a test's user properties that tell how a browser was lost over it."""
+"""The name of a test's user properties that say how a browser was lost during the test."""
 
 TERMINAL: pytest.StashKey[TextIO] = pytest.StashKey()
-"""Where a run's `Config.stash` holds the terminal, if it has one to show progress on."""
+"""Where a run's `Config.stash` holds the terminal, if there is one to show progress on."""
 
 PROGRESS: pytest.StashKey[ProgressLine] = pytest.StashKey()
 """Where a run's `Config.stash` holds its progress line, once a test needs one."""
@@ -51,7 +52,7 @@ PROGRESS: pytest.StashKey[ProgressLine] = pytest.StashKey()
 
 @pytest.fixture(scope="session")
 def tfjs_browser_args() -> BrowserArguments:
-    """Further command line arguments, for all browsers or by their names; override it to add some."""
+    """Further command line arguments, for all browsers or by browser name; override it to add some."""
     return ()
 
 
@@ -76,7 +77,7 @@ def tfjs_tensorflow() -> Iterator[TensorFlowProcess]:
 
 @pytest.fixture(scope="session")
 def tfjs_harness(pytestconfig: pytest.Config, tfjs_browser_args: BrowserArguments) -> Iterator[Harness]:
-    """The server and the browser of the run; both start with the first test that opens a page."""
+    """The server and the browser of the run; both start when a test first opens a page."""
     from pytest_tfjs.browsers.engines import arguments_by_browser
     from pytest_tfjs.browsers.engines.engine import LaunchOptions
     from pytest_tfjs.browsers.harness import Harness
@@ -102,12 +103,12 @@ def tfjs_harness(pytestconfig: pytest.Config, tfjs_browser_args: BrowserArgument
 
 @pytest.fixture(scope="session")
 def tfjs_target(request: pytest.FixtureRequest) -> Target:
-    """The target this test runs on; tests that ask for it run once for each."""
+    """The target this test runs on; tests with this fixture run once for each target."""
     if not hasattr(request, "param"):
         pytest.fail(
-            "the fixture 'tfjs' makes one test for each target, which is settled when tests are collected: "
-            "name it among the arguments of the test or of a fixture that the test names; "
-            "request.getfixturevalue('tfjs') comes too late",
+            "the fixture 'tfjs' makes one test for each target, when tests are collected: name it among the "
+            "arguments of the test or of a fixture that the test names; request.getfixturevalue('tfjs') runs "
+            "too late",
             pytrace=False,
         )
     target: Target = request.param
@@ -124,19 +125,26 @@ def tfjs(
 ) -> Checker:
     """Compares and times models in the browser: `tfjs.assert_close(model, inputs)`."""
     from pytest_tfjs.checker import Checker
+    from pytest_tfjs.report.run_results import Earlier
+    from pytest_tfjs.workflows.context import Context
 
     item: pytest.Item = request.node
-    settings = settings_of(item)
-    progress = progress_of(item, tfjs_target)
-    tfjs_harness.timeout_s = settings.timeout
-    tfjs_harness.on_progress = progress
     return Checker(
-        settings,
-        tfjs_target,
-        tfjs_harness,
-        tfjs_cache,
-        tensorflow=tfjs_tensorflow,
-        context=context_of(item, progress),
+        Context(
+            settings_of(item),
+            tfjs_target,
+            tfjs_harness,
+            tfjs_cache,
+            tfjs_tensorflow,
+            test=id_of(item),
+            repeat=repeat_command_of(item),
+            earlier=item.config.stash.setdefault(EARLIER, Earlier()),
+            progress=progress_of(item, tfjs_target),
+            record=partial(record_comparison, item),
+            record_agreement=partial(record_agreement, item),
+            attach=partial(item.add_report_section, "call"),
+            lost=partial(record_lost_browser, item),
+        )
     )
 
 
@@ -146,13 +154,13 @@ def settings_of(node: pytest.Item) -> Settings:
 
 
 def _worker(config: pytest.Config) -> str | None:
-    """Which of pytest-xdist's workers this process is: `gw2`, or as the user named it; None: none."""
+    """The name of this pytest-xdist worker, such as `gw2`; None in a run without workers."""
     name: str | None = getattr(config, "workerinput", {}).get("workerid")
     return name
 
 
 def progress_of(item: pytest.Item, target: Target) -> Callable[[Progress], None]:
-    """Shows what is being done for `item` on the terminal, if there is one."""
+    """The callback that shows the progress of `item` on the terminal, if there is one."""
     line = _progress_line(item.config)
     if line is None:
         return lambda _: None
@@ -172,52 +180,50 @@ def _progress_line(config: pytest.Config) -> ProgressLine | None:
     return stash.get(PROGRESS, None)
 
 
-def context_of(item: pytest.Item, progress: Callable[[Progress], None]) -> Context:
-    """What a checker tells of its comparisons, and whom."""
-    from pytest_tfjs.checker import Context
-    from pytest_tfjs.formats.escaping import printable
+def record_comparison(item: pytest.Item, comparison: Comparison) -> None:
+    """Adds a comparison to a test's results and to those of the run."""
     from pytest_tfjs.outcomes import expected_verdict
-    from pytest_tfjs.report.agreement_json import agreement_to_json
     from pytest_tfjs.report.comparison_json import comparison_to_json
     from pytest_tfjs.report.junit_properties import junit_properties
-    from pytest_tfjs.report.repeat_command import repeat_command
     from pytest_tfjs.report.run_results import Earlier
 
-    earlier = item.config.stash.setdefault(EARLIER, Earlier())
+    content = comparison_to_json(comparison, expected=expected_verdict(item, comparison))
+    item.stash.setdefault(COMPARISONS, []).append(content)
+    item.user_properties.extend(junit_properties(content))
+    item.config.stash.setdefault(EARLIER, Earlier()).add(comparison)
 
-    def record(comparison: Comparison) -> None:
-        told = comparison_to_json(comparison, expected=expected_verdict(item, comparison))
-        item.stash.setdefault(COMPARISONS, []).append(told)
-        item.user_properties.extend(junit_properties(told))
-        earlier.add(comparison)
 
-    def record_task(agreement: Agreement) -> None:
-        told = agreement_to_json(agreement, expected=expected_verdict(item, agreement))
-        item.stash.setdefault(TASKS, []).append(told)
+def record_agreement(item: pytest.Item, agreement: Agreement) -> None:
+    """Adds an agreement to a test's results."""
+    from pytest_tfjs.outcomes import expected_verdict
+    from pytest_tfjs.report.agreement_json import agreement_to_json
 
-    return Context(
-        test=id_of(item),
-        repeat=repeat_command(
-            argument_of(item),
-            [str(argument) for argument in item.config.invocation_params.args],
-            flags=FLAGS,
-        ),
-        earlier=earlier,
-        record=record,
-        record_task=record_task,
-        attach=lambda title, text: item.add_report_section("call", title, text),
-        progress=progress,
-        lost=lambda how: item.user_properties.append((RETRIED, printable(how))),
-    )
+    content = agreement_to_json(agreement, expected=expected_verdict(item, agreement))
+    item.stash.setdefault(TASKS, []).append(content)
+
+
+def record_lost_browser(item: pytest.Item, how: str) -> None:
+    """Adds to a test's properties how a browser was lost."""
+    from pytest_tfjs.formats.escaping import printable
+
+    item.user_properties.append((RETRIED, printable(how)))
+
+
+def repeat_command_of(item: pytest.Item) -> str:
+    """The shell command that runs just this test again."""
+    from pytest_tfjs.report.repeat_command import repeat_command
+
+    arguments = [str(argument) for argument in item.config.invocation_params.args]
+    return repeat_command(argument_of(item), arguments, flags=FLAGS)
 
 
 def id_of(item: pytest.Item) -> str:
-    """The node id that the command line takes: pytest-xdist writes `@group` behind that of a grouped test."""
+    """The node id as the command line takes it, without the `@group` that pytest-xdist appends."""
     return item.nodeid if item.parent is None else f"{item.parent.nodeid}::{item.name}"
 
 
 def argument_of(item: pytest.Item) -> str:
-    """The test as the command line takes it from where pytest was started: node ids begin at the root."""
+    """The test as a command line argument, relative to the directory that pytest was started in."""
     _, separator, names = id_of(item).partition("::")
     try:
         return os.path.relpath(item.path, item.config.invocation_params.dir) + separator + names
@@ -227,7 +233,7 @@ def argument_of(item: pytest.Item) -> str:
 
 @contextlib.contextmanager
 def interrupt_on_termination() -> Iterator[None]:
-    """Lets SIGTERM and SIGHUP end the run as Ctrl-C does, so that the browser and its files go with it."""
+    """Lets SIGTERM and SIGHUP end the run as Ctrl-C does, so that the browser and its files are removed."""
 
     def interrupt(signum: int, _: object) -> None:
         raise KeyboardInterrupt(f"stopped by {signal.Signals(signum).name}")

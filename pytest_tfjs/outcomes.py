@@ -1,4 +1,4 @@
-"""How a test ends: its target cannot be had, it is expected to fail there, or what it asked for is wrong."""
+"""Test outcomes: skips for unavailable targets, expected failures, and short tracebacks."""
 
 from __future__ import annotations
 
@@ -23,11 +23,10 @@ _PYTEST = ("_pytest", "pluggy")
 
 
 def check_expected(definition: pytest.Item, own: Mapping[str, Flags], *, targeted: bool) -> None:
-    """Refuses markers that could not match any target, or that stand on a test which has none.
+    """Raises SettingsError for a marker that can match no target, or on a test without a target.
 
-    A typing error would hide what is to be expected. `own`: the user's variants. `targeted`: whether the test
-    has a target; one without may get the marker from its class or module, where it says nothing of it. Raises
-    SettingsError.
+    A typo in the pattern would silently disable the marker. `own`: the user's variants. `targeted`: whether
+    the test has a target; a test without one may inherit the marker from its class or module.
     """
     from pytest_tfjs.browsers.targets import check_pattern
 
@@ -39,13 +38,13 @@ def check_expected(definition: pytest.Item, own: Mapping[str, Flags], *, targete
             raise SettingsError(f"@pytest.mark.{XFAIL} target: {error}") from None
     if not targeted and any(mark.name == XFAIL for mark in definition.own_markers):
         raise SettingsError(
-            f"@pytest.mark.{XFAIL} is for tests that run on a target, and this one does not ask for the"
+            f"@pytest.mark.{XFAIL} is for tests that run on a target, and this test does not use the"
             " fixture 'tfjs': name it among the test's arguments, or use @pytest.mark.xfail"
         )
 
 
 def expected_on_target(item: pytest.Item) -> str | None:
-    """Why a test is expected to fail on its target; None where it is not."""
+    """The reason why a test is expected to fail on its target; None if it is not."""
     target = _target_of(item)
     if target is None or item.config.getoption("runxfail"):
         return None
@@ -58,47 +57,46 @@ def _target_of(item: pytest.Item) -> Target | None:
     return parameters.get("tfjs_target")
 
 
-def is_verdict(found: Comparison | Agreement) -> bool:
-    """Whether it tells of the model, and is not `close`: a browser that was lost tells nothing of it."""
-    return found.verdict != "close" and (found.verdict != "error" or found.refused)
+def is_models_fault(result: Comparison | Agreement) -> bool:
+    """Whether the verdict is not `close` because of the model: a lost browser says nothing about it."""
+    return result.verdict != "close" and (result.verdict != "error" or result.refused)
 
 
-def expected_verdict(item: pytest.Item, found: Comparison | Agreement) -> str | None:
-    """Why a test expects the verdict that it found on its target; None where it does not."""
-    return expected_on_target(item) if is_verdict(found) else None
+def expected_verdict(item: pytest.Item, result: Comparison | Agreement) -> str | None:
+    """The reason why a test expects this verdict on its target; None if it does not."""
+    return expected_on_target(item) if is_models_fault(result) else None
 
 
 @contextlib.contextmanager
 def expecting(item: pytest.Item, *, strictly: bool) -> Iterator[None]:
-    """Makes a verdict an expected failure where the test is expected to fail on its target.
+    """Turns a failure into an expected one if the test is expected to fail on its target.
 
-    `strictly`: that there is none is a failure then.
+    `strictly`: a test that is expected to fail and passes is a failure.
     """
     expected = expected_on_target(item)
     try:
         yield
     except (AssertionError, PageError) as error:
-        if expected is not None and _tells_of_the_model(error):
+        if expected is not None and _is_models_fault(error):
             pytest.xfail(expected)
         raise
     if expected is not None and strictly:
         pytest.fail(f"[XPASS(strict)] {expected}", pytrace=False)
 
 
-def _tells_of_the_model(error: AssertionError | PageError) -> bool:
-    from pytest_tfjs.checker import NotClose
-    from pytest_tfjs.workflows.agreement import NotAgreed
+def _is_models_fault(error: AssertionError | PageError) -> bool:
+    from pytest_tfjs.workflows.failures import NotAgreed, NotClose
 
     if isinstance(error, NotClose):
-        return is_verdict(error.comparison)
+        return is_models_fault(error.comparison)
     if isinstance(error, NotAgreed):
-        return is_verdict(error.agreement)
+        return is_models_fault(error.agreement)
     return isinstance(error, PageError) and error.refused
 
 
 @contextlib.contextmanager
 def skipping(item: pytest.Item) -> Iterator[None]:
-    """Skips a test whose target the machine cannot have, unless that is to be a failure."""
+    """Skips a test whose target is not available on this machine, or fails it if settings are strict."""
     try:
         yield
     except TargetUnavailableError as error:
@@ -114,13 +112,13 @@ def skip_unavailable(item: pytest.Item, error: TargetUnavailableError) -> NoRetu
 
 
 def place_of_skip(item: pytest.Item, reason: str) -> tuple[str, int, str]:
-    """What a report of a skipped test tells: its place is the test, not our hook."""
+    """The location and message of a skipped test's report: the test, not this plugin's hook."""
     path, line, _ = item.location
     return path, 1 + (line or 0), f"Skipped: {reason}"
 
 
 def end_at_the_users_line(error: BaseException) -> None:
-    """What is wrong with a model, a feed or a setting stands in the message: how it was found out is ours."""
+    """Shortens the traceback of a TfjsError to the user's line: the message says what was wrong."""
     if not isinstance(error, TfjsError):
         return
     trace = error.__traceback__
@@ -129,7 +127,7 @@ def end_at_the_users_line(error: BaseException) -> None:
         if below is not None and _package(below) == __package__ and _package(trace) not in _PYTEST:
             trace.tb_next = below = None
         trace = below
-    # The message tells of the cause as well.
+    # The message includes the cause.
     error.__cause__, error.__suppress_context__ = None, True
 
 

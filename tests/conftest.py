@@ -135,7 +135,7 @@ def harness() -> Iterator[Harness]:
     from pytest_tfjs.browsers.harness import Harness
     from pytest_tfjs.browsers.tfjs_dist import Dist
 
-    with contextlib.closing(Harness(dist=Dist.shipped(), timeout_s=120)) as harness:
+    with contextlib.closing(Harness(dist=Dist.shipped())) as harness:
         yield harness
 
 

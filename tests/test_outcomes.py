@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_tfjs.outcomes import is_verdict
+from pytest_tfjs.outcomes import is_models_fault
 from tests.support.comparisons import close, comparison, layer
 
 TESTS = '''
@@ -214,7 +214,7 @@ def test_what_fixtures_compare_is_told_once(project, spread):
 )
 def test_what_counts_as_a_verdict(verdict, refused, counts):
     found = comparison([layer("a", output=True)], {"a": close()}, verdict=verdict, refused=refused)
-    assert is_verdict(found) is counts
+    assert is_models_fault(found) is counts
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -17,17 +17,20 @@ from pytest_tfjs.compare.numbers.local_error import measure_local
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
+from pytest_tfjs.models.tensorflow.process import TensorFlowProcess
 from pytest_tfjs.reference.capture import capture_reference
+from pytest_tfjs.report.run_results import Earlier
 from pytest_tfjs.settings.settings import Settings
-from pytest_tfjs.workflows.comparison import Subject, compare
-from pytest_tfjs.workflows.retry import InBrowser
+from pytest_tfjs.workflows.comparison import compare_prepared
+from pytest_tfjs.workflows.context import Context
+from pytest_tfjs.workflows.preparation import PreparedModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from benchmarks.artifact_faults.drawing import Array, Fault, FaultSites
-    from pytest_tfjs.browsers.harness import Harness, Page
+    from pytest_tfjs.browsers.harness import Harness
     from pytest_tfjs.browsers.jobs import Activations, Job, JobResult
     from pytest_tfjs.browsers.targets import Target
     from pytest_tfjs.compare.results import Comparison
@@ -83,22 +86,34 @@ class Case:
         )
 
 
-class _Tapping(InBrowser):
-    """Keeps the activations of the whole model, by name; times nothing."""
+class _Recorder:
+    """Stands in for a harness and its page: keeps the activations of the whole model, and times nothing."""
 
-    def __init__(self, harness: Harness, target: Target) -> None:
-        super().__init__(harness, target)
+    def __init__(self, harness: Harness) -> None:
+        self._harness = harness
         self.tapped: dict[str, Array] = {}
 
-    def perform(self, page: Page, job: Job, take: Callable[[Activations], None]) -> JobResult:
-        """Does a job."""
+    def open(self, target: Target, **limits: Any) -> _Recorder:
+        """Opens the page."""
+        self._page = self._harness.open(target, **limits)
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._page, name)
+
+    def run(self, job: Job, on_activations: Callable[[Activations], None], **limits: Any) -> JobResult:
+        """Runs a job."""
 
         def keep(activations: Activations) -> None:
             if activations.plain_run is None and not activations.alone:
                 self.tapped.update(activations.tensors)
-            take(activations)
+            on_activations(activations)
 
-        return super().perform(page, replace(job, timing=job.timing and _ONCE), keep)
+        return self._page.run(replace(job, timing=job.timing and _ONCE), keep, **limits)
+
+
+def _ignore(*_: object) -> None:
+    """Takes the place of a test's callbacks."""
 
 
 class Blaming:
@@ -120,12 +135,12 @@ class Blaming:
         folder: Path,
     ) -> None:
         self.model = f"{path.stem} ({format_})"
-        self._harness, self._target, self._folder = harness, target, folder
+        self._harness, self._target, self._folder, self._cache = harness, target, folder, cache
         source = as_source(path)
         self.sound = convert(source, format=format_, weights="float32", cache=cache)
         feeds = tuple(normalise_feeds(feed, self.sound.inputs))
         self._reference = capture_reference(source, self.sound, feeds, "all", cache, arithmetic=True)
-        self._subject = Subject(source, self.sound, feeds, self._reference)
+        self._model = PreparedModel(source, self.sound, feeds, self._reference)
         comparison, self._tapped = self._compare(self.sound)
         if comparison.verdict != "close":
             raise RuntimeError(f"the sound {self.model} is {comparison.verdict}: {comparison.reason}")
@@ -154,15 +169,24 @@ class Blaming:
 
     def _compare(self, artifacts: Artifacts) -> tuple[Comparison, dict[str, Array]]:
         """The comparison, and the activations of the whole model in the browser."""
-        browser = _Tapping(self._harness, self._target)
-        comparison = compare(
-            replace(self._subject, artifacts=artifacts),
-            self._target,
+        recorder = _Recorder(self._harness)
+        context = Context(
             _SETTINGS,
-            None,
-            browser,
+            self._target,
+            cast("Harness", recorder),
+            self._cache,
+            TensorFlowProcess(),
+            test="",
+            repeat="",
+            earlier=Earlier(),
+            record=_ignore,
+            record_agreement=_ignore,
+            attach=_ignore,
+            progress=_ignore,
+            lost=_ignore,
         )
-        return comparison, browser.tapped
+        comparison = compare_prepared(replace(self._model, artifacts=artifacts), None, context)
+        return comparison, recorder.tapped
 
     def _size(self, tapped: Mapping[str, Array], fault: Fault) -> tuple[float, float]:
         """By how much a fault changes its layers, in allowances and in units of the largest |value|.

@@ -1,8 +1,7 @@
-"""The harness: one server, one browser, and the page of the target in use; jobs run in the page."""
+"""Runs jobs in a browser page: holds the server, the browser and the page of the current target."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from pytest_tfjs.browsers.launching.launch import launch
 from pytest_tfjs.browsers.messages import LOST, ConsoleLine, Failure, PageFault, PageUp, Progress
 from pytest_tfjs.browsers.serving.server import Server
 from pytest_tfjs.browsers.watchdog import AWAY_S, TICK_S, Watch, state_of
+from pytest_tfjs.compare.results import TargetFacts
 from pytest_tfjs.errors import (
     BrowserError,
     BrowserLostError,
@@ -36,47 +36,49 @@ if TYPE_CHECKING:
 QUIET_S = 2.5
 SILENT_S = 15.0
 FIRST_SIGN_S = 60.0
-KEPT_LINES = 2000
+CONSOLE_LINES = 2000
+JOB_TIMEOUT_S = 300.0
+
+
+def show_no_progress(_: Progress) -> None:
+    """Ignores progress."""
 
 
 @dataclass(frozen=True)
-class PageFacts:
-    """What a page runs on. `renderer`, `software`, `float32_textures`: None where the backend has no GPU.
+class PageFacts(TargetFacts):
+    """What a page runs on, with the version of TF.js and the browser's user agent."""
 
-    `software` is None also where the browser hides its renderer, and it is not known whether there is a GPU.
-    """
-
-    browser: str
-    browser_version: str
-    backend: str
-    variant: str | None
-    flags: dict[str, bool | int | float]
-    renderer: str | None
-    software: bool | None
-    float32_textures: bool | None
     tfjs_version: str | None
     user_agent: str | None
 
 
 class Page:
-    """The page of one target, which has made its backend. `Harness.open` makes it.
+    """The page of one target, with its backend ready. `Harness.open` makes it.
 
     `console` and `errors` hold the latest lines and uncaught errors, oldest first.
     """
 
-    def __init__(self, harness: Harness, browser: Browser, target: Target) -> None:
+    def __init__(
+        self,
+        harness: Harness,
+        browser: Browser,
+        target: Target,
+        *,
+        timeout_s: float,
+        on_progress: Callable[[Progress], None],
+    ) -> None:
         self._harness = harness
         self._browser = browser
         self.target = target
-        self.console: deque[ConsoleLine] = deque(maxlen=KEPT_LINES)
-        self.errors: deque[PageFault] = deque(maxlen=KEPT_LINES)
+        self.console: deque[ConsoleLine] = deque(maxlen=CONSOLE_LINES)
+        self.errors: deque[PageFault] = deque(maxlen=CONSOLE_LINES)
         self._closed = False
         self._server = harness.server
         setup = harness.setup_of(target)
         self._exchange: Exchange = self._server.open_page(setup)
         try:
             browser.open(self._server.page_url(self._exchange))
-            self.facts = self._wait_until_up()
+            self.facts = self._wait_until_up(timeout_s, on_progress)
         except BaseException:
             self.close()
             raise
@@ -85,20 +87,21 @@ class Page:
         self,
         job: Job,
         on_activations: Callable[[Activations], None],
-        timeout_s: float | None = None,
+        *,
+        timeout_s: float = JOB_TIMEOUT_S,
+        on_progress: Callable[[Progress], None] = show_no_progress,
     ) -> JobResult:
-        """Do a job; `on_activations` gets each chunk of each feed as it comes, on the calling thread.
+        """Runs a job; `on_activations` gets each chunk of each feed as it arrives, on the calling thread.
 
-        The time it takes is no part of the job's, and the arrays are its own. `timeout_s`: the job's limit in
-        seconds, where it is less than that of the harness. Raises PageError where the job
-        fails in the page, JobTimeoutError where it takes too long, BrowserLostError where the tab or browser
-        dies, and ArtifactsError where the artifacts cannot be served.
+        Callback time does not count towards `timeout_s`, the job's limit in seconds. The callback owns the
+        arrays. `on_progress` gets each stage of the job, on the calling thread. Raises PageError if the job
+        fails in the page, JobTimeoutError if it takes too long, BrowserLostError if the tab or browser dies,
+        and ArtifactsError if the artifacts cannot be served.
         """
         if not self.healthy:
             raise PageError(f"the page for {self.target} is no longer usable: open the target again")
         self._exchange.assign(job, self._server.publish(job.artifacts))
-        limit = min(self._harness.timeout_s, math.inf if timeout_s is None else timeout_s)
-        watch = Watch(limit, SILENT_S, Progress("starting the job"))
+        watch = Watch(timeout_s, SILENT_S, Progress("starting the job"), on_progress)
         try:
             while True:
                 message = self._next(watch)
@@ -111,7 +114,7 @@ class Page:
         except PageError:
             raise
         except BaseException:
-            self.close()  # whoever was to receive the rest does not: the page must not go on with it
+            self.close()  # nobody receives the rest of the job: the page must not continue it
             raise
 
     @property
@@ -120,41 +123,42 @@ class Page:
         return not self._closed and not self._exchange.ended()
 
     def close(self) -> None:
-        """Take no more messages of this page."""
+        """Stops receiving messages from this page."""
         self._closed = True
         self._server.close_page(self._exchange)
 
-    def _wait_until_up(self) -> PageFacts:
-        watch = Watch(self._harness.timeout_s, FIRST_SIGN_S, Progress("opening the page"))
+    def _wait_until_up(self, timeout_s: float, on_progress: Callable[[Progress], None]) -> PageFacts:
+        watch = Watch(timeout_s, FIRST_SIGN_S, Progress("opening the page"), on_progress)
         while True:
             message = self._next(watch)
             if isinstance(message, PageUp):
                 return self._facts(message.facts)
 
-    def _facts(self, told: Any) -> PageFacts:
+    def _facts(self, message: Any) -> PageFacts:
         target = self.target
-        if told.get("backend") != target.backend:
+        if message.get("backend") != target.backend:
             raise PageError(
-                f"{target}: the page runs {told.get('backend')!r}, {target.backend!r} was asked for"
+                f"{target}: the page runs the backend {message.get('backend')!r}, expected {target.backend!r}"
             )
-        renderer, software = told.get("renderer"), told.get("software")
+        renderer, software = message.get("renderer"), message.get("software")
         return PageFacts(
             browser=self._browser.name,
             browser_version=self._browser.version,
             backend=target.backend,
             variant=target.variant,
-            flags=dict(told.get("flags") or {}),
+            flags=dict(message.get("flags") or {}),
             renderer=renderer,
             software=self._browser.software if software is None and renderer is not None else software,
-            float32_textures=told.get("float32Textures"),
-            tfjs_version=told.get("tfjsVersion"),
-            user_agent=told.get("userAgent"),
+            float32_textures=message.get("float32Textures"),
+            tfjs_version=message.get("tfjsVersion"),
+            user_agent=message.get("userAgent"),
         )
 
     def _next(self, watch: Watch) -> Message | None:
-        """The page's next message, if one comes within a moment; raises where it tells of a failure.
+        """The page's next message, or None; raises an error for a message about a failure.
 
-        Console lines and progress are kept and passed on, and come as None.
+        None means that no message arrived within a tick, or that it was a console line or progress, which
+        are handled here.
         """
         message = self._wait(watch)
         if message is None:
@@ -164,8 +168,7 @@ class Page:
         if isinstance(message, ConsoleLine):
             self.console.append(message)
         elif isinstance(message, Progress):
-            watch.progress = message
-            self._harness.on_progress(message)
+            watch.show(message)
         elif isinstance(message, PageFault):
             self._note(message, watch)
         elif isinstance(message, Failure):
@@ -179,7 +182,7 @@ class Page:
         message = self._exchange.next_message(TICK_S)
         late = time.monotonic() - before - TICK_S
         if late > AWAY_S:
-            watch.started += late  # the machine slept, or this process was stopped
+            watch.started += late  # the machine was suspended, or this process was stopped
         return message
 
     def _note(self, fault: PageFault, watch: Watch) -> None:
@@ -194,7 +197,7 @@ class Page:
         reason = failure.reason
         if not hasattr(self, "facts"):
             reason += "".join(f"\nrefused: {request}" for request in self._server.refused())
-            reason += "".join(f"\n{said}" for said in [*self.errors, *self.console][-10:])
+            reason += "".join(f"\n{line}" for line in [*self.errors, *self.console][-10:])
         raise PageError(
             f"{self.target}: {reason}",
             stack=failure.stack,
@@ -207,9 +210,8 @@ class Page:
         if trouble is not None:
             self._harness.discard_server()
             raise PageError(
-                f"{self.target}: the server in pytest's process, which gives the page all it needs, is gone:"
-                f" {trouble}. Does a test close sockets or file descriptors that are not its own? The next"
-                " test gets another server",
+                f"{self.target}: pytest-tfjs's local server has stopped: {trouble}. Does a test close"
+                " sockets or file descriptors that it did not open? The next test gets a new server",
                 stage=stage,
             )
 
@@ -221,17 +223,17 @@ class Page:
             trouble = self._browser.trouble()
         if trouble is None and silence > watch.silent_s:
             trouble = self._silent(silence)
-        # A Grid may take its time to answer, in which the page could be heard all the same.
+        # A Grid may answer slowly; the page may have sent messages meanwhile.
         watch.looked = time.monotonic()
         if trouble is not None:
             raise self._harness.lose(self.target, watch.progress, trouble)
 
     def _silent(self, seconds: float) -> str:
-        trouble = f"the page gave no sign of life for {seconds:.0f} s, though the browser's process is there"
+        trouble = f"the page has not responded for {seconds:.0f} s, although the browser is still running"
         if self._exchange.heard() is not None:
             return trouble
         base = self._harness.server.access.base
-        trouble += f": it may not reach {base} (--tfjs-bind and --tfjs-public-url say where to look)"
+        trouble += f": it may not be able to reach {base} (set --tfjs-bind and --tfjs-public-url)"
         refused = self._server.refused()[:3]
         return f"{trouble}; the server refused {', '.join(refused)}" if refused else trouble
 
@@ -240,16 +242,13 @@ class Page:
         self._harness.discard_browser()
         raise JobTimeoutError(
             f"{self.target}: not done after {watch.timeout_s:g} s, while {watch.progress}; {state}."
-            " Give it more time with --tfjs-timeout=SECONDS, or the marker's timeout where there is one",
+            " Give it more time with --tfjs-timeout=SECONDS or the marker's `timeout`",
             stage=str(watch.progress),
         )
 
 
 class Harness:
-    """Starts the server and a browser when they are first needed, and holds the page of the target in use.
-
-    `timeout_s`: one job's limit, in seconds. `on_progress` hears what is being done, on the calling thread.
-    """
+    """Starts the server and a browser when they are first needed; holds the page of the current target."""
 
     def __init__(
         self,
@@ -257,14 +256,10 @@ class Harness:
         dist: Dist,
         options: LaunchOptions | None = None,
         address: Address | None = None,
-        timeout_s: float = 300.0,
-        on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self.dist = dist
         self._options = LaunchOptions() if options is None else options
         self._address = address
-        self.timeout_s = timeout_s
-        self.on_progress = on_progress
         self._server: Server | None = None
         self._browser: Browser | None = None
         self._page: Page | None = None
@@ -282,12 +277,19 @@ class Harness:
             self._server = server
         return self._server
 
-    def open(self, target: Target) -> Page:
-        """The page of `target`: the one there is, or a fresh one.
+    def open(
+        self,
+        target: Target,
+        *,
+        timeout_s: float = JOB_TIMEOUT_S,
+        on_progress: Callable[[Progress], None] = show_no_progress,
+    ) -> Page:
+        """The page of `target`: the current one, or a new one, which has `timeout_s` seconds to be ready.
 
-        Raises BrowserError where no browser starts, TargetUnavailableError where the machine cannot have the
-        target, PageError where the page or its backend does not come up for another reason (BrowserLostError
-        where the browser is at fault), and DistError where the copy of TF.js lacks the backend.
+        `on_progress` gets each stage, on the calling thread. Raises BrowserError if no browser starts,
+        TargetUnavailableError if the machine does not have the target, PageError if the page or its backend
+        fails to start for another reason (BrowserLostError if the browser is at fault), and DistError if the
+        copy of TF.js lacks the backend.
         """
         if self._server is not None and self._server.trouble() is not None:
             self.discard_server()
@@ -299,24 +301,24 @@ class Harness:
         if self._page is not None:
             self._page.close()
             self._page = None
-        browser = self._browser_for(target)
-        self.on_progress(Progress(f"opening a page for {target.backend_variant}"))
+        browser = self._browser_for(target, on_progress)
+        on_progress(Progress(f"opening a page for {target.backend_variant}"))
         try:
-            self._page = Page(self, browser, target)
+            self._page = Page(self, browser, target, timeout_s=timeout_s, on_progress=on_progress)
         except BrowserError as error:
             raise self.lose(target, Progress("opening a page"), str(error)) from error
         self._seen.add(target)
         return self._page
 
     def close(self) -> None:
-        """End the browser and the server. May be called again, and the harness used again after."""
+        """Ends the browser and the server. May be called again; the harness can be used again after it."""
         try:
             self.discard_browser()
         finally:
             self.discard_server()
 
     def setup_of(self, target: Target) -> dict[str, Any]:
-        """What the page of a target starts from."""
+        """The settings that the page of a target starts with."""
         return {
             "backend": target.backend,
             "flags": dict(target.flags),
@@ -325,9 +327,9 @@ class Harness:
         }
 
     def give_up(self, target: Target, why: str) -> NoReturn:
-        """Raise for a target that its page says the machine cannot have, now and when it is asked for again.
+        """Raises for a target that the page finds unavailable, and remembers this for later tests.
 
-        Where it was there before in this run, the browser has lost it.
+        If the target was available earlier in this run, the browser has lost it.
         """
         if target in self._seen:
             raise self.lose(target, Progress("opening a page"), f"{why}, as it did before in this run")
@@ -335,7 +337,7 @@ class Harness:
         raise TargetUnavailableError(self._unavailable[target])
 
     def discard_browser(self) -> None:
-        """End the browser, and with it the page: the next `open` starts another."""
+        """Ends the browser and the page; the next `open` starts new ones."""
         page, self._page = self._page, None
         browser, self._browser = self._browser, None
         if page is not None:
@@ -344,7 +346,7 @@ class Harness:
             browser.close()
 
     def discard_server(self) -> None:
-        """End the server, and with it the page: the next `open` starts another."""
+        """Ends the server and the page; the next `open` starts new ones."""
         page, self._page = self._page, None
         server, self._server = self._server, None
         if page is not None:
@@ -353,14 +355,14 @@ class Harness:
             server.stop()
 
     def lose(self, target: Target, progress: Progress, trouble: str) -> BrowserLostError:
-        """Give up the browser, which is lost for the reason `trouble`; the error that tells so."""
+        """Ends the browser, which is lost for the reason `trouble`; gives the error to raise."""
         self.discard_browser()
         if self._server is not None:
-            trouble = self._server.without_token(trouble)  # drivers name the page that they were to open
+            trouble = self._server.without_token(trouble)  # drivers quote the page's URL
         what = f"the browser was lost while {progress}: {trouble}"
         return BrowserLostError(target, what, stage=str(progress))
 
-    def _browser_for(self, target: Target) -> Browser:
+    def _browser_for(self, target: Target, on_progress: Callable[[Progress], None]) -> Browser:
         webgpu = target.backend == "webgpu"
         browser = self._browser
         if browser is not None and (
@@ -368,12 +370,12 @@ class Harness:
         ):
             self.discard_browser()
         if self._browser is None:
-            self.on_progress(Progress(f"starting {target.browser}"))
+            on_progress(Progress(f"starting {target.browser}"))
             self._browser = self._launch(target.browser, webgpu=webgpu)
         return self._browser
 
     def _launch(self, name: str, *, webgpu: bool) -> Browser:
-        """Looking for a browser can take minutes, so where none was found the next test is told at once."""
+        """Starts a browser; fails at once if it was not found before, as the search can take minutes."""
         if name in self._missing:
             raise BrowserError(self._missing[name])
         access = self.server.access

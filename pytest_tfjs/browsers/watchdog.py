@@ -1,4 +1,4 @@
-"""How long a page has been at work, how long it was not heard of, and what it seems to be doing."""
+"""Watches a page at work: its time limit, how long it has been silent, what it is doing."""
 
 from __future__ import annotations
 
@@ -7,35 +7,46 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pytest_tfjs.browsers.messages import Progress
 
 # Short, so that Ctrl-C is seen where a wait cannot be interrupted (Windows).
 TICK_S = 0.25
-# A wait of a tick that takes longer than this was none.
+# A wait of one tick that takes longer than this means that this process was suspended.
 AWAY_S = 4 * TICK_S
 BUSY_S = 3.0
 
 
 @dataclass
 class Watch:
-    """The time that a page has for what it is doing, and what it last told of it."""
+    """The time that a page has for its work, and the latest progress that it reported.
+
+    `on_progress` gets each later progress.
+    """
 
     timeout_s: float
     silent_s: float
     progress: Progress
+    on_progress: Callable[[Progress], None]
     started: float = field(default_factory=time.monotonic)
     looked: float = field(default_factory=time.monotonic)
     quiet_since: float = field(default_factory=time.monotonic)
 
+    def show(self, progress: Progress) -> None:
+        """Remembers and passes on the page's progress."""
+        self.progress = progress
+        self.on_progress(progress)
+
     def pause(self, seconds: float) -> None:
-        """Leave out time that was not the page's, in which nobody listened to it."""
+        """Leaves out time that a callback took, during which no message of the page was read."""
         self.started += seconds
         self.looked = self.quiet_since = time.monotonic()
 
     def silence(self, heard: float | None) -> float:
-        """For how long nothing was heard of the page while somebody listened.
+        """For how many seconds no message has come from the page; `heard`: when the last one came.
 
-        Where this process itself was away (suspended, or busy with one long call) the page may have spoken.
+        Time in which this process was suspended, or busy with one long call, does not count.
         """
         now = time.monotonic()
         if now - self.looked > AWAY_S:
@@ -51,14 +62,14 @@ class Watch:
 
 
 def state_of(busy_s: float, silence_s: float) -> str:
-    """What a page that is late seems to do.
+    """What a page that ran past its limit is doing, in words.
 
-    `busy_s`: for how long its main thread had not answered the last heartbeat; `silence_s`: for how long
-    there was none.
+    `busy_s`: for how many seconds its main thread has not answered a heartbeat; `silence_s`: for how many
+    there was no heartbeat.
     """
     if busy_s > BUSY_S:
-        return f"its main thread has been busy for {busy_s:.0f} s (the tab lives: its heartbeat came)"
+        return f"its main thread has been busy for {busy_s:.0f} s (the tab is alive: it sends heartbeats)"
     if silence_s > BUSY_S:
-        # In WebKit what a worker sends goes through the page's main thread.
-        return f"its main thread is busy: even its heartbeat has not come for {silence_s:.0f} s"
-    return "its main thread is not busy: it waits for the GPU, or for a promise that is not kept"
+        # In WebKit a worker's messages go through the page's main thread.
+        return f"its main thread is busy: there has been no heartbeat for {silence_s:.0f} s"
+    return "its main thread is idle: it waits for the GPU, or for a promise that never settles"

@@ -1,4 +1,4 @@
-"""Which layers made the errors of a comparison, and which were only handed them."""
+"""Blame: which layers made the errors of a comparison, and which only propagated them."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ if TYPE_CHECKING:
 
     from pytest_tfjs.compare.results import LayerResult
 
-# A layer still counts as one that holds what it was given where its relative error is within this factor of
-# the least on the way: rounding alone moves it about by as much.
-_HELD = 4.0
+# Rounding alone changes the relative error by this factor from layer to layer: an error within this factor of
+# the smallest one has not grown yet.
+_NOT_GROWN = 4.0
 
 
-def blame(results: Sequence[LayerResult], unheld: Collection[str] = ()) -> Blame:
-    """The wrong layers whose inputs are right.
+def blame(results: Sequence[LayerResult], unrepresentable: Collection[str] = ()) -> Blame:
+    """The wrong layers whose inputs are correct.
 
-    A layer that was run alone on the reference's inputs is one of them where its local error is too large:
-    its inputs were right, so each such layer is a fault by itself, also below another. One that could not be
-    run alone is, where it diverged and no diverged layer leads to it. Where there is neither, nothing that
-    was run alone is wrong: then those are named that the divergence begins at, and how the error grew.
+    A layer that was run alone on the reference's inputs is blamed if its local error is too large: its inputs
+    were correct, so each such layer is a fault of its own, also downstream of another. A layer that could not
+    be run alone is blamed if it diverged and no diverged layer leads to it. If there is neither, no layer is
+    wrong alone: then the layers where the divergence begins are named, and the growth of the error.
 
-    A layer that takes what a wrong one should have given and the target has no numbers for (`unheld`, as half
-    precision has none over 65504) could not be given right inputs: it is not blamed for what it makes.
+    `unrepresentable`: layers whose reference has values that the target cannot represent, such as values
+    above 65504 in half precision. A layer downstream of a wrong one of these cannot have correct inputs, and
+    is not blamed.
     """
     wrong = {result.layer.name for result in results if result.made_error}
-    lost = _lost(results, wrong & set(unheld), unheld)
+    lost = _lost(results, wrong & set(unrepresentable), unrepresentable)
     made = frozenset(
         result.layer.name
         for result in results
@@ -47,9 +48,9 @@ def blame(results: Sequence[LayerResult], unheld: Collection[str] = ()) -> Blame
     return Blame(edge, growth=_growth(results, edge[0]))
 
 
-def _lost(results: Sequence[LayerResult], wrong: Collection[str], unheld: Collection[str]) -> set[str]:
-    """The wrong ones, and what is made of them that the target has no numbers for either."""
-    inputs = {result.layer.name: result.layer.inputs for result in results if result.layer.name in unheld}
+def _lost(results: Sequence[LayerResult], wrong: Collection[str], names: Collection[str]) -> set[str]:
+    """The wrong layers, and those of `names` that are downstream of them through layers of `names`."""
+    inputs = {result.layer.name: result.layer.inputs for result in results if result.layer.name in names}
     lost, new = set(wrong), set(wrong)
     while new:
         new = {name for name, entering in inputs.items() if lost & set(entering)} - lost
@@ -60,8 +61,8 @@ def _lost(results: Sequence[LayerResult], wrong: Collection[str], unheld: Collec
 def frontier(results: Sequence[LayerResult]) -> tuple[str, ...]:
     """The diverged layers that no diverged layer leads to, in the order of `results`.
 
-    A layer further down is not named even where the layers between are close: an error below their tolerance
-    may have gone through them. In a cycle of diverged layers that nothing leads to, the first one is named.
+    A layer further downstream is not named even if the layers between are close: an error below their
+    tolerance may have passed through them. Of a cycle of diverged layers, the first is named.
     """
     consumers: dict[str, list[str]] = {}
     for result in results:
@@ -75,7 +76,7 @@ def frontier(results: Sequence[LayerResult]) -> tuple[str, ...]:
             continue
         downstream = _downstream(name, consumers)
         remaining -= downstream
-        # A later row may lead back to an earlier one, which then is not first after all.
+        # A later row may lead back to an earlier one, which then is not first.
         first = [other for other in first if other not in downstream] + [name]
     return tuple(first)
 
@@ -92,7 +93,7 @@ def _downstream(name: str, consumers: Mapping[str, Sequence[str]]) -> set[str]:
 
 
 def _growth(results: Sequence[LayerResult], end: str) -> Growth | None:
-    """How the error came to be what it is at `end`; None where it is not finite or nothing before has any."""
+    """The growth of the error up to `end`; None if it is not finite, or no layer before `end` has one."""
     by_name = {result.layer.name: result for result in results}
     way = list(_way_up(by_name, end))
     sizes = {name: size for name in way if (size := _relative(by_name[name])) is not None}
@@ -100,7 +101,7 @@ def _growth(results: Sequence[LayerResult], end: str) -> Growth | None:
     if last is None or not sizes or not math.isfinite(last):
         return None
     least = min(sizes.values())
-    start = next(name for name, size in sizes.items() if size <= _HELD * least)
+    start = next(name for name, size in sizes.items() if size <= _NOT_GROWN * least)
     return Growth(start, end, last / sizes[start])
 
 
@@ -116,7 +117,7 @@ def _way_up(by_name: Mapping[str, LayerResult], end: str) -> Iterator[str]:
 
 
 def _relative(result: LayerResult) -> float | None:
-    """The greatest error in parts of the layer's largest value; None where it is 0 or not known."""
+    """The greatest error relative to the layer's largest value; None if it is 0 or unknown."""
     metrics = result.metrics
     if metrics is None or metrics.scale == 0 or metrics.max_abs == 0:
         return None

@@ -27,12 +27,12 @@ Verdict = Literal["close", "diverged", "vacuous", "unmapped", "error"]
 
 @dataclass(frozen=True)
 class LayerResult:
-    """What was found of one layer; of a fused or eliminated one no verdict. `reason`: why, in words.
+    """The result of one layer; `verdict` is None for a fused or eliminated one. `reason`: why, in words.
 
-    `metrics` are of the whole run, held against `tolerance`, which is the user's own where `given`. `local`:
-    the error of the layer run alone on the reference's inputs, with what its arithmetic allows; None where it
-    was not, for the reason `not_alone`. `propagated`: the largest |whole run - run alone|, that is, what the
-    error of its inputs made of its activation, in the activation's unit; infinite where NaN or Inf differ.
+    `metrics` are of the whole run, by `tolerance`, which is the user's own if `given`. `local`: the local
+    error, of the layer run alone on the reference's inputs, by its allowance; None if the layer was not run
+    alone, for the reason `not_alone`. `propagated`: the largest |whole run - run alone|, which is the error
+    that the layer's inputs caused, in the activation's unit; infinite if NaN or Inf differ.
     """
 
     layer: Layer
@@ -47,30 +47,30 @@ class LayerResult:
 
     @property
     def made_error(self) -> bool:
-        """Whether the layer diverged and makes an error by itself that its arithmetic does not explain."""
+        """Whether the layer diverged and its local error exceeds its allowance."""
         return self.verdict == "diverged" and self.local is not None and not self.local.passed
 
 
 @dataclass(frozen=True)
 class Alone:
-    """What is known of layers that were run alone, by name.
+    """The results of layers that were run alone, by name.
 
-    `local` and `propagated`: see `LayerResult`; `reasons`: why others were not run alone, in words. `unheld`:
-    of which layers the target has no numbers for what the reference gives.
+    `local` and `propagated`: see `LayerResult`. `reasons`: why other layers were not run alone, in words.
+    `unrepresentable`: layers whose reference has values that the target cannot represent.
     """
 
     local: Mapping[str, Local] = field(default_factory=dict)
     propagated: Mapping[str, float] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
-    unheld: Collection[str] = ()
+    unrepresentable: Collection[str] = ()
 
 
 @dataclass(frozen=True)
 class Growth:
-    """No layer is wrong by itself, and yet the error at `end` is too large.
+    """The growth of an error that no layer makes alone: too large at `end`.
 
-    From `start` on, the nearest layer before `end` whose error is still small, the error relative to the
-    layer's largest value grew by `factor`.
+    `start`: the nearest layer before `end` whose error is still small. `factor`: how much the error, relative
+    to the layer's largest value, grew from there.
     """
 
     start: str
@@ -85,7 +85,7 @@ class Growth:
 class Blame:
     """`first`: the layers that the divergence begins at, in the comparison's order; see `blame`.
 
-    `made`: those of them whose local error is too large. `growth`: how errors grew, where no layer is wrong.
+    `made`: those of them whose local error is too large. `growth`: how the error grew if no layer is wrong.
     """
 
     first: tuple[str, ...] = ()
@@ -110,7 +110,11 @@ class Judgement:
 
 @dataclass(frozen=True)
 class TargetFacts:
-    """What a comparison ran on, as the page told it. `software`: the GPU is emulated by the processor."""
+    """What a comparison ran on, as the page reported it.
+
+    `renderer`, `software`, `float32_textures`: None if the backend has no GPU. `software`: the processor
+    emulates the GPU; also None if the browser hides its renderer.
+    """
 
     browser: str
     browser_version: str
@@ -128,9 +132,9 @@ class TargetFacts:
 
 @dataclass(frozen=True)
 class Reproducer:
-    """A folder that shows the error of `layer` by itself; where it could not be written `path` is None.
+    """A folder that shows the error of `layer` alone; `path` is None if it could not be written.
 
-    `note`: what there is to tell of it, in words: why it was not written, or that the layer is right alone.
+    `note`: why it was not written, or that the layer is close alone, in words.
     """
 
     layer: str
@@ -142,18 +146,19 @@ class Reproducer:
 class Comparison:
     """One model on one target over one set of feeds: all its layers and one verdict.
 
-    `bytes`: of the `artifacts` served and the `activations` received. `feeds`: their number. `test`: the
-    pytest node id. `stage` and `stack`: of an `error` in the page, what it was doing and its JavaScript
-    stack, and `refused` whether TF.js itself cannot load or run the model there. `observation`:
-    whether reading activations changed the outputs. `weight_check`: what was found of the artifacts' weights.
-    `compression`: what it costs that they are quantised, None where they are not.
-    `growth`: how errors grew where it diverged and no layer is wrong by itself.
-    `vacuity`: what of it could not have failed, and which layers are dead; None where nobody looked.
-    `reproducers`: what was written of the layers of `first_divergence`, where it was asked for.
-    `diagnosis`: what made it diverge, None where it did not.
-    `sensitivity`: which faults it would have caught, where that was asked for.
-    `retried`: how a first browser was lost over it, in words; all the rest is of a second, fresh one.
-    `notes`: what was done to the artifacts, the feeds and the reference that the user has to know.
+    - `bytes`: of the `artifacts` served and the `activations` received. `feeds`: how many. `test`: the
+      pytest node id.
+    - `stage`, `stack`: of an `error` in the page, the stage it was in and the JavaScript stack. `refused`:
+      TF.js itself cannot load or run the model there.
+    - `observation`: whether reading activations changed the outputs. `weight_check`: whether the artifacts'
+      weights are the source's. `compression`: the cost of quantised weights, None if they are not quantised.
+    - `growth`: how errors grew if it diverged and no layer is wrong alone. `diagnosis`: the cause of a
+      divergence.
+    - `vacuity`: which parts could not have failed, and which layers are dead; None if that was not judged.
+    - `reproducers`: those written for the layers of `first_divergence`, if the settings ask for them.
+      `sensitivity`: which faults it would have caught, if the settings ask for it.
+    - `retried`: how a first browser was lost, in words; all other fields are of the second run.
+    - `notes`: changes to the artifacts, the feeds and the reference that the user has to know.
     """
 
     model: str

@@ -56,7 +56,7 @@ def judge(
         )
         for layer in layers
     )
-    blamed = blame(results, known.unheld)
+    blamed = blame(results, known.unrepresentable)
     if _only_drifts(results, blamed):
         results = tuple(map(_forgiven, results))
         blamed = Blame()

@@ -1,94 +1,62 @@
-"""Task level: whether a model's outputs over many samples do the same in the browser as in Python.
+"""Agreement over many samples: whether the browser's outputs do the same task as the source's.
 
-Only outputs are read, from plain runs as an app makes them.
+Only outputs are read, from runs without taps.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.browsers.jobs import Tap
+from pytest_tfjs.browsers.jobs import Job, Tap
 from pytest_tfjs.compare.layer_patterns import matches, names_of
 from pytest_tfjs.compare.numbers.tolerances import default_tolerance
 from pytest_tfjs.compare.task import Agreement, Classified, Measure, classes_of, judge_task, scores_of
 from pytest_tfjs.errors import FeedError, SettingsError
-from pytest_tfjs.models.feeds import Feed
 from pytest_tfjs.reference.activation_store import grouped
 from pytest_tfjs.timing.intervals import bootstrap
-from pytest_tfjs.workflows.comparison import changed, facts_of, job_of, unopened
+from pytest_tfjs.workflows.arguments import task_of, whole_number
+from pytest_tfjs.workflows.preparation import prepare
+from pytest_tfjs.workflows.retry import attempt, unopened_facts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from pytest_tfjs.browsers.jobs import Activations, Job
+    from pytest_tfjs.browsers.harness import Page
+    from pytest_tfjs.browsers.jobs import Activations
     from pytest_tfjs.browsers.targets import Target
     from pytest_tfjs.compare.layers import Layer
-    from pytest_tfjs.models.artifacts import TensorSpec
-    from pytest_tfjs.workflows.comparison import Subject
-    from pytest_tfjs.workflows.retry import InBrowser
-    from pytest_tfjs.workflows.task_arguments import Task
+    from pytest_tfjs.compare.results import TargetFacts
+    from pytest_tfjs.workflows.arguments import AgreementArguments, Task
+    from pytest_tfjs.workflows.context import Context
+    from pytest_tfjs.workflows.preparation import PreparedModel
 
     Array = NDArray[Any]
 
+_BATCH = 32
 _JOB_BYTES = 64_000_000
 _RESAMPLES = 200
 _NAMES = 8
 
 
-class NotAgreed(AssertionError):  # noqa: N818 (a verdict on the model)
-    """The browser does not do the task as the reference does, or nothing proves that it does.
-
-    `agreement` holds the figures.
-    """
-
-    def __init__(self, message: str, agreement: Agreement) -> None:
-        super().__init__(message)
-        self.agreement = agreement
-
-
-NotAgreed.__module__ = "pytest_tfjs"
-
-
-def batched(feeds: Sequence[Feed], specs: Sequence[TensorSpec], size: int) -> tuple[Feed, ...]:
-    """The feeds in pieces of `size` samples, where the model takes any number of them."""
-    anything = all(spec.shape is not None and spec.shape[:1] == (None,) for spec in specs)
-    return tuple(piece for feed in feeds for piece in (_pieces(feed, size) if anything else (feed,)))
-
-
-def _pieces(feed: Feed, size: int) -> Iterator[Feed]:
-    counts = {value.shape[0] for value in feed.reference.values()}
-    if len(counts) != 1:
-        yield feed
-        return
-    for start in range(0, counts.pop(), size):
-        piece = slice(start, start + size)
-        yield Feed(
-            {name: value[piece] for name, value in feed.reference.items()},
-            {name: value[piece] for name, value in feed.browser.items()},
-            feed.notes,
-        )
-
-
 @dataclass
 class _Outputs:
-    """Takes the outputs of both sides, feed by feed: counts classes, and keeps what a metric is to see."""
+    """The outputs of both sides, feed by feed: counts classes, and keeps the arrays that a metric needs."""
 
     task: Task
     layers: tuple[Layer, ...]
     classified: Classified | None
     labels: Array | None
-    kept: list[tuple[Mapping[str, Array], Mapping[str, Array]]] = field(default_factory=list)
-    taken: int = 0
+    arrays: list[tuple[Mapping[str, Array], Mapping[str, Array]]] = field(default_factory=list)
+    samples: int = 0
 
-    def take(self, actual: Mapping[str, Array], reference: Mapping[str, Array]) -> str | None:
-        """What makes the outputs of a feed incomparable, in words; None where they were taken."""
+    def add(self, actual: Mapping[str, Array], reference: Mapping[str, Array]) -> str | None:
+        """Adds the outputs of a feed; gives the reason, in words, if they cannot be compared."""
         for layer in self.layers:
             why = _incomparable(actual.get(layer.name), reference[layer.name])
             if why is not None:
@@ -96,14 +64,15 @@ class _Outputs:
         count = len(reference[self.layers[0].name])
         if self.classified is not None:
             name = self.layers[0].name
-            labels = None if self.labels is None else self.labels[self.taken : self.taken + count]
+            labels = None if self.labels is None else self.labels[self.samples : self.samples + count]
             self.classified.add(actual[name], reference[name], labels)
         if self.task.metric is not None:
-            self.kept.append((dict(actual), {name: np.array(value) for name, value in reference.items()}))
-        self.taken += count
+            self.arrays.append((dict(actual), {name: np.array(value) for name, value in reference.items()}))
+        self.samples += count
         return None
 
     def measures(self) -> list[Measure]:
+        """The figures that the task names."""
         found: list[Measure] = []
         task = self.task
         if self.classified is not None:
@@ -117,17 +86,17 @@ class _Outputs:
         return found
 
     def vacuous(self) -> str | None:
-        """Why the outputs could not have differed, in words; None where they could."""
+        """Why the outputs could not have differed, in words; None if they could."""
         if self.classified is not None:
             return self.classified.vacuous()
-        first = self.kept[0][1]
-        alike = all((kept[name] == one[:1]).all() for _, kept in self.kept for name, one in first.items())
+        first = self.arrays[0][1]
+        alike = all((found[name] == one[:1]).all() for _, found in self.arrays for name, one in first.items())
         return "the reference gives the same output for all samples: feed different ones" if alike else None
 
     def _metric(self, metric: Callable[[Any, Any], float]) -> Measure:
         sides = [
             {
-                layer.name: np.concatenate([kept[side][layer.name] for kept in self.kept])
+                layer.name: np.concatenate([pair[side][layer.name] for pair in self.arrays])
                 for layer in self.layers
             }
             for side in (0, 1)
@@ -142,76 +111,116 @@ class _Outputs:
 
         value = figure(slice(None))
         name = getattr(metric, "__name__", "metric").replace("<lambda>", "metric")
-        return Measure(name, value, _interval(figure, self.taken), "bootstrap", self.task.min_metric)
+        return Measure(name, value, _interval(figure, self.samples), "bootstrap", self.task.min_metric)
 
 
 def _interval(figure: Callable[[Any], float], samples: int) -> tuple[float, float] | None:
-    """The interval of a user's figure; None where it has none for some drawing of the samples."""
+    """The interval of a user's figure; None if the figure fails for some resample."""
     try:
         return bootstrap(figure, samples, _RESAMPLES)
-    except Exception:  # noqa: BLE001 (a drawing may lack what the user's function needs: a class, two values)
+    except Exception:  # noqa: BLE001 (a resample may lack a class that the user's function needs)
         return None
 
 
-class _Run:
-    """One run of a task in the browser, as far as it came: on what it ran, and what came out."""
+class _OutputReader:
+    """Reads the outputs of all feeds in one page; holds the results, as far as it came."""
 
-    def __init__(self, subject: Subject, target: Target, task: Task, layers: tuple[Layer, ...]) -> None:
-        self._subject = subject
-        self._target = target
-        self.facts = unopened(target)
+    def __init__(self, model: PreparedModel, task: Task, layers: tuple[Layer, ...], context: Context) -> None:
+        self._model = model
+        self._context = context
+        self.facts: TargetFacts = unopened_facts(context.target)
         self.tfjs_version: str | None = None
         self.incomparable: str | None = None
-        labels = _checked_labels(task, subject, layers[0].name)
-        self.outputs = _Outputs(task, layers, _counter(task, layers[0], target), labels)
+        labels = _checked_labels(task, model, layers[0].name)
+        self.outputs = _Outputs(task, layers, _classified(task, layers[0], context.target), labels)
 
-    def run(self, browser: InBrowser) -> None:
-        """Takes the outputs of all feeds. Raises PageError where the page fails."""
-        page, outputs = browser.open(), self.outputs
-        self.facts, self.tfjs_version = facts_of(page), page.facts.tfjs_version
-        for actual, expected in _run(self._subject, outputs.layers, partial(browser.perform, page)):
-            self.incomparable = self.incomparable or outputs.take(actual, expected)
+    def run(self, page: Page) -> None:
+        """Reads the outputs, with few enough feeds in each job. Raises PageError if the page fails."""
+        self.facts, self.tfjs_version = page.facts, page.facts.tfjs_version
+        feeds = self._model.feeds
+        sizes = (
+            (number, sum(one.nbytes for one in feed.browser.values())) for number, feed in enumerate(feeds)
+        )
+        names = [layer.name for layer in self.outputs.layers]
+        for group in grouped(sizes, _JOB_BYTES):
+            found = self._read(page, group)
+            for position, number in enumerate(group):
+                expected = self._model.reference.source_activations(number, names)
+                self.incomparable = self.incomparable or self.outputs.add(found.get(position, {}), expected)
+
+    def _read(self, page: Page, feeds: Sequence[int]) -> dict[int, Mapping[str, Array]]:
+        """The outputs in the browser for these feeds, by position."""
+        found: dict[int, Mapping[str, Array]] = {}
+
+        def add(activations: Activations) -> None:
+            found[activations.feed] = activations.tensors
+
+        job = Job(
+            self._model.artifacts.model_json,
+            self._model.artifacts.format,
+            tuple(self._model.feeds[number].browser for number in feeds),
+            chunks=(),
+            outputs=tuple(
+                Tap(layer.name, layer.tap) for layer in self.outputs.layers if layer.tap is not None
+            ),
+            plain_runs=1,
+        )
+        page.run(job, add, timeout_s=self._context.settings.timeout, on_progress=self._context.progress)
+        return found
 
 
-def agree(
-    subject: Subject, target: Target, task: Task, browser: InBrowser, *, allowed: Sequence[str] = ()
-) -> Agreement:
-    """Runs the model over all feeds and measures the task; a failure of the page is a verdict.
+def agree(model: Any, inputs: Any, arguments: AgreementArguments, context: Context) -> Agreement:
+    """The agreement of `model` with its source over all samples; recorded in the test.
 
-    The reference are the source's own outputs: what quantised weights cost shows too. `allowed`: patterns of
-    outputs whose samples may all be alike. Raises SettingsError and FeedError for what does not fit the
-    model, and TargetUnavailableError where the machine cannot have the target.
+    See `Checker.agreement`. Raises TfjsError for a model, inputs or arguments that do not fit.
     """
-    layers = _chosen(subject, task)
-    attempt = browser.attempt(
-        lambda: _Run(subject, target, task, layers), lambda started: started.run(browser)
-    )
-    run, failure = attempt.state, attempt.failure
-    reason = run.incomparable if failure is None else failure.reason.removeprefix(f"{target}: ")
+    task = task_of(arguments)
+    context = context.updated({name: arguments.get(name) for name in ("allow_vacuous", "format", "weights")})
+    context = replace(context, settings=context.settings._replace(layers="outputs", alone="none"))
+    batch = whole_number("batch", arguments.get("batch", _BATCH), least=1)
+    prepared = prepare(model, inputs, context, batch=batch)
+    agreement = _agree(prepared, task, context)
+    context.record_agreement(agreement)
+    return agreement
+
+
+def _agree(model: PreparedModel, task: Task, context: Context) -> Agreement:
+    """Runs the model over all feeds and measures the task; a failure of the page is the verdict `error`.
+
+    The reference is the source's own outputs, so the cost of quantised weights counts.
+    """
+    layers = _chosen(model, task)
+    finished = attempt(lambda: _OutputReader(model, task, layers, context), context)
+    reader, failure = finished.run, finished.failure
+    reason = reader.incomparable if failure is None else failure.reason.removeprefix(f"{context.target}: ")
     agreement = Agreement(
-        model=subject.source.label,
-        format=subject.artifacts.format,
-        weights=subject.artifacts.weights,
-        target=run.facts,
+        model=model.source.label,
+        format=model.artifacts.format,
+        weights=model.artifacts.weights,
+        target=reader.facts,
         output=layers[0].name if len(layers) == 1 else None,
-        samples=run.outputs.taken,
+        samples=reader.outputs.samples,
         verdict="diverged" if failure is None else "error",
         reason=reason,
         measures=(),
-        tfjs_version=run.tfjs_version,
-        retried=attempt.retried,
-        notes=subject.notes,
+        test=context.test,
+        tfjs_version=reader.tfjs_version,
+        retried=finished.retried,
+        notes=model.notes,
         refused=failure is not None and failure.refused,
     )
-    found = agreement if reason is not None else _measured(agreement, run.outputs, allowed)
-    altered = None if found.verdict == "close" else changed(subject)
-    return found if altered is None else replace(found, verdict="error", reason=altered.reason, measures=())
+    if reason is None:
+        agreement = _judged(agreement, reader.outputs, context.settings.allow_vacuous)
+    changed = None if agreement.verdict == "close" else model.changed()
+    if changed is None:
+        return agreement
+    return replace(agreement, verdict="error", reason=changed.reason, measures=())
 
 
-def _measured(agreement: Agreement, outputs: _Outputs, allowed: Sequence[str]) -> Agreement:
+def _judged(agreement: Agreement, outputs: _Outputs, allowed: Sequence[str]) -> Agreement:
     measures, classified = tuple(outputs.measures()), outputs.classified
-    meant = all(_is_allowed(layer, allowed) for layer in outputs.layers)
-    verdict, reason = judge_task(measures, None if meant else outputs.vacuous())
+    is_allowed = all(_is_allowed(layer, allowed) for layer in outputs.layers)
+    verdict, reason = judge_task(measures, None if is_allowed else outputs.vacuous())
     agreement = replace(agreement, measures=measures, verdict=verdict, reason=reason)
     if classified is None:
         return agreement
@@ -224,23 +233,7 @@ def _measured(agreement: Agreement, outputs: _Outputs, allowed: Sequence[str]) -
     )
 
 
-def _run(
-    subject: Subject, layers: Sequence[Layer], perform: Callable[[Job, Callable[[Activations], None]], object]
-) -> Iterator[tuple[Mapping[str, Array], Mapping[str, Array]]]:
-    """The outputs in the browser and those of the source, feed by feed; of few enough feeds at once."""
-    taps = tuple(Tap(layer.name, layer.tap) for layer in layers if layer.tap is not None)
-    names = [layer.name for layer in layers]
-    sizes = ((at, sum(one.nbytes for one in feed.browser.values())) for at, feed in enumerate(subject.feeds))
-    for group in grouped(sizes, _JOB_BYTES):
-        seen: dict[int, Mapping[str, Array]] = {}
-        feeds = [subject.feeds[at] for at in group]
-        job = job_of(subject.artifacts, feeds, None, chunks=(), outputs=taps, plain_runs=1)
-        perform(job, lambda came, seen=seen: seen.update({came.feed: came.tensors}))  # type: ignore[misc]
-        for number, at in enumerate(group):
-            yield seen.get(number, {}), subject.reference.source_activations(at, names)
-
-
-def _counter(task: Task, layer: Layer, target: Target) -> Classified | None:
+def _classified(task: Task, layer: Layer, target: Target) -> Classified | None:
     if not task.classifies:
         return None
     ks = (1,) if task.min_topk is None else (1, task.min_topk[0])
@@ -248,17 +241,17 @@ def _counter(task: Task, layer: Layer, target: Target) -> Classified | None:
     return Classified(tolerance, ks, overlapping=task.min_iou is not None)
 
 
-def _chosen(subject: Subject, task: Task) -> tuple[Layer, ...]:
-    """The outputs that are looked at: the one that is named, or all for a metric."""
-    outputs = tuple(layer for layer in subject.reference.plan.layers if layer.output)
-    known = ", ".join(repr(layer.name) for layer in outputs[:_NAMES])
+def _chosen(model: PreparedModel, task: Task) -> tuple[Layer, ...]:
+    """The outputs that are compared: the named one, or all for a metric. Raises SettingsError."""
+    outputs = tuple(layer for layer in model.reference.plan.layers if layer.output)
+    names = ", ".join(repr(layer.name) for layer in outputs[:_NAMES])
     if task.output is not None:
         outputs = tuple(layer for layer in outputs if task.output in names_of(layer))
         if len(outputs) != 1:
-            raise SettingsError(f"output={task.output!r}: the model's outputs are {known}; name one of these")
+            raise SettingsError(f"output={task.output!r}: expected one of the model's outputs: {names}")
     elif task.classifies and len(outputs) != 1:
         raise SettingsError(
-            f"the model has several outputs: choose the one with the classes, output=one of {known}"
+            f"the model has several outputs: choose the one with the classes, output=one of {names}"
         )
     for layer in outputs:
         if layer.coverage != "compared":
@@ -270,12 +263,12 @@ def _is_allowed(layer: Layer, patterns: Sequence[str]) -> bool:
     return any(matches(pattern, names_of(layer)) for pattern in patterns)
 
 
-def _checked_labels(task: Task, subject: Subject, output: str) -> Array | None:
-    """The right classes, one for each place that has one. Raises FeedError where they are not that."""
+def _checked_labels(task: Task, model: PreparedModel, output: str) -> Array | None:
+    """The correct classes, one for each position. Raises FeedError if shape or dtype are wrong."""
     if task.labels is None:
         return None
     labels = np.asarray(task.labels)
-    found = [subject.reference.source_activations(at, [output])[output] for at in range(len(subject.feeds))]
+    found = [model.reference.source_activations(at, [output])[output] for at in range(len(model.feeds))]
     places = [classes_of(scores_of(one[:1])).shape[1:] for one in found]
     expected = (sum(len(one) for one in found), *places[0])
     if labels.dtype.kind not in "iub" or labels.size != math.prod(expected) or len(labels) != expected[0]:

@@ -1,211 +1,112 @@
-"""One comparison: a model whose artifacts and reference are there, run on one target and judged."""
+"""Compares a model in the browser with its reference: one run, one verdict, and the likely cause."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs.browsers.jobs import Job, TimingPlan
-from pytest_tfjs.compare.numbers.tolerances import resolve_tolerances
-from pytest_tfjs.compare.results import Comparison, LayerResult, TargetFacts
+from pytest_tfjs.compare.results import Comparison, LayerResult
 from pytest_tfjs.compare.verdict import judge
-from pytest_tfjs.errors import PageError
-from pytest_tfjs.timing.samples import Timing
-from pytest_tfjs.workflows.measurement import Precision, measure_compression, measure_vacuity
-from pytest_tfjs.workflows.tapping import Observing
+from pytest_tfjs.workflows.diagnosis import diagnosed
+from pytest_tfjs.workflows.measurement import measure_compression, measure_vacuity, tolerances_of
+from pytest_tfjs.workflows.preparation import prepare
+from pytest_tfjs.workflows.reproducer import reproduced
+from pytest_tfjs.workflows.retry import attempt
+from pytest_tfjs.workflows.sensitivity import with_sensitivity
+from pytest_tfjs.workflows.tapping import ActivationReader
+from pytest_tfjs.workflows.timing import timing_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping
 
-    from pytest_tfjs.browsers.harness import Page
-    from pytest_tfjs.browsers.jobs import Activations, JobResult
     from pytest_tfjs.browsers.targets import Target
-    from pytest_tfjs.compare.numbers.tolerances import Tolerance, Tolerances
-    from pytest_tfjs.models.artifacts import Artifacts
-    from pytest_tfjs.models.feeds import Feed
-    from pytest_tfjs.models.sources import Source
-    from pytest_tfjs.reference.capture import Reference
-    from pytest_tfjs.settings.settings import Settings
-    from pytest_tfjs.workflows.retry import InBrowser
-
-    Rules = tuple[Tolerances, Precision | None]
-
-_TIMING = TimingPlan(warmup=0, runs=5, budget_ms=1000.0)
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is compared: a model and its artifacts, the feeds, and what Python computes for these."""
-
-    source: Source
-    artifacts: Artifacts
-    feeds: tuple[Feed, ...]
-    reference: Reference
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What was done to the artifacts, the feeds and the reference that the user has to know."""
-        of_feeds = (note for feed in self.feeds for note in feed.notes)
-        return tuple(dict.fromkeys((*self.artifacts.notes, *of_feeds, *self.reference.plan.notes)))
-
-
-class _Run:
-    """One run of a comparison in the browser, as far as it came: on what it ran, and what was observed."""
-
-    def __init__(self, subject: Subject, target: Target, settings: Settings, rules: Rules) -> None:
-        self._subject = subject
-        self.facts = unopened(target)
-        self.tfjs_version: str | None = None
-        tolerances, precision = rules
-        self.observing = Observing(
-            subject.reference, tolerances, settings.tap_budget, precision, subject.artifacts
-        )
-
-    def run(self, browser: InBrowser) -> None:
-        """Runs the model and judges each activation as it comes. Raises PageError where the page fails."""
-        page = browser.open()
-        self.facts, self.tfjs_version = facts_of(page), page.facts.tfjs_version
-
-        def perform(take: Callable[[Activations], None], *, timed: bool, **asked: Any) -> JobResult:
-            timing = _TIMING if timed else None
-            return browser.perform(
-                page, job_of(self._subject.artifacts, self._subject.feeds, timing, **asked), take
-            )
-
-        self.observing.run(perform)
+    from pytest_tfjs.compare.numbers.tolerances import Tolerance
+    from pytest_tfjs.compare.results import Judgement
+    from pytest_tfjs.errors import PageError
+    from pytest_tfjs.workflows.context import Context
+    from pytest_tfjs.workflows.preparation import PreparedModel
+    from pytest_tfjs.workflows.retry import Attempt
 
 
 def compare(
-    subject: Subject,
-    target: Target,
-    settings: Settings,
-    per_layer: Mapping[str, Tolerance] | None,
-    browser: InBrowser,
+    model: Any, inputs: Any, per_layer: Mapping[str, Tolerance] | None, context: Context
 ) -> Comparison:
-    """Runs the model and judges it; a failure of the page is a verdict.
+    """The comparison of `model`, with diagnosis, reproducers and sensitivity; recorded in the test.
 
-    Raises ToleranceError for what is no tolerance, and SettingsError for a pattern of `allow_vacuous` that
-    matches nothing, before anything runs; TargetUnavailableError where the machine cannot have the target.
+    Raises TfjsError for a model or inputs that cannot be compared at all.
     """
-    reference = subject.reference
-    rules = rules_of(reference, target, settings, per_layer)
-    cost = measure_compression(
-        reference, subject.artifacts.weights, settings.compression, settings.tap_budget
+    prepared = prepare(model, inputs, context)
+    comparison = compare_prepared(prepared, per_layer, context)
+    comparison = diagnosed(comparison, prepared, context)
+    comparison = reproduced(comparison, prepared, context)
+    if context.settings.sensitivity:
+        comparison = with_sensitivity(comparison, prepared, per_layer, context)
+    context.record(comparison)
+    return comparison
+
+
+def compare_prepared(
+    model: PreparedModel, per_layer: Mapping[str, Tolerance] | None, context: Context
+) -> Comparison:
+    """Runs the model in the browser and judges it; a failure of the page is the verdict `error`.
+
+    Raises ToleranceError for an invalid tolerance, and SettingsError for a pattern of `allow_vacuous` that
+    matches nothing, before anything runs; TargetUnavailableError if the machine does not have the target.
+    """
+    reference, settings, target = model.reference, context.settings, context.target
+    tolerances, precision = tolerances_of(reference, target, settings, per_layer)
+    compression = measure_compression(
+        reference, model.artifacts.weights, settings.compression, settings.tap_budget
     )
-    vacuity = measure_vacuity(reference, subject.feeds, settings)
-    attempt = browser.attempt(lambda: _Run(subject, target, settings, rules), lambda run: run.run(browser))
-    run, observing = attempt.state, attempt.state.observing
-    layers, measured = observing.reference.plan.layers, observing.measured
+    vacuity = measure_vacuity(reference, model.feeds, settings)
+    finished = attempt(lambda: ActivationReader(model, tolerances, precision, context), context)
+    reader = finished.run
     judgement = judge(
-        layers,
-        measured.merged(),
-        measured.tolerances(),
-        alone=measured.alone(observing.not_alone),
-        given=rules[0].by_user,
+        reader.reference.plan.layers,
+        reader.measurements.merged(),
+        reader.measurements.tolerances(),
+        alone=reader.measurements.alone(reader.not_alone),
+        given=tolerances.by_user,
         weight_check=reference.weights if settings.weight_check == "fail" else None,
-        compression=cost,
+        compression=compression,
         vacuity=vacuity,
     )
-    comparison = Comparison(
-        model=subject.source.label,
-        format=subject.artifacts.format,
-        weights=subject.artifacts.weights,
-        target=run.facts,
+    comparison = replace(
+        _comparison(model, finished, judgement),
+        test=context.test,
+        compression=compression,
+        vacuity=vacuity,
+    )
+    if comparison.verdict == "close" and finished.failure is None:
+        return comparison
+    failure = model.changed() or finished.failure
+    return comparison if failure is None else _failed(comparison, target, failure)
+
+
+def _comparison(
+    model: PreparedModel, finished: Attempt[ActivationReader], judgement: Judgement
+) -> Comparison:
+    reader = finished.run
+    return Comparison(
+        model=model.source.label,
+        format=model.artifacts.format,
+        weights=model.artifacts.weights,
+        target=reader.facts,
         verdict=judgement.verdict,
         reason=judgement.reason,
         layers=judgement.results,
         first_divergence=judgement.first_divergence,
         growth=judgement.blame.growth,
-        outputs=tuple(layer.name for layer in layers if layer.output),
-        timing=None if observing.result is None else timing_of(observing.result),
-        bytes={"artifacts": subject.artifacts.bytes, "activations": observing.nbytes},
-        feeds=len(subject.feeds),
+        outputs=tuple(layer.name for layer in reader.reference.plan.layers if layer.output),
+        timing=None if reader.result is None else timing_of(reader.result),
+        bytes={"artifacts": model.artifacts.bytes, "activations": reader.nbytes},
+        feeds=len(model.feeds),
         test="",
-        tfjs_version=run.tfjs_version,
-        observation=observing.observation,
-        weight_check=reference.weights,
-        compression=cost,
-        vacuity=vacuity,
-        retried=attempt.retried,
-        notes=subject.notes,
-    )
-    if comparison.verdict == "close" and attempt.failure is None:
-        return comparison
-    failure = changed(subject) or attempt.failure
-    return comparison if failure is None else _failed(comparison, target, failure)
-
-
-def changed(subject: Subject) -> PageError | None:
-    """The failure of a comparison whose artifacts are no longer those that its reference is of, if so."""
-    how = subject.artifacts.changed()
-    if how is None:
-        return None
-    return PageError(
-        f"the artifacts changed during the comparison: {how}. Run it again while nothing else writes to them"
-    )
-
-
-def rules_of(
-    reference: Reference,
-    target: Target,
-    settings: Settings,
-    per_layer: Mapping[str, Tolerance] | None,
-) -> tuple[Tolerances, Precision | None]:
-    """The tolerances, and the precision of the target where each layer is run alone as well.
-
-    Raises ToleranceError for what is no tolerance.
-    """
-    tolerances = resolve_tolerances(
-        reference.plan.layers,
-        backend=target.backend,
-        half=target.half,
-        rtol=settings.rtol,
-        atol=settings.atol,
-        per_layer=per_layer,
-    )
-    alone = settings.layers == "all" and settings.alone == "all"
-    return tolerances, Precision(target.backend, target.half) if alone else None
-
-
-def job_of(artifacts: Artifacts, feeds: Sequence[Feed], timing: TimingPlan | None, **asked: Any) -> Job:
-    """A job over the feeds; `asked`: see `browsers.jobs.Job`."""
-    browser = tuple(feed.browser for feed in feeds)
-    return Job(artifacts.model_json, artifacts.format, browser, timing=timing, **asked)
-
-
-def timing_of(result: JobResult) -> Timing:
-    """The times of a job that was timed."""
-    assert result.load_ms is not None
-    assert result.first_ms is not None
-    return Timing(load_ms=result.load_ms, first_ms=result.first_ms, warm_ms=result.warm_ms)
-
-
-def facts_of(page: Page) -> TargetFacts:
-    """What the page runs on, as it told."""
-    facts = page.facts
-    return TargetFacts(
-        browser=facts.browser,
-        browser_version=facts.browser_version,
-        backend=facts.backend,
-        variant=facts.variant,
-        flags=facts.flags,
-        renderer=facts.renderer,
-        software=facts.software,
-        float32_textures=facts.float32_textures,
-    )
-
-
-def unopened(target: Target) -> TargetFacts:
-    """What is known of a target whose page did not come up."""
-    return TargetFacts(
-        browser=target.browser,
-        browser_version="",
-        backend=target.backend,
-        variant=target.variant,
-        flags=dict(target.flags),
-        renderer=None,
-        software=None,
-        float32_textures=None,
+        tfjs_version=reader.tfjs_version,
+        observation=reader.observation,
+        weight_check=model.reference.weights,
+        retried=finished.retried,
+        notes=model.notes,
     )
 
 
@@ -214,7 +115,7 @@ def _failed(comparison: Comparison, target: Target, failure: PageError) -> Compa
         comparison,
         verdict="error",
         reason=failure.reason.removeprefix(f"{target}: "),
-        layers=tuple(map(_not_run, comparison.layers)),
+        layers=tuple(map(_without_verdict, comparison.layers)),
         first_divergence=(),
         growth=None,
         stage=failure.stage,
@@ -223,7 +124,7 @@ def _failed(comparison: Comparison, target: Target, failure: PageError) -> Compa
     )
 
 
-def _not_run(result: LayerResult) -> LayerResult:
-    """The row of a layer of which nothing was heard: that the page failed is told once, of the whole."""
-    heard = result.metrics is not None or result.layer.coverage != "compared"
-    return result if heard else replace(result, verdict=None, reason="not reached: the page failed earlier")
+def _without_verdict(result: LayerResult) -> LayerResult:
+    """The row of a layer that was not reached: the comparison itself says that the page failed."""
+    reached = result.metrics is not None or result.layer.coverage != "compared"
+    return result if reached else replace(result, verdict=None, reason="not reached: the page failed earlier")

@@ -1,7 +1,6 @@
-"""Gathers the evidence on the layer that a divergence is blamed on, once there is one, and has it judged.
+"""Gathers evidence on the blamed layer of a diverged comparison, and diagnoses the cause.
 
-What it does beside the test costs nothing where the test passes, and never fails one: what cannot be tried is
-told as not tried.
+Runs only after a divergence, and never fails a test: what cannot be tried is listed as not tried.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import numpy as np
 
 from pytest_tfjs.browsers.jobs import Activations, Job, Tap
 from pytest_tfjs.browsers.messages import Progress
-from pytest_tfjs.browsers.targets import parse_targets
+from pytest_tfjs.browsers.targets import parse_targets, parse_variants
 from pytest_tfjs.compare.diagnosis.diagnose import AGREE, Evidence, OtherResult, diagnose
 from pytest_tfjs.compare.diagnosis.half_precision import apart, predicted_error, sizes_of
 from pytest_tfjs.compare.diagnosis.recomputing.steps import CannotRecompute, evaluate
@@ -31,14 +30,14 @@ from pytest_tfjs.workflows.measurement import with_plans
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from pytest_tfjs.browsers.harness import Harness, Page
-    from pytest_tfjs.browsers.targets import Flags, Target
+    from pytest_tfjs.browsers.harness import Page
+    from pytest_tfjs.browsers.targets import Target
     from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis, Sizes
     from pytest_tfjs.compare.diagnosis.recomputing.steps import Step
     from pytest_tfjs.compare.diagnosis.semantics import Trial
     from pytest_tfjs.compare.results import Comparison, LayerResult
-    from pytest_tfjs.models.tensorflow.process import Runner
-    from pytest_tfjs.workflows.comparison import Subject
+    from pytest_tfjs.workflows.context import Context
+    from pytest_tfjs.workflows.preparation import PreparedModel
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _T = TypeVar("_T")
@@ -56,32 +55,8 @@ _BESIDE_CPU = "wasm"
 
 
 @dataclass
-class Bench:
-    """Where a comparison ran, and what it takes to look closer.
-
-    `backends`: those that were asked for; `variants`: the user's own, which may be among them. `runner`:
-    calls TensorFlow for the source. `progress` hears what is being done. `budget_s`: the seconds that all of
-    it may take.
-    """
-
-    harness: Harness
-    target: Target
-    backends: Sequence[str]
-    variants: Mapping[str, Flags]
-    runner: Runner
-    progress: Callable[[Progress], None]
-    budget_s: float = BUDGET_S
-    _started: float = field(default_factory=time.monotonic)
-
-    @property
-    def left_s(self) -> float:
-        """The seconds that are left for it."""
-        return self.budget_s - (time.monotonic() - self._started)
-
-
-@dataclass
-class _Given:
-    """What one target gave for the layer: in the whole model, and alone for each of its runs."""
+class _TargetOutputs:
+    """A target's activations of the layer: in the whole model, and alone for each of its runs."""
 
     tapped: Array | None = None
     alone: list[Array] = field(default_factory=list)
@@ -89,32 +64,38 @@ class _Given:
 
     @property
     def best(self) -> Array | None:
-        """What it gave on the reference's inputs, else in the whole model."""
+        """The activation on the reference's inputs, or the one in the whole model."""
         return self.alone[0] if self.alone else self.tapped
 
 
-def diagnosed(comparison: Comparison, subject: Subject, bench: Bench) -> Comparison:
-    """The comparison with a diagnosis, where it diverged; else as it is."""
+def diagnosed(comparison: Comparison, model: PreparedModel, context: Context) -> Comparison:
+    """The comparison with a diagnosis if it diverged; otherwise unchanged."""
     if comparison.verdict != "diverged":
         return comparison
-    bench.progress(Progress("looking for the cause"))
-    return replace(comparison, diagnosis=_Diagnosing(comparison, subject, bench).run())
+    context.progress(Progress("looking for the cause"))
+    return replace(comparison, diagnosis=_Diagnosing(comparison, model, context).run())
 
 
 class _Diagnosing:
-    def __init__(self, comparison: Comparison, subject: Subject, bench: Bench) -> None:
+    def __init__(self, comparison: Comparison, model: PreparedModel, context: Context) -> None:
         self._comparison = comparison
-        self._subject = subject
-        self._bench = bench
+        self._model = model
+        self._context = context
+        self._started = time.monotonic()
         self._not_tried: list[str] = []
 
+    @property
+    def _left_s(self) -> float:
+        """The seconds that are left for the diagnosis."""
+        return BUDGET_S - (time.monotonic() - self._started)
+
     def run(self) -> Diagnosis:
-        """Gathers what there is, and judges it."""
-        comparison, bench = self._comparison, self._bench
+        """Gathers the evidence and judges it."""
+        comparison, target = self._comparison, self._context.target
         base = Evidence(
             layer=None,
-            target=bench.target.backend_variant,
-            half=bench.target.half,
+            target=target.backend_variant,
+            half=target.half,
             unsteady=_unsteady(comparison),
         )
         row = _blamed(comparison)
@@ -138,7 +119,7 @@ class _Diagnosing:
         return evidence if found is None else found
 
     def _look_at(self, row: LayerResult, evidence: Evidence) -> Evidence:
-        name, reference = row.layer.name, self._subject.reference
+        name, reference = row.layer.name, self._model.reference
         number = _worst_feed(row)
         expected = reference.activations(number, [name])[name]
         if expected.dtype.kind not in "biuf" or expected.nbytes > _MOST_BYTES:
@@ -146,7 +127,7 @@ class _Diagnosing:
                 f"a closer look at {name!r}: its activation is {expected.nbytes} bytes of {expected.dtype}"
             )
             return evidence
-        ours = self._given(self._page(self._bench.target), row, number, runs=2)
+        ours = self._run(self._page(self._context.target), row, number, runs=2)
         actual = None if ours is None else ours.best
         if ours is None or actual is None:
             return evidence
@@ -161,9 +142,9 @@ class _Diagnosing:
         return evidence if known else self._examined(row, number, evidence, ours, expected)
 
     def _others(self, row: LayerResult, number: int, actual: Array, expected: Array) -> Iterator[OtherResult]:
-        """What other backends give, one by one, as far as time allows."""
+        """The activations of other backends, one by one, as far as time allows."""
         for target in self._other_targets():
-            given = self._given(self._page(target), row, number, runs=1)
+            given = self._run(self._page(target), row, number, runs=1)
             value = None if given is None else given.best
             if value is not None:
                 yield OtherResult(
@@ -171,72 +152,79 @@ class _Diagnosing:
                 )
 
     def _other_targets(self) -> list[Target]:
-        """Those asked for that compute in float32, and cpu, in the same browser."""
-        own = self._bench.target
+        """The run's other backends in float32, and cpu or wasm, in the same browser."""
+        own, settings = self._context.target, self._context.settings
         own_backend = _BESIDE_CPU if own.backend == _BY_ITSELF else _BY_ITSELF
-        names = [own_backend, *self._bench.backends]
-        targets = parse_targets([own.browser], names, self._bench.variants)
+        names = [own_backend, *settings.backends]
+        targets = parse_targets([own.browser], names, parse_variants(settings.variants))
         return [one for one in targets if one != own and not one.half][:_MOST_OTHERS]
 
-    def _given(self, page: Page | None, row: LayerResult, number: int, *, runs: int) -> _Given | None:
-        """What a page gives for the layer; None where it does not, which is told."""
+    def _run(self, page: Page | None, row: LayerResult, number: int, *, runs: int) -> _TargetOutputs | None:
+        """A page's activations of the layer; None if it fails, which is added to what was not tried."""
         if page is None:
             return None
-        subject, given = self._subject, _Given()
+        model, outputs = self._model, _TargetOutputs()
         name, tap = row.layer.name, row.layer.tap or {}
-        layers = subject.reference.plan.layers
+        layers = model.reference.plan.layers
         known = {one.name: one.tap for one in layers if one.coverage == "compared" and one.tap}
-        plans = plan_alone(subject.artifacts, {name: tap}, known)
+        plans = plan_alone(model.artifacts, {name: tap}, known)
 
         def reference(feed: int, names: Any) -> Mapping[str, Array]:
-            del feed  # it is the same one in all runs
-            return subject.reference.activations(number, names)
+            del feed  # all runs have the same feed
+            return model.reference.activations(number, names)
 
         def take(activations: Activations) -> None:
             value = activations.tensors.get(name)
             if value is None:
                 return
             if activations.alone:
-                given.alone.append(value)
-            elif given.tapped is None:
-                given.tapped = value
+                outputs.alone.append(value)
+            elif outputs.tapped is None:
+                outputs.tapped = value
 
         job = Job(
-            subject.artifacts.model_json,
-            subject.artifacts.format,
-            (subject.feeds[number].browser,) * runs,
+            model.artifacts.model_json,
+            model.artifacts.format,
+            (model.feeds[number].browser,) * runs,
             chunks=with_plans([[Tap(name, tap)]], plans),
             references=reference,
         )
+        limit = min(_JOB_S, self._context.settings.timeout, max(self._left_s, 1))
         result = self._tried(
             f"{name!r} on {page.target}",
-            lambda: page.run(job, take, min(_JOB_S, max(self._bench.left_s, 1))),
+            lambda: page.run(job, take, timeout_s=limit, on_progress=self._context.progress),
         )
-        page.console.clear()  # said in a run that is no part of the test
+        page.console.clear()  # these lines are not of the test's own run
         page.errors.clear()
         if result is None:
             return None
         why = plans.reasons.get(name) or result.not_alone.get(name)
         if why is None:
-            given.takes = plans.plans[name].takes
+            outputs.takes = plans.plans[name].takes
         else:
             self._not_tried.append(f"{name!r} alone on {page.target}: {why}")
-        return given
+        return outputs
 
     def _page(self, target: Target) -> Page | None:
-        """The page of a target; None where there is none, or no time left, which is told."""
-        if self._bench.left_s <= 0:
-            self._not_tried.append(f"{target}: {self._bench.budget_s:g} s for the diagnosis were used up")
+        """The page of a target; None if there is none or no time is left."""
+        if self._left_s <= 0:
+            self._not_tried.append(f"{target}: {BUDGET_S:g} s for the diagnosis were used up")
             return None
-        return self._tried(f"{target}", lambda: self._bench.harness.open(target))
+        context = self._context
+        return self._tried(
+            f"{target}",
+            lambda: context.harness.open(
+                target, timeout_s=context.settings.timeout, on_progress=context.progress
+            ),
+        )
 
     def _examined(
-        self, row: LayerResult, number: int, evidence: Evidence, ours: _Given, expected: Array
+        self, row: LayerResult, number: int, evidence: Evidence, ours: _TargetOutputs, expected: Array
     ) -> Evidence:
-        """The evidence with what Python tells of the layer."""
+        """The evidence with what Python computes for the layer."""
         actual = ours.best
         assert actual is not None
-        # Another backend that is right was given the same feed.
+        # Another backend that is right had the same feed.
         fed_right = bool(evidence.right) or not self._is_near_the_feed(row)
         found = self._examine(row, number, None if fed_right else ours.tapped)
         tried: list[Trial] = []
@@ -263,18 +251,18 @@ class _Diagnosing:
         )
 
     def _examine(self, row: LayerResult, number: int, tapped: Array | None) -> Examined:
-        subject, bench = self._subject, self._bench
-        nbytes = subject.artifacts.bytes
-        if bench.left_s <= 0 or nbytes > _MOST_MODEL_BYTES:
-            why = "no time was left" if bench.left_s <= 0 else f"the model is {nbytes} bytes"
+        model, context = self._model, self._context
+        nbytes = model.artifacts.bytes
+        if self._left_s <= 0 or nbytes > _MOST_MODEL_BYTES:
+            why = "no time was left" if self._left_s <= 0 else f"the model is {nbytes} bytes"
             self._not_tried.append(f"other interpretations and changed feeds: {why}")
             return Examined()
-        bench.progress(Progress("looking for the cause in Python"))
+        context.progress(Progress("looking for the cause in Python"))
         task = partial(examine, name=row.layer.name, number=number, tapped=tapped)
         found = self._tried(
             "other interpretations and changed feeds",
-            lambda: bench.runner(
-                "examining a layer", task, subject.source, subject.artifacts, subject.feeds, subject.reference
+            lambda: context.runner(model.source)(
+                "examining a layer", task, model.source, model.artifacts, model.feeds, model.reference
             ),
         )
         if found is None:
@@ -283,7 +271,7 @@ class _Diagnosing:
         return found
 
     def _is_near_the_feed(self, row: LayerResult) -> bool:
-        """Whether another feed may explain it: what is wrong run alone takes the feed itself, then."""
+        """Whether a different feed may explain the error: the layer is at most a few layers from the feed."""
         wrong_alone = row.local is not None and not row.local.passed
         if wrong_alone and row.layer.inputs and not any(map(self._is_input, row.layer.inputs)):
             return False
@@ -298,7 +286,7 @@ class _Diagnosing:
         return len(seen) <= _MOST_BEFORE
 
     def _is_input(self, name: str) -> bool:
-        return name in self._subject.feeds[0].browser or any(
+        return name in self._model.feeds[0].browser or any(
             one.layer.name == name and one.layer.op in _INPUTS for one in self._comparison.layers
         )
 
@@ -317,7 +305,7 @@ class _Diagnosing:
             return []
         if not error_left(expected, own, actual) <= AGREE:
             return []
-        until = time.monotonic() + min(_INTERPRETATIONS_S, max(self._bench.left_s, 0.0))
+        until = time.monotonic() + min(_INTERPRETATIONS_S, max(self._left_s, 0.0))
         tried = []
         for interpretation in interpretations(steps, declared):
             if time.monotonic() > until:
@@ -330,11 +318,11 @@ class _Diagnosing:
     def _sizes(
         self, row: LayerResult, number: int, actual: Array, expected: Array, steps: Sequence[Step]
     ) -> Sizes:
-        reference = self._subject.reference
+        reference = self._model.reference
         names = [name for name in row.layer.inputs if name in reference.sizes(number)]
         entering = list(reference.activations(number, names).values())
         if not entering:
-            entering = list(self._subject.feeds[number].browser.values())
+            entering = list(self._model.feeds[number].browser.values())
         entering += [one for step in steps for one in step.inputs if not isinstance(one, int)]
         sizes = sizes_of(actual, expected, entering, None)
         arithmetic = reference.arithmetic(number, [row.layer.name]).get(row.layer.name)
@@ -342,12 +330,12 @@ class _Diagnosing:
         return sizes if magnitude is None else replace(sizes, magnitude=largest(np.asarray(magnitude)))
 
     def _tried(self, what: str, work: Callable[[], _T]) -> _T | None:
-        """The work's result; None where it fails, which is told and never raised."""
+        """The work's result; None if it fails, which is added to what was not tried and never raised."""
         try:
             return work()
         except TfjsError as error:
             self._not_tried.append(f"{what}: {_first_line(error)}")
-        except Exception as error:  # noqa: BLE001  (the divergence is what the user must hear of)
+        except Exception as error:  # noqa: BLE001  (must not hide the divergence)
             self._not_tried.append(f"{what}: {type(error).__name__}: {_first_line(error)}")
         return None
 
@@ -369,7 +357,7 @@ def _unsteady(comparison: Comparison) -> str | None:
 
 
 def _of_no_layer(comparison: Comparison, base: Evidence) -> Evidence:
-    """Why it diverged where no layer did."""
+    """The evidence if the comparison diverged and no layer did."""
     check, compression = comparison.weight_check, comparison.compression
     if check is not None and check.differences:
         return replace(base, weight=comparison.reason)

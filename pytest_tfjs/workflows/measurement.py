@@ -1,4 +1,4 @@
-"""The activations of a job: in which groups the page gives them, and what is measured of each as it comes."""
+"""Measures each layer's error as its activation arrives; groups activations into chunks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pytest_tfjs.compare.numbers.allowance import allowance
 from pytest_tfjs.compare.numbers.compression import Compression, Cost, cost, default_allowance, merge_costs
 from pytest_tfjs.compare.numbers.local_error import Local, measure_local, merge_local
 from pytest_tfjs.compare.numbers.metrics import Metrics, distance, measure, merge
+from pytest_tfjs.compare.numbers.tolerances import resolve_tolerances
 from pytest_tfjs.compare.numbers.ulps import is_held
 from pytest_tfjs.compare.observer_effect import differing, fingerprint
 from pytest_tfjs.compare.results import Alone
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pytest_tfjs.browsers.targets import Target
     from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
     from pytest_tfjs.compare.numbers.tolerances import Tolerance, Tolerances
     from pytest_tfjs.models.alone.planner import AlonePlans
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
     from pytest_tfjs.settings.settings import Settings
 
 
-_HELD_ALONE = 3
+_COPIES_ALONE = 3
+"""A layer that is run alone has its inputs and its second activation in memory beside the first."""
 
 Outputs = dict[tuple[int, str], tuple[bytes, Metrics]]
 """Fingerprint and metrics by feed and name."""
@@ -38,17 +41,17 @@ Outputs = dict[tuple[int, str], tuple[bytes, Metrics]]
 
 @dataclass(frozen=True)
 class Precision:
-    """What the arithmetic of a target is: its backend, and whether it computes in half precision."""
+    """The arithmetic of a target: its backend, and whether it computes in half precision."""
 
     backend: str
     half: bool
 
 
-class Measured:
-    """The metrics of each layer and feed, taken as the activations come; the activations are not kept.
+class LayerMeasurements:
+    """The metrics of each layer and feed, measured as the activations arrive; activations are not kept.
 
-    `precision` None: layers are not run alone. Else the activations of a chunk are held until those of the
-    layers run alone have come, which follow at once.
+    `precision` None: layers are not run alone. Otherwise the activations of a chunk wait for those of its
+    layers run alone, which the page sends next.
     """
 
     def __init__(
@@ -64,11 +67,11 @@ class Measured:
         self._outputs = {layer.name for layer in reference.plan.layers if layer.output}
         self._tapped: Outputs = {}
         self._plain: dict[int, Outputs] = {}
-        self._held: Activations | None = None
+        self._waiting: Activations | None = None
         self.nbytes = 0
 
-    def take(self, activations: Activations) -> None:
-        """Measures one chunk of one feed. Raises PageError for an activation that was not asked for."""
+    def add(self, activations: Activations) -> None:
+        """Measures one chunk of one feed. Raises PageError for an activation that no tap reads."""
         for name in activations.tensors:
             if name not in self._metrics:
                 raise PageError(f"the page returned an activation of {name!r}, which was not requested")
@@ -77,19 +80,19 @@ class Measured:
         elif self._precision is None:
             self._measure(activations, {})
         elif not activations.alone:
-            self.release()
-            self._held = activations
-        elif self._held is None or self._held.feed != activations.feed:
+            self.measure_waiting()
+            self._waiting = activations
+        elif self._waiting is None or self._waiting.feed != activations.feed:
             raise PageError("the page returned layers run alone without their activations in the whole run")
         else:
-            held, self._held = self._held, None
-            self._measure(held, activations.tensors)
+            tapped, self._waiting = self._waiting, None
+            self._measure(tapped, activations.tensors)
 
-    def release(self) -> None:
-        """Measures what is held by itself: the layers run alone did not come, as the page failed before."""
-        held, self._held = self._held, None
-        if held is not None:
-            self._measure(held, {})
+    def measure_waiting(self) -> None:
+        """Measures the chunk that waits, without its layers run alone: the page failed before them."""
+        tapped, self._waiting = self._waiting, None
+        if tapped is not None:
+            self._measure(tapped, {})
 
     def _measure_plain(self, activations: Activations, run: int) -> None:
         expected = self._reference.activations(activations.feed, activations.tensors)
@@ -126,15 +129,15 @@ class Measured:
         return measure_local(actual, expected, arithmetic, allowed)
 
     def plain(self, run: int) -> dict[tuple[int, str], bytes]:
-        """The fingerprints of the outputs that a plain run gave, by feed and name."""
+        """The fingerprints of the outputs of a plain run, by feed and name."""
         return _fingerprints(self._run(run))
 
     def checked(self) -> tuple[str, ...]:
-        """The outputs that came both of the first plain run and with the other activations."""
+        """The outputs that both the first plain run and the run with taps gave."""
         return tuple(dict.fromkeys(name for feed, name in self._run(0) if (feed, name) in self._tapped))
 
-    def settle(self) -> tuple[str, ...]:
-        """The outputs that differ in the first plain run; what counts of these is what that run gave."""
+    def replace_altered_outputs(self) -> tuple[str, ...]:
+        """The outputs that differ in the first plain run; the metrics of that run replace theirs."""
         altered = differing(self.plain(0), _fingerprints(self._tapped))
         for (feed, name), (_, metrics) in self._run(0).items():
             if name in altered:
@@ -144,8 +147,8 @@ class Measured:
     def _run(self, number: int) -> Outputs:
         return self._plain.setdefault(number, {})
 
-    def note_missing(self, feeds: int) -> None:
-        """Counts what did not come as missing: a layer that was seen for some feeds only is not close."""
+    def add_missing(self, feeds: int) -> None:
+        """Counts each activation that did not arrive as missing, for each of the feeds."""
         for feed in range(feeds):
             missing = [name for name, seen in self._metrics.items() if feed not in seen]
             for name, expected in self._reference.activations(feed, missing).items():
@@ -153,26 +156,26 @@ class Measured:
                 self._metrics[name][feed] = measure(None, expected, tolerance)
 
     def merged(self) -> dict[str, Metrics]:
-        """One set of metrics for each layer of which anything is known."""
+        """The metrics of each layer that was measured, merged over its feeds."""
         found = {name: [seen[feed] for feed in sorted(seen)] for name, seen in self._metrics.items()}
         return {name: merge(parts) for name, parts in found.items() if parts}
 
     def tolerances(self) -> dict[str, Tolerance]:
-        """What each compared layer's error in the whole run was held against."""
+        """The tolerance of each compared layer's error in the whole run."""
         return {name: self._tolerances.of(name, alone=name in self._alone) for name in self._metrics}
 
     def alone(self, reasons: Mapping[str, str]) -> Alone:
-        """What is known of the layers run alone; `reasons`: why others were not."""
+        """The results of the layers run alone; `reasons`: why other layers were not."""
         found = {name: [seen[feed] for feed in sorted(seen)] for name, seen in self._alone.items()}
         return Alone(
             local={name: merge_local([local for local, _ in parts]) for name, parts in found.items()},
             propagated={name: max(size for _, size in parts) for name, parts in found.items()},
             reasons=reasons,
-            unheld=self._unheld(),
+            unrepresentable=self._unrepresentable(),
         )
 
-    def _unheld(self) -> frozenset[str]:
-        """The layers of which the target has no numbers for what the reference gives, for some feed."""
+    def _unrepresentable(self) -> frozenset[str]:
+        """The layers whose reference, for some feed, has values that the target cannot represent."""
         if self._precision is None:
             return frozenset()
         backend, half = self._precision.backend, self._precision.half
@@ -189,14 +192,13 @@ def _fingerprints(outputs: Outputs) -> dict[tuple[int, str], bytes]:
 
 
 def chunks(reference: Reference, budget: int, *, alone: bool = False) -> tuple[tuple[Tap, ...], ...]:
-    """The taps in the order of computation, in groups that keep the page within `budget` bytes of them.
+    """The taps in the order of computation, in groups that keep the page within `budget` bytes.
 
-    Where everything fits, for all feeds, it is one chunk, computed once. Else a chunk of one feed takes half
-    of the budget, as the next is computed while it is on its way; a larger activation is a chunk by itself.
-    Where each layer is run `alone` as well a chunk takes a third of that: its inputs and its second
-    activation are held beside the first.
+    If the activations of all feeds fit, there is one chunk, computed once. Otherwise a chunk of one feed
+    takes half of the budget, because the next chunk is computed while the page sends this one; a larger
+    activation is a chunk of its own. If each layer is run `alone` as well, a chunk takes a third of that.
     """
-    share = _HELD_ALONE if alone else 1
+    share = _COPIES_ALONE if alone else 1
     sizes = [reference.sizes(feed) for feed in range(reference.feeds)]
     taps = [
         (Tap(layer.name, layer.tap), max(each[layer.name] for each in sizes))
@@ -209,18 +211,39 @@ def chunks(reference: Reference, budget: int, *, alone: bool = False) -> tuple[t
 
 
 def with_plans(groups: Sequence[Sequence[Tap]], plans: AlonePlans) -> tuple[tuple[Tap, ...], ...]:
-    """The taps with the plans for running their layers alone, where there are any."""
-    sent = {name: plan.to_json() for name, plan in plans.plans.items()}
-    return tuple(tuple(replace(tap, alone=sent.get(tap.name)) for tap in group) for group in groups)
+    """The taps with the plans for running their layers alone, if there are any."""
+    as_json = {name: plan.to_json() for name, plan in plans.plans.items()}
+    return tuple(tuple(replace(tap, alone=as_json.get(tap.name)) for tap in group) for group in groups)
+
+
+def tolerances_of(
+    reference: Reference,
+    target: Target,
+    settings: Settings,
+    per_layer: Mapping[str, Tolerance] | None,
+) -> tuple[Tolerances, Precision | None]:
+    """The layers' tolerances; and the target's precision, or None if layers are not run alone.
+
+    Raises ToleranceError for an invalid tolerance.
+    """
+    tolerances = resolve_tolerances(
+        reference.plan.layers,
+        backend=target.backend,
+        half=target.half,
+        rtol=settings.rtol,
+        atol=settings.atol,
+        per_layer=per_layer,
+    )
+    alone = settings.layers == "all" and settings.alone == "all"
+    return tolerances, Precision(target.backend, target.half) if alone else None
 
 
 def measure_compression(
     reference: Reference, stored: str, allowed: float | None, budget: int
 ) -> Compression | None:
-    """What it costs that the weights are stored as `stored`, with at most `budget` bytes in memory at once.
+    """How far storing the weights as `stored` moves each compared layer; None if they are not quantised.
 
-    None where they are not quantised. `allowed` None: by `stored`. A layer that is not compared, as TF.js
-    does not hold its values with the one or the other weights, has no cost.
+    `allowed` None: the default for `stored`. At most `budget` bytes of activations are in memory at once.
     """
     if not reference.quantised:
         return None
@@ -244,10 +267,10 @@ def measure_compression(
 
 
 def measure_vacuity(reference: Reference, feeds: Sequence[Feed], settings: Settings) -> Vacuity:
-    """What of the comparison could not have failed, but for what `settings` allow.
+    """Which parts of the comparison could not have failed, other than those that `settings` allow.
 
-    Raises SettingsError for a pattern of the call or the marker that matches nothing; those of the command
-    line and the ini file are for all models of a run, of which some may have nothing of that name.
+    Raises SettingsError for a pattern of the call or the marker that matches nothing. Patterns of the command
+    line and the ini file apply to all models of a run, so they may match nothing in some.
     """
     return judge_vacuity(
         reference.plan.layers,

@@ -1,7 +1,7 @@
-"""Reproducers: each blamed layer in a folder that stands alone, for a TF.js issue (`--tfjs-repro`).
+"""Writes reproducers: a folder for each blamed layer, to attach to a TF.js issue (`--tfjs-repro`).
 
-The layer is cut out of the artifacts, run in the browser on the reference's own inputs, and what came of it
-is written with the page that shows it.
+The layer alone is written as a model of its own and run in the browser on the reference's inputs; the folder
+has the results and a page that shows them.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.browsers.jobs import Activations, Job, Tap
+from pytest_tfjs.browsers.jobs import Job, Tap
+from pytest_tfjs.browsers.messages import Progress
 from pytest_tfjs.browsers.targets import known_backends, parse_targets
 from pytest_tfjs.compare.numbers.allowance import allowance
 from pytest_tfjs.compare.numbers.element_check import (
@@ -29,9 +30,10 @@ from pytest_tfjs.errors import DistError, TfjsError
 from pytest_tfjs.formats.folders import replaced_folder, safe_name
 from pytest_tfjs.models.alone.alone_model import alone_model
 from pytest_tfjs.report.reproducer_readme import Case, readme
+from pytest_tfjs.workflows.retry import attach_console
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -41,10 +43,10 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.results import Comparison, LayerResult
     from pytest_tfjs.models.alone.alone_content import AloneContent
     from pytest_tfjs.models.artifacts import Artifacts
-    from pytest_tfjs.workflows.comparison import Subject
+    from pytest_tfjs.workflows.context import Context
+    from pytest_tfjs.workflows.preparation import PreparedModel
 
     Array = NDArray[Any]
-    Perform = Callable[[Job, Callable[[Activations], None]], object]
 
 MOST = 4
 """How many layers of a comparison are written."""
@@ -57,7 +59,7 @@ _SCHEMA = 1
 
 @dataclass(frozen=True)
 class Allowed:
-    """What a layer's error may be: of each element, and of all together if that is judged."""
+    """The limits of a layer's error: of each element, and its root mean square if that is judged."""
 
     elements: NDArray[np.float64]
     rms: float | None = None
@@ -74,24 +76,29 @@ class _Alone:
     allowed: Allowed
 
 
-@dataclass(frozen=True)
-class Reproducing:
-    """What reproducers are made of: what was compared, on what, and where they go.
+def reproduced(comparison: Comparison, model: PreparedModel, context: Context) -> Comparison:
+    """The comparison with reproducers of the layers that it blames, if the settings ask for them."""
+    root = context.settings.repro
+    if root is None or not comparison.first_divergence:
+        return comparison
+    context.progress(Progress("writing reproducers"))
+    number = context.earlier.count(comparison.test)
+    folder = folder_of(root, comparison.test, context.target, number)
+    return replace(comparison, reproducers=_Reproduction(model, context, folder).write(comparison))
 
-    `folder` is that of one comparison. `perform` does a job in the page of the target.
-    """
 
-    subject: Subject
-    target: Target
-    dist: Dist
-    folder: Path
-    perform: Perform
+class _Reproduction:
+    """Writes the reproducers of one comparison into `folder`."""
+
+    def __init__(self, model: PreparedModel, context: Context, folder: Path) -> None:
+        self._model = model
+        self._context = context
+        self._target = context.target
+        self._dist = context.harness.dist
+        self._folder = folder
 
     def write(self, comparison: Comparison) -> tuple[Reproducer, ...]:
-        """A reproducer for each layer that the comparison blames, and for the rest what is told of it.
-
-        Whatever fails is told of the layer: it hides nothing of the divergence.
-        """
+        """A reproducer for each blamed layer, with a note if it could not be written."""
         if comparison.growth is not None:  # then no layer is wrong by itself
             return ()
         by_name = {result.layer.name: result for result in comparison.layers}
@@ -103,20 +110,20 @@ class Reproducing:
     def _try(self, comparison: Comparison, result: LayerResult) -> Reproducer:
         name = result.layer.name
         try:
-            target = self.folder / safe_name(name)
+            target = self._folder / safe_name(name)
             with replaced_folder(target, _MARK) as folder:
                 held = self._write(comparison, result, folder)
-        except Exception as error:  # noqa: BLE001 (what goes wrong here must not hide the divergence)
+        except Exception as error:  # noqa: BLE001 (must not hide the divergence)
             return Reproducer(name, None, f"not written: {str(error) or type(error).__name__}")
         note = "run alone, its error is within its allowance" if held.passed else None
         return Reproducer(name, str(target), note)
 
     def _cut_out(self, result: LayerResult, model: Path) -> _Alone:
-        """Writes the layer as a model of its own, and runs it in the browser for the feed it was worst in."""
-        name, reference = result.layer.name, self.subject.reference
+        """Writes the layer as a model of its own, and runs it in the browser on its worst feed."""
+        name, reference = result.layer.name, self._model.reference
         feed = _worst_feed(result)
         known = {layer.name: layer.tap for layer in reference.plan.layers if layer.tap is not None}
-        part = alone_model(self.subject.artifacts, known[name], known)
+        part = alone_model(self._model.artifacts, known[name], known)
         fed = self._fed(part.content, feed)
         expected = reference.activations(feed, [name])[name]
         if any(value.dtype.kind in "OSU" for value in (*fed.values(), expected)):
@@ -132,8 +139,8 @@ class Reproducing:
             comparison=comparison,
             result=result,
             held=held,
-            target=self.target.backend_variant,
-            environment=_environment(comparison, self.target),
+            target=self._target.backend_variant,
+            environment=_environment(comparison, self._target),
             inputs=_write_inputs(alone, folder),
             operations=alone.content.described,
             values=_values(held, alone),
@@ -146,8 +153,8 @@ class Reproducing:
             "op": result.layer.op,
             "model": comparison.model,
             "test": comparison.test,
-            "format": self.subject.artifacts.format,
-            "tensor": alone.content.address["node"] if self.subject.artifacts.format == "graph" else None,
+            "format": self._model.artifacts.format,
+            "tensor": alone.content.address["node"] if self._model.artifacts.format == "graph" else None,
             "target": case.target,
             "targets": self._copy_tfjs(folder / "tfjs"),
             "wasmDirectory": "tfjs/",
@@ -168,8 +175,8 @@ class Reproducing:
 
     def _fed(self, content: AloneContent, feed: int) -> dict[str, Array]:
         rows = [one.row for one in content.fed if one.row is not None]
-        activations = self.subject.reference.activations(feed, rows)
-        given = self.subject.feeds[feed].browser
+        activations = self._model.reference.activations(feed, rows)
+        given = self._model.feeds[feed].browser
         return {
             one.name: given[str(one.source_input)] if one.row is None else activations[one.row]
             for one in content.fed
@@ -179,34 +186,45 @@ class Reproducing:
         """The output of the layer's model in the browser."""
         found: list[Array] = []
         job = Job(model.model_json, model.format, (fed,), ((Tap("output", address),),))
-        self.perform(job, lambda activations: found.extend(activations.tensors.values()))
+        context = self._context
+        timeout_s, on_progress = context.settings.timeout, context.progress
+        page = context.harness.open(self._target, timeout_s=timeout_s, on_progress=on_progress)
+        try:
+            page.run(
+                job,
+                lambda activations: found.extend(activations.tensors.values()),
+                timeout_s=timeout_s,
+                on_progress=on_progress,
+            )
+        finally:
+            attach_console(page, context)
         if not found:
             raise TfjsError("the browser returned no output for the layer run alone")
         return found[0]
 
     def _allowed(self, result: LayerResult, feed: int, expected: Array) -> Allowed:
-        """What the layer's error was held against: its arithmetic's allowance, or the tolerance."""
+        """The limits of the layer's error: its allowance, or the tolerance."""
         if result.tolerance is not None and (result.given or result.local is None):
             return Allowed(allowed_by_tolerance(result.tolerance, expected))
         name = result.layer.name
-        arithmetic = self.subject.reference.arithmetic(feed, [name])[name]
-        target = self.target
+        arithmetic = self._model.reference.arithmetic(feed, [name])[name]
+        target = self._target
         found = allowance(result.layer, arithmetic, expected, backend=target.backend, half=target.half)
         elements = allowed_by_allowance(found, expected, arithmetic.magnitude)
         return Allowed(elements, found.rms if math.isfinite(found.rms) else None)
 
     def _copy_tfjs(self, folder: Path) -> list[dict[str, Any]]:
-        """Copies TF.js for every backend that this copy of it has; the targets that the page can show."""
+        """Copies TF.js for each backend that it has; gives the targets that the page can show."""
         folder.mkdir()
         targets = []
-        for target in _targets(self.target):
+        for target in _targets(self._target):
             try:
-                self.dist.require(target.backend)
+                self._dist.require(target.backend)
             except DistError:
                 continue
-            for name in self.dist.files(target.backend):
-                shutil.copyfile(self.dist.root / name, folder / PurePosixPath(name).name)
-            targets.append(_described_target(target, self.dist))
+            for name in self._dist.files(target.backend):
+                shutil.copyfile(self._dist.root / name, folder / PurePosixPath(name).name)
+            targets.append(_described_target(target, self._dist))
         shutil.copyfile(_PAGE / "tfjs-notice.txt", folder / "NOTICE.txt")
         for path in _licences():
             shutil.copyfile(path, folder / path.name)
@@ -220,13 +238,13 @@ def _worst_feed(result: LayerResult) -> int:
 
 
 def folder_of(root: Path, test: str, target: Target, number: int) -> Path:
-    """Where the reproducers of a comparison go: the first of a test on a target has the number 0."""
+    """The folder of a comparison's reproducers; `number` counts the comparisons of the test from 0."""
     again = f"-{number + 1}" if number else ""
     return root / safe_name(test) / f"{safe_name(target.backend_variant)}{again}"
 
 
 def _targets(target: Target) -> tuple[Target, ...]:
-    """All in the browser of `target`, and that one, which may be a variant of the user's."""
+    """All targets in the browser of `target`, and `target` itself, which may be a user's variant."""
     targets = parse_targets([target.browser], list(known_backends()))
     return tuple(dict.fromkeys((*targets, target)))
 
@@ -242,7 +260,7 @@ def _described_target(target: Target, dist: Dist) -> dict[str, Any]:
 
 
 def _licences() -> list[Path]:
-    """The licences that came with the plugin, which are those of the copy of TF.js in it."""
+    """The licences in the plugin's distribution, which cover its copy of TF.js."""
     try:
         files = metadata.files("pytest-tfjs") or []
     except metadata.PackageNotFoundError:
@@ -252,7 +270,7 @@ def _licences() -> list[Path]:
 
 
 def _environment(comparison: Comparison, target: Target) -> dict[str, str]:
-    """The facts that the page tells of itself too, under the same names."""
+    """The environment of the comparison, under the names that the reproducer's page uses."""
     facts = comparison.target
     textures = {True: "yes", False: "no", None: ""}[facts.float32_textures]
     software = " (software, no GPU)" if facts.software else ""
@@ -278,7 +296,7 @@ def _write_inputs(alone: _Alone, folder: Path) -> list[dict[str, Any]]:
 
 
 def _write_array(folder: Path, name: str, value: Array) -> dict[str, Any]:
-    """Writes bare numbers, little-endian; what the page has to know to read them."""
+    """Writes the numbers only, little-endian; gives the header that the page needs to read them."""
     plain = np.ascontiguousarray(value, value.dtype.newbyteorder("<"))
     (folder / name).write_bytes(plain.tobytes())
     return {"file": name, "dtype": value.dtype.name, "shape": list(value.shape)}

@@ -1,7 +1,7 @@
-"""What a comparison would have caught: faults are put into each layer, and it is judged again.
+"""Measures sensitivity: puts faults into each layer, and judges whether a comparison would catch them.
 
-No browser is needed for it: each mutant stands for what the browser would have given for a layer that it ran
-alone on the reference's inputs, and is held against the same allowance.
+No browser runs: each mutant takes the place of the browser's activation of a layer that was run alone on the
+reference's inputs, and is judged by the same allowance.
 """
 
 from __future__ import annotations
@@ -9,20 +9,23 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tfjs.browsers.messages import Progress
 from pytest_tfjs.compare.mutants import KINDS, NotApplicable, same_bits
 from pytest_tfjs.compare.numbers.allowance import allowance
 from pytest_tfjs.compare.numbers.local_error import measure_local
 from pytest_tfjs.compare.numbers.metrics import measure
 from pytest_tfjs.compare.sensitivity import LayerSensitivity, Outcome
+from pytest_tfjs.errors import TfjsError
 from pytest_tfjs.reference.faults.layer_faults import SEED, LayerMutants
 from pytest_tfjs.reference.reference_model import load_reference_model
 from pytest_tfjs.report.number_text import number
 from pytest_tfjs.report.sensitivity_summary import PrintableSensitivity
+from pytest_tfjs.workflows.measurement import tolerances_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +36,8 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
     from pytest_tfjs.compare.numbers.local_error import Local
     from pytest_tfjs.compare.numbers.metrics import Metrics
-    from pytest_tfjs.compare.numbers.tolerances import Tolerances
+    from pytest_tfjs.compare.numbers.tolerances import Tolerance, Tolerances
+    from pytest_tfjs.compare.results import Comparison
     from pytest_tfjs.compare.sensitivity import Fate, Sensitivity
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.cache import ContentCache
@@ -42,8 +46,9 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.tensorflow.process import Runner
     from pytest_tfjs.reference.capture import Reference
     from pytest_tfjs.reference.faults.layer_faults import Mutant
-    from pytest_tfjs.workflows.comparison import Subject
+    from pytest_tfjs.workflows.context import Context
     from pytest_tfjs.workflows.measurement import Precision
+    from pytest_tfjs.workflows.preparation import PreparedModel
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -59,10 +64,10 @@ _PROBE = 2.0**-6
 
 @dataclass(frozen=True)
 class Judge:
-    """How a comparison judges layers; see `Measured`, which does it with what the browser gives.
+    """Judges an activation as a comparison would; see `LayerMeasurements`.
 
-    `target` is what is told of where it runs. `precision`: of the backend that runs each layer alone; None
-    where `tolerances` alone decide. `half`: the backend computes in half precision.
+    `target` is its name for messages. `precision`: of the backend that runs each layer alone; None if
+    `tolerances` alone decide. `half`: the backend computes in half precision.
     """
 
     target: str
@@ -71,7 +76,7 @@ class Judge:
     half: bool
 
     def judge(self, layer: Layer, actual: Array, reference: Array, arithmetic: Arithmetic) -> Judged:
-        """How one layer's activation for one feed would be judged, whose inputs are all right."""
+        """The judgement on one layer's activation for one feed, given correct inputs."""
         if self.precision is not None and layer.name not in self.tolerances.by_user:
             backend, half = self.precision.backend, self.precision.half
             allowed = allowance(layer, arithmetic, reference, backend=backend, half=half)
@@ -110,21 +115,50 @@ class Judged:
     described: str
 
 
-def measure_sensitivity(subject: Subject, judge: Judge, cache: ContentCache, runner: Runner) -> Sensitivity:
-    """The mutants of each compared layer, made and judged through `runner`; or the cached.
+def sensitivity(
+    model: PreparedModel, per_layer: Mapping[str, Tolerance] | None, context: Context
+) -> Sensitivity:
+    """Which faults a comparison of the model would catch; see `Checker.sensitivity`."""
+    context.progress(Progress("measuring the sensitivity"))
+    target = context.target
+    tolerances, precision = tolerances_of(model.reference, target, context.settings, per_layer)
+    judge = Judge(str(target), tolerances, precision, target.half)
+    return measure_sensitivity(model, judge, context.cache, context.runner(model.source))
 
-    Raises SourceError where the source cannot be read or TensorFlow cannot build its graph.
+
+def with_sensitivity(
+    comparison: Comparison,
+    model: PreparedModel,
+    per_layer: Mapping[str, Tolerance] | None,
+    context: Context,
+) -> Comparison:
+    """The comparison with its sensitivity, or with a note that says why it could not be measured."""
+    try:
+        found = sensitivity(model, per_layer, context)
+    except TfjsError as error:
+        note = f"the sensitivity could not be measured: {error}"
+        return replace(comparison, notes=(*comparison.notes, note))
+    context.attach("tfjs sensitivity", str(found))
+    return replace(comparison, sensitivity=found)
+
+
+def measure_sensitivity(
+    model: PreparedModel, judge: Judge, cache: ContentCache, runner: Runner
+) -> Sensitivity:
+    """The sensitivity of the model, computed by `runner` in TensorFlow, or taken from the cache.
+
+    Raises SourceError if the source cannot be read or TensorFlow cannot build its graph.
     """
 
     def build(folder: Path) -> None:
         doing = f"measuring the sensitivity of {source.label!r}"
-        found = runner(doing, _measured, source, subject.artifacts, subject.feeds, subject.reference, judge)
+        found = runner(doing, _measured, source, model.artifacts, model.feeds, model.reference, judge)
         (folder / _FILE).write_text(json.dumps(found.to_json()), encoding="utf-8")
 
-    source = subject.source
-    file = cache.entry("sensitivity", _key(subject.reference, judge), build) / _FILE
-    told = json.loads(file.read_text(encoding="utf-8"))
-    return PrintableSensitivity.from_json(told, model=source.label, target=judge.target)
+    source = model.source
+    file = cache.entry("sensitivity", _key(model.reference, judge), build) / _FILE
+    content = json.loads(file.read_text(encoding="utf-8"))
+    return PrintableSensitivity.from_json(content, model=source.label, target=judge.target)
 
 
 def _key(reference: Reference, judge: Judge) -> str:
@@ -148,7 +182,7 @@ def _measured(
 def sensitivity_of(
     mutating: LayerMutants, feeds: Sequence[Feed], reference: Reference, judge: Judge, *, label: str
 ) -> Sensitivity:
-    """The mutants of each compared layer, made and judged; TensorFlow runs in this process."""
+    """The sensitivity of each compared layer, computed in this process with TensorFlow."""
     trial = _Trial(mutating, feeds, reference, judge)
     layers = [layer for layer in reference.plan.layers if layer.coverage == "compared"]
     return PrintableSensitivity(
@@ -161,7 +195,7 @@ def sensitivity_of(
 
 
 class _Trial:
-    """Judges the mutants of layers, one at a time, so that few activations are in memory at once."""
+    """Judges mutants layer by layer, so that few activations are in memory at once."""
 
     def __init__(
         self, mutating: LayerMutants, feeds: Sequence[Feed], reference: Reference, judge: Judge
@@ -172,7 +206,7 @@ class _Trial:
         self._judge = judge
 
     def of_layer(self, layer: Layer) -> LayerSensitivity:
-        """What becomes of a layer's mutants; one is caught where it is for any feed."""
+        """The outcomes of a layer's mutants; a mutant is caught if it is caught for any feed."""
         found: dict[MutantKind, Outcome] = {}
         smallest: list[float] = []
         for feed in range(len(self._feeds)):
@@ -182,8 +216,8 @@ class _Trial:
             inputs = self._inputs(layer, feed)
             for mutant in self._mutating.mutants(layer.name, case.reference, inputs, left):
                 outcome = case.outcome(mutant)
-                known = found.get(outcome.kind)
-                if known is None or _SEEN[outcome.fate] > _SEEN[known.fate]:
+                before = found.get(outcome.kind)
+                if before is None or _PRIORITY[outcome.fate] > _PRIORITY[before.fate]:
                     found[outcome.kind] = outcome
         outcomes = tuple(found[kind] for kind in KINDS)
         return LayerSensitivity(layer.name, layer.op, outcomes, min(smallest, default=None))
@@ -211,7 +245,7 @@ class _Case:
     by: Judge
 
     def outcome(self, mutant: Mutant) -> Outcome:
-        """What becomes of a mutant for this feed."""
+        """The outcome of a mutant for this feed."""
         kind, made = mutant.kind, mutant.made
         if isinstance(made, NotApplicable):
             return Outcome(kind, "not applicable", None, made.why)
@@ -228,7 +262,7 @@ class _Case:
         return Outcome(kind, "caught", made.what)
 
     def smallest(self) -> list[float]:
-        """The part of itself by which the activation has to be off to be caught; none where nothing tells."""
+        """The smallest relative error of the activation that would be caught; none if it has no size."""
         if self.reference.dtype.kind not in "fc" or not self.reference.any():
             return []
         probed = self.reference * self.reference.dtype.type(1 + _PROBE)
@@ -244,5 +278,5 @@ class _Case:
 
 
 _UNCHANGED = "no bit of the activation changes for these feeds"
-_SEEN: Mapping[Fate, int] = {"not applicable": 0, "equivalent": 1, "survived": 2, "caught": 3}
-"""What tells more of a mutant, where it fares differently for several feeds."""
+_PRIORITY: Mapping[Fate, int] = {"not applicable": 0, "equivalent": 1, "survived": 2, "caught": 3}
+"""Which fate counts if a mutant has different ones for several feeds: the highest."""

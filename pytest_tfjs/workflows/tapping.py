@@ -1,139 +1,145 @@
-"""Takes a model's activations in as many jobs as it needs to alter nothing of its outputs by doing so."""
+"""Reads activations without changing the outputs; reads fewer if reading changed them."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from pytest_tfjs.browsers.jobs import Tap
+from pytest_tfjs.browsers.jobs import Job, Tap, TimingPlan
 from pytest_tfjs.compare.observer_effect import Observation, differing, fewer
 from pytest_tfjs.models.alone.planner import AlonePlans, plan_alone
-from pytest_tfjs.workflows.measurement import Measured, Precision, chunks, with_plans
+from pytest_tfjs.workflows.measurement import LayerMeasurements, Precision, chunks, with_plans
+from pytest_tfjs.workflows.retry import unopened_facts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Mapping
 
-    from pytest_tfjs.browsers.jobs import Activations, JobResult
+    from pytest_tfjs.browsers.harness import Page
+    from pytest_tfjs.browsers.jobs import JobResult
     from pytest_tfjs.compare.numbers.tolerances import Tolerances
     from pytest_tfjs.compare.observer_effect import Extent
-    from pytest_tfjs.models.artifacts import Artifacts
-    from pytest_tfjs.reference.capture import Array, Reference
+    from pytest_tfjs.compare.results import TargetFacts
+    from pytest_tfjs.reference.capture import Reference
+    from pytest_tfjs.workflows.context import Context
+    from pytest_tfjs.workflows.preparation import PreparedModel
 
-Taps = tuple[Tap, ...]
-
-
-class Perform(Protocol):
-    """Does a job in the page over the feeds of the comparison; see `browsers.jobs.Job`."""
-
-    def __call__(
-        self,
-        take: Callable[[Activations], None],
-        *,
-        chunks: tuple[Taps, ...],
-        outputs: Taps,
-        plain_runs: int,
-        timed: bool,
-        references: Callable[[int, Collection[str]], Mapping[str, Array]] | None = None,
-    ) -> JobResult:
-        """Raises PageError where the page fails."""
+_TIMING = TimingPlan(warmup=0, runs=5, budget_ms=1000.0)
+_SMALLER_EXTENTS: tuple[Extent, ...] = ("boundaries", "outputs")
 
 
-class Observing:
-    """What was measured of a model, and whether measuring altered it.
+class ActivationReader:
+    """Reads and measures a model's activations in one page; the results are of use also if `run` raises.
 
-    `reference` has the rows as they are accounted for in the end, `measured` their metrics, `result` what the
-    first job told. All are of use also where `run` raised. With a `precision` each layer of `artifacts` also
-    runs alone, and `not_alone` has the reasons of those that did not.
+    `facts`: what the page runs on. `reference` has the layers that were read in the end, `measurements` their
+    metrics, `result` the result of the first job. With a `precision` each layer is run alone as well;
+    `not_alone` says why a layer was not.
     """
 
     def __init__(
-        self,
-        reference: Reference,
-        tolerances: Tolerances,
-        budget: int,
-        precision: Precision | None = None,
-        artifacts: Artifacts | None = None,
+        self, model: PreparedModel, tolerances: Tolerances, precision: Precision | None, context: Context
     ) -> None:
-        self._whole = self.reference = reference
+        self._model = model
         self._tolerances = tolerances
-        self._budget = budget
         self._precision = precision
-        self.measured = Measured(reference, tolerances, precision)
-        self._plans = _NO_PLANS if artifacts is None or precision is None else _plans(artifacts, reference)
+        self._context = context
+        self._plans = AlonePlans({}, {}) if precision is None else _plans(model)
+        self.facts: TargetFacts = unopened_facts(context.target)
+        self.tfjs_version: str | None = None
+        self.reference: Reference = model.reference
+        self.measurements = LayerMeasurements(model.reference, tolerances, precision)
         self.not_alone: Mapping[str, str] = {}
         self.observation = Observation()
         self.result: JobResult | None = None
         self.nbytes = 0
 
-    def run(self, perform: Perform) -> None:
-        """Reads all activations; where that alters the outputs, those at fusion boundaries; else the outputs.
+    def run(self, page: Page) -> None:
+        """Reads all activations; if that alters the outputs, those at fusion boundaries; else the outputs.
 
-        Raises PageError where the page fails.
+        Raises PageError if the page fails.
         """
-        altered = self._read(perform, "all")
-        self.observation = Observation(self.measured.checked(), altered)
+        self.facts, self.tfjs_version = page.facts, page.facts.tfjs_version
+        altered = self._read(page, "all")
+        self.observation = Observation(self.measurements.checked(), altered)
         if not altered:
             return
-        if self._is_nondeterministic(perform):
+        if self._is_nondeterministic(page):
             self.observation = replace(self.observation, cause="nondeterministic", settled=False)
             return
         self.observation = replace(self.observation, cause="reading", settled=False)
-        for extent in _FEWER:
+        for extent in _SMALLER_EXTENTS:
             if self._reads_less(extent):
-                still = self._read(perform, extent)
-                self.observation = replace(self.observation, read=extent, settled=not still)
-                if not still:
+                altered = self._read(page, extent)
+                self.observation = replace(self.observation, read=extent, settled=not altered)
+                if not altered:
                     return
 
-    def _read(self, perform: Perform, extent: Extent) -> tuple[str, ...]:
-        """Measures the rows of an extent; gives the outputs that this altered."""
-        plan = self._whole.plan
-        self.reference = replace(self._whole, plan=replace(plan, layers=fewer(plan.layers, extent)))
-        self.measured = Measured(self.reference, self._tolerances, self._precision)
+    def _read(self, page: Page, extent: Extent) -> tuple[str, ...]:
+        """Measures the layers of an extent; gives the outputs that reading them altered."""
+        whole = self._model.reference
+        self.reference = replace(whole, plan=replace(whole.plan, layers=fewer(whole.plan.layers, extent)))
+        self.measurements = LayerMeasurements(self.reference, self._tolerances, self._precision)
         alone = self._precision is not None
-        groups = with_plans(chunks(self.reference, self._budget, alone=alone), self._plans)
+        groups = with_plans(
+            chunks(self.reference, self._context.settings.tap_budget, alone=alone), self._plans
+        )
+        job = Job(
+            self._model.artifacts.model_json,
+            self._model.artifacts.format,
+            tuple(feed.browser for feed in self._model.feeds),
+            chunks=groups,
+            timing=_TIMING if extent == "all" else None,
+            outputs=self._output_taps(),
+            plain_runs=1,
+            references=whole.activations if alone else None,
+        )
         try:
-            result = perform(
-                self.measured.take,
-                chunks=groups,
-                outputs=self._outputs(),
-                plain_runs=1,
-                timed=extent == "all",
-                references=self._whole.activations if alone else None,
-            )
+            result = self._run(page, job, self.measurements)
         finally:
-            self.measured.release()
-            self.nbytes += self.measured.nbytes
+            self.measurements.measure_waiting()
+            self.nbytes += self.measurements.nbytes
         self.result = self.result or result
-        reasons = {tap.name: self._plans.reasons.get(tap.name) for group in groups for tap in group}
-        unplanned = {name: why for name, why in reasons.items() if why is not None}
+        names = [tap.name for group in groups for tap in group]
+        unplanned = {name: self._plans.reasons[name] for name in names if name in self._plans.reasons}
         self.not_alone = {**unplanned, **result.not_alone}
-        self.measured.note_missing(self.reference.feeds)
-        return self.measured.settle()
+        self.measurements.add_missing(self.reference.feeds)
+        return self.measurements.replace_altered_outputs()
 
-    def _is_nondeterministic(self, perform: Perform) -> bool:
-        again = Measured(self.reference, self._tolerances)
-        perform(again.take, chunks=(), outputs=self._outputs(), plain_runs=2, timed=False)
-        return bool(differing(again.plain(0), again.plain(1)))
+    def _is_nondeterministic(self, page: Page) -> bool:
+        """Whether two runs that read the outputs alone differ."""
+        job = Job(
+            self._model.artifacts.model_json,
+            self._model.artifacts.format,
+            tuple(feed.browser for feed in self._model.feeds),
+            chunks=(),
+            outputs=self._output_taps(),
+            plain_runs=2,
+        )
+        measurements = LayerMeasurements(self.reference, self._tolerances)
+        self._run(page, job, measurements)
+        return bool(differing(measurements.plain(0), measurements.plain(1)))
+
+    def _run(self, page: Page, job: Job, measurements: LayerMeasurements) -> JobResult:
+        return page.run(
+            job,
+            measurements.add,
+            timeout_s=self._context.settings.timeout,
+            on_progress=self._context.progress,
+        )
 
     def _reads_less(self, extent: Extent) -> bool:
         def compared(reference: Reference, extent: Extent) -> int:
             return sum(layer.coverage == "compared" for layer in fewer(reference.plan.layers, extent))
 
-        return compared(self._whole, extent) < compared(self.reference, "all")
+        return compared(self._model.reference, extent) < compared(self.reference, "all")
 
-    def _outputs(self) -> Taps:
-        layers = self._whole.plan.layers
+    def _output_taps(self) -> tuple[Tap, ...]:
+        layers = self._model.reference.plan.layers
         return tuple(Tap(layer.name, layer.tap) for layer in layers if layer.output and layer.tap is not None)
 
 
-def _plans(artifacts: Artifacts, reference: Reference) -> AlonePlans:
-    """How each compared layer is run alone, from the nearest layers whose reference there is."""
-    layers = [layer for layer in reference.plan.layers if layer.tap is not None]
+def _plans(model: PreparedModel) -> AlonePlans:
+    """How each compared layer runs alone, from the nearest layers that have a reference."""
+    layers = [layer for layer in model.reference.plan.layers if layer.tap is not None]
     known = {layer.name: layer.tap for layer in layers if layer.tap is not None}
     compared = {layer.name: known[layer.name] for layer in layers if layer.coverage == "compared"}
-    return plan_alone(artifacts, compared, known)
-
-
-_NO_PLANS = AlonePlans({}, {})
-_FEWER: tuple[Extent, ...] = ("boundaries", "outputs")
+    return plan_alone(model.artifacts, compared, known)

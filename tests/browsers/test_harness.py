@@ -139,13 +139,13 @@ def test_activations_are_let_go_of_chunk_by_chunk(harness, tmp_path):
     assert max(held) < 20
 
 
-def test_stages_and_progress_are_told(harness, tmp_path, monkeypatch):
+def test_a_job_reports_its_stages(harness, tmp_path):
     page = open_page(harness, "webgl")
-    told = []
-    monkeypatch.setattr(harness, "on_progress", lambda progress: told.append(str(progress)))
+    stages = []
     chunks = ((node_tap("sum"),), (node_tap("relu"), node_tap("product")))
-    run(page, Job(dense_graph(tmp_path), "graph", ({"x": X},), chunks, TimingPlan(0, 2, 60_000)))
-    assert told == [
+    job = Job(dense_graph(tmp_path), "graph", ({"x": X},), chunks, TimingPlan(0, 2, 60_000))
+    page.run(job, lambda _: None, on_progress=lambda progress: stages.append(str(progress)))
+    assert stages == [
         "loading model",
         "compiling shaders",
         "warm runs 0/2",

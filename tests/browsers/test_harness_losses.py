@@ -59,14 +59,13 @@ def assert_runs(harness, folder, backend="cpu"):
 
 
 class Trouble:
-    """A harness, and what to do to its browser as soon as a job of the page is on its way."""
+    """A harness, and what to do to its browser while a job runs in the page."""
 
-    def __init__(self, harness, monkeypatch):
+    def __init__(self, harness):
         self.harness = harness
-        self._monkeypatch = monkeypatch
         self.backend = "cpu"
 
-    def during_a_job(self, tmp_path, trouble, error):
+    def during_a_job(self, tmp_path, trouble, error, timeout_s=120):
         page = open_page(self.harness, self.backend)
         workspace = self.harness._browser._workspace.directory
         pending = [trouble]
@@ -75,9 +74,9 @@ class Trouble:
             if progress.stage == "warm runs" and pending:
                 pending.pop()()
 
-        self._monkeypatch.setattr(self.harness, "on_progress", on_progress)
+        job = graph_job(tmp_path, timing=LONG)
         with pytest.raises(error) as caught:
-            page.run(graph_job(tmp_path, timing=LONG), lambda _: None)
+            page.run(job, lambda _: None, timeout_s=timeout_s, on_progress=on_progress)
         assert not page.healthy
         assert not workspace.exists()
         assert find_processes(workspace) == set()
@@ -86,8 +85,8 @@ class Trouble:
 
 
 @pytest.fixture
-def trouble(harness, monkeypatch):
-    return Trouble(harness, monkeypatch)
+def trouble(harness):
+    return Trouble(harness)
 
 
 def test_a_crashed_tab_is_a_lost_browser(trouble, tmp_path):
@@ -116,25 +115,22 @@ def test_a_frozen_page_is_a_lost_browser(trouble, tmp_path, monkeypatch):
             if "--type=renderer" in process.cmdline():
                 process.suspend()
 
-    assert "the page gave no sign of life for" in trouble.during_a_job(tmp_path, freeze, BrowserLostError)
+    assert "the page has not responded for" in trouble.during_a_job(tmp_path, freeze, BrowserLostError)
 
 
-def test_a_page_that_hangs_runs_into_the_timeout_with_its_heart_beating(trouble, tmp_path, monkeypatch):
-    open_page(trouble.harness)
-    monkeypatch.setattr(trouble.harness, "timeout_s", 8.0)
-    message = trouble.during_a_job(
-        tmp_path, lambda: script(trouble.harness, "setTimeout(() => { for (;;); })"), JobTimeoutError
-    )
+def test_a_page_with_a_busy_main_thread_runs_into_the_timeout(trouble, tmp_path):
+    def hang():
+        script(trouble.harness, "setTimeout(() => { for (;;); })")
+
+    message = trouble.during_a_job(tmp_path, hang, JobTimeoutError, timeout_s=8)
     assert re.search(
         r"not done after 8 s, while warm runs \d+/1000000000; its main thread has been busy for", message
     )
     assert "--tfjs-timeout" in message
 
 
-def test_a_job_that_takes_too_long_runs_into_the_timeout(trouble, tmp_path, monkeypatch):
-    open_page(trouble.harness)
-    monkeypatch.setattr(trouble.harness, "timeout_s", 4.0)
-    message = trouble.during_a_job(tmp_path, lambda: None, JobTimeoutError)
+def test_a_job_that_takes_too_long_runs_into_the_timeout(trouble, tmp_path):
+    message = trouble.during_a_job(tmp_path, lambda: None, JobTimeoutError, timeout_s=4)
     assert "not done after 4 s, while warm runs" in message
 
 
@@ -164,7 +160,7 @@ def test_the_log_of_what_a_driver_was_asked_has_no_token(harness, caplog):
 
 
 def test_nothing_of_a_harness_is_left_when_it_closes(tmp_path):
-    harness = Harness(dist=Dist.shipped(), timeout_s=120)
+    harness = Harness(dist=Dist.shipped())
     harness.close()
     assert_runs(harness, tmp_path)
     workspace = harness._browser._workspace.directory

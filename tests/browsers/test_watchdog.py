@@ -1,4 +1,4 @@
-"""For how long a page was at work, and for how long it was silent, by a clock that the tests set."""
+"""The time limit and the silence of a page, by a clock that the tests set."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ def clock(monkeypatch) -> Clock:
 @pytest.fixture
 def watch(clock) -> Watch:
     now = clock.now
-    return Watch(60, 20, Progress("starting the job"), started=now, looked=now, quiet_since=now)
+    return Watch(
+        60, 20, Progress("starting the job"), lambda _: None, started=now, looked=now, quiet_since=now
+    )
 
 
 def test_a_page_that_never_spoke_is_silent_from_the_start(clock, watch):
@@ -75,8 +77,10 @@ def test_a_job_is_over_after_its_time(clock, watch):
     assert watch.over
 
 
-def test_what_a_late_page_does_is_told_by_its_heartbeats():
+def test_the_heartbeats_show_what_a_late_page_does():
     late = BUSY_S + 1
-    assert state_of(late, 0) == "its main thread has been busy for 4 s (the tab lives: its heartbeat came)"
-    assert "even its heartbeat has not come for 4 s" in state_of(0, late)
-    assert "not busy" in state_of(BUSY_S, BUSY_S)
+    assert (
+        state_of(late, 0) == "its main thread has been busy for 4 s (the tab is alive: it sends heartbeats)"
+    )
+    assert "there has been no heartbeat for 4 s" in state_of(0, late)
+    assert "main thread is idle" in state_of(BUSY_S, BUSY_S)

@@ -31,8 +31,8 @@ def test_timed(tfjs):
 # What a page tells, without a page.
 SHOWN = """
 from pytest_tfjs.browsers.messages import Progress
-def test_shown(tfjs, tfjs_harness):
-    tfjs_harness.on_progress(Progress("layers", 41, 70))
+def test_shown(tfjs):
+    tfjs._context.progress(Progress("layers", 41, 70))
 """
 
 

@@ -70,23 +70,22 @@ class Trouble:
 
     def at(self, stage: str, cause: Callable[[], object]) -> None:
         """`cause` is called each time that a stage of this name begins."""
-        told = self.harness.on_progress
+        context = self.tfjs._context
 
-        def heard(progress: Any) -> None:
-            told(progress)
+        def on_progress(progress: Any) -> None:
+            context.progress(progress)
             if progress.stage == stage:
                 cause()
 
-        self._monkeypatch.setattr(self.harness, "on_progress", heard)
-        self._monkeypatch.setattr(self.tfjs, "_context", replace(self.tfjs._context, progress=heard))
+        self._monkeypatch.setattr(self.tfjs, "_context", replace(context, progress=on_progress))
 
     def before_the_job(self, cause: Callable[[], object]) -> None:
         """`cause` is called when all that Python does is done, and the page is there."""
         run = Page.run
 
-        def troubled(page: Page, *arguments: Any) -> Any:
+        def troubled(page: Page, *arguments: Any, **limits: Any) -> Any:
             cause()
-            return run(page, *arguments)
+            return run(page, *arguments, **limits)
 
         self._monkeypatch.setattr(Page, "run", troubled)
 
@@ -166,7 +165,7 @@ class Trouble:
 
     @property
     def _filler(self) -> Path:
-        return Path(self.tfjs._cache.root) / "filler"
+        return Path(self.tfjs._context.cache.root) / "filler"
 
     def new_page(self) -> None:
         """Has what follows open another page."""
@@ -196,7 +195,7 @@ def interrupt_report() -> None:
 
 @pytest.fixture
 def trouble(tfjs: object, tfjs_harness: Harness, monkeypatch: pytest.MonkeyPatch) -> Trouble:
-    """Depends on `tfjs`, which tells the harness what hears its progress."""
+    """What strikes while `tfjs` is at work."""
     return Trouble(tfjs, tfjs_harness, monkeypatch)
 
 

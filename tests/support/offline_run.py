@@ -16,7 +16,7 @@ from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.capture import capture_reference
-from pytest_tfjs.workflows.measurement import Measured
+from pytest_tfjs.workflows.measurement import LayerMeasurements
 from tests.support.converted_graph import run_converted
 
 
@@ -42,9 +42,9 @@ class OfflineRun:
         tolerances = resolve_tolerances(
             layers, backend="wasm", half=False, rtol=None, atol=None, per_layer=None
         )
-        measured = Measured(self.reference, tolerances)
-        measured.take(Activations(0, activations))
-        return judge(layers, measured.merged(), measured.tolerances())
+        measurements = LayerMeasurements(self.reference, tolerances)
+        measurements.add(Activations(0, activations))
+        return judge(layers, measurements.merged(), measurements.tolerances())
 
     def changed(self, name, draw, folder):
         """The artifacts with one element of one weight changed by more than the weight's range."""

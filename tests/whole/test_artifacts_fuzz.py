@@ -129,7 +129,8 @@ def computed(tfjs, artifacts, model_json) -> list[bytes] | str:
     job = Job(model_json, artifacts.format, feeds, ((Tap("output", address),),))
     given: list[bytes] = []
     try:
-        tfjs._browser.open().run(job, lambda found: given.append(found.tensors["output"].tobytes()))
+        page = tfjs._context.harness.open(tfjs._context.target)
+        page.run(job, lambda found: given.append(found.tensors["output"].tobytes()))
     except TfjsError as error:
         return str(error)
     return given

@@ -28,8 +28,7 @@ from pytest_tfjs.settings.options import OPTIONS, option_of
 from pytest_tfjs.settings.quantisation import QUANTISED
 from pytest_tfjs.settings.settings import Settings
 from pytest_tfjs.timing import Timing
-from pytest_tfjs.workflows.arguments import CompareAsked
-from pytest_tfjs.workflows.task_arguments import Asked
+from pytest_tfjs.workflows.arguments import AgreementArguments, CompareArguments
 from tests.support.comparisons import close, comparison, layer, target
 from tests.support.paths import ROOT
 
@@ -55,7 +54,7 @@ def test_every_setting_is_in_the_table_and_no_other():
     expected = {}
     for name, option in OPTIONS.items():
         flag = option_of(name) + ("" if option.metavar is None else f"={option.metavar}")
-        calls = set(CompareAsked.__annotations__) - {"per_layer"}
+        calls = set(CompareArguments.__annotations__) - {"per_layer"}
         expected[flag] = (f"tfjs_{name}", name if name in ARGUMENTS else "", name if name in calls else "")
     told = {code(row[0])[0]: tuple(code(cell)[0] if cell else "" for cell in row[1:4]) for row in _settings()}
     assert told == expected
@@ -81,7 +80,7 @@ def _settings():
 
 def test_the_arguments_of_a_task_are_those_there_are():
     named = {name.partition("=")[0] for row in rows("task.md", "# Task level") for name in code(row[0])}
-    assert named == set(Asked.__annotations__)
+    assert named == set(AgreementArguments.__annotations__)
 
 
 def test_the_backends_and_variants_named_are_those_there_are():

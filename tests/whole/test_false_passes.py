@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from pytest_tfjs import NotClose, Prebuilt, TfjsError
+from pytest_tfjs.browsers.harness import Page
 from pytest_tfjs.errors import ArtifactsError, FeedError
 from pytest_tfjs.models.artifacts import with_weights
 
@@ -78,21 +79,21 @@ def edited(tfjs, tmp_path):
 
 
 @pytest.fixture
-def answering(tfjs, monkeypatch):
+def answering(monkeypatch):
     """Changes what the page answers: by a function of the activations by name and the feed's number."""
 
     def answer(change):
-        plain = tfjs._browser.perform
+        run = Page.run
 
-        def perform(page, job, take):
-            def changed(given):
-                tensors = change({**given.tensors}, given.feed)
+        def run_changed(page, job, on_activations, **limits):
+            def changed(activations):
+                tensors = change({**activations.tensors}, activations.feed)
                 if tensors:
-                    take(replace(given, tensors=tensors))
+                    on_activations(replace(activations, tensors=tensors))
 
-            return plain(page, job, changed)
+            return run(page, job, changed, **limits)
 
-        monkeypatch.setattr(tfjs._browser, "perform", perform)
+        monkeypatch.setattr(Page, "run", run_changed)
 
     return answer
 

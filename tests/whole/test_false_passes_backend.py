@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -68,9 +69,9 @@ def with_script(tfjs, tmp_path, monkeypatch):
             shutil.copytree(Dist.shipped().root, tmp_path / "node_modules")
             with (tmp_path / "node_modules/@tensorflow/tfjs/dist/tf.min.js").open("a") as script:
                 script.write(text)
-            harness = Harness(dist=Dist.from_directory(tmp_path), timeout_s=120)
+            harness = Harness(dist=Dist.from_directory(tmp_path))
             stack.callback(harness.close)
-            monkeypatch.setattr(tfjs._browser, "_harness", harness)
+            monkeypatch.setattr(tfjs, "_context", replace(tfjs._context, harness=harness))
 
         yield make
 

@@ -37,7 +37,7 @@ def lacking(tmp_path_factory):
     shutil.copytree(Dist.shipped().root, folder)
     with (folder / "@tensorflow/tfjs/dist/tf.min.js").open("a") as script:
         script.write(LACKING)
-    harness = Harness(dist=Dist.from_directory(folder), timeout_s=120)
+    harness = Harness(dist=Dist.from_directory(folder))
     yield harness
     harness.close()
 

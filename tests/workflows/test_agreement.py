@@ -10,7 +10,7 @@ from pytest_tfjs import NotAgreed, Prebuilt
 from pytest_tfjs.errors import FeedError, SettingsError
 from pytest_tfjs.models.artifacts import TensorSpec
 from pytest_tfjs.models.feeds import Feed
-from pytest_tfjs.workflows.agreement import batched
+from pytest_tfjs.workflows.preparation import batched
 
 pytestmark = [pytest.mark.browser, pytest.mark.convert, pytest.mark.tfjs(backends="wasm")]
 
@@ -65,7 +65,7 @@ def test_classes_that_a_wrong_weight_flips(tfjs, models, tmp_path):
     )
     worst = agreement.worst_flips[0]
     assert any(f"sample {worst.sample}: class {worst.browser} in the browser" in line for line in rest)
-    assert any("repeat" in line and "test_agreeing.py" in line for line in rest)
+    assert any("repeat" in line and "test_agreement.py" in line for line in rest)
     # What is told of it is so.
     reference = tfjs.agreement(source, X[[worst.sample]], metric=lambda ours, _: float(ours.argmax()))
     assert reference.measure("metric").value == worst.reference
@@ -100,7 +100,9 @@ def test_several_outputs(tfjs, models):
         SettingsError, match="choose the one with the classes, output=one of 'classes', 'number'"
     ):
         tfjs.agreement(models / "two.h5", X)
-    with pytest.raises(SettingsError, match="output='other': the model's outputs are 'classes', 'number'"):
+    with pytest.raises(
+        SettingsError, match="output='other': expected one of the model's outputs: 'classes', 'number'"
+    ):
         tfjs.agreement(models / "two.h5", X, output="other")
     assert tfjs.assert_agrees(models / "two.h5", X, output="classes", min_top1=1.0).output == "classes"
 
@@ -111,7 +113,7 @@ def test_what_could_not_fail_fails(tfjs, models):
     tfjs.assert_agrees(
         models / "classes.h5", np.repeat(X[:1], 4, axis=0), min_top1=0.5, allow_vacuous="classes"
     )
-    with pytest.raises(NotAgreed, match="vacuous: the reference gives the same for all samples"):
+    with pytest.raises(NotAgreed, match="vacuous: the reference gives the same output for all samples"):
         tfjs.assert_agrees(
             models / "classes.h5", np.repeat(X[:1], 4, axis=0), metric=lambda *_: 1.0, min_metric=0
         )

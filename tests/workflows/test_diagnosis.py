@@ -224,7 +224,7 @@ def test_artifacts_of_an_earlier_training(tfjs, tmp_path):
     comparison = tfjs.compare(Prebuilt(earlier, trained(2)), values(2, 8, 8, 3))
     assert comparison.verdict == "diverged"
     assert comparison.diagnosis.kind == "weight"
-    assert ", or another of it, may differ from the source's" in comparison.diagnosis.said
+    assert ", or another of its weights, may differ from the source's" in comparison.diagnosis.said
 
 
 @pytest.mark.parametrize("change", ["scaled", "reversed"])
@@ -261,9 +261,9 @@ class Counted:
         self.targets = []
         plain = Page.__init__
 
-        def counted(page, harness, browser, target):
+        def counted(page, harness, browser, target, **limits):
             self.targets.append(target.backend)
-            plain(page, harness, browser, target)
+            plain(page, harness, browser, target, **limits)
 
         monkeypatch.setattr(Page, "__init__", counted)
 
@@ -308,10 +308,10 @@ def test_the_page_of_the_target_is_there_again_after(tfjs, tmp_path, broken, ope
 def test_what_fails_is_told_and_fails_nothing(broken, monkeypatch):
     plain = Harness.open
 
-    def no_cpu(harness, target):
+    def no_cpu(harness, target, **limits):
         if target.backend == "cpu":
             raise PageError("no page today")
-        return plain(harness, target)
+        return plain(harness, target, **limits)
 
     def boom(*arguments, **more):
         raise RuntimeError("boom")
@@ -327,7 +327,7 @@ def test_what_fails_is_told_and_fails_nothing(broken, monkeypatch):
 
 
 def test_where_time_is_up_the_rest_is_not_tried(broken, monkeypatch, opened):
-    monkeypatch.setattr(workflow.Bench, "left_s", 0.0)
+    monkeypatch.setattr(workflow, "BUDGET_S", 0.0)
     comparison = broken()
     assert comparison.diagnosis.kind == "unknown"
     assert "not tried: wasm on chrome: 90 s for the diagnosis were used up" in comparison.diagnosis.evidence

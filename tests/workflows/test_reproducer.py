@@ -35,7 +35,7 @@ DTYPES = {"float32": "<f4", "int32": "<i4", "bool": "?", "float64": "<f8"}
 @pytest.fixture
 def reproducing(tfjs, tmp_path):
     """The `tfjs` of a run with --tfjs-repro."""
-    tfjs._settings = tfjs._settings.updated({"repro": str(tmp_path / "repro")}, "command line")
+    tfjs._context = tfjs._context.updated({"repro": str(tmp_path / "repro")})
     return tfjs
 
 

@@ -1,18 +1,24 @@
-"""The jobs it takes to read activations without altering outputs: of a page made up, and of a real one."""
+"""Reading activations without altering the outputs: in a page made up, and in a real one."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from pytest_tfjs.browsers.jobs import Activations, Job, JobResult
+from pytest_tfjs.browsers.targets import Target
 from pytest_tfjs.compare.numbers.tolerances import Tolerances
 from pytest_tfjs.compare.weight_check import WeightCheck
 from pytest_tfjs.errors import PageError
 from pytest_tfjs.reference.activation_store import Stored
 from pytest_tfjs.reference.capture import Reference
 from pytest_tfjs.reference.plan import Plan
-from pytest_tfjs.workflows.tapping import Observing
+from pytest_tfjs.settings.settings import Settings
+from pytest_tfjs.workflows.preparation import PreparedModel
+from pytest_tfjs.workflows.tapping import ActivationReader
 from tests.support.comparisons import TOLERANCE, layer
 from tests.support.page_jobs import layer_tap, node_tap, open_page
 from tests.support.tiny_models import X, dense_graph, dense_model
@@ -40,14 +46,21 @@ class MadeUp:
         self.jobs = []
         self.runs = 0
 
-    def __call__(self, take, *, chunks, outputs, plain_runs, timed, references=None):
-        assert references is None
-        names = [tap.name for chunk in chunks for tap in chunk]
-        self.jobs.append((names, plain_runs, timed))
-        for run in range(plain_runs):
-            take(Activations(0, {tap.name: self.value(tap.name, set()) for tap in outputs}, run))
-        for chunk in chunks:
-            take(Activations(0, {tap.name: self.value(tap.name, set(names)) for tap in chunk}))
+    @property
+    def facts(self):
+        return SimpleNamespace(tfjs_version="4.22.0")
+
+    def run(self, job, on_activations, *, timeout_s, on_progress):
+        assert job.references is None
+        assert (timeout_s, on_progress) == (7.0, print)
+        names = [tap.name for chunk in job.chunks for tap in chunk]
+        self.jobs.append((names, job.plain_runs, job.timing is not None))
+        for run in range(job.plain_runs):
+            tensors = {tap.name: self.value(tap.name, set()) for tap in job.outputs}
+            on_activations(Activations(0, tensors, run))
+        for chunk in job.chunks:
+            tensors = {tap.name: self.value(tap.name, set(names)) for tap in chunk}
+            on_activations(Activations(0, tensors))
         return JobResult(load_ms=float(len(self.jobs)))
 
     def value(self, name, read):
@@ -56,29 +69,36 @@ class MadeUp:
         return np.full(4, RIGHT[name] + off, np.float32)
 
 
-def observed(reference, alters):
-    page = MadeUp(alters)
-    observing = Observing(reference, Tolerances(dict.fromkeys(RIGHT, TOLERANCE)), 1 << 20)
-    observing.run(page)
-    return page.jobs, observing
+def reader_of(reference):
+    artifacts = SimpleNamespace(model_json=Path("model.json"), format="graph")
+    model = PreparedModel(None, artifacts, (SimpleNamespace(browser={}),), reference)
+    settings = Settings(timeout=7.0, tap_budget=1 << 20)
+    context = SimpleNamespace(settings=settings, target=Target("chrome", "cpu"), progress=print)
+    return ActivationReader(model, Tolerances(dict.fromkeys(RIGHT, TOLERANCE)), None, context)
 
 
-def coverage(observing):
-    return [row.coverage for row in observing.reference.plan.layers]
+def read(reference, alters):
+    page, reader = MadeUp(alters), reader_of(reference)
+    reader.run(page)
+    return page.jobs, reader
+
+
+def coverage(reader):
+    return [row.coverage for row in reader.reference.plan.layers]
 
 
 def test_where_nothing_is_altered_one_job_does(reference):
-    jobs, observing = observed(reference, lambda read, run: 0.0)
+    jobs, reader = read(reference, lambda read, run: 0.0)
     assert jobs == [(["conv", "relu", "y"], 1, True)]
-    assert (observing.observation.checked, observing.observation.cause) == (("y",), None)
-    assert set(observing.measured.merged()) == set(RIGHT)
-    assert observing.nbytes == 3 * 16
+    assert (reader.observation.checked, reader.observation.cause) == (("y",), None)
+    assert set(reader.measurements.merged()) == set(RIGHT)
+    assert reader.nbytes == 3 * 16
 
 
 def test_a_model_that_is_not_deterministic_is_told_apart(reference):
-    jobs, observing = observed(reference, lambda read, run: 0.25 * run)
+    jobs, reader = read(reference, lambda read, run: 0.25 * run)
     assert jobs == [(["conv", "relu", "y"], 1, True), ([], 2, False)]
-    found = observing.observation
+    found = reader.observation
     assert (found.altered, found.cause, found.read, found.settled) == (
         ("y",),
         "nondeterministic",
@@ -88,29 +108,29 @@ def test_a_model_that_is_not_deterministic_is_told_apart(reference):
 
 
 def test_boundaries_are_read_where_reading_all_alters_outputs(reference):
-    jobs, observing = observed(reference, lambda read, run: 0.5 if "relu" in read else 0.0)
+    jobs, reader = read(reference, lambda read, run: 0.5 if "relu" in read else 0.0)
     assert [names for names, _, _ in jobs] == [["conv", "relu", "y"], [], ["conv", "y"]]
-    found = observing.observation
+    found = reader.observation
     assert (found.altered, found.cause, found.read, found.settled) == (("y",), "reading", "boundaries", True)
-    assert coverage(observing) == ["compared", "fused", "compared"]
-    metrics = observing.measured.merged()
-    assert metrics.keys() == observing.measured.tolerances().keys() == {"conv", "y"}
+    assert coverage(reader) == ["compared", "fused", "compared"]
+    metrics = reader.measurements.merged()
+    assert metrics.keys() == reader.measurements.tolerances().keys() == {"conv", "y"}
     assert metrics["y"].passed
-    assert observing.result.load_ms == 1.0
+    assert reader.result.load_ms == 1.0
 
 
 def test_else_the_outputs_alone(reference):
-    jobs, observing = observed(reference, lambda read, run: 0.5 if "conv" in read else 0.0)
+    jobs, reader = read(reference, lambda read, run: 0.5 if "conv" in read else 0.0)
     assert [names for names, _, _ in jobs] == [["conv", "relu", "y"], [], ["conv", "y"], ["y"]]
-    assert (observing.observation.read, observing.observation.settled) == ("outputs", True)
-    assert coverage(observing) == ["fused", "fused", "compared"]
+    assert (reader.observation.read, reader.observation.settled) == ("outputs", True)
+    assert coverage(reader) == ["fused", "fused", "compared"]
 
 
 @pytest.mark.parametrize(("plain", "passes"), [(0.0, True), (0.5, False)])
 def test_the_outputs_judged_are_those_of_the_plain_run(reference, plain, passes):
-    _, observing = observed(reference, lambda read, run: 0.25 if read else plain)
-    assert (observing.observation.read, observing.observation.settled) == ("outputs", False)
-    (metrics,) = observing.measured.merged().values()
+    _, reader = read(reference, lambda read, run: 0.25 if read else plain)
+    assert (reader.observation.read, reader.observation.settled) == ("outputs", False)
+    (metrics,) = reader.measurements.merged().values()
     assert metrics.passed is passes
     assert metrics.max_abs == plain
 
@@ -121,13 +141,12 @@ def test_what_was_measured_stays_where_the_page_fails_later(reference):
             raise PageError("gone")
         return 0.5 if read else 0.0
 
-    page = MadeUp(alters)
-    observing = Observing(reference, Tolerances(dict.fromkeys(RIGHT, TOLERANCE)), 1 << 20)
+    page, reader = MadeUp(alters), reader_of(reference)
     with pytest.raises(PageError):
-        observing.run(page)
-    assert observing.result is not None
-    assert set(observing.measured.merged()) == set(RIGHT)
-    assert observing.observation.altered == ("y",)
+        reader.run(page)
+    assert reader.result is not None
+    assert set(reader.measurements.merged()) == set(RIGHT)
+    assert reader.observation.altered == ("y",)
 
 
 CASES = {

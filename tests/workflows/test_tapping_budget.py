@@ -164,7 +164,7 @@ def test_the_page_holds_two_chunks_at_most_and_gives_what_one_chunk_gives(tmp_pa
     fake = SimpleNamespace(
         plan=SimpleNamespace(layers=rows), feeds=1, sizes=lambda feed: dict.fromkeys(names, size)
     )
-    harness = Harness(dist=Dist.shipped(), timeout_s=120)
+    harness = Harness(dist=Dist.shipped())
     try:
         found, held = [], []
         for budget in (12 * size, 4 * size):

@@ -70,7 +70,7 @@ def browser(name, temporary):
 @pytest.fixture(scope="module", params=[name for name in TESTED if name != "chrome"])
 def other(request):
     """The name of a browser that is not Chrome, which test_harness.py is about, and its harness."""
-    harness = Harness(dist=Dist.shipped(), timeout_s=120)
+    harness = Harness(dist=Dist.shipped())
     yield is_here(request.param), harness
     harness.close()
 

@@ -260,10 +260,12 @@ def test_where_the_page_never_comes_it_is_told_where_it_was_to_look(monkeypatch)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         public = parse_public_url(f"http://127.0.0.1:{silent.getsockname()[1]}/there")
         address = Address(Bind(), public)
-        harness = Harness(dist=Dist.shipped(), address=address, timeout_s=30)
+        harness = Harness(dist=Dist.shipped(), address=address)
         with contextlib.closing(harness), pytest.raises(BrowserLostError) as caught:
             open_page(harness)
-    assert f"it may not reach {public} (--tfjs-bind and --tfjs-public-url say where" in str(caught.value)
+    assert f"it may not be able to reach {public} (set --tfjs-bind and --tfjs-public-url)" in str(
+        caught.value
+    )
 
 
 class OtherHost(BaseHTTPRequestHandler):
@@ -288,7 +290,7 @@ def test_where_a_proxy_names_another_host_it_is_told_what_was_refused(monkeypatc
     with ThreadingHTTPServer(("127.0.0.1", 0), OtherHost) as proxy:
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
         public = parse_public_url(f"http://127.0.0.1:{proxy.server_port}/there")
-        harness = Harness(dist=Dist.shipped(), address=Address(Bind(), public), timeout_s=30)
+        harness = Harness(dist=Dist.shipped(), address=Address(Bind(), public))
         proxy.behind = harness.server._socket.getsockname
         with contextlib.closing(harness), pytest.raises(BrowserLostError) as caught:
             open_page(harness)
