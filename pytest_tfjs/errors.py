@@ -85,3 +85,6 @@ class BrowserLostError(PageError):
         super().__init__(f"{target}: {what}", stage=stage)
         self.target = target
         self.what = what
+
+    def __reduce__(self) -> tuple[type[BrowserLostError], tuple[object, str], dict[str, object]]:
+        return type(self), (self.target, self.what), self.__dict__

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _OURS = "--tfjs-"
 # They tell about a whole run.
-_DROPPED = ("--tfjs-json", "--tfjs-report", "--tfjs-repro")
+_DROPPED = ("--tfjs-json", "--tfjs-repro")
 # What decides where pytest finds its configuration, and with which plugins it runs.
 _SHORT = ("-c", "-o", "-p")
 _LONG = ("--config-file", "--confcutdir", "--import-mode", "--override-ini", "--rootdir")

@@ -36,13 +36,3 @@ class Timing:
         # Not 0.95 * n, which rounds: for some n it lands above the integer.
         rank = math.ceil(95 * len(self.warm_ms) / 100)
         return sorted(self.warm_ms)[rank - 1]
-
-    def to_json(self) -> dict[str, float | list[float] | None]:
-        """The keys of the JSON's `timing`."""
-        return {
-            "load_ms": float(self.load_ms),
-            "first_ms": float(self.first_ms),
-            "warm_ms": [float(run) for run in self.warm_ms],
-            "median_ms": None if self.median_ms is None else float(self.median_ms),
-            "p95_ms": None if self.p95_ms is None else float(self.p95_ms),
-        }

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("only_this_plugin")
         (["--tfjs-backends=webgl,wasm", "tests/test_a.py"], ["--tfjs-backends=webgl,wasm"]),
         (["--tfjs-backends", "webgl", "tests"], ["--tfjs-backends", "webgl"]),
         (["--tfjs-headed", "tests/test_a.py"], ["--tfjs-headed"]),
-        (["--tfjs-json=a.json", "--tfjs-json", "b.json", "--tfjs-report", "html"], []),
+        (["--tfjs-json=a.json", "--tfjs-json", "b.json"], []),
         (
             ["-o", "tfjs_rtol=1", "-c", "other.ini", "-p", "my.plugin"],
             ["-o", "tfjs_rtol=1", "-c", "other.ini", "-p", "my.plugin"],

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import math
 import statistics
 
@@ -41,21 +40,3 @@ def test_at_least_95_of_100_runs_are_not_slower_than_the_percentile(warm):
     assert sum(run <= found for run in warm) * 100 >= 95 * len(warm)
     assert sum(run < found for run in warm) * 100 < 95 * len(warm)
     assert found >= statistics.median(warm) or math.isclose(found, statistics.median(warm))
-
-
-@given(RUNS)
-@settings(deadline=None)
-def test_the_json_holds_all_of_it(warm):
-    told = json.loads(json.dumps(timing(*warm).to_json(), allow_nan=False))
-    assert told["warm_ms"] == warm
-    assert told.keys() == {"load_ms", "first_ms", "warm_ms", "median_ms", "p95_ms"}
-
-
-def test_the_json_without_a_warm_run():
-    assert timing().to_json() == {
-        "load_ms": 120.0,
-        "first_ms": 80.0,
-        "warm_ms": [],
-        "median_ms": None,
-        "p95_ms": None,
-    }

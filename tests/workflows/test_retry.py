@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_tfjs.errors import BrowserError
-from pytest_tfjs.workflows.retry import InBrowser
+from pytest_tfjs.settings.settings import Settings
+from pytest_tfjs.workflows.retry import result_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,13 +164,14 @@ def test_nothing_is_left(project, run):
 
 
 def test_a_browser_that_does_not_start_is_not_its_own_cause():
-    """An error that is its own cause sends whoever follows the causes round in a circle."""
     original = BrowserError("no browser")
 
-    def fail(_):
-        raise original
+    class NoBrowser:
+        def open(self, target, **limits):
+            raise original
 
+    context = SimpleNamespace(harness=NoBrowser(), target=None, settings=Settings(timeout=1.0), progress=None)
     with pytest.raises(BrowserError, match=r"^no browser$") as caught:
-        InBrowser(None, None).attempt(lambda: None, fail)
+        result_of(lambda page: page.facts, context)
     assert caught.value is original
     assert caught.value.__cause__ is None
