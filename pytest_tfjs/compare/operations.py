@@ -1,4 +1,4 @@
-"""The table of graph operations: which names compute the same, and which kinds of operation there are.
+"""The table of graph operations: names for equal operations, and sets of one kind.
 
 Names are those of graph nodes (`NodeDef.op`), both in TensorFlow's graphs and in a converted `model.json`;
 the layers of a layers model have the names of Keras classes instead. A set "by `same_operation`" holds one

@@ -85,11 +85,11 @@ class Step:
 
     def outputs_of_sizes(self) -> list[Array]:
         """The outputs of the operation for the sizes of its inexact inputs and the values of the others."""
-        given = [
+        values = [
             self.size(index) if self.is_inexact(index) else self.value(index)
             for index in range(len(self.inputs))
         ]
-        return run_operation(self.operation, given)
+        return run_operation(self.operation, values)
 
     def attribute(self, name: str) -> Any:
         """An attribute, as TensorFlow gives it."""

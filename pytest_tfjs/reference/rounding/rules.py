@@ -1,4 +1,4 @@
-"""How each operation rounds: the magnitudes that enter an output element, and the number of roundings.
+"""The rounding rule of each operation: input magnitudes and the number of roundings.
 
 The sizes follow from the standard model of rounding error carried through to first order (N. J. Higham,
 "Accuracy and Stability of Numerical Algorithms", 2nd ed. 2002, chapters 2 and 3): where y = f(x, ...) and x
@@ -93,11 +93,11 @@ def _copied(step: Step) -> list[Rounded]:
 
 
 def _cast(step: Step) -> Rounded:
-    taken, given = step.operation.inputs[0].dtype, step.operation.outputs[0].dtype
-    if step.roundings and not (given.is_floating or given.is_complex):
+    before, after = step.operation.inputs[0].dtype, step.operation.outputs[0].dtype
+    if step.roundings and not (after.is_floating or after.is_complex):
         raise UnknownRounding(step.op)
-    narrower = taken.is_floating and given.is_floating and given.size < taken.size
-    return Rounded(step.inputs[0].size, step.roundings + int(narrower and given.size < _FLOAT32_BYTES))
+    narrower = before.is_floating and after.is_floating and after.size < before.size
+    return Rounded(step.inputs[0].size, step.roundings + int(narrower and after.size < _FLOAT32_BYTES))
 
 
 def _piecewise_linear(step: Step) -> Rounded:

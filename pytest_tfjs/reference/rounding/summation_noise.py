@@ -81,8 +81,8 @@ def _of_matrices(step: Step, most: int) -> tuple[Array, Array]:
 def _of_axes(step: Step, most: int) -> tuple[Array, Array]:
     x = step.value(0)
     axes = sorted({int(axis) % x.ndim for axis in np.atleast_1d(step.value(1))}) if x.ndim else []
-    kept = [axis for axis in range(x.ndim) if axis not in axes]
-    moved = x.transpose(*kept, *axes).reshape(*(x.shape[axis] for axis in kept), -1)
+    outer = [axis for axis in range(x.ndim) if axis not in axes]
+    moved = x.transpose(*outer, *axes).reshape(*(x.shape[axis] for axis in outer), -1)
     flat, at = _sample(moved.shape[:-1], moved.shape[-1], most)
     return flat, np.asarray(moved[at], np.float32).reshape(len(flat), -1)
 
@@ -142,8 +142,8 @@ def _pads(step: Step, sizes: tuple[int, ...], spans: list[int], strides: list[in
     """The padding before and after each spatial axis."""
     padding = step.attribute("padding").decode()
     if padding == "EXPLICIT":
-        given = step.attribute("explicit_paddings")[2:-2]
-        return list(zip(given[::2], given[1::2], strict=True))
+        pads = step.attribute("explicit_paddings")[2:-2]
+        return list(zip(pads[::2], pads[1::2], strict=True))
     if padding == "VALID":
         return [(0, 0)] * len(sizes)
     total = [

@@ -26,8 +26,8 @@ def terms_of(step: Step) -> int:
         return int(shape[-2] if is_transposed(step.operation, _TRANSPOSED_A) else shape[-1])
     if step.op == "Einsum":
         sizes = _labelled(step)
-        given = step.attribute("equation").decode().partition("->")[2]
-        return int(np.prod([size for label, size in sizes.items() if label not in given], dtype=np.int64))
+        output = step.attribute("equation").decode().partition("->")[2]
+        return int(np.prod([size for label, size in sizes.items() if label not in output], dtype=np.int64))
     kernel = step.value(1).shape
     if step.op in _CONVOLUTIONS:
         return int(np.prod(kernel[:-1]))
@@ -38,8 +38,8 @@ def terms_of(step: Step) -> int:
 
 def is_transposed(operation: Any, names: tuple[str, ...]) -> bool:
     """Whether one of the attributes `names`, those of a matrix product for one operand, is set."""
-    given = operation.node_def.attr
-    return any(bool(operation.get_attr(name)) for name in names if name in given)
+    attributes = operation.node_def.attr
+    return any(bool(operation.get_attr(name)) for name in names if name in attributes)
 
 
 def _labelled(step: Step) -> Mapping[str, int]:

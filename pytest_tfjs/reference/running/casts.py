@@ -1,4 +1,4 @@
-"""Casts the reference's activations to the dtypes of TF.js, and reports values that do not fit."""
+"""Casts the reference's activations to TF.js's dtypes, and reports values that do not fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model as one TensorFlow graph in which each compared layer's tensor can be fed and fetched."""
+"""A TensorFlow graph of a model, with the tensors of its compared layers to feed and fetch."""
 
 from __future__ import annotations
 

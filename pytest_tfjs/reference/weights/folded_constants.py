@@ -144,7 +144,7 @@ class ConstantsByEffect:
 
     def _allowed(self, row: Layer) -> float:
         """The share by which quantised constants without a known source value may move a layer."""
-        given, left = self._constants_of(row)
+        source_values, left = self._constants_of(row)
         if not left:
             return _SAME
         most = default_allowance("+".join(self._storage[name].dtype for name in left))
@@ -154,7 +154,10 @@ class ConstantsByEffect:
             return most
         signs = np.random.default_rng(0)
         shares = [
-            cost(self._run(row, {**given, **{name: self._rounded(name, signs) for name in left}})[0], found)
+            cost(
+                self._run(row, {**source_values, **{name: self._rounded(name, signs) for name in left}})[0],
+                found,
+            )
             for _ in range(_DRAWS)
         ]
         return min(most, max(_SAME, _ROUNDING_MARGIN * max(one.share for one in shares)))
@@ -174,11 +177,13 @@ class ConstantsByEffect:
             within = [name for name in self._storage if name not in self._converted.nodes]
             known = {name: self._source_value(name) for name in (*quantised, *within)}
             values = {name: known[name] for name in quantised}
-            given = {name: value for name, value in values.items() if value is not None}
+            source_values = {name: value for name, value in values.items() if value is not None}
             left = [
-                name for name, value in known.items() if name not in given and not self._is_exact(name, value)
+                name
+                for name, value in known.items()
+                if name not in source_values and not self._is_exact(name, value)
             ]
-            self._quantised[row.name] = given, left
+            self._quantised[row.name] = source_values, left
         return self._quantised[row.name]
 
     def _is_exact(self, name: str, value: Array | None) -> bool:
@@ -187,12 +192,12 @@ class ConstantsByEffect:
     def _above(self, row: Layer) -> Iterator[str]:
         """The nodes before a layer's converted node, up to the activations that are its inputs."""
         assert row.tap is not None
-        given = {self._taps[name] for name in row.inputs if name in self._taps}
+        inputs = {self._taps[name] for name in row.inputs if name in self._taps}
         start = row.tap["node"].rpartition(":")[0]
         edge, seen = [start], {start}
         while edge:
             for name, index in self._converted.nodes[edge.pop()].inputs:
-                if name in seen or f"{name}:{index}" in given:
+                if name in seen or f"{name}:{index}" in inputs:
                     continue
                 seen.add(name)
                 yield name
