@@ -1,1 +1,1 @@
-"""Measurements of the plugin; README.md tells how to read them."""
+"""Measurements of the plugin; README.md explains how to read them."""

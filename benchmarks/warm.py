@@ -1,4 +1,4 @@
-"""The same tests over model files twice: cold, then warm from the cache, each in a pytest of its own."""
+"""Runs the same tests over model files twice: with an empty cache, then with a full one."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Writers of the tables in docs/."""
+"""Writers of tables in docs/, and of the prebuilt artifacts in fixtures/."""

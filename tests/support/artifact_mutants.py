@@ -1,4 +1,4 @@
-"""Converted models with one thing changed by chance: in model.json, as values or as text, or the shards."""
+"""Random single changes to converted models: in model.json, as values or as text, or in the weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Comparisons made up from arrays, for the tests of what judges and tells."""
+"""Builds comparisons from arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Artifacts with control flow of version 1, as tensorflowjs_converter writes them by default."""
+"""Converts graphs to control flow of version 1 (Switch, Merge), as converters do."""
 
 from __future__ import annotations
 

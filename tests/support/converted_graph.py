@@ -1,4 +1,4 @@
-"""Whether the converted nodes of a plan compute what its layers' activations are, without a browser."""
+"""Runs converted nodes in TensorFlow, and compares them with the reference activations of a plan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model families, compared on any target."""
+"""Compares model families on any target."""
 
 from __future__ import annotations
 

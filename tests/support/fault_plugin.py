@@ -1,4 +1,4 @@
-"""Causes of faults, a plugin of inner runs that gives their tests the fixture `trouble`."""
+"""A pytest plugin: the fixture `trouble` breaks browsers, servers and files."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ for process in reversed(processes):
 
 
 class Trouble:
-    """Strikes in the midst of a job, once or in as many browsers as it is told, or at another stage."""
+    """Breaks something during a job, once or in several browsers, or at another stage."""
 
     def __init__(self, tfjs: Any, harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
         self.tfjs = tfjs

@@ -1,4 +1,4 @@
-"""The faults that are caused, each in a whole run of pytest, and what is left of it."""
+"""The faults of docs/faults.md, each caused in its own run of pytest."""
 
 from __future__ import annotations
 
@@ -254,7 +254,7 @@ def _is_held(path: Path) -> bool:
 
 
 def seen(run: InnerRun) -> str:
-    """What the user is told: how a browser was lost, the failure's first line, or how the run ends."""
+    """What the user reads: how a browser was lost, the failure's first line, or how the run ends."""
     case = next((case for name, case in run.cases.items() if name.startswith("test_in_hand")), None)
     if case is not None and case.outcome == "passed" and run.code == 0:
         return case.properties.get("tfjs_retried", "nothing")

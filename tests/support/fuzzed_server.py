@@ -109,8 +109,8 @@ class Served:
 
 def main() -> None:
     served = Served(Path(sys.argv[1]))
-    told = {"url": served.server.url, "page": served.exchange.page, "model": served.url}
-    print(json.dumps(told), flush=True)
+    addresses = {"url": served.server.url, "page": served.exchange.page, "model": served.url}
+    print(json.dumps(addresses), flush=True)
     for line in sys.stdin:
         if line.strip() == "assign":
             served.assign()

@@ -1,4 +1,4 @@
-"""Graphs in few words, for the tests of what is matched with what."""
+"""Short ways to write graphs for the tests of matching."""
 
 from __future__ import annotations
 

@@ -146,10 +146,10 @@ def frames(chance: Random, job: int) -> bytes:
     """The frames of one socket: what a page sends for a job, in part changed."""
     sent = []
     for _ in range(chance.randint(1, 2)):
-        told = {**ANNOUNCED, "job": job}
+        message = {**ANNOUNCED, "job": job}
         if chance.random() < 0.5:
-            told[chance.choice([*told, "x"])] = chance.choice(NUMBERS)
-        for opcode, payload in ((1, json.dumps(told).encode()), (2, ACTIVATIONS)):
+            message[chance.choice([*message, "x"])] = chance.choice(NUMBERS)
+        for opcode, payload in ((1, json.dumps(message).encode()), (2, ACTIVATIONS)):
             sent.append(
                 frame(opcode, payload) if chance.random() < 0.5 else _changed(chance, opcode, payload)
             )

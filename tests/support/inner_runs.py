@@ -1,4 +1,4 @@
-"""Whole runs of pytest in a process of their own, as a user makes them, and what came of each test."""
+"""Runs pytest on a project in a separate process, and reads the result of each test."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class InnerRun:
 
 
 class Project:
-    """A folder with tests in it, apart from ours; what is derived of models is cached with them."""
+    """A folder with tests; what is derived from its models is cached beside them."""
 
     def __init__(self, folder: Path, models: Path) -> None:
         self.folder = folder
@@ -119,7 +119,7 @@ class Project:
     ) -> InnerRun:
         """Runs pytest to its end."""
         xml, results = self.folder / "junit.xml", self.folder / "results.json"
-        told = subprocess.run(
+        finished = subprocess.run(
             self.command(f"--junitxml={xml}", f"--tfjs-json={results}", *arguments),
             cwd=self.folder,
             env=self.environment(**(environment or {})),
@@ -130,13 +130,13 @@ class Project:
             encoding="utf-8",
             timeout=limit_s,
             check=False,
-            start_new_session=True,  # what it does to its process group is not for us
+            start_new_session=True,  # signals to its process group stay there
         )
-        return InnerRun(told.returncode, told.stdout, _cases(xml), _results(results))
+        return InnerRun(finished.returncode, finished.stdout, _cases(xml), _results(results))
 
     @contextlib.contextmanager
     def started(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-        """A run of pytest that goes on meanwhile; at the end it is killed if it still does."""
+        """Starts pytest; kills it at the end of the context if it still runs."""
         process = subprocess.Popen(
             self.command(*arguments),
             cwd=self.folder,
@@ -165,7 +165,7 @@ class Project:
         return found
 
     def wait_until_nothing_is_left(self, limit_s: float = 60.0) -> None:
-        """For what is cleaned up after a process that could not do so itself."""
+        """Waits for the cleanup after a process that was killed."""
         deadline = time.monotonic() + limit_s
         while left := self.left_behind():
             if time.monotonic() > deadline:

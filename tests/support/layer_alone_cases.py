@@ -1,4 +1,4 @@
-"""Models with what is needed to run their layers one by one."""
+"""Converted models whose layers can be run alone in TensorFlow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plugin of the run that `test_load.py` watches: targets take turns, and stock is taken as tests end."""
+"""A pytest plugin for `test_load.py`: targets take turns, and memory is measured between tests."""
 
 from __future__ import annotations
 

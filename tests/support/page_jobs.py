@@ -1,4 +1,4 @@
-"""Jobs in a real page, for the tests of what the page computes."""
+"""Runs jobs in a real page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is left of processes, for the tests of what must not outlive them."""
+"""Waits for processes and conditions."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 30) -> None:
-    """Waits for a condition; fails where it does not come to hold."""
+    """Waits for a condition; fails after `seconds`."""
     deadline = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < deadline, "it did not come to hold"
+        assert time.monotonic() < deadline, f"not true within {seconds:g} s"
         time.sleep(0.01)
 
 
 def running(pid: int) -> bool:
-    """Whether there is such a process, which has not ended."""
+    """Whether a process exists and has not ended."""
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE

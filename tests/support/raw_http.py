@@ -1,4 +1,4 @@
-"""Requests as bytes, for what no client would send."""
+"""Sends HTTP requests and WebSocket frames as raw bytes."""
 
 from __future__ import annotations
 

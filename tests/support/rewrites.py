@@ -1,4 +1,4 @@
-"""What the converter makes of graphs, by hand: the cases of `test_mapping.py`."""
+"""Graphs before and after each rewrite of the converter, for `test_graph_matching.py`."""
 
 from __future__ import annotations
 

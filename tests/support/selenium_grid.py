@@ -1,4 +1,4 @@
-"""A Selenium Grid on loopback: a hub and two nodes, each with a Chrome and a Firefox, each a process."""
+"""Starts a Selenium Grid on loopback: a hub and two nodes, each with a Chrome and a Firefox."""
 
 from __future__ import annotations
 

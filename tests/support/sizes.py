@@ -1,4 +1,4 @@
-"""A pytest plugin: orders groups for pytest-xdist by length, and says which slow tests a run left out."""
+"""A pytest plugin: runs long groups first, and counts the slow tests that a run leaves out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Converted models small enough to be written by hand: what the browser computes of them is known exactly."""
+"""Converted models written by hand, whose results are known exactly."""
 
 from __future__ import annotations
 

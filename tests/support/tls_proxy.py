@@ -1,4 +1,4 @@
-"""A user's proxy that has TLS: it passes on what comes, byte by byte, to a server that has none."""
+"""A proxy that adds TLS in front of a server without TLS."""
 
 from __future__ import annotations
 

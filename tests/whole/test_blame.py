@@ -1,4 +1,4 @@
-"""Blame falls on the layers at fault, all of them and no other; and on none where a model is only chaotic."""
+"""The layers at fault are blamed, and no others; in a chaotic model none is."""
 
 from __future__ import annotations
 

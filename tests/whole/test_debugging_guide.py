@@ -1,4 +1,4 @@
-"""The guide's example of a divergence fails as the page shows it, and passes mended as it says."""
+"""The example in docs/debugging.md fails as the page shows, and passes once mended."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""`make demo` shows sound models as close, and names the fault that it makes."""
+
 from __future__ import annotations
 
 import copy

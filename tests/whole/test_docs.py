@@ -1,4 +1,4 @@
-"""What the guide says of options, defaults, keys and messages is so."""
+"""Options, defaults, JSON keys and messages in docs/ match the code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model families on every browser, backend and variant; docs/targets.md tells what was found."""
+"""The model families are close on every browser, backend and variant, as docs/targets.md says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every layer of every model family is accounted for and close on every backend, and the table says so."""
+"""Every layer of every model family is close on every backend, as docs/models.md says."""
 
 from __future__ import annotations
 

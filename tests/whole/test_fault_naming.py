@@ -1,4 +1,4 @@
-"""Each layer of the CNN in turn with its largest weight doubled: it is named, and it alone."""
+"""A doubled weight is blamed on its layer alone, for each layer of the CNN."""
 
 from __future__ import annotations
 

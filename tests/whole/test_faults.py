@@ -1,4 +1,4 @@
-"""Each fault is caused: the test in hand tells of it, the next one passes, and nothing stays behind."""
+"""Each fault of docs/faults.md is reported; the next test passes, and nothing is left behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A batch-norm folded into a convolution rounds in the source as if it were not, which is no error."""
+"""A batch-norm folded into a convolution rounds differently, which is no error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model that was never trained is mapped and close: what the optimiser leaves out is no divergence."""
+"""Untrained models are mapped and close, although the converter removes much of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real Selenium Grid, a hub and two nodes: the same tests pass through it, and none is lost with a node."""
+"""The same tests pass through a real Selenium Grid, and none is lost when a node dies."""
 
 from __future__ import annotations
 

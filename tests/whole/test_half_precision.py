@@ -1,4 +1,4 @@
-"""Half precision (webgl:f16): models that it holds are close, and those that leave its range are told so."""
+"""On webgl:f16, models in the range of half precision are close; others are reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loops under half precision, on a GPU that cuts off what it stores, as OpenGL ES leaves it free to."""
+"""Loops in half precision are within the allowance on a GPU that truncates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A graph model of Keras 3 in a real browser: its nodes are told by the layers that made them."""
+"""The nodes of a Keras 3 graph model are reported by the layers that made them."""
 
 from __future__ import annotations
 

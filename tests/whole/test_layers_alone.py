@@ -1,4 +1,4 @@
-"""Each layer run alone in a real page: on what it is given, and with what it computes in the whole model."""
+"""Layers run alone in a real page compute what they compute in the whole model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kernels that a backend does not have: told with their layer, and before anything runs where names tell."""
+"""A kernel that a backend lacks is reported with its layer, before anything runs where possible."""
 
 from __future__ import annotations
 

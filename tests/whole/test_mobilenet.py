@@ -1,4 +1,4 @@
-"""MobileNetV2 at full size, on every backend: all layers accounted for, close, and how far off."""
+"""MobileNetV2 at full size is close on every backend, with all layers accounted for."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""Models within models, in real browsers: every inner layer is compared."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""What is shipped: the vendoring script, and the wheel that pip makes."""
+"""The vendoring script and the wheel hold what they should."""
 
 from __future__ import annotations
 

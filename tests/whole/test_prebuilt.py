@@ -1,4 +1,4 @@
-"""Artifacts that converters of all times made, held against their sources."""
+"""Artifacts of old versions of the converter are read and compared with their sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quantised weights in a real browser: it computes the model that it was given, and the cost is told."""
+"""Quantised weights in a real browser: computed correctly, and their cost reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same run twice: the same verdicts, the same numbers and the same words, but for times."""
+"""Two runs of the same tests agree in everything but times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What scripts/setup.sh installs, on a machine that has only what the tests say."""
+"""What scripts/setup.sh installs, on machines with given programs."""
 
 from __future__ import annotations
 

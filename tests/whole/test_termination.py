@@ -1,4 +1,4 @@
-"""However a run is ended, its browser, server and temporary files go with it."""
+"""However a run ends, its browser, server and temporary files end with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each variant computes what its name says, seen from outside of what TF.js's flags tell."""
+"""Each variant computes as its name says, checked without its own flags."""
 
 from __future__ import annotations
 

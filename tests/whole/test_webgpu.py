@@ -1,4 +1,4 @@
-"""webgpu, in software where there is no GPU: it computes, and what goes wrong on it is told."""
+"""webgpu, in software where there is no GPU: it computes, and its errors are reported."""
 
 from __future__ import annotations
 
