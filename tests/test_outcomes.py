@@ -183,7 +183,7 @@ def assert_told_as_expected(run):
     assert sum(": diverged: " in line for line in summary) == 0
     assert sum(": error: " in line for line in summary) == 4
     (task,) = run.section("tfjs tasks")
-    assert task.endswith(" 1 asked (expected)")
+    assert task.endswith(" 1 required (expected)")
 
 
 @pytest.mark.browser
