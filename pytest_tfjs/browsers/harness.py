@@ -332,7 +332,9 @@ class Harness:
         If the target was available earlier in this run, the browser has lost it.
         """
         if target in self._seen:
-            raise self.lose(target, Progress("opening a page"), f"{why}, as it did before in this run")
+            raise self.lose(
+                target, Progress("opening a page"), f"{why}, although it was available earlier in this run"
+            )
         self._unavailable[target] = f"{target}: not available on this machine: {why}"
         raise TargetUnavailableError(self._unavailable[target])
 

@@ -139,13 +139,13 @@ def parse_variants(lines: Iterable[str]) -> dict[str, Flags]:
         match = _VARIANT.match(name)
         if match is None or not flags:
             raise SettingsError(
-                f"{line.strip()!r} is no variant: expected a backend, a name and flags, such as"
+                f"{line.strip()!r} is not a variant: expected a backend, a name and flags, such as"
                 " 'webgl:old WEBGL_VERSION=1'"
             )
         backend = _known("backend", match["backend"], BACKENDS)
         own = f"{backend}:{match['name'].lower()}"
         if own in found or own in known_backends():
-            raise SettingsError(f"{line.strip()!r}: there is a variant {own} already: name it otherwise")
+            raise SettingsError(f"{line.strip()!r}: the variant {own} exists already: choose another name")
         found[own] = tuple(dict(map(_flag, flags)).items())
         _check_flags(line.strip(), backend, found[own])
     return found
@@ -157,13 +157,13 @@ def _check_flags(line: str, backend: str, flags: Flags) -> None:
         other = next((one for one in BACKENDS if one != "cpu" and name.startswith(one.upper())), backend)
         if other != backend:
             raise SettingsError(
-                f"{line!r}: {name} is a flag of {other} and changes nothing on {backend}: leave it out, or"
-                f" name the variant {other}:…"
+                f"{line!r}: {name} is a flag of {other} and has no effect on {backend}: remove it, or name"
+                f" the variant {other}:…"
             )
         if name.endswith("_CPU_FORWARD") and value is not False:
             raise SettingsError(
-                f"{line!r}: {name} is always false here: under it small tensors are computed in JavaScript,"
-                f" and {backend} is not tested. Leave it out"
+                f"{line!r}: {name} must stay false, or TF.js computes small tensors in JavaScript instead of"
+                f" on {backend}: remove it"
             )
 
 
@@ -171,7 +171,7 @@ def _flag(text: str) -> tuple[str, bool | int | float]:
     match = _FLAG.match(text)
     value = None if match is None else _value(match["value"])
     if match is None or value is None:
-        raise SettingsError(f"{text!r} is no flag: expected NAME=VALUE with true, false or a number")
+        raise SettingsError(f"{text!r} is not a flag: expected NAME=VALUE with true, false or a number")
     return match["name"], value
 
 

@@ -55,7 +55,7 @@ class Dist:
         """The copy that came with the plugin; raises DistError where the installation lacks it."""
         root = Path(__file__).resolve().parents[1] / "page" / "vendor"
         if not (root / TFJS).is_dir():
-            raise DistError(f"The TF.js bundles that belong to pytest-tfjs are not in {root}: {_REINSTALL}.")
+            raise DistError(f"The TF.js bundles of pytest-tfjs are missing from {root}: {_REINSTALL}.")
         return cls(root, _read_versions(root), shipped_copy=True)
 
     @classmethod
@@ -66,7 +66,7 @@ class Dist:
         """
         root = _find_root(directory)
         if root is None:
-            found = "a folder without '@tensorflow'" if directory.is_dir() else "no folder"
+            found = "a folder without '@tensorflow'" if directory.is_dir() else "not a folder"
             raise DistError(
                 f"--tfjs-dist={directory}: {found}. Expected a node_modules folder, or a project that has"
                 f" one, with the package {TFJS} in it: run 'npm install {TFJS}' there, or leave the option"
@@ -75,8 +75,8 @@ class Dist:
         versions = _read_versions(root.resolve())
         if TFJS not in versions:
             raise DistError(
-                f"--tfjs-dist={directory}: {root / TFJS} is not there; its browser bundle is what the page"
-                " loads, also where an app is built from single packages such as tfjs-core."
+                f"--tfjs-dist={directory}: {root / TFJS} does not exist. The page loads the browser bundle of"
+                " this package, even for an app built from single packages such as tfjs-core."
                 f" {_npm_install([TFJS], _core_version(root))}"
             )
         return cls(root.resolve(), versions)
@@ -108,7 +108,7 @@ class Dist:
                 package for package in _packages(backend) if any(_within(name, package) for name in absent)
             ]
             raise DistError(
-                f"{self._description()} lacks what the backend {backend} needs: {', '.join(absent)}."
+                f"{self._description()} lacks files of the backend {backend}: {', '.join(absent)}."
                 f" {self._remedy(lacking)}"
             )
         different = [name for name in _packages(backend) if self.versions.get(name) != self.version]

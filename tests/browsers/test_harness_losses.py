@@ -104,7 +104,7 @@ def test_a_killed_browser_is_a_lost_browser(trouble, tmp_path):
         trouble.harness._browser._process.kill()
 
     message = trouble.during_a_job(tmp_path, kill, BrowserLostError)
-    assert "its process ended" in message
+    assert "its process has ended" in message
 
 
 def test_a_frozen_page_is_a_lost_browser(trouble, tmp_path, monkeypatch):

@@ -142,7 +142,7 @@ def test_an_unknown_host_of_the_grid_is_a_usage_error(pytester):
     pytester.makepyfile("def test(): pass")
     result = pytester.runpytest_inprocess("--tfjs-remote=http://no.such.host.invalid", "--tfjs-bind=0.0.0.0")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "cannot be told, as there is no way from here to no.such.host.invalid" in result.stderr.str()
+    assert "there is no route from here to no.such.host.invalid" in result.stderr.str()
 
 
 @pytest.mark.parametrize(

@@ -272,7 +272,7 @@ def test_looked():
     for name in ("test_first[chrome-cpu]", "test_second[chrome-cpu]", "test_third[chrome-webgl]"):
         lines = run.cases[name].error_lines
         assert lines[0].endswith("BrowserError: Chrome or Chromium could not be started."), lines
-        assert lines[1].startswith("- on PATH: none of chromium, google-chrome")
+        assert lines[1].startswith("- on PATH: found none of chromium, google-chrome")
         assert [line.partition(":")[0] for line in lines[2:4]] == [
             "- Selenium Manager",
             "- webdriver-manager",

@@ -208,9 +208,9 @@ def test_where_no_browser_is_free_it_is_told_what_was_asked_for_and_what_there_i
     with sessions(grid, 2):
         run = through(project, grid, "test_threads.py", "--tfjs-backends=cpu")
     told = run.cases["test_threads[chrome-cpu]"].failure
-    assert f"{grid.url} did not give a session with Chrome or Chromium: " in told
+    assert f"{grid.url} did not start a session with Chrome or Chromium: " in told
     assert "timed out" in told
-    assert "It was asked for browserName chrome, with values for " in told
+    assert "Requested: browserName chrome; also set: " in told
     assert "goog:chromeOptions" in told
     assert "no-sandbox" not in told  # what a user asks for may be a key
     for node in grid.pids():

@@ -87,6 +87,6 @@ def test_a_flag_that_takes_float32_textures_away_is_to_blame_and_not_the_gpu(har
 
 def test_what_was_there_before_is_lost_and_not_missing(harness):
     target = open_page(harness, "cpu").target
-    with pytest.raises(module.BrowserLostError, match="as it did before in this run"):
+    with pytest.raises(module.BrowserLostError, match="although it was available earlier in this run"):
         harness.give_up(target, "there is none")
     assert open_page(harness, "cpu").healthy

@@ -30,13 +30,13 @@ kill = Trouble.kill_browser
 def test_compare(tfjs, trouble, models, x):
     trouble(kill)
     comparison = tfjs.assert_close(models / "tiny.h5", x)
-    assert "its process ended" in comparison.retried
+    assert "its process has ended" in comparison.retried
     assert [one.verdict for one in comparison.layers] == ["close", "close"]
 
 def test_agreement(tfjs, trouble, models, x):
     trouble(kill)
     agreement = tfjs.assert_agrees(models / "tiny.h5", x, min_top1=0.5, allow_vacuous="scores")
-    assert "its process ended" in agreement.retried
+    assert "its process has ended" in agreement.retried
     assert agreement.samples == len(x)
 
 def test_time(tfjs, trouble, models, x):
@@ -84,7 +84,7 @@ def test_undisturbed(tfjs, models, x):
     assert comparison.retried is None
 """
 
-LOST = "the browser was lost while loading model: its process ended"
+LOST = "the browser was lost while loading model: its process has ended"
 
 
 @pytest.fixture(scope="module")

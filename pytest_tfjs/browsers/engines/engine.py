@@ -159,14 +159,14 @@ class Engine(ABC):
         """The program named, or found."""
         path = named_program(options.binary) or self._look()
         if path is None and required:
-            raise BrowserError(f"none of {', '.join(self.programs)}")
+            raise BrowserError(f"found none of {', '.join(self.programs)}")
         return path
 
     def driver_path(self, options: LaunchOptions) -> str:
         """The driver named, or found on PATH."""
         path = named_program(options.driver) or self._look_for_driver()
         if path is None:
-            raise BrowserError(f"no {self.driver_program}")
+            raise BrowserError(f"{self.driver_program} not found")
         return path
 
     def _fetched(self, options: LaunchOptions) -> tuple[str | None, str]:
@@ -202,7 +202,7 @@ def named_program(path: Path | None) -> str | None:
     if path is None:
         return None
     if not path.is_file() or not os.access(path, os.X_OK):
-        raise BrowserError(f"{path} is no program")
+        raise BrowserError(f"{path} is not an executable file")
     return str(path)
 
 

@@ -50,8 +50,8 @@ class Safari(Engine):
             raise BrowserError(f"this machine runs {platform.system()}")
         if options.binary is not None:
             raise BrowserError(
-                f"{options.binary} cannot be started by name: a driver starts the Safari that it came with:"
-                " name that driver (--tfjs-driver-binary)"
+                f"{options.binary} cannot be chosen: safaridriver starts the Safari that it was installed"
+                " with. Name that driver with --tfjs-driver-binary"
             )
         return None
 

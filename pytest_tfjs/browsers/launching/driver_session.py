@@ -53,7 +53,7 @@ class DriverSession:
         while tab in self._driver.window_handles:
             now = time.monotonic()
             if now > deadline:
-                raise BrowserError("the page before did not close")
+                raise BrowserError("the previous page did not close")
             if now > asked + wait:
                 with contextlib.suppress(Exception):  # it closed in the meantime
                     self._engine.close_tab(self._driver, tab, fresh)
@@ -95,9 +95,9 @@ def first_line(error: BaseException) -> str:
     if isinstance(error, ReadTimeoutError) or (
         isinstance(error, MaxRetryError) and isinstance(error.reason, ReadTimeoutError)
     ):
-        return "its driver did not answer in time"
+        return "its driver did not respond in time"
     if isinstance(error, HTTPError | ConnectionError):
-        return "its driver is gone: nobody answers where it was"
+        return "its driver has stopped: the connection to it failed"
     said = getattr(error, "msg", None)
     text = str(error if said is None else said).partition("; For documentation on this error")[0].strip()
     return text.splitlines()[0] if text else type(error).__name__

@@ -71,7 +71,7 @@ class _Creation(Generic[T]):
         deadline = math.inf if limit_s is None else time.monotonic() + limit_s
         while not self.done.wait(TICK_S):
             if time.monotonic() > deadline:
-                raise BrowserError(f"it did not start within {limit_s:g} s, and was ended")
+                raise BrowserError(f"it did not start within {limit_s:g} s and was stopped")
 
     def abandon(self) -> None:
         """Have it ended as soon as it is there."""

@@ -19,8 +19,8 @@ def launch(name: str, options: LaunchOptions, *, webgpu: bool = False) -> Browse
     engine, options = ENGINES[name], options.for_browser(name)
     if options.arguments and not engine.takes_arguments:
         raise BrowserError(
-            f"{engine.label} takes no command line arguments, and the fixture tfjs_browser_args gives it"
-            f" {', '.join(options.arguments)}: have it give a mapping, from the names of other browsers to"
+            f"{engine.label} accepts no command line arguments, but the fixture tfjs_browser_args returns"
+            f" {', '.join(options.arguments)} for it: return a mapping from the names of other browsers to"
             " their arguments"
         )
     if options.remote is not None:

@@ -30,7 +30,7 @@ QUIT_S = 5.0
 class LocalBrowser(DriverSession):
     """A browser on this machine."""
 
-    ended = "its process ended"
+    ended = "its process has ended"
 
     def __init__(self, engine: Engine, options: LaunchOptions, *, webgpu: bool = False) -> None:
         """Find and start it. Raises BrowserError that tells each way that was tried and why it failed."""

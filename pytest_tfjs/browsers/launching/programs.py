@@ -31,14 +31,14 @@ def check_programs(settings: Settings, targets: Iterable[Target]) -> None:
         told = settings.spelled(name)
         if len(browsers) > 1:
             raise SettingsError(
-                f"{told}: it would be used for each of {', '.join(browsers)}: run in one browser at a time"
-                " (--tfjs-browsers), or have the programs found on PATH"
+                f"{told}: one program cannot serve {', '.join(browsers)}: select one browser with"
+                " --tfjs-browsers, or leave this out to use the programs on PATH"
             )
         own = owner(program) or _only_one(settings.browsers)
         if own is not None and own != browsers[0]:
             raise SettingsError(
-                f"{told}: it is for {own}, and would be used for {browsers[0]}: name a program of that one,"
-                " or have it found on PATH"
+                f"{told}: this is a program of {own}, but the tests run in {browsers[0]}: name a program of"
+                f" {browsers[0]}, or leave this out to use the one on PATH"
             )
 
 

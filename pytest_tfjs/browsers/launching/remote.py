@@ -122,7 +122,7 @@ class _Request:
             if time.monotonic() > until:
                 if not status.has_node:
                     return
-                raise BrowserError(self._told(f"no node that is up has {name!r}"))
+                raise BrowserError(self._told(f"no running node offers {name!r}"))
             time.sleep(AGAIN_S)
 
     def _create(self) -> WebDriver:
@@ -153,15 +153,15 @@ class _Request:
         asked = [f"{name} {self._capabilities[name]}" for name in _SHOWN if name in self._capabilities]
         others = sorted(set(self._capabilities) - set(_SHOWN))
         status = grid_status(self._remote)
-        has = "  it does not tell" if status is None else str(status)
+        has = "  unknown: it does not report its status" if status is None else str(status)
         if self._remote.password:
             reason = reason.replace(self._remote.password, "***")
         return (
-            f"{self._remote} did not give a session with {self._engine.label}: {reason}\n"
-            f"It was asked for {', '.join(asked)}, with values for {', '.join(others)}.\n"
-            f"It has:\n{has}\n"
-            "Add a node that has this browser or wait until one is free, name other browsers with"
-            " --tfjs-browsers, or ask for something else with --tfjs-capabilities."
+            f"{self._remote} did not start a session with {self._engine.label}: {reason}\n"
+            f"Requested: {', '.join(asked)}; also set: {', '.join(others)}.\n"
+            f"It offers:\n{has}\n"
+            "Add a node with this browser or wait until one is free, choose other browsers with"
+            " --tfjs-browsers, or change the request with --tfjs-capabilities."
         )
 
 
@@ -188,7 +188,7 @@ def _reason(error: Exception) -> str:
     """The first line of an error, in words that say what to do where these are known."""
     text = first_line(error)
     if "Authorization Required" in text or "Unauthorized" in text:
-        return f"it does not take the user name and key of --tfjs-remote ({text})"
+        return f"it rejects the user name and key of --tfjs-remote ({text})"
     if not hasattr(error, "msg"):  # not of WebDriver, but of the way there
-        return f"it does not answer ({text})"
+        return f"it does not respond ({text})"
     return text

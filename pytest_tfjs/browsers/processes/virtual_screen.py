@@ -47,7 +47,7 @@ def start_screen(workspace: Workspace) -> dict[str, str]:
     server = shutil.which(SERVER)
     if server is None:
         raise BrowserError(
-            f"{NO_SCREEN}, and no {SERVER} to make one (Debian and Ubuntu: 'apt-get install xvfb')"
+            f"{NO_SCREEN}, and {SERVER} is not installed (Debian and Ubuntu: 'apt-get install xvfb')"
         )
     cookie = workspace.directory / "screen"
     cookie.touch(mode=0o600)
@@ -73,8 +73,8 @@ def _trouble(server: subprocess.Popen[bytes]) -> str:
     """What came in place of a screen."""
     with contextlib.suppress(subprocess.TimeoutExpired):
         # What it says ends a moment before itself.
-        return f"ended with status {server.wait(END_S)} before it made a screen"
-    return f"did not make a screen within {START_S:g} s"
+        return f"exited with status {server.wait(END_S)} before it created a screen"
+    return f"did not create a screen within {START_S:g} s"
 
 
 def _last_line(complaints: Path) -> str:

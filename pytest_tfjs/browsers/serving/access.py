@@ -51,8 +51,8 @@ class Address:
         towards = local_address_towards(self.remote.host, self.remote.port, family)
         if towards is None:
             raise BrowserError(
-                f"the address by which {self.remote} reaches this machine cannot be told, as there is no way"
-                f" from here to {self.remote.host}: name it with --tfjs-public-url, such as"
+                f"cannot determine the address at which {self.remote} reaches this machine: there is no route"
+                f" from here to {self.remote.host}. Set the address with --tfjs-public-url, for example"
                 " http://192.0.2.7:{port}"
             )
         outward = local_address_towards(*_ELSEWHERE, socket.AF_INET) if is_loopback(towards) else towards

@@ -135,14 +135,14 @@ class Exchange:
     def references(self, number: int, feed: int, names: Sequence[str]) -> memoryview:
         """The reference's activations of some layers of the current job for one feed, on the wire.
 
-        Raises IndexError where the job has no such feed, and ProtocolError where it runs no layers alone,
-        feeds no layer from these, or would have to give more than one chunk may have.
+        Raises IndexError where the job has no such feed, and ProtocolError where it does not run layers
+        alone, feeds no layer from these, or would exceed the limit of one chunk.
         """
         job = self._current(number).job
         if feed >= len(job.feeds):
             raise IndexError(f"job {number} has no feed {feed}")
         if job.references is None:
-            raise ProtocolError(f"job {number} runs no layers alone")
+            raise ProtocolError(f"job {number} does not run layers alone")
         wanted = set(names)
         unknown = wanted - job.fetched
         if unknown:
@@ -150,7 +150,7 @@ class Exchange:
         tensors = {name: value for name, value in job.references(feed, wanted).items() if name in wanted}
         size = sum(value.nbytes for value in tensors.values())
         if size > job.chunk_limit:
-            raise ProtocolError(f"{size} bytes were asked for at once, at most {job.chunk_limit} are given")
+            raise ProtocolError(f"{size} bytes were requested at once; the limit is {job.chunk_limit}")
         body = io.BytesIO()
         write(body, tensors)
         return body.getbuffer()
@@ -174,7 +174,7 @@ class Exchange:
         with self._changed:
             order = self._current(number)
             if order.expected() != (chunk, feed):
-                raise ProtocolError(f"chunk {chunk} of feed {feed} came, {order.expected()} was expected")
+                raise ProtocolError(f"chunk {chunk} of feed {feed} arrived, {order.expected()} was expected")
             plain, alone = chunk < order.job.plain_runs, order.job.runs_alone(chunk)
             names = {tap.name for tap in order.job.groups[chunk]}
             # Which of its outputs are which rows the page tells, and which layers could be run alone: it may
@@ -182,7 +182,7 @@ class Exchange:
             different = set(tensors) - names if plain or alone else names ^ set(tensors)
             if different:
                 some = ", ".join(sorted(different)[:5])
-                raise ProtocolError(f"chunk {chunk} does not hold exactly its taps: {some}")
+                raise ProtocolError(f"chunk {chunk} has missing or unexpected taps: {some}")
             order.received += 1
             self._put(Activations(feed, tensors, chunk if plain else None, alone))
 
@@ -203,7 +203,7 @@ class Exchange:
         with self._changed:
             order = self._current(number)
             if order.expected() is not None:
-                raise ProtocolError(f"the job ended before chunk and feed {order.expected()} came")
+                raise ProtocolError(f"the job ended before chunk and feed {order.expected()} arrived")
             self._order = None
             self._put(result)
 
@@ -213,7 +213,7 @@ class Exchange:
         with self._changed:
             self.alive()
             if first != self._events:
-                raise ProtocolError(f"event {first} came, {self._events} was expected")
+                raise ProtocolError(f"event {first} arrived, {self._events} was expected")
             self._events += len(events)
             for event in events:
                 self._ended |= isinstance(event, Failure) and event.fatal
@@ -263,7 +263,7 @@ class Exchange:
             if isinstance(message, ConsoleLine | PageFault | Progress):
                 del self._messages[place]
                 return
-        raise ProtocolError(f"{PENDING} messages wait to be taken already")
+        raise ProtocolError(f"{PENDING} messages are waiting already")
 
     def _put(self, message: Message) -> None:
         self._heard = time.monotonic()

@@ -199,7 +199,7 @@ class _Routes:
         message = await self._message(request, REFERENCES_LIMIT)
         names = message.get("names") if isinstance(message, dict) else None
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise ProtocolError("references are asked for as {names}")
+            raise ProtocolError("expected a request of the form {names}")
         job, feed = request.path_params["job"], request.path_params["feed"]
         try:
             # They are read from files, and what else the server answers is not to wait for that.
@@ -221,7 +221,7 @@ class _Routes:
         first = message.get("first") if isinstance(message, dict) else None
         events = message.get("events") if isinstance(message, dict) else None
         if type(first) is not int or not isinstance(events, list):
-            raise ProtocolError("events come as {first, events}")
+            raise ProtocolError("expected events of the form {first, events}")
         exchange.tell(first, events)
         return Response(status_code=204)
 
@@ -230,7 +230,7 @@ class _Routes:
         message = await self._message(request, BEAT_LIMIT)
         busy: Any = message.get("busyMs") if isinstance(message, dict) else None
         if not is_number(busy):
-            raise ProtocolError("a heartbeat tells busyMs")
+            raise ProtocolError("expected a heartbeat of the form {busyMs}")
         exchange.beat(float(busy) / 1000)
         return Response(status_code=204)
 
@@ -270,10 +270,10 @@ async def _body(request: Request, limit: int) -> bytearray:
     """The request's body of a declared size, `limit` bytes at most; no more memory than has arrived."""
     declared = request.headers.get("content-length")
     if declared is None:
-        raise HTTPException(411, "a message tells its length")
+        raise HTTPException(411, "the message has no Content-Length")
     size = int(declared)
     if size > limit:
-        raise HTTPException(413, f"{size} bytes, at most {limit} are accepted")
+        raise HTTPException(413, f"{size} bytes; the limit is {limit}")
     body = bytearray()
     async for piece in request.stream():
         body += piece

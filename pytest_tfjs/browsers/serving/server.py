@@ -63,7 +63,7 @@ class Server:
     def access(self) -> Access:
         """How the server is reached; raises BrowserError where it was not started."""
         if self._access is None:
-            raise BrowserError("the server is not running: start() comes first")
+            raise BrowserError("the server is not running: call start() first")
         return self._access
 
     @property
@@ -154,12 +154,12 @@ class Server:
         if self._thread is None or self._at is None:
             return None
         if not self._thread.is_alive():
-            return "its thread ended"
+            return "its thread has ended"
         try:
             with socket.create_connection(self._at, timeout=PROBE_S):
                 return None
         except OSError as error:
-            return f"nothing listens at {self._at[0]}:{self._at[1]} any more: {error.strerror or error}"
+            return f"nothing listens at {self._at[0]}:{self._at[1]}: {error.strerror or error}"
 
     def _serve(self, listening: socket.socket, access: Access) -> None:
         import uvicorn
@@ -324,7 +324,7 @@ def _shards(model_json: Path) -> dict[str, str]:
         plain = str(PurePosixPath(name))  # as a browser asks for it: without "./"
         if file_inside(model_json.parent, plain) is None:
             raise ArtifactsError(
-                f"{model_json} names the shard {name!r}, which is no file in {model_json.parent}"
+                f"{model_json} names the shard {name!r}, which is not a file in {model_json.parent}"
             )
         found[plain] = plain
     return found

@@ -69,7 +69,7 @@ async def _receive_all(socket: WebSocket, exchange: Exchange) -> None:
     except _TooBigError as error:
         await _close(socket, _TOO_BIG, str(error))
     except Exception as error:  # noqa: BLE001 (the page tells it, where nobody would hear of it here)
-        await _close(socket, _OURS, f"pytest's process cannot take them: {error!r}")
+        await _close(socket, _OURS, f"the server cannot receive them: {error!r}")
 
 
 async def _receive_chunk(socket: WebSocket, exchange: Exchange) -> None:
@@ -78,7 +78,7 @@ async def _receive_chunk(socket: WebSocket, exchange: Exchange) -> None:
     job, chunk, feed, size = _parse_announcement(await _receive(socket, "text"))
     limit = exchange.chunk_limit(job)
     if size > limit:
-        raise _TooBigError(f"{size} bytes, at most {limit} are accepted")
+        raise _TooBigError(f"{size} bytes; the limit is {limit}")
     # No more than one chunk waits to be taken: what comes meanwhile stays in the connection.
     while not await exchange.room(job, _ROOM_S):
         pass
@@ -103,7 +103,7 @@ async def _receive(socket: WebSocket, kind: str) -> Any:
         raise WebSocketDisconnect(message.get("code", 1000), message.get("reason"))
     content = message.get(kind)
     if content is None:
-        raise ProtocolError("an announcement is text, and what it announces is binary")
+        raise ProtocolError("expected text for an announcement, and binary messages for the bytes announced")
     return content
 
 
@@ -112,9 +112,9 @@ def _parse_announcement(text: str) -> tuple[int, int, int, int]:
         message: Any = strict_json.loads(text)
         numbers = [message[name] for name in ("job", "chunk", "feed", "bytes")]
     except (ValueError, TypeError, KeyError) as error:
-        raise ProtocolError("an announcement is {job, chunk, feed, bytes}") from error
+        raise ProtocolError("expected an announcement of the form {job, chunk, feed, bytes}") from error
     if not all(type(number) is int and number >= 0 for number in numbers):
-        raise ProtocolError("an announcement holds natural numbers")
+        raise ProtocolError("expected natural numbers in an announcement")
     job, chunk, feed, size = numbers
     return job, chunk, feed, size
 

@@ -144,9 +144,9 @@ def test_webkit_is_not_taken_where_only_its_browser_is_there(bare):
 @pytest.mark.parametrize(
     ("name", "first", "remedy"),
     [
-        ("firefox", "on PATH: none of firefox, firefox-esr", "apt-get install firefox-esr"),
-        ("edge", "on PATH: none of microsoft-edge", "https://www.microsoft.com/edge"),
-        ("webkitgtk", "on PATH: none of MiniBrowser", "apt-get install webkit2gtk-driver xvfb"),
+        ("firefox", "on PATH: found none of firefox, firefox-esr", "apt-get install firefox-esr"),
+        ("edge", "on PATH: found none of microsoft-edge", "https://www.microsoft.com/edge"),
+        ("webkitgtk", "on PATH: found none of MiniBrowser", "apt-get install webkit2gtk-driver xvfb"),
         ("safari", "on macOS: this machine runs Linux", "sudo safaridriver --enable"),
     ],
 )
@@ -175,7 +175,7 @@ def test_every_way_to_come_by_a_driver_is_gone_in_turn(bare, started, name):
 def test_safari_is_that_of_its_driver_and_not_of_a_named_program(bare, monkeypatch, started):
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
     binary, driver = program(bare, "Safari"), program(bare, "safaridriver")
-    with pytest.raises(BrowserError, match="name that driver"):
+    with pytest.raises(BrowserError, match="Name that driver"):
         launch("safari", LaunchOptions(binary=binary))
     assert started == []
     with pytest.raises(BrowserError, match="not today"):
@@ -245,8 +245,8 @@ def test_arguments_for_safari_are_refused_as_it_takes_none(monkeypatch, started,
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
     with pytest.raises(BrowserError) as caught:
         launch("safari", LaunchOptions(own_arguments={"safari": ("--lang=de",)}, remote=remote))
-    assert str(caught.value).startswith("Safari takes no command line arguments, and the fixture")
-    assert "gives it --lang=de: have it give a mapping" in str(caught.value)
+    assert str(caught.value).startswith("Safari accepts no command line arguments, but the fixture")
+    assert "returns --lang=de for it: return a mapping" in str(caught.value)
     assert started == []
 
 
@@ -269,7 +269,7 @@ def test_where_no_browser_is_found_each_way_is_told_with_its_reason_and_what_to_
         launch("chrome", LaunchOptions())
     lines = str(caught.value).splitlines()
     assert lines[0] == "Chrome or Chromium could not be started."
-    assert lines[1].startswith("- on PATH: none of chromium, google-chrome")
+    assert lines[1].startswith("- on PATH: found none of chromium, google-chrome")
     assert lines[2].startswith("- Selenium Manager: ")
     assert lines[3] == "- webdriver-manager: webdriver-manager is offline"
     assert "apt-get install chromium chromium-driver" in lines[4]
@@ -277,7 +277,7 @@ def test_where_no_browser_is_found_each_way_is_told_with_its_reason_and_what_to_
 
 def test_a_browser_without_a_driver_is_told_so(bare):
     program(bare, "google-chrome")
-    with pytest.raises(BrowserError, match="on PATH: no chromedriver"):
+    with pytest.raises(BrowserError, match="on PATH: chromedriver not found"):
         launch("chrome", LaunchOptions())
 
 
@@ -310,7 +310,7 @@ def test_a_browser_that_does_not_come_up_is_given_up_and_the_next_way_tried(hang
     with pytest.raises(BrowserError) as caught:
         launch("chrome", LaunchOptions())
     lines = str(caught.value).splitlines()
-    assert lines[1] == "- on PATH: it did not start within 5 s, and was ended"
+    assert lines[1] == "- on PATH: it did not start within 5 s and was stopped"
     assert lines[2].startswith("- Selenium Manager: ")
     assert not running(int(told.read_text()))
 
@@ -353,7 +353,7 @@ def test_a_driver_that_does_not_answer_is_told_without_a_limit_of_another_comman
     from urllib3.exceptions import ReadTimeoutError
 
     assert first_line(ReadTimeoutError(None, "/url", "read timeout=360")) == (
-        "its driver did not answer in time"
+        "its driver did not respond in time"
     )
 
 
@@ -406,7 +406,7 @@ def test_a_named_file_that_is_no_program_is_refused(bare, tmp_path, named):
     for path in (plain, tmp_path / "missing", tmp_path):
         with pytest.raises(BrowserError) as caught:
             launch("chrome", LaunchOptions(**{named: path}))
-        assert f"{path} is no program" in str(caught.value).splitlines()[1]
+        assert f"{path} is not an executable file" in str(caught.value).splitlines()[1]
 
 
 @pytest.mark.browser

@@ -37,7 +37,7 @@ def test_programs_are_not_for_several_browsers(collect, option):
     result = collect(option, "own-build", "--tfjs-browsers=firefox,chrome")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
-        [f"ERROR: {option}=*own-build: it would be used for each of firefox, chrome: run in one browser*"]
+        [f"ERROR: {option}=*own-build: one program cannot serve firefox, chrome: select one browser*"]
     )
 
 
@@ -53,20 +53,22 @@ def test_programs_are_not_for_several_browsers(collect, option):
 def test_a_program_of_another_browser_is_refused(collect, option, name, owner, browser):
     result = collect(option, name, f"--tfjs-browsers={browser}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"ERROR: {option}=*{name}: it is for {owner}, *used for {browser}: *"])
+    result.stderr.fnmatch_lines(
+        [f"ERROR: {option}=*{name}: this is a program of {owner}, *run in {browser}: *"]
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "arguments", "marker", "told"),
     [
-        ("chrome", (), "firefox", "it is for chrome, and would be used for firefox"),
+        ("chrome", (), "firefox", "this is a program of chrome, but the tests run in firefox"),
         (
             "own-build",
             ("--tfjs-browsers=Chrome",),
             "firefox",
-            "it is for chrome, and would be used for firefox",
+            "this is a program of chrome, but the tests run in firefox",
         ),
-        ("own-build", (), "chrome,firefox", "it would be used for each of chrome, firefox"),
+        ("own-build", (), "chrome,firefox", "one program cannot serve chrome, firefox"),
     ],
 )
 def test_a_marker_that_names_another_browser_is_refused(collect, name, arguments, marker, told):
@@ -100,4 +102,6 @@ def test_programs_in_an_ini_file_wait_for_runs_on_this_machine(pytester):
     assert pytester.runpytest_inprocess("--collect-only", *there).ret == 0
     result = pytester.runpytest_inprocess("--collect-only", "--tfjs-browsers=firefox")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: ini value tfjs_browser_binary=*chrome: it is for chrome, *"])
+    result.stderr.fnmatch_lines(
+        ["ERROR: ini value tfjs_browser_binary=*chrome: this is a program of chrome, *"]
+    )

@@ -175,7 +175,7 @@ def test_user_name_and_key_go_into_requests_and_nowhere_else(hub, caplog):
         assert "cret" not in text
         assert "hidden" not in text
         assert expected.partition(" ")[2] not in text
-    assert "it does not take the user name and key of --tfjs-remote" in str(caught.value)
+    assert "it rejects the user name and key of --tfjs-remote" in str(caught.value)
 
 
 def test_user_name_and_key_do_not_follow_a_redirect_to_another_host(hub):
@@ -212,15 +212,15 @@ def test_what_was_asked_for_and_what_there_is_are_told(hub):
         start(hub, capabilities={"platformName": "windows", "cloud:options": {}})
     first, asked, *rest = str(caught.value).splitlines()
     stated = "Could not start a new session. It timed out"
-    assert first == f"{hub.url} did not give a session with Chrome or Chromium: {stated}"
+    assert first == f"{hub.url} did not start a session with Chrome or Chromium: {stated}"
     names = "cloud:options, goog:chromeOptions, pageLoadStrategy"
-    assert asked == f"It was asked for browserName chrome, platformName windows, with values for {names}."
+    assert asked == f"Requested: browserName chrome, platformName windows; also set: {names}."
     assert rest[:3] == [
-        "It has:",
+        "It offers:",
         "  http://one:5555: 2 × chrome linux (1 in use), 1 × firefox 153 linux",
         "  http://two:5555: 1 × safari mac (down)",
     ]
-    assert "name other browsers with --tfjs-browsers" in rest[3]
+    assert "choose other browsers with --tfjs-browsers" in rest[3]
 
 
 def test_a_grid_that_has_no_such_browser_is_given_a_while_and_then_told(hub, monkeypatch):
@@ -236,7 +236,7 @@ def test_a_grid_that_has_no_such_browser_is_given_a_while_and_then_told(hub, mon
         node("http://one:5555", slot(), availability="DOWN"), node("http://two:5555", slot("firefox"))
     )
     monkeypatch.setattr(module, "NODE_S", 0.2)
-    with pytest.raises(BrowserError, match="no node that is up has 'chrome'"):
+    with pytest.raises(BrowserError, match="no running node offers 'chrome'"):
         start(hub)
     assert hub.sessions == 1
 
@@ -259,7 +259,7 @@ def test_a_service_that_tells_nothing_of_itself_is_asked_all_the_same(hub, told)
     assert parse_status(told) is None
     start(hub).close()
     hub.answers = [(500, failure("session not created", "no"))]
-    with pytest.raises(BrowserError, match="It has:\n  it does not tell"):
+    with pytest.raises(BrowserError, match="It offers:\n  unknown: it does not report its status"):
         start(hub)
 
 
@@ -289,7 +289,7 @@ def test_where_nobody_listens_it_is_told(hub):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with pytest.raises(
-        BrowserError, match=rf"http://127\.0\.0\.1:{port} did not give .* it does not answer \("
+        BrowserError, match=rf"http://127\.0\.0\.1:{port} did not start .* it does not respond \("
     ):
         launch("chrome", LaunchOptions(remote=parse_remote(f"http://me:key@127.0.0.1:{port}")))
 

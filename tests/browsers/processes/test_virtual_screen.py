@@ -84,20 +84,20 @@ os._exit(1)
 
 def test_without_the_program_the_remedy_is_told(workspace, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(BrowserError, match=r"no Xvfb to make one .*apt-get install xvfb"):
+    with pytest.raises(BrowserError, match=r"Xvfb is not installed .*apt-get install xvfb"):
         start_screen(workspace)
 
 
 @pytest.mark.parametrize(
     ("script", "told"),
     [
-        ("exit 1", "Xvfb ended with status 1 before it made a screen"),
-        ("echo nonsense", "Xvfb ended with status 0 before it made a screen"),
+        ("exit 1", "Xvfb exited with status 1 before it created a screen"),
+        ("echo nonsense", "Xvfb exited with status 0 before it created a screen"),
         (
             "echo one >&2; echo 'No displays' >&2; echo >&2; exit 3",
-            "Xvfb ended with status 3 before it made a screen: No displays",
+            "Xvfb exited with status 3 before it created a screen: No displays",
         ),
-        ("echo 'no fonts' >&2; exec sleep 600", "Xvfb did not make a screen within 2 s: no fonts"),
+        ("echo 'no fonts' >&2; exec sleep 600", "Xvfb did not create a screen within 2 s: no fonts"),
     ],
 )
 def test_a_program_that_makes_no_screen_is_told(workspace, monkeypatch, tmp_path, script, told):

@@ -160,7 +160,7 @@ def test_the_next_chunk_waits_until_the_one_before_was_taken(connect, exchange):
 def test_more_than_the_job_allows_is_refused_before_it_is_sent(connect):
     client = connect()
     client.announce(LIMIT + 1)
-    assert client.refused() == (1009, f"{LIMIT + 1} bytes, at most {LIMIT} are accepted")
+    assert client.refused() == (1009, f"{LIMIT + 1} bytes; the limit is {LIMIT}")
 
 
 def test_more_than_was_announced_is_refused(connect):
@@ -272,7 +272,7 @@ def test_what_fails_in_our_own_process_is_told_to_the_page(connect, monkeypatch)
     monkeypatch.setattr(Exchange, "deliver", fail)
     client = connect()
     client.send(tensors())
-    told = "pytest's process cannot take them: MemoryError('Unable to allocate 745. GiB')"
+    told = "the server cannot receive them: MemoryError('Unable to allocate 745. GiB')"
     assert client.refused() == (1011, told)
 
 
