@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Activations from the backend to the server: read, sent and let go of, one after another.
+ * Reads activations from the backend, sends them to the server and disposes of them, one after another.
  *
  * @typedef {import("./types").TF} TF
  * @typedef {import("./types").Job} Job
@@ -12,19 +12,19 @@
 import { checkGPU, isGPU } from "./gpu.js";
 import { bytesOf, plan } from "./safetensors.js";
 
-// How often at most it is told how many activations were read.
-const TELL_MS = 100;
+// The least time between two reports of progress.
+const REPORT_MS = 100;
 
 /**
- * Read activations, send each as soon as it is there and dispose of it; the promise `arrived` says when the server has all.
+ * Read activations, send each as soon as it is read and dispose of it. The promise `arrived` settles when the server has all.
  *
  * @param {TF} tf
  * @param {Pick<Uploads, "announce" | "send" | "flush">} uploads
  * @param {{job: Pick<Job, "job" | "chunkLimit">, group: number, feed: number}} what
  * @param {Map<string, Tensor>} activations
- * @param {(read: number) => void} tell how many were read so far
+ * @param {(read: number) => void} report reports how many were read so far
  */
-export async function sendActivations(tf, uploads, { job, group, feed }, activations, tell) {
+export async function sendActivations(tf, uploads, { job, group, feed }, activations, report) {
   const read = readerOf(tf, [...new Set(activations.values())]);
   const described = [...activations].map(async ([name, tensor]) => {
     const { dtype, shape } = tensor;
@@ -34,18 +34,18 @@ export async function sendActivations(tf, uploads, { job, group, feed }, activat
   checkSize(bytes, [...activations.keys()], job.chunkLimit);
   const { arrived } = uploads.announce({ job: job.job, chunk: group, feed, bytes });
   uploads.send(head);
-  let told = performance.now();
+  let reportedAt = performance.now();
   const left = countUses(activations);
   for (const [at, name] of order.entries()) {
     const tensor = /** @type {Tensor} */ (activations.get(name));
     uploads.send(bytesOf({ dtype: tensor.dtype, shape: tensor.shape, data: await read(tensor) }));
     const uses = Number(left.get(tensor)) - 1;
     left.set(tensor, uses);
-    // What is on its way is not held here as well. Disposing of a tensor twice does nothing.
+    // Once its bytes are sent a tensor is not needed. Disposing of a tensor twice does nothing.
     if (uses === 0) tensor.dispose();
-    if (performance.now() - told < TELL_MS) continue;
-    told = performance.now();
-    tell(at + 1);
+    if (performance.now() - reportedAt < REPORT_MS) continue;
+    reportedAt = performance.now();
+    report(at + 1);
   }
   uploads.flush();
   checkGPU(tf);
@@ -53,7 +53,7 @@ export async function sendActivations(tf, uploads, { job, group, feed }, activat
 }
 
 /**
- * For how many names each tensor stands.
+ * The number of names of each tensor.
  *
  * @param {Map<string, Tensor>} activations
  */
@@ -65,8 +65,8 @@ function countUses(activations) {
 }
 
 /**
- * How tensors are read. A GPU reads best when it is asked for all at once; where reading is a copy, each is read
- * when its turn to be sent has come, and the one before is already on its way.
+ * A function that reads tensors. A GPU is fastest where all reads are requested at once. Elsewhere reading is a copy,
+ * so each tensor is read when its turn comes, while the one before is being sent.
  *
  * @param {TF} tf
  * @param {Tensor[]} tensors

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * The layers of a chunk, each computed alone on the reference of those in front of it.
+ * Runs the layers of a chunk alone, each on the reference of the layers in front of it.
  *
  * @typedef {import("./types").TF} TF
  * @typedef {import("./types").HostTensor} HostTensor
@@ -15,16 +15,16 @@
  */
 
 import { checkGPU } from "./gpu.js";
-import { CannotError } from "./cannot_run_alone.js";
+import { CannotRunAloneError } from "./cannot_run_alone.js";
 import { upload } from "./model_loading.js";
 
-// References are fetched in pieces of about this size: the next is on its way while one is computed with, and
-// no more than two are held beside what is still used of those before.
+// References are fetched in pieces of about this size. The next piece is fetched while one is in use, so at most two
+// are in memory, beside references of earlier pieces that are still needed.
 const PIECE_BYTES = 8 << 20;
 // The least time between two reports of how many were computed.
-const TELL_MS = 100;
+const REPORT_MS = 100;
 
-/** What is computed alone in one job. */
+/** The layers that run alone in one job. */
 export class AloneRuns {
   /**
    * @param {TF} tf
@@ -44,7 +44,7 @@ export class AloneRuns {
   }
 
   /**
-   * Begin with a chunk whose activations are there: the first references are on their way when it is computed.
+   * Start a chunk whose activations are computed: fetches the first references.
    *
    * @param {Tap[]} taps
    * @param {number} feed
@@ -58,7 +58,7 @@ export class AloneRuns {
       if (tap.alone === null || this.reasons.has(tap.name)) return false;
       const bytes = tap.alone.rows.reduce((sum, name) => sum + sizeOf(name), 0);
       if (bytes <= this.limit) return true;
-      this.reasons.set(tap.name, `what it takes has ${bytes} bytes; this job takes at most ${this.limit} at once`);
+      this.reasons.set(tap.name, `its inputs have ${bytes} bytes, and a job takes at most ${this.limit} at once`);
       return false;
     });
     const pieces = inPieces(runnable, sizeOf, Math.min(PIECE_BYTES, this.limit));
@@ -66,20 +66,20 @@ export class AloneRuns {
   }
 
   /**
-   * Compute what was begun. The tensors are the caller's to dispose of. A layer that fails is left out.
+   * Run the layers of a chunk that was started. The caller disposes of the tensors. A layer that fails is left out.
    *
    * @param {Started} started
    * @param {Map<string, Tensor>} input the feed
-   * @param {(done: number) => void} tell how many were computed so far
+   * @param {(done: number) => void} report reports how many were computed so far
    */
-  async run({ feed, pieces, first }, input, tell) {
+  async run({ feed, pieces, first }, input, report) {
     /** @type {Map<string, Tensor>} */
     const results = new Map();
     /** @type {Map<string, Tensor>} */
     const fed = new Map();
     const left = countUses(pieces.flatMap(({ taps }) => taps));
     let done = 0;
-    let told = performance.now();
+    let reportedAt = performance.now();
     let fetched = first;
     for (const [at, { taps, names }] of pieces.entries()) {
       const references = await fetched;
@@ -89,9 +89,9 @@ export class AloneRuns {
         await this.runOne(tap, { fed, input, results });
         this.release(rowsOf(tap), fed, left);
         done++;
-        if (performance.now() - told < TELL_MS) continue;
-        told = performance.now();
-        tell(done);
+        if (performance.now() - reportedAt < REPORT_MS) continue;
+        reportedAt = performance.now();
+        report(done);
       }
     }
     return results;
@@ -112,7 +112,7 @@ export class AloneRuns {
     } catch (error) {
       checkGPU(this.tf);
       const text = error instanceof Error ? error.message : String(error);
-      this.reasons.set(tap.name, error instanceof CannotError ? text : `it failed: ${text}`);
+      this.reasons.set(tap.name, error instanceof CannotRunAloneError ? text : `it failed: ${text}`);
     }
   }
 
@@ -141,7 +141,7 @@ export class AloneRuns {
   fetchFor(feed, piece) {
     if (piece === undefined || piece.names.length === 0) return Promise.resolve(new Map());
     const fetched = this.fetch(feed, piece.names);
-    fetched.catch(() => undefined); // it is thrown where it is awaited
+    fetched.catch(() => undefined); // the error is thrown where `fetched` is awaited
     return fetched;
   }
 }

@@ -13,7 +13,7 @@ import { execute, needsAsync, nodeOf, tensorName } from "./graph_execution.js";
 import { pick } from "./lists.js";
 
 /**
- * A function that computes one tap after another from what it is fed. The tensors are the caller's to dispose of.
+ * A function that computes one tap after another from what it is fed. The caller disposes of the tensors.
  *
  * @param {GraphModel} model
  */

@@ -13,14 +13,14 @@
  * @typedef {(path: string[]) => Layer} FindLayer
  */
 
-import { CannotError } from "./cannot_run_alone.js";
+import { CannotRunAloneError } from "./cannot_run_alone.js";
 import { pick, toList } from "./lists.js";
 
 // These layers use the mask that they are called with; all others only hand it on.
 const MASKED = new Set(["Softmax", "RNN", "SimpleRNN", "LSTM", "GRU", "ConvRNN2D", "ConvLSTM2D", "Bidirectional", "TimeDistributed"]);
 
 /**
- * A function that computes one tap after another from what it is fed. The tensors are the caller's to dispose of.
+ * A function that computes one tap after another from what it is fed. The caller disposes of the tensors.
  *
  * @param {Pick<TF, "tidy">} tf
  * @param {{layer: Layer, path: string[]}[]} layers all, also those of nested models
@@ -31,7 +31,7 @@ export function aloneRunner(tf, layers) {
   /** @type {FindLayer} */
   const find = (path) => {
     const layer = byPath.get(path.join("\n"));
-    if (layer === undefined) throw new CannotError(`TF.js's model has no layer '${path.join("/")}'`);
+    if (layer === undefined) throw new CannotRunAloneError(`TF.js's model has no layer '${path.join("/")}'`);
     return layer;
   };
   /**
@@ -73,11 +73,11 @@ function watchMasks(layers) {
 class Computation {
   /**
    * @param {Step[]} steps
-   * @param {object} given
-   * @param {FindLayer} given.find
-   * @param {Set<Layer>} given.masked the layers that the model calls with a mask
-   * @param {Map<string, Tensor>} given.rows
-   * @param {Map<string, Tensor>} given.feed
+   * @param {object} context
+   * @param {FindLayer} context.find
+   * @param {Set<Layer>} context.masked the layers that the model calls with a mask
+   * @param {Map<string, Tensor>} context.rows
+   * @param {Map<string, Tensor>} context.feed
    */
   constructor(steps, { find, masked, rows, feed }) {
     this.steps = steps;
@@ -106,7 +106,7 @@ class Computation {
     // As TF.js's executor does: the first mask counts, and it may be none where another input has one.
     const options = masks.some((mask) => mask !== null) ? { mask: pick(masks, 0) } : undefined;
     if (options === undefined && this.masked.has(layer)) {
-      throw new CannotError(`in the model TF.js gives '${layer.name}' a mask, though no input of it carries one`);
+      throw new CannotRunAloneError(`in the model TF.js gives '${layer.name}' a mask, though no input of it carries one`);
     }
     const outputs = toList(layer.apply(this.inputsOf(step), options));
     this.outputs.set(at, outputs);

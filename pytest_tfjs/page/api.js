@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * The server, as the page calls it.
+ * The requests of the page to the server.
  *
  * @typedef {import("./types").Job} Job
  * @typedef {import("./types").Setup} Setup
@@ -8,10 +8,10 @@
 
 const page = new URLSearchParams(location.search).get("page");
 
-/** Where the page's messages go. */
+/** The base URL of requests. */
 export const API = new URL(`../api/${page}/`, location.href).href;
 
-/** Where its activations go (uploads.py tells why not there). */
+/** The URL of the WebSocket for activations (serving/uploads.py says why they have their own). */
 export const UPLOADS = new URL(`../uploads/${page}`, location.href).href.replace(/^http/, "ws");
 
 /** @returns {Promise<Setup>} */
@@ -19,7 +19,7 @@ export async function fetchSetup() {
   return (await request("setup")).json();
 }
 
-/** The next job; null when there was none for a while. @returns {Promise<Job | null>} */
+/** The next job; null where there was none for some seconds. @returns {Promise<Job | null>} */
 export async function fetchJob() {
   const response = await request("job");
   return response.status === 204 ? null : response.json();
@@ -34,7 +34,7 @@ export async function fetchFeed(job, index) {
 }
 
 /**
- * The reference's activations of some rows for a feed.
+ * The reference's activations of some layers for a feed.
  *
  * @param {number} job
  * @param {number} feed

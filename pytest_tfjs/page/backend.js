@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * TF.js on the backend asked for, and no other.
+ * Loads TF.js and starts the backend asked for, and no other.
  *
  * @typedef {import("./types").TF} TF
  * @typedef {import("./types").Setup} Setup
@@ -14,7 +14,7 @@ import { checkWasm, prepareWasm } from "./wasm.js";
 const DIST = new URL("../dist/", location.href).href;
 
 /**
- * Load the scripts one after another, as an app's page does; they leave `tf` behind.
+ * Load the scripts one after another, as an app's page does; they define the global `tf`.
  *
  * @param {string[]} scripts
  * @returns {Promise<TF>}
@@ -30,8 +30,8 @@ export async function loadTF(scripts) {
 }
 
 /**
- * Make the backend under the flags asked for. Throws where anything else came of it, with what was asked for
- * and what there is; UnavailableError where the browser or the machine cannot have it.
+ * Start the backend under the flags asked for. Throws UnavailableError where the browser or the machine lacks it, and
+ * an Error with what was asked for and what runs where these differ.
  *
  * @param {TF} tf
  * @param {Setup} setup
@@ -49,7 +49,7 @@ export async function makeBackend(tf, { backend, flags, wasmDirectory }) {
         ` and the backend there is ${tf.getBackend()}`,
     );
   }
-  // TF.js changes some while it makes the backend.
+  // TF.js changes some flags while it starts the backend.
   checkFlags(flags, Object.fromEntries(Object.keys(flags).map((name) => [name, tf.env().get(name)])));
   if (backend === "wasm") checkWasm(tf, flags);
   if (backend === "webgl") checkWebGL(tf, flags);
@@ -57,7 +57,7 @@ export async function makeBackend(tf, { backend, flags, wasmDirectory }) {
 }
 
 /**
- * What the backend runs on, for the report.
+ * The facts about the backend, for the report.
  *
  * @param {TF} tf
  * @param {Setup} setup
@@ -73,7 +73,7 @@ export function factsOf(tf, { flags }) {
   };
 }
 
-/** Throws where there is nothing that webgpu could run on. */
+/** Throws UnavailableError where the browser has no WebGPU, or no adapter for it. */
 async function requireAdapter() {
   requireSecureContext("WebGPU");
   const { gpu } = /** @type {{gpu?: {requestAdapter(): Promise<unknown>}}} */ (/** @type {unknown} */ (navigator));

@@ -1,4 +1,4 @@
 // @ts-check
 
-/** Why a row cannot be computed alone, in words. */
-export class CannotError extends Error {}
+/** A layer cannot run alone; the message says why. */
+export class CannotRunAloneError extends Error {}

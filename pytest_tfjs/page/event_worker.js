@@ -1,16 +1,15 @@
 // @ts-check
 /**
- * A worker that carries events to the server, in order, and keeps the heartbeat: both go on while the page's
- * main thread computes.
+ * A worker that sends events to the server, in order, and the heartbeat, also while the page's main thread computes.
  *
  * @typedef {{type: "start", api: string, first: number}
  *   | {type: "event", event: Record<string, unknown>}
  *   | {type: "flush", id: number}
- *   | {type: "pong"}} Letter
+ *   | {type: "pong"}} EventMessage
  */
 
 const BEAT_MS = 1000;
-// In characters: with the longest event (events.js cuts it) well under the server's limit for one message.
+// In characters. With the longest event, which events.js bounds, a batch stays under the server's limit for one message.
 const BATCH = 100_000;
 
 let api = "";
@@ -22,7 +21,7 @@ const events = [];
 /** @type {number[]} */
 const flushes = [];
 
-/** @param {MessageEvent<Letter>} message */
+/** @param {MessageEvent<EventMessage>} message */
 self.onmessage = ({ data }) => {
   switch (data.type) {
     case "start":
@@ -44,7 +43,7 @@ self.onmessage = ({ data }) => {
   if (api !== "" && !sending) void deliver();
 };
 
-/** Tell the server that the page lives, and for how long its main thread has not answered. */
+/** Send a heartbeat, with the time for which the main thread has not answered. */
 async function beat() {
   self.postMessage({ type: "ping" });
   const late = performance.now() - answered - BEAT_MS;
@@ -74,7 +73,7 @@ async function post(path, body) {
     const response = await fetch(api + path, { method: "POST", body });
     if (response.status === 410) self.close();
   } catch {
-    self.close(); // the server is gone, and with it all who would hear
+    self.close(); // the server has stopped, so that nothing would receive further messages
   }
 }
 

@@ -1,50 +1,50 @@
 // @ts-check
-/** What the page tells while it works: progress, console lines, errors that nothing caught. */
+/** Sends events to the server: progress, console lines, failures and uncaught errors. */
 
 import { API } from "./api.js";
 
-// In characters, of one argument and of all of a line.
+// In characters: of one argument, and of a whole line.
 const ARGUMENT_LIMIT = 4000;
 const LINE_LIMIT = 16_000;
 const STACK_LIMIT = 4000;
 const ELEMENTS_LIMIT = 20;
-// A model that logs at every step must not fill the run's memory.
+// A model that logs at every step must not fill the memory of the run.
 const LINES_LIMIT = 2000;
 const LEVELS = /** @type {const} */ (["debug", "log", "info", "warn", "error", "assert", "trace"]);
 
 /** @type {Worker} */
-let courier;
+let worker;
 let lines = 0;
 let flushes = 0;
 /** @type {Map<number, () => void>} */
 const flushed = new Map();
 
 /**
- * Carry events and heartbeats from now on. Throws where the worker that does it does not start.
+ * Send events and heartbeats from now on. Throws where the worker for them does not start.
  *
- * @param {() => Promise<number>} takeOver gives how many events the page has sent before, and sends no more
+ * @param {() => Promise<number>} takeOver gives the number of events sent so far by load_guard.js, which sends no more
  */
 export async function startEvents(takeOver) {
-  courier = new Worker(new URL("./event_worker.js", import.meta.url), { type: "module" });
+  worker = new Worker(new URL("./event_worker.js", import.meta.url), { type: "module" });
   await new Promise((resolve, reject) => {
-    courier.onmessage = resolve;
-    courier.onerror = ({ message }) => reject(new Error(`event_worker.js did not start: ${message ?? "it did not load"}`));
+    worker.onmessage = resolve;
+    worker.onerror = ({ message }) => reject(new Error(`event_worker.js did not start: ${message ?? "it did not load"}`));
   });
-  courier.onmessage = ({ data }) => {
-    if (data.type === "ping") courier.postMessage({ type: "pong" });
+  worker.onmessage = ({ data }) => {
+    if (data.type === "ping") worker.postMessage({ type: "pong" });
     if (data.type === "flushed") flushed.get(data.id)?.();
   };
   captureConsole();
   captureFaults();
-  courier.postMessage({ type: "start", api: API, first: await takeOver() });
+  worker.postMessage({ type: "start", api: API, first: await takeOver() });
 }
 
 /** @param {Record<string, unknown>} event */
 export function send(event) {
-  courier.postMessage({ type: "event", event });
+  worker.postMessage({ type: "event", event });
 }
 
-/** All events sent so far have arrived. @returns {Promise<void>} */
+/** Wait until the server has all events sent so far. @returns {Promise<void>} */
 export function flush() {
   return new Promise((resolve) => {
     const id = flushes++;
@@ -52,7 +52,7 @@ export function flush() {
       flushed.delete(id);
       resolve();
     });
-    courier.postMessage({ type: "flush", id });
+    worker.postMessage({ type: "flush", id });
   });
 }
 
@@ -68,8 +68,8 @@ export function progress(stage, done, total) {
 /**
  * @param {unknown} error
  * @param {string | null} stage
- * @param {{fatal: boolean, job: number | null, refused?: boolean, unavailable?: boolean}} how whether the page does
- *   nothing more, which job it was that failed, whether TF.js cannot do it, and whether the machine cannot have the target
+ * @param {{fatal: boolean, job: number | null, refused?: boolean, unavailable?: boolean}} how `fatal`: the page does no
+ *   further job; `refused`: TF.js cannot run the model; `unavailable`: the machine lacks what the target needs
  */
 export function failed(error, stage, { fatal, job, refused = false, unavailable = false }) {
   const reason = cut(reasonOf(error), ARGUMENT_LIMIT);
@@ -77,7 +77,7 @@ export function failed(error, stage, { fatal, job, refused = false, unavailable 
 }
 
 /**
- * An error that nothing in the page caught.
+ * Send an uncaught error.
  *
  * @param {string} kind
  * @param {unknown} error
@@ -109,9 +109,9 @@ function captureConsole() {
 function line(level, values) {
   lines += 1;
   if (lines > LINES_LIMIT) return;
-  const said = lines === LINES_LIMIT ? [`${LINES_LIMIT} lines; those that follow are left out`] : values;
-  const error = said.find((value) => value instanceof Error);
-  send({ type: "console", level, arguments: formatAll(said), stack: error ? stackOf(error) : callers() });
+  const shown = lines === LINES_LIMIT ? [`${LINES_LIMIT} lines; further lines are left out`] : values;
+  const error = shown.find((value) => value instanceof Error);
+  send({ type: "console", level, arguments: formatAll(shown), stack: error ? stackOf(error) : callers() });
 }
 
 /** @param {unknown[]} values */
@@ -120,7 +120,7 @@ function formatAll(values) {
   const texts = [];
   let size = 0;
   for (const value of values) {
-    if (size > LINE_LIMIT) return [...texts, `(and ${values.length - texts.length} arguments more)`];
+    if (size > LINE_LIMIT) return [...texts, `(and ${values.length - texts.length} more arguments)`];
     const text = cut(format(value), ARGUMENT_LIMIT);
     size += text.length + 1;
     texts.push(text);
@@ -135,7 +135,7 @@ function captureFaults() {
   window.addEventListener("unhandledrejection", ({ reason }) => fault("unhandledrejection", reason));
 }
 
-/** The stack of whoever called the console, without the frames of this module. */
+/** The stack of the call of the console, without the frames of this module. */
 function callers() {
   const frames = (new Error().stack ?? "").split("\n").slice(1);
   const own = frames.filter((frame) => !frame.includes(import.meta.url));
@@ -156,12 +156,12 @@ function format(value) {
   try {
     return JSON.stringify(value, (_key, item) => (typeof item === "bigint" ? `${item}n` : item)) ?? String(value);
   } catch {
-    return Object.prototype.toString.call(value); // it refers to itself, or refuses
+    return Object.prototype.toString.call(value); // a circular structure, or a toJSON() that throws
   }
 }
 
 /**
- * Only the first elements: it may be a whole activation.
+ * The first elements only: the view may be a whole activation.
  *
  * @param {ArrayBufferView} view
  */

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * TF.js's flags: those asked for are those that hold.
+ * Sets flags of TF.js and checks that they hold.
  *
  * @typedef {import("./types").TF} TF
  * @typedef {import("./types").Setup} Setup
@@ -18,13 +18,13 @@ export function setFlags(tf, flags) {
       tf.env().set(name, value);
     } catch (error) {
       const reason = error instanceof Error ? error.message : error;
-      throw new Error(`the flag ${name} is refused by TF.js, ${value} was asked for: ${reason}`);
+      throw new Error(`TF.js refuses ${value} for the flag ${name}: ${reason}`);
     }
   }
 }
 
 /**
- * Throws where a flag that was asked for has another value in `found`; one that is not in there is not judged.
+ * Throws where a flag has another value in `found` than was asked for; flags that are not in `found` are not checked.
  *
  * @param {Setup["flags"]} flags
  * @param {Record<string, unknown>} found

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * What webgl and webgpu run on, and whether it is still there.
+ * The GPU of webgl and webgpu: its facts, and whether it was lost or refused work.
  *
  * @typedef {import("./types").TF} TF
  * @typedef {import("./types").GPUDevice} GPUDevice
@@ -12,9 +12,9 @@ import { checkFlags } from "./flags.js";
 import { UnavailableError } from "./unavailable.js";
 
 const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render|\bwarp\b/i;
-// WebKit tells every page of this one, on any machine, so that people cannot be told apart by theirs.
+// WebKit gives this name on any machine, so that pages cannot identify people by their GPU.
 const HIDDEN = "Apple GPU";
-// Within this time after something failed it is known whether the device was lost.
+// How long to wait after a failure for the news that the device was lost.
 const LOST_MS = 500;
 
 /** @type {Record<string, boolean>} */
@@ -24,19 +24,19 @@ const WITHOUT_FLOAT32 = {
   WEBGL_RENDER_FLOAT32_ENABLED: false,
 };
 
-/** What the GPU refused since `forgetRefused`: a kernel that is refused does not run, and leaves what was there. */
+/** The GPU's errors since `forgetRefused`. A refused kernel does not run, and leaves old numbers in its output. */
 /** @type {GPUError[]} */
 const refused = [];
 
-/** The GPU refused what the backend gave it. */
+/** The GPU refused a command of the backend. */
 export class GPUError extends Error {
   /**
-   * @param {string} said
-   * @param {boolean} invalid whether what it was given is not valid; else the GPU has no memory left, or failed itself
+   * @param {string} message of the browser
+   * @param {boolean} invalid whether the command is not valid; else the GPU is out of memory, or failed internally
    */
-  constructor(said, invalid) {
-    super(`the GPU refused what webgpu gave it, so that its numbers are of something else: ${said.trim().split("\n")[0]}`);
-    this.stack = said.trim();
+  constructor(message, invalid) {
+    super(`the GPU refused a command of webgpu, so the numbers are not those of the model: ${message.trim().split("\n")[0]}`);
+    this.stack = message.trim();
     this.invalid = invalid;
   }
 }
@@ -47,7 +47,7 @@ export function isGPU(tf) {
 }
 
 /**
- * What a GPU backend runs on, for the report; each is null where the backend has no such thing.
+ * The facts about a GPU backend, for the report; each is null where the backend has no such thing.
  *
  * @param {TF} tf
  */
@@ -55,17 +55,17 @@ export function gpuFacts(tf) {
   const [gl, device] = [contextOf(tf), deviceOf(tf)];
   const adapter = device && { ...plain(tf.backend().adapterInfo), ...plain(device.adapterInfo) };
   const renderer = gl ? rendererOf(gl) : adapter ? nameOf(adapter) : null;
-  const told = renderer !== null && renderer !== HIDDEN;
+  const named = renderer !== null && renderer !== HIDDEN;
   return {
     renderer: renderer === HIDDEN ? "hidden by the browser" : renderer,
-    software: told ? SOFTWARE.test(renderer) || adapter?.isFallbackAdapter === true : null,
+    software: named ? SOFTWARE.test(renderer) || adapter?.isFallbackAdapter === true : null,
     // Not floatPrecision() or epsilon(), which are wrong on webgl.
     float32Textures: gl ? Boolean(tf.env().get("WEBGL_RENDER_FLOAT32_ENABLED")) : null,
   };
 }
 
 /**
- * Throws where webgl does not run under its flags, whatever TF.js tells of them.
+ * Throws where webgl does not run under its flags, whatever values TF.js gives for them.
  *
  * @param {TF} tf
  * @param {Setup["flags"]} flags
@@ -77,13 +77,13 @@ export function checkWebGL(tf, flags) {
     const off = Object.entries(flags).find(([name, value]) => Boolean(value) === WITHOUT_FLOAT32[name]);
     if (off !== undefined) {
       throw new Error(
-        `the flag ${off.join("=")} leaves webgl no float32 textures, so that it would compute in half precision and be` +
-          " judged as in single: set WEBGL_FORCE_F16_TEXTURES=true in its place, as webgl:f16 does",
+        `the flag ${off.join("=")} leaves webgl without float32 textures: it would compute in half precision and be` +
+          " judged as in single precision. Set WEBGL_FORCE_F16_TEXTURES=true instead, as webgl:f16 does",
       );
     }
     throw new UnavailableError(
-      "the GPU has no float32 textures to render to, so that webgl computes in half precision there:" +
-        " the target webgl:f16 tests that",
+      "the GPU cannot render to float32 textures, so webgl computes in half precision on it:" +
+        " use the target webgl:f16",
     );
   }
   const version = contextOf(tf) instanceof WebGL2RenderingContext ? 2 : 1;
@@ -91,12 +91,12 @@ export function checkWebGL(tf, flags) {
 }
 
 /**
- * Tell when the GPU is lost. Computing goes on then, with zeros.
+ * Report it when the GPU is lost. TF.js then goes on, with zeros.
  *
  * @param {TF} tf
  */
 export function watchGPU(tf) {
-  contextOf(tf)?.canvas.addEventListener("webglcontextlost", tellContextLost);
+  contextOf(tf)?.canvas.addEventListener("webglcontextlost", reportContextLost);
   const device = deviceOf(tf);
   device?.lost.then(({ reason, message }) => {
     fault("devicelost", `its GPU device was lost (${reason}: ${message || "no reason was given"})`);
@@ -107,14 +107,14 @@ export function watchGPU(tf) {
 }
 
 /**
- * Whether the GPU was lost, which is told then: something failed, and may have failed for that.
+ * Whether the GPU was lost, which may be why something failed. A lost GPU is reported.
  *
  * @param {TF} tf
  * @returns {Promise<boolean>}
  */
 export async function wasLost(tf) {
   if (contextOf(tf)?.isContextLost()) {
-    tellContextLost();
+    reportContextLost();
     return true;
   }
   const device = deviceOf(tf);
@@ -124,8 +124,8 @@ export async function wasLost(tf) {
 }
 
 /**
- * Throws where what was read may be none of what was to be computed, though nothing else failed: the WebGL context is
- * lost, or the GPU refused a kernel. A lost device refuses to be read from.
+ * Throws where tensors may hold other numbers than were to be computed, though nothing failed: the WebGL context is
+ * lost, or the GPU refused a kernel. Reading from a lost WebGPU device fails by itself.
  *
  * @param {TF} tf
  */
@@ -135,17 +135,17 @@ export function checkGPU(tf) {
   if (error !== null) throw error;
 }
 
-/** The first that the GPU refused, if there is any. */
+/** The first error of the GPU since `forgetRefused`; null where there is none. */
 export function refusal() {
   return refused[0] ?? null;
 }
 
-/** Begin anew: what was refused is told. */
+/** Drop the errors so far. */
 export function forgetRefused() {
   refused.length = 0;
 }
 
-function tellContextLost() {
+function reportContextLost() {
   fault("contextlost", "its WebGL context was lost (the GPU was reset, or is out of memory)");
 }
 
@@ -166,7 +166,7 @@ function rendererOf(gl) {
 }
 
 /**
- * A browser's own object has its properties on the prototype.
+ * A plain copy: the browser's object has its properties on the prototype.
  *
  * @param {import("./types").AdapterInfo | undefined} info
  */

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Runs a graph model from fed tensors to named ones.
+ * Runs a graph model from fed tensors to named ones, synchronously or not.
  *
  * @typedef {import("./types").GraphModel} GraphModel
  * @typedef {import("./types").GraphNode} GraphNode
@@ -11,10 +11,10 @@
 import { toList } from "./lists.js";
 import { byTF } from "./model_refusal.js";
 
-// The kinds of node whose execution gives a promise, for which TF.js has executeAsync(): its executor goes by
-// these same categories.
+// The categories of nodes whose execution gives a promise, so that TF.js requires executeAsync(); its executor checks
+// these same ones.
 const ASYNC_CATEGORIES = new Set(["control", "dynamic", "hash_table"]);
-// For these its executor takes executeAsync() even where they are fed.
+// For these operations the executor requires executeAsync() even where they are fed.
 const ASYNC_THOUGH_FED = new Set([
   ...["Switch", "Merge", "Enter", "Exit", "NextIteration", "StatelessIf", "StatelessWhile", "if", "While"],
   ...["NonMaxSuppressionV2", "NonMaxSuppressionV3", "NonMaxSuppressionV5", "Where"],
@@ -23,22 +23,22 @@ const ASYNC_THOUGH_FED = new Set([
 ]);
 
 /**
- * One pass; `asked` names the tensors that it gives, and is undefined for the model's own outputs. The tensors are
- * the caller's to dispose of: a branch that gives back what it was given gives that very tensor.
+ * One pass. `names` are the tensors to give; undefined for the model's outputs. The caller disposes of them: a tensor
+ * that the model only passes on is cloned.
  *
  * @param {GraphModel} model
  * @param {Record<string, Tensor>} inputs by node
- * @param {string[] | undefined} asked
+ * @param {string[] | undefined} names
  * @param {boolean} asynchronous
  */
-export async function execute(model, inputs, asked, asynchronous) {
-  const outputs = await byTF(() => (asynchronous ? model.executeAsync(inputs, asked) : model.execute(inputs, asked)));
+export async function execute(model, inputs, names, asynchronous) {
+  const outputs = await byTF(() => (asynchronous ? model.executeAsync(inputs, names) : model.execute(inputs, names)));
   const taken = new Set([...Object.values(inputs), ...Object.values(model.executor.weightMap).flat()]);
   return toList(outputs).map((tensor) => (taken.has(tensor) ? tensor.clone() : tensor));
 }
 
 /**
- * Whether computing these tensors meets a node that gives a promise.
+ * Whether TF.js requires executeAsync() for computing these tensors.
  *
  * @param {Pick<GraphModel, "executor">} model
  * @param {string[]} names
@@ -64,8 +64,8 @@ export function needsAsync(model, names, fed = new Set()) {
 }
 
 /**
- * The name of a tap's tensor. Always with its index: a bare name that is also the key of a model's output would
- * stand for that output.
+ * The name of a tap's tensor, always with its index: TF.js takes a bare name for the key of a model's output, if there
+ * is one of that name.
  *
  * @param {GraphModel} model
  * @param {Tap} tap

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Models in format graph.
+ * Opens models in format graph.
  *
  * @typedef {import("./types").TF} TF
  * @typedef {import("./types").IOHandler} IOHandler
@@ -30,14 +30,14 @@ const LEFT_OVER = "unused_control_flow_input";
 export async function openGraph(tf, source) {
   const model = await byTF(() => tf.loadGraphModel(source));
   const { graph, weightMap } = model.executor;
-  // Without a signature TF.js counts what nothing takes, placeholders with it, and cannot compute these.
-  const given = graph.outputs.filter(({ op }) => op !== "Placeholder");
-  const outputs = given.map((node) => node.name);
-  const asked = outputs.length < graph.outputs.length ? outputs : undefined;
+  // Without a signature TF.js counts every unused node as an output, placeholders too, which it cannot compute.
+  const outputNodes = graph.outputs.filter(({ op }) => op !== "Placeholder");
+  const outputs = outputNodes.map((node) => node.name);
+  const requested = outputs.length < graph.outputs.length ? outputs : undefined;
   return {
-    run: (feed) => execute(model, byNode(model, feed), asked, needsAsync(model, outputs)),
+    run: (feed) => execute(model, byNode(model, feed), requested, needsAsync(model, outputs)),
     places: (taps) => {
-      const names = given.map(namesOf);
+      const names = outputNodes.map(namesOf);
       return taps.map((tap) => names.findIndex((known) => known.includes(tensorName(model, tap))));
     },
     tap: (feed, taps) => {
@@ -53,7 +53,7 @@ export async function openGraph(tf, source) {
 }
 
 /**
- * The tensors that an output is: its own, and those that it passes on unchanged.
+ * The names of an output's tensor: its own, and those of tensors that it passes on unchanged.
  *
  * @param {GraphNode} output
  */
@@ -67,7 +67,7 @@ function namesOf(output) {
 }
 
 /**
- * The feed by node in place of by input name. Throws where the names are not exactly those of the inputs.
+ * The feed by node instead of by input name. Throws where its names are not exactly those of the inputs.
  *
  * @param {GraphModel} model
  * @param {Map<string, Tensor>} feed
@@ -83,7 +83,7 @@ function byNode(model, feed) {
 }
 
 /**
- * The node that each input feeds: of the signature where there is one, else the placeholders by their names.
+ * The node of each input: from the signature where there is one, else the placeholders.
  *
  * @param {GraphModel} model
  * @returns {Map<string, string>}
@@ -91,16 +91,16 @@ function byNode(model, feed) {
 function inputNodes(model) {
   const { nodes } = model.executor.graph;
   const signature = Object.entries(model.modelSignature?.inputs ?? {});
-  // A resource is no input of the user's, and an input that nothing uses has no node.
+  // TF.js feeds resources itself, and an input that nothing uses has no node.
   const named = signature.filter(([, info]) => info.resourceId == null && Object.hasOwn(nodes, nodeOf(info.name)));
   return named.length > 0
-    // Where the converter lost a name it wrote the tensor's, `x:0`.
+    // For a name that it does not know the converter writes that of the tensor, `x:0`.
     ? new Map(named.map(([name, info]) => [nodeOf(name), info.name]))
     : placeholders(model);
 }
 
 /**
- * The inputs of a model without a signature: its placeholders, but for those left over of loops.
+ * The inputs of a model without a signature: its placeholders, without those left over from loops.
  *
  * @param {GraphModel} model
  * @returns {Map<string, string>}

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * One job, from its artifacts to its result.
+ * Does one job: from the artifacts to activations, times and the result.
  *
  * @typedef {import("./types").TF} TF
  * @typedef {import("./types").Job} Job
@@ -26,7 +26,7 @@ import * as uploads from "./uploads.js";
 import { decode } from "./safetensors.js";
 
 /**
- * Do a job, and give its result for the server. Leaves no tensor behind, also when it throws.
+ * Do a job and return its result for the server. Disposes of all tensors, also where it throws.
  *
  * @param {TF} tf
  * @param {Job} job
@@ -34,7 +34,7 @@ import { decode } from "./safetensors.js";
  */
 export async function runJob(tf, job, report) {
   const numTensorsBefore = tf.memory().numTensors;
-  // What TF.js leaves behind where it throws goes with the scope, and the variables, which no scope holds, after it.
+  // Where TF.js throws, the scope disposes of the tensors that it leaves; variables are in no scope.
   tf.engine().startScope("job");
   forgetRefused();
   let result;
@@ -44,7 +44,7 @@ export async function runJob(tf, job, report) {
   } catch (error) {
     uploads.reset();
     tf.disposeVariables();
-    throw refusal() ?? error; // what came of a kernel that did not run is no matter
+    throw refusal() ?? error; // errors that follow from a refused kernel are not the cause
   } finally {
     tf.engine().endScope();
   }
@@ -60,7 +60,7 @@ async function perform(tf, job, report) {
   report("loading model");
   const indices = [...Array(job.feeds).keys()];
   const feeds = Promise.all(indices.map(async (index) => decode(await fetchFeed(job.job, index))));
-  feeds.catch(() => undefined); // it is thrown where it is awaited, after the model is built
+  feeds.catch(() => undefined); // the error is thrown where `feeds` is awaited
   const start = performance.now();
   const artifacts = await fetchArtifacts(tf, job.artifacts, { fresh: job.timing !== null });
   const fetchMs = performance.now() - start;
@@ -78,7 +78,7 @@ async function perform(tf, job, report) {
 }
 
 /**
- * What is told of a model that nothing is read from but its outputs, as in an app: its times, and its outputs.
+ * Run a model as an app does, reading only its outputs: for its times, and to send the outputs.
  *
  * @param {Work} work
  * @returns {Promise<{buildMs?: number, firstMs?: number, warmMs?: number[], layers?: unknown}>}
@@ -102,7 +102,7 @@ async function runPlainly(work) {
 }
 
 /**
- * Run a model once and send its outputs, under the names of the rows that they are.
+ * Run a model once and send its outputs, under the names of their layers.
  *
  * @param {Work} work
  * @param {Model} model
@@ -125,7 +125,7 @@ async function sendOutputs({ tf, job }, model, feed, where) {
 }
 
 /**
- * All chunks of all feeds, and each of their layers alone where that is asked for.
+ * Read all chunks of all feeds, and run each of their layers alone where the job asks for it.
  *
  * @param {Work} work
  */
@@ -170,11 +170,11 @@ async function tapChunk({ tf, model, aloneRuns, sender }, input, taps, { chunk, 
     return begun;
   });
   if (aloneRuns === null || started === undefined) return;
-  const alone = await aloneRuns.run(started, input, (done) => sender.tell("layers alone", done));
+  const alone = await aloneRuns.run(started, input, (done) => sender.reportStage("layers alone", done));
   await withTensors(tf, alone, () => sender.send("layers alone", alone, { group: 2 * chunk + 1, feed }));
 }
 
-/** Sends one group after another: the next is computed while the one before is on its way. */
+/** Sends one group after another: the next one is computed while the one before is being sent. */
 class Sender {
   /** @param {Work} work */
   constructor({ tf, job, report }) {
@@ -189,25 +189,25 @@ class Sender {
   /**
    * @param {string} stage
    * @param {Map<string, Tensor>} tensors
-   * @param {{group: number, feed: number}} where the group is counted from the first chunk's
+   * @param {{group: number, feed: number}} where groups are counted from the first chunk
    */
   async send(stage, tensors, { group, feed }) {
     await this.sent.arrived;
     const what = { job: this.job, group: this.job.plainRuns + group, feed };
-    this.sent = await sendActivations(this.tf, uploads, what, tensors, (read) => this.tell(stage, read));
+    this.sent = await sendActivations(this.tf, uploads, what, tensors, (read) => this.reportStage(stage, read));
   }
 
   /**
    * @param {string} stage
-   * @param {number} more than are done
+   * @param {number} more in addition to those done
    */
-  tell(stage, more) {
+  reportStage(stage, more) {
     this.report(stage, this.done + more, this.total);
   }
 }
 
 /**
- * Compute the activations of a chunk for `use`, and dispose of them after.
+ * Compute the activations of a chunk for `use`, and dispose of them afterwards.
  *
  * @template T
  * @param {TF} tf
@@ -222,7 +222,7 @@ async function withActivations(tf, model, feed, taps, use) {
 }
 
 /**
- * A feed in the backend for `use`, disposed of after.
+ * Upload a feed for `use`, and dispose of it afterwards.
  *
  * @template T
  * @param {TF} tf
@@ -234,7 +234,7 @@ async function withFeed(tf, tensors, use) {
 }
 
 /**
- * Tensors for `use`, disposed of after.
+ * Call `use` with tensors, and dispose of them afterwards.
  *
  * @template T
  * @param {TF} tf
@@ -250,7 +250,7 @@ async function withTensors(tf, tensors, use) {
 }
 
 /**
- * Build a model of its own for `use`, and dispose of it after.
+ * Build a model for `use`, and dispose of it afterwards.
  *
  * @template T
  * @param {Work} work
@@ -261,9 +261,9 @@ async function withModel(work, use) {
   const { tf, artifacts, job } = work;
   const start = performance.now();
   const model = await openModel(tf, artifacts, job.format).catch((error) => {
-    // Of weights only complex ones take a kernel.
+    // Only complex weights need a kernel.
     const weight = artifacts.weightSpecs?.find(({ dtype }) => dtype === "complex64");
-    throw inWords(work, error, weight?.name ?? null);
+    throw explained(work, error, weight?.name ?? null);
   });
   const buildMs = performance.now() - start;
   try {
@@ -288,7 +288,7 @@ function kernelError({ tf, job }, lacking, stack) {
 }
 
 /**
- * The name of the row that a node or layer is compared under; its own where it is not compared.
+ * The name of the compared layer that a node belongs to; the node's own where it is not compared.
  *
  * @param {Job} job
  * @param {string} name
@@ -299,7 +299,7 @@ function rowOf({ chunks }, name) {
 }
 
 /**
- * An error with the layer in it, where it says that a kernel is missing: the model is run once more and watched.
+ * The error; of a missing kernel, with the layer that needs it. To find the layer the model runs once more.
  *
  * @param {Work} work
  * @param {Model} model
@@ -311,20 +311,20 @@ async function withLayer(work, model, error) {
   try {
     const tensors = pick(await work.feeds, 0);
     await withFeed(work.tf, tensors, async (feed) => work.tf.dispose(await model.run(feed)));
-    return inWords(work, error, null);
+    return explained(work, error, null);
   } catch (again) {
-    return inWords(work, error, unregistered(again) && running());
+    return explained(work, error, unregistered(again) && running());
   }
 }
 
 /**
- * An error in our words, where it says that a kernel is missing.
+ * The error, or a KernelError with an explanation where it says that a kernel is missing.
  *
  * @param {Work} work
  * @param {unknown} error
  * @param {string | null} layer that needs it
  */
-function inWords(work, error, layer) {
+function explained(work, error, layer) {
   const missing = unregistered(error);
   const stack = error instanceof Error ? error.stack : undefined;
   return missing === null ? error : kernelError(work, [{ layer, kernel: missing.kernel }], stack);

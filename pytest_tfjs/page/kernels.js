@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * Which kernel each operation of a graph runs, and which backends have it. TF.js tells only when a kernel is missing
- * that was just to be run, and not for which layer.
+ * Finds the kernel of each operation of a graph, and the backends that have it. TF.js reports a missing kernel only
+ * when it is about to run it, and not for which layer.
  *
  * @typedef {import("./types").TF} TF
  * @typedef {import("./types").Graph} Graph
@@ -11,12 +11,12 @@
 
 const BACKENDS = ["cpu", "wasm", "webgl", "webgpu"];
 
-// What executes nodes of these categories is JavaScript of TF.js's converter, whatever kernels are called as they are:
+// Nodes of these categories are executed in JavaScript by TF.js's converter, even where a kernel has their name:
 // NonMaxSuppressionV4 runs without the kernel of that name.
 const WITHOUT_KERNEL = new Set(["control", "custom", "dynamic", "graph", "hash_table"]);
 
-// Operations whose kernel has another name; where it has the same, but for `_` before it and V2 or V3 after it, no
-// entry is needed.
+// Operations whose kernel has another name. No entry is needed where the names differ only by a leading `_` or a
+// trailing V2 or V3.
 /** @type {Record<string, string>} */
 const ALIASES = {
   BiasAdd: "Add",
@@ -36,7 +36,7 @@ const ALIASES = {
   UpperBound: "SearchSorted",
 };
 
-/** The model needs a kernel that the backend does not have. */
+/** The model needs a kernel that the backend does not register. */
 export class KernelError extends Error {
   /**
    * @param {string} message
@@ -49,7 +49,7 @@ export class KernelError extends Error {
 }
 
 /**
- * The kernels that each backend registers, of those that the page has.
+ * The kernels that each backend in the page registers.
  *
  * @param {TF} tf
  * @returns {Map<string, Set<string>>}
@@ -60,7 +60,7 @@ export function registeredKernels(tf) {
 }
 
 /**
- * The kernel that an operation runs; null where its name does not tell, so that it is judged when it runs.
+ * The kernel that an operation runs; null where its name does not determine it, so that only running it does.
  *
  * @param {Pick<GraphNode, "op" | "category">} node
  * @param {(kernel: string) => boolean} exists whether any backend has a kernel of this name
@@ -75,7 +75,7 @@ export function kernelOf({ op, category }, exists) {
 /**
  * Nodes that need a kernel which `backend` does not register, in the order of the graph.
  *
- * @param {Graph} graph with its functions, of which the bodies of loops and branches are looked at
+ * @param {Graph} graph with its functions: the bodies of loops and branches count too
  * @param {Record<string, unknown>} weights by node: these are not computed
  * @param {string} backend
  * @param {Map<string, Set<string>>} registered
@@ -123,7 +123,7 @@ export function functionsOf({ attrParams = {} }, { functions = {} }) {
 }
 
 /**
- * What to tell of kernels that are missing: the first with its layer and the backends that have it, then the others.
+ * A message about missing kernels, a line for each: its layer, and the backends that have it.
  *
  * @param {Need[]} needs at least one
  * @param {string} backend
@@ -149,8 +149,8 @@ export function unregistered(error) {
 }
 
 /**
- * Notice which node is computed: the graph's executor asks each for its category just before. What is given tells the
- * node it asked last.
+ * Watch which node is computed: the graph's executor reads the category of each just before. Gives a function that
+ * returns the last one's name.
  *
  * @param {GraphNode[]} nodes
  * @returns {() => string | null}
@@ -171,7 +171,7 @@ export function watchNodes(nodes) {
 }
 
 /**
- * Notice which layer is called. What is given tells the innermost layer whose call has not returned.
+ * Watch which layer is called. Gives a function that returns the innermost layer whose call has not returned.
  *
  * @param {{layer: {call?: Function}, name: string}[]} layers
  * @returns {() => string | null}

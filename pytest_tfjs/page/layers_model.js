@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Models in format layers.
+ * Opens models in format layers.
  *
  * @typedef {import("./types").TF} TF
  * @typedef {import("./types").IOHandler} IOHandler
@@ -11,7 +11,7 @@
  * @typedef {import("./types").SymbolicTensor} SymbolicTensor
  * @typedef {import("./types").Tensor} Tensor
  * @typedef {import("./types").Tap} Tap
- * @typedef {{tap: Tap, path: (string | [string, number])[]}} Route a tap, and what is left of its path
+ * @typedef {{tap: Tap, path: (string | [string, number])[]}} Route a tap, and the rest of its path
  */
 
 import { OWN_NODE, callOf, findLayer, isContainer, missing, outputOf } from "./tap_addresses.js";
@@ -49,10 +49,10 @@ export async function openLayers(tf, source) {
     },
     aloneRunner: () => aloneRunner(tf, describe(model.layers, [])),
     describe: () => describe(model.layers, []).map(({ layer, name, path }) => ({ name, class: layer.getClassName(), path })),
-    lacks: () => [], // which kernels a layer runs only running it tells
+    lacks: () => [], // only running a layer shows which kernels it needs
     watch: () => watchLayers(describe(model.layers, []).map(({ layer, path }) => ({ layer, name: path.join("/") }))),
-    // The tap models have no weights of their own, and disposing of them would count down the layers' references.
-    // TF.js does not let go of a layer that is called more than once, but its weights are variables.
+    // The tap models are not disposed of: they have no weights of their own, and it would decrement the layers' reference
+    // counts. TF.js keeps a layer that is called more than once, but its weights are variables.
     dispose: () => {
       model.dispose();
       tf.disposeVariables();
@@ -61,7 +61,7 @@ export async function openLayers(tf, source) {
 }
 
 /**
- * A model over the same layers whose outputs are the taps, and which of its outputs each tap is.
+ * A model over the same layers whose outputs are the taps, and the index of each tap among them.
  *
  * @param {TF} tf
  * @param {LayersModel} model
@@ -73,8 +73,8 @@ function makeTapModel(tf, model, taps) {
 }
 
 /**
- * The symbolic tensors of taps, as functions of the container's own inputs. Taps of a nested model come from one
- * model over its inputs, applied to what this container feeds it.
+ * The symbolic tensors of taps, as functions of the container's inputs. Taps within a nested model are outputs of a
+ * model over its inputs, which is applied to what this container feeds it.
  *
  * @param {TF} tf
  * @param {LayersModel} container
@@ -103,7 +103,7 @@ function symbolsOf(tf, container, routes) {
   });
   for (const [node, { inner, own, at, routes: within }] of nested) {
     const found = symbolsOf(tf, inner, within);
-    // Of its own node's tensors nothing more is to be computed: they are functions of the same inputs.
+    // The tensors of its own node are functions of the same inputs already.
     const here = own ? found : applied(tf, inner, found, node.inputTensors);
     here.forEach((symbol, i) => (symbols[pick(at, i)] = symbol));
   }
@@ -111,7 +111,7 @@ function symbolsOf(tf, container, routes) {
 }
 
 /**
- * Symbolic tensors of a nested model, as functions of `inputs` in place of its own inputs.
+ * Symbolic tensors of a nested model, as functions of `inputs` instead of its own inputs.
  *
  * @param {TF} tf
  * @param {LayersModel} inner
@@ -125,7 +125,7 @@ function applied(tf, inner, symbols, inputs) {
 }
 
 /**
- * TF.js gives null for the second of two equal outputs, so each is asked for once.
+ * A model with these outputs. TF.js gives null for the second of two equal outputs, so each is in it once.
  *
  * @param {TF} tf
  * @param {LayersModel} container
@@ -133,19 +133,19 @@ function applied(tf, inner, symbols, inputs) {
  */
 function modelOver(tf, container, symbols) {
   const outputs = [...new Set(symbols)];
-  const name = `pytest_tfjs_taps_${tapModels++}`; // a name that TF.js would choose can be that of a layer
+  const name = `pytest_tfjs_taps_${tapModels++}`; // a name that TF.js chooses may be that of a layer
   const model = tf.model({ inputs: container.inputs, outputs, name });
   return { model, places: symbols.map((symbol) => outputs.indexOf(symbol)) };
 }
 
 /**
- * The feed as the model takes it. Throws where names or dtypes are not those of the inputs: TF.js would cast.
+ * The feed in the order of the inputs. Throws where names or dtypes differ: TF.js would cast without a word.
  *
  * @param {LayersModel} model
  * @param {Map<string, Tensor>} feed
  */
 function inOrder(model, feed) {
-  // Of a Sequential model, inputNames is empty.
+  // A Sequential model has no inputNames.
   const names = model.inputs.map(({ sourceLayer }) => sourceLayer.name);
   const tensors = model.inputs.map(({ dtype }, at) => {
     const name = pick(names, at);

@@ -1,8 +1,8 @@
 // @ts-check
-/** What lists lack. */
+/** Helpers for lists. */
 
 /**
- * The element at an index that the list must have.
+ * The element at an index. Throws RangeError where the list has no such index.
  *
  * @template T
  * @param {readonly T[]} list
@@ -24,7 +24,7 @@ export function toList(value) {
 }
 
 /**
- * A list as TF.js takes it: of one value, the value.
+ * A list in the form that TF.js takes: a list of one value becomes that value.
  *
  * @template T
  * @param {T[]} list

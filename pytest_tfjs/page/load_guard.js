@@ -1,5 +1,5 @@
 // @ts-check
-// A classic script, so that it runs when a module does not: until main.js takes over, it reports why not.
+// Reports errors until main.js runs. It is a classic script, so that it also runs where a module does not load.
 "use strict";
 
 (() => {
@@ -9,7 +9,7 @@
   /** @param {Record<string, unknown>} event */
   function send(event) {
     const body = JSON.stringify({ first: sent++, events: [event] });
-    // One page, one order of events: each POST waits for the one before.
+    // Events have to arrive in order, so each POST waits for the one before.
     queue = queue.then(() => fetch(`../api/${page}/events`, { method: "POST", body })).catch(() => undefined);
   }
   /** @type {Promise<unknown>} */
@@ -23,7 +23,7 @@
     send({ type: "failed", reason, stack: error?.stack ?? null, stage: "loading the page" });
   }
 
-  // An element that fails to load tells it to listeners that capture only.
+  // Errors of an element that fails to load reach only listeners that capture.
   window.addEventListener("error", onError, true);
   send({ type: "progress", stage: "loading the page", done: null, total: null });
 

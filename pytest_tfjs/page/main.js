@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * The page: makes the backend it is told, tells what came of it, and then does one job after another.
+ * The page's entry: starts the backend, reports its facts, and does one job after another.
  */
 
 import { fetchJob, fetchSetup, postResult } from "./api.js";
@@ -12,7 +12,7 @@ import { KernelError } from "./kernels.js";
 import { isRefusal } from "./model_refusal.js";
 import { UnavailableError } from "./unavailable.js";
 
-/** What the page is doing, for the message of a failure. */
+/** The current stage, for the message of a failure. */
 let stage = "loading TF.js";
 
 /** @type {import("./types").Report} */
@@ -32,8 +32,8 @@ async function start() {
 }
 
 /**
- * Whether every later job may fail as well: WebAssembly was stopped in the middle of something, so that its memory is
- * in no known state, or TF.js keeps a kernel that the GPU refused.
+ * Whether every later job may fail as well: WebAssembly was aborted, which leaves its memory in an unknown state, or
+ * TF.js keeps a kernel that the GPU refused.
  *
  * @param {unknown} error
  */
@@ -48,11 +48,11 @@ async function work(tf) {
     if (job === null) continue;
     try {
       const result = await runJob(tf, job, report);
-      await flush(); // what was said during the job arrives before its end
+      await flush(); // so that events of the job arrive before its result
       await postResult(job.job, result);
     } catch (error) {
       if (await wasLost(tf)) return;
-      // Which kernel is missing is no matter of what was being done.
+      // That a kernel is missing does not depend on the stage.
       const at = error instanceof KernelError ? null : stage;
       failed(error, at, { fatal: isFatal(error), job: job.job, refused: isRefusal(error) });
       if (isFatal(error)) return;
@@ -60,7 +60,7 @@ async function work(tf) {
   }
 }
 
-// Until the events are on their way, load_guard.js tells what goes wrong.
+// Until events can be sent, load_guard.js reports errors.
 const { releaseGuard } = /** @type {{releaseGuard: () => Promise<number>}} */ (/** @type {unknown} */ (globalThis));
 await startEvents(releaseGuard);
 try {

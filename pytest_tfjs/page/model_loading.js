@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Artifacts, and the models loaded from them.
+ * Loads artifacts, models and feeds.
  *
  * @typedef {import("./types").TF} TF
  * @typedef {import("./types").Model} Model
@@ -12,13 +12,13 @@
 import { openGraph } from "./graph_model.js";
 import { openLayers } from "./layers_model.js";
 
-// Those of larger models are let go of after the job.
-const KEPT_BYTES = 256 << 20;
+// Artifacts of larger models are not kept after the job.
+const CACHED_BYTES = 256 << 20;
 /** @type {{url: string, artifacts: ModelArtifacts} | null} */
-let kept = null;
+let cached = null;
 
 /**
- * A model.json and its shards. They may be those of the job before; `fresh` is for a job that times loading.
+ * A model.json and its shards. The last ones are kept for the next job; `fresh` loads them again, to time it.
  *
  * @param {TF} tf
  * @param {string} url
@@ -26,11 +26,11 @@ let kept = null;
  * @returns {Promise<ModelArtifacts>}
  */
 export async function fetchArtifacts(tf, url, { fresh }) {
-  if (!fresh && kept?.url === url) return kept.artifacts;
-  kept = null;
+  if (!fresh && cached?.url === url) return cached.artifacts;
+  cached = null;
   const artifacts = await load(tf, url);
   const bytes = [artifacts.weightData ?? []].flat().reduce((sum, data) => sum + data.byteLength, 0);
-  if (bytes <= KEPT_BYTES) kept = { url, artifacts };
+  if (bytes <= CACHED_BYTES) cached = { url, artifacts };
   return artifacts;
 }
 
@@ -50,9 +50,8 @@ function load(tf, url) {
 }
 
 /**
- * TF.js takes the body of any answer for weights, whatever its status, and reads no body before all answers are
- * there. A browser holds a connection until its body is read and has six for a server: of more shards than that,
- * the others and the page's heartbeat would wait for ever. So each body is read at once.
+ * A fetch for TF.js that checks the status and reads each body at once. TF.js reads no body before all responses have
+ * come, and a browser has six connections for a server: with more shards the rest, and the heartbeat, would never come.
  *
  * @param {RequestInfo | URL} resource
  * @param {RequestInit} [init]
@@ -65,7 +64,7 @@ async function fetchOk(resource, init) {
 }
 
 /**
- * A model of its own from artifacts, which can be used again.
+ * A new model from artifacts.
  *
  * @param {TF} tf
  * @param {ModelArtifacts} artifacts
@@ -78,7 +77,7 @@ export function openModel(tf, artifacts, format) {
 }
 
 /**
- * A feed in the backend. The tensors are the caller's to dispose of.
+ * Upload a feed to the backend. The caller disposes of the tensors.
  *
  * @param {TF} tf
  * @param {Map<string, HostTensor>} feed

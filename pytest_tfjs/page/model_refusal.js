@@ -1,23 +1,23 @@
 // @ts-check
 /**
- * What tells of the model: TF.js cannot load or run it on this backend. All else that fails in a job (a request, an
- * upload, the memory, the GPU, our own code) tells nothing of the model.
+ * Tells errors of the model (TF.js cannot load or run it on this backend) from all others: of a request, an upload,
+ * the memory, the GPU, or this code.
  */
 
 import { GPUError } from "./gpu.js";
 import { KernelError } from "./kernels.js";
 
-// In the words of the browsers, and of TF.js where WebGL gives it nothing.
+// As browsers word it, and TF.js where WebGL gives it no context.
 const MEMORY = /memory|allocation|array (buffer )?length|unable to create webgl/i;
 
-/** What TF.js threw when it loaded or ran a model. @type {WeakSet<object>} */
+/** The errors that TF.js threw when it loaded or ran a model. @type {WeakSet<object>} */
 const thrown = new WeakSet();
 
 /**
- * What TF.js gives for a model; what it throws is known as its own from then on.
+ * The result of work by TF.js on a model. An error that it throws is remembered as one of TF.js.
  *
  * @template T
- * @param {() => T | Promise<T>} work nothing but calls of TF.js with the model
+ * @param {() => T | Promise<T>} work calls TF.js with the model, and nothing else
  * @returns {Promise<T>}
  */
 export async function byTF(work) {
@@ -30,7 +30,7 @@ export async function byTF(work) {
 }
 
 /**
- * Whether an error tells that TF.js cannot load or run the model.
+ * Whether an error means that TF.js cannot load or run the model.
  *
  * @param {unknown} error
  */

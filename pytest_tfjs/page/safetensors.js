@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Tensors as bytes, as formats/safetensors.py does: safetensors, with string tensors in its metadata.
+ * Reads and writes safetensors, with string tensors in the metadata, as formats/safetensors.py does.
  *
  * @typedef {import("./types").DType} DType
  * @typedef {import("./types").Data} Data
@@ -22,8 +22,8 @@ const READ = {
 const WRITE = { float32: "F32", int32: "I32", bool: "BOOL", complex64: "C64" };
 
 /**
- * A safetensors file as it will be: its first bytes, then the data of the tensors in `order`, `bytes` in all. Only
- * string tensors, which travel in the header, must have their data.
+ * The layout of a safetensors file: `head` are its first bytes, followed by the data of the tensors in `order`; `bytes`
+ * is its whole length. Only string tensors, which are in the header, need their data.
  *
  * @param {Map<string, Omit<HostTensor, "data"> & {data?: Data}>} tensors
  */
@@ -35,10 +35,10 @@ export function plan(tensors) {
   /** @type {string[]} */
   const order = [];
   let end = 0;
-  // The narrow ones last, so that all others begin at a multiple of four.
+  // Bools last, so that all other tensors are aligned to four bytes.
   const ordered = [...tensors].sort(([, a], [, b]) => Number(a.dtype === "bool") - Number(b.dtype === "bool"));
   for (const [name, { dtype, shape, data }] of ordered) {
-    if (name === METADATA) throw new Error(`a tensor cannot be named '${METADATA}': safetensors keeps it for itself`);
+    if (name === METADATA) throw new Error(`a tensor cannot be named '${METADATA}': safetensors reserves this name`);
     if (dtype === "string") {
       strings.set(name, { shape, values: data });
       continue;
@@ -54,14 +54,14 @@ export function plan(tensors) {
 }
 
 /**
- * A tensor's data as bytes: without a copy where the data is of the kind that its dtype says. TF.js gives bytes of
- * a float32 tensor that it cast from bools. Throws where there are more or fewer numbers than the shape says.
+ * A tensor's data as bytes, without a copy where the array type is that of the dtype. (For a float32 tensor that TF.js
+ * cast from bools it gives bytes.) Throws where the length is not that of the shape.
  *
  * @param {HostTensor} tensor
  * @returns {Uint8Array<ArrayBuffer>}
  */
 export function bytesOf({ dtype, shape, data }) {
-  // Of a tensor without elements webgl gives a bare array, whatever its dtype.
+  // For a tensor without elements webgl gives an untyped array, whatever its dtype.
   const numbers = Array.isArray(data) && data.length === 0 ? new Uint8Array(0) : data;
   if (dtype === "string" || Array.isArray(numbers)) throw new TypeError("strings have no bytes of their own");
   const { array, width } = READ[WRITE[dtype]];
@@ -74,8 +74,8 @@ export function bytesOf({ dtype, shape, data }) {
 }
 
 /**
- * The tensors of a safetensors file, by name: views of `buffer` where they are aligned. Throws where TF.js has
- * no such dtype, as nothing is cast.
+ * The tensors of a safetensors file, by name; views of `buffer` where they are aligned. Nothing is cast: throws for a
+ * dtype that TF.js does not have.
  *
  * @param {ArrayBuffer} buffer
  * @returns {Map<string, HostTensor>}
@@ -107,7 +107,7 @@ export function decode(buffer) {
 function read(name, { dtype, shape, data_offsets: [begin, end] }, buffer, start) {
   const type = READ[/** @type {keyof typeof READ} */ (dtype)];
   if (type === undefined) {
-    throw new Error(`feed '${name}' has dtype ${dtype}, which TF.js has not: it takes float32, int32, bool, complex64 and str`);
+    throw new Error(`feed '${name}' has dtype ${dtype}, which TF.js does not have: it takes float32, int32, bool, complex64 and str`);
   }
   const at = start + begin;
   const { array } = type;
@@ -118,7 +118,7 @@ function read(name, { dtype, shape, data_offsets: [begin, end] }, buffer, start)
 }
 
 /**
- * JSON of an object with these keys, whatever they are called: in an object literal `__proto__` would be lost.
+ * JSON of an object with any keys: an object literal would lose `__proto__`.
  *
  * @param {Map<string, unknown>} entries
  */
@@ -128,7 +128,7 @@ function stringify(entries) {
 }
 
 /**
- * The length of the header and the header, filled up with blanks so that the data is aligned.
+ * The length of the header and the header, padded with spaces so that the data is aligned.
  *
  * @param {string} json
  */

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Where in a layers model a tap is: a layer in nested models, one of its calls, and an output of it.
+ * Finds the tensor of a tap in a layers model: layer, call and output, through nested models.
  *
  * @typedef {import("./types").Layer} Layer
  * @typedef {import("./types").LayersModel} LayersModel
@@ -11,7 +11,7 @@
 
 import { pick } from "./lists.js";
 
-// A container's first node is its own creation, from its inputs to its outputs; calls of it follow.
+// A container's first node is its creation, from its inputs to its outputs; its calls follow.
 export const OWN_NODE = 0;
 
 /**
@@ -49,7 +49,7 @@ export function isContainer(layer) {
 }
 
 /**
- * The node by which `container` calls a nested model.
+ * The node by which `container` calls a nested model. Throws where it is ambiguous.
  *
  * @param {LayersModel} container
  * @param {LayersModel} inner
@@ -87,7 +87,7 @@ function nodesUsed(container) {
 }
 
 /**
- * A Sequential model that begins with a model takes over that model's inputs and outputs, not a call of it.
+ * A Sequential model that begins with a model uses that model's own inputs and outputs, without a call.
  *
  * @param {LayersModel} container
  * @param {Set<LayerNode>} used

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * How long a model takes, from the call to its outputs in memory.
+ * Times runs of a model, from the call until its outputs are in memory.
  *
  * @typedef {import("./types").Model} Model
  * @typedef {import("./types").Tensor} Tensor
@@ -9,12 +9,12 @@
  */
 
 /**
- * Run once, then the runs of the plan. At least one of them is made and counted, if the plan has any.
+ * Time the first run, then the warm runs of the plan: at least one, if the plan has any, even over the budget.
  *
  * @param {Model} model
  * @param {Map<string, Tensor>} feed
  * @param {TimingPlan} plan
- * @param {{report: Report, first: string}} telling how to tell what is done, and what the first run is called
+ * @param {{report: Report, first: string}} reporting reports progress; `first` is the name of the first run's stage
  */
 export async function timeRuns(model, feed, { warmup, runs, budgetMs }, { report, first }) {
   report(first);
@@ -46,7 +46,7 @@ async function timeRun(model, feed) {
   return ms;
 }
 
-/** Let the page see to its messages: a backend that computes in JavaScript never lets go of the thread. */
+/** Let the page handle messages: a backend that computes in JavaScript never yields the thread. */
 function breathe() {
   return new Promise((resolve) => {
     const channel = new MessageChannel();

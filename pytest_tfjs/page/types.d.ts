@@ -1,5 +1,5 @@
-// The parts of TF.js and of the job protocol that the page uses. TF.js's own types are of no use here: the page
-// loads whichever version the user ships, and reaches into parts that are not in its public types.
+// Types of TF.js and of the job protocol, as far as the page uses them. TF.js's own types do not fit: the page loads
+// the version that the user ships, and uses parts that are not in its public types.
 
 export type DType = "float32" | "int32" | "bool" | "complex64" | "string";
 export type Data = Float32Array | Int32Array | Uint8Array | string[];
@@ -35,11 +35,7 @@ export interface Layer {
   call?: Function;
   apply(inputs: SymbolicTensor | SymbolicTensor[]): SymbolicTensor | SymbolicTensor[];
   apply(inputs: Tensor[], kwargs?: Record<string, unknown>): Outputs;
-  /** It keeps its state from run to run. */
-  stateful?: boolean;
   supportsMasking?: boolean;
-  /** Of an embedding: what is 0 is masked. */
-  maskZero?: boolean;
   computeMask?(inputs: Tensor[], masks: Mask[]): Mask | Mask[];
 }
 export type Mask = Tensor | null;
@@ -178,7 +174,7 @@ export interface Job {
   format: "graph" | "layers";
   feeds: number;
   chunks: Tap[][];
-  /** The model's outputs, of which `plainRuns` runs as an app makes them are sent before the chunks. */
+  /** The model's outputs: before the chunks the page sends them from `plainRuns` runs as in an app. */
   outputs: Tap[];
   plainRuns: number;
   timing: TimingPlan | null;
@@ -187,33 +183,33 @@ export interface Job {
   alone: boolean;
 }
 
-/** A loaded model, whatever its format. All tensors that it gives are the caller's to dispose of. */
+/** A loaded model of either format. The caller disposes of all tensors that it gives. */
 export interface Model {
-  /** Its outputs, computed as an app does. */
+  /** The outputs, computed as in an app. */
   run(feed: Map<string, Tensor>): Promise<Tensor[]>;
-  /** Which of the tensors that run() gives each tap is; -1 where it is none. */
+  /** The index of each tap among the tensors of run(); -1 where it is not one of them. */
   places(taps: Tap[]): number[];
-  /** The activations of the taps, in their order, from one pass; one tensor may stand for several taps. */
+  /** The activations of the taps, in their order, from one pass; several taps may have one tensor. */
   tap(feed: Map<string, Tensor>, taps: Tap[]): Promise<Tensor[]>;
-  /** A function that computes taps alone. It is to be made before the first run: it notes what the model does. */
+  /** A function that computes taps alone. Call this before the first run, as it watches the model's own calls. */
   aloneRunner(): RunAlone;
   /** Name and class of every layer, or name and op of every node. */
   describe(): { name: string; class: string; path?: string[] }[];
-  /** Which nodes need a kernel that the backend does not have, where that is known before they run. */
+  /** The nodes whose kernel the backend does not have, as far as that is known before they run. */
   lacks(): Need[];
-  /** Notice what is computed from now on; the function given tells what was computed last, or is being computed. */
+  /** Watch what is computed from now on. Gives a function that returns the current or last layer or node. */
   watch(): () => string | null;
   dispose(): void;
 }
 
-/** Computes a tap alone, from references by row and the feed by input. The tensor is the caller's to dispose of. */
+/** Computes a tap alone, from references by layer and the feed by input. The caller disposes of the tensor. */
 export type RunAlone = (tap: Tap, rows: Map<string, Tensor>, feed: Map<string, Tensor>) => Promise<Tensor>;
 
-/** A node, a layer or a weight, null where it is not known, and the kernel that it needs. */
+/** A kernel, and the node, layer or weight that needs it; null where that is not known. */
 export interface Need {
   layer: string | null;
   kernel: string;
 }
 
-/** Tell what is being done, and how much of it. */
+/** Reports the stage, and how much of it is done. */
 export type Report = (stage: string, done?: number, total?: number) => void;

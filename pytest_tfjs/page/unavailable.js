@@ -1,17 +1,17 @@
 // @ts-check
 
-/** The machine or the browser does not have what the target needs: neither the flags nor the model is at fault. */
+/** The machine or the browser lacks what the target needs. Neither the flags nor the model are wrong. */
 export class UnavailableError extends Error {}
 
 /**
- * Throws where browsers keep something from the page because of how it came.
+ * Throws UnavailableError in a page that is not a secure context, in which browsers do not offer `what`.
  *
  * @param {string} what
  */
 export function requireSecureContext(what) {
   if (globalThis.isSecureContext !== false) return;
   throw new UnavailableError(
-    `the page is no secure context, which ${what} needs: it has to come by https (--tfjs-public-url), or from the` +
-      " browser's own machine",
+    `${what} needs a secure context, which this page is not: serve it by https (--tfjs-public-url), or run the` +
+      " browser on the machine that runs pytest",
   );
 }

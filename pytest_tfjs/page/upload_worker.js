@@ -1,19 +1,19 @@
 // @ts-check
 /**
- * A worker that sends activations (uploads.js gives them to it). A socket takes its data piece by piece from the
- * thread that owns it: here it takes them while the page's main thread reads the next tensor.
+ * A worker that sends activations over a WebSocket while the page's main thread reads the next tensor: a socket takes
+ * its data piece by piece on the thread that owns it. uploads.js is the other end.
  *
  * @typedef {{type: "announce", url: string, announcement: Record<string, number>}
  *   | {type: "bytes", buffer: ArrayBuffer, length: number}
- *   | {type: "reset"}} Errand
+ *   | {type: "reset"}} UploadMessage
  */
 
 /** @type {WebSocket | null} */
 let socket = null;
-/** What came before the socket was open. @type {Errand[]} */
+/** The messages that came before the socket was open. @type {UploadMessage[]} */
 let waiting = [];
 
-/** @param {MessageEvent<Errand>} message */
+/** @param {MessageEvent<UploadMessage>} message */
 self.onmessage = ({ data }) => {
   if (data.type === "reset") return reset();
   if (data.type === "announce" && socket === null) open(data.url);
@@ -34,12 +34,12 @@ function open(url) {
   };
 }
 
-/** @param {Errand} errand */
-function transmit(errand) {
-  if (errand.type === "announce") socket?.send(JSON.stringify(errand.announcement));
-  if (errand.type === "bytes") {
-    socket?.send(new Uint8Array(errand.buffer, 0, errand.length));
-    self.postMessage({ type: "free", buffer: errand.buffer }, { transfer: [errand.buffer] });
+/** @param {UploadMessage} message */
+function transmit(message) {
+  if (message.type === "announce") socket?.send(JSON.stringify(message.announcement));
+  if (message.type === "bytes") {
+    socket?.send(new Uint8Array(message.buffer, 0, message.length));
+    self.postMessage({ type: "free", buffer: message.buffer }, { transfer: [message.buffer] });
   }
 }
 

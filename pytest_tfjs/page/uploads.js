@@ -1,10 +1,10 @@
 // @ts-check
-/** Activations on their way to the server, over a WebSocket (uploads.py tells why). */
+/** Sends activations to the server over a WebSocket (serving/uploads.py says why), from a worker. */
 
 import { UPLOADS } from "./api.js";
 
-// Each message costs a millisecond or two on its way, and fresh memory more than a copy: bytes are gathered in
-// buffers of this size, which come back from the worker to be used again.
+// A message takes a millisecond or two, and allocating costs more than copying: bytes are gathered in buffers of this
+// size, which the worker gives back for reuse.
 const GATHERED = 1 << 20;
 const KEPT_BUFFERS = 16;
 
@@ -30,7 +30,7 @@ worker.onerror = (/** @type {ErrorEvent} */ { message }) => {
 };
 
 /**
- * Announce a chunk. Its bytes are sent next; the promise given says that the server has them all.
+ * Announce a chunk, whose bytes are sent next. `arrived` settles when the server has them all.
  *
  * @param {{job: number, chunk: number, feed: number, bytes: number}} announcement
  * @returns {{arrived: Promise<void>}}
@@ -59,7 +59,7 @@ export function send(bytes) {
   }
 }
 
-/** No more bytes of this chunk. */
+/** End the chunk. */
 export function flush() {
   if (gathered === 0) return;
   const { buffer } = gathering;
@@ -68,7 +68,7 @@ export function flush() {
   gathered = 0;
 }
 
-/** Forget a chunk that was not sent completely: the next one gets a connection of its own. */
+/** Drop a chunk that was not sent completely. The next one gets a new connection. */
 export function reset() {
   gathered = 0;
   worker.postMessage({ type: "reset" });

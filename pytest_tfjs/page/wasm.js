@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * The wasm backend, of which there are three: plain, with SIMD, and with SIMD and threads.
+ * Prepares and checks the wasm backend in its three forms: plain, with SIMD, with SIMD and threads.
  *
  * @typedef {import("./types").TF} TF
  * @typedef {import("./types").Setup} Setup
@@ -13,13 +13,13 @@ const MIN_THREADS = 2;
 const MAX_THREADS = 4;
 // TF.js starts no more threads than half of the logical cores.
 const CORES_FOR_EACH = 2;
-// A function that gives i8x16.splat(0).
+// A module with a function that returns i8x16.splat(0).
 const SIMD = new Uint8Array([
   0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 8, 1, 6, 0, 65, 0, 253, 15, 11,
 ]);
 
 /**
- * Before the backend is made. Throws UnavailableError where the page cannot have what the flags ask for.
+ * Prepare TF.js before the backend is made. Throws UnavailableError where the browser lacks what the flags need.
  *
  * @param {TF} tf
  * @param {string} directory
@@ -39,7 +39,7 @@ export function prepareWasm(tf, directory, flags) {
 function prepareThreads(wasm) {
   requireSecureContext("shared memory");
   if (!globalThis.crossOriginIsolated) {
-    throw new UnavailableError("the browser does not isolate the page, so that threads could share its memory");
+    throw new UnavailableError("wasm threads need a page that is cross-origin isolated, and the browser does not isolate this one");
   }
   const cores = navigator.hardwareConcurrency;
   wasm.setThreadsCount(Math.min(MAX_THREADS, Math.max(MIN_THREADS, cores)));
@@ -48,8 +48,8 @@ function prepareThreads(wasm) {
 }
 
 /**
- * Throws where the wasm that runs is not the one that the flags ask for. TF.js's own flags read what was set, whatever
- * came of it: what tells is the file that was loaded, and the threads that there are.
+ * Throws where the wasm that runs is not the one that the flags ask for. TF.js's flags only say what was requested, so
+ * this checks the file that was loaded and the number of threads.
  *
  * @param {TF} tf
  * @param {Setup["flags"]} flags
@@ -73,6 +73,6 @@ export function checkWasm(tf, flags) {
 function loadedFile() {
   const files = performance.getEntriesByType("resource").flatMap(({ name }) => /[^/]+\.wasm$/.exec(new URL(name).pathname) ?? []);
   const file = files.at(-1);
-  if (file === undefined) throw new Error("the backend was made, but the browser tells of no .wasm file that was loaded");
+  if (file === undefined) throw new Error("the backend was made, but the browser lists no .wasm file that was loaded");
   return file;
 }

@@ -106,8 +106,8 @@ def test_a_feed_with_other_names_is_refused(harness, page, tmp_path, form, feed)
 @pytest.mark.parametrize(
     ("form", "value", "why"),
     [
-        ("graph", X.astype(np.float64), "dtype F64, which TF.js has not"),
-        ("layers", X.astype(np.float16), "dtype F16, which TF.js has not"),
+        ("graph", X.astype(np.float64), "dtype F64, which TF.js does not have"),
+        ("layers", X.astype(np.float16), "dtype F16, which TF.js does not have"),
         ("graph", X.astype(np.int32), "must be float32, but was int32"),
         ("layers", X.astype(np.int32), "'x' is float32; the feed has int32"),
         ("graph", X[:, :2], r"must be \[-1,3\], but was \[2,2\]"),
@@ -271,7 +271,7 @@ def test_a_page_that_logs_without_end_is_cut_short(harness, tmp_path):
     script(harness, "for (let i = 0; i < 3000; i++) console.log(i)")
     page.run(graph_job(tmp_path), lambda _: None)
     assert len(page.console) == 2000
-    assert page.console[-1].text == "2000 lines; those that follow are left out"
+    assert page.console[-1].text == "2000 lines; further lines are left out"
 
 
 def test_an_error_in_the_callback_ends_the_job(harness, page, tmp_path):

@@ -136,7 +136,7 @@ test("a flag that TF.js changed is an error", async () => {
 
 test("a flag that TF.js does not know is an error with the value that was asked for", async () => {
   await assert.rejects(makeBackend(fakeTF().tf, setup("cpu", { NO_SUCH: 3 })), {
-    message: "the flag NO_SUCH is refused by TF.js, 3 was asked for: Cannot set flag NO_SUCH as it has not been registered.",
+    message: "TF.js refuses 3 for the flag NO_SUCH: Cannot set flag NO_SUCH as it has not been registered.",
   });
 });
 
@@ -177,11 +177,11 @@ test("threads need a page that is cross-origin isolated", async () => {
   Object.assign(globalThis, { crossOriginIsolated: true });
 });
 
-test("what needs a secure context is told to have none, and what to do", async () => {
+test("a page that is not a secure context is an error that says what to do", async () => {
   Object.assign(globalThis, { isSecureContext: false });
   for (const given of [setup("wasm", THREADS), setup("webgpu")]) {
     await assert.rejects(makeBackend(fakeTF({ threads: 2 }).tf, given), (error) => {
-      return error instanceof UnavailableError && /no secure context.*https .--tfjs-public-url/.test(error.message);
+      return error instanceof UnavailableError && /needs a secure context.*https .--tfjs-public-url/.test(error.message);
     });
   }
   Object.assign(globalThis, { isSecureContext: true });

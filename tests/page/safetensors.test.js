@@ -102,12 +102,12 @@ test("a lone surrogate is sent as JSON writes it", () => {
   assert.deepEqual(decode(encode(tensors)), tensors);
 });
 
-test("a dtype that TF.js has not is refused by name", () => {
+test("a dtype that TF.js does not have is refused by name", () => {
   const json = JSON.stringify({ "my feed": { dtype: "F64", shape: [0], data_offsets: [0, 0] } });
   const file = Buffer.alloc(8 + json.length);
   file.writeBigUInt64LE(BigInt(json.length));
   file.write(json, 8);
-  assert.throws(() => decode(bufferOf(file)), /feed 'my feed' has dtype F64, which TF.js has not/);
+  assert.throws(() => decode(bufferOf(file)), /feed 'my feed' has dtype F64, which TF.js does not have/);
 });
 
 test("the name that safetensors keeps is refused", () => {

@@ -1,48 +1,48 @@
 // @ts-check
 /**
- * Two arrays held against each other, as pytest-tfjs does it (compare/numbers/element_check.py).
+ * Checks each element of an output against the reference, as pytest-tfjs does (compare/numbers/element_check.py).
  *
  * @typedef {import("./types").Values} Values
- * @typedef {import("./types").Held} Held
+ * @typedef {import("./types").ElementCheck} ElementCheck
  * @typedef {import("./types").Place} Place
  */
 
 const SHOWN = 20;
 
 /**
- * What is wrong, and where it is worst. NaN equals NaN at the same place, and Infinity that of the same sign.
+ * How many elements are wrong, and where it is worst. NaN equals NaN at the same place, and Infinity that of the same sign.
  *
  * @param {Values} actual
  * @param {Values} reference
- * @param {Float64Array} allowed what is allowed at each element
- * @param {number | null} rmsAllowed what is allowed of the root mean square
- * @returns {Held}
+ * @param {Float64Array} allowed the allowed |error| of each element
+ * @param {number | null} rmsAllowed the allowed root mean square of the errors
+ * @returns {ElementCheck}
  */
-export function hold(actual, reference, allowed, rmsAllowed) {
+export function checkElements(actual, reference, allowed, rmsAllowed) {
   const elements = sizeOf(reference.shape);
   const reason = difference(actual, reference);
   if (reason !== null) return { elements, wrong: elements, maxAbs: Infinity, rms: Infinity, exceedsRms: false, worst: [], reason };
-  const held = { elements, wrong: 0, maxAbs: 0, rms: 0, exceedsRms: false, worst: /** @type {Place[]} */ ([]), reason };
+  const check = { elements, wrong: 0, maxAbs: 0, rms: 0, exceedsRms: false, worst: /** @type {Place[]} */ ([]), reason };
   for (let at = 0; at < elements; at++) {
     const error = errorAt(actual, reference, at);
     const limit = allowed[at] ?? 0;
-    held.maxAbs = Math.max(held.maxAbs, error);
-    held.rms += error ** 2;
-    if (error > limit) held.wrong++;
-    keepWorst(held.worst, { at, error, allowed: limit, share: shareOf(error, limit) });
+    check.maxAbs = Math.max(check.maxAbs, error);
+    check.rms += error ** 2;
+    if (error > limit) check.wrong++;
+    insertWorst(check.worst, { at, error, allowed: limit, share: shareOf(error, limit) });
   }
-  held.rms = Math.sqrt(held.rms / elements);
-  held.exceedsRms = rmsAllowed !== null && held.rms > rmsAllowed;
-  return held;
+  check.rms = Math.sqrt(check.rms / elements);
+  check.exceedsRms = rmsAllowed !== null && check.rms > rmsAllowed;
+  return check;
 }
 
 /**
- * Keep the worst places, the worst first: in parts of what is allowed, then by itself, then in the array's order.
+ * Insert a place among the worst, which are sorted by |error| / allowed, then |error|, then the order of the array.
  *
  * @param {Place[]} worst
  * @param {Place} place
  */
-function keepWorst(worst, place) {
+function insertWorst(worst, place) {
   const isWorse = (/** @type {Place} */ other) => place.share > other.share || (place.share === other.share && place.error > other.error);
   const rank = worst.findIndex(isWorse);
   if (rank < 0 && worst.length === SHOWN) return;
@@ -51,18 +51,18 @@ function keepWorst(worst, place) {
 }
 
 /**
- * Why the two cannot be held against each other; null where they can.
+ * Why the two cannot be compared; null where they can.
  *
  * @param {Values} actual
  * @param {Values} reference
  */
 function difference(actual, reference) {
-  const told = (/** @type {unknown} */ ours, /** @type {unknown} */ theirs) =>
+  const both = (/** @type {unknown} */ ours, /** @type {unknown} */ theirs) =>
     `${ours} in the browser, ${theirs} in the reference`;
   if (String(actual.shape) !== String(reference.shape) || actual.shape.length !== reference.shape.length) {
-    return `shape ${told(shown(actual.shape), shown(reference.shape))}`;
+    return `shape ${both(shown(actual.shape), shown(reference.shape))}`;
   }
-  if (actual.dtype !== reference.dtype) return `dtype ${told(actual.dtype, reference.dtype)}`;
+  if (actual.dtype !== reference.dtype) return `dtype ${both(actual.dtype, reference.dtype)}`;
   return sizeOf(reference.shape) === 0 ? "there are no elements" : null;
 }
 
@@ -82,7 +82,7 @@ function errorAt(actual, reference, at) {
 }
 
 /**
- * An element: one number, or of complex ones real and imaginary part.
+ * The parts of an element: one number, or the real and the imaginary part.
  *
  * @param {Values} values
  * @param {number} at

@@ -5,57 +5,57 @@
  *
  * @typedef {import("./types").TF} TF
  * @typedef {import("./types").Description} Description
- * @typedef {import("./types").Held} Held
+ * @typedef {import("./types").ElementCheck} ElementCheck
  * @typedef {import("./types").Place} Place
  * @typedef {import("./types").Target} Target
  * @typedef {import("./types").Values} Values
  */
 
 import { bytesOf, compute, makeBackend, read } from "./compute.js";
-import { hold, indexOf, partsAt, shown } from "./element_check.js";
+import { checkElements, indexOf, partsAt, shown } from "./element_check.js";
 
 const DIGITS = 7;
 const PLAIN = { from: 1e-3, to: 1e7 }; // magnitudes that are written without an exponent
 
 await main().catch((error) => {
-  tell("failed", "This could not be computed here.", String(error?.message ?? error));
+  showState("failed", "This could not be computed here.", String(error?.message ?? error));
 });
 
 async function main() {
   const description = /** @type {Description} */ (await (await fetch("reproducer.json")).json());
-  const asked = new URLSearchParams(location.search).get("target") ?? description.target;
-  showSubject(description, asked);
+  const chosen = new URLSearchParams(location.search).get("target") ?? description.target;
+  showSubject(description, chosen);
   showDiagnosis(description);
-  const target = description.targets.find(({ name }) => name === asked);
-  if (target === undefined) throw new Error(`there is no target ${asked}`);
+  const target = description.targets.find(({ name }) => name === chosen);
+  if (target === undefined) throw new Error(`there is no target ${chosen}`);
   const [reference, written, allowed] = await Promise.all([
     read(description.reference),
     read(description.browser),
     bytesOf(description.allowed.file).then((bytes) => new Float64Array(bytes)),
   ]);
-  const before = hold(written, reference, allowed, description.rmsAllowed);
+  const before = checkElements(written, reference, allowed, description.rmsAllowed);
   const tf = await makeBackend(target, description.wasmDirectory);
   const computed = await compute(tf, description);
-  const held = hold(computed, reference, allowed, description.rmsAllowed);
-  showElements(held, { reference, computed, written });
-  showFigures(description, { here: held, written: before, shape: reference.shape }, environmentOf(tf, target));
-  showVerdict(description, asked, held, { reference, computed });
+  const check = checkElements(computed, reference, allowed, description.rmsAllowed);
+  showElements(check, { reference, computed, written });
+  showFigures(description, { here: check, written: before, shape: reference.shape }, environmentOf(tf, target));
+  showVerdict(description, chosen, check, { reference, computed });
 }
 
 /**
  * @param {Description} description
- * @param {string} asked
+ * @param {string} chosen
  */
-function showSubject({ layer, model, environment, target, targets, inputs, operations }, asked) {
-  document.title = `${layer} on ${asked}`;
+function showSubject({ layer, model, environment, target, targets, inputs, operations }, chosen) {
+  document.title = `${layer} on ${chosen}`;
   element("layer").textContent = layer;
-  element("subject").textContent = `of ${model}, seen to be wrong on ${target} in ${environment.browser}`;
+  element("subject").textContent = `of ${model}, found wrong on ${target} in ${environment.browser}`;
   element("operations").textContent = JSON.stringify(operations, null, 2);
   for (const { name } of targets) {
     const link = document.createElement("a");
     link.href = `?target=${encodeURIComponent(name)}`;
     link.textContent = name;
-    if (name === asked) link.setAttribute("aria-current", "page");
+    if (name === chosen) link.setAttribute("aria-current", "page");
     element("targets").append(link);
   }
   for (const { name, standsFor, dtype, shape, file } of inputs) addRow("inputs", [name, standsFor, dtype, shown(shape), file]);
@@ -73,28 +73,28 @@ function showDiagnosis({ diagnosis }) {
 
 /**
  * @param {Description} description
- * @param {string} asked
- * @param {Held} held
+ * @param {string} chosen
+ * @param {ElementCheck} check
  * @param {{reference: Values, computed: Values}} values
  */
-function showVerdict({ layer, target, rmsAllowed }, asked, { reason, wrong, elements, worst, maxAbs, rms, exceedsRms }, values) {
+function showVerdict({ layer, target, rmsAllowed }, chosen, { reason, wrong, elements, worst, maxAbs, rms, exceedsRms }, values) {
   if (reason !== null) {
-    tell("wrong", `On ${asked} the output cannot be held against the reference.`, reason);
+    showState("wrong", `On ${chosen} the output cannot be compared with the reference.`, reason);
     return;
   }
   const [first] = worst;
   if (wrong > 0 && first !== undefined) {
     const count = wrong === 1 ? "One element is wrong" : `${wrong} elements are wrong`;
-    tell("wrong", `${layer} is wrong on ${asked}.`, `${count}, of ${elements}. At worst, ${atWorst(first, values)}.`);
+    showState("wrong", `${layer} is wrong on ${chosen}.`, `${count}, of ${elements}. At worst, ${atWorst(first, values)}.`);
     return;
   }
   if (exceedsRms) {
     const allowed = `${number(rmsAllowed ?? 0)} is allowed`;
-    tell("wrong", `${layer} is wrong on ${asked}.`, `No element by itself, but the root mean square of all errors is ${number(rms)}, where ${allowed}.`);
+    showState("wrong", `${layer} is wrong on ${chosen}.`, `No element by itself, but the root mean square of all errors is ${number(rms)}, where ${allowed}.`);
     return;
   }
-  const other = asked === target ? ` It was seen to be wrong on ${target} in another browser or version.` : "";
-  tell("right", `${layer} is right on ${asked}.`, `All ${elements} elements are within what is allowed: |error| is ${number(maxAbs)} at most.${other}`);
+  const other = chosen === target ? ` It was found wrong on ${target} in another browser or version.` : "";
+  showState("right", `${layer} is right on ${chosen}.`, `All ${elements} elements are within what is allowed: |error| is ${number(maxAbs)} at most.${other}`);
 }
 
 /**
@@ -112,14 +112,14 @@ function atWorst({ at, error, allowed }, { reference, computed }) {
  * @param {string} headline
  * @param {string} detail
  */
-function tell(state, headline, detail) {
+function showState(state, headline, detail) {
   element("headline").textContent = headline;
   element("detail").textContent = detail;
   element("verdict").dataset.state = state;
 }
 
 /**
- * @param {Held} held
+ * @param {ElementCheck} check
  * @param {{reference: Values, computed: Values, written: Values}} values
  */
 function showElements({ worst, elements }, { reference, computed, written }) {
@@ -136,17 +136,17 @@ function showElements({ worst, elements }, { reference, computed, written }) {
 
 /**
  * @param {Description} description
- * @param {{here: Held, written: Held, shape: number[]}} held
+ * @param {{here: ElementCheck, written: ElementCheck, shape: number[]}} check
  * @param {Record<string, string>} here
  */
-function showFigures({ environment }, { here: held, written, shape }, here) {
+function showFigures({ environment }, { here: check, written, shape }, here) {
   const figures = {
-    "largest |error|": (/** @type {Held} */ one) => (one.reason ?? String(one.maxAbs)),
-    "root mean square": (/** @type {Held} */ one) => String(one.rms),
-    "wrong elements": (/** @type {Held} */ one) => `${one.wrong} of ${one.elements}`,
-    "worst element": (/** @type {Held} */ one) => (one.worst[0] === undefined ? "-" : shown(indexOf(one.worst[0].at, shape))),
+    "largest |error|": (/** @type {ElementCheck} */ one) => (one.reason ?? String(one.maxAbs)),
+    "root mean square": (/** @type {ElementCheck} */ one) => String(one.rms),
+    "wrong elements": (/** @type {ElementCheck} */ one) => `${one.wrong} of ${one.elements}`,
+    "worst element": (/** @type {ElementCheck} */ one) => (one.worst[0] === undefined ? "-" : shown(indexOf(one.worst[0].at, shape))),
   };
-  for (const [name, figure] of Object.entries(figures)) addRow("figures", [name, figure(held), figure(written)]);
+  for (const [name, figure] of Object.entries(figures)) addRow("figures", [name, figure(check), figure(written)]);
   for (const [name, seen] of Object.entries(environment)) addRow("figures", [name, here[name] ?? "", seen]);
 }
 

@@ -29,7 +29,7 @@ export interface Place {
   share: number;
   allowed: number;
 }
-export interface Held {
+export interface ElementCheck {
   elements: number;
   wrong: number;
   maxAbs: number;

@@ -308,6 +308,8 @@ def test_what_needs_a_secure_context_is_not_there_over_plain_http(monkeypatch, b
         assert open_page(harness, backend).healthy
     monkeypatch.setattr(module.Access, "is_secure", True)
     with contextlib.closing(Harness(dist=Dist.shipped(), address=address)) as harness:
-        told = rf"is no secure context, which {what} needs: it has to come by https \(--tfjs-public-url"
+        told = (
+            rf"{what} needs a secure context, which this page is not: serve it by https \(--tfjs-public-url"
+        )
         with pytest.raises(TargetUnavailableError, match=told):
             open_page(harness, backend)
