@@ -4,8 +4,11 @@ The first of call, marker, command line, ini file and default that has a value f
 options themselves are rows of `pytest_tfjs.settings.options.OPTIONS`.
 """
 
-from __future__ import annotations
+# Without `from __future__ import annotations`: NamedTuple compiles each annotation that is text, which takes
+# twice as long as evaluating it.
 
+from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -16,9 +19,6 @@ from pytest_tfjs.settings.options import OPTIONS, option_of
 from pytest_tfjs.settings.values import expand_home
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     from pytest_tfjs.settings.addresses import Bind, JsonFile, PublicUrl, RemoteUrl
 
 TAP_BUDGET = 256_000_000
@@ -63,10 +63,10 @@ class Settings(NamedTuple):
     headed: bool = False
     browser_binary: Path | None = None
     driver_binary: Path | None = None
-    remote: RemoteUrl | None = None
-    capabilities: JsonFile | None = None
-    bind: Bind | None = None
-    public_url: PublicUrl | None = None
+    remote: "RemoteUrl | None" = None
+    capabilities: "JsonFile | None" = None
+    bind: "Bind | None" = None
+    public_url: "PublicUrl | None" = None
     dist: Path | None = None
     json: Path | None = None
     repro: Path | None = None
@@ -82,7 +82,7 @@ class Settings(NamedTuple):
         text = ",".join(value) if isinstance(value, tuple) else str(value)
         return f"{_written(name, self.origin(name))}={text}"
 
-    def updated(self, values: Mapping[str, Any], origin: str) -> Settings:
+    def updated(self, values: Mapping[str, Any], origin: str) -> "Settings":
         """These settings, overridden by those of `values` that are not None.
 
         Raises SettingsError for a value that is not valid; the message shows it as `origin` writes it.
