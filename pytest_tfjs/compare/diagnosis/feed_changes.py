@@ -1,4 +1,4 @@
-"""The same feed as a model may expect it instead: in another range, order of channels, or layout."""
+"""Changes a feed as other preprocessing would: another range, channel order or layout."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ _REVERSED = "with channels in reverse (BGR for RGB)"
 
 
 def feed_changes(feed: Mapping[str, Array]) -> Iterator[tuple[str, dict[str, Array]]]:
-    """The feed with one thing changed about one input, or two inputs swapped; all shapes and dtypes stay.
+    """The feed with one input changed or two inputs swapped; all shapes and dtypes stay.
 
-    What is changed is told in words that follow "the feed", with the input's name where there are several.
+    Each comes with a description that follows "the feed", with the input's name if there are several.
     """
     for name, value in feed.items():
         of = f"('{name}') " if len(feed) > 1 else ""
-        for said, changed in _changes(value):
+        for description, changed in _changes(value):
             if changed.shape == value.shape and not np.array_equal(changed, value):
-                yield f"{of}{said}", {**feed, name: changed.astype(value.dtype)}
+                yield f"{of}{description}", {**feed, name: changed.astype(value.dtype)}
     for (one, a), (other, b) in itertools.combinations(feed.items(), 2):
         if a.shape == b.shape and a.dtype == b.dtype:
             yield f"with '{one}' and '{other}' swapped", {**feed, one: b, other: a}
@@ -68,19 +68,19 @@ def _changes(value: Array) -> Iterator[tuple[str, Array]]:
     coloured = is_image and value.shape[-1] == _COLOURS
     if value.dtype.kind == "f":
         wide = value.astype(np.float64)
-        for said, change in _RANGES.items():
-            yield said, change(wide)
-        for said, change in _COLOURED.items() if coloured else ():
-            yield said, change(wide)
-        for said, change in _RANGES.items() if coloured else ():
-            yield f"{_REVERSED}, {said}", change(wide[..., ::-1])
+        for description, change in _RANGES.items():
+            yield description, change(wide)
+        for description, change in _COLOURED.items() if coloured else ():
+            yield description, change(wide)
+        for description, change in _RANGES.items() if coloured else ():
+            yield f"{_REVERSED}, {description}", change(wide[..., ::-1])
     if value.dtype.kind in "iu":
         yield "plus 1", value + 1
         yield "minus 1", value - 1
     if coloured:
         yield _REVERSED, value[..., ::-1]
     if is_image:
-        for said, change in _LAYOUTS.items():
-            yield said, change(value)
+        for description, change in _LAYOUTS.items():
+            yield description, change(value)
     elif value.ndim == 3 and value.shape[1] == value.shape[2]:  # noqa: PLR2004
         yield "with its last two axes swapped", value.swapaxes(1, 2)

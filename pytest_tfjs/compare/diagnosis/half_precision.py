@@ -1,4 +1,4 @@
-"""The numbers of one activation that tell half precision, and how far two runs are apart."""
+"""Measures whether half precision explains an activation's error, and how far two runs differ."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def sizes_of(actual: Array, expected: Array, entering: Sequence[Array], predicted: float | None) -> Sizes:
-    """The numbers that tell half precision, of one activation and of what enters it."""
+    """The sizes and errors of one activation and its inputs; see `Sizes`."""
     ours, truth = actual.astype(np.float64), expected.astype(np.float64)
     size, finite = np.abs(truth), np.isfinite(ours) & np.isfinite(truth)
     over = np.isfinite(truth) & ~np.isfinite(ours)
@@ -44,7 +44,7 @@ def _largest(array: Array) -> float:
 
 
 def predicted_error(steps: Sequence[Step], actual: Array, expected: Array) -> float | None:
-    """The error that half precision of inputs, weights and result makes, as a share of the browser's."""
+    """The RMS error from rounding inputs, weights and result to half precision, relative to the browser's."""
     halved = [
         replace(step, inputs=tuple(one if isinstance(one, int) else _halved(one) for one in step.inputs))
         for step in steps
@@ -62,7 +62,7 @@ def _halved(array: Array) -> Array:
 
 
 def apart(runs: Sequence[Array], expected: Array) -> float | None:
-    """How far two runs are apart, as a share of the first one's error; None where there are not two."""
+    """The RMS difference of two runs, relative to the first run's error; None without two runs."""
     if len(runs) < 2:  # noqa: PLR2004
         return None
     if np.array_equal(runs[0], runs[1], equal_nan=runs[0].dtype.kind == "f"):

@@ -1,4 +1,4 @@
-"""Operations on each element by itself: arithmetic, functions and activations."""
+"""Elementwise operations in numpy: arithmetic, functions and activations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Keras 2 layer as steps: its class and config, its weights in its own order, and what enters it."""
+"""Translates a Keras 2 layer into steps, from its class, config, weights and inputs."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ _ACTIVATIONS = {
 def keras_steps(
     class_name: str, config: Mapping[str, Any], weights: Sequence[Array], inputs: Sequence[Array]
 ) -> tuple[Step, ...]:
-    """The layer's steps. Raises CannotRecompute for a class, or an activation, that is not known here."""
+    """The layer's steps. Raises CannotRecompute for a class, or an activation, that is not supported."""
     make = _LAYERS.get(class_name)
     if make is None:
-        raise CannotRecompute(f"no recomputation of {class_name} is known")
+        raise CannotRecompute(f"{class_name} cannot be recomputed in numpy")
     try:
         return tuple(make(config, list(weights), list(inputs)))
     except (ValueError, IndexError, TypeError, KeyError, AttributeError) as error:
@@ -49,12 +49,12 @@ def keras_steps(
 
 
 def activation_op(name: Any) -> str:
-    """The operation that a Keras activation is."""
+    """The operation of a Keras activation."""
     if isinstance(name, dict):
         name = name.get("config") if isinstance(name.get("config"), str) else name.get("class_name")
     op = _ACTIVATIONS.get(str(name or "linear").lower())
     if op is None:
-        raise CannotRecompute(f"no recomputation of the activation {name!r} is known")
+        raise CannotRecompute(f"the activation {name!r} cannot be recomputed in numpy")
     return op
 
 
@@ -109,7 +109,7 @@ def _separable(config: Mapping[str, Any], weights: list[Array], inputs: list[Arr
 def _transposed(config: Mapping[str, Any], weights: list[Array], inputs: list[Array]) -> list[Step]:
     if config.get("output_padding") is not None or _format(config) == "NCHW":
         raise CannotRecompute(
-            "no recomputation of a Conv2DTranspose with output_padding or channels_first is known"
+            "a Conv2DTranspose with output_padding or channels_first cannot be recomputed in numpy"
         )
     attributes, x, kernel = _windowed(config), inputs[0], weights[0]
     sizes = []
@@ -125,7 +125,7 @@ def _transposed(config: Mapping[str, Any], weights: list[Array], inputs: list[Ar
 def _one_dimensional(config: Mapping[str, Any], weights: list[Array], inputs: list[Array]) -> list[Step]:
     """As TensorFlow and TF.js do: an image of one row."""
     if config.get("padding") == "causal" or config.get("data_format") == "channels_first":
-        raise CannotRecompute("no recomputation of a Conv1D that is causal, or channels_first, is known")
+        raise CannotRecompute("a Conv1D that is causal, or channels_first, cannot be recomputed in numpy")
     one = {key: [1, *np.atleast_1d(config.get(key, 1)).tolist()] for key in ("strides", "dilation_rate")}
     attributes = _windowed({**config, **one, "data_format": None})
     steps = [
@@ -172,7 +172,7 @@ def _relu(config: Mapping[str, Any], weights: list[Array], inputs: list[Array]) 
     del weights
     slope, most, least = (config.get(key) for key in ("negative_slope", "max_value", "threshold"))
     if least:
-        raise CannotRecompute("no recomputation of a ReLU with a threshold is known")
+        raise CannotRecompute("a ReLU with a threshold cannot be recomputed in numpy")
     if slope:
         first = Step("LeakyRelu", (inputs[0],), {"alpha": float(slope)})
         return [first] if most is None else [first, Step("Minimum", (0, np.array(most, np.float64)))]
@@ -226,7 +226,7 @@ def _resized(config: Mapping[str, Any], x: Array, sizes: tuple[int, int]) -> lis
         config.get("interpolation", "nearest")
     ]
     if _format(config) == "NCHW":
-        raise CannotRecompute("no recomputation of resizing with channels_first is known")
+        raise CannotRecompute("resizing with channels_first cannot be recomputed in numpy")
     return [Step(op, (x, np.array(sizes)), {"half_pixel_centers": True, "align_corners": False})]
 
 
@@ -294,7 +294,7 @@ def _embedded(config: Mapping[str, Any], weights: list[Array], inputs: list[Arra
 def _recurrent(op: str) -> Callable[..., list[Step]]:
     def make(config: Mapping[str, Any], weights: list[Array], inputs: list[Array]) -> list[Step]:
         if config.get("return_state") or len(inputs) > 1:
-            raise CannotRecompute(f"no recomputation of a {op} with states in or out is known")
+            raise CannotRecompute(f"a {op} with states in or out cannot be recomputed in numpy")
         flags = ("return_sequences", "go_backwards", "reset_after")
         attributes: dict[str, Any] = {key: bool(config.get(key, False)) for key in flags}
         for key, usual in (("activation", "tanh"), ("recurrent_activation", "sigmoid")):

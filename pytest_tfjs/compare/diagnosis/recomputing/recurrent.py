@@ -1,4 +1,4 @@
-"""Recurrent layers as Keras 2 computes them, over axis 1, from a state of 0."""
+"""Recurrent layers in numpy, as in Keras 2: over axis 1, from a state of 0."""
 
 from __future__ import annotations
 

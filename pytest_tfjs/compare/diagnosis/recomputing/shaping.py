@@ -1,4 +1,4 @@
-"""Operations over axes: products of matrices, reductions, normalisations, and what moves elements only."""
+"""Operations over axes in numpy: matrix products, reductions, normalisations, and moving elements."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def channels_first(attributes: Mapping[str, Any]) -> bool:
-    """Whether the channels are axis 1, and not the last."""
+    """Whether the channels are axis 1 instead of the last axis."""
     return str(attributes.get("data_format", "NHWC")).startswith("NC")
 
 

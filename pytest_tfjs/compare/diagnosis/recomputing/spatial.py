@@ -1,4 +1,4 @@
-"""Operations over the rows and columns of images: convolution, pooling, resizing."""
+"""Operations over the rows and columns of images in numpy: convolution, pooling, resizing."""
 
 from __future__ import annotations
 

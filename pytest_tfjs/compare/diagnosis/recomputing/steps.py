@@ -1,4 +1,4 @@
-"""A layer as the operations that it consists of, and their evaluation in numpy, in double precision."""
+"""A layer as a sequence of operations, evaluated in numpy in double precision."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _OPERATIONS: Mapping[str, Callable[[Sequence[Array], Mapping[str, Any]], Array]]
 
 
 class CannotRecompute(Exception):  # noqa: N818  (told as it stands: what could not be tried, and why)
-    """An operation, or a use of it, that is not known here; the text says which."""
+    """An operation, or a use of one, cannot be recomputed; the text says which."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One operation, by its name as a graph node, on arrays or on what earlier steps give.
+    """One operation, by its graph node name, on arrays or the results of earlier steps.
 
     `inputs`: an array, or the number of an earlier step of the same layer. `attributes`: as the graph
-    operation has them, in Python builtins (`padding` is `"SAME"`); one that is not given has TensorFlow's
-    default. Readings that TensorFlow has no attribute for have names of their own; see `compare.semantics`.
+    operation has them, in Python builtins (`padding` is `"SAME"`); a missing one has TensorFlow's default.
+    Interpretations without an attribute in TensorFlow have their own names; see `interpretations`.
     """
 
     op: str
@@ -44,15 +44,15 @@ class Step:
 
 
 def evaluate(steps: Sequence[Step]) -> Array:
-    """What the last step gives; floats are computed in float64, integers in their own dtype.
+    """The result of the last step; floats are computed in float64, integers in their own dtype.
 
-    Raises CannotRecompute for an operation that is not known here, or inputs that it does not take.
+    Raises CannotRecompute for an unknown operation or unsuitable inputs.
     """
     values: list[Array] = []
     for step in steps:
         operation = _OPERATIONS.get(step.op)
         if operation is None:
-            raise CannotRecompute(f"no recomputation of {step.op} is known")
+            raise CannotRecompute(f"{step.op} cannot be recomputed in numpy")
         inputs = [values[one] if isinstance(one, int) else widened(one) for one in step.inputs]
         try:
             with np.errstate(all="ignore"):
@@ -63,12 +63,12 @@ def evaluate(steps: Sequence[Step]) -> Array:
 
 
 def known(op: str) -> bool:
-    """Whether an operation of this name is known."""
+    """Whether an operation of this name can be recomputed."""
     return op in _OPERATIONS
 
 
 def widened(array: Array) -> Array:
-    """The array in float64 or complex128 where it is inexact, else as it is."""
+    """The array in float64 or complex128 if it is inexact, else unchanged."""
     if array.dtype.kind == "c":
         return array.astype(np.complex128)
     if array.dtype.kind == "f" or array.dtype.name == "bfloat16":
