@@ -83,7 +83,7 @@ def _small_exp(tf, left, right, ids):
     return tf.exp(tf.subtract(right, 20.0, name="logits"), name="faulty")
 
 
-_WRAPS = "int32 overflow wraps around in Python and not so in TF.js"
+_WRAPS = "int32 overflow wraps around in Python but not in TF.js"
 _INTEGERS = "webgl holds integers as float32, which is exact only up to 2**24"
 _PRODUCTS = "webgpu multiplies integers as float32, which is exact only up to 2**24"
 _LOST_ANGLE = ("|error| ", "GPU sines of large angles are inexact: this input reaches 1.0e+06")
@@ -99,7 +99,7 @@ DIVERGENCES = {
     "maximum with NaN": Divergence(
         _floor_under_nan,
         "Maximum",
-        {"wasm": ("in the browser, NaN in the reference", "wasm's maximum and minimum drop NaN")},
+        {"wasm": ("in the browser, NaN in the reference", "wasm's maximum and minimum ignore NaN")},
         right=("cpu", "webgl", "webgpu"),
     ),
     "sine of large angles": Divergence(

@@ -153,7 +153,7 @@ def test_another_row_taken(tfjs, tmp_path):
 
     found = diagnosis(tfjs, tmp_path, model, values(2, 4), change, format_="layers")
     assert (found.kind, found.layer) == ("wiring", "last")
-    assert "from 'first', the source from 'second'" in found.said
+    assert "'first' in the artifacts, but 'second' in the source" in found.said
 
 
 def test_weights_transposed(tfjs, tmp_path):
@@ -343,7 +343,7 @@ def test_a_tolerance_below_rounding_is_told_for_what_it_is(tfjs, tmp_path):
     comparison = tfjs.compare(path, values(2, 600), alone="all")
     assert comparison.verdict == "diverged"
     assert comparison.diagnosis.kind == "growth"
-    assert "the tolerance given allows less than rounding makes" in comparison.diagnosis.said
+    assert "the given tolerance is smaller than its rounding error" in comparison.diagnosis.said
 
 
 def test_weights_that_are_stored_too_coarsely(tfjs, tmp_path):

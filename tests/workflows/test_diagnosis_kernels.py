@@ -40,7 +40,7 @@ def test_nan_dropped_by_maximum_on_wasm(diagnosis):
     found = diagnosis(lambda x: {"y": tf.maximum(1.0, tf.sqrt(x))}, np.float32([-1, 4, 9]))
     assert found.kind == "kernel"
     assert "wasm gives another result than cpu on chrome, which agrees with Python" in found.said
-    assert "Maximum that drops NaN" in found.said
+    assert "Maximum that ignores NaN" in found.said
 
 
 @pytest.mark.tfjs(backends="webgl")
@@ -85,4 +85,4 @@ def test_the_resolution_of_half_precision(diagnosis):
     x = np.random.default_rng(0).standard_normal(64).astype(np.float32)
     found = diagnosis(lambda x: {"y": tf.tanh(x) * 1.3}, x, rtol=1e-6, atol=1e-6)
     assert found.kind == "half resolution"
-    assert "times 2**-11 of the largest value" in found.said
+    assert "times 2**-11 of the layer's largest value" in found.said

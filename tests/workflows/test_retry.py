@@ -126,9 +126,7 @@ def test_the_json_and_the_table_tell_of_a_second_run(run):
 @pytest.mark.parametrize("test", ["test_twice", "test_agreement_twice", "test_time_twice"])
 def test_a_second_loss_is_an_error_that_tells_of_both(run, test):
     assert case(run, test).outcome == "failure"
-    assert (
-        f"{LOST}; a second, fresh browser was lost in the same way. Does the model" in case(run, test).message
-    )
+    assert f"{LOST}; a second, fresh browser was lost in the same way. The model" in case(run, test).message
     assert case(run, test).properties["tfjs_retried"] == LOST
 
 
