@@ -1,4 +1,4 @@
-"""One row of a comparison: a layer, its place in the graph, and what became of it in the artifacts."""
+"""A layer: one row of a comparison, with its inputs, its coverage and where the page finds it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Faults put into one layer on purpose, to see whether the judge would notice them in the browser.
+"""Mutants: faults put into a layer on purpose, to see whether a comparison would catch them.
 
-Each operator gives what the browser would have given if it had the fault, or what it would have computed
-with; it changes nothing in place. What is drawn (which channels, which weight) is drawn from the generator
-that is passed in, so that a seed repeats it.
+Each function returns the activation that the browser would have given with the fault, or the weights that it
+would have used; it changes nothing in place. Random choices (which channels, which weight) come from the
+generator that is passed in, so a seed repeats them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ KINDS: tuple[MutantKind, ...] = get_args(MutantKind)
 class Mutated:
     """An array with the fault in it, and what was changed, in words.
 
-    `harmless`: why the fault changes nothing, where it changes nothing, in words; None where nobody knows.
+    `harmless`: why the fault changes nothing if it changes nothing, in words; None if unknown.
     """
 
     value: Array
@@ -52,7 +52,7 @@ class Mutated:
 
 @dataclass(frozen=True)
 class NotApplicable:
-    """Why a layer cannot have such a fault, in words."""
+    """The reason, in words, why a layer cannot have such a fault."""
 
     why: str
 
@@ -60,7 +60,7 @@ class NotApplicable:
 Made = Mutated | NotApplicable
 
 
-# What the browser would have given.
+# Faults in the activation.
 
 
 def swap_channels(activation: Array, rng: np.random.Generator) -> Made:
@@ -110,7 +110,7 @@ def shift_map(activation: Array) -> Made:
     return Mutated(value, "by one pixel down and right")
 
 
-# What the browser would have computed with.
+# Faults in the weights.
 
 
 def drop(weight: Array) -> Mutated:
@@ -136,14 +136,14 @@ def other_epsilon(epsilon: float) -> float:
     return pytorch if epsilon > math.sqrt(keras * pytorch) else keras
 
 
-# What the browser would have applied at the end.
+# Faults in the activation function.
 
 
 @dataclass(frozen=True)
 class ActivationSwap:
     """Another activation in place of a layer's own, as a function of what enters that; float64.
 
-    `harmless`: why no element tells the two apart, where none does, in words.
+    `harmless`: why no element shows the difference, if none does, in words.
     """
 
     what: str
@@ -199,7 +199,7 @@ def swap_activation(op: str, entering: Array, dtype: np.dtype[Any]) -> Made:
 
 
 def same_bits(one: Array, other: Array) -> bool:
-    """Whether nothing tells two arrays apart: shape, dtype and every element; NaN is NaN, -0 is 0."""
+    """Whether two arrays are equal in shape, dtype and every element; NaN equals NaN, -0 equals 0."""
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
     return bool(np.array_equal(one, other, equal_nan=one.dtype.kind in "fc"))

@@ -1,4 +1,4 @@
-"""Whether reading activations alters the outputs, what is read then, and what becomes of the other rows."""
+"""Observer effect: whether reading activations changes the outputs, and which layers to read instead."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Extent = Literal["all", "boundaries", "outputs"]
 Cause = Literal["reading", "nondeterministic"]
 
 _BLOCK = 1 << 16
-# Operations and Keras classes with weights: a compiler begins anew there, and takes in what follows.
+# Operations and Keras classes with weights: a compiler starts a fused kernel there.
 _WEIGHTED = re.compile(
     r"Conv|MatMul|Dense|Einsum|RNN|LSTM|GRU|Bidirectional|TimeDistributed|Attention|Embedding"
 )
@@ -28,7 +28,7 @@ _WEIGHTED = re.compile(
 
 @dataclass(frozen=True)
 class Observation:
-    """What was found of the effect that reading activations has on the outputs.
+    """The effect of reading activations on the outputs.
 
     `checked`: outputs that were held, bit for bit, against those of a run that reads nothing else; `altered`:
     those of them that were not the same. `cause`: `reading`, or `nondeterministic` where two runs that read
@@ -43,7 +43,7 @@ class Observation:
     settled: bool = True
 
     def __str__(self) -> str:
-        """What a person should know of it; empty where nothing was altered."""
+        """The effect in words; empty if nothing was altered."""
         if self.cause is None:
             return ""
         names = ", ".join(repr(name) for name in self.altered[:3])
@@ -68,7 +68,7 @@ _READ: Mapping[Extent, str] = {
 
 
 def fingerprint(array: NDArray[Any]) -> bytes:
-    """A digest that two arrays share if shape, dtype and all bits are the same; any NaN is as any other."""
+    """A digest that two arrays share if shape, dtype and all bits are the same; all NaN are equal."""
     digest = hashlib.blake2b(f"{array.dtype.str} {array.shape}".encode(), digest_size=16)
     if array.dtype.kind in "OSU":
         digest.update(repr(array.tolist()).encode())
@@ -91,12 +91,12 @@ def _one_nan(block: NDArray[Any]) -> NDArray[np.uint8]:
 def differing(
     one: Mapping[tuple[int, str], bytes], other: Mapping[tuple[int, str], bytes]
 ) -> tuple[str, ...]:
-    """The outputs, once each, of which for some feed both have a fingerprint and not the same."""
+    """The outputs, once each, whose fingerprints differ for some feed."""
     return tuple(dict.fromkeys(key[1] for key in one if key in other and one[key] != other[key]))
 
 
 def fewer(layers: Sequence[Layer], extent: Extent) -> tuple[Layer, ...]:
-    """The same rows, of which only those at fusion boundaries, or the outputs, are still compared.
+    """The layers, with only those at fusion boundaries, or only the outputs, still compared.
 
     Boundaries are rows with weights, rows that enter several others, and outputs. Another row is fused into
     the compared row that its activation enters next, or is eliminated where there is none.
@@ -104,15 +104,15 @@ def fewer(layers: Sequence[Layer], extent: Extent) -> tuple[Layer, ...]:
     if extent == "all":
         return tuple(layers)
     takers = _takers(layers)
-    kept = {
+    compared = {
         layer.name
         for layer in layers
         if layer.coverage == "compared" and (layer.output or _is_boundary(layer, takers, extent))
     }
     dropped = {
-        layer.name: layer for layer in layers if layer.coverage == "compared" and layer.name not in kept
+        layer.name: layer for layer in layers if layer.coverage == "compared" and layer.name not in compared
     }
-    return tuple(_without(layer, dropped, takers, kept) for layer in layers)
+    return tuple(_without(layer, dropped, takers, compared) for layer in layers)
 
 
 def _takers(layers: Sequence[Layer]) -> dict[str, list[str]]:
@@ -130,15 +130,15 @@ def _is_boundary(layer: Layer, takers: Mapping[str, Sequence[str]], extent: Exte
 
 
 def _without(
-    layer: Layer, dropped: Mapping[str, Layer], takers: Mapping[str, Sequence[str]], kept: set[str]
+    layer: Layer, dropped: Mapping[str, Layer], takers: Mapping[str, Sequence[str]], compared: set[str]
 ) -> Layer:
     if layer.name not in dropped:
-        inputs = dict.fromkeys(name for given in layer.inputs for name in _kept_behind(given, dropped))
+        inputs = dict.fromkeys(name for given in layer.inputs for name in _compared_before(given, dropped))
         into = layer.into
         if into is not None and into in dropped:
-            into = _next_kept(into, takers, kept) or into
+            into = _next_compared(into, takers, compared) or into
         return replace(layer, inputs=tuple(inputs), into=into)
-    into = _next_kept(layer.name, takers, kept)
+    into = _next_compared(layer.name, takers, compared)
     said = "not read: reading it changes the outputs"
     if into is None:
         return replace(layer, inputs=(), shape=None, dtype=None, tap=None, coverage="eliminated", reason=said)
@@ -148,11 +148,11 @@ def _without(
     )
 
 
-def _next_kept(name: str, takers: Mapping[str, Sequence[str]], kept: set[str]) -> str | None:
-    """The nearest compared row that the activation of `name` leads to."""
+def _next_compared(name: str, takers: Mapping[str, Sequence[str]], compared: set[str]) -> str | None:
+    """The nearest compared layer downstream of `name`."""
     ahead, seen = list(takers.get(name, ())), set()
     for taker in ahead:
-        if taker in kept:
+        if taker in compared:
             return taker
         if taker not in seen:
             seen.add(taker)
@@ -160,8 +160,8 @@ def _next_kept(name: str, takers: Mapping[str, Sequence[str]], kept: set[str]) -
     return None
 
 
-def _kept_behind(name: str, dropped: Mapping[str, Layer]) -> Iterator[str]:
-    """The compared rows that lead to `name` through rows that are no longer compared; itself if it is one."""
+def _compared_before(name: str, dropped: Mapping[str, Layer]) -> Iterator[str]:
+    """The compared layers that lead to `name` through layers that are no longer compared, or `name`."""
     stack, seen = [name], set()
     while stack:
         one = stack.pop()

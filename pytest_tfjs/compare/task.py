@@ -1,4 +1,4 @@
-"""Whether the browser does the same task as the reference: the same classes, maps of classes, or figures.
+"""Agreement: whether the browser gives the same classes, maps of classes or figures as the reference.
 
 A sample is a row of the outputs' first axis. A class is the place of the largest element of the last axis;
 where that has one element it is a probability, and class 1 is more than 0.5. Integers are classes already.
@@ -33,10 +33,10 @@ _NO_CLASS = -1
 
 @dataclass(frozen=True)
 class Measure:
-    """One figure over all samples, with its interval at 95 % and what it has to be at least, if anything.
+    """One figure over all samples, with its 95 % interval and its minimum, if there is one.
 
-    `interval` None: none can be drawn. The figure decides, not its interval; `proven` tells whether the
-    samples are enough to say of more than themselves that it is no less.
+    `interval` is None if none can be computed. The figure decides, not its interval; `proven` says whether
+    there are enough samples to conclude that other samples also reach the minimum.
     """
 
     name: str
@@ -47,21 +47,21 @@ class Measure:
 
     @property
     def passed(self) -> bool:
-        """Whether it is at least what it has to be; NaN never is."""
+        """Whether the figure reaches its minimum; NaN never does."""
         return self.least is None or self.value >= self.least
 
     @property
     def proven(self) -> bool:
-        """Whether the whole interval is at least what the figure has to be."""
+        """Whether the whole interval reaches the minimum."""
         return self.least is not None and self.interval is not None and self.interval[0] >= self.least
 
 
 @dataclass(frozen=True)
 class Flip:
-    """A sample, or a place in one, that the browser gives another class than the reference.
+    """A sample, or a position in one, whose class in the browser differs from the reference's.
 
-    `margin`: by how much the reference prefers its class to the browser's, in the output's unit.
-    `near_tie`: that is no more than both may be off, so that either class is right. NaN: of classes alone.
+    `margin`: by how much the reference prefers its class to the browser's, in the output's unit; NaN if the
+    output is classes only. `near_tie`: the margin is within rounding, so either class is correct.
     """
 
     sample: int
@@ -74,7 +74,7 @@ class Flip:
 
 @dataclass(frozen=True)
 class Agreement:
-    """What was found of a task on one target over all samples.
+    """The result of a task on one target over all samples.
 
     `flips` counts the places that have another class, `near_ties` those of them that are `Flip.near_tie`, and
     `worst_flips` are those with the largest margin. `accuracy`: of the browser and of the reference, where
@@ -109,9 +109,9 @@ class Agreement:
 
 @dataclass
 class Classified:
-    """What is counted of the classes of all samples, feed by feed: `add` each, then ask.
+    """Counts the classes of all samples, feed by feed: `add` each, then read the figures.
 
-    `tolerance` is what an output may be off, for telling near ties. `overlapping`: mean IoU is asked for.
+    `tolerance` is that of the output, to recognise near ties. `overlapping`: whether mean IoU is measured.
     """
 
     tolerance: Tolerance
@@ -132,7 +132,7 @@ class Classified:
         `labels` are the right classes, of the shape of the classes.
         """
         ours, theirs = scores_of(actual), scores_of(reference)
-        # Of NaN there is no class, and none that both have.
+        # NaN has no class; the two sides get different values, so that they never agree.
         found, expected = classes_of(ours, nan=_NO_CLASS), classes_of(theirs, nan=_NO_CLASS - 1)
         for k in self.ks:
             self._shares.setdefault(k, []).append(_per_sample(among_first(ours, expected, k)))
@@ -173,7 +173,7 @@ class Classified:
         return ours, theirs
 
     def vacuous(self) -> str | None:
-        """Why the classes could not have differed, in words; None where they could."""
+        """Why the classes could not have differed, in words; None if they could."""
         if len(self._seen) > 1:
             return None
         only = next(iter(self._seen), None)
@@ -221,7 +221,7 @@ class Classified:
 
 
 def _largest_first(margins: Floats) -> list[int]:
-    """The places of the margins from the largest on; those that are NaN, as a side is, before all others."""
+    """The positions of the margins, the largest first; NaN before all others."""
     order = np.argsort(-np.where(np.isnan(margins), np.inf, margins), kind="stable")
     return [int(place) for place in order]
 
@@ -289,7 +289,7 @@ def _mean_iou(sums: Floats) -> float:
 
 
 def judge_task(measures: Sequence[Measure], vacuous: str | None) -> tuple[TaskVerdict, str | None]:
-    """The verdict, and why it is not `close`: what is too low over what could not have been."""
+    """The verdict, and why it is not `close`: a figure below its minimum comes before `vacuous`."""
     low = [one for one in measures if not one.passed]
     if low:
         return "diverged", "; ".join(f"{one.name} is {one.value:.4g}, {one.least:g} required" for one in low)
@@ -297,7 +297,7 @@ def judge_task(measures: Sequence[Measure], vacuous: str | None) -> tuple[TaskVe
 
 
 def unproven(measure: Measure, samples: int) -> str | None:
-    """That a figure is high enough on these samples, but they are too few to say so of others; else None."""
+    """A note that the samples are too few to prove a figure that reaches its minimum; None otherwise."""
     if measure.least is None or not measure.passed or measure.proven:
         return None
     said = f"{samples} samples do not prove a {measure.name} of {measure.least:g}"

@@ -1,4 +1,4 @@
-"""One verdict out of the metrics of all layers, and where in the graph the first wrong ones stand."""
+"""Judges a comparison: one verdict from the metrics of all layers, and why it is not close."""
 
 from __future__ import annotations
 
@@ -34,31 +34,30 @@ def judge(
     compression: Compression | None = None,
     vacuity: Vacuity | None = None,
 ) -> Judgement:
-    """The verdict on all layers; `metrics` and `tolerances` are by name, of the compared ones.
+    """The verdict on all layers; `metrics` and `tolerances` are by name, of the compared layers.
 
-    A layer is close where its error in the whole run is within its tolerance and, where it was run `alone`,
-    its local error is within what its arithmetic allows; of those named in `given`, whose tolerance is the
-    user's own, that tolerance alone decides. Where no layer is wrong by itself, and all outputs are close, an
-    inner layer may be over its tolerance: errors that grow and fade again are nobody's fault, and no harm.
+    A layer is close if its error in the whole run is within its tolerance and, if it was run `alone`, its
+    local error is within its allowance. For layers named in `given`, whose tolerance is the user's own, that
+    tolerance alone decides. If no layer is wrong alone and all outputs are close, an inner layer may exceed
+    its tolerance: errors that grow and then fade do no harm.
 
-    The gravest that holds is told: `diverged` (what was seen is wrong) over `unmapped` (something was not
-    seen) over `vacuous` (nothing that was seen could have been wrong) over `close`. `error`, graver than all,
-    is not judged here: then nothing ran. A compared layer without metrics, or of which the browser gave no
-    activation, is unmapped; so is the whole where there are metrics of a name that is no compared layer.
-    An empty one is eliminated, but an output of the model is unmapped: something of it has to be compared.
-    Where all layers are close, it is `diverged` still if a weight differs from the source's, or if quantised
-    weights move an output by more than is allowed.
+    The most severe verdict that applies is given: `diverged` (an activation is wrong), then `unmapped` (a
+    layer was not compared), then `vacuous` (no activation could have been wrong), then `close`. `error` is
+    not judged here: then nothing ran. A compared layer without metrics or without an activation is unmapped,
+    and so is the whole if there are metrics of a name that is not a compared layer. An empty layer is
+    eliminated, but an empty output of the model is unmapped. If all layers are close, the verdict is still
+    `diverged` if a weight differs from the source's, or if quantised weights move an output too far.
     """
-    known = alone or Alone()
+    alone = alone or Alone()
     results = tuple(
         _with_local(
-            _result(layer, metrics.get(layer.name), tolerances.get(layer.name)), known, layer.name in given
+            _result(layer, metrics.get(layer.name), tolerances.get(layer.name)), alone, layer.name in given
         )
         for layer in layers
     )
-    blamed = blame(results, known.unrepresentable)
+    blamed = blame(results, alone.unrepresentable)
     if _only_drifts(results, blamed):
-        results = tuple(map(_forgiven, results))
+        results = tuple(map(_accepted, results))
         blamed = Blame()
     weights = _weights_reason(weight_check)
     if blamed.first:
@@ -95,7 +94,7 @@ def _result(layer: Layer, metrics: Metrics | None, tolerance: Tolerance | None) 
 
 
 def _only_drifts(results: Sequence[LayerResult], blamed: Blame) -> bool:
-    """Whether all that diverged are inner layers which are right by themselves."""
+    """Whether all diverged layers are inner layers that are close alone."""
     diverged = [result for result in results if result.verdict == "diverged"]
     return not blamed.made and all(
         result.local is not None
@@ -107,12 +106,12 @@ def _only_drifts(results: Sequence[LayerResult], blamed: Blame) -> bool:
     )
 
 
-def _forgiven(result: LayerResult) -> LayerResult:
+def _accepted(result: LayerResult) -> LayerResult:
     return replace(result, verdict="close") if result.verdict == "diverged" else result
 
 
 def _with_local(result: LayerResult, alone: Alone, given: bool) -> LayerResult:
-    """The result with what is known of the layer run alone; that may make it `diverged`."""
+    """The result with those of the layer run alone, which may make it `diverged`."""
     name = result.layer.name
     if result.verdict not in ("close", "diverged"):
         return result
@@ -145,7 +144,7 @@ def _weights_reason(check: WeightCheck | None) -> str | None:
 
 
 def _compression_reason(compression: Compression | None, *, is_proven: bool) -> str | None:
-    """Why the compression is too much; `is_proven`: all layers were seen to be close."""
+    """Why the compression is too strong; `is_proven`: all layers are close."""
     if compression is None or compression.worst is None or not compression.exceeded:
         return None
     share = compression.costs[compression.worst].share
@@ -168,11 +167,11 @@ def _unmapped_reason(results: Sequence[LayerResult], unknown: Sequence[str]) -> 
 
 
 def _vacuous_reason(results: Sequence[LayerResult], allowed: Collection[str]) -> str | None:
-    """Why none of the layers could have failed, in words; None where one could, or all are `allowed` to."""
+    """Why no layer could have failed, in words; None if one could, or all are `allowed` not to."""
     seen = [result.metrics for result in results if result.metrics is not None]
     if not seen:
         return "no layer was compared, so nothing could have diverged"
-    if any(map(_could_fail, _telling(results))) or all(
+    if any(map(_could_fail, _meaningful(results))) or all(
         result.layer.name in allowed for result in results if result.metrics is not None
     ):
         return None
@@ -184,15 +183,15 @@ def _vacuous_reason(results: Sequence[LayerResult], allowed: Collection[str]) ->
     return f"every element of {counted} is {what}, so a broken model would pass too: feed other inputs"
 
 
-def _telling(results: Sequence[LayerResult]) -> list[LayerResult]:
-    """The outputs, and what is computed in floats: shapes are integers, exact whatever the weights are."""
+def _meaningful(results: Sequence[LayerResult]) -> list[LayerResult]:
+    """The outputs and the layers in floats: shapes are integers, correct whatever the weights are."""
     seen = [result for result in results if result.metrics is not None]
     floats = [one for one in seen if one.layer.dtype is None or is_inexact(one.layer.dtype)]
     return [one for one in seen if one.layer.output or one in floats] if floats else seen
 
 
 def _could_fail(result: LayerResult) -> bool:
-    """Whether an activation that is all 0 would not have passed."""
+    """Whether an activation of zeros would have failed."""
     if result.metrics is None or result.tolerance is None:
         return False
     scale = result.metrics.scale
@@ -200,7 +199,7 @@ def _could_fail(result: LayerResult) -> bool:
 
 
 def _names_with_reasons(unmapped: Sequence[LayerResult]) -> str:
-    """The names, and the reason once where it is that of all."""
+    """The names, and the reason once if all have the same."""
     if len({result.reason for result in unmapped}) == 1:
         return f"{_names([result.layer.name for result in unmapped])} ({unmapped[0].reason})"
     listed = ", ".join(f"{result.layer.name!r} ({result.reason})" for result in unmapped[:_NAMED])

@@ -1,4 +1,4 @@
-"""Whether the artifacts' weights are those of the source: to the bit, or to the declared quantisation."""
+"""Checks the artifacts' weights against the source's: bit for bit, or within the quantisation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.layers import Layer
 
 BY_EFFECT = "the operations that use it give other results"
-"""How a finding begins on a weight whose own values could not be held against the source's."""
+"""How a finding begins if a weight's own values could not be compared with the source's."""
 
 State = Literal["equal", "quantised", "folded", "unverified", "differs"]
 
@@ -38,10 +38,10 @@ class Storage:
 
 @dataclass(frozen=True)
 class WeightFinding:
-    """What was found of one weight of the artifacts, or of one that they lack.
+    """The result for one weight of the artifacts, or for one that they lack.
 
-    `layer`: the layer that it belongs to, None where none is known. `what`: of one that `differs` or is
-    `unverified`, how or why, in words.
+    `layer`: the layer that it belongs to, None if unknown. `what`: how a weight `differs`, or why it is
+    `unverified`, in words.
     """
 
     name: str
@@ -51,13 +51,13 @@ class WeightFinding:
 
     @property
     def by_effect(self) -> bool:
-        """Whether only its effect is known: then something else about the operation may be wrong."""
+        """Whether only the weight's effect was compared: then the operation itself may be wrong instead."""
         return self.what is not None and self.what.startswith(BY_EFFECT)
 
 
 @dataclass(frozen=True)
 class WeightCheck:
-    """How many weights were found `equal`, `quantised`, ..., and those that need words."""
+    """How many weights are `equal`, `quantised`, ..., and the findings with a description."""
 
     counts: Mapping[str, int]
     findings: tuple[WeightFinding, ...] = ()
@@ -69,7 +69,7 @@ class WeightCheck:
 
     @property
     def unverified(self) -> tuple[WeightFinding, ...]:
-        """The weights that could not be held against the source."""
+        """The weights that could not be compared with the source."""
         return self._of_state("unverified")
 
     def _of_state(self, state: State) -> tuple[WeightFinding, ...]:
@@ -77,7 +77,7 @@ class WeightCheck:
 
     @classmethod
     def of(cls, findings: Iterable[WeightFinding]) -> WeightCheck:
-        """The check with these findings, of which those with words are kept."""
+        """Counts the findings, and keeps those with a description."""
         found = list(findings)
         return cls(dict(Counter(one.state for one in found)), tuple(one for one in found if one.what))
 
@@ -94,7 +94,7 @@ class WeightCheck:
 def wrong_weight(check: WeightCheck | None, layer: Layer) -> WeightFinding | None:
     """A weight of a layer, or of one fused into it, that differs from the source's.
 
-    One whose values are known to differ, or else the first that an effect speaks against.
+    A weight whose values differ, or otherwise the first with a different effect.
     """
     names = (layer.name, *layer.members)
     found = [
@@ -112,11 +112,11 @@ def difference(
     storage: Storage | None,
     rounding: NDArray[np.float64] | float = 0.0,
 ) -> str | None:
-    """How a weight differs from that of the source, in words; None where it is the same.
+    """How a weight differs from that of the source, in words; None if it is the same.
 
-    `found` as the browser has it, dequantised; `storage` None where it is stored as it is. The same means:
-    equal bit for bit after the cast that TF.js makes of int64 and float64, and within half a step of the
-    quantisation's grid; `rounding` is what it may differ by beside, by element or for all.
+    `found` is dequantised, as in the browser; `storage` is None if it is not quantised. The same means: equal
+    bit for bit after TF.js's cast of int64 and float64, or within half a step of the quantisation's grid.
+    `rounding` is a further allowed difference, per element or for all.
     """
     if found.shape != source.shape:
         return f"shape {_shape(found)} in the artifacts, {_shape(source)} in the source"
@@ -128,7 +128,7 @@ def difference(
         expected = source.astype(found.dtype)
         wrong = ~_within(found, expected, source, storage, rounding)
         if source.dtype.kind in "iu":
-            wrong |= expected.astype(source.dtype) != source  # it was cut off
+            wrong |= expected.astype(source.dtype) != source  # the cast changed the value
     return _counted(found, expected, wrong) if wrong.any() else None
 
 
@@ -139,10 +139,10 @@ def _within(
     storage: Storage | None,
     rounding: NDArray[np.float64] | float,
 ) -> NDArray[np.bool_]:
-    """Which values are what was expected, to the quantisation and to `rounding`; NaN equals NaN here."""
+    """Which values are as expected, within the quantisation and `rounding`; NaN equals NaN here."""
     same: NDArray[np.bool_] = (found == expected) | (np.isnan(found) & np.isnan(expected))
     if storage is not None and storage.dtype == "float16":
-        # A value that rounding may have moved over the middle between two numbers may be either.
+        # If rounding may have moved a value past the middle between two numbers, both are correct.
         low, high = (_halved(_wide(expected) + sign * rounding) for sign in (-1, 1))
         rounded: NDArray[np.bool_] = (low <= found) & (found <= high)
         rounded |= np.isnan(found) & np.isnan(expected)
@@ -158,7 +158,7 @@ def _halved(values: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _half_step(source: NDArray[Any], storage: Storage | None) -> float:
-    """What rounding to the grid may change, which the source's own range bounds, whatever is declared."""
+    """Half a step of the quantisation's grid, by the source's own range, whatever the artifacts declare."""
     if storage is None or storage.dtype not in _LEVELS or not source.size:
         return 0.0
     low, high = float(source.min()), float(source.max())
@@ -199,7 +199,7 @@ def _shape(array: NDArray[Any]) -> str:
     return f"[{', '.join(str(size) for size in array.shape)}]"
 
 
-# What the converter computes when it folds a batch-norm into the convolution before it.
+# The converter folds a batch-norm into the convolution before it.
 
 
 @dataclass(frozen=True)

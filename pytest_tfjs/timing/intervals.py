@@ -1,4 +1,4 @@
-"""How sure a share or a figure is that was measured on some samples: confidence intervals."""
+"""Confidence intervals of a share or a figure that was measured on some samples."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def bootstrap_of_sums(
 ) -> Interval | None:
     """The interval of a statistic of the sum over the samples, which are the rows of `parts`.
 
-    By percentiles of RESAMPLES drawings of the samples with repetition (B. Efron and R. Tibshirani, "An
+    By percentiles of RESAMPLES resamples with repetition (B. Efron and R. Tibshirani, "An
     Introduction to the Bootstrap", 1993, chapter 13), with a fixed seed. None where all give the same, which
     tells nothing of what no sample shows.
     """

@@ -212,9 +212,9 @@ def test_drawings_are_always_the_same_and_those_that_are_alike_tell_nothing():
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("arguments", "message"),
     [
-        ({"min_top1": 99}, "min_top1=99: expected a share over 0 and at most 1"),
+        ({"min_top1": 99}, "min_top1=99: expected a share above 0 and at most 1"),
         ({"min_top1": 0}, "min_top1=0: expected a share"),
         ({"min_iou": NAN}, "min_iou=nan: expected a share"),
         ({"min_topk": 0.99}, r"min_topk=0.99: expected \(k, share\), such as \(5, 0.99\)"),
@@ -224,9 +224,9 @@ def test_drawings_are_always_the_same_and_those_that_are_alike_tell_nothing():
         ({"min_metric": NAN, "metric": max}, "min_metric=nan: expected a finite number"),
     ],
 )
-def test_what_cannot_be_asked(asked, said):
-    with pytest.raises(SettingsError, match=said):
-        Task(**asked)
+def test_invalid_arguments_of_a_task(arguments, message):
+    with pytest.raises(SettingsError, match=message):
+        Task(**arguments)
 
 
 def test_nothing_asked_could_not_fail():
