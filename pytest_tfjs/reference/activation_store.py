@@ -1,4 +1,4 @@
-"""Activations in files: written group by group, read as views of the files that are looked at."""
+"""Stores activations in files, group by group, and reads them as memory-mapped views."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _INDEX = "activations.json"
 
 
 def grouped(sizes: Iterable[tuple[T, int]], limit: int) -> Iterator[tuple[T, ...]]:
-    """The items in their order, in groups whose sizes sum up to `limit` at most; a larger one is alone."""
+    """The items in order, in groups of at most `limit` bytes; a larger item is a group of its own."""
     group: list[T] = []
     total = 0
     for item, size in sizes:
@@ -37,16 +37,16 @@ def grouped(sizes: Iterable[tuple[T, int]], limit: int) -> Iterator[tuple[T, ...
 
 @dataclass(frozen=True)
 class Stored:
-    """The activations of some feeds below `folder`.
+    """The activations of several feeds in files below `folder`.
 
-    `files`: of each feed, of each of its files, the bytes of the activations in it by layer name.
+    `files`: for each feed and each of its files, the size in bytes of each activation, by layer name.
     """
 
     folder: Path
     files: list[list[dict[str, int]]] = field(default_factory=list)
 
     def add(self, feed: int, activations: Mapping[str, Array]) -> None:
-        """Writes one group of a feed; feeds come in their order."""
+        """Writes one group of a feed's activations. Feeds must be written in order."""
         if feed == len(self.files):
             self.files.append([])
         files = self.files[feed]
@@ -55,25 +55,25 @@ class Stored:
         files.append({name: value.nbytes for name, value in activations.items()})
 
     def close(self) -> None:
-        """Writes what `open` needs."""
+        """Writes the index that `open` reads."""
         (self.folder / _INDEX).write_text(json.dumps(self.files), encoding="utf-8")
 
     @classmethod
     def open(cls, folder: Path) -> Stored:
-        """What was written into `folder`."""
+        """The activations that were written into `folder`."""
         return cls(folder, json.loads((folder / _INDEX).read_text(encoding="utf-8")))
 
     @property
     def feeds(self) -> int:
-        """For how many feeds there are activations."""
+        """The number of feeds."""
         return len(self.files)
 
     def sizes(self, feed: int) -> dict[str, int]:
-        """The bytes of each activation of a feed; empty where nothing was written for it."""
+        """The size in bytes of each activation of a feed; empty for a feed without activations."""
         return {name: size for file in self._of(feed) for name, size in file.items()}
 
     def read(self, feed: int, names: Collection[str]) -> dict[str, Array]:
-        """The activations of these names: views of files, whose memory goes when the last view does."""
+        """These layers' activations, as views of files; the memory is released with the last view."""
         found: dict[str, Array] = {}
         for number, file in enumerate(self._of(feed)):
             if wanted := [name for name in file if name in names]:

@@ -1,4 +1,4 @@
-"""The values of tensors that follow from constants alone, wherever in a graph they are."""
+"""Evaluates the tensors of a graph that depend on constants only."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ _HANDLES = frozenset({"variant", "resource"})
 def constant_values(
     graph: Any, tensors: Iterable[Any], constant: Container[str] | None = None
 ) -> dict[str, Array]:
-    """The values of those among `tensors` of a tf.Graph that are computed from constants alone, by name.
+    """The values of those of a tf.Graph's `tensors` that depend on constants only, by name.
 
-    `constant`: what `constant_operations` found, where that is known.
+    `constant`: the result of `constant_operations`, if it is already computed.
 
-    Computed in one pass and apart from the graph: inside a branch a constant waits there for what decides it,
-    and that for the feed. What draws numbers, has a state or calls a function is no constant.
+    They are computed in one pass in a separate graph: within a branch, a constant would need the branch's
+    condition, and so the feed. Random, stateful and function-calling operations are not constant.
     """
     import tensorflow as tf
 
-    known = constant_operations(graph) if constant is None else constant
+    constant = constant_operations(graph) if constant is None else constant
     values: dict[str, Array] = {}
-    computed: dict[str, Any] = {}
+    unevaluated: dict[str, Any] = {}
     for tensor in tensors:
-        if tensor.op.name not in known:
+        if tensor.op.name not in constant:
             continue
         value = tf.get_static_value(tensor)
         if value is None:
-            computed[tensor.name] = tensor.op
+            unevaluated[tensor.name] = tensor.op
         else:
             values[tensor.name] = np.asarray(value)
-    return {**values, **_computed(computed)} if computed else values
+    return {**values, **_evaluate(unevaluated)} if unevaluated else values
 
 
 def constant_operations(graph: Any) -> set[str]:
-    """The names of a tf.Graph's operations that are computed from constants alone."""
+    """The names of a tf.Graph's operations that depend on constants only."""
     known: dict[str, bool] = {}
     for start in graph.get_operations():  # in any order
         stack = [(start, False)]
@@ -51,7 +51,7 @@ def constant_operations(graph: Any) -> set[str]:
             operation, ready = stack.pop()
             if operation.name in known:
                 continue
-            if not _is_pure(operation):  # as all that a loop goes back to
+            if not _is_pure(operation):  # which includes every operation that closes a loop
                 known[operation.name] = False
             elif ready:
                 known[operation.name] = all(known[tensor.op.name] for tensor in operation.inputs)
@@ -72,13 +72,13 @@ def _is_pure(operation: Any) -> bool:
     return not any(attribute.HasField("func") or attribute.list.func for attribute in attributes)
 
 
-def _computed(ends: Mapping[str, Any]) -> dict[str, Array]:
-    """The values of tensors by name, given the operations that they are outputs of."""
+def _evaluate(operations: Mapping[str, Any]) -> dict[str, Array]:
+    """The values of tensors by name; `operations`: the operation of each."""
     import tensorflow as tf
 
-    names = list(ends)
+    names = list(operations)
     graph_def = tf.compat.v1.GraphDef()
-    stack, seen = list(ends.values()), set()
+    stack, seen = list(operations.values()), set()
     while stack:
         operation = stack.pop()
         if operation.name in seen:
@@ -87,7 +87,7 @@ def _computed(ends: Mapping[str, Any]) -> dict[str, Array]:
         stack.extend(tensor.op for tensor in operation.inputs)
         node = graph_def.node.add()
         node.CopyFrom(operation.node_def)
-        # What it waits for, and what it is placed with, may lie outside.
+        # Control inputs and colocated operations may lie outside.
         node.device = ""
         node.attr.pop("_class", None)
         del node.input[:]
@@ -99,5 +99,5 @@ def _computed(ends: Mapping[str, Any]) -> dict[str, Array]:
     try:
         found = tf.compat.v1.wrap_function(compute, [])()
     except (tf.errors.OpError, ValueError):
-        return {}  # one that cannot be computed fails where the model does, if it is used at all
+        return {}  # such an operation fails in the model itself, if it is used at all
     return {name: np.asarray(value.numpy()) for name, value in zip(names, found, strict=True)}

@@ -1,4 +1,4 @@
-"""What is to be compared: the layers, and where the reference finds the activation of each."""
+"""The plan of a comparison: its layers, and the source tensor of each."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ if TYPE_CHECKING:
 class Plan:
     """The layers of a model in the order of computation.
 
-    `tensors` names, for each compared layer, the source tensor: `node:0` in a graph; of a Keras model the
-    JSON of `[path, name, call, index]`, that is the nested models, each with the number of its call, then the
-    layer, the number of its call, and the index of its output. `notes` tell, a sentence each, what the user
-    has to know of the reference.
+    `tensors`: the source tensor of each compared layer. In a graph that is `node:0`; in a Keras model it is
+    the JSON of `[path, name, call, index]`: the nested models with the numbers of their calls, the layer, the
+    number of its call, and the index of its output. `notes`: sentences on the reference for the user.
     """
 
     layers: tuple[Layer, ...]
@@ -26,13 +25,13 @@ class Plan:
     notes: tuple[str, ...] = ()
 
     def outputs_only(self) -> Plan:
-        """The same, of the model's outputs alone."""
-        kept = tuple(layer for layer in self.layers if layer.output)
-        tensors = {layer.name: self.tensors[layer.name] for layer in kept if layer.name in self.tensors}
-        return Plan(kept, tensors, self.notes)
+        """The same plan with the model's outputs only."""
+        outputs = tuple(layer for layer in self.layers if layer.output)
+        tensors = {layer.name: self.tensors[layer.name] for layer in outputs if layer.name in self.tensors}
+        return Plan(outputs, tensors, self.notes)
 
     def with_facts(self, facts: Mapping[str, tuple[tuple[int, ...], str]]) -> Plan:
-        """The same, with the shape and dtype of each compared layer's activation filled in."""
+        """The same plan with the shape and dtype of each compared layer."""
         layers = (
             replace(layer, shape=facts[layer.name][0], dtype=facts[layer.name][1])
             if layer.name in facts
@@ -42,7 +41,7 @@ class Plan:
         return replace(self, layers=tuple(layers))
 
     def cast(self, unfit: Mapping[str, str], notes: tuple[str, ...]) -> Plan:
-        """The same, with these notes too; the layers named in `unfit` are unmapped for the reason there."""
+        """The same plan with further notes; `unfit` has the reasons why some layers become unmapped."""
         layers = (
             replace(layer, coverage="unmapped", reason=unfit[layer.name], tap=None, shape=None, dtype=None)
             if layer.name in unfit
@@ -62,7 +61,7 @@ class Plan:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Plan:
-        """The plan that `to_json` gave."""
+        """The plan from the values of `to_json`."""
         return cls(
             tuple(_layer(row) for row in content["layers"]), content["tensors"], tuple(content["notes"])
         )

@@ -1,8 +1,8 @@
-"""Going back on choices that lead nowhere, where a node may stand for one of several tensors.
+"""Backtracking over ambiguous matches of converted nodes with the source's tensors.
 
-Structure alone may leave open how much of the source a node stands for: a product after a convolution may be
-in its weights, or be a node of its own that comes later. What is chosen first is tried first; where a later
-node then stands for nothing, the last choice before it that bears on it is made otherwise.
+Structure may leave open how much of the source a node computes: a product after a convolution may be folded
+into its weights, or be a later node. The first candidate is tried first. Where a later node then has no
+match, the last decision that affects that node moves on to its next candidate.
 """
 
 from __future__ import annotations
@@ -15,70 +15,77 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 
-_MOST_RETRIES = 500
+_MAX_BACKTRACKS = 500
 
 
 @dataclass
-class _Choice(Generic[S]):
-    """What node `name`, at place `at` of the order, may stand for; `before`: the state when it was chosen."""
+class _Decision(Generic[S]):
+    """The candidates of node `name`, the number of the current one, and the state before the decision.
+
+    `position`: the node's number in the order of matching. `changed_for`: the unmatched nodes for which the
+    decision has moved on to another candidate.
+    """
 
     name: str
-    at: int
-    options: Sequence[str]
-    before: S
-    taken: int = 0
-    tried_for: set[str] = field(default_factory=set)
+    position: int
+    candidates: Sequence[str]
+    state: S
+    current: int = 0
+    changed_for: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
-class Retry(Generic[S]):
-    """Where to go on from, and with what state."""
+class Restart(Generic[S]):
+    """The position from which to match again, and the state to restore."""
 
-    at: int
-    before: S
+    position: int
+    state: S
 
 
-class Choices(Generic[S]):
-    """The choices that were made on the way, in the order in which nodes are taken."""
+class Backtracking(Generic[S]):
+    """The decisions between several candidates, and which of them to change when a node has no match."""
 
     def __init__(self) -> None:
-        self._made: dict[str, _Choice[S]] = {}
-        self._given_up: set[str] = set()
-        self._left = _MOST_RETRIES
+        self._decisions: dict[str, _Decision[S]] = {}
+        self._unmatchable: set[str] = set()
+        self._remaining = _MAX_BACKTRACKS
 
-    def choose(self, name: str, at: int, options: Sequence[str], state: Callable[[], S]) -> str:
-        """The first of `options`, or the one whose turn it is; `state`: copies what is known up to here."""
-        if len(options) == 1:
-            return options[0]
-        if name not in self._made:
-            self._made[name] = _Choice(name, at, options, state())
-        choice = self._made[name]
-        return choice.options[choice.taken]
+    def decide(self, name: str, position: int, candidates: Sequence[str], state: Callable[[], S]) -> str:
+        """The current candidate for a node, at first the first one; `state` copies the state so far."""
+        if len(candidates) == 1:
+            return candidates[0]
+        if name not in self._decisions:
+            self._decisions[name] = _Decision(name, position, candidates, state())
+        decision = self._decisions[name]
+        return decision.candidates[decision.current]
 
-    def after_dead_end(self, name: str, bearing: Collection[str]) -> Retry[S] | None:
-        """Where to go back to, as `name` stands for nothing; `bearing`: the nodes whose choices bear on it.
+    def after_dead_end(self, name: str, relevant: Collection[str]) -> Restart[S] | None:
+        """Where to restart after node `name` had no match; `relevant`: the nodes whose decisions affect it.
 
-        None where it is given up: then each choice that was changed for its sake is the first again.
+        When no candidate is left, `name` is unmatchable and the decisions that were changed for it return to
+        their first candidates. None: match on with the next node.
         """
-        if name in self._given_up or not self._given_up.isdisjoint(bearing):
-            self._given_up.add(name)
+        if name in self._unmatchable or not self._unmatchable.isdisjoint(relevant):
+            self._unmatchable.add(name)
             return None
-        choices = [self._made[each] for each in bearing if each in self._made]
-        open_ones = [one for one in choices if one.taken + 1 < len(one.options)]
-        if open_ones and self._left:
-            self._left -= 1
-            last = max(open_ones, key=lambda one: one.at)
-            last.taken += 1
-            last.tried_for.add(name)
-            return self._back_to(last)
-        self._given_up.add(name)
-        changed = [one for one in choices if name in one.tried_for]
+        decisions = [self._decisions[each] for each in relevant if each in self._decisions]
+        undecided = [one for one in decisions if one.current + 1 < len(one.candidates)]
+        if undecided and self._remaining:
+            self._remaining -= 1
+            last = max(undecided, key=lambda one: one.position)
+            last.current += 1
+            last.changed_for.add(name)
+            return self._restart_at(last)
+        self._unmatchable.add(name)
+        changed = [one for one in decisions if name in one.changed_for]
         if not changed:
             return None
-        first = min(changed, key=lambda one: one.at)
-        first.options, first.taken = first.options[:1], 0
-        return self._back_to(first)
+        first = min(changed, key=lambda one: one.position)
+        first.candidates, first.current = first.candidates[:1], 0
+        return self._restart_at(first)
 
-    def _back_to(self, choice: _Choice[S]) -> Retry[S]:
-        self._made = {name: one for name, one in self._made.items() if one.at <= choice.at}
-        return Retry(choice.at, choice.before)
+    def _restart_at(self, decision: _Decision[S]) -> Restart[S]:
+        self._decisions = {
+            name: one for name, one in self._decisions.items() if one.position <= decision.position
+        }
+        return Restart(decision.position, decision.state)

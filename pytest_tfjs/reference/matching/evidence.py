@@ -1,7 +1,7 @@
-"""What tells, beside structure, which source operation a converted node has to do with: names, or weights.
+"""Matches converted nodes with source operations by names, or by weights with equal values.
 
-Names do as long as both graphs are of one trace. In artifacts of another trace the scope `conv_1` may be that
-of the layer `conv`; there a weight that kept its value tells whose it is.
+Names are reliable while both graphs come from one trace. In artifacts of another trace the scope `conv_1` may
+belong to the layer `conv`; there equal weights identify the operation.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from pytest_tfjs.reference.graph import Graph, Node
 
 _OPTIMISER = "ArithmeticOptimizer/"
-"""The scope in which TensorFlow's optimiser puts the nodes that it makes, as `Stage_name`."""
+"""TensorFlow's optimiser puts the nodes that it makes into this scope, as `Stage_name`."""
 
 
 class Evidence(Protocol):
     """Which source operations and converted nodes belong together.
 
-    `claims`: source operations that a converted node stands for, alone or with others, each with that node.
+    `claims`: the converted node of a source operation, which it computes alone or together with others.
     """
 
     claims: Mapping[str, str]
 
     def owner(self, node: Node) -> str | None:
-        """A source operation that is among those `node` stands for; None where nothing tells one."""
+        """A source operation that `node` computes, possibly among others; None if unknown."""
 
 
 class Names:
-    """Nodes stand for operations whose names they have, or were made of."""
+    """Matches nodes with the operations whose names they have, or whose names are in theirs."""
 
     def __init__(self, source: Graph, converted: Graph) -> None:
         self._source = source
@@ -44,7 +44,7 @@ class Names:
         }
 
     def owner(self, node: Node) -> str | None:
-        """The source operation that `node` has its name from: `a` for `a`, `a/Mul`, and an optimised `a`."""
+        """The source operation in the name of `node`: `a` for `a`, `a/Mul`, and an optimised `a`."""
         scope, optimised, stage = node.name.partition(_OPTIMISER)
         words = stage.split("_") if optimised else []
         optimised_names = (scope + "_".join(words[first:]) for first in range(1, len(words)))
@@ -57,10 +57,10 @@ class Names:
 
 
 class Weights:
-    """Nodes stand for the operations that take the same weights, where but one operation takes them."""
+    """Matches nodes with operations that use the same weights, if only one operation uses them."""
 
     def __init__(self, source: Graph, converted: Graph) -> None:
-        ours, theirs = _takers(converted), _takers(source)
+        ours, theirs = _users(converted), _users(source)
         pairs = [
             (theirs[value][0], ours[value][0])
             for value in ours
@@ -70,13 +70,13 @@ class Weights:
         self._owners = {node: operation for operation, node in reversed(pairs)}
 
     def owner(self, node: Node) -> str | None:
-        """The source operation that takes the first weight of `node`."""
+        """The source operation that uses the first weight of `node`."""
         return self._owners.get(node.name)
 
 
 def is_renamed(source: Graph, converted: Graph) -> bool:
     """Whether a weight of `converted` has the name of one source constant and the value of another."""
-    # What is computed from constants may have kept the name of an operation and lost its sign.
+    # A folded constant may have kept the name of an operation although its value changed.
     constants = {name: node.value for name, node in source.nodes.items() if node.op == "Const"}
     values = set(constants.values()) - {None}
     return any(
@@ -85,11 +85,11 @@ def is_renamed(source: Graph, converted: Graph) -> bool:
     )
 
 
-def _takers(graph: Graph) -> Mapping[str, list[str]]:
-    """For the value of each weight the nodes that compute with it what is no weight."""
+def _users(graph: Graph) -> Mapping[str, list[str]]:
+    """For the value of each weight, the nodes that use it to compute something other than a constant."""
     found: dict[str, list[str]] = defaultdict(list)
     for name, node in graph.nodes.items():
         if node.value is not None:
-            takers = graph.consumers.get(name, ())
-            found[node.value].extend(taker for taker in takers if taker not in graph.constants)
+            users = graph.consumers.get(name, ())
+            found[node.value].extend(user for user in users if user not in graph.constants)
     return found

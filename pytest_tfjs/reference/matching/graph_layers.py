@@ -1,4 +1,4 @@
-"""The layers of a graph model: what became of each operation of the source's graph in the converted one."""
+"""Plans the comparison of a graph model: one row for each operation of the source's graph."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from pytest_tfjs.reference.graph import Graph, Node, Ref
 
 _HANDLES = {"variant": "tensor list", "resource": "resource"}
-"""Dtypes of outputs that are no tensors, and what they are."""
+"""Dtypes of outputs that are not tensors, and their names for users."""
 
 
 def plan_graph(source: Graph, converted: Graph, grouping: Grouping = by_scope) -> Plan:
-    """Accounts for every operation of `source` on which its outputs depend.
+    """A plan with every operation of `source` on which its outputs depend.
 
-    The nodes of `source` carry the dtypes of their outputs; both graphs' `outputs` are in signature order.
-    `grouping` tells which layer an operation of `source` is part of.
+    The nodes of `source` have the dtypes of their outputs; both graphs' `outputs` are in signature order.
+    `grouping` finds the layer of each operation of `source`.
     """
     source = source.distinguishing(converted.nodes)
     return _Planner(source, converted, match_graphs(source, converted), grouping).plan()
@@ -51,7 +51,7 @@ class _Planner:
         )
         self.owner: dict[str, Match] = {}
         for match in matching.matches.values():
-            for name in match.region:
+            for name in match.subgraph:
                 self.owner.setdefault(name, match)
         self.owner.update({match.tail: match for match in matching.matches.values()})
         self.layers: dict[str, Layer] = {}
@@ -59,7 +59,7 @@ class _Planner:
 
     @cached_property
     def random(self) -> frozenset[str]:
-        """Nodes of the source that draw numbers, and those that depend on them."""
+        """The source's random operations, and all nodes that depend on them."""
         found: set[str] = set()
         for name in self.source.order:
             node = self.source.nodes[name]
@@ -81,14 +81,14 @@ class _Planner:
         return Plan(tuple(self.layers.values()), self.tensors)
 
     def _put(self, layer: Layer, node: str | None = None) -> None:
-        """Adds or replaces a row; `node` is the operation of the source that it is named after."""
+        """Adds or replaces a row; `node` is the source operation that gave it its name."""
         group = None if node is None else self.grouping(node, self.short(node))
         if group is not None:
             layer = replace(layer, group=group.name, group_op=group.op)
         self.layers[layer.name] = layer
 
     def _is_plumbing(self, node: Node) -> bool:
-        """Weights, and the identities that freezing and inlining put in: nothing that anybody wrote."""
+        """Whether a node is a weight, or an identity added by freezing or inlining."""
         if node.op == "Const":
             return True
         inlined = node.name.startswith("Func/") or node.name in {name for name, _ in self.source.outputs}
@@ -114,12 +114,12 @@ class _Planner:
             )
 
     def _add_compared(self, node: Node, match: Match) -> None:
-        """A row for each output that anything uses, and for the first: a handle cannot be read."""
+        """Adds a row for each used output, or for the first one; handles cannot be read."""
         outputs = range(max(len(node.dtypes), 1))
         used = [index for index in outputs if self._is_used((node.name, index))]
         if not used or _handle(node, 0) is None:
             used = [0, *(index for index in used if index)]
-        op = "+".join(self.source.nodes[part].op for part in match.region)
+        op = "+".join(self.source.nodes[part].op for part in match.subgraph)
         for index in used:
             name = self._name(match) + (f":{index}" if index else "")
             handle = _handle(node, index)
@@ -140,7 +140,7 @@ class _Planner:
                     coverage="compared",
                     tap={"node": f"{match.node}:{index}"},
                     members=tuple(
-                        self.short(part) for part in match.region if self.short(part) != self._name(match)
+                        self.short(part) for part in match.subgraph if self.short(part) != self._name(match)
                     ),
                 ),
                 self._core(match),
@@ -149,12 +149,12 @@ class _Planner:
     def _is_used(self, ref: Ref) -> bool:
         if ref in map(self.source.resolve, self.source.outputs):
             return True
-        takers = (self.source.nodes[name] for name in self.source.consumers.get(ref[0], ()))
-        return any(ref in self.source.inputs(node) for node in takers if node.name in self.source.live)
+        users = (self.source.nodes[name] for name in self.source.consumers.get(ref[0], ()))
+        return any(ref in self.source.inputs(node) for node in users if node.name in self.source.live)
 
     def _core(self, match: Match) -> str:
-        """The operation that a row is named after: the one with the weights, if any."""
-        heavy = (name for name in match.region if self.source.nodes[name].op in FOLDING_CONTRACTIONS)
+        """The operation that gives a row its name: the one with the weights, if any."""
+        heavy = (name for name in match.subgraph if self.source.nodes[name].op in FOLDING_CONTRACTIONS)
         return next(heavy, match.tail)
 
     def _name(self, match: Match) -> str:
@@ -166,9 +166,9 @@ class _Planner:
 
     def _inputs(self, match: Match) -> tuple[str, ...]:
         found: dict[str, None] = {}
-        for name in match.region:
+        for name in match.subgraph:
             for ref in self._entering(self.source.nodes[name]):
-                if ref[0] not in match.region:
+                if ref[0] not in match.subgraph:
                     found.update(dict.fromkeys(self._rows_behind(ref)))
         return tuple(found)
 
@@ -217,7 +217,7 @@ class _Planner:
         return "unmapped", "no matching node was found in the artifacts"
 
     def _without_feeds(self, node: Node) -> str | None:
-        """Why a node is not compared whose outputs do not depend on the values of the feeds."""
+        """Why a node is not compared, if its outputs do not depend on the feeds' values; else None."""
         is_constant = node.name in self.source.constants
         if not is_constant and node.name not in self.source.shapes_only:
             return None
@@ -231,7 +231,7 @@ class _Planner:
         return "constant: computed from weights alone; an error in it shows in the layers that use it"
 
     def _mark_output(self, theirs: Ref, ours: Ref) -> None:
-        """Marks the layer that gives an output, and holds the mapping against the signature."""
+        """Marks the layer that computes an output; unmaps it if the signature contradicts the match."""
         tensor = self.source.resolve(theirs)
         node = self.converted.resolve(ours)
         match = self.matching.matches.get(node[0])
@@ -252,14 +252,14 @@ class _Planner:
 
 
 def _handle(node: Node, index: int) -> str | None:
-    """What an output of `node` is if it is no tensor, and nothing that could be read."""
+    """What an output of `node` is, if it is not a tensor and cannot be read; else None."""
     if node.op in WITHOUT_VALUE:
         return "control flow"
     return _HANDLES.get(node.dtypes[index]) if index < len(node.dtypes) else None
 
 
 def _common_scope(names: Iterable[str]) -> str:
-    """The scopes, `a/b/`, that begin every name with a scope; empty if there is none."""
+    """The scopes (`a/b/`) with which every scoped name begins; empty if there are none."""
     scopes = [name.split("/")[:-1] for name in names if "/" in name]
     shared: list[str] = []
     for level in zip(*scopes, strict=False):

@@ -1,14 +1,13 @@
-"""Which tensor of the source's graph each node of the converted graph computes.
+"""Matches each node of the converted graph with the tensor of the source's graph that it computes.
 
-The converter folds, fuses and renames: a fused node may keep the name of the first operation it took in or
-of the last, and a name may stay while its meaning changes. So nodes are not matched by name. Both graphs are
-walked from the inputs on. Given which source tensors enter a converted node, the source tensors that could be
-its output are those computed from just these and constants, by operations that the node's own operation and
-`fused_ops` account for. Names decide only among candidates that have passed this: a node that has the name of
-a source operation stands for operations of which that is one. Where a node's inputs are not known, it is
-matched if it kept its name, its operation and the names of its inputs. Artifacts that were made of another
-trace may have the scopes of other layers; so where weights show that, or names lead nowhere, the graphs are
-matched without names.
+The converter folds, fuses and renames: a fused node may have the name of its first or its last operation, and
+a name may stay while its meaning changes. So nodes are not matched by name. The matching goes through both
+graphs from the inputs on. Once the source tensors that enter a converted node are known, its output can only
+be a source tensor computed from these tensors and constants, by operations that the node's own operation and
+its `fused_ops` explain. Names only decide between such candidates: a node with the name of a source operation
+computes that operation, alone or with others. A node with unmatched inputs is matched if its name, its
+operation and the names of its inputs are unchanged. Artifacts of another trace may have the scopes of other
+layers; where weights show that, or names lead to no match, the graphs are matched without names.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ from pytest_tfjs.compare.operations import (
     PLACEHOLDERS,
     same_operation,
 )
-from pytest_tfjs.reference.matching.backtracking import Choices
+from pytest_tfjs.reference.matching.backtracking import Backtracking
 from pytest_tfjs.reference.matching.evidence import Names, Weights, is_renamed
 from pytest_tfjs.reference.matching.rewrites import (
     SWALLOWED,
     Account,
 )
-from pytest_tfjs.reference.matching.subgraphs import Operand, Regions
+from pytest_tfjs.reference.matching.subgraphs import Operand, Subgraphs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,23 +40,23 @@ if TYPE_CHECKING:
     from pytest_tfjs.reference.graph import Graph, Node, Ref
     from pytest_tfjs.reference.matching.evidence import Evidence
 
-_MOST_BACK = 6
-"""How far before a node that stands for nothing a choice may have led there."""
+_MAX_BACKTRACK_DISTANCE = 6
+"""How many nodes before an unmatched one a decision may be the reason."""
 
 FOLDED_KERNEL, FOLDED_OFFSET = "_weights", "_bn_offset"
-"""The converter's names for the constants that a folded batch-norm leaves (`fold_batch_norms.py`)."""
+"""The suffixes of constants made by folding a batch-norm (`fold_batch_norms.py` of the converter)."""
 
 
 @dataclass(frozen=True)
 class Match:
     """The converted `node` computes what the source node `tail` does, output for output.
 
-    `region` are the source operations it stands for, in the order of computation; `tail` is the last of them.
+    `subgraph`: the source operations that it computes, in order; `tail` is the last of them.
     """
 
     node: str
     tail: str
-    region: tuple[str, ...]
+    subgraph: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -76,17 +75,17 @@ def match_graphs(source: Graph, converted: Graph) -> Matching:
     """Matches the nodes of `converted` with those of `source`. Nodes inside loop bodies are left out."""
     weights, names = Weights(source, converted), Names(source, converted)
     if is_renamed(source, converted) or not names.claims:
-        return _Matcher(source, converted, weights, names_tell=False).run()
+        return _Matcher(source, converted, weights, use_names=False).run()
     found = _Matcher(source, converted, names).run()
     if not found.unmatched and not _has_misnamed_parts(source, converted, found):
         return found
-    nameless = _Matcher(source, converted, weights, names_tell=False).run()
+    nameless = _Matcher(source, converted, weights, use_names=False).run()
     explains_more = not nameless.unmatched and len(nameless.matches) > len(found.matches)
     return nameless if explains_more else found
 
 
 def _has_misnamed_parts(source: Graph, converted: Graph, found: Matching) -> bool:
-    """Whether a node that has the name of a source operation is explained only with the one after it."""
+    """Whether a node with the name of a source operation has a match only together with a later node."""
     return any(
         name in source.nodes and name not in found.stands_for and node.op not in PASS_THROUGH
         for name, node in converted.nodes.items()
@@ -96,10 +95,10 @@ def _has_misnamed_parts(source: Graph, converted: Graph, found: Matching) -> boo
 
 @dataclass(frozen=True)
 class _Part:
-    """A converted node that alone stands for no source tensor, but may together with the one after it.
+    """A converted node that computes no source tensor alone, but may do so together with a later node.
 
-    The optimiser makes such: a sum regrouped (`AddOpsRewrite_Leaf`), a convolution whose weights took in a
-    batch-norm that follows as a BiasAdd, a concatenation before the Relu that was on each of its parts.
+    The optimiser makes such nodes: a regrouped sum (`AddOpsRewrite_Leaf`), a convolution with a folded
+    batch-norm whose offset follows as a BiasAdd, a concatenation moved before the Relus of its parts.
     """
 
     names: frozenset[str]
@@ -113,36 +112,36 @@ _State = tuple[dict[str, "str | None"], dict[str, Match], dict[str, str], dict[s
 
 class _Matcher:
     def __init__(
-        self, source: Graph, converted: Graph, evidence: Evidence, *, names_tell: bool = True
+        self, source: Graph, converted: Graph, evidence: Evidence, *, use_names: bool = True
     ) -> None:
         self.source = source
         self.converted = converted
         self.evidence = evidence
-        self.names_tell = names_tell
+        self.use_names = use_names
         self.stands_for: dict[str, str | None] = {}
         self.matches: dict[str, Match] = {}
         self.unmatched: dict[str, str] = {}
         self.parts: dict[str, _Part] = {}
         self.at = 0
-        self.choices: Choices[_State] = Choices()
-        self.regions = Regions(source)
+        self.backtracking: Backtracking[_State] = Backtracking()
+        self.subgraphs = Subgraphs(source)
         self.free = source.constants | source.shapes_only
 
     def run(self) -> Matching:
         order = self.converted.order
         while self.at < len(order):
             node = self.converted.nodes[order[self.at]]
-            self._take(node)
+            self._match(node)
             self.at += 1
-            # Where names tell, they have told.
-            if not self.names_tell and self._is_dead_end(node):
-                retry = self.choices.after_dead_end(node.name, self._bearing(node))
-                if retry is not None:
-                    self.at = retry.at
-                    self._restore(retry.before)
+            # With names, there are no alternatives to try.
+            if not self.use_names and self._is_dead_end(node):
+                restart = self.backtracking.after_dead_end(node.name, self._nodes_before(node))
+                if restart is not None:
+                    self.at = restart.position
+                    self._restore(restart.state)
         return Matching(self.matches, self.unmatched, self.stands_for)
 
-    def _take(self, node: Node) -> None:
+    def _match(self, node: Node) -> None:
         if node.name in self.converted.constants:
             self.stands_for[node.name] = None
         elif node.op in PLACEHOLDERS:
@@ -163,17 +162,17 @@ class _Matcher:
         return dict(self.stands_for), dict(self.matches), dict(self.unmatched), dict(self.parts)
 
     def _is_dead_end(self, node: Node) -> bool:
-        """Whether a node stands for nothing, and will not together with the one after it either."""
+        """Whether a node has no match, and cannot get one together with a later node."""
         if node.name not in self.unmatched:
             return False
         before = [name for name, _ in self.converted.inputs(node)]
         return any(name in self.unmatched for name in before) or not self.converted.consumers.get(node.name)
 
-    def _bearing(self, node: Node) -> set[str]:
-        """The nodes near before one: what they stand for decides what it can stand for."""
+    def _nodes_before(self, node: Node) -> set[str]:
+        """The nodes shortly before one, whose matches decide how it can be matched."""
         found: set[str] = set()
         edge = [node]
-        for _ in range(_MOST_BACK):
+        for _ in range(_MAX_BACKTRACK_DISTANCE):
             names = {name for one in edge for name, _ in self.converted.inputs(one)} - found
             found |= names
             edge = [self.converted.nodes[name] for name in names]
@@ -200,7 +199,7 @@ class _Matcher:
         elif (unchanged := self._unchanged(node)) is not None:
             self.stands_for[node.name] = unchanged
         elif node.name in self.converted.shapes_only:
-            # Whatever it is, an error in it shows in the activations whose shapes it gives.
+            # An error in it would show in the activations whose shapes it computes.
             self.stands_for[node.name] = None
         else:
             self.unmatched[node.name] = found if found is not None else self._why_none(node)
@@ -208,16 +207,16 @@ class _Matcher:
                 self.parts[node.name] = self._part(node, operands)
 
     def _unchanged(self, node: Node) -> str | None:
-        """The source node whose output `node` gives back, as an operation there does that was left out."""
+        """The source node whose output `node` returns unchanged, if the source has such an operation too."""
         if node.neutral is None:
             return None
         name, index = self.converted.resolve(node.neutral)
         twin = self.stands_for.get(name)
         if index or twin is None:
             return None
-        # The shift of a batch-norm that shifts nothing may be written out.
+        # The converter may write out a batch-norm's shift by zero.
         shifts = ADDITIVE if self.source.nodes[twin].acts_as is not None else frozenset()
-        left_out = self.regions.left_out.get(twin, frozenset()) | shifts
+        left_out = self.subgraphs.left_out.get(twin, frozenset()) | shifts
         return twin if same_operation(node.op) in left_out else None
 
     def _parts_of(self, node: Node) -> list[_Part]:
@@ -242,10 +241,10 @@ class _Matcher:
             return f"its input {unknown[0]!r} has no counterpart in the source's graph"
         return f"the source's graph has no {node.op} with the same inputs"
 
-    # What a converted node computes, and from what.
+    # The operations and operands of a converted node.
 
     def _operands(self, node: Node) -> list[Operand | None]:
-        """For each input of `node` the source tensors behind it; None for one that is not known."""
+        """For each input of `node`, the source tensors behind it; None for an unmatched input."""
         return [self._operand(ref) for ref in self._entering(self.converted, node)]
 
     def _operand(self, ref: Ref) -> Operand | None:
@@ -269,7 +268,7 @@ class _Matcher:
         return ops
 
     def _foldable(self, node: Node) -> frozenset[str]:
-        """What the constants of `node` may have taken in: a bias sums, weights products, both batch-norm."""
+        """Operations that may be folded into constants: sums into a bias, products into weights."""
         found: frozenset[str] = frozenset().union(*(part.foldable for part in self._parts_of(node)))
         constant = [name in self.converted.constants for name, _ in node.inputs]
         operation = same_operation(node.op)
@@ -280,102 +279,108 @@ class _Matcher:
             found |= next((kind for kind in (ADDITIVE, MULTIPLICATIVE) if operation in kind), frozenset())
         return found | {BATCH_NORM} if found >= ADDITIVE | MULTIPLICATIVE else found
 
-    # By what it computes.
+    # Matches by computation.
 
     def _best(self, node: Node, operands: list[Operand | None]) -> Match | str | None:
         known = [operand for operand in operands if operand is not None]
         entering = frozenset().union(*known)
         if not entering or len(known) < len(operands) or node.op == "Exit":
             return None
-        regions = {
-            tail: region
-            for tail, region in self.regions.leading_from(entering)
-            if self._is_possible(node, region, entering) and self._in_order(node, known, region, entering)
+        candidates = {
+            tail: subgraph
+            for tail, subgraph in self.subgraphs.leading_from(entering)
+            if self._is_possible(node, subgraph, entering) and self._in_order(node, known, subgraph, entering)
         }
-        regions = self._explained(node, regions)
-        if not regions:
+        candidates = self._explained(node, candidates)
+        if not candidates:
             return None
-        if self.names_tell and node.name in regions:
-            return Match(node.name, node.name, regions[node.name])
-        if self.names_tell and len(regions) > 1 and self.evidence.owner(node) is None:
-            regions = self._sharing_weights(node, regions)
-        longest = sorted(regions, key=lambda name: -len(regions[name]))
-        rivals = [other for other in regions if other not in regions[longest[0]]]
+        if self.use_names and node.name in candidates:
+            return Match(node.name, node.name, candidates[node.name])
+        if self.use_names and len(candidates) > 1 and self.evidence.owner(node) is None:
+            candidates = self._sharing_weights(node, candidates)
+        longest = sorted(candidates, key=lambda name: -len(candidates[name]))
+        rivals = [other for other in candidates if other not in candidates[longest[0]]]
         if rivals:
             both = f"{longest[0]!r} and {rivals[0]!r}"
             return f"{node.op} matches both {both} in the source, and nothing distinguishes them"
-        tail = self.choices.choose(node.name, self.at, longest, self._state)
-        return Match(node.name, tail, regions[tail])
+        tail = self.backtracking.decide(node.name, self.at, longest, self._state)
+        return Match(node.name, tail, candidates[tail])
 
-    def _explained(self, node: Node, regions: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-        """The regions that the operations of `node` account for; in their order, if in any."""
+    def _explained(self, node: Node, candidates: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        """The candidates whose operations `node` explains: in their order, or else rearranged."""
         last = same_operation((node.op, *node.fused_ops)[-1])
         account = Account(self._ops(node), last, self._foldable(node))
         found = [
             tail
-            for tail, region in regions.items()
-            if account.explains(self.regions.ops(region), self.regions.last(tail))
+            for tail, subgraph in candidates.items()
+            if account.explains(self.subgraphs.ops(subgraph), self.subgraphs.last(tail))
             or (
-                any(self.source.nodes[name].acts_as for name in region)
+                any(self.source.nodes[name].acts_as for name in subgraph)
                 and account.explains(
-                    self.regions.ops(region, by_effect=True), self.regions.last(tail, by_effect=True)
+                    self.subgraphs.ops(subgraph, by_effect=True), self.subgraphs.last(tail, by_effect=True)
                 )
             )
         ]
         if not found and self._parts_of(node):
-            found = [tail for tail in regions if account.rearranges(self.regions.ops(regions[tail]))]
-        return {tail: regions[tail] for tail in found}
+            found = [tail for tail in candidates if account.rearranges(self.subgraphs.ops(candidates[tail]))]
+        return {tail: candidates[tail] for tail in found}
 
-    def _is_possible(self, node: Node, region: tuple[str, ...], entering: Operand) -> bool:
-        """Whether names allow it, the region takes all that enters, and a folded batch-norm is in it."""
+    def _is_possible(self, node: Node, subgraph: tuple[str, ...], entering: Operand) -> bool:
+        """Whether names allow the subgraph, and it uses all of `entering` and has any folded batch-norm."""
         owner = self.evidence.owner(node)
-        if owner is not None and owner not in region:
+        if owner is not None and owner not in subgraph:
             return False
         absorbed = {node.name}.union(*(part.names for part in self._parts_of(node)))
         repeated = SWALLOWED.get(same_operation(node.op), frozenset())
         if any(
             self.evidence.claims.get(name, node.name) not in absorbed
             and self.source.nodes[name].op not in repeated
-            for name in region
+            for name in subgraph
         ):
             return False
-        used = {ref for name in region for ref in self.source.inputs(self.source.nodes[name])}
+        used = {ref for name in subgraph for ref in self.source.inputs(self.source.nodes[name])}
         if not used.issuperset(entering):
             return False
-        return not self._has_folded(node) or bool(self.regions.ops(region)[BATCH_NORM])
+        return not self._has_folded(node) or bool(self.subgraphs.ops(subgraph)[BATCH_NORM])
 
     def _has_folded(self, node: Node) -> bool:
-        """Whether the weights of `node` took in a batch-norm."""
+        """Whether a batch-norm is folded into the weights of `node`."""
         return any(
             i.endswith((FOLDED_OFFSET, FOLDED_KERNEL)) for i, _ in node.inputs if i not in self.source.nodes
         )
 
     def _in_order(
-        self, node: Node, operands: list[Operand], region: tuple[str, ...], entering: Operand
+        self, node: Node, operands: list[Operand], subgraph: tuple[str, ...], entering: Operand
     ) -> bool:
-        """Whether one of its kind in `region` takes the same as `node` does, in the order that matters."""
+        """Whether the same operation in `subgraph` has the operands of `node`, in order if that matters."""
         operation = same_operation(node.op)
-        twins = [self.source.nodes[name] for name in region if not self.source.nodes[name].acts_as]
-        taken = [self.regions.taken(twin, entering) for twin in twins if same_operation(twin.op) == operation]
-        taken = [theirs for theirs in taken if len(theirs) == len(operands)]
-        if not taken or self._parts_of(node):
+        twins = [self.source.nodes[name] for name in subgraph if not self.source.nodes[name].acts_as]
+        same = (twin for twin in twins if same_operation(twin.op) == operation)
+        candidates = [self.subgraphs.operands(twin, entering) for twin in same]
+        candidates = [theirs for theirs in candidates if len(theirs) == len(operands)]
+        if not candidates or self._parts_of(node):
             return True
         if operation in COMMUTATIVE:
-            return any(Counter(operands) == Counter(theirs) for theirs in taken)
-        return any(operands == theirs for theirs in taken)
+            return any(Counter(operands) == Counter(theirs) for theirs in candidates)
+        return any(operands == theirs for theirs in candidates)
 
-    def _sharing_weights(self, node: Node, regions: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-        """The regions that take constants of the same names as `node` does, if any do."""
+    def _sharing_weights(
+        self, node: Node, candidates: dict[str, tuple[str, ...]]
+    ) -> dict[str, tuple[str, ...]]:
+        """The candidates that share most names of constants with `node`."""
         weights = {_unfolded(i) for i, _ in node.inputs if i in self.converted.constants}
-        score = {tail: len(weights & self.regions.constant_names(region)) for tail, region in regions.items()}
+        score = {
+            tail: len(weights & self.subgraphs.constant_names(subgraph))
+            for tail, subgraph in candidates.items()
+        }
         most = max(score.values())
-        return {tail: regions[tail] for tail in regions if score[tail] == most}
+        return {tail: candidates[tail] for tail in candidates if score[tail] == most}
 
-    # By name, where not all inputs are known.
+    # Matches by name, for nodes with unmatched inputs.
 
     def _by_name(self, node: Node, operands: list[Operand | None]) -> Match | None:
-        """A node that kept name and operation, each of whose inputs is what it was or kept its name too."""
-        twin = self.source.nodes.get(node.name) if self.names_tell else None
+        """The match of a node whose name, operation and inputs are unchanged; inputs may be equal by name."""
+        twin = self.source.nodes.get(node.name) if self.use_names else None
         if twin is None or same_operation(twin.op) != same_operation(node.op):
             return None
         if node.fused_ops or self._has_folded(node):
@@ -389,7 +394,7 @@ class _Matcher:
         return Match(node.name, twin.name, (twin.name,)) if agrees else None
 
     def _same(self, ours: Ref, operand: Operand | None, theirs: Ref) -> bool:
-        """Whether `ours`, behind which is `operand`, is the tensor `theirs`; by name if it is not known."""
+        """Whether `ours`, with `operand` behind it, is the tensor `theirs`; by name if it is unmatched."""
         if ours[0] not in self.stands_for:
             return ours == theirs
         return operand == frozenset({theirs}) or (theirs[0] in self.free and not operand)

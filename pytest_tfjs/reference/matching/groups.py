@@ -1,4 +1,4 @@
-"""The group of each node of a source's graph: the Keras layer that made it, or else its scope."""
+"""Groups the nodes of a source's graph by the Keras layer that made them, or else by scope."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.tensorflow.layer_calls import LayerCall
 
 _INLINED = re.compile(r"(Stateful)?PartitionedCall(_\d+)?$")
-"""The scope of a function that was inlined, such as the one that a signature calls."""
+"""The scope of an inlined function, such as the one that a signature calls."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Rows that a person knows as one thing; `op` is the Keras class, None for a scope."""
+    """A Keras layer or a scope with several rows; `op` is the Keras class, None for a scope."""
 
     name: str
     op: str | None = None
 
 
 class Grouping(Protocol):
-    """Tells the group of a node."""
+    """Finds the group of a node."""
 
     def __call__(self, node: str, short: str) -> Group | None:
         """The group of `node`, whose name without the scopes that all nodes share is `short`."""
@@ -37,7 +37,7 @@ def by_scope(node: str, short: str) -> Group | None:  # noqa: ARG001  (it is a G
 
 
 def by_layer(calls: Mapping[str, LayerCall]) -> Grouping:
-    """The Keras layer that made the node, or the operation whose function or loop the node is of."""
+    """Groups by the Keras layer that made a node, or the operation in whose function or loop it is."""
 
     def group(node: str, short: str) -> Group | None:  # noqa: ARG001
         scopes = node.split("/")

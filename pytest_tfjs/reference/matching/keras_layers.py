@@ -1,4 +1,4 @@
-"""The layers of a Keras 2 model, from its config alone: each call of a layer is a row."""
+"""Plans the comparison of a layers model from its Keras 2 config: one row for each call of a layer."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from pytest_tfjs.models.keras_config import (
 from pytest_tfjs.reference.plan import Plan
 
 _WRAPPED = ("layer", "backward_layer", "cell", "cells")
-"""Where the config of a wrapper, or of an RNN, has the layers within it."""
+"""Config keys under which a wrapper or an RNN has its inner layers."""
 
 
 def plan_keras(source: Mapping[str, Any], converted: Mapping[str, Any]) -> Plan:
-    """Accounts for every layer of the source's config, and for those that the artifacts' config alone has.
+    """A plan with every layer of the source's config, and every layer that only the artifacts' config has.
 
     Both are `{"class_name": ..., "config": ...}` of a Functional or Sequential model.
     """
     rows = _Planner().plan(source)
     theirs = {layer.name: layer for layer in _Planner().plan(converted).layers}
-    layers = [_held_against(layer, theirs.pop(layer.name, None)) for layer in rows.layers]
+    layers = [_compared_with(layer, theirs.pop(layer.name, None)) for layer in rows.layers]
     layers.extend(_unmapped(layer, "only the artifacts have this layer") for layer in theirs.values())
     compared = {layer.name for layer in layers if layer.coverage == "compared"}
     return Plan(tuple(layers), {name: at for name, at in rows.tensors.items() if name in compared})
 
 
-def _held_against(layer: Layer, twin: Layer | None) -> Layer:
+def _compared_with(layer: Layer, twin: Layer | None) -> Layer:
     if twin is None:
         return _unmapped(layer, "the artifacts do not have this layer")
     return layer if twin.op == layer.op else _unmapped(layer, f"its class in the artifacts is {twin.op}")
@@ -63,18 +63,18 @@ class _Planner:
     def _model(
         self, model: Mapping[str, Any], path: Path, entering: Mapping[Call, tuple[str, ...]]
     ) -> list[tuple[str, ...]]:
-        """Adds the rows of `model`, nested at `path`; gives the rows behind each of its outputs.
+        """Adds the rows of `model`, nested at `path`; returns the rows that compute each of its outputs.
 
-        `entering` are the rows behind its own inputs.
+        `entering`: the rows that compute its inputs.
         """
         rows: dict[Call, tuple[str, ...]] = dict(entering)
         calls = calls_of(model)
         outputs = outputs_of(model)
         used = {call for called in calls for call in called.inputs} | set(outputs)
         for called in in_order(calls):
-            # An input is a row only where the whole model gives it back.
-            given_back = not path and (called.name, called.number, 0) in outputs
-            if called.layer["class_name"] == "InputLayer" and not given_back:
+            # An input is a row only if the outermost model returns it.
+            returned = not path and (called.name, called.number, 0) in outputs
+            if called.layer["class_name"] == "InputLayer" and not returned:
                 continue
             behind = [rows.get(call, ()) for call in called.inputs]
             inner: list[tuple[str, ...]] = []
@@ -136,14 +136,14 @@ def _operation(layer: Mapping[str, Any]) -> str:
 
 
 def _within(layer: Mapping[str, Any], scope: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The layers in a wrapper, and those in them, each with its name among the others."""
-    for inner in _held(layer):
+    """The layers in a wrapper, at any depth, each with its path of names."""
+    for inner in _inner_layers(layer):
         name = f"{scope}{inner['config']['name']}"
         yield name, inner
         yield from _within(inner, f"{name}/")
 
 
-def _held(layer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _inner_layers(layer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     if layer["class_name"] in MODELS:
         return [inner for inner in layers_of(layer) if inner["class_name"] != "InputLayer"]
     values = [layer["config"].get(key) for key in _WRAPPED]

@@ -45,9 +45,9 @@ def test_names_alone_would_mislead(case):
     assert {name for name, meaning in case.expected.items() if believed.get(name, meaning) != meaning}
 
 
-def test_a_match_has_all_operations_it_stands_for_in_order():
+def test_a_match_has_all_its_operations_in_order():
     case = CASES["a batch-norm without its activation, in a node with the convolution's name"]
-    assert match_graphs(case.source, case.converted).matches["conv"].region == ("conv", "bias", "bn")
+    assert match_graphs(case.source, case.converted).matches["conv"].subgraph == ("conv", "bias", "bn")
 
 
 def test_what_stays_ambiguous_is_unmatched_and_says_between_what():
