@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from fixtures.family import Case
     from pytest_tfjs.browsers.harness import Harness
-    from pytest_tfjs.browsers.serving.page_channel import Exchange
+    from pytest_tfjs.browsers.serving.page_channel import PageChannel
     from pytest_tfjs.browsers.serving.server import Server
     from pytest_tfjs.models.cache import ContentCache
 
@@ -140,11 +140,11 @@ def harness() -> Iterator[Harness]:
 
 
 @pytest.fixture
-def exchange(server: Server) -> Iterator[Exchange]:
-    """The exchange with a page of the module's `server`."""
-    exchange = server.open_page({})
-    yield exchange
-    server.close_page(exchange)
+def channel(server: Server) -> Iterator[PageChannel]:
+    """The channel of a page of the module's `server`."""
+    channel = server.open_page({})
+    yield channel
+    server.close_page(channel)
 
 
 def _build(keras: Any) -> Any:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.jobs import Job
     from pytest_tfjs.browsers.launching.browser import Browser
     from pytest_tfjs.browsers.serving.access import Address
-    from pytest_tfjs.browsers.serving.page_channel import Exchange, Message
+    from pytest_tfjs.browsers.serving.page_channel import Message, PageChannel
     from pytest_tfjs.browsers.targets import Target
     from pytest_tfjs.browsers.tfjs_dist import Dist
 
@@ -75,9 +75,9 @@ class Page:
         self._closed = False
         self._server = harness.server
         setup = harness.setup_of(target)
-        self._exchange: Exchange = self._server.open_page(setup)
+        self._channel: PageChannel = self._server.open_page(setup)
         try:
-            browser.open(self._server.page_url(self._exchange))
+            browser.open(self._server.page_url(self._channel))
             self.facts = self._wait_until_up(timeout_s, on_progress)
         except BaseException:
             self.close()
@@ -100,7 +100,7 @@ class Page:
         """
         if not self.healthy:
             raise PageError(f"the page for {self.target} is no longer usable: open the target again")
-        self._exchange.assign(job, self._server.publish(job.artifacts))
+        self._channel.assign(job, self._server.publish(job.artifacts))
         watch = Watch(timeout_s, SILENT_S, Progress("starting the job"), on_progress)
         try:
             while True:
@@ -120,12 +120,12 @@ class Page:
     @property
     def healthy(self) -> bool:
         """Whether the page can do another job."""
-        return not self._closed and not self._exchange.ended()
+        return not self._closed and not self._channel.ended()
 
     def close(self) -> None:
         """Stops receiving messages from this page."""
         self._closed = True
-        self._server.close_page(self._exchange)
+        self._server.close_page(self._channel)
 
     def _wait_until_up(self, timeout_s: float, on_progress: Callable[[Progress], None]) -> PageFacts:
         watch = Watch(timeout_s, FIRST_SIGN_S, Progress("opening the page"), on_progress)
@@ -179,7 +179,7 @@ class Page:
 
     def _wait(self, watch: Watch) -> Message | None:
         before = time.monotonic()
-        message = self._exchange.next_message(TICK_S)
+        message = self._channel.next_message(TICK_S)
         late = time.monotonic() - before - TICK_S
         if late > AWAY_S:
             watch.started += late  # the machine was suspended, or this process was stopped
@@ -216,7 +216,7 @@ class Page:
             )
 
     def _check_alive(self, watch: Watch) -> None:
-        silence = watch.silence(self._exchange.heard())
+        silence = watch.silence(self._channel.heard())
         trouble = None if self._browser.alive() else self._browser.ended
         if trouble is None and silence > QUIET_S:
             self._check_server(str(watch.progress))
@@ -230,7 +230,7 @@ class Page:
 
     def _silent(self, seconds: float) -> str:
         trouble = f"the page has not responded for {seconds:.0f} s, although the browser is still running"
-        if self._exchange.heard() is not None:
+        if self._channel.heard() is not None:
             return trouble
         base = self._harness.server.access.base
         trouble += f": it may not be able to reach {base} (set --tfjs-bind and --tfjs-public-url)"
@@ -238,7 +238,7 @@ class Page:
         return f"{trouble}; the server refused {', '.join(refused)}" if refused else trouble
 
     def _time_out(self, watch: Watch) -> NoReturn:
-        state = state_of(self._exchange.main_thread_busy(), watch.silence(self._exchange.heard()))
+        state = state_of(self._channel.main_thread_busy(), watch.silence(self._channel.heard()))
         self._harness.discard_browser()
         raise JobTimeoutError(
             f"{self.target}: not done after {watch.timeout_s:g} s, while {watch.progress}; {state}."

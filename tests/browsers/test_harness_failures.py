@@ -13,7 +13,7 @@ from pytest_tfjs.browsers import harness as module
 from pytest_tfjs.browsers.engines.engine import LaunchOptions
 from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.jobs import Job, Tap, TimingPlan
-from pytest_tfjs.browsers.serving.page_channel import Exchange
+from pytest_tfjs.browsers.serving.page_channel import PageChannel
 from pytest_tfjs.browsers.serving.server import PAGE_ROOT, Server
 from pytest_tfjs.browsers.targets import Target, parse_targets
 from pytest_tfjs.browsers.tfjs_dist import Dist
@@ -193,7 +193,7 @@ def out_of_memory(*_):
 )
 def test_what_the_server_fails_at_tells_nothing_of_the_model(harness, tmp_path, monkeypatch, broken, said):
     page = open_page(harness)
-    monkeypatch.setattr(Exchange, *broken)
+    monkeypatch.setattr(PageChannel, *broken)
     job = graph_job(tmp_path / "first")
     plan = {"rows": ["product"], "fed": [["product:0", {"row": "product"}]]}
     chunks = tuple(tuple(replace(tap, alone=plan) for tap in chunk) for chunk in job.chunks)

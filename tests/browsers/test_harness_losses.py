@@ -173,8 +173,8 @@ def test_nothing_of_a_harness_is_left_when_it_closes(tmp_path):
 
 
 def test_a_page_that_gave_up_between_jobs_is_replaced(harness, page, tmp_path):
-    exchange = page._exchange
-    exchange.tell(exchange._events, [{"type": "failed", "reason": "the server answered 500", "fatal": True}])
+    channel = page._channel
+    channel.tell(channel._events, [{"type": "failed", "reason": "the server answered 500", "fatal": True}])
     assert not page.healthy
     assert harness.open(page.target) is not page
     assert_runs(harness, tmp_path)

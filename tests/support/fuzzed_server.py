@@ -51,7 +51,7 @@ class Served:
         routes.POLL_S = 0.02
         self.server = Server(Dist.shipped(), page_root=page_root)
         self.server.start()
-        self.exchange = self.server.open_page({"backend": "cpu"})
+        self.channel = self.server.open_page({"backend": "cpu"})
         self.url = self.server.publish(self.model_json)
         self.received: list[Activations] = []
         self.jobs = 0
@@ -71,11 +71,11 @@ class Served:
             self.model_json, "layers", ({"x": X},), (taps,), chunk_limit=1 << 20,
             references=lambda _feed, names: dict.fromkeys(names, reference),
         )  # fmt: skip
-        self.exchange.assign(job, self.url)
+        self.channel.assign(job, self.url)
 
     def take(self) -> None:
         while True:
-            message = self.exchange.next_message(1.0)
+            message = self.channel.next_message(1.0)
             if isinstance(message, Activations):
                 self.received.append(message)
             if isinstance(message, JobResult):
@@ -109,7 +109,7 @@ class Served:
 
 def main() -> None:
     served = Served(Path(sys.argv[1]))
-    addresses = {"url": served.server.url, "page": served.exchange.page, "model": served.url}
+    addresses = {"url": served.server.url, "page": served.channel.page, "model": served.url}
     print(json.dumps(addresses), flush=True)
     for line in sys.stdin:
         if line.strip() == "assign":

@@ -54,7 +54,7 @@ class _Order:
         return self.job.group_at(self.received)
 
 
-class Exchange:
+class PageChannel:
     """The mailbox of one page. Its methods may be called from any thread, async ones on the server's loop.
 
     `page` names the page in its URLs. `setup` is the JSON that the page starts from.

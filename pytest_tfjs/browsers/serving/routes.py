@@ -17,7 +17,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route, WebSocketRoute
 
 from pytest_tfjs.browsers.messages import ProtocolError, is_number
-from pytest_tfjs.browsers.serving.page_channel import Exchange, StaleError
+from pytest_tfjs.browsers.serving.page_channel import PageChannel, StaleError
 from pytest_tfjs.browsers.serving.uploads import receive_uploads
 from pytest_tfjs.formats import strict_json
 
@@ -99,7 +99,7 @@ class Site:
     dist_root: Path
     dist_files: frozenset[str]
     artifacts: dict[str, Published] = field(default_factory=dict)
-    pages: dict[str, Exchange] = field(default_factory=dict)
+    pages: dict[str, PageChannel] = field(default_factory=dict)
     refused: deque[str] = field(default_factory=lambda: deque(maxlen=20))
     url: str = ""
 
@@ -157,11 +157,11 @@ class _Routes:
         self._site = site
 
     async def uploads(self, socket: WebSocket) -> None:
-        exchange = self._site.pages.get(socket.path_params["page"])
-        if exchange is None:
+        channel = self._site.pages.get(socket.path_params["page"])
+        if channel is None:
             await socket.close()
         else:
-            await receive_uploads(socket, exchange)
+            await receive_uploads(socket, channel)
 
     async def page(self, request: Request) -> Response:
         relative = request.path_params["path"]
@@ -179,23 +179,23 @@ class _Routes:
         return _serve(path, kept=False)
 
     async def setup(self, request: Request) -> Response:
-        return JSONResponse(self._exchange(request).setup)
+        return JSONResponse(self._channel(request).setup)
 
     async def job(self, request: Request) -> Response:
-        order = await self._exchange(request).next_order(POLL_S)
-        self._exchange(request).alive()
+        order = await self._channel(request).next_order(POLL_S)
+        self._channel(request).alive()
         return Response(status_code=204) if order is None else JSONResponse(order)
 
     async def feed(self, request: Request) -> Response:
-        exchange = self._exchange(request)
+        channel = self._channel(request)
         try:
-            body = exchange.feed(request.path_params["job"], request.path_params["feed"])
+            body = channel.feed(request.path_params["job"], request.path_params["feed"])
         except IndexError as error:
             raise HTTPException(404, str(error)) from error
         return Response(body, media_type="application/octet-stream")
 
     async def references(self, request: Request) -> Response:
-        exchange = self._exchange(request)
+        channel = self._channel(request)
         message = await self._message(request, REFERENCES_LIMIT)
         names = message.get("names") if isinstance(message, dict) else None
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -203,7 +203,7 @@ class _Routes:
         job, feed = request.path_params["job"], request.path_params["feed"]
         try:
             # They are read from files, and what else the server answers is not to wait for that.
-            body = await run_in_threadpool(exchange.references, job, feed, names)
+            body = await run_in_threadpool(channel.references, job, feed, names)
         except IndexError as error:
             raise HTTPException(404, str(error)) from error
         except OSError as error:
@@ -211,27 +211,27 @@ class _Routes:
         return Response(body, media_type="application/octet-stream")
 
     async def result(self, request: Request) -> Response:
-        exchange = self._exchange(request)
-        exchange.finish(request.path_params["job"], await self._message(request, RESULT_LIMIT))
+        channel = self._channel(request)
+        channel.finish(request.path_params["job"], await self._message(request, RESULT_LIMIT))
         return Response(status_code=204)
 
     async def events(self, request: Request) -> Response:
-        exchange = self._exchange(request)
+        channel = self._channel(request)
         message = await self._message(request, EVENTS_LIMIT)
         first = message.get("first") if isinstance(message, dict) else None
         events = message.get("events") if isinstance(message, dict) else None
         if type(first) is not int or not isinstance(events, list):
             raise ProtocolError("expected events of the form {first, events}")
-        exchange.tell(first, events)
+        channel.tell(first, events)
         return Response(status_code=204)
 
     async def beat(self, request: Request) -> Response:
-        exchange = self._exchange(request)
+        channel = self._channel(request)
         message = await self._message(request, BEAT_LIMIT)
         busy: Any = message.get("busyMs") if isinstance(message, dict) else None
         if not is_number(busy):
             raise ProtocolError("expected a heartbeat of the form {busyMs}")
-        exchange.beat(float(busy) / 1000)
+        channel.beat(float(busy) / 1000)
         return Response(status_code=204)
 
     async def _message(self, request: Request, limit: int) -> Any:
@@ -242,12 +242,12 @@ class _Routes:
         except ValueError as error:
             raise ProtocolError(f"the message is not JSON: {error}") from error
 
-    def _exchange(self, request: Request) -> Exchange:
-        exchange = self._site.pages.get(request.path_params["page"])
-        if exchange is None:
+    def _channel(self, request: Request) -> PageChannel:
+        channel = self._site.pages.get(request.path_params["page"])
+        if channel is None:
             raise StaleError("there is no such page")
-        exchange.alive()
-        return exchange
+        channel.alive()
+        return channel
 
 
 def _answer(status: int) -> Any:

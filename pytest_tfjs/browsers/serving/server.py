@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.browsers.serving.access import Access, Address, access_of
-from pytest_tfjs.browsers.serving.page_channel import Exchange
+from pytest_tfjs.browsers.serving.page_channel import PageChannel
 from pytest_tfjs.browsers.serving.routes import Published, Site, file_inside, make_app
 from pytest_tfjs.browsers.serving.uploads import MESSAGE_LIMIT
 from pytest_tfjs.browsers.targets import BACKENDS
@@ -89,8 +89,8 @@ class Server:
 
     def stop(self) -> None:
         """Answer no more, and let go of the port and the thread. Does nothing where it was not started."""
-        for exchange in list(self._site.pages.values()):
-            self.close_page(exchange)
+        for channel in list(self._site.pages.values()):
+            self.close_page(channel)
         if self._uvicorn is not None and self._thread is not None:
             self._uvicorn.should_exit = True
             self._thread.join(STOP_S)
@@ -107,21 +107,21 @@ class Server:
     ) -> None:
         self.stop()
 
-    def open_page(self, setup: Mapping[str, Any]) -> Exchange:
+    def open_page(self, setup: Mapping[str, Any]) -> PageChannel:
         """A new page's mailbox; the page is at `page_url` and starts from `setup`, which is JSON."""
-        exchange = Exchange(setup)
-        self._site.pages[exchange.page] = exchange
+        channel = PageChannel(setup)
+        self._site.pages[channel.page] = channel
         self._site.refused.clear()
-        return exchange
+        return channel
 
-    def close_page(self, exchange: Exchange) -> None:
+    def close_page(self, channel: PageChannel) -> None:
         """Refuse all messages of a page from now on."""
-        exchange.close()
-        self._site.pages.pop(exchange.page, None)
+        channel.close()
+        self._site.pages.pop(channel.page, None)
 
-    def page_url(self, exchange: Exchange) -> str:
+    def page_url(self, channel: PageChannel) -> str:
         """What the browser opens."""
-        return f"{self.url}/page/index.html?page={exchange.page}"
+        return f"{self.url}/page/index.html?page={channel.page}"
 
     def refused(self) -> list[str]:
         """The requests answered with an error since the last page was opened, the latest 20."""

@@ -19,7 +19,7 @@ from pytest_tfjs.formats.safetensors import WireError
 if TYPE_CHECKING:
     from starlette.websockets import WebSocket
 
-    from pytest_tfjs.browsers.serving.page_channel import Exchange
+    from pytest_tfjs.browsers.serving.page_channel import PageChannel
 
 MESSAGE_LIMIT = 1 << 21
 """The most bytes of one message; the page gathers 1 MiB."""
@@ -33,7 +33,7 @@ class _TooBigError(Exception):
     """More bytes than the job allows, or than were announced."""
 
 
-async def receive_uploads(socket: WebSocket, exchange: Exchange) -> None:
+async def receive_uploads(socket: WebSocket, channel: PageChannel) -> None:
     """Takes the activations that a page sends, chunk after chunk, until it closes the socket.
 
     The page announces each chunk with a text message `{job, chunk, feed, bytes}`, then sends that many bytes
@@ -41,8 +41,8 @@ async def receive_uploads(socket: WebSocket, exchange: Exchange) -> None:
     socket with the reason, and so does the end of the page, or another socket that it opens.
     """
     await socket.accept()
-    over = asyncio.ensure_future(exchange.uploads_over(exchange.begin_uploads()))
-    receiving = asyncio.ensure_future(_receive_all(socket, exchange))
+    over = asyncio.ensure_future(channel.uploads_over(channel.begin_uploads()))
+    receiving = asyncio.ensure_future(_receive_all(socket, channel))
     try:
         await asyncio.wait({over, receiving}, return_when=asyncio.FIRST_COMPLETED)
         if not receiving.done():
@@ -53,12 +53,12 @@ async def receive_uploads(socket: WebSocket, exchange: Exchange) -> None:
         await asyncio.gather(over, receiving, return_exceptions=True)
 
 
-async def _receive_all(socket: WebSocket, exchange: Exchange) -> None:
+async def _receive_all(socket: WebSocket, channel: PageChannel) -> None:
     from starlette.websockets import WebSocketDisconnect
 
     try:
         while True:
-            await _receive_chunk(socket, exchange)
+            await _receive_chunk(socket, channel)
             await socket.send_text("ok")
     except WebSocketDisconnect:
         return
@@ -72,27 +72,27 @@ async def _receive_all(socket: WebSocket, exchange: Exchange) -> None:
         await _close(socket, _OURS, f"the server cannot receive them: {error!r}")
 
 
-async def _receive_chunk(socket: WebSocket, exchange: Exchange) -> None:
+async def _receive_chunk(socket: WebSocket, channel: PageChannel) -> None:
     import numpy as np
 
     job, chunk, feed, size = _parse_announcement(await _receive(socket, "text"))
-    limit = exchange.chunk_limit(job)
+    limit = channel.chunk_limit(job)
     if size > limit:
         raise _TooBigError(f"{size} bytes; the limit is {limit}")
     # No more than one chunk waits to be taken: what comes meanwhile stays in the connection.
-    while not await exchange.room(job, _ROOM_S):
+    while not await channel.room(job, _ROOM_S):
         pass
     # numpy asks for huge pages, which makes fresh memory much cheaper than a bytearray's.
     body = np.empty(size, np.uint8).data
     at = 0
     while at < size:
         piece = await _receive(socket, "bytes")
-        exchange.chunk_limit(job)
+        channel.chunk_limit(job)
         if len(piece) > size - at:
             raise _TooBigError("more bytes than were announced")
         body[at : at + len(piece)] = piece
         at += len(piece)
-    exchange.deliver(job, chunk, feed, body)
+    channel.deliver(job, chunk, feed, body)
 
 
 async def _receive(socket: WebSocket, kind: str) -> Any:

@@ -52,12 +52,12 @@ def answer(server, *, host=None, path="/page/index.html", method="GET", to=None,
 
 
 def posted(server, origin):
-    exchange = server.open_page({})
+    channel = server.open_page({})
     token = server.url.rpartition("/")[2]
     try:
-        return answer(server, method="POST", path=f"/{token}/api/{exchange.page}/events", Origin=origin)
+        return answer(server, method="POST", path=f"/{token}/api/{channel.page}/events", Origin=origin)
     finally:
-        server.close_page(exchange)
+        server.close_page(channel)
 
 
 def policy(server):

@@ -11,8 +11,7 @@ import time
 import pytest
 
 from pytest_tfjs.browsers.messages import ConsoleLine, Progress, ProtocolError
-from pytest_tfjs.browsers.serving import connection_limits
-from pytest_tfjs.browsers.serving import page_channel as exchanges
+from pytest_tfjs.browsers.serving import connection_limits, page_channel
 from pytest_tfjs.browsers.serving.server import Server
 from pytest_tfjs.browsers.tfjs_dist import Dist
 from tests.support.paths import ROOT
@@ -68,8 +67,8 @@ def assert_serves(server):
         ["X: a\x00b"],
     ],
 )
-def test_a_request_that_two_readers_could_read_differently_is_refused(client, exchange, headers):
-    client.send(client.head(f"/api/{exchange.page}/beat", *headers, method="POST") + b"hello")
+def test_a_request_that_two_readers_could_read_differently_is_refused(client, channel, headers):
+    client.send(client.head(f"/api/{channel.page}/beat", *headers, method="POST") + b"hello")
     answer = client.answer()
     assert answer.status == 400
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -77,12 +76,12 @@ def test_a_request_that_two_readers_could_read_differently_is_refused(client, ex
     assert client.rest() == b""
 
 
-def test_nothing_is_smuggled_behind_a_body(client, exchange):
+def test_nothing_is_smuggled_behind_a_body(client, channel):
     inner = client.head("/page/index.html")
-    head = client.head(f"/api/{exchange.page}/beat", f"Content-Length: {len(inner)}", method="POST")
+    head = client.head(f"/api/{channel.page}/beat", f"Content-Length: {len(inner)}", method="POST")
     client.send(head + inner)
     assert client.answer("POST").status == 400
-    client.send(client.head(f"/api/{exchange.page}/setup", "Connection: close"))
+    client.send(client.head(f"/api/{channel.page}/setup", "Connection: close"))
     assert client.rest().count(b"HTTP/1.1 ") == 1
 
 
@@ -135,21 +134,21 @@ def cut_off(client) -> bool:
         return True
 
 
-def test_who_is_slow_to_send_a_body_is_cut_off(impatient, client, exchange):
-    client.send(client.head(f"/api/{exchange.page}/events", "Content-Length: 100", method="POST") + b"{")
+def test_who_is_slow_to_send_a_body_is_cut_off(impatient, client, channel):
+    client.send(client.head(f"/api/{channel.page}/events", "Content-Length: 100", method="POST") + b"{")
     assert ended(client)
 
 
-def test_the_rest_of_a_refused_body_is_read_for_a_moment(monkeypatch, client, exchange):
+def test_the_rest_of_a_refused_body_is_read_for_a_moment(monkeypatch, client, channel):
     monkeypatch.setattr(connection_limits, "LINGER_S", SOON_S)
-    client.send(client.head(f"/api/{exchange.page}/events", "Content-Length: 99999999", method="POST"))
+    client.send(client.head(f"/api/{channel.page}/events", "Content-Length: 99999999", method="POST"))
     assert client.answer("POST").status == 413
     assert cut_off_soon(client)
 
 
-def test_a_chunked_body_is_not_read_for_ever(monkeypatch, client, exchange):
+def test_a_chunked_body_is_not_read_for_ever(monkeypatch, client, channel):
     monkeypatch.setattr(connection_limits, "LINGER_S", SOON_S)
-    client.send(client.head(f"/api/{exchange.page}/events", "Transfer-Encoding: chunked", method="POST"))
+    client.send(client.head(f"/api/{channel.page}/events", "Transfer-Encoding: chunked", method="POST"))
     assert client.answer("POST").status == 411
     assert cut_off_soon(client)
 
@@ -163,7 +162,7 @@ def cut_off_soon(client) -> bool:
     return False
 
 
-def test_who_does_not_read_is_cut_off(impatient, server, exchange, tmp_path):
+def test_who_does_not_read_is_cut_off(impatient, server, channel, tmp_path):
     (tmp_path / "shard.bin").write_bytes(bytes(32 << 20))
     (tmp_path / "model.json").write_text(json.dumps({"weightsManifest": [{"paths": ["shard.bin"]}]}))
     path = server.publish(tmp_path / "model.json").removeprefix(server.url).replace("model.json", "shard.bin")
@@ -174,9 +173,9 @@ def test_who_does_not_read_is_cut_off(impatient, server, exchange, tmp_path):
         assert len(client.rest()) < 32 << 20
 
 
-def test_a_socket_is_not_read_while_its_pongs_are_not(server, exchange):
+def test_a_socket_is_not_read_while_its_pongs_are_not(server, channel):
     with Raw(server.url, patience=2) as client:
-        assert client.open_socket(exchange.page).status == 101
+        assert client.open_socket(channel.page).status == 101
         (connection,) = server._connections.open
         waiting = []
         with contextlib.suppress(TimeoutError):
@@ -187,9 +186,9 @@ def test_a_socket_is_not_read_while_its_pongs_are_not(server, exchange):
         assert 0 < max(waiting) < 2 << 20
 
 
-def test_a_socket_is_read_again_once_its_pongs_are(server, exchange):
+def test_a_socket_is_read_again_once_its_pongs_are(server, channel):
     with Raw(server.url) as client:
-        assert client.open_socket(exchange.page).status == 101
+        assert client.open_socket(channel.page).status == 101
         (connection,) = server._connections.open
         client.socket.setblocking(False)
         ping, sent = frame(9, b"p" * 100), 0
@@ -202,9 +201,9 @@ def test_a_socket_is_read_again_once_its_pongs_are(server, exchange):
             unread -= len(client.socket.recv(min(unread, 1 << 16)))
 
 
-def test_a_socket_whose_pongs_nobody_reads_is_cut_off(impatient, server, exchange):
+def test_a_socket_whose_pongs_nobody_reads_is_cut_off(impatient, server, channel):
     with Raw(server.url) as client:
-        assert client.open_socket(exchange.page).status == 101
+        assert client.open_socket(channel.page).status == 101
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         pings = frame(9, b"p" * 100) * 1000
         sent = 0
@@ -240,13 +239,13 @@ def test_no_more_connections_than_that_are_taken(server, monkeypatch):
     assert_serves(server)
 
 
-def test_no_more_requests_at_once_than_that_are_taken(client, exchange):
-    client.send(client.head(f"/api/{exchange.page}/setup") * 1000)
+def test_no_more_requests_at_once_than_that_are_taken(client, channel):
+    client.send(client.head(f"/api/{channel.page}/setup") * 1000)
     assert 0 < client.rest().count(b"HTTP/1.1 ") < 1000
 
 
-def test_a_heads_head_takes_no_job(client, exchange):
-    client.send(client.head(f"/api/{exchange.page}/job", method="HEAD"))
+def test_a_heads_head_takes_no_job(client, channel):
+    client.send(client.head(f"/api/{channel.page}/job", method="HEAD"))
     assert client.answer("HEAD").status == 405
 
 
@@ -259,8 +258,8 @@ def test_parts_of_files_cannot_be_asked_for(client):
 @pytest.mark.parametrize(
     "headers", [["Sec-WebSocket-Version: 12"], ["Sec-WebSocket-Key: x"], ["Origin: null"]]
 )
-def test_a_socket_refused_bears_the_security_headers(client, exchange, headers):
-    answer = client.open_socket(exchange.page, *headers)
+def test_a_socket_refused_bears_the_security_headers(client, channel, headers):
+    answer = client.open_socket(channel.page, *headers)
     assert 400 <= answer.status < 500
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -275,25 +274,25 @@ def closing(client) -> bytes:
 
 
 def test_a_socket_ends_with_its_page(server):
-    exchange = server.open_page({})
+    channel = server.open_page({})
     with Raw(server.url) as client:
-        assert client.open_socket(exchange.page).status == 101
-        server.close_page(exchange)
+        assert client.open_socket(channel.page).status == 101
+        server.close_page(channel)
         assert b"no longer in use" in closing(client)
 
 
-def test_a_page_has_one_socket(server, exchange):
+def test_a_page_has_one_socket(server, channel):
     with Raw(server.url) as former, Raw(server.url) as client:
-        assert former.open_socket(exchange.page).status == 101
-        assert client.open_socket(exchange.page).status == 101
+        assert former.open_socket(channel.page).status == 101
+        assert client.open_socket(channel.page).status == 101
         assert b"another connection" in closing(former)
         client.send(frame(9, b"still here"))
         assert client.socket.recv(64).endswith(b"still here")
 
 
-def test_a_message_in_endless_fragments_is_refused(server, exchange):
+def test_a_message_in_endless_fragments_is_refused(server, channel):
     with Raw(server.url) as client:
-        assert client.open_socket(exchange.page).status == 101
+        assert client.open_socket(channel.page).status == 101
         client.send(frame(2, b"", first=0) + frame(0, b"", first=0) * (connection_limits.FRAGMENTS + 10))
         assert b"too many fragments" in closing(client)
 
@@ -307,24 +306,24 @@ def test_only_public_modules_of_uvicorn_and_websockets_are_imported():
     assert set(names) == {"uvicorn"}
 
 
-def test_what_nobody_takes_is_bounded(server, exchange):
-    for number in range(exchanges.PENDING + 10):
-        exchange.tell(number, [{"type": "console", "level": "log", "arguments": [str(number)]}])
-    said = [exchange.next_message(0) for _ in range(exchanges.PENDING)]
-    assert exchange.next_message(0) is None
+def test_what_nobody_takes_is_bounded(server, channel):
+    for number in range(page_channel.PENDING + 10):
+        channel.tell(number, [{"type": "console", "level": "log", "arguments": [str(number)]}])
+    said = [channel.next_message(0) for _ in range(page_channel.PENDING)]
+    assert channel.next_message(0) is None
     assert said[0] == ConsoleLine("log", ("10",))
-    assert said[-1] == ConsoleLine("log", (str(exchanges.PENDING + 9),))
+    assert said[-1] == ConsoleLine("log", (str(page_channel.PENDING + 9),))
 
 
-def test_what_a_job_waits_for_is_never_forgotten(server, exchange):
-    exchange.tell(0, [{"type": "failed", "reason": "lost"}] * exchanges.PENDING)
+def test_what_a_job_waits_for_is_never_forgotten(server, channel):
+    channel.tell(0, [{"type": "failed", "reason": "lost"}] * page_channel.PENDING)
     with pytest.raises(ProtocolError, match="wait to be taken"):
-        exchange.tell(exchanges.PENDING, [{"type": "progress", "stage": "x"}])
-    assert exchange.next_message(0).reason == "lost"
+        channel.tell(page_channel.PENDING, [{"type": "progress", "stage": "x"}])
+    assert channel.next_message(0).reason == "lost"
 
 
-def test_long_words_are_cut(server, exchange):
-    exchange.tell(0, [{"type": "progress", "stage": "x" * 100_000}])
-    assert exchange.next_message(0) == Progress("x" * 20_000)
-    exchange.tell(1, [{"type": "console", "level": "log", "arguments": ["x" * 15_000] * 3}])
-    assert [len(argument) for argument in exchange.next_message(0).arguments] == [15_000, 5_000, 0]
+def test_long_words_are_cut(server, channel):
+    channel.tell(0, [{"type": "progress", "stage": "x" * 100_000}])
+    assert channel.next_message(0) == Progress("x" * 20_000)
+    channel.tell(1, [{"type": "console", "level": "log", "arguments": ["x" * 15_000] * 3}])
+    assert [len(argument) for argument in channel.next_message(0).arguments] == [15_000, 5_000, 0]

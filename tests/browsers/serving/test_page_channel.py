@@ -14,7 +14,7 @@ from pytest_tfjs.browsers.messages import (
     Progress,
     ProtocolError,
 )
-from pytest_tfjs.browsers.serving.page_channel import Exchange, StaleError
+from pytest_tfjs.browsers.serving.page_channel import PageChannel, StaleError
 from pytest_tfjs.formats.safetensors import WireError, decode, encode
 
 A, B, C = (Tap(name, {"node": f"{name}:0"}) for name in "abc")
@@ -39,140 +39,140 @@ def activations(*names, value=0.0):
 
 
 @pytest.fixture
-def exchange():
+def channel():
     """The mailbox of a page that was given a job with two chunks."""
-    exchange = Exchange({})
-    exchange.assign(job(), "http://m")
-    return exchange
+    channel = PageChannel({})
+    channel.assign(job(), "http://m")
+    return channel
 
 
 def test_activations_come_chunk_by_chunk_and_each_for_every_feed():
-    exchange = Exchange({})
-    exchange.assign(job(feeds=(FEED, FEED)), "http://m")
+    channel = PageChannel({})
+    channel.assign(job(feeds=(FEED, FEED)), "http://m")
     for chunk, feed, names in [(0, 0, "ab"), (0, 1, "ab"), (1, 0, "c"), (1, 1, "c")]:
-        exchange.deliver(1, chunk, feed, activations(*names))
-        message = exchange.next_message(0)
+        channel.deliver(1, chunk, feed, activations(*names))
+        message = channel.next_message(0)
         assert isinstance(message, Activations)
         assert (message.feed, set(message.tensors)) == (feed, set(names))
-    exchange.finish(1, RESULT)
-    assert isinstance(exchange.next_message(0), JobResult)
+    channel.finish(1, RESULT)
+    assert isinstance(channel.next_message(0), JobResult)
 
 
 def test_outputs_of_plain_runs_come_before_the_chunks():
-    exchange = Exchange({})
-    exchange.assign(job(feeds=(FEED, FEED), outputs=(B, C), plain_runs=2), "http://m")
+    channel = PageChannel({})
+    channel.assign(job(feeds=(FEED, FEED), outputs=(B, C), plain_runs=2), "http://m")
     expected = [(0, 0, "bc"), (0, 1, "b"), (1, 0, ""), (1, 1, "c"), (2, 0, "ab"), (2, 1, "ab"), (3, 0, "c")]
     for group, feed, names in expected:
-        exchange.deliver(1, group, feed, activations(*names))
-        message = exchange.next_message(0)
+        channel.deliver(1, group, feed, activations(*names))
+        message = channel.next_message(0)
         assert (message.feed, set(message.tensors)) == (feed, set(names))
         assert message.plain_run == (group if group < 2 else None)
 
 
 def test_a_plain_run_gives_outputs_only():
-    exchange = Exchange({})
-    exchange.assign(job(outputs=(C,), plain_runs=1), "http://m")
+    channel = PageChannel({})
+    channel.assign(job(outputs=(C,), plain_runs=1), "http://m")
     with pytest.raises(ProtocolError, match="exactly its taps: a"):
-        exchange.deliver(1, 0, 0, activations("a", "c"))
+        channel.deliver(1, 0, 0, activations("a", "c"))
 
 
 @pytest.mark.parametrize(("chunk", "feed"), [(1, 0), (0, 1), (2, 0)])
-def test_activations_out_of_order_are_refused(exchange, chunk, feed):
+def test_activations_out_of_order_are_refused(channel, chunk, feed):
     with pytest.raises(ProtocolError, match="was expected"):
-        exchange.deliver(1, chunk, feed, activations("a", "b"))
+        channel.deliver(1, chunk, feed, activations("a", "b"))
 
 
-def test_activations_sent_twice_are_refused(exchange):
-    exchange.deliver(1, 0, 0, activations("a", "b"))
+def test_activations_sent_twice_are_refused(channel):
+    channel.deliver(1, 0, 0, activations("a", "b"))
     with pytest.raises(ProtocolError, match="was expected"):
-        exchange.deliver(1, 0, 0, activations("a", "b"))
+        channel.deliver(1, 0, 0, activations("a", "b"))
 
 
 @pytest.mark.parametrize("names", ["a", "abc", "ac", ""])
-def test_a_chunk_holds_exactly_its_taps(exchange, names):
+def test_a_chunk_holds_exactly_its_taps(channel, names):
     with pytest.raises(ProtocolError, match="exactly its taps"):
-        exchange.deliver(1, 0, 0, activations(*names))
-    assert exchange.next_message(0) is None
+        channel.deliver(1, 0, 0, activations(*names))
+    assert channel.next_message(0) is None
 
 
-def test_bytes_that_are_not_safetensors_are_refused(exchange):
+def test_bytes_that_are_not_safetensors_are_refused(channel):
     with pytest.raises(WireError):
-        exchange.deliver(1, 0, 0, memoryview(b"nonsense"))
+        channel.deliver(1, 0, 0, memoryview(b"nonsense"))
 
 
-def test_a_result_before_all_activations_is_refused(exchange):
-    exchange.deliver(1, 0, 0, activations("a", "b"))
+def test_a_result_before_all_activations_is_refused(channel):
+    channel.deliver(1, 0, 0, activations("a", "b"))
     with pytest.raises(ProtocolError, match="before"):
-        exchange.finish(1, RESULT)
+        channel.finish(1, RESULT)
 
 
-def test_messages_about_another_job_are_stale(exchange):
-    exchange.assign(job(), "http://m")
+def test_messages_about_another_job_are_stale(channel):
+    channel.assign(job(), "http://m")
     for call in (
-        lambda: exchange.deliver(1, 0, 0, activations("a", "b")),
-        lambda: exchange.finish(1, RESULT),
-        lambda: exchange.feed(1, 0),
-        lambda: exchange.chunk_limit(1),
+        lambda: channel.deliver(1, 0, 0, activations("a", "b")),
+        lambda: channel.finish(1, RESULT),
+        lambda: channel.feed(1, 0),
+        lambda: channel.chunk_limit(1),
     ):
         with pytest.raises(StaleError):
             call()
 
 
-def test_a_new_job_drops_unread_messages_of_the_one_before(exchange):
-    exchange.deliver(1, 0, 0, activations("a", "b"))
-    exchange.assign(job(), "http://m")
-    assert exchange.next_message(0) is None
+def test_a_new_job_drops_unread_messages_of_the_one_before(channel):
+    channel.deliver(1, 0, 0, activations("a", "b"))
+    channel.assign(job(), "http://m")
+    assert channel.next_message(0) is None
 
 
-def test_a_late_failure_of_an_earlier_job_is_dropped(exchange):
-    exchange.assign(job(), "http://m")
-    exchange.tell(0, [{"type": "failed", "reason": "job 1 is not the current one", "job": 1}])
-    assert exchange.next_message(0) is None
-    exchange.tell(1, [{"type": "failed", "reason": "no memory left", "job": 2}])
-    assert exchange.next_message(0) == Failure("no memory left", job=2)
+def test_a_late_failure_of_an_earlier_job_is_dropped(channel):
+    channel.assign(job(), "http://m")
+    channel.tell(0, [{"type": "failed", "reason": "job 1 is not the current one", "job": 1}])
+    assert channel.next_message(0) is None
+    channel.tell(1, [{"type": "failed", "reason": "no memory left", "job": 2}])
+    assert channel.next_message(0) == Failure("no memory left", job=2)
 
 
-def test_all_messages_of_a_closed_page_are_stale(exchange):
-    exchange.close()
+def test_all_messages_of_a_closed_page_are_stale(channel):
+    channel.close()
     for call in (
-        lambda: exchange.tell(0, []),
-        lambda: exchange.beat(0.0),
-        lambda: exchange.deliver(1, 0, 0, activations("a", "b")),
+        lambda: channel.tell(0, []),
+        lambda: channel.beat(0.0),
+        lambda: channel.deliver(1, 0, 0, activations("a", "b")),
     ):
         with pytest.raises(StaleError):
             call()
 
 
-def test_events_come_in_order_and_none_twice(exchange):
-    exchange.tell(0, [{"type": "progress", "stage": "one"}, {"type": "progress", "stage": "two"}])
+def test_events_come_in_order_and_none_twice(channel):
+    channel.tell(0, [{"type": "progress", "stage": "one"}, {"type": "progress", "stage": "two"}])
     for first in (0, 1, 3):
         with pytest.raises(ProtocolError, match="was expected"):
-            exchange.tell(first, [])
-    exchange.tell(2, [{"type": "progress", "stage": "three"}])
-    assert [exchange.next_message(0).stage for _ in range(3)] == ["one", "two", "three"]
+            channel.tell(first, [])
+    channel.tell(2, [{"type": "progress", "stage": "three"}])
+    assert [channel.next_message(0).stage for _ in range(3)] == ["one", "two", "three"]
 
 
-def test_one_malformed_event_refuses_its_whole_message(exchange):
+def test_one_malformed_event_refuses_its_whole_message(channel):
     with pytest.raises(ProtocolError):
-        exchange.tell(0, [{"type": "progress", "stage": "one"}, {"type": "nonsense"}])
-    assert exchange.next_message(0) is None
+        channel.tell(0, [{"type": "progress", "stage": "one"}, {"type": "nonsense"}])
+    assert channel.next_message(0) is None
 
 
-def test_a_feed_as_safetensors(exchange):
-    np.testing.assert_array_equal(decode(exchange.feed(1, 0))["x"], FEED["x"])
+def test_a_feed_as_safetensors(channel):
+    np.testing.assert_array_equal(decode(channel.feed(1, 0))["x"], FEED["x"])
     with pytest.raises(IndexError):
-        exchange.feed(1, 1)
+        channel.feed(1, 1)
 
 
-def test_a_message_wakes_the_thread_that_waits(exchange):
-    sender = threading.Timer(0.05, lambda: exchange.tell(0, [{"type": "progress", "stage": "late"}]))
+def test_a_message_wakes_the_thread_that_waits(channel):
+    sender = threading.Timer(0.05, lambda: channel.tell(0, [{"type": "progress", "stage": "late"}]))
     sender.start()
-    assert exchange.next_message(30) == Progress("late")
+    assert channel.next_message(30) == Progress("late")
     sender.join()
 
 
-def test_the_time_of_the_last_heartbeat(exchange):
-    assert exchange.heard() is None
-    exchange.beat(4.5)
-    assert exchange.heard() is not None
-    assert exchange.main_thread_busy() == 4.5
+def test_the_time_of_the_last_heartbeat(channel):
+    assert channel.heard() is None
+    channel.beat(4.5)
+    assert channel.heard() is not None
+    assert channel.main_thread_busy() == 4.5

@@ -12,7 +12,7 @@ import pytest
 from pytest_tfjs.browsers.jobs import Job, JobResult, Tap, job_message
 from pytest_tfjs.browsers.messages import ProtocolError, parse_result
 from pytest_tfjs.browsers.serving import routes
-from pytest_tfjs.browsers.serving.page_channel import Exchange
+from pytest_tfjs.browsers.serving.page_channel import PageChannel
 from pytest_tfjs.browsers.serving.server import Server
 from pytest_tfjs.browsers.tfjs_dist import Dist
 from pytest_tfjs.formats.safetensors import decode, encode
@@ -45,38 +45,38 @@ def test_the_job_sends_the_plan_of_each_layer_that_has_one():
 
 @pytest.mark.parametrize("plain_runs", [0, 2])
 def test_layers_alone_come_after_their_chunk_of_their_feed(plain_runs):
-    exchange = Exchange({})
-    exchange.assign(job(outputs=(C,), plain_runs=plain_runs), "http://m")
+    channel = PageChannel({})
+    channel.assign(job(outputs=(C,), plain_runs=plain_runs), "http://m")
     plain = [(run, feed, "c") for run in range(plain_runs) for feed in (0, 1)]
     chunks = [(0, 0, "ab"), (1, 0, "a"), (0, 1, "ab"), (1, 1, ""), (2, 0, "c"), (3, 0, "c"), (2, 1, "c")]
     last = (3, 1, "c")
     expected = [*plain, *((plain_runs + group, feed, names) for group, feed, names in [*chunks, last])]
     for group, feed, names in expected:
-        exchange.deliver(1, group, feed, activations(*names))
-        message = exchange.next_message(0)
+        channel.deliver(1, group, feed, activations(*names))
+        message = channel.next_message(0)
         assert (message.feed, "".join(message.tensors)) == (feed, names)
         assert message.plain_run == (group if group < plain_runs else None)
         assert message.alone == (group >= plain_runs and (group - plain_runs) % 2 == 1)
-    exchange.finish(1, RESULT)
+    channel.finish(1, RESULT)
 
 
 @pytest.mark.parametrize(("group", "feed"), [(0, 0), (0, 1), (2, 0)])
 def test_a_job_does_not_go_on_without_the_layers_alone(group, feed):
-    exchange = Exchange({})
-    exchange.assign(job(), "http://m")
-    exchange.deliver(1, 0, 0, activations("a", "b"))
+    channel = PageChannel({})
+    channel.assign(job(), "http://m")
+    channel.deliver(1, 0, 0, activations("a", "b"))
     with pytest.raises(ProtocolError, match=r"\(1, 0\) was expected"):
-        exchange.deliver(1, group, feed, activations("a", "b"))
+        channel.deliver(1, group, feed, activations("a", "b"))
     with pytest.raises(ProtocolError, match=r"\(1, 0\) arrived"):
-        exchange.finish(1, RESULT)
+        channel.finish(1, RESULT)
 
 
 def test_a_layer_of_another_chunk_is_refused():
-    exchange = Exchange({})
-    exchange.assign(job(), "http://m")
-    exchange.deliver(1, 0, 0, activations("a", "b"))
+    channel = PageChannel({})
+    channel.assign(job(), "http://m")
+    channel.deliver(1, 0, 0, activations("a", "b"))
     with pytest.raises(ProtocolError, match="missing or unexpected taps: c"):
-        exchange.deliver(1, 1, 0, activations("a", "c"))
+        channel.deliver(1, 1, 0, activations("a", "c"))
 
 
 def test_a_job_that_runs_no_layers_alone_has_a_group_for_each_chunk():
@@ -105,14 +105,14 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture
-def ask(server, exchange):
+def ask(server, channel):
     """Asks for references as the page does."""
     with httpx.Client(base_url=server.url, timeout=30) as client:
-        yield lambda path, **what: client.post(f"/api/{exchange.page}/jobs/{path}", **what)
+        yield lambda path, **what: client.post(f"/api/{channel.page}/jobs/{path}", **what)
 
 
-def test_the_page_is_given_the_references_that_it_names_and_no_others(ask, exchange):
-    exchange.assign(job(), "http://m")
+def test_the_page_is_given_the_references_that_it_names_and_no_others(ask, channel):
+    channel.assign(job(), "http://m")
     answer = ask("1/references/1", json={"names": ["b", "a", "b"]})
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/octet-stream")
     tensors = decode(answer.content)
@@ -137,25 +137,25 @@ def test_the_page_is_given_the_references_that_it_names_and_no_others(ask, excha
         ({}, ("1/references/0", [1]), (400, "of the form {names}")),
     ],
 )
-def test_other_references_are_refused(ask, exchange, changes, asked, refusal):
-    exchange.assign(job(**changes), "http://m")
+def test_other_references_are_refused(ask, channel, changes, asked, refusal):
+    channel.assign(job(**changes), "http://m")
     path, names = asked
     answer = ask(path, json={"names": names})
     status, why = refusal
     assert (answer.status_code, why in answer.text) == (status, True), answer.text
 
 
-def test_what_asks_for_references_is_bounded_and_json(ask, exchange, monkeypatch):
-    exchange.assign(job(), "http://m")
+def test_what_asks_for_references_is_bounded_and_json(ask, channel, monkeypatch):
+    channel.assign(job(), "http://m")
     assert ask("1/references/0", content=b"{").status_code == 400
     monkeypatch.setattr(routes, "REFERENCES_LIMIT", 10)
     assert ask("1/references/0", json={"names": ["a"]}).status_code == 413
 
 
-def test_a_reference_that_cannot_be_read_is_told(ask, exchange):
+def test_a_reference_that_cannot_be_read_is_told(ask, channel):
     def missing(feed, names):
         raise FileNotFoundError("activations-0.safetensors")
 
-    exchange.assign(job(references=missing), "http://m")
+    channel.assign(job(references=missing), "http://m")
     answer = ask("1/references/0", json={"names": ["a"]})
     assert (answer.status_code, "activations-0.safetensors" in answer.text) == (500, True)

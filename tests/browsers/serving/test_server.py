@@ -45,10 +45,10 @@ def server(page_root):
 
 
 @pytest.fixture
-def exchange(server):
-    exchange = server.open_page({"backend": "cpu"})
-    yield exchange
-    server.close_page(exchange)
+def channel(server):
+    channel = server.open_page({"backend": "cpu"})
+    yield channel
+    server.close_page(channel)
 
 
 @pytest.fixture
@@ -115,13 +115,13 @@ def test_a_second_host_is_refused(server):
     assert status(server, f"{token(server)}/page/index.html", headers=[f"Host: {netloc}"]) in {400, 421}
 
 
-def test_a_page_of_another_site_cannot_post(client, server, exchange):
+def test_a_page_of_another_site_cannot_post(client, server, channel):
     body = {"first": 0, "events": []}
     for origin in ("http://evil.example", "null", "http://127.0.0.1", server.url.replace("http", "https")):
-        answer = client.post(f"/api/{exchange.page}/events", json=body, headers={"Origin": origin})
+        answer = client.post(f"/api/{channel.page}/events", json=body, headers={"Origin": origin})
         assert answer.status_code == 403
     own = f"http://{urlsplit(server.url).netloc}"
-    assert client.post(f"/api/{exchange.page}/events", json=body, headers={"Origin": own}).status_code == 204
+    assert client.post(f"/api/{channel.page}/events", json=body, headers={"Origin": own}).status_code == 204
 
 
 @pytest.mark.parametrize(
@@ -265,38 +265,38 @@ def test_a_missing_model_is_refused(server, tmp_path):
         server.publish(tmp_path / "model.json")
 
 
-def test_the_page_reads_its_setup_job_and_feeds(client, server, exchange, tmp_path):
-    assert client.get(f"/api/{exchange.page}/setup").json() == {"backend": "cpu"}
+def test_the_page_reads_its_setup_job_and_feeds(client, server, channel, tmp_path):
+    assert client.get(f"/api/{channel.page}/setup").json() == {"backend": "cpu"}
     x = np.arange(6, dtype=np.float32).reshape(2, 3)
     job = Job(tmp_path / "model.json", "layers", ({"x": x},), ((Tap("a", {"path": ["a"]}),),))
-    exchange.assign(job, "http://model")
-    message = client.get(f"/api/{exchange.page}/job").json()
+    channel.assign(job, "http://model")
+    message = client.get(f"/api/{channel.page}/job").json()
     assert (message["job"], message["artifacts"], message["feeds"]) == (1, "http://model", 1)
-    np.testing.assert_array_equal(decode(client.get(f"/api/{exchange.page}/jobs/1/feeds/0").content)["x"], x)
-    assert client.get(f"/api/{exchange.page}/jobs/1/feeds/1").status_code == 404
-    assert client.get(f"/api/{exchange.page}/jobs/2/feeds/0").status_code == 410
+    np.testing.assert_array_equal(decode(client.get(f"/api/{channel.page}/jobs/1/feeds/0").content)["x"], x)
+    assert client.get(f"/api/{channel.page}/jobs/1/feeds/1").status_code == 404
+    assert client.get(f"/api/{channel.page}/jobs/2/feeds/0").status_code == 410
 
 
-def test_the_page_waits_for_its_next_job(client, exchange, tmp_path):
+def test_the_page_waits_for_its_next_job(client, channel, tmp_path):
     job = Job(tmp_path / "model.json", "layers", ({"x": np.zeros(1)},), ())
-    later = threading.Timer(0.1, lambda: exchange.assign(job, "http://model"))
+    later = threading.Timer(0.1, lambda: channel.assign(job, "http://model"))
     later.start()
-    assert client.get(f"/api/{exchange.page}/job").json()["job"] == 1
+    assert client.get(f"/api/{channel.page}/job").json()["job"] == 1
     later.join()
 
 
-def test_a_wait_without_a_job_ends(client, exchange, monkeypatch):
+def test_a_wait_without_a_job_ends(client, channel, monkeypatch):
     monkeypatch.setattr(routes, "POLL_S", 0.05)
-    assert client.get(f"/api/{exchange.page}/job").status_code == 204
+    assert client.get(f"/api/{channel.page}/job").status_code == 204
 
 
-def test_events_and_heartbeats_reach_the_mailbox(client, exchange):
+def test_events_and_heartbeats_reach_the_mailbox(client, channel):
     events = [{"type": "progress", "stage": "loading model"}]
-    answer = client.post(f"/api/{exchange.page}/events", json={"first": 0, "events": events})
+    answer = client.post(f"/api/{channel.page}/events", json={"first": 0, "events": events})
     assert answer.status_code == 204
-    assert exchange.next_message(0) == Progress("loading model")
-    assert client.post(f"/api/{exchange.page}/beat", json={"busyMs": 2500}).status_code == 204
-    assert exchange.main_thread_busy() == 2.5
+    assert channel.next_message(0) == Progress("loading model")
+    assert client.post(f"/api/{channel.page}/beat", json={"busyMs": 2500}).status_code == 204
+    assert channel.main_thread_busy() == 2.5
 
 
 @pytest.mark.parametrize(
@@ -317,13 +317,13 @@ def test_events_and_heartbeats_reach_the_mailbox(client, exchange):
         ("beat", b'{"busyMs": true}'),
     ],
 )
-def test_malformed_messages_are_refused_and_harm_nobody(client, exchange, path, body):
-    assert client.post(f"/api/{exchange.page}/{path}", content=body).status_code == 400
-    assert client.post(f"/api/{exchange.page}/events", json={"first": 0, "events": []}).status_code == 204
-    assert exchange.next_message(0) is None
+def test_malformed_messages_are_refused_and_harm_nobody(client, channel, path, body):
+    assert client.post(f"/api/{channel.page}/{path}", content=body).status_code == 400
+    assert client.post(f"/api/{channel.page}/events", json={"first": 0, "events": []}).status_code == 204
+    assert channel.next_message(0) is None
 
 
-def test_what_the_page_tells_is_kept_without_the_token(client, server, exchange):
+def test_what_the_page_tells_is_kept_without_the_token(client, server, channel):
     secret = token(server).strip("/")
     stack = f"f@{server.url}/dist/{TFJS}:17:10059\ng ({server.url}/page/main.js:1:2)\n at {server.url[:-5]}"
     said = {"type": "console", "level": "error", "arguments": [f"at {server.url}/page", f"token {secret}"]}
@@ -332,49 +332,49 @@ def test_what_the_page_tells_is_kept_without_the_token(client, server, exchange)
         {"type": "failed", "reason": f"could not load {server.url}/dist/{TFJS}", "stack": stack},
         said,
     ]
-    assert client.post(f"/api/{exchange.page}/events", json={"first": 0, "events": events}).status_code == 204
+    assert client.post(f"/api/{channel.page}/events", json={"first": 0, "events": events}).status_code == 204
     kept = f"f@…/dist/{TFJS}:17:10059\ng (…/page/main.js:1:2)\n at …"
-    assert exchange.next_message(0) == PageFault("error", "no …/x", kept)
-    assert exchange.next_message(0) == Failure(f"could not load …/dist/{TFJS}", kept)
-    assert exchange.next_message(0) == ConsoleLine("error", ("at …/page", "token …"))
+    assert channel.next_message(0) == PageFault("error", "no …/x", kept)
+    assert channel.next_message(0) == Failure(f"could not load …/dist/{TFJS}", kept)
+    assert channel.next_message(0) == ConsoleLine("error", ("at …/page", "token …"))
 
 
-def test_what_is_remembered_as_refused_is_without_the_token(server, exchange):
+def test_what_is_remembered_as_refused_is_without_the_token(server, channel):
     assert status(server, f"/another{token(server)}/page/index.html") == 404
     assert server.refused() == ["GET /…/page/index.html: 404"]
 
 
 @pytest.mark.parametrize(("path", "limit"), [("events", routes.EVENTS_LIMIT), ("beat", routes.BEAT_LIMIT)])
-def test_messages_are_bounded(server, exchange, path, limit):
-    target = f"{token(server)}/api/{exchange.page}/{path}"
+def test_messages_are_bounded(server, channel, path, limit):
+    target = f"{token(server)}/api/{channel.page}/{path}"
     assert status(server, target, method="POST", headers=[f"Content-Length: {limit + 1}"]) == 413
     assert status(server, target, method="POST", headers=["Transfer-Encoding: chunked"]) == 411
 
 
-def test_a_message_cut_short_is_not_delivered(server, client, exchange):
+def test_a_message_cut_short_is_not_delivered(server, client, channel):
     body = json.dumps({"first": 0, "events": [{"type": "progress", "stage": "x"}]}).encode()
-    target = f"{token(server)}/api/{exchange.page}/events"
+    target = f"{token(server)}/api/{channel.page}/events"
     host = urlsplit(server.url).netloc
     request = f"POST {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body) + 1}\r\n\r\n"
     raw(server, request.encode() + body, cut=True)
-    assert client.post(f"/api/{exchange.page}/events", json={"first": 0, "events": []}).status_code == 204
-    assert exchange.next_message(0) is None
+    assert client.post(f"/api/{channel.page}/events", json={"first": 0, "events": []}).status_code == 204
+    assert channel.next_message(0) is None
 
 
 def test_messages_of_a_stale_page_are_refused(client, server):
-    exchange = server.open_page({})
-    server.close_page(exchange)
-    assert client.get(f"/api/{exchange.page}/setup").status_code == 410
-    assert client.get(f"/api/{exchange.page}/job").status_code == 410
-    answer = client.post(f"/api/{exchange.page}/events", json={"first": 0, "events": []})
+    channel = server.open_page({})
+    server.close_page(channel)
+    assert client.get(f"/api/{channel.page}/setup").status_code == 410
+    assert client.get(f"/api/{channel.page}/job").status_code == 410
+    answer = client.post(f"/api/{channel.page}/events", json={"first": 0, "events": []})
     assert answer.status_code == 410
 
 
 def test_a_page_that_waits_is_told_when_it_is_closed(client, server):
-    exchange = server.open_page({})
-    later = threading.Timer(0.1, lambda: server.close_page(exchange))
+    channel = server.open_page({})
+    later = threading.Timer(0.1, lambda: server.close_page(channel))
     later.start()
-    assert client.get(f"/api/{exchange.page}/job").status_code == 410
+    assert client.get(f"/api/{channel.page}/job").status_code == 410
     later.join()
 
 
@@ -393,9 +393,9 @@ def test_nothing_is_left_when_the_server_stops(page_root):
         _ = server.url
     server.start()
     port = urlsplit(server.url).port
-    exchange = server.open_page({})
+    channel = server.open_page({})
     waiting = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    waiting.request("GET", f"{token(server)}/api/{exchange.page}/job")
+    waiting.request("GET", f"{token(server)}/api/{channel.page}/job")
     server.stop()
     server.stop()
     assert set(threading.enumerate()) == before

@@ -11,7 +11,7 @@ from websockets.sync.client import connect as open_socket
 
 from pytest_tfjs.browsers.jobs import Activations, Job, Tap
 from pytest_tfjs.browsers.messages import ProtocolError
-from pytest_tfjs.browsers.serving.page_channel import Exchange
+from pytest_tfjs.browsers.serving.page_channel import PageChannel
 from pytest_tfjs.browsers.serving.server import Server
 from pytest_tfjs.browsers.serving.uploads import MESSAGE_LIMIT
 from pytest_tfjs.browsers.tfjs_dist import Dist
@@ -31,13 +31,13 @@ def server():
 
 
 @pytest.fixture
-def exchange(server, tmp_path):
+def channel(server, tmp_path):
     """A page with a job of two chunks, `a` and `b`."""
-    exchange = server.open_page({})
+    channel = server.open_page({})
     taps = ((Tap("a", {"node": "a"}),), (Tap("b", {"node": "b"}),))
-    exchange.assign(Job(tmp_path / "model.json", "graph", (FEED,), taps, chunk_limit=LIMIT), "http://model")
-    yield exchange
-    server.close_page(exchange)
+    channel.assign(Job(tmp_path / "model.json", "graph", (FEED,), taps, chunk_limit=LIMIT), "http://model")
+    yield channel
+    server.close_page(channel)
 
 
 class Client:
@@ -66,13 +66,13 @@ class Client:
 
 
 @pytest.fixture
-def connect(server, exchange):
+def connect(server, channel):
     with contextlib.ExitStack() as stack:
 
         def connect(page=None, *, path=None, origin="ours", host=None):
             base = server.url.replace("http://", "ws://")
             authority = base.split("/")[2]
-            url = f"{base}{f'/uploads/{exchange.page if page is None else page}' if path is None else path}"
+            url = f"{base}{f'/uploads/{channel.page if page is None else page}' if path is None else path}"
             headers = {} if host is None else {"Host": host}
             given = f"http://{authority}" if origin == "ours" else origin
             socket = open_socket(
@@ -92,8 +92,8 @@ def tensors(name="a", size=3):
     return encode({name: np.arange(size, dtype=np.float32)})
 
 
-def received(exchange):
-    message = exchange.next_message(30)
+def received(channel):
+    message = channel.next_message(30)
     assert isinstance(message, Activations)
     return {name: value.tolist() for name, value in message.tensors.items()}
 
@@ -116,45 +116,45 @@ def test_only_our_own_page_can_open_a_socket(connect, how):
 
 
 def test_a_stale_page_cannot_open_a_socket(server, connect):
-    exchange = server.open_page({})
-    server.close_page(exchange)
+    channel = server.open_page({})
+    server.close_page(channel)
     with pytest.raises(InvalidStatus):
-        connect(exchange.page)
+        connect(channel.page)
 
 
-def test_activations_arrive_in_one_message(connect, exchange):
+def test_activations_arrive_in_one_message(connect, channel):
     client = connect()
     client.send(tensors())
     assert client.answer() == "ok"
-    assert received(exchange) == {"a": [0, 1, 2]}
+    assert received(channel) == {"a": [0, 1, 2]}
 
 
 @pytest.mark.parametrize("piece", [7, 9_973, 1 << 20])
-def test_activations_arrive_in_any_number_of_messages(connect, exchange, piece):
+def test_activations_arrive_in_any_number_of_messages(connect, channel, piece):
     client = connect()
     client.send(tensors(size=10_001), piece=piece)
     assert client.answer() == "ok"
-    assert received(exchange) == {"a": list(range(10_001))}
+    assert received(channel) == {"a": list(range(10_001))}
 
 
-def test_the_arrays_received_can_be_written(connect, exchange):
+def test_the_arrays_received_can_be_written(connect, channel):
     client = connect()
     client.send(tensors())
-    message = exchange.next_message(30)
+    message = channel.next_message(30)
     message.tensors["a"][0] = 5
     assert message.tensors["a"].tolist() == [5, 1, 2]
 
 
-def test_the_next_chunk_waits_until_the_one_before_was_taken(connect, exchange):
+def test_the_next_chunk_waits_until_the_one_before_was_taken(connect, channel):
     client = connect()
     client.send(tensors("a"), chunk=0)
     client.send(tensors("b"), chunk=1)
     assert client.answer() == "ok"
     with pytest.raises(TimeoutError):
         client.socket.recv(timeout=0.3)
-    assert received(exchange) == {"a": [0, 1, 2]}
+    assert received(channel) == {"a": [0, 1, 2]}
     assert client.answer() == "ok"
-    assert received(exchange) == {"b": [0, 1, 2]}
+    assert received(channel) == {"b": [0, 1, 2]}
 
 
 def test_more_than_the_job_allows_is_refused_before_it_is_sent(connect):
@@ -170,9 +170,9 @@ def test_more_than_was_announced_is_refused(connect):
     assert client.refused() == (1009, "more bytes than were announced")
 
 
-def test_a_message_above_the_limit_is_refused_by_its_header(server, exchange):
+def test_a_message_above_the_limit_is_refused_by_its_header(server, channel):
     with Raw(server.url) as client:
-        assert client.open_socket(exchange.page).status == 101
+        assert client.open_socket(channel.page).status == 101
         client.send(frame(2, length=MESSAGE_LIMIT + 1))
         assert client.rest(wait=5)[2:4] == (1009).to_bytes(2, "big")
 
@@ -218,12 +218,12 @@ def test_activations_of_another_job_are_refused(connect):
     assert client.refused() == (1008, "job 2 is not the current one")
 
 
-def test_activations_of_a_job_given_up_are_refused(server, connect, exchange):
+def test_activations_of_a_job_given_up_are_refused(server, connect, channel):
     client = connect()
     client.announce(len(tensors()))
     client.socket.send(tensors()[:8])
     assert client.socket.ping().wait(30)
-    server.close_page(exchange)
+    server.close_page(channel)
     with contextlib.suppress(ConnectionClosed):  # the server may have closed it by now
         client.socket.send(tensors()[8:])
     code, reason = client.refused()
@@ -232,11 +232,11 @@ def test_activations_of_a_job_given_up_are_refused(server, connect, exchange):
 
 
 @pytest.mark.parametrize("body", [tensors("b"), b"no tensors", tensors()[:-1]])
-def test_a_chunk_with_other_contents_is_refused(connect, exchange, body):
+def test_a_chunk_with_other_contents_is_refused(connect, channel, body):
     client = connect()
     client.send(body)
     assert client.refused()[0] == 1002
-    assert exchange.next_message(0) is None
+    assert channel.next_message(0) is None
 
 
 def renamed(body, name):
@@ -246,20 +246,20 @@ def renamed(body, name):
     return len(header).to_bytes(8, "little") + header + body[start:]
 
 
-def test_a_name_that_is_no_text_is_refused_with_the_reason(connect, exchange):
+def test_a_name_that_is_no_text_is_refused_with_the_reason(connect, channel):
     client = connect()
     client.send(renamed(tensors("NAME"), rb"\ud800"))
     code, reason = client.refused()
     assert code == 1002
     assert "is not valid Unicode" in reason
-    assert exchange.next_message(0) is None
+    assert channel.next_message(0) is None
 
 
 def test_reasons_that_are_no_text_are_told_all_the_same(connect, monkeypatch):
     def refuse(*_):
         raise ProtocolError("the layer '\ud800' came")
 
-    monkeypatch.setattr(Exchange, "deliver", refuse)
+    monkeypatch.setattr(PageChannel, "deliver", refuse)
     client = connect()
     client.send(tensors())
     assert client.refused() == (1002, "the layer '\\ud800' came")
@@ -269,14 +269,14 @@ def test_what_fails_in_our_own_process_is_told_to_the_page(connect, monkeypatch)
     def fail(*_):
         raise MemoryError("Unable to allocate 745. GiB")
 
-    monkeypatch.setattr(Exchange, "deliver", fail)
+    monkeypatch.setattr(PageChannel, "deliver", fail)
     client = connect()
     client.send(tensors())
     told = "the server cannot receive them: MemoryError('Unable to allocate 745. GiB')"
     assert client.refused() == (1011, told)
 
 
-def test_a_connection_lost_within_a_chunk_delivers_nothing(connect, exchange):
+def test_a_connection_lost_within_a_chunk_delivers_nothing(connect, channel):
     client = connect()
     client.announce(len(tensors()))
     client.socket.send(tensors()[:-4])
@@ -284,14 +284,14 @@ def test_a_connection_lost_within_a_chunk_delivers_nothing(connect, exchange):
     again = connect()
     again.send(tensors())
     assert again.answer() == "ok"
-    assert received(exchange) == {"a": [0, 1, 2]}
+    assert received(channel) == {"a": [0, 1, 2]}
 
 
 def test_the_server_stops_though_a_socket_is_open(tmp_path):
     with Server(Dist.shipped()) as server:
-        exchange = server.open_page({})
+        channel = server.open_page({})
         base = server.url.replace("http://", "ws://")
         origin = "http://" + base.split("/")[2]
-        socket = open_socket(f"{base}/uploads/{exchange.page}", origin=origin, compression=None, **NO_PROXY)
+        socket = open_socket(f"{base}/uploads/{channel.page}", origin=origin, compression=None, **NO_PROXY)
     with socket, pytest.raises(ConnectionClosed):
         socket.recv(timeout=30)
