@@ -230,7 +230,7 @@ def test_a_changed_byte_raises_only_wire_errors(data):
 
 
 def test_the_pages_own_tests_read_the_same_bytes():
-    # tests/page/wire.test.js holds the page's side to this file, which encode() wrote of these tensors.
+    # tests/page/safetensors.test.js reads this file, which encode() wrote from these tensors.
     received = decode(GOLDEN.read_bytes())
     assert set(received) == set(GOLDEN_TENSORS)
     for name, value in GOLDEN_TENSORS.items():
