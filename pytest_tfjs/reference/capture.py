@@ -1,4 +1,4 @@
-"""The reference for a model and its feeds: planned and computed once, then read from the cache."""
+"""Computes the reference of a model and its feeds once, then reads it from the cache."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ _ARITHMETIC = "arithmetic"
 
 @dataclass(frozen=True)
 class Reference:
-    """A plan, the activation of each of its compared layers for each feed, and what was found of the weights.
+    """A plan, the activations of its compared layers for each feed, and the check of the weights.
 
-    Where the artifacts' weights are quantised there are two activations of each: `stored` with the weights as
-    the artifacts have them, dequantised, and `source` with the source's own. Else they are the same.
+    For quantised artifacts there are two sets of activations: `stored` is computed with the artifacts'
+    weights, dequantised, and `source` with the source's own. Otherwise both are the same.
     `spreads`: which values the compared layers take with the source's weights, and what decides the outputs.
-    `rounding` is None where it was not asked for.
+    `rounding` is None if it was not captured.
     """
 
     plan: Plan
@@ -67,7 +67,7 @@ class Reference:
 
     @classmethod
     def open(cls, folder: Path) -> Reference:
-        """The reference that a cache entry holds."""
+        """Reads the reference in a cache entry."""
         plan = Plan.from_json(json.loads((folder / _PLAN).read_text(encoding="utf-8")))
         weights = WeightCheck.from_json(json.loads((folder / _WEIGHTS).read_text(encoding="utf-8")))
         spreads = json.loads((folder / _SPREADS).read_text(encoding="utf-8"))
@@ -81,34 +81,35 @@ class Reference:
 
     @property
     def feeds(self) -> int:
-        """For how many feeds there are activations."""
+        """The number of feeds."""
         return self.stored.feeds
 
     @property
     def quantised(self) -> bool:
-        """Whether the browser computes with other weights than the source."""
+        """Whether the artifacts' weights are quantised, so that they differ from the source's."""
         return self.stored is not self.source
 
     def sizes(self, feed: int) -> Mapping[str, int]:
-        """The bytes of each activation, in the dtypes of TF.js, by layer name."""
+        """The size in bytes of each activation, in TF.js's dtypes, by layer name."""
         return self.stored.sizes(feed)
 
     def activations(self, feed: int, names: Collection[str] | None = None) -> Mapping[str, Array]:
-        """What the browser should give by layer name, in the dtypes of TF.js: all, or those of `names`.
+        """The expected activations by layer name, in TF.js's dtypes: all, or those of `names`.
 
-        That is, with the weights that it is given. They are views of files, read when looked at, and out of
-        memory again when the last is dropped.
+        They are computed with the artifacts' weights. The arrays are views of files, read on access; their
+        memory is released with the last view.
         """
         return self.stored.read(feed, self.sizes(feed) if names is None else names)
 
     def source_activations(self, feed: int, names: Collection[str]) -> Mapping[str, Array]:
-        """The same with the source's own weights."""
+        """As `activations`, but computed with the source's own weights."""
         return self.source.read(feed, names)
 
     def arithmetic(self, feed: int, names: Collection[str]) -> Mapping[str, Arithmetic]:
-        """What the rounding of these layers depends on, where each runs alone on these activations.
+        """What determines the rounding errors of these layers when each runs alone on these activations.
 
-        The magnitudes are views of files, as activations are. Where it was not captured nothing is known.
+        The magnitudes are views of files, as activations are. If none were captured, each is
+        `Arithmetic(known=False)`.
         """
         if self.rounding is None:
             return dict.fromkeys(names, Arithmetic(known=False))
@@ -126,28 +127,28 @@ def capture_reference(
     budget: int = TAP_BUDGET,
     runner: Runner = run_here,
 ) -> Reference:
-    """What Python computes for `feeds` at each layer of `source` that `artifacts` have, through `runner`.
+    """The activations of each layer that `source` and `artifacts` share, from the cache or by `runner`.
 
-    With `layers="outputs"` at the model's outputs alone, of which there is no `arithmetic`: that needs the
-    layers before each. At most `budget` bytes of activations are held in memory at once; where a feed has
-    more, it is computed in several passes. Raises SourceError where the source cannot be read or has no graph
-    that could be held against the artifacts, TfjsError where there is no room on the disk.
+    `layers="outputs"` captures the model's outputs only, without `arithmetic`, which needs the layers before
+    them. At most `budget` bytes of activations are in memory at once; a feed with more is computed in several
+    passes. Raises SourceError where the source cannot be read or has no graph to compare with the artifacts,
+    TfjsError where the disk is full.
     """
 
     def build(folder: Path) -> None:
-        doing = f"computing the reference of {source.label!r}"
-        make = partial(_checked_build, budget=budget, arithmetic=told)
-        runner(doing, make, source, artifacts, feeds, layers, folder)
+        activity = f"computing the reference of {source.label!r}"
+        make = partial(_checked_build, budget=budget, arithmetic=with_arithmetic)
+        runner(activity, make, source, artifacts, feeds, layers, folder)
 
-    told = arithmetic and layers == "all"
-    key = _key(source, artifacts, feeds, f"{layers} {told}", runner)
+    with_arithmetic = arithmetic and layers == "all"
+    key = _key(source, artifacts, feeds, f"{layers} {with_arithmetic}", runner)
     return Reference.open(cache.entry("reference", key, build))
 
 
-def _key(source: Source, artifacts: Artifacts, feeds: Sequence[Feed], asked: str, runner: Runner) -> str:
+def _key(source: Source, artifacts: Artifacts, feeds: Sequence[Feed], extent: str, runner: Runner) -> str:
     topology = json.dumps(artifacts.topology, sort_keys=True)
     digest = hashlib.sha256(
-        f"{_SCHEMA} {versions()} {asked} {source.require_origin().fingerprint(runner)} {artifacts.format} "
+        f"{_SCHEMA} {versions()} {extent} {source.require_origin().fingerprint(runner)} {artifacts.format} "
         f"{artifacts.signature} {artifacts.inputs} {artifacts.outputs} {topology} "
         f"{artifacts.weights_digest()}".encode()
     )

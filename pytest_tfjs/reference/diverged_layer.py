@@ -1,4 +1,4 @@
-"""What Python can tell of one layer that diverged: its operations, and what another feed would give it."""
+"""Examines a diverged layer in Python: its operations, and its activations for changed feeds."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ _DECLARED = "comparing the layer's attributes in model.json"
 
 @dataclass(frozen=True)
 class Examined:
-    """What was found of one layer for one feed.
+    """The operations of one layer for one feed, and the results of trials in Python.
 
-    `steps`: its operations as the source has them, on the reference's own inputs; `declared`: as the
-    artifacts have them. `over_artifacts`: what TensorFlow gives for the latter; None of a layers model, whose
-    artifacts TensorFlow does not read. `feeds`: the changes of the feed that were tried. `not_tried`:
-    sentences.
+    `steps`: the operations in the source, on the reference's own inputs; `declared`: those in the artifacts.
+    `over_artifacts`: the activation that TensorFlow computes from the artifacts; None for a layers model, as
+    TensorFlow cannot read its artifacts. `feeds`: the trials with changed feeds. `not_tried`: sentences on
+    what could not be tried.
     """
 
     steps: tuple[Step, ...] | None = None
@@ -64,9 +64,9 @@ def examine(
     number: int,
     tapped: Array | None,
 ) -> Examined:
-    """Examines the layer `name` for the feed `number`; needs TensorFlow, and loads the model anew.
+    """Examines the layer `name` for the feed `number`; needs TensorFlow and loads the model.
 
-    `tapped`: what the browser gave for it in the whole model, where changes of the feed are to be tried.
+    `tapped`: the browser's activation of the layer in the whole model; None skips the trials.
     """
     model = load_reference_model(source, artifacts, feeds)
     found = _Examination(model, artifacts, feeds[number], reference, name=name, number=number)
@@ -95,36 +95,36 @@ class _Examination:
         self.not_tried: list[str] = []
 
     def read(self) -> None:
-        """Reads the layer's steps on both sides; what could not be read is told."""
+        """Reads the layer's steps on both sides; notes what could not be read."""
         if isinstance(self._model, KerasReferenceModel):
-            self.steps = self._told(_INTERPRETATIONS, self._keras_steps)
+            self.steps = self._try(_INTERPRETATIONS, self._keras_steps)
             if self.steps is None:
                 self.not_tried.pop()
-                self.steps = self._told(_INTERPRETATIONS, self._traced_steps)
+                self.steps = self._try(_INTERPRETATIONS, self._traced_steps)
             else:
-                self.declared = self._told(_DECLARED, self._declared_keras_steps)
+                self.declared = self._try(_DECLARED, self._declared_keras_steps)
         elif isinstance(self._model, GraphReferenceModel):
-            # Of quantised weights the artifacts alone have the values that the reference computes with.
+            # With quantised weights, only the artifacts have the values that the reference is computed with.
             side = self._model.alone if self._artifacts.quantised else self._model.source_alone
-            self.steps = self._told(_INTERPRETATIONS, lambda: self._graph_steps(side()))
-            self.declared = self._told(_DECLARED, lambda: self._graph_steps(self._model.alone()))
-            self.over_artifacts = self._told("running the artifacts in TensorFlow", self._run_artifacts)
+            self.steps = self._try(_INTERPRETATIONS, lambda: self._graph_steps(side()))
+            self.declared = self._try(_DECLARED, lambda: self._graph_steps(self._model.alone()))
+            self.over_artifacts = self._try("running the artifacts in TensorFlow", self._run_artifacts)
 
     def try_feeds(self, tapped: Array) -> None:
-        """Tries the changes of the feed, each in one run of the source up to this layer."""
+        """Runs the source up to this layer once for each changed feed."""
         expected = self._reference.activations(self._number, [self._name])[self._name]
         run = self._model.from_artifacts if self._artifacts.quantised else self._model.from_source
-        for said, changed in feed_changes(self._feed.reference):
+        for change, changed in feed_changes(self._feed.reference):
             try:
                 given = run(replace(self._feed, reference=changed), [self._name])[self._name]
-            except Exception as error:  # noqa: BLE001  (whatever a model says to values that it does not take)
-                told = str(error).splitlines()
-                self.not_tried.append(f"the feed {said}: {told[0] if told else repr(error)}")
+            except Exception as error:  # noqa: BLE001  (a model may raise anything for other values)
+                lines = str(error).splitlines()
+                self.not_tried.append(f"the feed {change}: {lines[0] if lines else repr(error)}")
                 continue
-            if error_left(given, expected, tapped) > 0:  # else the layer does not depend on what was changed
-                self.tried.append(Trial(said, error_left(tapped, given, expected)))
+            if error_left(given, expected, tapped) > 0:  # otherwise the layer does not depend on the change
+                self.tried.append(Trial(change, error_left(tapped, given, expected)))
 
-    def _told(self, what: str, read: Callable[[], Any]) -> Any:
+    def _try(self, what: str, read: Callable[[], Any]) -> Any:
         try:
             return read()
         except (CannotRecompute, TfjsError) as error:
@@ -165,12 +165,11 @@ class _Examination:
 
 
 def steps_of(subgraph: Subgraph, values: Mapping[str, Array]) -> tuple[Step, ...]:
-    """The operations of a part of a graph as steps; `values` by the names that enter it.
+    """The operations of a subgraph as steps; `values`: its inputs, by layer name.
 
-    What follows from constants alone is a constant of the step that takes it, and what changes nothing is
-    left out, as a converter may do.
-
-    Raises CannotRecompute where an operation takes anything but the first output of another.
+    Constant expressions become constants of the steps that use them, and operations without effect are left
+    out, as a converter may do. Raises CannotRecompute where an operation uses another output than the
+    first of another operation.
     """
     if not subgraph.operations:
         raise CannotRecompute("the layer only copies another")

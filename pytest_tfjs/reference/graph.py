@@ -1,4 +1,4 @@
-"""A computation graph as plain data: the source's frozen graph, or the nodes of a converted `model.json`."""
+"""A computation graph as plain data, for the source's frozen graph and for `model.json`."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ Ref = tuple[str, int]
 class Node:
     """One operation: `inputs` are its data inputs in order; control inputs are left out.
 
-    `fused_ops` are those that follow within the node, `frame` names the loop that an Enter enters, `dtypes`
-    are of the outputs, and `same` is a tensor that the output always equals, where one is known. `value` is
-    equal for constants of equal value, where that tells a weight (`value_digest`). `acts_as` is a simpler
-    operation that computes the same with the node's constants, where one does. `neutral`: of a converted
-    node the input that it gives back, if it keeps that one's shape, which nothing in `model.json` tells.
+    `fused_ops`: operations fused into the node after `op`. `frame`: the loop that an Enter enters. `dtypes`:
+    of the outputs. `same`: a tensor that always equals the output, if one is known. `value`: a digest of a
+    constant's value, if that identifies a weight (`value_digest`). `acts_as`: a simpler operation with the
+    same result, given the node's constants. `neutral`: the input that a converted node returns unchanged,
+    provided that the shape stays the same, which `model.json` does not tell.
     """
 
     name: str
@@ -46,18 +46,18 @@ class Node:
 
     @property
     def is_alias(self) -> bool:
-        """Whether the output is a tensor that was there before."""
+        """Whether the output equals an existing tensor."""
         return self.op in PASS_THROUGH or self.same is not None
 
 
 def parse_ref(text: str) -> Ref:
-    """The output that a GraphDef input such as `scope/split:1` names."""
+    """Parses a GraphDef input such as `scope/split:1`."""
     name, colon, index = text.rpartition(":")
     return (name, int(index)) if colon and index.isdigit() else (text, 0)
 
 
 def value_digest(value: np.ndarray[Any, Any]) -> str | None:
-    """What tells a weight from others; None of a scalar and of what is no weight, which many are alike."""
+    """A digest that identifies a weight by value; None for scalars and other dtypes, often alike."""
     if value.dtype.kind != "f" or value.size < _LEAST_WEIGHT:
         return None
     content = np.ascontiguousarray(value, np.float32)
@@ -67,7 +67,7 @@ def value_digest(value: np.ndarray[Any, Any]) -> str | None:
 def converted_node(
     name: str, op: str, inputs: Iterable[str], attributes: Mapping[str, Any], value: str | None = None
 ) -> Node:
-    """A node of a converted `model.json`: a NodeDef in protobuf's JSON, in which bytes are base64."""
+    """A Node for a NodeDef of `model.json`: protobuf's JSON, with bytes in base64."""
     fused = attributes.get("fused_ops", {}).get("list", {}).get("s", [])
     frame = attributes.get("frame_name", {}).get("s")
     return Node(
@@ -81,7 +81,7 @@ def converted_node(
 
 
 def renamed(nodes: Iterable[Node], names: Mapping[str, str]) -> list[Node]:
-    """The nodes with those that `names` has under their new names, also where others take them."""
+    """The nodes, renamed by `names`, also in the inputs of other nodes."""
 
     def new(ref: Ref) -> Ref:
         return names.get(ref[0], ref[0]), ref[1]
@@ -103,9 +103,9 @@ def _text(encoded: str) -> str:
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes by name, and what follows from how they are joined.
+    """Nodes by name, and properties of the graph that they form.
 
-    `outputs` are the tensors that the model returns.
+    `outputs`: the tensors that the model returns.
     """
 
     nodes: Mapping[str, Node]
@@ -114,16 +114,16 @@ class Graph:
 
     @classmethod
     def of(cls, nodes: Iterable[Node], outputs: Iterable[Ref] = ()) -> Graph:
-        """The graph of `nodes`, whatever their order."""
+        """The graph of `nodes`, in any order."""
         return cls({node.name: node for node in nodes}, tuple(outputs))
 
     def distinguishing(self, names: Container[str]) -> Graph:
-        """The same graph, in which the nodes named are no identities, even if they change nothing."""
+        """The same graph, where nodes in `names` do not count as identities."""
         nodes = (replace(node, same=None) if node.name in names else node for node in self.nodes.values())
         return Graph.of(nodes, self.outputs)
 
     def resolve(self, ref: Ref) -> Ref:
-        """The tensor that `ref` is, seen through identities."""
+        """The tensor that `ref` equals, skipping identities."""
         known = self._resolved.get(ref)
         if known is not None:
             return known
@@ -140,12 +140,12 @@ class Graph:
         return source
 
     def inputs(self, node: Node) -> tuple[Ref, ...]:
-        """The tensors that enter `node`, seen through identities."""
+        """The input tensors of `node`, skipping identities."""
         return tuple(self.resolve(ref) for ref in node.inputs)
 
     @cached_property
     def order(self) -> tuple[str, ...]:
-        """Names such that each node follows its inputs; the back edges of loops (NextIteration) are cut."""
+        """Node names in topological order, without the back edges of loops (NextIteration)."""
         done: dict[str, None] = {}
         for start in self.nodes:
             stack = [(start, False)]
@@ -163,7 +163,7 @@ class Graph:
 
     @cached_property
     def constants(self) -> frozenset[str]:
-        """Nodes whose outputs follow from weights alone."""
+        """Nodes whose outputs depend on constants only."""
         found: set[str] = set()
         for name in self.order:
             node = self.nodes[name]
@@ -177,7 +177,7 @@ class Graph:
 
     @cached_property
     def shapes_only(self) -> frozenset[str]:
-        """Nodes whose outputs follow from the feeds' shapes alone, and not from their values."""
+        """Nodes whose outputs depend on the feeds' shapes, but not on their values."""
         found: set[str] = set()
         for name in self.order:
             node = self.nodes[name]
@@ -191,7 +191,7 @@ class Graph:
 
     @cached_property
     def loop_depth(self) -> Mapping[str, int]:
-        """How many loops a node is inside of; the Exit of an outermost loop is outside, depth 0."""
+        """The number of loops around each node; the Exit of an outermost loop has depth 0."""
         depth: dict[str, int] = {}
         for name in self.order:
             node = self.nodes[name]
@@ -204,19 +204,19 @@ class Graph:
 
     @cached_property
     def branch_depth(self) -> Mapping[str, int]:
-        """How many branches a node is inside of: it is computed only where they are taken."""
+        """The number of branches around each node, which runs only if they are taken."""
         depth: dict[str, int] = {}
         for name in self.order:
             node = self.nodes[name]
             around = max((depth.get(i, 0) for i, _ in node.inputs), default=0)
-            # Loops are made of Switch and Merge too, which choose nothing.
+            # Loops also consist of Switch and Merge, which are not branches there.
             change = 0 if self.loop_depth[name] else {"Switch": 1, "Merge": -1}.get(node.op, 0)
             depth[name] = max(around + change, 0)
         return depth
 
     @cached_property
     def consumers(self) -> Mapping[str, tuple[str, ...]]:
-        """For each node those that take one of its outputs, identities looked through."""
+        """For each node the nodes that use its outputs, skipping identities."""
         found: dict[str, dict[str, None]] = defaultdict(dict)
         for node in self.nodes.values():
             if not node.is_alias:
@@ -231,12 +231,12 @@ class Graph:
 
     @cached_property
     def needed(self) -> frozenset[str]:
-        """Nodes on which an output depends when identities are looked through."""
+        """Nodes on which an output depends, skipping identities."""
         return self._reached((self.resolve(ref)[0] for ref in self.outputs), self.inputs)
 
-    def _reached(self, ends: Iterable[str], inputs: Callable[[Node], Iterable[Ref]]) -> frozenset[str]:
+    def _reached(self, starts: Iterable[str], inputs: Callable[[Node], Iterable[Ref]]) -> frozenset[str]:
         seen: set[str] = set()
-        stack = list(ends)
+        stack = list(starts)
         while stack:
             name = stack.pop()
             if name not in seen:
@@ -245,13 +245,13 @@ class Graph:
         return frozenset(seen)
 
     def loop_inputs(self, exit_node: Node) -> tuple[Ref, ...]:
-        """The tensors that enter the loop which `exit_node` leaves."""
+        """The tensors that enter the loop of `exit_node`."""
         frame = self._frame_of(exit_node)
         entries = (n for n in self.nodes.values() if n.op == "Enter" and n.frame == frame)
         return tuple(dict.fromkeys(self.resolve(n.inputs[0]) for n in entries))
 
     def _frame_of(self, exit_node: Node) -> str | None:
-        """Exit takes from Switch, Switch from Merge, Merge from the Enter of the same frame."""
+        """The loop of an Exit, whose input chain is Switch, Merge, Enter."""
         name = exit_node.inputs[0][0]
         for op in ("Switch", "Merge"):
             if self.nodes[name].op == op:

@@ -1,6 +1,6 @@
-"""Operations that give back what they are given: a product with one, a transposition that moves nothing.
+"""Recognises operations without effect, such as multiplying by 1 or an identity transposition.
 
-Keras writes them (`beta * x` in swish, the transposition in a Tensordot), and the converter leaves them out.
+Keras makes them (`beta * x` in swish, the transposition in a Tensordot), and the converter removes them.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ _NEUTRAL = {
     "MirrorPad": (0, (1,)),
     "Tile": (1, (1,)),
 }
-"""For each operation the constant that leaves the other input as it is, and where that constant may stand."""
+"""The neutral constant of each operation, and the input positions where it is neutral."""
 
 _STRUCTURAL = PADS | {"Tile"}
-"""Of these the constant is no operand that is broadcast."""
+"""Operations whose constant is not broadcast with the other input."""
 
 _SHIFTS = slice(2, 4)
-"""The offset and the mean among the inputs of a batch-norm."""
+"""The input positions of a batch-norm's offset and mean."""
 
 _SIMPLER = {"Sub": ("Neg", 0), "RealDiv": ("Reciprocal", 1)}
-"""What an operation is whose first operand is this number throughout."""
+"""The simpler operation for each operation whose first operand is this constant."""
 
 _INVOLUTIONS = frozenset({"Neg", "LogicalNot", "Reciprocal"})
 
 
-def telling_operands(operation: Any) -> Iterator[Any]:
-    """The inputs of a tf.Operation whose values tell, where they are constant, that it is a simpler one."""
+def decisive_operands(operation: Any) -> Iterator[Any]:
+    """The inputs whose constant values can turn a tf.Operation into a simpler one."""
     _, places = _NEUTRAL.get(operation.type, (0, ()))
     yield from (operation.inputs[place] for place in places)
     if operation.type in _SIMPLER:
@@ -56,9 +56,9 @@ def telling_operands(operation: Any) -> Iterator[Any]:
 
 
 def unchanged_input(operation: Any, values: Mapping[str, Array] | None = None) -> Any | None:
-    """The tensor that a tf.Operation's output always equals, where its constants and static shapes tell.
+    """The input that a tf.Operation returns unchanged, judged by its constants and static shapes; or None.
 
-    `values`: those of the graph's constants that are known beside what is static, by tensor name.
+    `values`: further constants of the graph, by tensor name.
     """
     kind, inputs = operation.type, operation.inputs
     if kind in _NEUTRAL:
@@ -75,7 +75,7 @@ def unchanged_input(operation: Any, values: Mapping[str, Array] | None = None) -
 
 
 def neutral_ref(op: str, inputs: Sequence[Ref], values: Mapping[str, Array]) -> Ref | None:
-    """The input of a converted node that it gives back, if it keeps the input's shape, which is not known.
+    """The input that a converted node returns unchanged, provided that the shape stays the same.
 
     `values`: the artifacts' weights by name.
     """
@@ -88,10 +88,10 @@ def neutral_ref(op: str, inputs: Sequence[Ref], values: Mapping[str, Array]) -> 
 
 
 def simpler_operation(operation: Any, values: Mapping[str, Array] | None = None) -> str | None:
-    """An operation of one operand, or a product, that computes the same with this one's constants.
+    """A simpler operation with the same result, given this operation's constants; None if there is none.
 
-    The converter treats it as such: a batch-norm that shifts nothing, 0 - x, 1 / x, a mean of one number.
-    `values` as above.
+    The converter makes these replacements: a batch-norm without a shift, 0 - x, 1 / x, a mean of one number.
+    `values` as in `unchanged_input`.
     """
     known = values or {}
     if operation.type in BATCH_NORMS:
@@ -152,7 +152,7 @@ def _adds_nothing(operation: Any) -> bool:
 
 
 def _reduces_nothing(operation: Any) -> bool:
-    """Whether a reduction is over axes of size 1, which it keeps."""
+    """Whether a reduction is over axes of size 1 and keeps them."""
     return bool(operation.get_attr("keep_dims")) and _is_over_ones(operation)
 
 
@@ -171,7 +171,7 @@ def _cuts_off_nothing(operation: Any) -> bool:
 
 
 def _skips_nothing(operation: Any) -> bool:
-    """The same of a StridedSlice, whose masks tell where no bound is given."""
+    """Whether a StridedSlice returns its whole input; its masks mark the bounds that are missing."""
     shape = operation.inputs[0].shape
     begin, end, strides = (_static(each) for each in operation.inputs[1:4])
     others = ("ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
@@ -195,11 +195,11 @@ _WHOLE = {
     "Slice": _cuts_off_nothing,
     "StridedSlice": _skips_nothing,
 }
-"""For each operation whether it gives back its first input whole and in order."""
+"""For each operation, a function that tells whether it returns its first input unchanged."""
 
 
 def _origin(tensor: Any) -> Any:
-    """The tensor behind identities."""
+    """The tensor that `tensor` equals, skipping identities."""
     while tensor.op.type in PASS_THROUGH and len(tensor.op.inputs):
         tensor = tensor.op.inputs[0]
     return tensor
@@ -221,7 +221,7 @@ def _static(tensor: Any) -> Array | None:
 
 
 def _leaves_shape(shape: tuple[int, ...], other: Any) -> bool:
-    """Whether a tensor of the static shape `other` keeps it when one of `shape` is broadcast with it."""
+    """Whether broadcasting with a tensor of `shape` keeps the static shape `other`."""
     if other.rank is None or len(shape) > other.rank:
         return False
     trailing = other.as_list()[other.rank - len(shape) :]
@@ -229,7 +229,7 @@ def _leaves_shape(shape: tuple[int, ...], other: Any) -> bool:
 
 
 def _same_shape(before: Any, after: Any) -> bool:
-    """Whether both static shapes are the same, so far that a single unknown size must be the same too."""
+    """Whether both static shapes are equal; one unknown size then must be equal too."""
     if before.rank is None or after.rank is None:
         return False
     sizes: list[int | None] = before.as_list()

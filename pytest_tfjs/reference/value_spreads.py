@@ -1,4 +1,4 @@
-"""Which values the reference takes at each layer, and whether what decides outputs moves with the feed."""
+"""Measures how far activations vary: constant or saturated layers, and dependence on the feed."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ Array = np.ndarray[Any, np.dtype[Any]]
 def find_spreads(
     model: ReferenceModel, plan: Plan, feeds: Sequence[Feed], stored: Stored, *, budget: int
 ) -> dict[str, Spread]:
-    """The spread of each compared layer of `plan`, all of which are `stored`, and of what decides outputs.
+    """The spread of each compared layer of `plan` (all `stored`), and of the layers that decide outputs.
 
-    What decides an output of integers may be no layer of `plan`, where the outputs alone are compared: it is
-    computed here, for the first feed. The model runs a few times more for this one, for the outputs alone, in
-    passes of at most `budget` bytes.
+    If only the outputs are compared, the layer that decides an integer output is not in `plan`: it is
+    computed here, for the first feed. To see whether outputs depend on the feed, the model runs a few more
+    times on the first feed, in passes of at most `budget` bytes.
     """
     found = _stored(plan, stored)
     layers = {layer.name: layer for layer in (*model.plan.layers, *plan.layers)}
@@ -63,7 +63,7 @@ def find_spreads(
 
 
 def _stored(plan: Plan, stored: Stored) -> dict[str, Spread]:
-    """What can be told of each activation by itself; of each file's activations at a time."""
+    """The spread of each stored activation by itself; reads one file at a time."""
     compared = {layer.name for layer in plan.layers if layer.coverage == "compared"}
     values: dict[str, list[Any]] = {}
     elements: dict[str, int] = {}
@@ -82,7 +82,7 @@ def _deciders(
     layers: dict[str, Layer],
     computed: dict[str, Array],
 ) -> dict[str, tuple[str, ...]]:
-    """What decides each output. What is not known of it is computed, and put into `layers` and `computed`."""
+    """The layers that decide each output; computes those not yet known into `layers` and `computed`."""
     outputs = list(outputs)
     while True:
         deciders = {output.name: deciding(output, layers) for output in outputs}
@@ -97,16 +97,16 @@ def _deciders(
 def _with_outputs_facts(
     spread: Spread, values: Iterable[Array], feeds: Sequence[Feed], *, squashed: bool
 ) -> Spread:
-    """The same, with what is asked of outputs only. `values`: of the first feeds, at least of one."""
-    first, given = None, list(feeds[0].reference.values())
+    """The same spread with the facts for outputs. `values`: the activations for one or more feeds."""
+    first, first_inputs = None, list(feeds[0].reference.values())
     is_one = are_one = saturated = batch = True
-    # One at a time: each is a view of an open file.
+    # One value at a time: each is a view of an open file.
     for value, feed in zip(values, feeds, strict=False):
         inputs = list(feed.reference.values())
         first = value if first is None else first
         is_one = is_one and is_same(first, value)
         are_one = are_one and all(
-            is_same(ours, theirs, exactly=True) for ours, theirs in zip(given, inputs, strict=True)
+            is_same(ours, theirs, exactly=True) for ours, theirs in zip(first_inputs, inputs, strict=True)
         )
         saturated = saturated and (not value.size or is_saturated(value))
         batch = batch and is_repeated(value, inputs)
@@ -120,14 +120,14 @@ def _with_outputs_facts(
 
 
 def _moved(model: ReferenceModel, feed: Feed, values: Mapping[str, Array], budget: int) -> dict[str, bool]:
-    """Whether each activation is another where the feed has other values; left out where nobody knows."""
+    """Whether each activation changes with the feed; left out if no changed feed could run."""
     found: dict[str, bool] = {}
     for other in disturbed(feed.reference):
         sizes = [(name, value.nbytes) for name, value in values.items() if not found.get(name)]
         for names in grouped(sizes, budget):
             try:
                 activations = _run(model, other, names)
-            except Exception:  # noqa: BLE001, S112  (a model need not take other values)
+            except Exception:  # noqa: BLE001, S112  (a model may refuse other values)
                 continue
             for name, value in activations.items():
                 found[name] = not is_same(values[name], value)
@@ -136,7 +136,7 @@ def _moved(model: ReferenceModel, feed: Feed, values: Mapping[str, Array], budge
 
 def _run(model: ReferenceModel, feed: Mapping[str, Array], names: Sequence[str]) -> dict[str, Array]:
     activations = model.from_source(Feed(dict(feed), {}), names)
-    # bfloat16 is of numpy's kind V, in which nothing is computed.
+    # bfloat16 has numpy's kind V, which numpy cannot compute with.
     return {
         name: value.astype(np.float32) if value.dtype.kind == "V" else value
         for name, value in activations.items()

@@ -29,8 +29,8 @@ from pytest_tfjs.compare.operations import (
 from pytest_tfjs.reference.matching.backtracking import Backtracking
 from pytest_tfjs.reference.matching.evidence import Names, Weights, is_renamed
 from pytest_tfjs.reference.matching.rewrites import (
-    SWALLOWED,
-    Account,
+    ABSORBED,
+    NodeOperations,
 )
 from pytest_tfjs.reference.matching.subgraphs import Operand, Subgraphs
 
@@ -309,20 +309,22 @@ class _Matcher:
     def _explained(self, node: Node, candidates: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
         """The candidates whose operations `node` explains: in their order, or else rearranged."""
         last = same_operation((node.op, *node.fused_ops)[-1])
-        account = Account(self._ops(node), last, self._foldable(node))
+        explained = NodeOperations(self._ops(node), last, self._foldable(node))
         found = [
             tail
             for tail, subgraph in candidates.items()
-            if account.explains(self.subgraphs.ops(subgraph), self.subgraphs.last(tail))
+            if explained.explains(self.subgraphs.ops(subgraph), self.subgraphs.last(tail))
             or (
                 any(self.source.nodes[name].acts_as for name in subgraph)
-                and account.explains(
+                and explained.explains(
                     self.subgraphs.ops(subgraph, by_effect=True), self.subgraphs.last(tail, by_effect=True)
                 )
             )
         ]
         if not found and self._parts_of(node):
-            found = [tail for tail in candidates if account.rearranges(self.subgraphs.ops(candidates[tail]))]
+            found = [
+                tail for tail in candidates if explained.rearranges(self.subgraphs.ops(candidates[tail]))
+            ]
         return {tail: candidates[tail] for tail in found}
 
     def _is_possible(self, node: Node, subgraph: tuple[str, ...], entering: Operand) -> bool:
@@ -331,7 +333,7 @@ class _Matcher:
         if owner is not None and owner not in subgraph:
             return False
         absorbed = {node.name}.union(*(part.names for part in self._parts_of(node)))
-        repeated = SWALLOWED.get(same_operation(node.op), frozenset())
+        repeated = ABSORBED.get(same_operation(node.op), frozenset())
         if any(
             self.evidence.claims.get(name, node.name) not in absorbed
             and self.source.nodes[name].op not in repeated

@@ -1,6 +1,6 @@
-"""Which source operations one operation of a converted graph may stand for.
+"""The algebraic rewrites of the converter's optimiser, and which source operations they explain.
 
-The converter's optimiser rewrites algebra: what it makes is listed here, each rule with what it is made of.
+Each rule lists the operations that the optimiser makes and the operations that they replace.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 AFFINE = ADDITIVE | MULTIPLICATIVE | {BATCH_NORM}
-"""Operations with constants that the converter may move into the weights and the bias of another."""
+"""Operations that the converter may fold into another operation's weights and bias."""
 
 _REWRITES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("Square",), ("Mul",)),
@@ -58,12 +58,12 @@ _REWRITES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("Tile",), ("Mul",)),
     (("Prelu",), ("Relu", "Neg", "Relu", "Mul", "Add")),
 )
-"""What the converter makes, and of what; of each the last operation gives the result."""
+"""(made, replaced) operations; the last operation of each gives the result."""
 
 _MOST_REWRITES = 2
-"""How many of these rules are tried at once."""
+"""How many rules may apply to one node."""
 
-SWALLOWED = {
+ABSORBED = {
     "Reshape": RESHAPES,
     "Transpose": frozenset({"Transpose"}),
     "Cast": frozenset({"Cast"}),
@@ -71,14 +71,14 @@ SWALLOWED = {
     "BatchMatMul": frozenset({"Transpose"}),
     "ConcatV2": frozenset({"ConcatV2"}),
 }
-"""Operations that the one on the left takes in when it follows them."""
+"""Preceding operations that the operation on the left may absorb."""
 
 
 @dataclass(frozen=True)
-class Account:
-    """What a converted node computes: its operations with those fused in, and which of them is the last.
+class NodeOperations:
+    """The operations of a converted node, with fused ones, and the last of them.
 
-    `foldable`: the source operations that its constants may have taken in.
+    `foldable`: the source operations that may be folded into its constants.
     """
 
     ops: Counter[str]
@@ -86,11 +86,11 @@ class Account:
     foldable: frozenset[str] = frozenset()
 
     def explains(self, ops: Counter[str], last: str) -> bool:
-        """Whether this may be what the source computes by `ops`, of which `last` gives the result."""
-        return any(account.is_made_of(ops, last) for account in self._meanings)
+        """Whether the node may compute the source operations `ops`, of which `last` gives the result."""
+        return any(each.is_made_of(ops, last) for each in self._before_rewrites)
 
     def rearranges(self, ops: Counter[str]) -> bool:
-        """Whether the source computes by `ops` the same in another order, or part by part before it joins."""
+        """Whether `ops` are the same operations in another order, or applied to each part before joining."""
         if "ConcatV2" not in ops:
             return ops == self.ops
         return (
@@ -98,35 +98,35 @@ class Account:
         )
 
     @cached_property
-    def _meanings(self) -> tuple[Account, ...]:
-        """This account, and all that the converter may have rewritten into it."""
+    def _before_rewrites(self) -> tuple[NodeOperations, ...]:
+        """This object, and all sets of operations that the converter may have rewritten into it."""
         found = newest = [self]
         for _ in range(_MOST_REWRITES):
-            newest = [after for account in newest for after in account.rewritten()]
+            newest = [after for each in newest for after in each.before_one_rewrite()]
             found = found + newest
         return tuple(found)
 
-    def rewritten(self) -> Iterator[Account]:
-        """What this account is where one more of the converter's rules was applied."""
+    def before_one_rewrite(self) -> Iterator[NodeOperations]:
+        """The possible operations before one rewrite of the converter."""
         for made, of in _REWRITES:
             if Counter(made) - self.ops:
                 continue
             rest = self.ops - Counter(made)
             ops = rest + Counter(of)
             if made[-1] == self.last:
-                yield Account(ops, of[-1], self.foldable)
+                yield NodeOperations(ops, of[-1], self.foldable)
             if rest[self.last]:
-                yield Account(ops, self.last, self.foldable)
+                yield NodeOperations(ops, self.last, self.foldable)
 
     def is_made_of(self, ops: Counter[str], last: str) -> bool:
-        """Whether it is `ops` as they are, or with constant operations moved into weights and bias."""
+        """Whether these are `ops`, unchanged or with operations folded into weights and bias."""
         if ops == self.ops:
             return last == self.last
         return self._folds(ops, last)
 
     def _folds(self, ops: Counter[str], last: str) -> bool:
-        """Whether `ops` are these with constant operations moved into the weights and the bias."""
+        """Whether folding operations into weights and bias turns `ops` into these."""
         extra = ops - self.ops
         ends_well = last == self.last or (last in AFFINE and self.last in AFFINE | FOLDING_CONTRACTIONS)
-        swallowed = frozenset().union(*(SWALLOWED.get(op, ()) for op in self.ops))
-        return ends_well and not self.ops - ops and extra.keys() <= self.foldable | swallowed
+        absorbed = frozenset().union(*(ABSORBED.get(op, ()) for op in self.ops))
+        return ends_well and not self.ops - ops and extra.keys() <= self.foldable | absorbed

@@ -12,7 +12,7 @@ from pytest_tfjs.models.tensorflow.graph_conversion import tensor_names
 from pytest_tfjs.models.topology import TensorSpec
 from pytest_tfjs.reference.constants import constant_operations, constant_values
 from pytest_tfjs.reference.graph import Graph, Node, parse_ref, value_digest
-from pytest_tfjs.reference.identities import simpler_operation, telling_operands, unchanged_input
+from pytest_tfjs.reference.identities import decisive_operands, simpler_operation, unchanged_input
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -184,7 +184,7 @@ def _plain(graph: Any, outputs: Iterable[str]) -> Graph:
 
 def _informative_inputs(operation: Any, constant: Container[str]) -> Iterator[Any]:
     """The inputs whose values show what an operation does, or which weights it uses."""
-    yield from telling_operands(operation)
+    yield from decisive_operands(operation)
     if operation.name not in constant:
         yield from (tensor for tensor in operation.inputs if tensor.op.type not in _AS_STORED)
 
