@@ -13,7 +13,7 @@ from tests.support.comparisons import close, comparison, layer
 TESTS = '''
 import pytest
 from pytest_tfjs import Prebuilt
-from pytest_tfjs.browsers.serving.page_channel import Exchange
+from pytest_tfjs.browsers.serving.page_channel import PageChannel
 
 @pytest.fixture(scope="session")
 def tfjs_browser_args():
@@ -68,7 +68,7 @@ class TestExpected:
         pass
 
     def test_disk_is_full(self, tfjs, models, x, monkeypatch):
-        monkeypatch.setattr(Exchange, "references", no_space)
+        monkeypatch.setattr(PageChannel, "references", no_space)
         tfjs.assert_close(models / "tiny.h5", x)
 
     def test_raises(self, tfjs):
