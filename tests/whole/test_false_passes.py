@@ -129,7 +129,7 @@ def test_an_extra_output_of_nan(tfjs, tf, served, answering):
     model = served(two_outputs(tf))
     answering(lambda tensors, feed: {**tensors, "extra": np.full((2, 3), np.nan, np.float32)})
     said = reason_of(tfjs, model, X, "error")
-    assert said == "the page gave the activation of 'extra', which was not requested"
+    assert said == "the page returned an activation of 'extra', which was not requested"
 
 
 def test_an_extra_output_of_nan_in_the_artifacts(tfjs, tf, served, edited):
