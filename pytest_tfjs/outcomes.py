@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.results import Comparison
     from pytest_tfjs.compare.task import Agreement
 
-_PYTEST = ("_pytest", "pluggy")
+_NOT_USERS = ("_pytest", "pluggy", __package__)
 
 
 def check_expected(definition: pytest.Item, own: Mapping[str, Flags], *, targeted: bool) -> None:
@@ -124,7 +124,7 @@ def end_at_the_users_line(error: BaseException) -> None:
     trace = error.__traceback__
     while trace is not None:
         below = trace.tb_next
-        if below is not None and _package(below) == __package__ and _package(trace) not in _PYTEST:
+        if below is not None and _package(below) == __package__ and _package(trace) not in _NOT_USERS:
             trace.tb_next = below = None
         trace = below
     # The message includes the cause.

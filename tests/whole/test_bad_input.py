@@ -264,7 +264,7 @@ def test_third(tfjs): tfjs.target
 @pytest.mark.tfjs(backends="wasm")
 def test_wasm(tfjs, models, x): tfjs.assert_close(models / "tiny.h5", x)
 def test_looked():
-    from tests.conftest import LOOKED
+    from conftest import LOOKED
     assert LOOKED == ["chrome"]
 """
     )
