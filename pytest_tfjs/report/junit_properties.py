@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.formats.escaping import printable
@@ -36,7 +37,13 @@ def junit_properties(comparison: Mapping[str, Any]) -> list[tuple[str, str | flo
         "tfjs_median_ms": timing.get("median_ms"),
     }
     return [
-        (name, printable(value) if isinstance(value, str) else value)
+        _text_property(name, value) if isinstance(value, str) else (name, value)
         for name, value in found.items()
         if value is not None
     ]
+
+
+@functools.lru_cache(maxsize=256)
+def _text_property(name: str, value: str) -> tuple[str, str]:
+    """A property, shared by the tests that have the same: pytest keeps the properties of all of them."""
+    return name, printable(value)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from pytest_tfjs.compare.results import Comparison
 
-_FAST = 1
+_LEVEL = 9
 _WINDOW = 1 << 15
 
 
@@ -24,7 +24,7 @@ class _Press:
 
     def press(self, entry: bytes) -> bytes:
         self._first = self._first or entry[:_WINDOW]
-        press = zlib.compressobj(_FAST, zdict=self._first)
+        press = zlib.compressobj(_LEVEL, zdict=self._first)
         return press.compress(entry) + press.flush()
 
     def restore(self, pressed: bytes) -> bytes:

@@ -18,6 +18,13 @@ def assert_scalars(properties: list) -> None:
         assert not isinstance(value, str) or value.isprintable()
 
 
+def test_tests_with_equal_properties_share_them():
+    first, second = (junit_properties(comparison_to_json(everything(timing=TIMED))) for _ in range(2))
+    shared = [one is other for one, other in zip(first, second, strict=True) if isinstance(one[1], str)]
+    assert len(shared) > 4
+    assert all(shared)
+
+
 def test_junit_properties_are_scalars_under_stable_names():
     found = junit_properties(comparison_to_json(everything(timing=TIMED)))
     assert_scalars(found)

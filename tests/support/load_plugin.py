@@ -112,12 +112,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _counted(pytestconfig: pytest.Config, tfjs_harness: Harness) -> Iterator[None]:
+def _counted(request: pytest.FixtureRequest) -> Iterator[None]:
+    # As an argument, a fixture of the session would keep this one's request until the session ends.
+    harness = request.getfixturevalue("tfjs_harness")
     yield
-    probe = pytestconfig.stash[PROBE]
+    probe = request.config.stash[PROBE]
     probe.tests += 1
     if probe.tests in probe.when:
-        probe.take_stock(tfjs_harness, pytestconfig)
+        probe.take_stock(harness, request.config)
 
 
 def _memory(processes: list[psutil.Process]) -> tuple[int, int]:
