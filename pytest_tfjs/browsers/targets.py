@@ -1,4 +1,4 @@
-"""Targets: what a test runs on, browser × backend × variant, and the flags that each stands for."""
+"""Targets, which tests run on (browser × backend × variant), and the flags of each."""
 
 from __future__ import annotations
 

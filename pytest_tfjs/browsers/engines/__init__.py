@@ -1,4 +1,4 @@
-"""The browsers that the plugin can drive: to add one, write its class and name it in `ENGINES`."""
+"""The browsers to choose from. To add one, write its class and list it in `ENGINES`."""
 
 from __future__ import annotations
 

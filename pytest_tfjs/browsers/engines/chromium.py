@@ -1,4 +1,4 @@
-"""What Chrome, Chromium and Edge have in common."""
+"""What Chrome, Chromium and Edge share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the launcher asks of a browser engine: to be found, started and driven."""
+"""Base class of the browser engines: how to find, start and drive one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""WebKit on Linux: what Safari is built on, in WebKitGTK's small browser."""
+"""WebKit on Linux, in WebKitGTK's MiniBrowser."""
 
 from __future__ import annotations
 

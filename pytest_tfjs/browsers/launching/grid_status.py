@@ -1,4 +1,4 @@
-"""What a Selenium Grid tells of itself: which browsers it has, and how many of them are in use."""
+"""Reads which browsers a Selenium Grid offers, and how many of them are in use."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 STATUS_S = 10.0
 STATUS_LIMIT = 4 << 20
-# What a user may know a slot by; the rest of a stereotype is the Grid's own.
-_TOLD = ("browserName", "browserVersion", "platformName")
+# The keys of a slot's stereotype that users recognise.
+_SHOWN = ("browserName", "browserVersion", "platformName")
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,17 @@ class GridStatus:
 
     def _offers_of(self, node: str) -> str:
         slots = [slot for slot in self.slots if slot.node == node]
-        names = [" ".join(str(slot.offers[key]) for key in _TOLD if slot.offers.get(key)) for slot in slots]
+        names = [" ".join(str(slot.offers[key]) for key in _SHOWN if slot.offers.get(key)) for slot in slots]
         busy = Counter(name for name, slot in zip(names, slots, strict=True) if slot.busy)
-        told = [
+        counts = [
             f"{count} × {name}" + (f" ({busy[name]} in use)" if busy[name] else "")
             for name, count in Counter(names).items()
         ]
-        return ", ".join(told) + ("" if all(slot.up for slot in slots) else " (down)")
+        return ", ".join(counts) + ("" if all(slot.up for slot in slots) else " (down)")
 
 
 def grid_status(remote: RemoteUrl) -> GridStatus | None:
-    """What a Grid answers when asked; None for a service that tells nothing, or another thing."""
+    """The status of a Grid; None where the service does not report one."""
     with contextlib.suppress(OSError, ValueError, RecursionError):
         request = urllib.request.Request(f"{remote.url}/status")  # noqa: S310 (checked by RemoteUrl)
         for name, value in _authorization(remote).items():
@@ -84,10 +84,10 @@ def _authorization(remote: RemoteUrl) -> dict[str, str]:
     return {"Authorization": f"Basic {base64.b64encode(user).decode()}"}
 
 
-def parse_status(told: Any) -> GridStatus | None:
-    """The status in an answer of a Grid; None where it is none."""
+def parse_status(answer: Any) -> GridStatus | None:
+    """The status in the answer of a Grid; None where the answer has another form."""
     try:
-        nodes = told["value"]["nodes"]
+        nodes = answer["value"]["nodes"]
         return GridStatus(
             tuple(
                 Slot(

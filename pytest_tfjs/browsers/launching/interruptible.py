@@ -1,4 +1,4 @@
-"""What is created in a thread, so that the wait for it can be interrupted, and ends after a while."""
+"""Starts something in a thread, so that waiting for it can be interrupted or time out."""
 
 from __future__ import annotations
 

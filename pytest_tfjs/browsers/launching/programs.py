@@ -1,4 +1,4 @@
-"""Whether the programs that the user named are those of the browsers that tests are to run in."""
+"""Checks that the browser and driver programs that the user named fit the targets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A browser on another machine: a session of a Selenium Grid, or of a cloud service that is used as one."""
+"""A browser on another machine, in a session of a Selenium Grid or a cloud service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waits for the process that started it, and clears a browser away if that ends without doing so itself.
+"""Cleans up after a browser if the process that started it ends without doing so.
 
 A signal, `os._exit` or a crash leave no time for it; pytest-timeout and CI systems end runs so.
 """

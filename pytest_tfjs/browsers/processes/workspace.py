@@ -1,4 +1,4 @@
-"""The processes and files of one browser: known by a folder of their own, and gone with it."""
+"""Groups the processes and temporary files of one browser, and removes them together."""
 
 from __future__ import annotations
 

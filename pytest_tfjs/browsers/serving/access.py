@@ -1,4 +1,4 @@
-"""How the server is reached: where it listens, what a browser opens, which requests are taken for ours."""
+"""Addresses of the server: where it listens, what browsers open, which hosts it accepts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one page and the harness hand each other, between the server's event loop and the test's thread."""
+"""Passes jobs and messages between a page and the harness, across two threads."""
 
 from __future__ import annotations
 

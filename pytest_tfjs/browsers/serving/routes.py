@@ -1,4 +1,4 @@
-"""What the server answers: the page, TF.js, artifacts, and the job protocol."""
+"""The server's routes: the page, TF.js, artifacts and the job protocol."""
 
 from __future__ import annotations
 

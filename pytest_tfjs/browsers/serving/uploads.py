@@ -1,4 +1,4 @@
-"""Where pages send activations: a WebSocket, received into the memory of the arrays that they become.
+"""Receives activations from pages over a WebSocket, into the memory of the arrays.
 
 A browser copies the body of a POST several times before it sends the first byte: 35.5 MB take Chromium 150 to
 190 ms by POST, whatever the server does, and half of that over a WebSocket, which also sends the first tensor
