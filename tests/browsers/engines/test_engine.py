@@ -39,11 +39,11 @@ import os, sys
 from pytest_tfjs.browsers.engines.engine import LaunchOptions
 from pytest_tfjs.browsers.launching.launch import launch
 from pytest_tfjs.browsers.processes.workspace import find_processes
-from tests.browsers.engines.test_engine import screen_files
+from tests.browsers.engines.test_engine import display_sockets
 browser = launch(sys.argv[1], LaunchOptions())
 browser.open("data:text/html,hello")
 folder = browser._workspace.directory
-print(folder, *screen_files(browser))
+print(folder, *display_sockets(browser))
 print(*(process.pid for process in find_processes(folder)), flush=True)
 os._exit(1)
 """
@@ -75,7 +75,7 @@ def other(request):
     harness.close()
 
 
-def screen_files(browser):
+def display_sockets(browser):
     """What its virtual screen has outside the workspace: none where it has no screen of its own."""
     display = psutil.Process(browser._driver.service.process.pid).environ().get("DISPLAY")
     if display == os.environ.get("DISPLAY"):
@@ -124,7 +124,7 @@ def test_a_browser_comes_and_goes_without_a_trace(browser, temporary):
     children = psutil.Process(driver.service.process.pid).children(recursive=True)
     assert content(browser) != []
     assert set(children) <= found
-    screen = screen_files(browser)
+    screen = display_sockets(browser)
     assert all(path.exists() for path in screen)
     browser.close()
     assert not any(running(process.pid) for process in found)
