@@ -27,7 +27,7 @@ from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.settings.settings import TAP_BUDGET
-from pytest_tfjs.workflows.measurement import chunks, with_plans
+from pytest_tfjs.workflows.layer_measurement import chunks, with_plans
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

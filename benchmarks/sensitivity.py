@@ -23,7 +23,7 @@ from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.reference.faults.layer_faults import LayerMutants
 from pytest_tfjs.reference.reference_model import load_reference_model
 from pytest_tfjs.settings.settings import Settings
-from pytest_tfjs.workflows.measurement import tolerances_of
+from pytest_tfjs.workflows.layer_measurement import tolerances_of
 from pytest_tfjs.workflows.sensitivity import Judge, sensitivity_of
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.sources import Prebuilt
     from pytest_tfjs.timing.samples import Timing
-    from pytest_tfjs.workflows.failures import NotAgreed, NotClose
+    from pytest_tfjs.workflows.assertion_errors import NotAgreed, NotClose
 
 __all__ = [
     "Agreement",
@@ -39,8 +39,8 @@ _HOME = {
     "Artifacts": "models.artifacts",
     "Checker": "checker",
     "Comparison": "compare.results",
-    "NotAgreed": "workflows.failures",
-    "NotClose": "workflows.failures",
+    "NotAgreed": "workflows.assertion_errors",
+    "NotClose": "workflows.assertion_errors",
     "Prebuilt": "models.sources",
     "Sensitivity": "compare.sensitivity",
     "TfjsError": "errors",

@@ -8,7 +8,8 @@ from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.report.agreement_message import task_message
 from pytest_tfjs.report.failure_message import failure_message
 from pytest_tfjs.workflows.agreement import agree
-from pytest_tfjs.workflows.arguments import (
+from pytest_tfjs.workflows.assertion_errors import NotAgreed, NotClose
+from pytest_tfjs.workflows.call_arguments import (
     AgreementArguments,
     CompareArguments,
     SensitivityArguments,
@@ -16,7 +17,6 @@ from pytest_tfjs.workflows.arguments import (
     require_minimum,
 )
 from pytest_tfjs.workflows.comparison import compare
-from pytest_tfjs.workflows.failures import NotAgreed, NotClose
 from pytest_tfjs.workflows.preparation import convert_source, prepare
 from pytest_tfjs.workflows.retry import result_of
 from pytest_tfjs.workflows.sensitivity import sensitivity

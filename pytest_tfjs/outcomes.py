@@ -85,7 +85,7 @@ def expecting(item: pytest.Item, *, strictly: bool) -> Iterator[None]:
 
 
 def _is_models_fault(error: AssertionError | PageError) -> bool:
-    from pytest_tfjs.workflows.failures import NotAgreed, NotClose
+    from pytest_tfjs.workflows.assertion_errors import NotAgreed, NotClose
 
     if isinstance(error, NotClose):
         return is_models_fault(error.comparison)

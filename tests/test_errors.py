@@ -11,7 +11,7 @@ from pytest_tfjs import errors
 from pytest_tfjs.browsers.targets import Target
 from pytest_tfjs.compare.task import Agreement
 from pytest_tfjs.errors import BrowserLostError, PageError, TfjsError
-from pytest_tfjs.workflows.failures import NotAgreed, NotClose
+from pytest_tfjs.workflows.assertion_errors import NotAgreed, NotClose
 from tests.support.comparisons import close, comparison, layer, target
 
 PLAIN = [

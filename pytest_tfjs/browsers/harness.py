@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from pytest_tfjs.browsers import watchdog
 from pytest_tfjs.browsers.engines.engine import LaunchOptions
 from pytest_tfjs.browsers.jobs import Activations, JobResult
 from pytest_tfjs.browsers.launching.launch import launch
@@ -32,10 +33,6 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.targets import Target
     from pytest_tfjs.browsers.tfjs_dist import Dist
 
-# Heartbeats come once a second: after this long without one the driver is asked what is wrong.
-QUIET_S = 2.5
-SILENT_S = 15.0
-FIRST_SIGN_S = 60.0
 CONSOLE_LINES = 2000
 JOB_TIMEOUT_S = 300.0
 
@@ -101,7 +98,7 @@ class Page:
         if not self.healthy:
             raise PageError(f"the page for {self.target} is no longer usable: open the target again")
         self._channel.assign(job, self._server.publish(job.artifacts))
-        watch = Watch(timeout_s, SILENT_S, Progress("starting the job"), on_progress)
+        watch = Watch(timeout_s, watchdog.SILENT_S, Progress("starting the job"), on_progress)
         try:
             while True:
                 message = self._next(watch)
@@ -128,7 +125,7 @@ class Page:
         self._server.close_page(self._channel)
 
     def _wait_until_up(self, timeout_s: float, on_progress: Callable[[Progress], None]) -> PageFacts:
-        watch = Watch(timeout_s, FIRST_SIGN_S, Progress("opening the page"), on_progress)
+        watch = Watch(timeout_s, watchdog.FIRST_SIGN_S, Progress("opening the page"), on_progress)
         while True:
             message = self._next(watch)
             if isinstance(message, PageUp):
@@ -218,7 +215,7 @@ class Page:
     def _check_alive(self, watch: Watch) -> None:
         silence = watch.silence(self._channel.heard())
         trouble = None if self._browser.alive() else self._browser.ended
-        if trouble is None and silence > QUIET_S:
+        if trouble is None and silence > watchdog.QUIET_S:
             self._check_server(str(watch.progress))
             trouble = self._browser.trouble()
         if trouble is None and silence > watch.silent_s:

@@ -16,6 +16,13 @@ TICK_S = 0.25
 # A wait of one tick that takes longer than this means that this process was suspended.
 AWAY_S = 4 * TICK_S
 BUSY_S = 3.0
+# Heartbeats come once a second: after this long without one the driver is asked what is wrong.
+QUIET_S = 2.5
+SILENT_S = 15.0
+"""A page that has been silent for longer counts as hung, or as lost with its browser."""
+
+FIRST_SIGN_S = 60.0
+"""The same for a page that has not been heard from yet, as the browser starts."""
 
 
 @dataclass

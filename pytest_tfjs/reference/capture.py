@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
+from pytest_tfjs.compare.numbers.layer_arithmetic import Arithmetic
 from pytest_tfjs.compare.vacuity.spread import Spread
 from pytest_tfjs.compare.weight_check import WeightCheck
 from pytest_tfjs.errors import ArtifactsError, TfjsError
@@ -19,7 +19,7 @@ from pytest_tfjs.formats import safetensors
 from pytest_tfjs.models.tensorflow.importing import versions
 from pytest_tfjs.models.tensorflow.process import run_here
 from pytest_tfjs.reference.activation_store import Stored, grouped
-from pytest_tfjs.reference.plan import Plan
+from pytest_tfjs.reference.comparison_plan import Plan
 from pytest_tfjs.reference.reference_model import load_reference_model
 from pytest_tfjs.reference.rounding.arithmetic_store import StoredArithmetic, store_arithmetic
 from pytest_tfjs.reference.running.casts import Casts

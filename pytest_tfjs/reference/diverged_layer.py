@@ -14,7 +14,7 @@ from pytest_tfjs.compare.diagnosis.semantics import Trial, error_left
 from pytest_tfjs.compare.operations import PASS_THROUGH
 from pytest_tfjs.errors import TfjsError
 from pytest_tfjs.reference.constants import constant_values
-from pytest_tfjs.reference.identities import unchanged_input
+from pytest_tfjs.reference.identity_operations import unchanged_input
 from pytest_tfjs.reference.reference_model import (
     GraphReferenceModel,
     KerasReferenceModel,

@@ -13,7 +13,7 @@ import numpy as np
 from pytest_tfjs.errors import SourceError
 from pytest_tfjs.models.tensorflow.layer_calls import read_calls
 from pytest_tfjs.reference.graph import Graph, Node, converted_node, parse_ref, renamed, value_digest
-from pytest_tfjs.reference.identities import neutral_ref
+from pytest_tfjs.reference.identity_operations import neutral_ref
 from pytest_tfjs.reference.matching.graph_layers import plan_graph
 from pytest_tfjs.reference.matching.groups import by_layer, by_scope
 from pytest_tfjs.reference.matching.keras_layers import plan_keras
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.feeds import Feed
     from pytest_tfjs.models.sources import Source
-    from pytest_tfjs.reference.plan import Plan
+    from pytest_tfjs.reference.comparison_plan import Plan
 
 Array = np.ndarray[Any, np.dtype[Any]]
 StoredActivations = Callable[[Sequence[str]], Mapping[str, Array]]

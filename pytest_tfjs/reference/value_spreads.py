@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pytest_tfjs.compare.layers import Layer
     from pytest_tfjs.reference.activation_store import Stored
-    from pytest_tfjs.reference.plan import Plan
+    from pytest_tfjs.reference.comparison_plan import Plan
     from pytest_tfjs.reference.reference_model import ReferenceModel
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_tfjs.compare.dtypes import LARGEST_HALF, SMALLEST_NORMAL, SMALLEST_NORMAL_HALF
-from pytest_tfjs.compare.numbers.ulps import GPU_BACKENDS
+from pytest_tfjs.compare.numbers.function_ulps import GPU_BACKENDS
 from pytest_tfjs.report.number_text import number
 
 if TYPE_CHECKING:

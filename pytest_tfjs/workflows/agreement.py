@@ -18,7 +18,7 @@ from pytest_tfjs.compare.task import Agreement, Classified, Measure, classes_of,
 from pytest_tfjs.errors import FeedError, SettingsError
 from pytest_tfjs.reference.activation_store import grouped
 from pytest_tfjs.timing.intervals import bootstrap
-from pytest_tfjs.workflows.arguments import task_of, whole_number
+from pytest_tfjs.workflows.call_arguments import task_of, whole_number
 from pytest_tfjs.workflows.preparation import prepare
 from pytest_tfjs.workflows.retry import attempt, unopened_facts
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.targets import Target
     from pytest_tfjs.compare.layers import Layer
     from pytest_tfjs.compare.results import TargetFacts
-    from pytest_tfjs.workflows.arguments import AgreementArguments, Task
+    from pytest_tfjs.workflows.call_arguments import AgreementArguments, Task
     from pytest_tfjs.workflows.context import Context
     from pytest_tfjs.workflows.preparation import PreparedModel
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_tfjs.compare.results import Comparison, LayerResult
 from pytest_tfjs.compare.verdict import judge
 from pytest_tfjs.workflows.diagnosis import diagnosed
-from pytest_tfjs.workflows.measurement import measure_compression, measure_vacuity, tolerances_of
+from pytest_tfjs.workflows.layer_measurement import measure_compression, measure_vacuity, tolerances_of
 from pytest_tfjs.workflows.preparation import prepare
 from pytest_tfjs.workflows.reproducer import reproduced
 from pytest_tfjs.workflows.retry import attempt

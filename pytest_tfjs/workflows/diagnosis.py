@@ -19,13 +19,13 @@ from pytest_tfjs.compare.diagnosis.diagnose import AGREE, Evidence, OtherResult,
 from pytest_tfjs.compare.diagnosis.half_precision import apart, predicted_error, sizes_of
 from pytest_tfjs.compare.diagnosis.recomputing.steps import CannotRecompute, evaluate
 from pytest_tfjs.compare.diagnosis.semantics import error_left, interpretations, try_one
-from pytest_tfjs.compare.numbers.elements import largest
+from pytest_tfjs.compare.numbers.element_loops import largest
 from pytest_tfjs.compare.operations import PLACEHOLDERS
 from pytest_tfjs.compare.weight_check import wrong_weight
 from pytest_tfjs.errors import TfjsError
 from pytest_tfjs.models.alone.planner import plan_alone
 from pytest_tfjs.reference.diverged_layer import Examined, examine
-from pytest_tfjs.workflows.measurement import with_plans
+from pytest_tfjs.workflows.layer_measurement import with_plans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -28,7 +28,7 @@ from pytest_tfjs.compare.numbers.element_check import (
 from pytest_tfjs.compare.results import Reproducer
 from pytest_tfjs.errors import DistError, TfjsError
 from pytest_tfjs.formats.folders import replaced_folder, safe_name
-from pytest_tfjs.models.alone.alone_model import alone_model
+from pytest_tfjs.models.alone.layer_model import single_layer_model
 from pytest_tfjs.report.reproducer_readme import Case, readme
 from pytest_tfjs.workflows.retry import attach_console
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.tfjs_dist import Dist
     from pytest_tfjs.compare.numbers.element_check import ElementCheck
     from pytest_tfjs.compare.results import Comparison, LayerResult
-    from pytest_tfjs.models.alone.alone_content import AloneContent
+    from pytest_tfjs.models.alone.content import AloneContent
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.workflows.context import Context
     from pytest_tfjs.workflows.preparation import PreparedModel
@@ -123,7 +123,7 @@ class _Reproduction:
         name, reference = result.layer.name, self._model.reference
         feed = _worst_feed(result)
         known = {layer.name: layer.tap for layer in reference.plan.layers if layer.tap is not None}
-        part = alone_model(self._model.artifacts, known[name], known)
+        part = single_layer_model(self._model.artifacts, known[name], known)
         fed = self._fed(part.content, feed)
         expected = reference.activations(feed, [name])[name]
         if any(value.dtype.kind in "OSU" for value in (*fed.values(), expected)):

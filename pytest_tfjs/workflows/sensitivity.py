@@ -25,7 +25,7 @@ from pytest_tfjs.reference.faults.layer_faults import SEED, LayerMutants
 from pytest_tfjs.reference.reference_model import load_reference_model
 from pytest_tfjs.report.number_text import number
 from pytest_tfjs.report.sensitivity_summary import PrintableSensitivity
-from pytest_tfjs.workflows.measurement import tolerances_of
+from pytest_tfjs.workflows.layer_measurement import tolerances_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from pytest_tfjs.compare.layers import Layer
     from pytest_tfjs.compare.mutants import MutantKind
-    from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
+    from pytest_tfjs.compare.numbers.layer_arithmetic import Arithmetic
     from pytest_tfjs.compare.numbers.local_error import Local
     from pytest_tfjs.compare.numbers.metrics import Metrics
     from pytest_tfjs.compare.numbers.tolerances import Tolerance, Tolerances
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.reference.capture import Reference
     from pytest_tfjs.reference.faults.layer_faults import Mutant
     from pytest_tfjs.workflows.context import Context
-    from pytest_tfjs.workflows.measurement import Precision
+    from pytest_tfjs.workflows.layer_measurement import Precision
     from pytest_tfjs.workflows.preparation import PreparedModel
 
 Array = np.ndarray[Any, np.dtype[Any]]

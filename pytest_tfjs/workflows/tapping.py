@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_tfjs.browsers.jobs import Job, Tap, TimingPlan
 from pytest_tfjs.compare.observer_effect import Observation, differing, fewer
 from pytest_tfjs.models.alone.planner import AlonePlans, plan_alone
-from pytest_tfjs.workflows.measurement import LayerMeasurements, Precision, chunks, with_plans
+from pytest_tfjs.workflows.layer_measurement import LayerMeasurements, Precision, chunks, with_plans
 from pytest_tfjs.workflows.retry import unopened_facts
 
 if TYPE_CHECKING:

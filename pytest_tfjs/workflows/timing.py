@@ -8,7 +8,7 @@ from pytest_tfjs.browsers.jobs import Job, TimingPlan
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.timing.samples import Timing
-from pytest_tfjs.workflows.arguments import whole_number
+from pytest_tfjs.workflows.call_arguments import whole_number
 from pytest_tfjs.workflows.preparation import convert_source
 from pytest_tfjs.workflows.retry import result_of
 

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from pytest_tfjs.browsers import harness as module
+from pytest_tfjs.browsers import watchdog
 from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.jobs import Job, Tap, TimingPlan
 from pytest_tfjs.browsers.messages import Progress
@@ -108,7 +108,7 @@ def test_a_killed_browser_is_a_lost_browser(trouble, tmp_path):
 
 
 def test_a_frozen_page_is_a_lost_browser(trouble, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "SILENT_S", 4.0)
+    monkeypatch.setattr(watchdog, "SILENT_S", 4.0)
 
     def freeze():
         for process in find_processes(trouble.harness._browser._workspace.directory):

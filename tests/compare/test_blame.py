@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_tfjs.compare.blame import blame, frontier
-from pytest_tfjs.compare.numbers.ulps import is_held
+from pytest_tfjs.compare.numbers.function_ulps import is_held
 from pytest_tfjs.compare.results import Blame, Growth, LayerResult
 from tests.support.comparisons import layer, measured
 

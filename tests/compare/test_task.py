@@ -22,7 +22,7 @@ from pytest_tfjs.compare.task import (
 )
 from pytest_tfjs.errors import SettingsError
 from pytest_tfjs.timing.intervals import bootstrap, bootstrap_of_sums, samples_to_prove, wilson
-from pytest_tfjs.workflows.arguments import Task, require_minimum
+from pytest_tfjs.workflows.call_arguments import Task, require_minimum
 from tests.support import comparisons  # noqa: F401 (its profile: no test is timed)
 
 NAN = math.nan

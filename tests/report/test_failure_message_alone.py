@@ -9,7 +9,7 @@ import pytest
 
 from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis
 from pytest_tfjs.compare.numbers.allowance import Allowance
-from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
+from pytest_tfjs.compare.numbers.layer_arithmetic import Arithmetic
 from pytest_tfjs.compare.numbers.local_error import measure_local
 from pytest_tfjs.compare.results import Alone
 from pytest_tfjs.compare.verdict import judge

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from pytest_tfjs.compare.numbers.allowance import allowance
-from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
+from pytest_tfjs.compare.numbers.layer_arithmetic import Arithmetic
 from pytest_tfjs.compare.numbers.local_error import Local, measure_local
 from tests.support.comparisons import layer
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pytest_tfjs.models.cache import ContentCache
     from pytest_tfjs.models.feeds import Feed
-    from pytest_tfjs.reference.plan import Plan
+    from pytest_tfjs.reference.comparison_plan import Plan
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.capture import capture_reference
-from pytest_tfjs.workflows.measurement import LayerMeasurements
+from pytest_tfjs.workflows.layer_measurement import LayerMeasurements
 from tests.support.converted_graph import run_converted
 
 

@@ -8,7 +8,7 @@ from pytest_tfjs.browsers.jobs import Job, Tap
 from pytest_tfjs.browsers.targets import parse_targets
 from pytest_tfjs.models.alone.planner import plan_alone
 from pytest_tfjs.models.artifacts import read_artifacts
-from pytest_tfjs.workflows.measurement import with_plans
+from pytest_tfjs.workflows.layer_measurement import with_plans
 
 
 @dataclass

@@ -28,7 +28,7 @@ from pytest_tfjs.settings.options import OPTIONS, option_of
 from pytest_tfjs.settings.quantisation import QUANTISED
 from pytest_tfjs.settings.settings import Settings
 from pytest_tfjs.timing import Timing
-from pytest_tfjs.workflows.arguments import AgreementArguments, CompareArguments
+from pytest_tfjs.workflows.call_arguments import AgreementArguments, CompareArguments
 from tests.support.comparisons import close, comparison, layer, target
 from tests.support.paths import ROOT
 

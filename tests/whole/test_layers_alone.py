@@ -19,7 +19,7 @@ from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.capture import capture_reference
-from pytest_tfjs.workflows.measurement import chunks, with_plans
+from pytest_tfjs.workflows.layer_measurement import chunks, with_plans
 from tests.support.page_jobs import layer_tap, node_tap, open_page, run_alone
 from tests.support.sizes import slow_except
 from tests.support.tiny_models import (

@@ -15,7 +15,7 @@ from pytest_tfjs.compare.weight_check import WeightCheck
 from pytest_tfjs.errors import PageError
 from pytest_tfjs.reference.activation_store import Stored
 from pytest_tfjs.reference.capture import Reference
-from pytest_tfjs.reference.plan import Plan
+from pytest_tfjs.reference.comparison_plan import Plan
 from pytest_tfjs.settings.settings import Settings
 from pytest_tfjs.workflows.preparation import PreparedModel
 from pytest_tfjs.workflows.tapping import ActivationReader

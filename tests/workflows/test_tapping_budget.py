@@ -18,7 +18,7 @@ from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.reference.running.frozen_graph import FrozenGraph
 from pytest_tfjs.reference.running.keras_model import TappedKerasModel
-from pytest_tfjs.workflows.measurement import chunks
+from pytest_tfjs.workflows.layer_measurement import chunks
 from tests.support.comparisons import layer
 from tests.support.page_jobs import open_page
 from tests.support.tiny_models import node, placeholder, write_graph_model

@@ -21,17 +21,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.compare.dtypes import FLUSHED, HALF_ULP, ROUNDOFF, SMALLEST_NORMAL_HALF, ULP
-from pytest_tfjs.compare.numbers.elements import sizes_of
+from pytest_tfjs.compare.numbers.element_loops import sizes_of
+from pytest_tfjs.compare.numbers.function_ulps import GPU_BACKENDS, units_of
 from pytest_tfjs.compare.numbers.tolerances import default_tolerance, is_inexact
-from pytest_tfjs.compare.numbers.ulps import GPU_BACKENDS, units_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_tfjs.compare.layers import Layer
-    from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
-    from pytest_tfjs.compare.numbers.elements import Sizes
-    from pytest_tfjs.compare.numbers.ulps import Units
+    from pytest_tfjs.compare.numbers.element_loops import Sizes
+    from pytest_tfjs.compare.numbers.function_ulps import Units
+    from pytest_tfjs.compare.numbers.layer_arithmetic import Arithmetic
 
 LAMBDA = 3.0
 """λ of `λ·√n·u·P`: 5.2 standard deviations if partial sums are as large as possible, 9 if they grow evenly.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.compare.numbers.elements import Kind, kind_of, largest, tally, text_elements
+from pytest_tfjs.compare.numbers.element_loops import Kind, kind_of, largest, tally, text_elements
 from pytest_tfjs.compare.numbers.tolerances import is_inexact
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.compare.numbers.elements import partial_sum
+from pytest_tfjs.compare.numbers.element_loops import partial_sum
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from pytest_tfjs.compare.numbers.elements import mismatches
+from pytest_tfjs.compare.numbers.element_loops import mismatches
 from pytest_tfjs.compare.numbers.metrics import measure, merge
 from pytest_tfjs.compare.numbers.symptoms import symptoms_of
 from pytest_tfjs.compare.numbers.tolerances import Tolerance
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_tfjs.compare.numbers.allowance import Allowance
-    from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
+    from pytest_tfjs.compare.numbers.layer_arithmetic import Arithmetic
     from pytest_tfjs.compare.numbers.metrics import Metrics
 
 Failing = Literal["element", "rms", "nonfinite", "shape", "dtype", "missing", "empty"]

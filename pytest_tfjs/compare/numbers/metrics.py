@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.compare.numbers.elements import (
+from pytest_tfjs.compare.numbers.element_loops import (
     Kind,
     kind_of,
     largest,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_tfjs.compare.numbers.elements import Tally
+    from pytest_tfjs.compare.numbers.element_loops import Tally
     from pytest_tfjs.compare.numbers.symptoms import Symptoms
     from pytest_tfjs.compare.numbers.tolerances import Tolerance
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_tfjs.compare.dtypes import FLUSHED
 from pytest_tfjs.compare.layer_patterns import matches, matches_nothing, names_of
-from pytest_tfjs.compare.numbers.ulps import GPU_BACKENDS
+from pytest_tfjs.compare.numbers.function_ulps import GPU_BACKENDS
 from pytest_tfjs.errors import ToleranceError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from pytest_tfjs.compare.numbers.elements import BLOCK, Kind, kind_of, text_elements
+from pytest_tfjs.compare.numbers.element_loops import BLOCK, Kind, kind_of, text_elements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -6,7 +6,7 @@ import base64
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs.models.alone.alone_content import AloneContent, ModelInput, unique
+from pytest_tfjs.models.alone.content import AloneContent, ModelInput, unique
 from pytest_tfjs.models.alone.graph_planner import (
     GraphPlanner,
     functions_called,
@@ -33,7 +33,7 @@ _PRIVATE = "_"
 def graph_content(
     artifacts: Artifacts, tap: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]
 ) -> AloneContent:
-    """The nodes between the tensor at `tap` and the nearest ones that can be fed; see `alone_model`.
+    """The nodes between the tensor at `tap` and the nearest ones that can be fed; see `single_layer_model`.
 
     Raises CannotRunAloneError, with the reason.
     """

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs.models.alone.alone_content import AloneContent, ModelInput, unique
+from pytest_tfjs.models.alone.content import AloneContent, ModelInput, unique
 from pytest_tfjs.models.alone.keras_tensors import KerasTensors, Output
 from pytest_tfjs.models.alone.plan import CannotRunAloneError
 from pytest_tfjs.models.keras_config import MODELS, Call, Called, calls_of
@@ -26,7 +26,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_.]+")
 def layers_content(
     artifacts: Artifacts, tap: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]
 ) -> AloneContent:
-    """The layers between the tensor at `tap` and the nearest ones that can be fed; see `alone_model`.
+    """The layers between the tensor at `tap` and the nearest ones that can be fed; see `single_layer_model`.
 
     Raises CannotRunAloneError, with the reason.
     """

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_tfjs.errors import ConversionError, SourceError
 from pytest_tfjs.models.artifacts import add_note
 from pytest_tfjs.models.tensorflow.fusion_limits import KEPT_APART, known_fusions_only
-from pytest_tfjs.models.tensorflow.list_writes import WRITES_MOVED, put_writes_last
+from pytest_tfjs.models.tensorflow.tensor_list_writes import WRITES_MOVED, put_writes_last
 from pytest_tfjs.settings.quantisation import quantisation_map
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from pytest_tfjs.compare.operations import (
     WITHOUT_VALUE,
     same_operation,
 )
+from pytest_tfjs.reference.comparison_plan import Plan
 from pytest_tfjs.reference.matching.graph_matching import Match, Matching, match_graphs
 from pytest_tfjs.reference.matching.groups import Grouping, by_scope
-from pytest_tfjs.reference.plan import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -20,7 +20,7 @@ from pytest_tfjs.models.keras_config import (
     layers_of,
     outputs_of,
 )
-from pytest_tfjs.reference.plan import Plan
+from pytest_tfjs.reference.comparison_plan import Plan
 
 _WRAPPED = ("layer", "backward_layer", "cell", "cells")
 """Config keys under which a wrapper or an RNN has its inner layers."""

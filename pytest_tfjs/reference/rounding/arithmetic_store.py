@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
+from pytest_tfjs.compare.numbers.layer_arithmetic import Arithmetic
 from pytest_tfjs.errors import SourceError
 from pytest_tfjs.reference.activation_store import Stored
 from pytest_tfjs.reference.rounding.magnitudes import UNKNOWN, Magnitudes

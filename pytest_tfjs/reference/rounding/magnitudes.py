@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
+from pytest_tfjs.compare.numbers.layer_arithmetic import Arithmetic
 from pytest_tfjs.errors import SourceError
 from pytest_tfjs.reference.rounding.conditioning import estimated_magnitude
+from pytest_tfjs.reference.rounding.operation_rules import KEEP_SUMS, rounded, summed_terms
 from pytest_tfjs.reference.rounding.rounding_step import EXACT, Rounded, Step, UnknownRounding
-from pytest_tfjs.reference.rounding.rules import KEEP_SUMS, rounded, summed_terms
 from pytest_tfjs.reference.rounding.slopes import FUNCTIONS
 from pytest_tfjs.reference.rounding.summation_noise import noise_of
 from pytest_tfjs.reference.running.layer_alone import constant_value

@@ -12,7 +12,7 @@ from pytest_tfjs.models.tensorflow.graph_conversion import tensor_names
 from pytest_tfjs.models.topology import TensorSpec
 from pytest_tfjs.reference.constants import constant_operations, constant_values
 from pytest_tfjs.reference.graph import Graph, Node, parse_ref, value_digest
-from pytest_tfjs.reference.identities import decisive_operands, simpler_operation, unchanged_input
+from pytest_tfjs.reference.identity_operations import decisive_operands, simpler_operation, unchanged_input
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping, Sequence

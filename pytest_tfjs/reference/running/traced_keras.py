@@ -12,7 +12,7 @@ from pytest_tfjs.reference.running.tapped_graph import Session, TappedGraph, can
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_tfjs.reference.plan import Plan
+    from pytest_tfjs.reference.comparison_plan import Plan
     from pytest_tfjs.reference.running.keras_model import TappedKerasModel
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from pytest_tfjs.browsers import harness as harness_module
+from pytest_tfjs.browsers import watchdog
 from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.jobs import Tap
 from pytest_tfjs.browsers.launching.local import LocalBrowser
@@ -253,7 +253,7 @@ def test_a_page_does_its_jobs_wherever_the_server_is(bind, tmp_path):
 @pytest.mark.browser
 def test_where_the_page_never_comes_it_is_told_where_it_was_to_look(monkeypatch):
     """Though the driver takes its time to answer, as one that is far away may."""
-    monkeypatch.setattr(harness_module, "FIRST_SIGN_S", 4.0)
+    monkeypatch.setattr(watchdog, "FIRST_SIGN_S", 4.0)
     monkeypatch.setattr(LocalBrowser, "trouble", lambda _: threading.Event().wait(1.5) or None)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         public = parse_public_url(f"http://127.0.0.1:{silent.getsockname()[1]}/there")
@@ -284,7 +284,7 @@ class OtherHost(BaseHTTPRequestHandler):
 
 @pytest.mark.browser
 def test_where_a_proxy_names_another_host_it_is_told_what_was_refused(monkeypatch):
-    monkeypatch.setattr(harness_module, "FIRST_SIGN_S", 4.0)
+    monkeypatch.setattr(watchdog, "FIRST_SIGN_S", 4.0)
     with ThreadingHTTPServer(("127.0.0.1", 0), OtherHost) as proxy:
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
         public = parse_public_url(f"http://127.0.0.1:{proxy.server_port}/there")

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pytest_tfjs.compare.numbers.allowance import Allowance, allowance
-from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
+from pytest_tfjs.compare.numbers.layer_arithmetic import Arithmetic
 from tests.support.comparisons import f32, layer
 from tests.support.float32_sums import KINDS, ORDERED, ORDERS, SUMS, Sums, judged, made
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_tfjs.compare.numbers import elements
+from pytest_tfjs.compare.numbers import element_loops
 from pytest_tfjs.compare.numbers.allowance import Allowance, allowance
-from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
+from pytest_tfjs.compare.numbers.layer_arithmetic import Arithmetic
 from pytest_tfjs.compare.numbers.local_error import measure_local, merge_local
 from tests.support.comparisons import f32, layer
 from tests.support.float32_sums import SUMS, judged
@@ -51,7 +51,7 @@ def test_symptoms_name_transposed_axes():
 
 
 @settings(max_examples=60)
-@given(SUMS, st.floats(1e-9, 1.0), st.sampled_from([1, 7, elements.BLOCK]))
+@given(SUMS, st.floats(1e-9, 1.0), st.sampled_from([1, 7, element_loops.BLOCK]))
 def test_a_layer_passes_if_and_only_if_all_elements_are_within_the_allowance(sums, error, block):
     arithmetic, reference = sums.arithmetic(), sums.by("pairwise")
     noise = np.random.default_rng(0).normal(size=reference.shape) * error
@@ -59,7 +59,7 @@ def test_a_layer_passes_if_and_only_if_all_elements_are_within_the_allowance(sum
         actual = (reference + arithmetic.magnitude * noise).astype(np.float32)
     allowed = allowance(layer("a"), arithmetic, reference, backend="wasm", half=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(elements, "BLOCK", block)
+        patch.setattr(element_loops, "BLOCK", block)
         found = measure_local(actual, reference, arithmetic, allowed)
     theirs, entering = reference.astype(np.float64), arithmetic.magnitude.astype(np.float64)
     errors = np.abs(actual.astype(np.float64) - theirs)

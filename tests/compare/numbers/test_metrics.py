@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from pytest_tfjs.compare.numbers import elements
+from pytest_tfjs.compare.numbers import element_loops
 from pytest_tfjs.compare.numbers.metrics import Metrics, measure, merge
 from pytest_tfjs.compare.numbers.symptoms import Symptoms
 from pytest_tfjs.compare.numbers.tolerances import EXACT, Tolerance
@@ -98,22 +98,22 @@ PAIRS = st.one_of(
 )
 
 
-@given(PAIRS, TOLERANCES, st.sampled_from([1, 3, elements.BLOCK]))
+@given(PAIRS, TOLERANCES, st.sampled_from([1, 3, element_loops.BLOCK]))
 def test_metrics_agree_with_a_naive_implementation(pair, tolerance, block):
     actual, reference = pair
     expected = obvious(actual, reference, EXACT if reference.dtype == bool else tolerance)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(elements, "BLOCK", block)
+        patch.setattr(element_loops, "BLOCK", block)
         found = measure(actual, reference, tolerance)
     for name, value in expected.items():
         assert getattr(found, name) == pytest.approx(value, rel=1e-9, abs=0), name
 
 
-@given(PAIRS, TOLERANCES, st.sampled_from([1, 3, elements.BLOCK]))
+@given(PAIRS, TOLERANCES, st.sampled_from([1, 3, element_loops.BLOCK]))
 def test_the_worst_element_is_the_first_of_those_with_the_greatest_share(pair, tolerance, block):
     actual, reference = pair
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(elements, "BLOCK", block)
+        patch.setattr(element_loops, "BLOCK", block)
         found = measure(actual, reference, tolerance)
     if found.nonfinite_mismatched or found.worst is None:
         return
@@ -288,7 +288,7 @@ def test_the_index_of_the_first_nan():
 
 @pytest.mark.parametrize("value", [7.0, NAN, INF])
 def test_the_index_of_a_late_element(value):
-    reference = np.ones((30, elements.BLOCK // 10), np.float32)
+    reference = np.ones((30, element_loops.BLOCK // 10), np.float32)
     actual = reference.copy()
     actual[25, 17] = value
     assert measure(actual, reference, WIDE).worst == (25, 17)

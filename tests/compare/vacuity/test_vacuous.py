@@ -19,7 +19,7 @@ from pytest_tfjs.report.failure_message import failure_message
 from pytest_tfjs.report.labels import dead_layers_text
 from pytest_tfjs.report.summary_table import summary_table
 from pytest_tfjs.settings.settings import Settings
-from pytest_tfjs.workflows.measurement import measure_vacuity
+from pytest_tfjs.workflows.layer_measurement import measure_vacuity
 from tests.support.comparisons import TOLERANCE, close, comparison, f32, layer, measured, target, wrong
 
 NAN = float("nan")

@@ -16,7 +16,7 @@ from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.reference.running.keras_model import TappedKerasModel
-from pytest_tfjs.workflows.measurement import measure_compression
+from pytest_tfjs.workflows.layer_measurement import measure_compression
 
 pytestmark = pytest.mark.convert
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pytest_tfjs.reference.constants import constant_values
-from pytest_tfjs.reference.identities import simpler_operation, unchanged_input
+from pytest_tfjs.reference.identity_operations import simpler_operation, unchanged_input
 
 pytestmark = pytest.mark.convert
 X = np.arange(1.0, 13.0, dtype=np.float32).reshape(3, 4)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from pytest_tfjs.models.alone.alone_content import AloneContent
+    from pytest_tfjs.models.alone.content import AloneContent
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.weights import Array
 
@@ -53,7 +53,7 @@ class AloneModel:
         return read_artifacts(path)
 
 
-def alone_model(
+def single_layer_model(
     artifacts: Artifacts, tap: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]
 ) -> AloneModel:
     """The model that computes the tensor at `tap` from the nearest inputs and layers of `known`.

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pytest_tfjs.models.tensorflow.list_writes import put_writes_last
+from pytest_tfjs.models.tensorflow.tensor_list_writes import put_writes_last
 
 
 def topology(*ops):

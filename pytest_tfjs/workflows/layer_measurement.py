@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from pytest_tfjs.browsers.jobs import CHUNK_LIMIT, Activations, Tap
 from pytest_tfjs.compare.numbers.allowance import allowance
 from pytest_tfjs.compare.numbers.compression import Compression, Cost, cost, default_allowance, merge_costs
+from pytest_tfjs.compare.numbers.function_ulps import is_held
 from pytest_tfjs.compare.numbers.local_error import Local, measure_local, merge_local
 from pytest_tfjs.compare.numbers.metrics import Metrics, distance, measure, merge
 from pytest_tfjs.compare.numbers.tolerances import resolve_tolerances
-from pytest_tfjs.compare.numbers.ulps import is_held
 from pytest_tfjs.compare.observer_effect import differing, fingerprint
 from pytest_tfjs.compare.results import Alone
 from pytest_tfjs.compare.vacuity.vacuous import Vacuity, judge_vacuity
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_tfjs.browsers.targets import Target
-    from pytest_tfjs.compare.numbers.arithmetic import Arithmetic
+    from pytest_tfjs.compare.numbers.layer_arithmetic import Arithmetic
     from pytest_tfjs.compare.numbers.tolerances import Tolerance, Tolerances
     from pytest_tfjs.models.alone.planner import AlonePlans
     from pytest_tfjs.models.feeds import Feed

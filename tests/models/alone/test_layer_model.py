@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pytest_tfjs.browsers.jobs import Job, Tap
-from pytest_tfjs.models.alone.alone_model import AloneModelError, alone_model
+from pytest_tfjs.models.alone.layer_model import AloneModelError, single_layer_model
 from pytest_tfjs.models.artifacts import read_artifacts
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
@@ -57,7 +57,7 @@ def check_every_row(page, artifacts, taps, inputs, folder):
     fed_of = {}
     for number, (row, tap) in enumerate(taps.items()):
         try:
-            found = alone_model(artifacts, tap, taps)
+            found = single_layer_model(artifacts, tap, taps)
         except AloneModelError as error:
             fed_of[row] = str(error)
             continue
@@ -155,7 +155,7 @@ def test_one_node_with_its_weight_and_no_other(harness, tmp_path):
     page = open_page(harness)
     fed = check_every_row(page, artifacts, taps, {"x": X}, tmp_path)
     assert fed == {"product": ["x"], "sum": ["product"], "relu": ["sum"]}
-    found = alone_model(artifacts, taps["sum"], taps)
+    found = single_layer_model(artifacts, taps["sum"], taps)
     written = found.write(tmp_path / "sum", {"product": X @ KERNEL})
     assert [one.name for one in written.nodes()] == ["product", "bias", "sum"]
     assert written.weight_names() == ["bias"]
@@ -200,10 +200,10 @@ def test_layers_between_that_are_not_compared_come_along(harness, tmp_path):
 def test_a_weight_that_another_layer_uses_does_not_come_along(tmp_path):
     artifacts = read_artifacts(dense_model(tmp_path / "whole"))
     taps = {"dense": {"path": ["dense"], "node": 0}, "relu": {"path": ["relu"], "node": 0}}
-    relu = alone_model(artifacts, taps["relu"], taps)
+    relu = single_layer_model(artifacts, taps["relu"], taps)
     assert relu.write(tmp_path / "relu", {relu.content.fed[0].name: X @ KERNEL}).weight_names() == []
     assert not (tmp_path / "relu" / "weights.bin").exists()
-    dense = alone_model(artifacts, taps["dense"], taps)
+    dense = single_layer_model(artifacts, taps["dense"], taps)
     assert dense.content.weights == {"dense/kernel", "dense/bias"}
 
 
@@ -226,4 +226,4 @@ def test_what_cannot_stand_alone_is_told(tmp_path, tap, why):
     ]
     path = write_graph_model(tmp_path, nodes, {"bias": BIAS}, inputs={"x": "x:0"}, outputs={"y": "sum:0"})
     with pytest.raises(AloneModelError, match=why):
-        alone_model(read_artifacts(path), tap, {})
+        single_layer_model(read_artifacts(path), tap, {})
