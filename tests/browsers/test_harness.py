@@ -79,7 +79,7 @@ class TestOnEachBackend:
         assert len(received) == 1
 
 
-def test_one_page_serves_a_target_until_another_is_asked_for(harness):
+def test_page_is_reused_until_the_target_changes(harness):
     first = open_page(harness, "cpu")
     assert open_page(harness, "cpu") is first
     second = open_page(harness, "wasm")
@@ -100,7 +100,7 @@ def test_one_page_serves_a_target_until_another_is_asked_for(harness):
         ("webgpu", "WEBGPU_CPU_FORWARD", False),
     ],
 )
-def test_a_variant_runs_under_its_flags(harness, tmp_path, backend, flag, value):
+def test_variant_runs_with_its_flags(harness, tmp_path, backend, flag, value):
     page = open_page(harness, backend)
     assert page.facts.flags[flag] is value
     if backend == "webgl:f16":
@@ -109,7 +109,7 @@ def test_a_variant_runs_under_its_flags(harness, tmp_path, backend, flag, value)
     np.testing.assert_allclose(tensors["relu"], RELU)
 
 
-def test_several_feeds_come_chunk_by_chunk(harness, tmp_path):
+def test_several_feeds_arrive_chunk_by_chunk(harness, tmp_path):
     job = Job(
         dense_graph(tmp_path),
         "graph",
@@ -126,7 +126,7 @@ def test_several_feeds_come_chunk_by_chunk(harness, tmp_path):
     np.testing.assert_allclose(received[1][1]["product"], 2 * X[:1] @ KERNEL)
 
 
-def test_activations_are_let_go_of_chunk_by_chunk(harness, tmp_path):
+def test_activations_are_released_after_each_chunk(harness, tmp_path):
     page = open_page(harness)
     held = []
     feeds = tuple({"x": X} for _ in range(40))
@@ -139,7 +139,7 @@ def test_activations_are_let_go_of_chunk_by_chunk(harness, tmp_path):
     assert max(held) < 20
 
 
-def test_a_job_reports_its_stages(harness, tmp_path):
+def test_job_reports_its_stages(harness, tmp_path):
     page = open_page(harness, "webgl")
     stages = []
     chunks = ((node_tap("sum"),), (node_tap("relu"), node_tap("product")))
@@ -156,7 +156,7 @@ def test_a_job_reports_its_stages(harness, tmp_path):
     ]
 
 
-def test_at_least_one_run_is_timed_however_small_the_budget(harness, tmp_path):
+def test_at_least_one_run_is_timed(harness, tmp_path):
     plan = TimingPlan(warmup=1000, runs=1000, budget_ms=0)
     result, received = run(open_page(harness), Job(dense_graph(tmp_path), "graph", ({"x": X},), (), plan))
     assert len(result.warm_ms) == 1
@@ -167,7 +167,7 @@ def test_at_least_one_run_is_timed_however_small_the_budget(harness, tmp_path):
     assert (result.warm_ms, result.first_ms > 0) == ((), True)
 
 
-def test_the_result_tells_the_models_layers(harness, tmp_path):
+def test_result_lists_the_layers_of_the_model(harness, tmp_path):
     result, _ = run(
         open_page(harness), Job(dense_model(tmp_path), "layers", ({"x": X},), ((layer_tap("x"),),))
     )
@@ -182,7 +182,7 @@ def test_the_result_tells_the_models_layers(harness, tmp_path):
     assert {"name": "sum", "class": "AddV2"} in result.model["layers"]
 
 
-def test_all_dtypes_come_and_go_as_they_are(harness, tmp_path):
+def test_all_dtypes_are_preserved(harness, tmp_path):
     nodes = [
         placeholder("f", -1),
         placeholder("i", -1, dtype="int32"),
@@ -227,7 +227,7 @@ def test_scalars_and_empty_tensors_are_read(harness, tmp_path):
     assert empty["relu"].shape == (0, 3)
 
 
-def test_a_graph_whose_shapes_depend_on_values_is_run(harness, tmp_path):
+def test_graph_with_value_dependent_shapes_runs(harness, tmp_path):
     nodes = [
         placeholder("x", -1),
         constant("zero", np.array(0, np.float32)),
@@ -247,14 +247,14 @@ def test_a_graph_whose_shapes_depend_on_values_is_run(harness, tmp_path):
     assert [line.text for line in page.console if "You can use model.execute() instead" in line.text] == []
 
 
-def test_a_tap_named_like_an_output_of_the_signature_is_the_node(harness, tmp_path):
+def test_tap_with_the_name_of_an_output_reads_the_node(harness, tmp_path):
     nodes = [placeholder("x", -1, 3), node("Relu", "relu", "x"), node("Neg", "neg", "relu")]
     model = write_graph_model(tmp_path, nodes, {}, inputs={"x": "x:0"}, outputs={"relu": "neg:0"})
     tensors = tap(open_page(harness), model, "graph", {"x": X}, node_tap("relu"))
     np.testing.assert_allclose(tensors["relu"], np.maximum(X, 0))
 
 
-def test_a_model_of_more_shards_than_the_browser_has_connections_loads(harness, tmp_path):
+def test_model_with_more_shards_than_connections_loads(harness, tmp_path):
     kernel = np.zeros((1024, 1024), np.float32)
     weights = {f"w{number}": kernel for number in range(9)}
     path = dense_graph(tmp_path)

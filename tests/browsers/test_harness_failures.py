@@ -65,7 +65,7 @@ def assert_fails(page, job, pattern, error=PageError):
 
 
 @pytest.mark.parametrize("address", [{"node": "nothing:0"}, {"node": "toString:0"}])
-def test_a_node_that_is_not_there_is_named(harness, page, tmp_path, address):
+def test_unknown_node_is_named(harness, page, tmp_path, address):
     job = graph_job(tmp_path, taps=(RELU_TAP, Tap("my tap", address)))
     name = address["node"].partition(":")[0]
     error = assert_fails(
@@ -87,7 +87,7 @@ def test_a_node_that_is_not_there_is_named(harness, page, tmp_path, address):
         ({"path": []}, "no layer"),
     ],
 )
-def test_a_layer_that_is_not_there_is_named(harness, page, tmp_path, address, why):
+def test_unknown_layer_is_named(harness, page, tmp_path, address, why):
     job = Job(dense_model(tmp_path / "layers"), "layers", ({"x": X},), ((Tap("my tap", address),),))
     assert_fails(page, job, rf"'my tap'.*{why}")
     assert_runs(harness, tmp_path)
@@ -95,7 +95,7 @@ def test_a_layer_that_is_not_there_is_named(harness, page, tmp_path, address, wh
 
 @pytest.mark.parametrize("form", ["graph", "layers"])
 @pytest.mark.parametrize("feed", [{"y": X}, {"x": X, "y": X}, {}])
-def test_a_feed_with_other_names_is_refused(harness, page, tmp_path, form, feed):
+def test_feed_with_unknown_names_is_rejected(harness, page, tmp_path, form, feed):
     model = dense_graph(tmp_path) if form == "graph" else dense_model(tmp_path)
     address = {"node": "relu:0"} if form == "graph" else {"path": ["relu"]}
     job = Job(model, form, (feed,), ((Tap("relu", address),),))
@@ -113,20 +113,20 @@ def test_a_feed_with_other_names_is_refused(harness, page, tmp_path, form, feed)
         ("graph", X[:, :2], r"must be \[-1,3\], but was \[2,2\]"),
     ],
 )
-def test_a_feed_is_not_cast(page, tmp_path, form, value, why):
+def test_feed_is_not_cast(page, tmp_path, form, value, why):
     model = dense_graph(tmp_path) if form == "graph" else dense_model(tmp_path)
     address = {"node": "relu:0"} if form == "graph" else {"path": ["relu"]}
     assert_fails(page, Job(model, form, ({"x": value},), ((Tap("relu", address),),)), why)
 
 
-def test_a_chunk_over_the_limit_is_refused_before_it_is_sent(harness, page, tmp_path):
+def test_chunk_over_the_limit_is_rejected_before_it_is_sent(harness, page, tmp_path):
     assert_fails(
         page, graph_job(tmp_path, chunk_limit=10), r"'relu' have \d+ bytes; this job takes at most 10 at once"
     )
     assert_runs(harness, tmp_path)
 
 
-def test_an_operation_that_tfjs_has_not_is_told(harness, page, tmp_path):
+def test_unsupported_operation_is_named(harness, page, tmp_path):
     nodes = [placeholder("x", -1, 3), node("Nonsense", "odd", "x")]
     model = write_graph_model(tmp_path / "odd", nodes, {}, inputs={"x": "x:0"}, outputs={"y": "odd:0"})
     job = Job(model, "graph", ({"x": X},), ((Tap("odd", {"node": "odd"}),),))
@@ -134,7 +134,7 @@ def test_an_operation_that_tfjs_has_not_is_told(harness, page, tmp_path):
     assert_runs(harness, tmp_path)
 
 
-def test_a_trap_of_webassembly_ends_its_page_and_not_the_next_job(harness, page, tmp_path):
+def test_webassembly_trap_does_not_fail_the_next_job(harness, page, tmp_path):
     trap = "tf.loadGraphModel = () => { throw new WebAssembly.RuntimeError('memory access out of bounds'); }"
     script(harness, trap)
     assert not assert_fails(page, graph_job(tmp_path / "first"), "memory access out of bounds").refused
@@ -142,7 +142,7 @@ def test_a_trap_of_webassembly_ends_its_page_and_not_the_next_job(harness, page,
     assert_runs(harness, tmp_path)
 
 
-def test_a_model_that_does_not_load_is_told_with_its_stage(harness, page, tmp_path):
+def test_load_failure_names_its_stage(harness, page, tmp_path):
     model = dense_model(tmp_path / "layers")
     text = json.loads(model.read_text())
     text["modelTopology"]["model_config"]["config"]["layers"][1]["class_name"] = "Nonsense"
@@ -161,7 +161,7 @@ engine.runKernel = () => { engine.runKernel = run; throw new Error(arguments[0])
 
 @pytest.mark.parametrize(("said", "refused"), [("TF.js cannot", True), ("Out of memory", False)])
 @pytest.mark.parametrize("form", ["graph", "layers"])
-def test_what_tfjs_throws_while_it_runs_a_model_is_a_refusal(harness, tmp_path, form, said, refused):
+def test_tfjs_error_during_a_run_is_a_model_refusal(harness, tmp_path, form, said, refused):
     model = dense_graph(tmp_path) if form == "graph" else dense_model(tmp_path)
     tap = Tap("relu", {"node": "relu"} if form == "graph" else {"path": ["relu"]})
     for asked in ({"timing": TimingPlan(0, 1, 1000.0), "chunks": ()}, {"chunks": ((tap,),)}):
@@ -191,7 +191,7 @@ def out_of_memory(*_):
     ],
     ids=["references", "feed", "activations"],
 )
-def test_what_the_server_fails_at_tells_nothing_of_the_model(harness, tmp_path, monkeypatch, broken, said):
+def test_server_failure_is_not_a_model_refusal(harness, tmp_path, monkeypatch, broken, said):
     page = open_page(harness)
     monkeypatch.setattr(PageChannel, *broken)
     job = graph_job(tmp_path / "first")
@@ -203,7 +203,7 @@ def test_what_the_server_fails_at_tells_nothing_of_the_model(harness, tmp_path, 
     assert_runs(harness, tmp_path)
 
 
-def test_a_shard_that_went_missing_is_told(harness, page, tmp_path):
+def test_missing_shard_is_reported(harness, page, tmp_path):
     job = graph_job(tmp_path / "model")
     harness.server.publish(job.artifacts)
     (tmp_path / "model" / "group1-shard1of1.bin").unlink()
@@ -213,7 +213,7 @@ def test_a_shard_that_went_missing_is_told(harness, page, tmp_path):
     assert_runs(harness, tmp_path)
 
 
-def test_console_lines_arrive_with_level_arguments_and_stack(harness, page, tmp_path):
+def test_console_lines_have_level_arguments_and_stack(harness, page, tmp_path):
     page.console.clear()
     script(
         harness,
@@ -241,7 +241,7 @@ def test_console_lines_arrive_with_level_arguments_and_stack(harness, page, tmp_
     assert long.text.endswith("(10000 characters)")
 
 
-def test_uncaught_errors_and_rejections_arrive(harness, page, tmp_path):
+def test_uncaught_errors_and_rejections_are_reported(harness, page, tmp_path):
     page.errors.clear()
     code = """
         setTimeout(() => { throw new TypeError("nobody caught me"); });
@@ -266,7 +266,7 @@ def test_uncaught_errors_and_rejections_arrive(harness, page, tmp_path):
     assert told["a mere string"].stack is None
 
 
-def test_a_page_that_logs_without_end_is_cut_short(harness, tmp_path):
+def test_endless_console_output_is_truncated(harness, tmp_path):
     page = harness.open(Target("chrome", "cpu", "noisy"))
     script(harness, "for (let i = 0; i < 3000; i++) console.log(i)")
     page.run(graph_job(tmp_path), lambda _: None)
@@ -274,7 +274,7 @@ def test_a_page_that_logs_without_end_is_cut_short(harness, tmp_path):
     assert page.console[-1].text == "2000 lines; further lines are left out"
 
 
-def test_an_error_in_the_callback_ends_the_job(harness, page, tmp_path):
+def test_callback_error_ends_the_job(harness, page, tmp_path):
     with pytest.raises(ZeroDivisionError):
         page.run(graph_job(tmp_path), lambda _: 1 / 0)
     assert not page.healthy
@@ -294,7 +294,7 @@ def test_callback_time_does_not_count_towards_the_timeout(harness, tmp_path, mon
     page.run(job, receive, timeout_s=5)
 
 
-def test_a_backend_that_the_machine_cannot_have_is_told_and_has_no_fallback(tmp_path):
+def test_unavailable_backend_is_an_error_without_fallback(tmp_path):
     options = LaunchOptions(arguments=("--disable-gpu", "--disable-software-rasterizer"))
     harness = Harness(dist=Dist.shipped(), options=options)
     try:
@@ -306,7 +306,7 @@ def test_a_backend_that_the_machine_cannot_have_is_told_and_has_no_fallback(tmp_
         harness.close()
 
 
-def test_a_flag_that_does_not_hold_is_an_error(harness, tmp_path):
+def test_flag_changed_by_tfjs_is_an_error(harness, tmp_path):
     with pytest.raises(PageError, match="Cannot set flag NO_SUCH_FLAG"):
         harness.open(Target("chrome", "cpu", None, (("NO_SUCH_FLAG", True),)))
     # TF.js itself turns this one off while it makes the backend.
@@ -343,11 +343,11 @@ def damaged(monkeypatch, tmp_path):
         (lambda root: (root / "main.js").write_text("throw new Error('at once')"), r"at once"),
     ],
 )
-def test_a_page_that_does_not_come_up_tells_why(damaged, damage, told):
+def test_page_that_does_not_load_reports_the_reason(damaged, damage, told):
     with pytest.raises(PageError, match=told):
         open_page(damaged(damage))
 
 
-def test_a_page_that_cannot_send_tells_why(damaged, tmp_path):
+def test_page_that_cannot_send_reports_the_reason(damaged, tmp_path):
     harness = damaged(lambda root: (root / "upload_worker.js").unlink())
     assert_fails(open_page(harness), graph_job(tmp_path), r"upload_worker\.js failed: it did not load")

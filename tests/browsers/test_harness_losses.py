@@ -89,7 +89,7 @@ def trouble(harness):
     return Trouble(harness)
 
 
-def test_a_crashed_tab_is_a_lost_browser(trouble, tmp_path):
+def test_crashed_tab_is_a_lost_browser(trouble, tmp_path):
     def crash():
         trouble.harness._browser._driver.get("chrome://crash")
 
@@ -99,7 +99,7 @@ def test_a_crashed_tab_is_a_lost_browser(trouble, tmp_path):
     )
 
 
-def test_a_killed_browser_is_a_lost_browser(trouble, tmp_path):
+def test_killed_browser_is_a_lost_browser(trouble, tmp_path):
     def kill():
         trouble.harness._browser._process.kill()
 
@@ -107,7 +107,7 @@ def test_a_killed_browser_is_a_lost_browser(trouble, tmp_path):
     assert "its process has ended" in message
 
 
-def test_a_frozen_page_is_a_lost_browser(trouble, tmp_path, monkeypatch):
+def test_frozen_page_is_a_lost_browser(trouble, tmp_path, monkeypatch):
     monkeypatch.setattr(watchdog, "SILENT_S", 4.0)
 
     def freeze():
@@ -118,7 +118,7 @@ def test_a_frozen_page_is_a_lost_browser(trouble, tmp_path, monkeypatch):
     assert "the page has not responded for" in trouble.during_a_job(tmp_path, freeze, BrowserLostError)
 
 
-def test_a_page_with_a_busy_main_thread_runs_into_the_timeout(trouble, tmp_path):
+def test_busy_main_thread_reaches_the_timeout(trouble, tmp_path):
     def hang():
         script(trouble.harness, "setTimeout(() => { for (;;); })")
 
@@ -129,19 +129,19 @@ def test_a_page_with_a_busy_main_thread_runs_into_the_timeout(trouble, tmp_path)
     assert "--tfjs-timeout" in message
 
 
-def test_a_job_that_takes_too_long_runs_into_the_timeout(trouble, tmp_path):
+def test_long_job_reaches_the_timeout(trouble, tmp_path):
     message = trouble.during_a_job(tmp_path, lambda: None, JobTimeoutError, timeout_s=4)
     assert "not done after 4 s, while warm runs" in message
 
 
-def test_a_lost_webgl_context_fails_the_job(trouble, tmp_path):
+def test_lost_webgl_context_fails_the_job(trouble, tmp_path):
     trouble.backend = "webgl"
     lose = "tf.backend().gpgpu.gl.getExtension('WEBGL_lose_context').loseContext()"
     message = trouble.during_a_job(tmp_path, lambda: script(trouble.harness, lose), BrowserLostError)
     assert re.search(r"the browser was lost while .*: its WebGL context was lost \(the GPU", message)
 
 
-def test_what_a_driver_says_of_a_lost_browser_is_told_without_the_token():
+def test_driver_message_is_shown_without_the_token():
     harness = Harness(dist=Dist.shipped())
     try:
         said = f"Reached error page: {harness.server.url}/page/index.html?page=1"
@@ -151,7 +151,7 @@ def test_what_a_driver_says_of_a_lost_browser_is_told_without_the_token():
     assert str(error).endswith("while opening a page: Reached error page: …/page/index.html?page=1")
 
 
-def test_the_log_of_what_a_driver_was_asked_has_no_token(harness, caplog):
+def test_driver_log_has_no_token(harness, caplog):
     open_page(harness, "wasm")
     with caplog.at_level(logging.DEBUG):
         open_page(harness, "cpu")
@@ -159,7 +159,7 @@ def test_the_log_of_what_a_driver_was_asked_has_no_token(harness, caplog):
     assert harness.server.url.rpartition("/")[2] not in caplog.text
 
 
-def test_nothing_of_a_harness_is_left_when_it_closes(tmp_path):
+def test_closed_harness_leaves_no_process_or_file(tmp_path):
     harness = Harness(dist=Dist.shipped())
     harness.close()
     assert_runs(harness, tmp_path)
@@ -172,7 +172,7 @@ def test_nothing_of_a_harness_is_left_when_it_closes(tmp_path):
     harness.close()
 
 
-def test_a_page_that_gave_up_between_jobs_is_replaced(harness, page, tmp_path):
+def test_page_that_failed_between_jobs_is_replaced(harness, page, tmp_path):
     channel = page._channel
     channel.tell(channel._events, [{"type": "failed", "reason": "the server answered 500", "fatal": True}])
     assert not page.healthy

@@ -31,7 +31,7 @@ def activations(*names, value=0.0):
     return memoryview(encode({name: np.array(value, np.float32) for name in names}))
 
 
-def test_the_number_of_activations_of_a_job():
+def test_number_of_activations_of_a_job():
     assert job().taps == 3
     assert job(chunks=()).taps == 0
 
@@ -39,18 +39,18 @@ def test_the_number_of_activations_of_a_job():
 @pytest.mark.parametrize(
     "changes", [{"feeds": ()}, {"chunks": ((A,), (A,))}, {"chunks": ((A, A),)}, {"chunks": ((A,), ())}]
 )
-def test_a_job_that_makes_no_sense_is_refused(changes):
+def test_invalid_job_is_rejected(changes):
     with pytest.raises(ValueError, match="a job"):
         job(**changes)
 
 
 @pytest.mark.parametrize("numbers", [(-1, 1, 1.0), (0, -1, 1.0), (0, 1, -1.0), (0, 1, float("nan"))])
-def test_a_timing_plan_with_negative_numbers_is_refused(numbers):
+def test_negative_timing_plan_is_rejected(numbers):
     with pytest.raises(ValueError, match="timing plan"):
         TimingPlan(*numbers)
 
 
-def test_a_job_as_json():
+def test_job_to_json():
     message = json.loads(
         json.dumps(job_message(job(timing=TimingPlan(1, 2, 3.5), chunk_limit=9), 4, "http://m"))
     )

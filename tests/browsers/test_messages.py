@@ -66,7 +66,7 @@ def test_events_as_text():
         {"type": "failed", "reason": None},
     ],
 )
-def test_malformed_events_are_refused(message):
+def test_malformed_events_are_rejected(message):
     with pytest.raises(ProtocolError):
         parse_event(message)
 
@@ -84,6 +84,6 @@ def test_results_are_parsed():
 
 
 @pytest.mark.parametrize("change", [{"warmMs": None}, {"warmMs": ["1"]}, {"loadMs": True}, {"memory": 1}])
-def test_malformed_results_are_refused(change):
+def test_malformed_results_are_rejected(change):
     with pytest.raises(ProtocolError):
         parse_result({**RESULT, **change})

@@ -6,7 +6,7 @@ from pytest_tfjs.browsers.targets import BACKENDS, VARIANTS, Target, parse_targe
 from pytest_tfjs.errors import SettingsError
 
 
-def test_targets_are_named_as_users_write_them():
+def test_target_names_are_parsed_and_printed():
     (target,) = parse_targets(["chrome"], ["webgl:f16"])
     assert (target.browser, target.backend, target.variant) == ("chrome", "webgl", "f16")
     assert target.id == "chrome-webgl:f16"
@@ -14,12 +14,12 @@ def test_targets_are_named_as_users_write_them():
     assert target.half
 
 
-def test_a_plain_backend_has_no_variant():
+def test_plain_backend_has_no_variant():
     (target,) = parse_targets(["chrome"], ["wasm"])
     assert (target.id, str(target), target.half) == ("chrome-wasm", "wasm on chrome", False)
 
 
-def test_targets_keep_the_order_given_and_drop_duplicates():
+def test_targets_keep_their_order_without_duplicates():
     targets = parse_targets(["chrome", "Chrome"], ["wasm", " webgl ", "wasm", "cpu"])
     assert [target.backend_variant for target in targets] == ["wasm", "webgl", "cpu"]
 
@@ -30,7 +30,7 @@ def test_cpu_forwarding_is_off_on_every_gpu_backend(backend):
     assert dict(target.flags)[f"{target.backend.upper()}_CPU_FORWARD"] is False
 
 
-def test_a_variants_flag_wins_over_its_backends():
+def test_variant_flags_override_backend_flags():
     threads, plain = parse_targets(["chrome"], ["wasm:threads", "wasm"])
     assert dict(threads.flags)["WASM_HAS_MULTITHREAD_SUPPORT"] is True
     assert dict(plain.flags) == {"WASM_HAS_MULTITHREAD_SUPPORT": False}
@@ -46,7 +46,7 @@ def test_a_variants_flag_wins_over_its_backends():
         "cpu:x KEEP_INTERMEDIATE_TENSORS=false",
     ],
 )
-def test_own_variants_may_set_their_backends_flags_and_those_of_all(line):
+def test_custom_variant_may_set_flags_of_its_backend_and_common_flags(line):
     own = parse_variants([line])
     (target,) = parse_targets(["chrome"], list(own), own)
     assert set(dict(target.flags)) >= {text.partition("=")[0] for text in line.split()[1:]}
@@ -57,7 +57,7 @@ def test_every_variant_belongs_to_a_backend_and_sets_a_flag():
     assert all(flags for variants in VARIANTS.values() for flags in variants.values())
 
 
-def test_targets_can_be_keys():
+def test_targets_are_hashable():
     assert len({Target("chrome", "cpu"), Target("chrome", "cpu"), *parse_targets(["chrome"], ["cpu"])}) == 1
 
 
@@ -65,7 +65,7 @@ def test_targets_can_be_keys():
     ("backend", "closest"),
     [("webg", "webgl"), ("webgl:fp16", "webgl:f16"), ("wasm:thread", "wasm:threads"), ("cpu:f16", "cpu")],
 )
-def test_an_unknown_backend_is_refused_with_the_closest_and_the_known_names(backend, closest):
+def test_unknown_backend_error_suggests_names(backend, closest):
     with pytest.raises(SettingsError, match="unknown backend") as caught:
         parse_targets(["chrome"], [backend])
     assert repr(backend) in str(caught.value)
@@ -73,7 +73,7 @@ def test_an_unknown_backend_is_refused_with_the_closest_and_the_known_names(back
     assert "wasm:threads" in str(caught.value).split("expected one of")[1]
 
 
-def test_an_unknown_browser_is_refused_with_the_known_names():
+def test_unknown_browser_error_lists_names():
     with pytest.raises(SettingsError, match=r"unknown browser 'netscape': expected one of chrome"):
         parse_targets(["netscape"], ["cpu"])
 
@@ -81,6 +81,6 @@ def test_an_unknown_browser_is_refused_with_the_known_names():
 @pytest.mark.parametrize(
     ("browsers", "backends", "what"), [([], ["cpu"], "browser"), (["chrome"], [], "backend")]
 )
-def test_nothing_to_run_on_is_refused(browsers, backends, what):
+def test_empty_target_list_is_rejected(browsers, backends, what):
     with pytest.raises(SettingsError, match=f"no {what} to run on"):
         parse_targets(browsers, backends)

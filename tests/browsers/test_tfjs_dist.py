@@ -46,20 +46,20 @@ def node_modules(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_the_shipped_copy_serves_every_backend(backend: str):
+def test_shipped_copy_serves_every_backend(backend: str):
     dist = Dist.shipped()
     dist.require(backend)
     assert all((dist.root / name).is_file() for name in dist.files(backend))
 
 
-def test_the_shipped_copy_is_the_version_that_the_lock_pins(pytestconfig: pytest.Config):
+def test_shipped_copy_has_the_locked_version(pytestconfig: pytest.Config):
     lock = json.loads((pytestconfig.rootpath / "package-lock.json").read_text(encoding="utf-8"))["packages"]
     versions = {package: lock[f"node_modules/{package}"]["version"] for package in FILES}
     assert dict(Dist.shipped().versions) == versions
 
 
 @pytest.mark.parametrize("place", ["node_modules", "project", "scope"])
-def test_a_copy_is_found_from_each_place_a_user_may_name(node_modules: Path, place: str):
+def test_copy_is_found_from_each_folder_a_user_may_name(node_modules: Path, place: str):
     named = {
         "node_modules": node_modules,
         "project": node_modules.parent,
@@ -70,7 +70,7 @@ def test_a_copy_is_found_from_each_place_a_user_may_name(node_modules: Path, pla
     assert dist.version == "4.22.0"
 
 
-def test_the_folder_above_counts_only_for_the_scope_folder(node_modules: Path):
+def test_parent_folder_is_searched_only_from_the_scope_folder(node_modules: Path):
     (node_modules / "other").mkdir()
     with pytest.raises(DistError, match="without '@tensorflow'"):
         Dist.from_directory(node_modules / "other")
@@ -85,11 +85,11 @@ def test_the_folder_above_counts_only_for_the_scope_folder(node_modules: Path):
         ("webgpu", [f"{TFJS}/dist/tf.min.js", f"{WEBGPU}/dist/tf-backend-webgpu.min.js"]),
     ],
 )
-def test_scripts_come_in_load_order(node_modules: Path, backend: str, expected: list[str]):
+def test_scripts_are_in_load_order(node_modules: Path, backend: str, expected: list[str]):
     assert list(Dist.from_directory(node_modules).scripts(backend)) == expected
 
 
-def test_the_wasm_directory_holds_the_binaries(node_modules: Path):
+def test_wasm_directory_holds_the_binaries(node_modules: Path):
     dist = Dist.from_directory(node_modules)
     binaries = [name for name in dist.files("wasm") if name.endswith(".wasm")]
     assert len(binaries) == 3
@@ -128,7 +128,7 @@ def test_all_missing_files_are_named_at_once(node_modules: Path):
     assert all(name in str(caught.value) for name in FILES[WASM])
 
 
-def test_a_backend_needs_only_its_own_packages(tmp_path: Path):
+def test_backend_needs_only_its_own_packages(tmp_path: Path):
     install(tmp_path, TFJS)
     dist = Dist.from_directory(tmp_path)
     dist.require("cpu")
@@ -139,7 +139,7 @@ def test_a_backend_needs_only_its_own_packages(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("backend", "package"), [("wasm", WASM), ("webgpu", WEBGPU)])
-def test_packages_of_different_versions_are_refused(node_modules: Path, backend: str, package: str):
+def test_packages_of_different_versions_are_rejected(node_modules: Path, backend: str, package: str):
     install(node_modules, TFJS, "4.20.0")
     dist = Dist.from_directory(node_modules)
     dist.require("webgl")
@@ -149,20 +149,20 @@ def test_packages_of_different_versions_are_refused(node_modules: Path, backend:
     assert f"npm install {package}@4.20.0" in str(caught.value)
 
 
-def test_a_backend_package_without_a_description_is_refused(node_modules: Path):
+def test_backend_package_without_package_json_is_rejected(node_modules: Path):
     (node_modules / WASM / "package.json").unlink()
     with pytest.raises(DistError, match="without a version"):
         Dist.from_directory(node_modules).require("wasm")
 
 
-def test_an_app_of_single_packages_is_told_what_to_add(tmp_path: Path):
+def test_app_without_the_union_package_is_told_what_to_install(tmp_path: Path):
     install(tmp_path, "@tensorflow/tfjs-core", "4.17.0")
     with pytest.raises(DistError, match=r"npm install @tensorflow/tfjs@4\.17\.0'"):
         Dist.from_directory(tmp_path)
 
 
 @pytest.mark.parametrize(("make", "said"), [(True, "without '@tensorflow'"), (False, "not a folder")])
-def test_a_directory_that_is_no_copy_is_refused(tmp_path: Path, make: bool, said: str):
+def test_directory_without_tfjs_is_rejected(tmp_path: Path, make: bool, said: str):
     directory = tmp_path / "elsewhere"
     if make:
         directory.mkdir()
@@ -174,7 +174,7 @@ def test_a_directory_that_is_no_copy_is_refused(tmp_path: Path, make: bool, said
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", "null"])
-def test_a_damaged_description_is_named(node_modules: Path, text: str):
+def test_damaged_package_json_is_named(node_modules: Path, text: str):
     description = node_modules / TFJS / "package.json"
     description.write_text(text)
     with pytest.raises(DistError, match="install the package again") as caught:
@@ -182,19 +182,19 @@ def test_a_damaged_description_is_named(node_modules: Path, text: str):
     assert str(description.resolve()) in str(caught.value)
 
 
-def test_an_unknown_backend_is_refused(node_modules: Path):
+def test_unknown_backend_is_rejected(node_modules: Path):
     with pytest.raises(DistError, match="no backend 'opengl': expected one of cpu, webgl, wasm, webgpu"):
         Dist.from_directory(node_modules).require("opengl")
 
 
-def test_a_damaged_installation_is_told_to_reinstall(node_modules: Path):
+def test_damaged_installation_asks_to_reinstall(node_modules: Path):
     dist = Dist(node_modules, {TFJS: "4.22.0"}, shipped_copy=True)
     (node_modules / TFJS / "dist" / "tf.min.js").unlink()
     with pytest.raises(DistError, match="install pytest-tfjs again"):
         dist.require("cpu")
 
 
-def test_importing_costs_only_the_standard_library():
+def test_import_loads_only_the_standard_library():
     code = "import sys; import pytest_tfjs.browsers.tfjs_dist; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     roots = {name.partition(".")[0] for name in done.stdout.split()}

@@ -40,21 +40,21 @@ def watch(clock) -> Watch:
     )
 
 
-def test_a_page_that_never_spoke_is_silent_from_the_start(clock, watch):
+def test_page_without_messages_is_silent_from_the_start(clock, watch):
     assert clock.ticks(30, watch) == 30
 
 
-def test_what_was_heard_ends_the_silence(clock, watch):
+def test_message_ends_the_silence(clock, watch):
     clock.ticks(10, watch)
     assert watch.silence(clock.now) == 0
     assert clock.ticks(5, watch, heard=clock.now) == 5
 
 
-def test_what_was_heard_before_the_watch_began_counts_for_nothing(clock, watch):
+def test_message_before_the_watch_is_ignored(clock, watch):
     assert clock.ticks(2, watch, heard=clock.now - 500) == 2
 
 
-def test_a_pause_is_no_silence_and_no_part_of_the_job(clock, watch):
+def test_pause_counts_neither_as_silence_nor_as_job_time(clock, watch):
     heard = clock.now
     clock.ticks(5, watch, heard)
     clock.now += 1000
@@ -64,20 +64,20 @@ def test_a_pause_is_no_silence_and_no_part_of_the_job(clock, watch):
     assert clock.ticks(5, watch, heard) == 5
 
 
-def test_while_nobody_looked_nobody_could_hear(clock, watch):
+def test_time_between_checks_does_not_count_as_silence(clock, watch):
     clock.ticks(5, watch)
     clock.now += AWAY_S + 1
     assert watch.silence(None) == 0
 
 
-def test_a_job_is_over_after_its_time(clock, watch):
+def test_job_times_out_at_its_limit(clock, watch):
     clock.now += 60
     assert not watch.over
     clock.now += 1
     assert watch.over
 
 
-def test_the_heartbeats_show_what_a_late_page_does():
+def test_heartbeats_tell_a_busy_page_from_a_silent_one():
     late = BUSY_S + 1
     assert (
         state_of(late, 0) == "its main thread has been busy for 4 s (the tab is alive: it sends heartbeats)"

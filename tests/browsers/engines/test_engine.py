@@ -109,7 +109,7 @@ def has_title(browser, title):
         return False
 
 
-def test_a_browser_comes_and_goes_without_a_trace(browser, temporary):
+def test_closed_browser_leaves_no_process_or_file(browser, temporary):
     driver = browser._driver
     assert ENGINES[browser.name].name == browser.name
     assert browser.version[0].isdigit()
@@ -135,13 +135,13 @@ def test_a_browser_comes_and_goes_without_a_trace(browser, temporary):
     assert find_processes(temporary) == set()
 
 
-def test_a_page_is_opened_without_waiting_for_it(browser):
+def test_opening_a_page_does_not_wait_for_it(browser):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         browser.open(f"http://127.0.0.1:{silent.getsockname()[1]}/")
         assert browser.trouble() is None
 
 
-def test_a_page_that_is_busy_makes_way_for_the_next(browser):
+def test_busy_page_is_replaced_by_the_next(browser):
     browser.open(BUSY)
     pages = content(browser)
     before = max(map(used, pages))
@@ -152,7 +152,7 @@ def test_a_page_that_is_busy_makes_way_for_the_next(browser):
     wait_until(lambda: has_title(browser, "next"))
 
 
-def test_a_crashed_tab_is_noticed(browser):
+def test_crashed_tab_is_detected(browser):
     browser.open("data:text/html,<title>hello</title>")
     wait_until(lambda: has_title(browser, "hello"))
     for process in content(browser):
@@ -161,7 +161,7 @@ def test_a_crashed_tab_is_noticed(browser):
     wait_until(lambda: not browser.alive() or browser.trouble() is not None)
 
 
-def test_a_killed_browser_is_noticed_and_leaves_nothing(browser, temporary):
+def test_killed_browser_is_detected_and_leaves_nothing(browser, temporary):
     browser._process.kill()
     wait_until(lambda: not browser.alive())
     with pytest.raises(BrowserError):
@@ -171,7 +171,7 @@ def test_a_killed_browser_is_noticed_and_leaves_nothing(browser, temporary):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the folder is given to TMPDIR")
-def test_nothing_outlives_an_owner_that_did_not_close_it(name):
+def test_browser_ends_with_its_owner_process(name):
     command = [sys.executable, "-c", OWNER, name]
     owner = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=120)
     assert owner.returncode == 1, owner.stderr
@@ -181,7 +181,7 @@ def test_nothing_outlives_an_owner_that_did_not_close_it(name):
     wait_until(lambda: not any(running(int(pid)) for pid in pids))
 
 
-def test_a_virtual_screen_is_made_only_where_there_is_none(monkeypatch, temporary):
+def test_virtual_screen_is_started_only_without_a_display(monkeypatch, temporary):
     is_here("firefox")
     monkeypatch.setenv("DISPLAY", ":12345")
     browser = launch("firefox", LaunchOptions())
@@ -192,7 +192,7 @@ def test_a_virtual_screen_is_made_only_where_there_is_none(monkeypatch, temporar
 
 
 @pytest.mark.parametrize("backend", ["cpu", "wasm", "webgl"])
-def test_each_backend_gives_all_layers_of_both_formats(other, backend, tmp_path):
+def test_each_backend_returns_all_layers_in_both_formats(other, backend, tmp_path):
     name, harness = other
     page = open_page(harness, backend, name)
     facts = page.facts
@@ -227,7 +227,7 @@ def test_each_backend_gives_all_layers_of_both_formats(other, backend, tmp_path)
         ("wasm:threads", "WASM_HAS_MULTITHREAD_SUPPORT", True),
     ],
 )
-def test_variants_run_under_their_flags(other, backend, flag, value, tmp_path):
+def test_variants_run_with_their_flags(other, backend, flag, value, tmp_path):
     name, harness = other
     page = open_page(harness, backend, name)
     assert page.facts.flags[flag] is value
@@ -237,7 +237,7 @@ def test_variants_run_under_their_flags(other, backend, flag, value, tmp_path):
 
 
 @pytest.mark.skipif(has_gpu(), reason="this machine has a GPU")
-def test_a_machine_without_a_gpu_draws_in_software_and_the_page_says_so(other):
+def test_renderer_without_a_gpu_is_reported_as_software(other):
     name, harness = other
     facts = open_page(harness, "webgl", name).facts
     assert facts.software is True
@@ -256,7 +256,7 @@ def test_damaged(tfjs, models, x): tfjs.assert_close(Prebuilt(models / "damaged"
 
 @pytest.mark.convert
 @pytest.mark.parametrize("backends", ["wasm", pytest.param("wasm,webgl", marks=pytest.mark.slow)])
-def test_a_run_over_all_of_them_gives_a_verdict_for_each(tiny_project, backends):
+def test_run_over_all_browsers_has_a_verdict_for_each(tiny_project, backends):
     project = tiny_project("engines")
     project.write(test_model=TESTS)
     names = [is_here(name) for name in TESTED]

@@ -29,24 +29,24 @@ def making() -> Making:
     return Making()
 
 
-def test_what_is_created_is_given_and_lives_on(making):
+def test_created_object_is_returned_and_not_closed(making):
     making.go.set()
     assert interruptible(making.create, making.ended.append) == "made"
     assert making.ended == []
 
 
-def test_what_creation_raises_is_raised(making):
+def test_creation_error_is_raised(making):
     with pytest.raises(ZeroDivisionError):
         interruptible(lambda: 1 / 0, making.ended.append)
 
 
-def test_what_comes_after_its_time_is_ended(making):
+def test_object_created_after_the_limit_is_closed(making):
     with pytest.raises(BrowserError, match="it did not start within 0 s"):
         interruptible(making.create, making.ended.append, halt=making.go.set, limit_s=0)
     assert making.ended == ["made"]
 
 
-def test_what_was_interrupted_as_its_thread_began_is_ended(making, monkeypatch):
+def test_object_is_closed_when_ctrl_c_comes_at_thread_start(making, monkeypatch):
     """Ctrl-C comes to the main thread, which waits there until the other one is at work."""
     start = threading.Thread.start
 

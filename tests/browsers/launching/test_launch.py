@@ -86,12 +86,12 @@ def started(monkeypatch):
     return places
 
 
-def test_engines_are_found_by_the_names_users_know():
+def test_engines_are_keyed_by_their_names():
     assert "chrome" in ENGINES
     assert all(engine.name == name for name, engine in ENGINES.items())
 
 
-def test_where_no_browser_is_there_the_first_of_all_is_to_be_used(bare):
+def test_default_browser_without_any_installed_is_chrome(bare):
     assert first_found() == next(iter(ENGINES)) == "chrome"
 
 
@@ -99,7 +99,7 @@ def test_where_no_browser_is_there_the_first_of_all_is_to_be_used(bare):
     ("name", "program_name"),
     [(name, program_name) for name, engine in ENGINES.items() for program_name in engine.programs],
 )
-def test_the_first_browser_that_is_there_is_used(bare, monkeypatch, name, program_name):
+def test_first_installed_browser_is_used(bare, monkeypatch, name, program_name):
     program(bare, program_name)
     program(bare, ENGINES[name].driver_program)
     monkeypatch.setattr(platform, "system", lambda: "Darwin" if name == "safari" else "Linux")
@@ -107,7 +107,7 @@ def test_the_first_browser_that_is_there_is_used(bare, monkeypatch, name, progra
     assert first_found(Path("/opt/somewhere") / program_name) == name
 
 
-def test_a_browser_outside_the_path_is_found_where_it_is_usually_installed(bare, monkeypatch, tmp_path):
+def test_browser_is_found_in_its_usual_folder(bare, monkeypatch, tmp_path):
     engine = ENGINES["chrome"]
     monkeypatch.setattr(type(engine), "places", ("$APPS/browsers-*/chrome", "$NOWHERE/chrome"))
     monkeypatch.setenv("APPS", str(tmp_path))
@@ -117,12 +117,12 @@ def test_a_browser_outside_the_path_is_found_where_it_is_usually_installed(bare,
     assert engine.is_found()
 
 
-def test_a_browser_is_headless_unless_it_is_to_be_shown():
+def test_browser_is_headless_unless_headed():
     assert "--headless=new" in arguments()
     assert not any("headless" in argument for argument in arguments(options=LaunchOptions(headed=True)))
 
 
-def test_the_sandbox_is_given_up_only_by_root_and_what_the_user_gives_wins():
+def test_only_root_disables_the_sandbox_and_user_arguments_win():
     place = Place(SimpleNamespace(directory=Path("/w")), None, None)
     assert local_arguments(place, [], root=False) == [f"--user-data-dir={Path('/w/profile')}"]
     assert "--no-sandbox" in local_arguments(place, [], root=True)
@@ -130,13 +130,13 @@ def test_the_sandbox_is_given_up_only_by_root_and_what_the_user_gives_wins():
     assert "--no-sandbox" not in arguments()
 
 
-def test_a_browser_is_known_by_what_its_program_is_called():
+def test_browser_is_recognised_by_its_program_name():
     assert first_found(Path("C:/Program Files/Mozilla Firefox/Firefox.exe")) == "firefox"
     assert first_found(Path("/Applications/Microsoft Edge.app/Contents/MacOS/Microsoft Edge")) == "edge"
     assert first_found(Path("/opt/google-chrome")) == "chrome"
 
 
-def test_webkit_is_not_taken_where_only_its_browser_is_there(bare):
+def test_webkit_without_its_driver_is_not_used(bare):
     program(bare, "MiniBrowser")
     assert first_found() == "chrome"
 
@@ -150,7 +150,7 @@ def test_webkit_is_not_taken_where_only_its_browser_is_there(bare):
         ("safari", "on macOS: this machine runs Linux", "sudo safaridriver --enable"),
     ],
 )
-def test_each_browser_that_is_missing_is_told_with_what_to_do(bare, monkeypatch, name, first, remedy):
+def test_missing_browser_error_names_the_remedy(bare, monkeypatch, name, first, remedy):
     monkeypatch.setattr(platform, "system", lambda: "Linux")
     with pytest.raises(BrowserError) as caught:
         launch(name, LaunchOptions())
@@ -161,7 +161,7 @@ def test_each_browser_that_is_missing_is_told_with_what_to_do(bare, monkeypatch,
 
 
 @pytest.mark.parametrize("name", ["chrome", "firefox", "edge"])
-def test_every_way_to_come_by_a_driver_is_gone_in_turn(bare, started, name):
+def test_each_way_to_find_a_driver_is_tried_in_turn(bare, started, name):
     program(bare, ENGINES[name].programs[0])
     program(bare, ENGINES[name].driver_program)
     with pytest.raises(BrowserError):
@@ -172,7 +172,7 @@ def test_every_way_to_come_by_a_driver_is_gone_in_turn(bare, started, name):
     assert started == [(binary, driver), (binary, None)]
 
 
-def test_safari_is_that_of_its_driver_and_not_of_a_named_program(bare, monkeypatch, started):
+def test_safari_rejects_a_browser_binary(bare, monkeypatch, started):
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
     binary, driver = program(bare, "Safari"), program(bare, "safaridriver")
     with pytest.raises(BrowserError, match="Name that driver"):
@@ -184,7 +184,7 @@ def test_safari_is_that_of_its_driver_and_not_of_a_named_program(bare, monkeypat
 
 
 @pytest.mark.parametrize("name", ENGINES)
-def test_no_browser_waits_for_a_page_to_load(name):
+def test_no_browser_waits_for_page_load(name):
     chosen = ENGINES[name].capabilities(LaunchOptions(), webgpu=True, gpu=None).to_capabilities()
     assert chosen["pageLoadStrategy"] == "none"
     expected = {"edge": "MicrosoftEdge", "webkitgtk": "MiniBrowser"}.get(name, name)
@@ -192,12 +192,12 @@ def test_no_browser_waits_for_a_page_to_load(name):
 
 
 @pytest.mark.parametrize(("name", "key"), [("edge", "ms:edgeOptions"), ("chrome", "goog:chromeOptions")])
-def test_browsers_built_on_chromium_are_started_alike(name, key):
+def test_edge_and_chrome_share_arguments(name, key):
     chosen = ENGINES[name].capabilities(LaunchOptions(), webgpu=True, gpu=False).to_capabilities()
     assert chosen[key]["args"] == arguments("chrome", webgpu=True)
 
 
-def test_firefox_is_not_throttled_and_has_webgpu_only_where_it_is_asked_for():
+def test_firefox_disables_throttling_and_enables_webgpu_on_request():
     def options(**changes):
         chosen = ENGINES["firefox"].capabilities(LaunchOptions(**changes), webgpu=False, gpu=None)
         return chosen.to_capabilities()["moz:firefoxOptions"]
@@ -211,23 +211,23 @@ def test_firefox_is_not_throttled_and_has_webgpu_only_where_it_is_asked_for():
 
 
 @pytest.mark.parametrize("gpu", [None, True])
-def test_software_is_allowed_but_not_forced_where_there_may_be_a_gpu(gpu):
+def test_software_rendering_is_allowed_but_not_forced_with_a_gpu(gpu):
     assert "--enable-unsafe-swiftshader" in arguments(gpu=gpu)
     assert not any("=swiftshader" in argument for argument in arguments(gpu=gpu, webgpu=True))
 
 
-def test_webgl_is_drawn_in_software_only_where_there_is_no_gpu():
+def test_webgl_is_software_rendered_only_without_a_gpu():
     assert {"--use-angle=swiftshader", "--enable-unsafe-swiftshader"} <= set(arguments())
     assert "--use-angle=swiftshader" not in arguments(gpu=True)
 
 
-def test_webgpu_is_enabled_only_when_asked_for():
+def test_webgpu_is_enabled_only_on_request():
     assert "--enable-unsafe-webgpu" in arguments(webgpu=True)
     assert "--use-webgpu-adapter=swiftshader" in arguments(webgpu=True)
     assert not any("webgpu" in argument for argument in arguments())
 
 
-def test_a_browser_is_started_with_its_own_arguments_and_not_with_those_of_another(bare, monkeypatch):
+def test_browser_gets_only_its_own_arguments(bare, monkeypatch):
     given = []
     monkeypatch.setattr(
         type(ENGINES["chrome"]), "capabilities", lambda _, options, **__: given.append(options.arguments)
@@ -241,7 +241,7 @@ def test_a_browser_is_started_with_its_own_arguments_and_not_with_those_of_anoth
 
 
 @pytest.mark.parametrize("remote", [None, parse_remote("http://127.0.0.1:9")])
-def test_arguments_for_safari_are_refused_as_it_takes_none(monkeypatch, started, remote):
+def test_arguments_for_safari_are_rejected(monkeypatch, started, remote):
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
     with pytest.raises(BrowserError) as caught:
         launch("safari", LaunchOptions(own_arguments={"safari": ("--lang=de",)}, remote=remote))
@@ -250,7 +250,7 @@ def test_arguments_for_safari_are_refused_as_it_takes_none(monkeypatch, started,
     assert started == []
 
 
-def test_the_callers_arguments_come_last():
+def test_user_arguments_come_last():
     assert arguments(options=LaunchOptions(arguments=("--lang=de",)))[-1] == "--lang=de"
 
 
@@ -258,13 +258,13 @@ def test_the_callers_arguments_come_last():
     ("device", "gpu"), [("dri/renderD128", True), ("nvidia0", True), ("dri/card0", False), ("null", False)]
 )
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /dev")
-def test_a_gpu_is_known_by_its_device(tmp_path, device, gpu):
+def test_gpu_is_detected_by_its_device_file(tmp_path, device, gpu):
     (tmp_path / device).parent.mkdir(exist_ok=True)
     (tmp_path / device).touch()
     assert has_gpu(tmp_path) is gpu
 
 
-def test_where_no_browser_is_found_each_way_is_told_with_its_reason_and_what_to_do(bare, temporary):
+def test_error_lists_each_attempt_and_the_remedy(bare, temporary):
     with pytest.raises(BrowserError) as caught:
         launch("chrome", LaunchOptions())
     lines = str(caught.value).splitlines()
@@ -275,13 +275,13 @@ def test_where_no_browser_is_found_each_way_is_told_with_its_reason_and_what_to_
     assert "apt-get install chromium chromium-driver" in lines[4]
 
 
-def test_a_browser_without_a_driver_is_told_so(bare):
+def test_browser_without_a_driver_is_reported(bare):
     program(bare, "google-chrome")
     with pytest.raises(BrowserError, match="on PATH: chromedriver not found"):
         launch("chrome", LaunchOptions())
 
 
-def test_a_driver_that_does_not_start_is_told_and_leaves_nothing(bare, temporary):
+def test_driver_that_exits_is_reported_and_leaves_no_files(bare, temporary):
     program(bare, "chromium")
     program(bare, "chromedriver", "exit 7")
     with pytest.raises(
@@ -304,7 +304,7 @@ def hanging(bare, tmp_path):
     return make
 
 
-def test_a_browser_that_does_not_come_up_is_given_up_and_the_next_way_tried(hanging, monkeypatch, temporary):
+def test_hanging_driver_is_killed_and_the_next_attempt_made(hanging, monkeypatch, temporary):
     told = hanging("pass")
     monkeypatch.setattr(local, "START_S", 5.0)
     with pytest.raises(BrowserError) as caught:
@@ -316,14 +316,14 @@ def test_a_browser_that_does_not_come_up_is_given_up_and_the_next_way_tried(hang
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
-def test_a_browser_that_is_coming_up_goes_at_ctrl_c(hanging, temporary):
+def test_ctrl_c_during_launch_kills_the_driver(hanging, temporary):
     told = hanging("os.kill(os.getppid(), signal.SIGINT)")
     with pytest.raises(KeyboardInterrupt):
         launch("chrome", LaunchOptions())
     assert not running(int(told.read_text()))
 
 
-def test_what_fails_once_the_browser_runs_leaves_nothing(monkeypatch, temporary):
+def test_failure_after_launch_leaves_no_files(monkeypatch, temporary):
     def fail(*_):
         raise psutil.AccessDenied(1)
 
@@ -336,7 +336,7 @@ def test_what_fails_once_the_browser_runs_leaves_nothing(monkeypatch, temporary)
 
 
 @pytest.mark.parametrize("trouble", [psutil.NoSuchProcess(1), psutil.AccessDenied(1)])
-def test_the_process_of_webkit_is_not_known_where_its_driver_is_gone(monkeypatch, trouble):
+def test_webkit_has_no_process_id_once_its_driver_is_gone(monkeypatch, trouble):
     class Gone:
         def __init__(self, _):
             pass
@@ -349,7 +349,7 @@ def test_the_process_of_webkit_is_not_known_where_its_driver_is_gone(monkeypatch
     assert ENGINES["webkitgtk"].pid(driver) is None
 
 
-def test_a_driver_that_does_not_answer_is_told_without_a_limit_of_another_command():
+def test_driver_timeout_message_shows_no_number():
     from urllib3.exceptions import ReadTimeoutError
 
     assert first_line(ReadTimeoutError(None, "/url", "read timeout=360")) == (
@@ -365,7 +365,7 @@ def test_a_driver_that_does_not_answer_is_told_without_a_limit_of_another_comman
         ("/usr/bin/google-chrome", "google-chrome"),
     ],
 )
-def test_the_driver_that_is_fetched_is_that_of_the_program(monkeypatch, program_name, fetched):
+def test_fetched_driver_matches_the_browser_program(monkeypatch, program_name, fetched):
     from webdriver_manager import chrome
 
     class Manager:
@@ -379,7 +379,7 @@ def test_the_driver_that_is_fetched_is_that_of_the_program(monkeypatch, program_
     assert ENGINES["chrome"].fetch_driver(program_name) == fetched
 
 
-def test_what_is_found_first_on_the_path_is_taken(bare, started):
+def test_first_program_on_the_path_is_used(bare, started):
     for name in ("chrome", "google-chrome", "chromium", "chromedriver"):
         program(bare, name)
     with pytest.raises(BrowserError):
@@ -388,7 +388,7 @@ def test_what_is_found_first_on_the_path_is_taken(bare, started):
     assert started[1] == (str(bare / "chromium"), None)
 
 
-def test_what_the_user_named_is_taken_and_never_replaced(bare, started, tmp_path):
+def test_named_program_is_used_and_never_replaced(bare, started, tmp_path):
     for name in ("chromium", "chromedriver"):
         program(bare, name)
     binary, driver = program(tmp_path / "own", "my-chrome"), program(tmp_path / "own", "my-driver")
@@ -398,7 +398,7 @@ def test_what_the_user_named_is_taken_and_never_replaced(bare, started, tmp_path
 
 
 @pytest.mark.parametrize("named", ["binary", "driver"])
-def test_a_named_file_that_is_no_program_is_refused(bare, tmp_path, named):
+def test_named_file_that_is_not_executable_is_rejected(bare, tmp_path, named):
     for name in ("chromium", "chromedriver"):
         program(bare, name)
     plain = tmp_path / "plain"
@@ -410,7 +410,7 @@ def test_a_named_file_that_is_no_program_is_refused(bare, tmp_path, named):
 
 
 @pytest.mark.browser
-def test_a_browser_that_does_not_start_leaves_nothing(monkeypatch, tmp_path, temporary):
+def test_browser_that_does_not_start_leaves_no_files(monkeypatch, tmp_path, temporary):
     monkeypatch.setenv("SE_OFFLINE", "true")
     binary = program(tmp_path, "chromium", "exit 3")
     with pytest.raises(BrowserError, match="could not be started"):

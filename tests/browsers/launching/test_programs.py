@@ -33,7 +33,7 @@ def collect(pytester):
 
 
 @pytest.mark.parametrize("option", [BINARY, DRIVER])
-def test_programs_are_not_for_several_browsers(collect, option):
+def test_program_for_several_browsers_is_rejected(collect, option):
     result = collect(option, "own-build", "--tfjs-browsers=firefox,chrome")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
@@ -50,7 +50,7 @@ def test_programs_are_not_for_several_browsers(collect, option):
         (DRIVER, "msedgedriver", "edge", "chrome"),
     ],
 )
-def test_a_program_of_another_browser_is_refused(collect, option, name, owner, browser):
+def test_program_of_another_browser_is_rejected(collect, option, name, owner, browser):
     result = collect(option, name, f"--tfjs-browsers={browser}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
@@ -71,7 +71,7 @@ def test_a_program_of_another_browser_is_refused(collect, option, name, owner, b
         ("own-build", (), "chrome,firefox", "one program cannot serve chrome, firefox"),
     ],
 )
-def test_a_marker_that_names_another_browser_is_refused(collect, name, arguments, marker, told):
+def test_marker_with_another_browser_is_rejected(collect, name, arguments, marker, told):
     result = collect(BINARY, name, *arguments, marker=marker)
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([f"*test_marked: {BINARY}=*{name}: {told}*"])
@@ -88,13 +88,13 @@ def test_a_marker_that_names_another_browser_is_refused(collect, name, arguments
         (DRIVER, "own-driver", (), "edge"),
     ],
 )
-def test_programs_of_the_one_browser_are_taken(collect, option, name, arguments, marker):
+def test_program_of_the_selected_browser_is_accepted(collect, option, name, arguments, marker):
     result = collect(option, name, *arguments, marker=marker)
     assert result.ret == 0
     result.stdout.fnmatch_lines(["2 tests collected*"])
 
 
-def test_programs_in_an_ini_file_wait_for_runs_on_this_machine(pytester):
+def test_program_in_the_ini_file_is_ignored_on_a_grid(pytester):
     (pytester.path / "chrome").touch(mode=0o755)
     pytester.makeini("[pytest]\ntfjs_browser_binary = chrome")
     pytester.makepyfile("def test_a(tfjs): pass")

@@ -118,7 +118,7 @@ def start(hub, *, user="", webgpu=False, **options):
     return launch("chrome", LaunchOptions(remote=parse_remote(url), **options), webgpu=webgpu)
 
 
-def test_a_session_is_asked_for_with_the_engines_options_and_the_users_over_them(hub):
+def test_session_request_merges_engine_and_user_capabilities(hub):
     asked = {
         "goog:chromeOptions": {"args": ["--no-sandbox"], "prefs": {"a": 1}},
         "cloud:options": {"accessKey": "secret"},
@@ -153,13 +153,13 @@ def test_a_session_is_asked_for_with_the_engines_options_and_the_users_over_them
         ({"a": {"x": 1}}, {"a": None}, {"a": None}),
     ],
 )
-def test_objects_are_merged_and_lists_joined(own, further, result):
+def test_merged_merges_objects_and_joins_lists(own, further, result):
     before = json.dumps(own)
     assert merged(own, further) == result
     assert json.dumps(own) == before
 
 
-def test_user_name_and_key_go_into_requests_and_nowhere_else(hub, caplog):
+def test_credentials_are_sent_but_never_shown(hub, caplog):
     caplog.set_level(logging.DEBUG)
     start(hub, user="me:se%3Acret@", capabilities={"cloud:options": {"key": "hidden"}}).close()
     expected = "Basic " + base64.b64encode(b"me:se:cret").decode()
@@ -178,7 +178,7 @@ def test_user_name_and_key_go_into_requests_and_nowhere_else(hub, caplog):
     assert "it rejects the user name and key of --tfjs-remote" in str(caught.value)
 
 
-def test_user_name_and_key_do_not_follow_a_redirect_to_another_host(hub):
+def test_credentials_are_not_sent_to_a_redirected_host(hub):
     hub.status = status(node("http://node:5555", slot()))
 
     class Redirecting(http.server.BaseHTTPRequestHandler):
@@ -202,7 +202,7 @@ def test_user_name_and_key_do_not_follow_a_redirect_to_another_host(hub):
     assert hub.authorizations == [None]
 
 
-def test_what_was_asked_for_and_what_there_is_are_told(hub):
+def test_error_lists_requested_capabilities_and_nodes(hub):
     hub.status = status(
         node("http://one:5555", slot(busy=True), slot(), slot("firefox", browserVersion="153")),
         node("http://two:5555", slot("safari", platformName="mac"), availability="DOWN"),
@@ -223,7 +223,7 @@ def test_what_was_asked_for_and_what_there_is_are_told(hub):
     assert "choose other browsers with --tfjs-browsers" in rest[3]
 
 
-def test_a_grid_that_has_no_such_browser_is_given_a_while_and_then_told(hub, monkeypatch):
+def test_missing_browser_fails_after_waiting_for_a_node(hub, monkeypatch):
     monkeypatch.setattr(module, "AGAIN_S", 0.01)
     hub.status = status(node("http://one:5555", slot("firefox")))
     later = threading.Timer(
@@ -245,7 +245,7 @@ def test_a_grid_that_has_no_such_browser_is_given_a_while_and_then_told(hub, mon
     "nodes",
     [(), (node("http://one:5555"),), (node("http://one:5555", slot("firefox"), availability="DOWN"),)],
 )
-def test_a_grid_that_starts_nodes_for_requests_that_wait_is_asked(hub, monkeypatch, nodes):
+def test_session_is_requested_where_nodes_start_on_demand(hub, monkeypatch, nodes):
     monkeypatch.setattr(module, "AGAIN_S", 0.01)
     monkeypatch.setattr(module, "NODE_S", 0.1)
     hub.status = status(*nodes)
@@ -254,7 +254,7 @@ def test_a_grid_that_starts_nodes_for_requests_that_wait_is_asked(hub, monkeypat
 
 
 @pytest.mark.parametrize("told", [[], {"value": {"ready": True}}, {"value": {"nodes": [1]}}, None, "busy"])
-def test_a_service_that_tells_nothing_of_itself_is_asked_all_the_same(hub, told):
+def test_session_is_requested_without_a_readable_status(hub, told):
     hub.status = told
     assert parse_status(told) is None
     start(hub).close()
@@ -263,7 +263,7 @@ def test_a_service_that_tells_nothing_of_itself_is_asked_all_the_same(hub, told)
         start(hub)
 
 
-def test_a_grid_that_does_not_know_yet_that_a_node_is_gone_is_asked_again(hub, monkeypatch):
+def test_request_is_repeated_after_a_lost_node(hub, monkeypatch):
     monkeypatch.setattr(module, "AGAIN_S", 0.01)
     gone = failure(
         "session not created", "Could not start a new session. java.net.ConnectException \nHost info"
@@ -278,14 +278,14 @@ def test_a_grid_that_does_not_know_yet_that_a_node_is_gone_is_asked_again(hub, m
     assert hub.sessions > 4
 
 
-def test_other_failures_are_told_at_once(hub):
+def test_other_failures_are_not_retried(hub):
     hub.answers = [(500, failure("session not created", "unrecognized chrome option: nonsense"))]
     with pytest.raises(BrowserError, match="unrecognized chrome option"):
         start(hub)
     assert hub.sessions == 1
 
 
-def test_where_nobody_listens_it_is_told(hub):
+def test_unreachable_grid_is_reported(hub):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with pytest.raises(
@@ -294,7 +294,7 @@ def test_where_nobody_listens_it_is_told(hub):
         launch("chrome", LaunchOptions(remote=parse_remote(f"http://me:key@127.0.0.1:{port}")))
 
 
-def test_a_session_that_the_grid_ended_is_known_and_why(hub, monkeypatch):
+def test_session_ended_by_the_grid_is_reported_with_its_reason(hub, monkeypatch):
     browser = start(hub)
     hub.handles = (404, {"error": "invalid session id", "message": "Unable to find session with ID: ours"})
     assert browser.alive()  # the Grid was asked just now
@@ -304,7 +304,7 @@ def test_a_session_that_the_grid_ended_is_known_and_why(hub, monkeypatch):
     browser.close()
 
 
-def test_the_grid_is_asked_now_and_then(hub, monkeypatch):
+def test_session_is_checked_periodically(hub, monkeypatch):
     monkeypatch.setattr(module, "ALIVE_S", 0.0)
     browser = start(hub)
     assert browser.alive()
@@ -313,14 +313,14 @@ def test_the_grid_is_asked_now_and_then(hub, monkeypatch):
     browser.close()
 
 
-def test_a_service_without_commands_of_its_own_is_no_trouble(hub):
+def test_unsupported_command_is_not_a_lost_session(hub):
     browser = start(hub)
     assert browser.trouble() is None
     browser.close()
     assert not browser.alive()
 
 
-def test_a_silent_page_does_not_have_the_grid_asked_all_the_time(hub, monkeypatch):
+def test_session_of_a_silent_page_is_checked_at_most_once_an_interval(hub, monkeypatch):
     browser = start(hub)
     assert browser.trouble() is None
     hub.handles = (404, {"error": "invalid session id", "message": "gone"})
@@ -330,7 +330,7 @@ def test_a_silent_page_does_not_have_the_grid_asked_all_the_time(hub, monkeypatc
     browser.close()
 
 
-def test_a_service_that_hangs_when_the_session_ends_does_not_hold_the_run(hub, monkeypatch):
+def test_closing_does_not_wait_for_a_hanging_service(hub, monkeypatch):
     monkeypatch.setattr(module, "QUIT_S", 0.2)
     browser = start(hub)
     going = threading.Event()
@@ -342,14 +342,14 @@ def test_a_service_that_hangs_when_the_session_ends_does_not_hold_the_run(hub, m
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
-def test_a_session_that_comes_after_ctrl_c_is_ended(hub):
+def test_session_created_after_ctrl_c_is_ended(hub):
     hub.wait = lambda: signal.raise_signal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         start(hub)
     assert hub.deleted.wait(30)
 
 
-def test_a_grid_without_nodes_is_one(hub):
+def test_empty_grid_has_a_valid_status(hub):
     assert parse_status(status()) == GridStatus(())
     assert str(GridStatus(())) == "  no node"
     assert not GridStatus(()).has("chrome")

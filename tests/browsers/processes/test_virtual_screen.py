@@ -44,7 +44,7 @@ def admits(environment, cookie):
 
 
 @needs_server
-def test_a_screen_admits_only_who_has_its_cookie_and_goes_with_the_workspace(workspace):
+def test_screen_requires_its_cookie_and_ends_with_the_workspace(workspace):
     environment = start_screen(workspace)
     file = Path(environment["XAUTHORITY"])
     cookie = file.read_bytes()[-16:]
@@ -58,7 +58,7 @@ def test_a_screen_admits_only_who_has_its_cookie_and_goes_with_the_workspace(wor
 
 
 @needs_server
-def test_each_workspace_has_a_screen_of_its_own(workspace):
+def test_each_workspace_has_its_own_screen(workspace):
     other = Workspace()
     try:
         first, second = start_screen(workspace), start_screen(other)
@@ -70,7 +70,7 @@ def test_each_workspace_has_a_screen_of_its_own(workspace):
 
 
 @needs_server
-def test_a_screen_goes_with_an_owner_that_had_no_time_to_close_it():
+def test_screen_ends_with_a_killed_owner():
     script = """
 import os
 from pytest_tfjs.browsers.processes.workspace import Workspace
@@ -82,7 +82,7 @@ os._exit(1)
     wait_until(lambda: not socket_of({"DISPLAY": owner.stdout.strip()}).exists())
 
 
-def test_without_the_program_the_remedy_is_told(workspace, monkeypatch, tmp_path):
+def test_missing_xvfb_error_names_the_remedy(workspace, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BrowserError, match=r"Xvfb is not installed .*apt-get install xvfb"):
         start_screen(workspace)
@@ -100,7 +100,7 @@ def test_without_the_program_the_remedy_is_told(workspace, monkeypatch, tmp_path
         ("echo 'no fonts' >&2; exec sleep 600", "Xvfb did not create a screen within 2 s: no fonts"),
     ],
 )
-def test_a_program_that_makes_no_screen_is_told(workspace, monkeypatch, tmp_path, script, told):
+def test_failing_xvfb_is_reported(workspace, monkeypatch, tmp_path, script, told):
     server = tmp_path / "Xvfb"
     server.write_text(f"#!/bin/sh\n{script}\n")
     server.chmod(0o755)
@@ -112,7 +112,7 @@ def test_a_program_that_makes_no_screen_is_told(workspace, monkeypatch, tmp_path
 
 
 @pytest.mark.parametrize("name", ["DISPLAY", "WAYLAND_DISPLAY"])
-def test_a_screen_is_told_by_the_environment(monkeypatch, name):
+def test_display_is_detected_from_the_environment(monkeypatch, name):
     for each in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(each, raising=False)
     assert not has_screen()

@@ -16,7 +16,7 @@ from tests.support.processes import running, wait_until
 SLEEP = "import time; time.sleep(600)"
 
 
-def test_a_workspace_takes_its_processes_with_it():
+def test_closed_workspace_ends_its_processes():
     workspace = Workspace()
     script = f"""
 import subprocess, sys, time
@@ -45,12 +45,12 @@ time.sleep(600)
 @pytest.mark.parametrize(
     "end", ["import os; os._exit(1)", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"]
 )
-def test_a_workspace_goes_with_its_owner_however_that_ends(end):
+def test_workspace_ends_with_its_owner(end):
     assert_goes_with_its_owner(end)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems know their files' encoding")
-def test_a_workspace_goes_whatever_its_folder_is_called(tmp_path):
+def test_workspace_with_a_non_ascii_folder_is_removed(tmp_path):
     folder = tmp_path / "größe"
     folder.mkdir()
     # Without these Python would take UTF-8 where the locale has ASCII alone.

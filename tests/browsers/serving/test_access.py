@@ -70,7 +70,7 @@ def policy(server):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.2", "::1", "localhost"])
-def test_it_listens_where_it_is_told(host):
+def test_server_binds_the_given_address(host):
     with serving(f"[{host}]:0" if ":" in host else host) as server:
         bound, port = server._socket.getsockname()[:2]
         name = f"[{host}]" if ":" in host else host
@@ -88,7 +88,7 @@ def test_it_listens_where_it_is_told(host):
                 socket.create_connection(("127.0.0.1", port), timeout=5).close()
 
 
-def test_a_port_that_was_named_is_taken_and_can_be_taken_again():
+def test_named_port_is_bound_and_can_be_reused():
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
         with pytest.raises(BrowserError, match=rf"the server cannot listen on 127\.0\.0\.1:{port}: .*in use"):
@@ -100,7 +100,7 @@ def test_a_port_that_was_named_is_taken_and_can_be_taken_again():
 
 
 @pytest.mark.parametrize("bind", ["0.0.0.0", "::"])
-def test_bound_to_all_addresses_it_answers_for_the_one_that_was_called(bind):
+def test_server_on_all_addresses_accepts_only_its_own_host(bind):
     with serving(bind) as server:
         port = server._socket.getsockname()[1]
         assert server.access.origin == f"http://127.0.0.1:{port}"
@@ -115,7 +115,7 @@ def test_bound_to_all_addresses_it_answers_for_the_one_that_was_called(bind):
 @pytest.mark.parametrize(
     ("bind", "probed"), [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("127.0.0.2", "127.0.0.2"), ("::1", "::1")]
 )
-def test_it_is_looked_for_at_an_address_that_every_system_connects_to(monkeypatch, bind, probed):
+def test_wildcard_address_is_replaced_by_loopback_in_the_url(monkeypatch, bind, probed):
     def connect(address, timeout):
         if address[0] in ("0.0.0.0", "::"):
             raise OSError(10049, "the address is not valid in its context")  # as Windows does
@@ -129,7 +129,7 @@ def test_it_is_looked_for_at_an_address_that_every_system_connects_to(monkeypatc
         assert tried == [probed]
 
 
-def test_a_grid_reaches_the_address_on_the_way_to_it(monkeypatch):
+def test_grid_gets_the_address_that_routes_to_it(monkeypatch):
     ways = {"grid": "10.0.0.7", "here": "127.0.0.1", module._ELSEWHERE[0]: "10.0.0.8"}
     monkeypatch.setattr(module, "local_address_towards", lambda host, _port, _family: ways.get(host))
 
@@ -144,7 +144,7 @@ def test_a_grid_reaches_the_address_on_the_way_to_it(monkeypatch):
     assert reached("here") == "127.0.0.1"
 
 
-def test_an_address_that_cannot_be_told_leaves_nothing_open(monkeypatch):
+def test_unknown_local_address_leaves_no_socket_open(monkeypatch):
     server = serving("0.0.0.0", remote=RemoteUrl("http://no.such.host.invalid:4444"))
     with pytest.raises(BrowserError, match="cannot determine the address"):
         server.start()
@@ -175,7 +175,7 @@ def test_an_address_that_cannot_be_told_leaves_nothing_open(monkeypatch):
         ("http://[::1]:80", ["[::1]", "[::1]:80"], "http://[::1]", ["https://[::1]"]),
     ],
 )
-def test_behind_a_proxy_the_public_address_is_let_in_beside_the_one_bound(public, hosts, origin, others):
+def test_public_and_bound_addresses_are_both_accepted(public, hosts, origin, others):
     with serving("127.0.0.2", public) as server:
         port = server._socket.getsockname()[1]
         assert server.url.startswith(f"{public}/")
@@ -190,7 +190,7 @@ def test_behind_a_proxy_the_public_address_is_let_in_beside_the_one_bound(public
             assert posted(server, other) == 403
 
 
-def test_a_proxy_may_pass_the_prefix_on_or_take_it_away():
+def test_proxy_may_keep_or_strip_the_prefix():
     with serving("127.0.0.1", "https://ci.example/a/tfjs") as server:
         token = server.url.rpartition("/")[2]
         assert server.url == f"https://ci.example/a/tfjs/{token}"
@@ -206,7 +206,7 @@ def test_a_proxy_may_pass_the_prefix_on_or_take_it_away():
         assert answer(server, path=f"/a/tfjs/a/tfjs/{token}/page/index.html") == 404
 
 
-def test_the_page_may_open_sockets_where_it_is_served_and_nowhere_else():
+def test_csp_allows_sockets_only_to_the_serving_address():
     with serving("127.0.0.1") as server:
         port = server._socket.getsockname()[1]
         assert policy(server) == ["'self'", f"ws://127.0.0.1:{port}"]
@@ -217,7 +217,7 @@ def test_the_page_may_open_sockets_where_it_is_served_and_nowhere_else():
         assert policy(server) == ["'self'"]
 
 
-def test_the_port_bound_is_put_into_the_public_address():
+def test_bound_port_is_put_into_the_public_address():
     with serving("127.0.0.1", "http://ci.example:{port}/x") as server:
         port = server._socket.getsockname()[1]
         assert server.access.base == f"http://ci.example:{port}/x"
@@ -235,14 +235,14 @@ def test_the_port_bound_is_put_into_the_public_address():
         ("127.0.0.1", "http://127.0.0.1:8000", True),
     ],
 )
-def test_what_browsers_take_for_secure_is_known(bind, public, secure):
+def test_secure_context_is_recognised(bind, public, secure):
     with serving(bind, public) as server:
         assert server.access.is_secure is secure
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize("bind", ["[::1]", "127.0.0.2", "0.0.0.0"])
-def test_a_page_does_its_jobs_wherever_the_server_is(bind, tmp_path):
+def test_page_runs_jobs_at_every_server_address(bind, tmp_path):
     address = Address(parse_bind(bind))
     with contextlib.closing(Harness(dist=Dist.shipped(), address=address)) as harness:
         page = open_page(harness)
@@ -251,7 +251,7 @@ def test_a_page_does_its_jobs_wherever_the_server_is(bind, tmp_path):
 
 
 @pytest.mark.browser
-def test_where_the_page_never_comes_it_is_told_where_it_was_to_look(monkeypatch):
+def test_missing_page_error_names_the_url(monkeypatch):
     """Though the driver takes its time to answer, as one that is far away may."""
     monkeypatch.setattr(watchdog, "FIRST_SIGN_S", 4.0)
     monkeypatch.setattr(LocalBrowser, "trouble", lambda _: threading.Event().wait(1.5) or None)
@@ -283,7 +283,7 @@ class OtherHost(BaseHTTPRequestHandler):
 
 
 @pytest.mark.browser
-def test_where_a_proxy_names_another_host_it_is_told_what_was_refused(monkeypatch):
+def test_wrong_proxy_host_error_lists_rejected_requests(monkeypatch):
     monkeypatch.setattr(watchdog, "FIRST_SIGN_S", 4.0)
     with ThreadingHTTPServer(("127.0.0.1", 0), OtherHost) as proxy:
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
@@ -298,7 +298,7 @@ def test_where_a_proxy_names_another_host_it_is_told_what_was_refused(monkeypatc
 
 @pytest.mark.browser
 @pytest.mark.parametrize(("backend", "what"), [("wasm:threads", "shared memory"), ("webgpu", "WebGPU")])
-def test_what_needs_a_secure_context_is_not_there_over_plain_http(monkeypatch, backend, what):
+def test_insecure_origin_is_reported(monkeypatch, backend, what):
     """Were the browser not told to trust our origin, as it is where it knows how."""
     host = local_address_towards(*module._ELSEWHERE)
     if host is None:

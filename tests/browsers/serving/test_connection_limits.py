@@ -67,7 +67,7 @@ def assert_serves(server):
         ["X: a\x00b"],
     ],
 )
-def test_a_request_that_two_readers_could_read_differently_is_refused(client, channel, headers):
+def test_ambiguous_request_is_rejected(client, channel, headers):
     client.send(client.head(f"/api/{channel.page}/beat", *headers, method="POST") + b"hello")
     answer = client.answer()
     assert answer.status == 400
@@ -76,7 +76,7 @@ def test_a_request_that_two_readers_could_read_differently_is_refused(client, ch
     assert client.rest() == b""
 
 
-def test_nothing_is_smuggled_behind_a_body(client, channel):
+def test_request_is_not_smuggled_behind_a_body(client, channel):
     inner = client.head("/page/index.html")
     head = client.head(f"/api/{channel.page}/beat", f"Content-Length: {len(inner)}", method="POST")
     client.send(head + inner)
@@ -94,13 +94,13 @@ def test_nothing_is_smuggled_behind_a_body(client, channel):
         ("/", [f"X{number}: 1" for number in range(connection_limits.FIELDS)]),
     ],
 )
-def test_a_head_that_is_too_large_is_refused(client, path, headers):
+def test_oversized_head_is_rejected(client, path, headers):
     client.send(client.head(path, *headers))
     assert client.answer().status == 400
 
 
 @pytest.mark.parametrize("beginning", [b"GET /", b"GET / HTTP/1.1\r\nX: ", b"GET / HTTP/1.1\r\nX"])
-def test_a_head_without_an_end_takes_no_memory(client, beginning):
+def test_endless_head_uses_bounded_memory(client, beginning):
     client.send(beginning)
     for _ in range(64):
         client.send(b"a" * 4096)
@@ -108,13 +108,13 @@ def test_a_head_without_an_end_takes_no_memory(client, beginning):
 
 
 @pytest.mark.parametrize("sent", [b"", b"\r\n", b"GET / HT", b"GET / HTTP/1.1\r\nHo"])
-def test_who_is_slow_to_ask_is_cut_off(impatient, server, sent):
+def test_slow_request_head_is_disconnected(impatient, server, sent):
     with Raw(server.url) as client:
         client.send(sent)
         assert ended(client)
 
 
-def test_blank_lines_do_not_keep_a_connection(impatient, client):
+def test_blank_lines_do_not_keep_a_connection_open(impatient, client):
     client.send(client.head("/page/index.html"))
     assert client.answer().status == 200
     started = time.monotonic()
@@ -134,19 +134,19 @@ def cut_off(client) -> bool:
         return True
 
 
-def test_who_is_slow_to_send_a_body_is_cut_off(impatient, client, channel):
+def test_slow_request_body_is_disconnected(impatient, client, channel):
     client.send(client.head(f"/api/{channel.page}/events", "Content-Length: 100", method="POST") + b"{")
     assert ended(client)
 
 
-def test_the_rest_of_a_refused_body_is_read_for_a_moment(monkeypatch, client, channel):
+def test_rest_of_a_rejected_body_is_drained_briefly(monkeypatch, client, channel):
     monkeypatch.setattr(connection_limits, "LINGER_S", SOON_S)
     client.send(client.head(f"/api/{channel.page}/events", "Content-Length: 99999999", method="POST"))
     assert client.answer("POST").status == 413
     assert cut_off_soon(client)
 
 
-def test_a_chunked_body_is_not_read_for_ever(monkeypatch, client, channel):
+def test_chunked_body_is_not_read_forever(monkeypatch, client, channel):
     monkeypatch.setattr(connection_limits, "LINGER_S", SOON_S)
     client.send(client.head(f"/api/{channel.page}/events", "Transfer-Encoding: chunked", method="POST"))
     assert client.answer("POST").status == 411
@@ -162,7 +162,7 @@ def cut_off_soon(client) -> bool:
     return False
 
 
-def test_who_does_not_read_is_cut_off(impatient, server, channel, tmp_path):
+def test_client_that_does_not_read_is_disconnected(impatient, server, channel, tmp_path):
     (tmp_path / "shard.bin").write_bytes(bytes(32 << 20))
     (tmp_path / "model.json").write_text(json.dumps({"weightsManifest": [{"paths": ["shard.bin"]}]}))
     path = server.publish(tmp_path / "model.json").removeprefix(server.url).replace("model.json", "shard.bin")
@@ -173,7 +173,7 @@ def test_who_does_not_read_is_cut_off(impatient, server, channel, tmp_path):
         assert len(client.rest()) < 32 << 20
 
 
-def test_a_socket_is_not_read_while_its_pongs_are_not(server, channel):
+def test_socket_reading_pauses_while_pongs_are_unread(server, channel):
     with Raw(server.url, patience=2) as client:
         assert client.open_socket(channel.page).status == 101
         (connection,) = server._connections.open
@@ -186,7 +186,7 @@ def test_a_socket_is_not_read_while_its_pongs_are_not(server, channel):
         assert 0 < max(waiting) < 2 << 20
 
 
-def test_a_socket_is_read_again_once_its_pongs_are(server, channel):
+def test_socket_reading_resumes_once_pongs_are_read(server, channel):
     with Raw(server.url) as client:
         assert client.open_socket(channel.page).status == 101
         (connection,) = server._connections.open
@@ -201,7 +201,7 @@ def test_a_socket_is_read_again_once_its_pongs_are(server, channel):
             unread -= len(client.socket.recv(min(unread, 1 << 16)))
 
 
-def test_a_socket_whose_pongs_nobody_reads_is_cut_off(impatient, server, channel):
+def test_socket_with_unread_pongs_is_disconnected(impatient, server, channel):
     with Raw(server.url) as client:
         assert client.open_socket(channel.page).status == 101
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -224,7 +224,7 @@ def wait_until(true, limit=20):
         time.sleep(0.01)
 
 
-def test_no_more_connections_than_that_are_taken(server, monkeypatch):
+def test_number_of_connections_is_limited(server, monkeypatch):
     wait_until(lambda: not open_connections(server))
     monkeypatch.setattr(connection_limits, "CONNECTIONS", 3)
     with contextlib.ExitStack() as stack:
@@ -239,17 +239,17 @@ def test_no_more_connections_than_that_are_taken(server, monkeypatch):
     assert_serves(server)
 
 
-def test_no_more_requests_at_once_than_that_are_taken(client, channel):
+def test_number_of_concurrent_requests_is_limited(client, channel):
     client.send(client.head(f"/api/{channel.page}/setup") * 1000)
     assert 0 < client.rest().count(b"HTTP/1.1 ") < 1000
 
 
-def test_a_heads_head_takes_no_job(client, channel):
+def test_head_request_does_not_consume_a_job(client, channel):
     client.send(client.head(f"/api/{channel.page}/job", method="HEAD"))
     assert client.answer("HEAD").status == 405
 
 
-def test_parts_of_files_cannot_be_asked_for(client):
+def test_range_requests_are_ignored(client):
     ranges = ",".join(f"{place}-{place}" for place in range(0, 400, 2))
     client.send(client.head("/page/index.html", f"Range: bytes={ranges}"))
     assert client.answer().status == 200
@@ -258,7 +258,7 @@ def test_parts_of_files_cannot_be_asked_for(client):
 @pytest.mark.parametrize(
     "headers", [["Sec-WebSocket-Version: 12"], ["Sec-WebSocket-Key: x"], ["Origin: null"]]
 )
-def test_a_socket_refused_bears_the_security_headers(client, channel, headers):
+def test_rejected_socket_has_the_security_headers(client, channel, headers):
     answer = client.open_socket(channel.page, *headers)
     assert 400 <= answer.status < 500
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
@@ -273,7 +273,7 @@ def closing(client) -> bytes:
     return reason
 
 
-def test_a_socket_ends_with_its_page(server):
+def test_socket_closes_with_its_page(server):
     channel = server.open_page({})
     with Raw(server.url) as client:
         assert client.open_socket(channel.page).status == 101
@@ -281,7 +281,7 @@ def test_a_socket_ends_with_its_page(server):
         assert b"no longer in use" in closing(client)
 
 
-def test_a_page_has_one_socket(server, channel):
+def test_page_has_one_socket(server, channel):
     with Raw(server.url) as former, Raw(server.url) as client:
         assert former.open_socket(channel.page).status == 101
         assert client.open_socket(channel.page).status == 101
@@ -290,7 +290,7 @@ def test_a_page_has_one_socket(server, channel):
         assert client.socket.recv(64).endswith(b"still here")
 
 
-def test_a_message_in_endless_fragments_is_refused(server, channel):
+def test_endless_fragments_are_rejected(server, channel):
     with Raw(server.url) as client:
         assert client.open_socket(channel.page).status == 101
         client.send(frame(2, b"", first=0) + frame(0, b"", first=0) * (connection_limits.FRAGMENTS + 10))
@@ -306,7 +306,7 @@ def test_only_public_modules_of_uvicorn_and_websockets_are_imported():
     assert set(names) == {"uvicorn"}
 
 
-def test_what_nobody_takes_is_bounded(server, channel):
+def test_unread_messages_are_bounded(server, channel):
     for number in range(page_channel.PENDING + 10):
         channel.tell(number, [{"type": "console", "level": "log", "arguments": [str(number)]}])
     said = [channel.next_message(0) for _ in range(page_channel.PENDING)]
@@ -315,14 +315,14 @@ def test_what_nobody_takes_is_bounded(server, channel):
     assert said[-1] == ConsoleLine("log", (str(page_channel.PENDING + 9),))
 
 
-def test_what_a_job_waits_for_is_never_forgotten(server, channel):
+def test_bounded_mailbox_keeps_job_messages(server, channel):
     channel.tell(0, [{"type": "failed", "reason": "lost"}] * page_channel.PENDING)
     with pytest.raises(ProtocolError, match="wait to be taken"):
         channel.tell(page_channel.PENDING, [{"type": "progress", "stage": "x"}])
     assert channel.next_message(0).reason == "lost"
 
 
-def test_long_words_are_cut(server, channel):
+def test_long_texts_are_truncated(server, channel):
     channel.tell(0, [{"type": "progress", "stage": "x" * 100_000}])
     assert channel.next_message(0) == Progress("x" * 20_000)
     channel.tell(1, [{"type": "console", "level": "log", "arguments": ["x" * 15_000] * 3}])

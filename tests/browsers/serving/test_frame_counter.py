@@ -11,7 +11,7 @@ TEXT, BINARY, CONTINUATION, PING = 1, 2, 0, 9
 UNFINISHED = 0x00
 
 
-def test_whole_messages_count_as_no_fragments():
+def test_unfragmented_messages_count_zero():
     assert FrameCounter().fragments_after(frame(TEXT, b"a") + frame(BINARY, b"b") * 100) == 0
 
 
@@ -21,7 +21,7 @@ def test_each_frame_of_an_unfinished_message_counts():
     assert counter.fragments_after(frame(CONTINUATION, b"", first=UNFINISHED) * 3) == 4
 
 
-def test_the_most_fragments_within_the_data_count_though_the_message_ends_in_it():
+def test_peak_fragment_count_includes_finished_messages():
     counter = FrameCounter()
     message = frame(TEXT, b"", first=UNFINISHED) + frame(CONTINUATION, b"", first=UNFINISHED) * 5
     assert counter.fragments_after(message + frame(CONTINUATION, b"")) == 6

@@ -46,7 +46,7 @@ def channel():
     return channel
 
 
-def test_activations_come_chunk_by_chunk_and_each_for_every_feed():
+def test_each_chunk_arrives_for_every_feed():
     channel = PageChannel({})
     channel.assign(job(feeds=(FEED, FEED)), "http://m")
     for chunk, feed, names in [(0, 0, "ab"), (0, 1, "ab"), (1, 0, "c"), (1, 1, "c")]:
@@ -58,7 +58,7 @@ def test_activations_come_chunk_by_chunk_and_each_for_every_feed():
     assert isinstance(channel.next_message(0), JobResult)
 
 
-def test_outputs_of_plain_runs_come_before_the_chunks():
+def test_plain_run_outputs_arrive_before_the_chunks():
     channel = PageChannel({})
     channel.assign(job(feeds=(FEED, FEED), outputs=(B, C), plain_runs=2), "http://m")
     expected = [(0, 0, "bc"), (0, 1, "b"), (1, 0, ""), (1, 1, "c"), (2, 0, "ab"), (2, 1, "ab"), (3, 0, "c")]
@@ -69,7 +69,7 @@ def test_outputs_of_plain_runs_come_before_the_chunks():
         assert message.plain_run == (group if group < 2 else None)
 
 
-def test_a_plain_run_gives_outputs_only():
+def test_plain_run_returns_only_outputs():
     channel = PageChannel({})
     channel.assign(job(outputs=(C,), plain_runs=1), "http://m")
     with pytest.raises(ProtocolError, match="missing or unexpected taps: a"):
@@ -77,36 +77,36 @@ def test_a_plain_run_gives_outputs_only():
 
 
 @pytest.mark.parametrize(("chunk", "feed"), [(1, 0), (0, 1), (2, 0)])
-def test_activations_out_of_order_are_refused(channel, chunk, feed):
+def test_activations_out_of_order_are_rejected(channel, chunk, feed):
     with pytest.raises(ProtocolError, match="was expected"):
         channel.deliver(1, chunk, feed, activations("a", "b"))
 
 
-def test_activations_sent_twice_are_refused(channel):
+def test_repeated_activations_are_rejected(channel):
     channel.deliver(1, 0, 0, activations("a", "b"))
     with pytest.raises(ProtocolError, match="was expected"):
         channel.deliver(1, 0, 0, activations("a", "b"))
 
 
 @pytest.mark.parametrize("names", ["a", "abc", "ac", ""])
-def test_a_chunk_holds_exactly_its_taps(channel, names):
+def test_chunk_must_hold_exactly_its_taps(channel, names):
     with pytest.raises(ProtocolError, match="missing or unexpected taps"):
         channel.deliver(1, 0, 0, activations(*names))
     assert channel.next_message(0) is None
 
 
-def test_bytes_that_are_not_safetensors_are_refused(channel):
+def test_invalid_safetensors_are_rejected(channel):
     with pytest.raises(WireError):
         channel.deliver(1, 0, 0, memoryview(b"nonsense"))
 
 
-def test_a_result_before_all_activations_is_refused(channel):
+def test_result_before_all_activations_is_rejected(channel):
     channel.deliver(1, 0, 0, activations("a", "b"))
     with pytest.raises(ProtocolError, match="before"):
         channel.finish(1, RESULT)
 
 
-def test_messages_about_another_job_are_stale(channel):
+def test_messages_for_another_job_are_stale(channel):
     channel.assign(job(), "http://m")
     for call in (
         lambda: channel.deliver(1, 0, 0, activations("a", "b")),
@@ -118,13 +118,13 @@ def test_messages_about_another_job_are_stale(channel):
             call()
 
 
-def test_a_new_job_drops_unread_messages_of_the_one_before(channel):
+def test_new_job_drops_unread_messages(channel):
     channel.deliver(1, 0, 0, activations("a", "b"))
     channel.assign(job(), "http://m")
     assert channel.next_message(0) is None
 
 
-def test_a_late_failure_of_an_earlier_job_is_dropped(channel):
+def test_late_failure_of_an_earlier_job_is_dropped(channel):
     channel.assign(job(), "http://m")
     channel.tell(0, [{"type": "failed", "reason": "job 1 is not the current one", "job": 1}])
     assert channel.next_message(0) is None
@@ -143,7 +143,7 @@ def test_all_messages_of_a_closed_page_are_stale(channel):
             call()
 
 
-def test_events_come_in_order_and_none_twice(channel):
+def test_events_arrive_in_order_and_once(channel):
     channel.tell(0, [{"type": "progress", "stage": "one"}, {"type": "progress", "stage": "two"}])
     for first in (0, 1, 3):
         with pytest.raises(ProtocolError, match="was expected"):
@@ -152,7 +152,7 @@ def test_events_come_in_order_and_none_twice(channel):
     assert [channel.next_message(0).stage for _ in range(3)] == ["one", "two", "three"]
 
 
-def test_one_malformed_event_refuses_its_whole_message(channel):
+def test_malformed_event_rejects_the_whole_message(channel):
     with pytest.raises(ProtocolError):
         channel.tell(0, [{"type": "progress", "stage": "one"}, {"type": "nonsense"}])
     assert channel.next_message(0) is None
@@ -164,14 +164,14 @@ def test_a_feed_as_safetensors(channel):
         channel.feed(1, 1)
 
 
-def test_a_message_wakes_the_thread_that_waits(channel):
+def test_message_wakes_the_waiting_thread(channel):
     sender = threading.Timer(0.05, lambda: channel.tell(0, [{"type": "progress", "stage": "late"}]))
     sender.start()
     assert channel.next_message(30) == Progress("late")
     sender.join()
 
 
-def test_the_time_of_the_last_heartbeat(channel):
+def test_heartbeat_time_is_recorded(channel):
     assert channel.heard() is None
     channel.beat(4.5)
     assert channel.heard() is not None

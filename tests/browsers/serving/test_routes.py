@@ -37,14 +37,14 @@ def activations(*names):
     return memoryview(encode({name: np.array(0, np.float32) for name in names}))
 
 
-def test_the_job_sends_the_plan_of_each_layer_that_has_one():
+def test_job_includes_the_plan_of_each_layer_alone():
     message = json.loads(json.dumps(job_message(job(), 1, "")))
     assert message["alone"] is True
     assert [tap["alone"] for chunk in message["chunks"] for tap in chunk] == [PLAN, None, {"rows": ["b"]}]
 
 
 @pytest.mark.parametrize("plain_runs", [0, 2])
-def test_layers_alone_come_after_their_chunk_of_their_feed(plain_runs):
+def test_layers_alone_arrive_after_their_chunk(plain_runs):
     channel = PageChannel({})
     channel.assign(job(outputs=(C,), plain_runs=plain_runs), "http://m")
     plain = [(run, feed, "c") for run in range(plain_runs) for feed in (0, 1)]
@@ -61,7 +61,7 @@ def test_layers_alone_come_after_their_chunk_of_their_feed(plain_runs):
 
 
 @pytest.mark.parametrize(("group", "feed"), [(0, 0), (0, 1), (2, 0)])
-def test_a_job_does_not_go_on_without_the_layers_alone(group, feed):
+def test_next_chunk_before_the_layers_alone_is_rejected(group, feed):
     channel = PageChannel({})
     channel.assign(job(), "http://m")
     channel.deliver(1, 0, 0, activations("a", "b"))
@@ -71,7 +71,7 @@ def test_a_job_does_not_go_on_without_the_layers_alone(group, feed):
         channel.finish(1, RESULT)
 
 
-def test_a_layer_of_another_chunk_is_refused():
+def test_layer_alone_of_another_chunk_is_rejected():
     channel = PageChannel({})
     channel.assign(job(), "http://m")
     channel.deliver(1, 0, 0, activations("a", "b"))
@@ -79,12 +79,12 @@ def test_a_layer_of_another_chunk_is_refused():
         channel.deliver(1, 1, 0, activations("a", "c"))
 
 
-def test_a_job_that_runs_no_layers_alone_has_a_group_for_each_chunk():
+def test_job_without_layers_alone_has_one_group_per_chunk():
     assert job(references=None).groups == ((A, B), (C,))
     assert not any(job(references=None).runs_alone(group) for group in (0, 1))
 
 
-def test_the_result_has_the_reasons_of_layers_that_failed_alone():
+def test_result_has_reasons_of_layers_that_failed_alone():
     result = parse_result({**RESULT, "notAlone": [["c", "it failed"], ["__proto__", "it failed"]]})
     assert result.not_alone == {"c": "it failed", "__proto__": "it failed"}
     assert parse_result(RESULT) == JobResult(load_ms=1)
@@ -93,7 +93,7 @@ def test_the_result_has_the_reasons_of_layers_that_failed_alone():
 @pytest.mark.parametrize(
     "reasons", [{}, [["a"]], [["a", []]], [["a", 1]], [["a", None]], [[[], "it failed"]], ["a"]]
 )
-def test_malformed_reasons_are_refused(reasons):
+def test_malformed_reasons_are_rejected(reasons):
     with pytest.raises(ProtocolError):
         parse_result({**RESULT, "notAlone": reasons})
 
@@ -111,7 +111,7 @@ def ask(server, channel):
         yield lambda path, **what: client.post(f"/api/{channel.page}/jobs/{path}", **what)
 
 
-def test_the_page_is_given_the_references_that_it_names_and_no_others(ask, channel):
+def test_page_receives_only_the_references_it_requests(ask, channel):
     channel.assign(job(), "http://m")
     answer = ask("1/references/1", json={"names": ["b", "a", "b"]})
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/octet-stream")
@@ -137,7 +137,7 @@ def test_the_page_is_given_the_references_that_it_names_and_no_others(ask, chann
         ({}, ("1/references/0", [1]), (400, "of the form {names}")),
     ],
 )
-def test_other_references_are_refused(ask, channel, changes, asked, refusal):
+def test_unknown_references_are_rejected(ask, channel, changes, asked, refusal):
     channel.assign(job(**changes), "http://m")
     path, names = asked
     answer = ask(path, json={"names": names})
@@ -145,14 +145,14 @@ def test_other_references_are_refused(ask, channel, changes, asked, refusal):
     assert (answer.status_code, why in answer.text) == (status, True), answer.text
 
 
-def test_what_asks_for_references_is_bounded_and_json(ask, channel, monkeypatch):
+def test_reference_request_must_be_small_and_json(ask, channel, monkeypatch):
     channel.assign(job(), "http://m")
     assert ask("1/references/0", content=b"{").status_code == 400
     monkeypatch.setattr(routes, "REFERENCES_LIMIT", 10)
     assert ask("1/references/0", json={"names": ["a"]}).status_code == 413
 
 
-def test_a_reference_that_cannot_be_read_is_told(ask, channel):
+def test_unreadable_reference_is_reported(ask, channel):
     def missing(feed, names):
         raise FileNotFoundError("activations-0.safetensors")
 

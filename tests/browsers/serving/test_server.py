@@ -78,7 +78,7 @@ def token(server) -> str:
     return urlsplit(server.url).path
 
 
-def test_the_server_listens_on_loopback_only(server):
+def test_server_listens_on_loopback_only(server):
     assert urlsplit(server.url).hostname == "127.0.0.1"
     other = [
         info[4][0]
@@ -90,7 +90,7 @@ def test_the_server_listens_on_loopback_only(server):
             socket.create_connection((address, urlsplit(server.url).port), timeout=1).close()
 
 
-def test_two_servers_have_tokens_and_ports_of_their_own(server, page_root):
+def test_each_server_has_its_own_token_and_port(server, page_root):
     with Server(Dist.shipped(), page_root=page_root) as other:
         assert token(other) != token(server)
         assert len(token(other)) > 30
@@ -100,22 +100,22 @@ def test_two_servers_have_tokens_and_ports_of_their_own(server, page_root):
 @pytest.mark.parametrize(
     "change", [lambda t: "", lambda t: t[:-1], lambda t: t + "x", lambda t: t.upper(), lambda t: "/ä"]
 )
-def test_without_the_token_there_is_nothing(server, change):
+def test_wrong_token_is_not_found(server, change):
     assert status(server, f"{token(server)}/page/index.html") == 200
     assert status(server, f"{change(token(server))}/page/index.html".encode().decode("latin-1")) in {400, 404}
 
 
 @pytest.mark.parametrize("host", ["localhost", "evil.example", "127.0.0.1", "127.0.0.1:1", ""])
-def test_another_host_is_refused(server, host):
+def test_wrong_host_is_rejected(server, host):
     assert status(server, f"{token(server)}/page/index.html", host=host) == 421
 
 
-def test_a_second_host_is_refused(server):
+def test_duplicate_host_is_rejected(server):
     netloc = urlsplit(server.url).netloc
     assert status(server, f"{token(server)}/page/index.html", headers=[f"Host: {netloc}"]) in {400, 421}
 
 
-def test_a_page_of_another_site_cannot_post(client, server, channel):
+def test_cross_origin_post_is_rejected(client, server, channel):
     body = {"first": 0, "events": []}
     for origin in ("http://evil.example", "null", "http://127.0.0.1", server.url.replace("http", "https")):
         answer = client.post(f"/api/{channel.page}/events", json=body, headers={"Origin": origin})
@@ -127,11 +127,11 @@ def test_a_page_of_another_site_cannot_post(client, server, channel):
 @pytest.mark.parametrize(
     "path", ["/page/index.html", "/page/none.js", "/nothing", "/api/none/setup", f"/dist/{TFJS}"]
 )
-def test_every_answer_bears_the_security_headers(client, path):
+def test_responses_have_the_security_headers(client, path):
     assert_secure(client.get(path).headers)
 
 
-def test_refusals_bear_the_security_headers_too(server, client):
+def test_error_responses_have_the_security_headers(server, client):
     assert_secure(httpx.get(server.url.rpartition("/")[0] + "/wrong/page/index.html").headers)
     assert_secure(client.get("/page/index.html", headers={"Host": "evil.example"}).headers)
     assert_secure(client.post("/page/index.html").headers)
@@ -160,7 +160,7 @@ def assert_secure(headers):
         ("/dist/@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm.wasm", "application/wasm"),
     ],
 )
-def test_types_are_right_whatever_the_machine_says(client, monkeypatch, path, media_type):
+def test_media_types_ignore_the_system_settings(client, monkeypatch, path, media_type):
     for owner in (mimetypes, starlette.responses):
         monkeypatch.setattr(owner, "guess_type", lambda *_args, **_kwargs: ("text/plain", None))
     assert client.get(path).headers["Content-Type"] == media_type
@@ -191,20 +191,20 @@ def test_types_are_right_whatever_the_machine_says(client, monkeypatch, path, me
         "/artifacts/0/",
     ],
 )
-def test_there_is_nothing_outside_the_roots_and_no_listing(server, path):
+def test_path_outside_the_roots_is_not_found(server, path):
     assert status(server, token(server) + path) in {400, 404}
 
 
-def test_a_link_that_stays_inside_is_followed(client):
+def test_symlink_inside_the_root_is_followed(client):
     assert client.get("/page/inside.js").text == "export {}"
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE"])
-def test_files_can_only_be_read(server, method):
+def test_files_are_read_only(server, method):
     assert status(server, f"{token(server)}/page/index.html", method=method) == 405
 
 
-def test_artifacts_are_the_model_and_the_shards_it_names(client, server, tmp_path):
+def test_only_the_model_and_its_shards_are_served(client, server, tmp_path):
     model = dense_model(tmp_path)
     (tmp_path / "other.bin").write_bytes(b"not named")
     url = server.publish(model)
@@ -216,7 +216,7 @@ def test_artifacts_are_the_model_and_the_shards_it_names(client, server, tmp_pat
         assert status(server, urlsplit(url).path.replace("model.json", name)) == 404
 
 
-def test_artifacts_are_published_once_and_again_when_they_change(server, tmp_path):
+def test_changed_artifacts_get_a_new_url(server, tmp_path):
     model = dense_model(tmp_path)
     url = server.publish(model)
     assert server.publish(model) == url
@@ -231,7 +231,7 @@ def manifest(*paths):
 @pytest.mark.parametrize(
     "shard", ["../outside.bin", "/etc/hosts", "missing.bin", "link.bin", "sub/../shard.bin", ""]
 )
-def test_a_shard_outside_the_models_folder_is_refused(server, tmp_path, shard):
+def test_shard_outside_the_model_folder_is_rejected(server, tmp_path, shard):
     (tmp_path / "outside.bin").write_bytes(b"")
     folder = tmp_path / "model"
     (folder / "sub").mkdir(parents=True)
@@ -254,18 +254,18 @@ def test_shards_in_folders_and_with_odd_names_are_served(client, server, tmp_pat
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"weightsManifest": 1}', '{"weightsManifest": [{}]}'])
-def test_a_model_that_cannot_be_read_is_refused(server, tmp_path, text):
+def test_unreadable_model_is_rejected(server, tmp_path, text):
     (tmp_path / "model.json").write_text(text)
     with pytest.raises(ArtifactsError, match=r"model\.json"):
         server.publish(tmp_path / "model.json")
 
 
-def test_a_missing_model_is_refused(server, tmp_path):
+def test_missing_model_is_rejected(server, tmp_path):
     with pytest.raises(ArtifactsError, match=r"model\.json"):
         server.publish(tmp_path / "model.json")
 
 
-def test_the_page_reads_its_setup_job_and_feeds(client, server, channel, tmp_path):
+def test_page_reads_its_setup_job_and_feeds(client, server, channel, tmp_path):
     assert client.get(f"/api/{channel.page}/setup").json() == {"backend": "cpu"}
     x = np.arange(6, dtype=np.float32).reshape(2, 3)
     job = Job(tmp_path / "model.json", "layers", ({"x": x},), ((Tap("a", {"path": ["a"]}),),))
@@ -277,7 +277,7 @@ def test_the_page_reads_its_setup_job_and_feeds(client, server, channel, tmp_pat
     assert client.get(f"/api/{channel.page}/jobs/2/feeds/0").status_code == 410
 
 
-def test_the_page_waits_for_its_next_job(client, channel, tmp_path):
+def test_page_waits_for_its_next_job(client, channel, tmp_path):
     job = Job(tmp_path / "model.json", "layers", ({"x": np.zeros(1)},), ())
     later = threading.Timer(0.1, lambda: channel.assign(job, "http://model"))
     later.start()
@@ -285,7 +285,7 @@ def test_the_page_waits_for_its_next_job(client, channel, tmp_path):
     later.join()
 
 
-def test_a_wait_without_a_job_ends(client, channel, monkeypatch):
+def test_wait_without_a_job_ends(client, channel, monkeypatch):
     monkeypatch.setattr(routes, "POLL_S", 0.05)
     assert client.get(f"/api/{channel.page}/job").status_code == 204
 
@@ -317,13 +317,13 @@ def test_events_and_heartbeats_reach_the_mailbox(client, channel):
         ("beat", b'{"busyMs": true}'),
     ],
 )
-def test_malformed_messages_are_refused_and_harm_nobody(client, channel, path, body):
+def test_malformed_messages_are_rejected_and_change_nothing(client, channel, path, body):
     assert client.post(f"/api/{channel.page}/{path}", content=body).status_code == 400
     assert client.post(f"/api/{channel.page}/events", json={"first": 0, "events": []}).status_code == 204
     assert channel.next_message(0) is None
 
 
-def test_what_the_page_tells_is_kept_without_the_token(client, server, channel):
+def test_token_is_removed_from_page_messages(client, server, channel):
     secret = token(server).strip("/")
     stack = f"f@{server.url}/dist/{TFJS}:17:10059\ng ({server.url}/page/main.js:1:2)\n at {server.url[:-5]}"
     said = {"type": "console", "level": "error", "arguments": [f"at {server.url}/page", f"token {secret}"]}
@@ -339,19 +339,19 @@ def test_what_the_page_tells_is_kept_without_the_token(client, server, channel):
     assert channel.next_message(0) == ConsoleLine("error", ("at …/page", "token …"))
 
 
-def test_what_is_remembered_as_refused_is_without_the_token(server, channel):
+def test_token_is_removed_from_rejected_requests(server, channel):
     assert status(server, f"/another{token(server)}/page/index.html") == 404
     assert server.refused() == ["GET /…/page/index.html: 404"]
 
 
 @pytest.mark.parametrize(("path", "limit"), [("events", routes.EVENTS_LIMIT), ("beat", routes.BEAT_LIMIT)])
-def test_messages_are_bounded(server, channel, path, limit):
+def test_message_size_is_limited(server, channel, path, limit):
     target = f"{token(server)}/api/{channel.page}/{path}"
     assert status(server, target, method="POST", headers=[f"Content-Length: {limit + 1}"]) == 413
     assert status(server, target, method="POST", headers=["Transfer-Encoding: chunked"]) == 411
 
 
-def test_a_message_cut_short_is_not_delivered(server, client, channel):
+def test_truncated_message_is_not_delivered(server, client, channel):
     body = json.dumps({"first": 0, "events": [{"type": "progress", "stage": "x"}]}).encode()
     target = f"{token(server)}/api/{channel.page}/events"
     host = urlsplit(server.url).netloc
@@ -361,7 +361,7 @@ def test_a_message_cut_short_is_not_delivered(server, client, channel):
     assert channel.next_message(0) is None
 
 
-def test_messages_of_a_stale_page_are_refused(client, server):
+def test_messages_of_a_stale_page_are_rejected(client, server):
     channel = server.open_page({})
     server.close_page(channel)
     assert client.get(f"/api/{channel.page}/setup").status_code == 410
@@ -370,7 +370,7 @@ def test_messages_of_a_stale_page_are_refused(client, server):
     assert answer.status_code == 410
 
 
-def test_a_page_that_waits_is_told_when_it_is_closed(client, server):
+def test_waiting_page_is_notified_when_closed(client, server):
     channel = server.open_page({})
     later = threading.Timer(0.1, lambda: server.close_page(channel))
     later.start()
@@ -378,7 +378,7 @@ def test_a_page_that_waits_is_told_when_it_is_closed(client, server):
     later.join()
 
 
-def test_the_server_remembers_what_it_refused_since_the_page_was_opened(client, server):
+def test_server_lists_rejected_requests_since_the_page_was_opened(client, server):
     for name in ("missing", "other"):
         server.close_page(server.open_page({}))
         assert server.refused() == []
@@ -386,7 +386,7 @@ def test_the_server_remembers_what_it_refused_since_the_page_was_opened(client, 
         assert server.refused() == [f"GET /page/{name}.js: 404"]
 
 
-def test_nothing_is_left_when_the_server_stops(page_root):
+def test_stopped_server_leaves_no_thread_or_port(page_root):
     before = set(threading.enumerate())
     server = Server(Dist.shipped(), page_root=page_root)
     with pytest.raises(BrowserError, match="not running"):

@@ -109,13 +109,13 @@ def received(channel):
         {"path": "x/uploads/none"},
     ],
 )
-def test_only_our_own_page_can_open_a_socket(connect, how):
+def test_only_the_harness_page_can_open_a_socket(connect, how):
     with pytest.raises(InvalidStatus) as refused:
         connect(**how)
     assert refused.value.response.status_code == 403
 
 
-def test_a_stale_page_cannot_open_a_socket(server, connect):
+def test_stale_page_cannot_open_a_socket(server, connect):
     channel = server.open_page({})
     server.close_page(channel)
     with pytest.raises(InvalidStatus):
@@ -137,7 +137,7 @@ def test_activations_arrive_in_any_number_of_messages(connect, channel, piece):
     assert received(channel) == {"a": list(range(10_001))}
 
 
-def test_the_arrays_received_can_be_written(connect, channel):
+def test_received_arrays_are_writable(connect, channel):
     client = connect()
     client.send(tensors())
     message = channel.next_message(30)
@@ -145,7 +145,7 @@ def test_the_arrays_received_can_be_written(connect, channel):
     assert message.tensors["a"].tolist() == [5, 1, 2]
 
 
-def test_the_next_chunk_waits_until_the_one_before_was_taken(connect, channel):
+def test_next_chunk_waits_until_the_previous_is_consumed(connect, channel):
     client = connect()
     client.send(tensors("a"), chunk=0)
     client.send(tensors("b"), chunk=1)
@@ -157,20 +157,20 @@ def test_the_next_chunk_waits_until_the_one_before_was_taken(connect, channel):
     assert received(channel) == {"b": [0, 1, 2]}
 
 
-def test_more_than_the_job_allows_is_refused_before_it_is_sent(connect):
+def test_chunk_over_the_job_limit_is_rejected_before_it_is_sent(connect):
     client = connect()
     client.announce(LIMIT + 1)
     assert client.refused() == (1009, f"{LIMIT + 1} bytes; the limit is {LIMIT}")
 
 
-def test_more_than_was_announced_is_refused(connect):
+def test_more_bytes_than_announced_are_rejected(connect):
     client = connect()
     client.announce(8)
     client.socket.send(bytes(9))
     assert client.refused() == (1009, "more bytes than were announced")
 
 
-def test_a_message_above_the_limit_is_refused_by_its_header(server, channel):
+def test_oversized_message_is_rejected_by_its_header(server, channel):
     with Raw(server.url) as client:
         assert client.open_socket(channel.page).status == 101
         client.send(frame(2, length=MESSAGE_LIMIT + 1))
@@ -189,13 +189,13 @@ def test_a_message_above_the_limit_is_refused_by_its_header(server, channel):
         b"not announced",
     ],
 )
-def test_a_malformed_announcement_is_refused(connect, announcement):
+def test_malformed_announcement_is_rejected(connect, announcement):
     client = connect()
     client.socket.send(announcement)
     assert client.refused()[0] == 1002
 
 
-def test_text_in_place_of_the_bytes_announced_is_refused(connect):
+def test_text_instead_of_announced_bytes_is_rejected(connect):
     client = connect()
     client.announce(8)
     client.announce(8)
@@ -203,7 +203,7 @@ def test_text_in_place_of_the_bytes_announced_is_refused(connect):
 
 
 @pytest.mark.parametrize("wrong", [{"chunk": 1}, {"feed": 1}])
-def test_a_chunk_out_of_order_is_refused(connect, wrong):
+def test_chunk_out_of_order_is_rejected(connect, wrong):
     client = connect()
     client.announce(len(tensors()), **wrong)
     client.socket.send(tensors())
@@ -212,13 +212,13 @@ def test_a_chunk_out_of_order_is_refused(connect, wrong):
     assert "was expected" in reason
 
 
-def test_activations_of_another_job_are_refused(connect):
+def test_activations_of_another_job_are_rejected(connect):
     client = connect()
     client.announce(len(tensors()), job=2)
     assert client.refused() == (1008, "job 2 is not the current one")
 
 
-def test_activations_of_a_job_given_up_are_refused(server, connect, channel):
+def test_activations_of_an_abandoned_job_are_rejected(server, connect, channel):
     client = connect()
     client.announce(len(tensors()))
     client.socket.send(tensors()[:8])
@@ -232,7 +232,7 @@ def test_activations_of_a_job_given_up_are_refused(server, connect, channel):
 
 
 @pytest.mark.parametrize("body", [tensors("b"), b"no tensors", tensors()[:-1]])
-def test_a_chunk_with_other_contents_is_refused(connect, channel, body):
+def test_chunk_with_wrong_contents_is_rejected(connect, channel, body):
     client = connect()
     client.send(body)
     assert client.refused()[0] == 1002
@@ -246,7 +246,7 @@ def renamed(body, name):
     return len(header).to_bytes(8, "little") + header + body[start:]
 
 
-def test_a_name_that_is_no_text_is_refused_with_the_reason(connect, channel):
+def test_undecodable_name_is_rejected_with_a_reason(connect, channel):
     client = connect()
     client.send(renamed(tensors("NAME"), rb"\ud800"))
     code, reason = client.refused()
@@ -255,7 +255,7 @@ def test_a_name_that_is_no_text_is_refused_with_the_reason(connect, channel):
     assert channel.next_message(0) is None
 
 
-def test_reasons_that_are_no_text_are_told_all_the_same(connect, monkeypatch):
+def test_undecodable_close_reason_is_escaped(connect, monkeypatch):
     def refuse(*_):
         raise ProtocolError("the layer '\ud800' came")
 
@@ -265,7 +265,7 @@ def test_reasons_that_are_no_text_are_told_all_the_same(connect, monkeypatch):
     assert client.refused() == (1002, "the layer '\\ud800' came")
 
 
-def test_what_fails_in_our_own_process_is_told_to_the_page(connect, monkeypatch):
+def test_server_error_is_sent_to_the_page(connect, monkeypatch):
     def fail(*_):
         raise MemoryError("Unable to allocate 745. GiB")
 
@@ -276,7 +276,7 @@ def test_what_fails_in_our_own_process_is_told_to_the_page(connect, monkeypatch)
     assert client.refused() == (1011, told)
 
 
-def test_a_connection_lost_within_a_chunk_delivers_nothing(connect, channel):
+def test_connection_lost_within_a_chunk_delivers_nothing(connect, channel):
     client = connect()
     client.announce(len(tensors()))
     client.socket.send(tensors()[:-4])
@@ -287,7 +287,7 @@ def test_a_connection_lost_within_a_chunk_delivers_nothing(connect, channel):
     assert received(channel) == {"a": [0, 1, 2]}
 
 
-def test_the_server_stops_though_a_socket_is_open(tmp_path):
+def test_server_stops_with_an_open_socket(tmp_path):
     with Server(Dist.shipped()) as server:
         channel = server.open_page({})
         base = server.url.replace("http://", "ws://")
