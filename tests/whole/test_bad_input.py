@@ -186,7 +186,7 @@ def run(tiny_project: Callable[[str], Project]) -> InnerRun:
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_bad_input_is_told_as_such(run, name):
+def test_bad_input_error_says_what_is_wrong(run, name):
     case = run.cases[f"test_{name}[chrome-cpu]"]
     assert case.outcome == "failure"
     told = " ".join(" ".join(case.error_lines).split())
@@ -196,7 +196,7 @@ def test_bad_input_is_told_as_such(run, name):
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_the_traceback_is_that_of_the_test(run, name):
+def test_traceback_ends_in_the_test(run, name):
     failure = run.cases[f"test_{name}[chrome-cpu]"].failure
     assert re.findall(r"^(\S+\.py):\d+: ", failure, re.MULTILINE) == ["test_bad.py"], failure
     assert "direct cause" not in failure
@@ -204,13 +204,13 @@ def test_the_traceback_is_that_of_the_test(run, name):
 
 
 @pytest.mark.parametrize("name", FOLLOWED)
-def test_the_next_test_runs_normally(run, name):
+def test_next_test_runs_normally(run, name):
     case = run.cases[f"test_after_{name}[chrome-cpu]"]
     assert case.outcome == "passed", case.failure
     assert case.properties["tfjs_verdict"] == "close"
 
 
-def test_a_failure_in_the_page_is_a_verdict_of_its_own(run):
+def test_page_failure_has_the_verdict_error(run):
     verdicts = {one["test"]: one for one in run.results["comparisons"] if one["verdict"] != "close"}
     assert {test.partition("::")[2]: one["verdict"] for test, one in verdicts.items()} == {
         "test_load[chrome-cpu]": "error",
@@ -222,7 +222,7 @@ def test_a_failure_in_the_page_is_a_verdict_of_its_own(run):
     assert [(layer["coverage"], layer["verdict"]) for layer in late["layers"]] == [("compared", None)] * 2
 
 
-def test_a_full_traceback_can_be_had(tiny_project):
+def test_full_traceback_option(tiny_project):
     project = tiny_project("full_trace")
     project.write(test_bad="def test_path(tfjs): tfjs.assert_close('nothing.h5', None)")
     run = project.run("--tfjs-backends=cpu", "--full-trace")
@@ -238,7 +238,7 @@ NO_BROWSER = {
 }
 
 
-def test_without_a_browser_each_test_says_so_and_only_the_first_one_looks(tiny_project):
+def test_missing_browser_fails_every_test_after_one_search(tiny_project):
     project = tiny_project("no_browser")
     shutil.copytree(Dist.shipped().root, project.folder / "node_modules")
     shutil.rmtree(project.folder / "node_modules/@tensorflow/tfjs-backend-wasm")

@@ -38,7 +38,7 @@ def prepare(request, tmp_path_factory, tfjs_harness, tfjs_cache):
     return on
 
 
-def test_the_layer_at_fault_is_blamed_alone(tfjs_target, prepare):
+def test_only_the_faulty_layer_is_blamed(tfjs_target, prepare):
     blaming = prepare(tfjs_target)
     cases = [case for case in run_single(blaming, 4, seed=7) if case.detectable]
     assert len(cases) == 4
@@ -49,7 +49,7 @@ def test_the_layer_at_fault_is_blamed_alone(tfjs_target, prepare):
     assert several[0].alone, several[0]
 
 
-def test_what_a_fault_changes_is_what_it_says(tfjs_target, prepare, tmp_path):
+def test_fault_changes_only_its_row(tfjs_target, prepare, tmp_path):
     """The faults of a model: the same each time, each in a row of it, and no other thing is changed."""
     blaming = prepare(tfjs_target)
     faults = draw_faults(blaming.sites, 40, 1)
@@ -108,7 +108,7 @@ def _kernel(size: int) -> np.ndarray:
 
 @pytest.mark.tfjs(backends="cpu,wasm,webgl")
 @pytest.mark.parametrize("build", [logistic, steep], ids=lambda build: build.__name__)
-def test_a_chaotic_model_is_told_as_such_and_no_layer_is_blamed(tfjs, tmp_path, build: Callable[[Any], Any]):
+def test_chaotic_model_is_reported_without_blaming_a_layer(tfjs, tmp_path, build: Callable[[Any], Any]):
     tf = pytest.importorskip("tensorflow")
     module = build(tf)
     tf.saved_model.save(module, str(tmp_path / "chaos"), signatures=module.serve)

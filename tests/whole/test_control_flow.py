@@ -112,14 +112,14 @@ class TestOnEachBackend:
         check(open_page(harness, backend), *derived("given back", source, X))
 
 
-def test_what_was_written_into_a_list_is_read_in_any_order_of_the_nodes(derived):
+def test_tensor_list_is_read_in_any_node_order(derived):
     artifacts, _, _ = derived.family("simple_rnn", 3)
     (note,) = artifacts.notes
     assert "writes into tensor lists" in note
 
 
 @pytest.mark.tfjs(backends="cpu,wasm,webgl")
-def test_an_activation_may_be_empty_and_an_output_may_not(tfjs, tf):
+def test_empty_activation_is_close_but_empty_output_is_an_error(tfjs, tf):
     @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="x")])
     def serve(x):
         none = tf.tanh(tf.boolean_mask(x, x[:, 0] > 1000.0) / 2000.0)
@@ -141,7 +141,7 @@ def test_an_activation_may_be_empty_and_an_output_may_not(tfjs, tf):
 
 
 @pytest.mark.tfjs(backends="cpu")
-def test_casts_are_told_and_what_int32_does_not_hold_is_unmapped(tfjs, tf):
+def test_casts_are_noted_and_int32_overflow_is_unmapped(tfjs, tf):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int64, name="n")])
     def serve(n):
         return {"small": n + 1, "large": n * 1_000_000 + 1}
@@ -157,7 +157,7 @@ def test_casts_are_told_and_what_int32_does_not_hold_is_unmapped(tfjs, tf):
 
 
 @pytest.mark.tfjs(backends="cpu")
-def test_a_loop_that_only_passes_on_what_an_inner_one_gives_is_found_wrong(tfjs, tf):
+def test_loop_returning_inner_loop_values_diverges(tfjs, tf):
     """TF.js takes the last of them for all."""
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.int32, name="n")])
@@ -174,7 +174,7 @@ def test_a_loop_that_only_passes_on_what_an_inner_one_gives_is_found_wrong(tfjs,
 
 
 @pytest.mark.tfjs(backends="cpu")
-def test_a_loop_whose_body_does_not_return_what_it_wrote_into_a_list_is_an_error(tfjs, tf):
+def test_loop_dropping_its_tensor_list_is_an_error(tfjs, tf):
     """TF.js frees it with the body."""
 
     @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="x")])
@@ -187,7 +187,7 @@ def test_a_loop_whose_body_does_not_return_what_it_wrote_into_a_list_is_an_error
 
 
 @pytest.mark.tfjs(backends="cpu")
-def test_complex_operands_of_different_ranks_are_found_wrong(tfjs, tf):
+def test_complex_operands_of_different_ranks_diverge(tfjs, tf):
     """TF.js gives NaN for all but the first of them on cpu."""
 
     @tf.function(input_signature=[tf.TensorSpec([2, 3], tf.complex64, name="x")])

@@ -242,7 +242,7 @@ def test_layers(cache, keras, feed, layers):
     assert examine(model, feed, cache) == ([], {})
 
 
-def test_what_the_converter_gets_wrong_is_never_taken_for_right(tf, cache):
+def test_wrong_conversion_is_never_mapped_as_right(tf, cache):
     """It fuses a PReLU into a convolution that others read as well, who then get the PReLU's output."""
     keras = pytest.importorskip("tf_keras")
 

@@ -23,7 +23,7 @@ def masked(message):
     return [" ".join(re.sub(r"[-+]?\d[\d.]*(e[-+]\d+)?", "#", line).split()) for line in kept]
 
 
-def test_the_example_fails_as_it_is_shown(project):
+def test_example_fails_with_the_message_shown(project):
     project.write(masked_mean=BLOCKS[0], test_masked_mean=BLOCKS[1])
     run = project.run(BACKENDS)
     assert run.cases["test_masked_mean[chrome-wasm]"].outcome == "passed", run.text
@@ -34,7 +34,7 @@ def test_the_example_fails_as_it_is_shown(project):
     assert masked("\n".join(told)) == masked(shown)
 
 
-def test_the_mended_example_passes(project):
+def test_fixed_example_passes(project):
     mended = BLOCKS[2].partition("\n\n")[2].partition("\n")[2]
     start, found, rest = BLOCKS[0].partition("        total = ")
     assert found
@@ -45,6 +45,6 @@ def test_the_mended_example_passes(project):
     assert {case.outcome for case in run.cases.values()} == {"passed"}, run.text
 
 
-def test_every_kind_has_its_advice():
+def test_every_cause_has_advice():
     table = PAGE.partition("| kind | look at |")[2]
     assert set(re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)) == set(Cause.__args__)

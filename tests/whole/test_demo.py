@@ -47,11 +47,11 @@ MESSAGES = {
 }
 
 
-def test_all_close_is_no_problem():
+def test_all_close_has_no_problem():
     assert problems_of_close([comparison(case) for case in CASES], CASES) == []
 
 
-def test_what_is_missing_or_not_close_is_told():
+def test_missing_or_diverged_comparison_is_reported():
     assert problems_of_close([], CASES) == [
         "cnn.keras as graph on wasm: was not compared",
         "cnn.keras as layers on wasm: was not compared",
@@ -63,7 +63,7 @@ def test_what_is_missing_or_not_close_is_told():
     ]
 
 
-def test_more_than_was_asked_for_is_told():
+def test_extra_comparison_is_reported():
     twice = [comparison(CASES[0]), comparison(CASES[0]), comparison(("cnn.keras", "graph", "cpu"))]
     assert problems_of_close(twice, CASES[:1]) == [
         "cnn.keras as graph on cpu: this comparison is unexpected",
@@ -71,17 +71,17 @@ def test_more_than_was_asked_for_is_told():
     ]
 
 
-def test_a_comparison_of_no_layer_is_told():
+def test_comparison_without_layers_is_reported():
     empty = {**comparison(CASES[0]), "layers": []}
     assert problems_of_close([empty], CASES[:1]) == ["cnn.keras as graph on wasm: no layer was compared"]
 
 
-def test_a_fault_named_by_its_layer_alone_is_no_problem():
+def test_fault_named_by_its_layer_has_no_problem():
     assert problems_of_fault(faulty(), MESSAGES, CASES, "mix_conv") == []
 
 
 @pytest.mark.parametrize("first", [[], ["mix_add"], ["mix_conv", "head_conv"], ["mix_conv_2"]])
-def test_a_fault_named_otherwise_is_told(first):
+def test_fault_with_another_layer_is_reported(first):
     runs = faulty()
     runs[1]["first_divergence"] = first
     (problem,) = problems_of_fault(runs, MESSAGES, CASES, "mix_conv")
@@ -90,7 +90,7 @@ def test_a_fault_named_otherwise_is_told(first):
     )
 
 
-def test_a_fault_that_was_not_found_is_told():
+def test_undetected_fault_is_reported():
     runs = copy.deepcopy(faulty())
     runs[0] |= {"verdict": "close", "first_divergence": []}
     (problem,) = problems_of_fault(runs, MESSAGES, CASES, "mix_conv")
@@ -105,7 +105,7 @@ def test_a_fault_that_was_not_found_is_told():
         "NotClose: wasm on chrome: 'mix_conv' diverged first (and 1 more): max |error| 9",
     ],
 )
-def test_a_first_line_that_does_not_name_the_layer_is_told(message):
+def test_first_line_without_the_layer_is_reported(message):
     messages = {**MESSAGES, "test_x[layers]": message}
     if message is None:
         del messages["test_x[layers]"]
@@ -113,7 +113,7 @@ def test_a_first_line_that_does_not_name_the_layer_is_told(message):
     assert "the failure's first line does not name the layer" in problem
 
 
-def test_failure_messages_are_read_from_what_pytest_writes(pytester):
+def test_failure_messages_are_read_from_the_junit_file(pytester):
     pytester.makepyfile("def test_bad():\n    assert False, 'first\\nsecond'\n\ndef test_good():\n    pass\n")
     pytester.runpytest("--junitxml=out.xml", "-p", "no:tfjs")
     messages = read_messages(pytester.path / "out.xml")
@@ -143,7 +143,7 @@ def write_artifacts(folder, weights):
     return read_artifacts(folder)
 
 
-def test_exactly_the_largest_weight_of_the_layer_is_doubled(tmp_path):
+def test_only_the_largest_weight_of_the_layer_is_doubled(tmp_path):
     weights = {
         "mix/kernel": np.array([[1, -3], [2, 0.5]], np.float32),
         "mix/bias": np.array([2.5, 0], np.float32),
@@ -156,13 +156,13 @@ def test_exactly_the_largest_weight_of_the_layer_is_doubled(tmp_path):
         np.testing.assert_array_equal(value, weights[name])
 
 
-def test_a_layer_without_weights_is_refused(tmp_path):
+def test_layer_without_weights_is_rejected(tmp_path):
     artifacts = write_artifacts(tmp_path, {"mix/kernel": np.ones((2, 2), np.float32)})
     with pytest.raises(ValueError, match="belongs to a layer 'mi'"):
         double_largest_weight(artifacts, "mi", tmp_path / "out")
 
 
-def test_the_models_are_made_again_where_their_code_changed(tmp_path, monkeypatch):
+def test_models_are_rebuilt_when_their_code_changes(tmp_path, monkeypatch):
     from demo import models
 
     (tmp_path / "fixtures").mkdir()
@@ -174,7 +174,7 @@ def test_the_models_are_made_again_where_their_code_changed(tmp_path, monkeypatc
     assert _code() != before
 
 
-def test_the_package_loads_from_any_directory(tmp_path):
+def test_package_loads_from_any_directory(tmp_path):
     """`make -C` and an absolute path both lead here; nothing is written on import."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     script = "import demo.__main__ as demo; print(demo.BUILD)"

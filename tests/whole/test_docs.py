@@ -50,7 +50,7 @@ def code(cell):
     return re.findall(r"`([^`]+)`", cell)
 
 
-def test_every_setting_is_in_the_table_and_no_other():
+def test_settings_table_is_complete():
     expected = {}
     for name, option in OPTIONS.items():
         flag = option_of(name) + ("" if option.metavar is None else f"={option.metavar}")
@@ -63,7 +63,7 @@ def test_every_setting_is_in_the_table_and_no_other():
 _NAMED_DEFAULTS = ("layers", "format", "weights", "weight_check", "alone")
 
 
-def test_the_defaults_of_the_settings_are_true():
+def test_setting_defaults_match_the_code():
     default = Settings()
     said = {code(row[1])[0].removeprefix("tfjs_"): row[5] for row in _settings()}
     shown = {"timeout": f"`{default.timeout:g}`", "backends": f"`{','.join(default.backends)}`"}
@@ -78,12 +78,12 @@ def _settings():
     return rows("settings.md", "# Settings")
 
 
-def test_the_arguments_of_a_task_are_those_there_are():
+def test_task_arguments_match_the_code():
     named = {name.partition("=")[0] for row in rows("task.md", "# Task level") for name in code(row[0])}
     assert named == set(AgreementArguments.__annotations__)
 
 
-def test_the_backends_and_variants_named_are_those_there_are():
+def test_backends_and_variants_match_the_code():
     text = (DOCS / "settings.md").read_text(encoding="utf-8")
     for backend in BACKENDS:
         assert f"`{backend}`" in text
@@ -93,13 +93,13 @@ def test_the_backends_and_variants_named_are_those_there_are():
     assert {name for name in told if ":" not in name} <= set(BACKENDS)
 
 
-def test_the_fixtures_named_are_those_there_are():
+def test_fixtures_match_the_code():
     named = {code(row[0])[0] for row in rows("settings.md", "## Fixtures to override")}
     there = {name for name in vars(our_fixtures) if name.startswith("tfjs")}
     assert named == there
 
 
-def test_the_calls_and_public_names_are_those_there_are():
+def test_calls_and_public_names_match_the_code():
     text = (DOCS / "index.md").read_text(encoding="utf-8")
     calls = {name for name in vars(Checker) if not name.startswith("_")}
     told = {re.findall(r"tfjs\.(\w+)", row[0])[0] for row in rows("index.md", "## The `tfjs` fixture")}
@@ -108,7 +108,7 @@ def test_the_calls_and_public_names_are_those_there_are():
 
 
 @pytest.mark.parametrize("row", rows("tolerances.md", "## Defaults"))
-def test_the_default_tolerances_are_true(row):
+def test_default_tolerances_match_the_code(row):
     dtypes, computed, rtol, atol = row
     half = "half" in computed
     backends = ["webgl"] if half else code(computed) or list(BACKENDS)
@@ -126,12 +126,12 @@ def test_the_default_tolerances_are_true(row):
             assert (tolerance.rtol, tolerance.atol, tolerance.absolute) == (float(rtol), float(atol), False)
 
 
-def test_the_default_allowances_of_compression_are_true():
+def test_default_compression_allowances_match_the_code():
     told = {code(row[0])[0]: float(row[1]) for row in rows("tolerances.md", "## Compression")}
     assert told == {dtype: default_allowance(dtype) for dtype in QUANTISED}
 
 
-def test_every_backend_has_its_default_in_the_table():
+def test_default_table_has_every_backend():
     table = rows("tolerances.md", "## Defaults")
     said = [name for row in table[:2] for name in code(row[1])]
     assert sorted(said) == sorted(BACKENDS)
@@ -139,7 +139,7 @@ def test_every_backend_has_its_default_in_the_table():
     assert set(code(table[2][1])) == half
 
 
-def test_the_json_has_exactly_the_keys_that_are_told(tmp_path):
+def test_json_has_exactly_the_documented_keys(tmp_path):
     timing = Timing(1.0, 2.0, (3.0,))
     cost = Compression("uint8", 0.1, {"a": Cost(0.0, 0.0, 0.0, 4)}, ("a",))
     sensitivity = Sensitivity("digits", "webgl on chrome", 1, 0, ())
@@ -178,7 +178,7 @@ def test_the_json_has_exactly_the_keys_that_are_told(tmp_path):
     assert set(code(environment)) - {"null"} == set(document["environment"])
 
 
-def test_verdicts_and_coverages_are_those_there_are():
+def test_verdicts_and_coverages_match_the_code():
     assert {code(row[0])[0] for row in rows("failures.md", "## Verdicts")} == set(get_args(Verdict))
     assert {code(row[0])[0] for row in rows("failures.md", "## Coverage")} == set(get_args(Coverage))
     kinds = {code(row[0])[0] for row in rows("failures.md", "## What made it diverge")}
@@ -193,7 +193,7 @@ def _diagnosis_row():
 
 
 @pytest.mark.parametrize("page", [*sorted(DOCS.glob("*.md")), ROOT / "README.md"], ids=lambda page: page.name)
-def test_links_lead_somewhere_and_python_is_python(page):
+def test_links_resolve_and_python_examples_compile(page):
     text = page.read_text(encoding="utf-8")
     for link in re.findall(r"\]\(([^)]+)\)", text):
         path, _, anchor = link.partition("#")
@@ -211,7 +211,7 @@ def test_links_lead_somewhere_and_python_is_python(page):
 @pytest.mark.browser
 @pytest.mark.convert
 @pytest.mark.tfjs(backends="wasm,cpu", rtol=1e-3, atol=1e-4)
-def test_the_message_shown_is_the_one_there_is(tfjs, tmp_path, tmp_path_factory):
+def test_message_shown_matches_the_real_one(tfjs, tmp_path, tmp_path_factory):
     """But for numbers, which are the machine's, and the last line, which names the test."""
     cnn = tmp_path_factory.getbasetemp() / "cnn.keras"
     if not cnn.exists():

@@ -61,14 +61,14 @@ def test_every_family_is_close_on_webgpu(tfjs, tfjs_target, case, saved_family):
 @pytest.mark.convert
 @pytest.mark.tfjs(browsers=BROWSERS, backends=VARIANTS)
 @pytest.mark.parametrize("case", parameters(VARIED, QUICK_VARIED))
-def test_the_variants_are_close(tfjs, tfjs_target, case, saved_family):
+def test_every_family_is_close_on_the_variants(tfjs, tfjs_target, case, saved_family):
     _hold(tfjs, tfjs_target, case, saved_family)
 
 
 @pytest.mark.browser
 @pytest.mark.skipif(has_gpu(), reason="with a GPU these targets may be there")
 @pytest.mark.parametrize("path", UNAVAILABLE)
-def test_what_cannot_be_had_says_why(tfjs_harness, path):
+def test_unavailable_target_says_why(tfjs_harness, path):
     browser, _, backend = path.partition("/")
     (target,) = parse_targets([browser], [backend])
     require(browser)
@@ -76,13 +76,13 @@ def test_what_cannot_be_had_says_why(tfjs_harness, path):
         tfjs_harness.open(target)
 
 
-def test_every_backend_and_variant_that_there_is_runs():
+def test_every_backend_and_variant_runs():
     assert set(BACKENDS) == set(ALL_BACKENDS)
     named = {f"{backend}:{name}" for backend, variants in ALL_VARIANTS.items() for name in variants}
     assert set(VARIANTS) == named
 
 
-def test_the_page_has_a_row_for_each_target_with_what_these_tests_hold():
+def test_targets_page_has_a_row_for_each_target():
     """Run `make targets` where it has not."""
     rows = {(row.browser, row.backend): (row.models, row.close) for row in table.read()}
     expected = {}

@@ -110,14 +110,14 @@ def two_outputs(tf):
     return lambda x: {"a": tf.tanh(x), "b": tf.sigmoid(x * 2.0)}
 
 
-def test_an_output_missing_in_the_browser(tfjs, tf, served, answering):
+def test_output_missing_in_the_browser_fails(tfjs, tf, served, answering):
     model = served(two_outputs(tf))
     lost = tfjs.assert_close(model, X).outputs[1]
     answering(lambda tensors, feed: {name: value for name, value in tensors.items() if name != lost})
     assert f"'{lost}' (the browser returned no activation)" in reason_of(tfjs, model, X, "unmapped")
 
 
-def test_an_output_that_the_artifacts_lack(tfjs, tf, served, edited):
+def test_output_missing_in_the_artifacts_fails(tfjs, tf, served, edited):
     def without(content):
         del content["signature"]["outputs"]["b"]
 
@@ -125,14 +125,14 @@ def test_an_output_that_the_artifacts_lack(tfjs, tf, served, edited):
         tfjs.assert_close(edited(served(two_outputs(tf)), without), X)
 
 
-def test_an_extra_output_of_nan(tfjs, tf, served, answering):
+def test_extra_nan_output_fails(tfjs, tf, served, answering):
     model = served(two_outputs(tf))
     answering(lambda tensors, feed: {**tensors, "extra": np.full((2, 3), np.nan, np.float32)})
     said = reason_of(tfjs, model, X, "error")
     assert said == "the page returned an activation of 'extra', which was not requested"
 
 
-def test_an_extra_output_of_nan_in_the_artifacts(tfjs, tf, served, edited):
+def test_extra_nan_output_in_the_artifacts_fails(tfjs, tf, served, edited):
     def with_root(content):
         (x,) = [entry["name"] for entry in content["signature"]["inputs"].values()]
         negative = {"name": "negative", "op": "Neg", "input": ["square"]}
@@ -145,7 +145,7 @@ def test_an_extra_output_of_nan_in_the_artifacts(tfjs, tf, served, edited):
         tfjs.assert_close(edited(served(two_outputs(tf)), with_root), X)
 
 
-def test_the_names_of_two_outputs_of_one_shape_swapped(tfjs, tf, served, edited):
+def test_swapped_output_names_fail(tfjs, tf, served, edited):
     def swapped(content):
         outputs = content["signature"]["outputs"]
         outputs["a"]["name"], outputs["b"]["name"] = outputs["b"]["name"], outputs["a"]["name"]
@@ -155,7 +155,7 @@ def test_the_names_of_two_outputs_of_one_shape_swapped(tfjs, tf, served, edited)
     assert "diverged" in reason_of(tfjs, edited(model, swapped), X, "diverged")
 
 
-def test_empty_tensors(tfjs, tf, served):
+def test_empty_tensors_fail(tfjs, tf, served):
     model = served(lambda x: {"y": tf.tanh(x), "none": tf.boolean_mask(x, x[:, 0] > 9.0)})
     assert "holds no elements" in reason_of(tfjs, model, X, "unmapped")
     assert "holds no elements" in reason_of(tfjs, model, X, "unmapped", layers="outputs")
@@ -171,13 +171,13 @@ def test_no_feeds(tfjs, tf, served):
 
 
 @pytest.mark.parametrize("answered", [0, 1])
-def test_two_feeds_against_one(tfjs, tf, served, answering, answered):
+def test_two_feeds_against_one_fail(tfjs, tf, served, answering, answered):
     model = served(two_outputs(tf))
     answering(lambda tensors, feed: tensors if feed == answered else {})
     assert reason_of(tfjs, model, [X, 2 * X], "diverged")
 
 
-def test_one_of_a_thousand_feeds_wrong(tfjs, tf, served, altered):
+def test_one_wrong_feed_of_a_thousand_fails(tfjs, tf, served, altered):
     """Each feed takes another row of a table, and one of the rows is wrong in the artifacts."""
     table = np.random.default_rng(0).standard_normal((1000, 4)).astype(np.float32)
     model = served(lambda x: {"y": tf.tanh(tf.gather(tf.constant(table), x))}, (1,), "int32")
@@ -193,14 +193,14 @@ def test_one_of_a_thousand_feeds_wrong(tfjs, tf, served, altered):
     assert (row.metrics.worst_feed, row.metrics.elements) == (567, 4000)
 
 
-def test_feeds_that_are_all_the_same_or_of_one_value(tfjs, tf, served):
+def test_identical_or_constant_feeds_fail(tfjs, tf, served):
     model = served(two_outputs(tf))
     for feeds in ([X, X], np.ones((2, 3), np.float32), np.zeros((2, 3), np.float32)):
         assert reason_of(tfjs, model, feeds, "vacuous").startswith("the input 'x' is ")
     tfjs.assert_close(model, [X, X], allow_vacuous="x")
 
 
-def test_float32_against_int32_of_equal_value(tfjs, tf, served, edited):
+def test_float32_against_equal_int32_fails(tfjs, tf, served, edited):
     """The browser's last Cast is to int32."""
 
     def to_int(content):
@@ -216,14 +216,14 @@ def test_float32_against_int32_of_equal_value(tfjs, tf, served, edited):
         tfjs.assert_close(edited(model, to_int), feed)
 
 
-def test_tiny_activations_replaced_by_zeros(tfjs, tf, served, altered):
+def test_tiny_activations_replaced_by_zeros_fail(tfjs, tf, served, altered):
     tiny = np.array([[1, 2], [3, -4], [5, 6]], np.float32) * 1e-6
     model = served(lambda x: {"y": tf.matmul(x, tf.constant(tiny)), "z": tf.tanh(x)})
     assert tfjs.assert_close(model, X).layers
     assert reason_of(tfjs, altered(model, tiny.shape, np.zeros_like), X, "diverged")
 
 
-def test_one_element_of_a_million_wrong_by_five(tfjs, tf, served, altered):
+def test_one_wrong_element_of_a_million_fails(tfjs, tf, served, altered):
     size = 1_000_000
     bias = np.random.default_rng(0).standard_normal(size).astype(np.float32)
     model = served(lambda x: {"y": tf.tanh(x) + tf.constant(bias)}, (1, size))
@@ -250,7 +250,7 @@ def test_one_element_of_a_million_wrong_by_five(tfjs, tf, served, altered):
         pytest.param(([1, np.nan, 2, 3, 4], [1, 0, 2, 3, 4]), id="a number for NaN"),
     ],
 )
-def test_nan_and_inf(tfjs, tf, served, altered, wrong):
+def test_nan_against_inf_fails(tfjs, tf, served, altered, wrong):
     ours, theirs = (np.array(values, np.float32) for values in wrong)
     model = served(lambda x: {"y": tf.tanh(x) + tf.constant(ours)}, (2, 5))
     feed = np.random.default_rng(0).standard_normal((2, 5)).astype(np.float32)
@@ -258,7 +258,7 @@ def test_nan_and_inf(tfjs, tf, served, altered, wrong):
     assert reason_of(tfjs, altered(model, ours.shape, lambda _: theirs), feed, "diverged")
 
 
-def test_height_and_width_transposed_on_a_square_map(tfjs, tf, served, altered):
+def test_transposed_square_map_fails(tfjs, tf, served, altered):
     """The artifacts' order of axes leaves height and width as they are."""
     kernel = np.random.default_rng(0).standard_normal((3, 3, 2, 4)).astype(np.float32)
 
@@ -274,7 +274,7 @@ def test_height_and_width_transposed_on_a_square_map(tfjs, tf, served, altered):
     assert reason_of(tfjs, as_it_is, feed, "diverged", layers="outputs")
 
 
-def test_two_channels_swapped(tfjs, tf, served, altered):
+def test_swapped_channels_fail(tfjs, tf, served, altered):
     kernel = np.random.default_rng(0).standard_normal((3, 3, 2, 4)).astype(np.float32)
     model = served(lambda x: {"y": tf.nn.conv2d(x, tf.constant(kernel), 1, "SAME")}, (1, 8, 8, 2))
     feed = np.random.default_rng(1).standard_normal((1, 8, 8, 2)).astype(np.float32)
@@ -295,7 +295,7 @@ def untrained(tf, depth=12):
     return compute
 
 
-def test_the_constant_outputs_of_an_untrained_model(tfjs, tf, served):
+def test_constant_outputs_of_an_untrained_model_fail(tfjs, tf, served):
     model = served(untrained(tf), (None, 16))
     feed = np.random.default_rng(1).standard_normal((2, 16)).astype(np.float32)
     said = reason_of(tfjs, model, feed, "vacuous")
@@ -304,7 +304,7 @@ def test_the_constant_outputs_of_an_untrained_model(tfjs, tf, served):
     assert tfjs.assert_close(model, feed, allow_vacuous=output).verdict == "close"
 
 
-def test_classes_of_an_untrained_model(tfjs, tf, served):
+def test_classes_of_an_untrained_model_fail(tfjs, tf, served):
     def compute(x):
         return {"class": tf.argmax(untrained(tf)(x)["probabilities"], -1, output_type=tf.int32)}
 
@@ -316,7 +316,7 @@ def test_classes_of_an_untrained_model(tfjs, tf, served):
 
 
 @pytest.mark.parametrize("layers", ["all", "outputs"])
-def test_saturated_and_dead_outputs_and_one_that_does_not_change(tfjs, tf, served, layers):
+def test_saturated_dead_and_constant_outputs_fail(tfjs, tf, served, layers):
     """One of several outputs is enough, and it is named."""
     anchors = np.arange(12, dtype=np.float32).reshape(4, 3)
     outputs = {
@@ -329,12 +329,12 @@ def test_saturated_and_dead_outputs_and_one_that_does_not_change(tfjs, tf, serve
         assert f" {said}" in reason_of(tfjs, model, X, "vacuous", layers=layers)
 
 
-def test_the_same_for_feeds_that_differ(tfjs, tf, served):
+def test_equal_outputs_for_different_feeds_fail(tfjs, tf, served):
     model = served(lambda x: {"y": tf.tanh(x[:1] * 0.0 + tf.constant([[1.0, 2.0, 3.0]]))})
     assert "is the same for all feeds" in reason_of(tfjs, model, [X, 2 * X], "vacuous")
 
 
-def test_what_is_meant_to_be_the_same_is_close(tfjs, tf, served):
+def test_intentionally_constant_outputs_are_close(tfjs, tf, served):
     """Classes that happen to be one, a single element, a mask, a count, and the mean of an image as a map."""
     weights = np.array([[5, 0], [0, 0], [0, 0]], np.float32)
 

@@ -78,7 +78,7 @@ def with_script(tfjs, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("gives", ["await plain.setBackend('cpu')", "!(await plain.setBackend('cpu'))"])
 @pytest.mark.tfjs(backends="wasm")
-def test_a_backend_that_fell_back(tfjs, tf, served, with_script, gives):
+def test_backend_fallback_fails(tfjs, tf, served, with_script, gives):
     """The copy of TF.js takes another backend than it is told to, and says that all is well, or not."""
     with_script(FALLEN_BACK % gives)
     said = reason_of(tfjs, served(two_outputs(tf)), X, "error")

@@ -42,7 +42,7 @@ def test_every_layer_is_accounted_for_and_close(tfjs, tfjs_target, case, saved_f
 @pytest.mark.convert
 @pytest.mark.tfjs(browsers="chrome", backends="cpu,wasm,webgl")
 @pytest.mark.parametrize("case", parameters(CASES, QUICK))
-def test_the_table_tells_what_was_found(tfjs_target, case, found):
+def test_models_table_matches_the_results(tfjs_target, case, found):
     if case.gap(tfjs_target.backend) is not None:
         pytest.skip("it does not run there, as the table says")
     if (case, tfjs_target.backend) not in found:
@@ -56,7 +56,7 @@ def test_the_table_tells_what_was_found(tfjs_target, case, found):
     assert told.verdicts[tfjs_target.backend] == comparison.verdict
 
 
-def test_the_table_has_a_row_for_each_case_that_runs_and_a_reason_for_each_that_does_not():
+def test_models_table_covers_every_case():
     """Run `make models` where it has not."""
     assert {row.case: tuple(row.verdicts) for row in table.read()} == {
         str(case): case.backends for case in CASES if case.backends
@@ -66,7 +66,7 @@ def test_the_table_has_a_row_for_each_case_that_runs_and_a_reason_for_each_that_
     assert all(gap.reason in told for gap in gaps)
 
 
-def test_each_family_says_what_it_covers_and_what_builds_it():
+def test_each_family_has_a_description_and_a_builder():
     for family in FAMILIES.values():
         assert family.covers
         assert set(family.keras) <= {2, 3}

@@ -34,7 +34,7 @@ def cnn(tmp_path_factory):
 
 @pytest.mark.parametrize("layer", slow_except(["mix_conv", "classes"], ROWS))
 @pytest.mark.parametrize("format_", ["graph", "layers"])
-def test_a_doubled_weight_is_named_by_its_layer_alone(tfjs, tmp_path, cnn, format_, layer):
+def test_only_the_layer_with_the_doubled_weight_is_blamed(tfjs, tmp_path, cnn, format_, layer):
     sound = tfjs.convert(cnn, format=format_)
     damaged = double_largest_weight(sound, layer, tmp_path / "damaged")
     row = ROWS[layer][format_]
@@ -46,6 +46,6 @@ def test_a_doubled_weight_is_named_by_its_layer_alone(tfjs, tmp_path, cnn, forma
 
 
 @pytest.mark.parametrize("format_", ["graph", "layers"])
-def test_the_same_artifacts_without_a_fault_are_close(tfjs, cnn, format_):
+def test_sound_artifacts_are_close(tfjs, cnn, format_):
     sound = tfjs.convert(cnn, format=format_)
     tfjs.assert_close(Prebuilt(sound.model_json, cnn), fixtures.inputs("cnn"))

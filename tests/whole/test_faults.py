@@ -95,7 +95,7 @@ def _check_end(fault: Fault, run: InnerRun) -> None:
 
 
 @pytest.mark.parametrize("fault", slow_except(QUICK, FAULTS))
-def test_a_fault_ends_one_test_at_most(fault, own_project, request):
+def test_fault_fails_at_most_one_test(fault, own_project, request):
     project = own_project()
     check(fault, project, run_of(fault, project), request)
 
@@ -114,13 +114,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_ends_one_test(own_project, small_disk, request):
+def test_full_disk_fails_one_test(own_project, small_disk, request):
     project = own_project(small_disk)
     check(DISK_FULL, project, run_of(DISK_FULL, project), request)
 
 
 @pytest.mark.slow
-def test_a_machine_that_sleeps_ends_no_test(own_project, request):
+def test_sleeping_machine_fails_no_test(own_project, request):
     project = own_project()
     run = run_of(SLEEP, project)
     assert float(re.findall(r"in ([\d.]+)s", run.text.splitlines()[-1])[0]) > SLEPT_S
@@ -147,7 +147,7 @@ def test_model(tfjs, models, x):
 """
 
 
-def test_two_runs_at_once_share_what_they_derive(own_project, tmp_path):
+def test_concurrent_runs_share_the_cache(own_project, tmp_path):
     """In one project, with one cache that knows nothing yet and one file for the results."""
     project = own_project()
     shutil.rmtree(project.cache)

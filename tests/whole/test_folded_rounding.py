@@ -33,7 +33,7 @@ def cancelling(keras):
     return model
 
 
-def test_what_cancels_in_a_folded_weight_is_allowed_for():
+def test_allowance_covers_cancellation_in_folded_weights():
     keras = pytest.importorskip("tf_keras")
     image = 1e-3 * RNG.normal(size=(1, 6, 6, 4)).astype(np.float32)
     with ContentCache(None) as cache:

@@ -28,7 +28,7 @@ QUICK = ("normed", "residual")
 @pytest.mark.parametrize("batch", [None, 2])
 @pytest.mark.parametrize("keras", ["tf_keras", "keras"])
 @pytest.mark.parametrize("name", slow_except(QUICK, NAMES))
-def test_is_mapped_to_nodes_that_compute_its_layers(cache, keras, name, batch):
+def test_layers_are_mapped_to_nodes_that_compute_them(cache, keras, name, batch):
     run = OfflineRun(*build(pytest.importorskip(keras), name, batch), "graph", cache)
     assert run.unmapped() == {}
     assert disagreements(run.artifacts, run.feeds[0], run.reference) == {}
@@ -40,7 +40,7 @@ def test_is_mapped_to_nodes_that_compute_its_layers(cache, keras, name, batch):
 @pytest.mark.parametrize(
     "name", slow_except(["normed"], ["normed", "cnn", "norm_first", "group_norm", "transformer", "residual"])
 )
-def test_artifacts_whose_layers_have_other_names_are_mapped_too(cache, keras, name, trained):
+def test_artifacts_with_other_layer_names_are_mapped(cache, keras, name, trained):
     """As of a model that was built once more in the same process: Keras numbers its layers on."""
     library = pytest.importorskip(keras)
     model, feed = build(library, name)
@@ -67,13 +67,13 @@ def test_artifacts_whose_layers_have_other_names_are_mapped_too(cache, keras, na
         for case in IN_BROWSERS
     ],
 )
-def test_is_close_in_the_browser(tfjs, name, keras):
+def test_fresh_model_is_close_in_the_browser(tfjs, name, keras):
     model, feed = build(pytest.importorskip(keras), name)
     comparison = tfjs.assert_close(model, feed, format="graph")
     assert {row.layer.coverage for row in comparison.layers} <= {"compared", "fused", "eliminated"}
 
 
-def test_all_models_are_built():
+def test_every_fresh_model_is_tested():
     keras = pytest.importorskip("keras")
     assert len(set(NAMES)) == len(NAMES)
     assert {name for name, _ in IN_BROWSERS} < set(NAMES)

@@ -144,7 +144,7 @@ def outward() -> str:
     return local_address_towards("192.0.2.1", 9) or "127.0.0.1"
 
 
-def test_the_same_tests_pass_through_a_grid_in_each_browser(project, grid):
+def test_tests_pass_through_a_grid_in_each_browser(project, grid):
     given = ("test_models.py", f"--tfjs-browsers={','.join(BROWSERS)}", "--tfjs-backends=cpu,wasm")
     here = project.run(*given, "-p", "no:xdist")
     there = through(project, grid, *given, "-p", "no:xdist")
@@ -160,7 +160,7 @@ def test_the_same_tests_pass_through_a_grid_in_each_browser(project, grid):
 
 
 @pytest.mark.slow
-def test_each_worker_has_a_browser_of_the_grid(project, grid):
+def test_each_worker_gets_a_browser_of_the_grid(project, grid):
     run = through(project, grid, "test_models.py", "--tfjs-backends=cpu,wasm", "-n2", "--dist=load")
     assert [verdict for _, verdict, _ in verdicts(run)].count("close") == 4
     assert len(verdicts(run)) == 6
@@ -168,7 +168,7 @@ def test_each_worker_has_a_browser_of_the_grid(project, grid):
 
 
 @pytest.mark.slow
-def test_a_node_that_dies_takes_no_test_with_it(project, grid):
+def test_killed_node_fails_no_test(project, grid):
     project.write(test_killing=KILLING.format(nodes=grid.pids(), url=grid.url))
     killing = ("test_killing.py", "--tfjs-backends=wasm", "-p", "tests.support.fault_plugin")
     run = through(project, grid, *killing, **project.with_helpers())
@@ -180,7 +180,7 @@ def test_a_node_that_dies_takes_no_test_with_it(project, grid):
 
 
 @pytest.mark.slow
-def test_on_another_host_a_page_over_plain_http_is_a_secure_context(project, grid):
+def test_plain_http_page_on_another_host_is_a_secure_context(project, grid):
     """Threads need one, and shared memory, which only a page has that is cross-origin isolated."""
     given = ("test_threads.py", f"--tfjs-browsers={','.join(BROWSERS)}", "--tfjs-backends=wasm:threads")
     run = through(project, grid, *given, "--tfjs-strict-targets", "--tfjs-bind=0.0.0.0")
@@ -190,7 +190,7 @@ def test_on_another_host_a_page_over_plain_http_is_a_secure_context(project, gri
 
 
 @pytest.mark.slow
-def test_behind_a_proxy_with_tls_the_page_is_isolated_and_its_sockets_are_secure(project, grid, tmp_path):
+def test_tls_proxy_page_is_cross_origin_isolated_with_secure_sockets(project, grid, tmp_path):
     port, inner = free_ports(2)
     host = outward()
     with tls_proxy(tmp_path, host, port, ("127.0.0.2", inner)) as lines:
@@ -204,7 +204,7 @@ def test_behind_a_proxy_with_tls_the_page_is_isolated_and_its_sockets_are_secure
 
 
 @pytest.mark.slow
-def test_where_no_browser_is_free_it_is_told_what_was_asked_for_and_what_there_is(project, grid):
+def test_busy_grid_error_lists_request_and_nodes(project, grid):
     with sessions(grid, 2):
         run = through(project, grid, "test_threads.py", "--tfjs-backends=cpu")
     told = run.cases["test_threads[chrome-cpu]"].failure
@@ -218,7 +218,7 @@ def test_where_no_browser_is_free_it_is_told_what_was_asked_for_and_what_there_i
         assert "1 × chrome linux (1 in use)" in line
 
 
-def test_a_run_that_is_stopped_leaves_no_session(project, grid, tmp_path):
+def test_stopped_run_leaves_no_session(project, grid, tmp_path):
     ready = tmp_path / "ready"
     project.write(test_waiting=WAITING.format(ready=str(ready)))
     with started(project, grid, "test_waiting.py") as process:
@@ -230,7 +230,7 @@ def test_a_run_that_is_stopped_leaves_no_session(project, grid, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_that_is_stopped_while_it_waits_for_a_browser_leaves_no_session(project, grid):
+def test_run_stopped_while_queued_leaves_no_session(project, grid):
     with sessions(grid, 2), started(project, grid, "test_threads.py") as process:
         wait_for(grid.queue)
         process.send_signal(signal.SIGINT)

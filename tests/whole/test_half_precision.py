@@ -34,7 +34,7 @@ LEAVING = {
 
 
 @pytest.mark.parametrize("case", slow_except(["conv3d-keras2-layers", "text-keras2-graph"], HELD))
-def test_a_model_within_half_precision_is_close(tfjs, tmp_path, case):
+def test_model_within_half_precision_is_close(tfjs, tmp_path, case):
     model = case.family.save(case.keras, tmp_path)
     comparison = tfjs.assert_close(model, case.family.inputs(), format=case.format)
     seen = [row.metrics for row in comparison.layers if row.metrics is not None]
@@ -44,7 +44,7 @@ def test_a_model_within_half_precision_is_close(tfjs, tmp_path, case):
 
 
 @pytest.mark.parametrize("case", slow_except(["unit_norm-keras3-graph"], LEAVING))
-def test_a_number_that_half_precision_lacks_is_told(tfjs, tmp_path, case):
+def test_value_outside_half_precision_is_reported(tfjs, tmp_path, case):
     model = case.family.save(case.keras, tmp_path)
     comparison = tfjs.compare(model, case.family.inputs(), format=case.format)
     message = failure_message(comparison)
@@ -53,7 +53,7 @@ def test_a_number_that_half_precision_lacks_is_told(tfjs, tmp_path, case):
 
 
 @pytest.mark.parametrize("format_", slow_except(["layers"], ["graph", "layers"]))
-def test_the_layer_that_leaves_the_range_is_blamed_and_none_behind_it(tfjs, tmp_path, format_):
+def test_only_the_layer_that_overflows_is_blamed(tfjs, tmp_path, format_):
     unet = FAMILIES["unet"]
     model = unet.save(2, tmp_path)
     tfjs.assert_close(model, unet.inputs(), format=format_)
@@ -71,7 +71,7 @@ def test_the_layer_that_leaves_the_range_is_blamed_and_none_behind_it(tfjs, tmp_
     assert comparison.diagnosis.kind == "half range", message
 
 
-def test_what_half_precision_cannot_resolve_is_told_and_blamed_on_no_layer(tfjs, tmp_path):
+def test_half_precision_rounding_is_reported_without_blame(tfjs, tmp_path):
     """Differences of numbers near 1000, of which half precision holds every second half alone."""
     tf = pytest.importorskip("tensorflow")
     rng = np.random.default_rng(3)

@@ -63,7 +63,7 @@ def lstm(kernel, recurrent, bias):
 
 @pytest.mark.parametrize("steps", [4, 12, 40])
 @pytest.mark.parametrize("seed", range(4))
-def test_an_lstm_whose_every_number_is_cut_off_is_right(steps, seed):
+def test_lstm_with_truncated_values_is_within_the_allowance(steps, seed):
     rng = np.random.default_rng(seed)
     x = rng.normal(0, 2, (steps, 3, UNITS)).astype(np.float32)
     weights = [rng.normal(0, 0.5, shape).astype(np.float32) for shape in [(UNITS, 4 * UNITS)] * 2]

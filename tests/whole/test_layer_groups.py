@@ -22,7 +22,7 @@ def project(tiny_project):
 
 
 @pytest.mark.parametrize("verbosity", ["-v", "-vv"])
-def test_one_line_for_each_layer_and_its_nodes_if_asked_for(project, verbosity):
+def test_one_line_per_layer_and_nodes_on_request(project, verbosity):
     run = project.run(verbosity, "--tfjs-backends=wasm")
     assert run.code == pytest.ExitCode.OK, run.text
     layers = run.results["comparisons"][0]["layers"]

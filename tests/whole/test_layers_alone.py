@@ -60,7 +60,7 @@ def graph_job(model, feed, *names, **fields):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_node_computes_what_it_is_given_and_not_what_the_browser_had(harness, tmp_path, backend):
+def test_node_alone_computes_from_the_reference(harness, tmp_path, backend):
     job = graph_job(dense_graph(tmp_path), {"x": X}, "product", "sum", "relu")
     reference = {"product:0": R, "sum:0": R - 7, "relu:0": R}
     result, (tapped,), (alone,) = run_alone(open_page(harness, backend), job, [reference])
@@ -73,7 +73,7 @@ def test_a_node_computes_what_it_is_given_and_not_what_the_browser_had(harness, 
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_layer_computes_what_it_is_given_and_not_what_the_browser_had(harness, tmp_path, backend):
+def test_layer_alone_computes_from_the_reference(harness, tmp_path, backend):
     job = Job(dense_model(tmp_path), "layers", ({"x": X},), ((layer_tap("dense"), layer_tap("relu")),))
     result, (tapped,), (alone,) = run_alone(open_page(harness, backend), job, [{"dense": R, "relu": R}])
     assert result.alone == {"dense": (), "relu": ("dense",)}
@@ -82,7 +82,7 @@ def test_a_layer_computes_what_it_is_given_and_not_what_the_browser_had(harness,
 
 
 @pytest.mark.parametrize("form", ["graph", "layers"])
-def test_each_chunk_of_each_feed_has_its_own(page, tmp_path, form):
+def test_each_chunk_of_each_feed_has_its_layers_alone(page, tmp_path, form):
     if form == "graph":
         model, names = dense_graph(tmp_path), ("product:0", "sum:0", "relu:0")
         taps = taps_of(*names)
@@ -99,7 +99,7 @@ def test_each_chunk_of_each_feed_has_its_own(page, tmp_path, form):
     np.testing.assert_array_equal(second[names[0]], 2 * first[names[0]] - (BIAS if form == "layers" else 0))
 
 
-def test_what_is_not_tapped_can_be_known(page, tmp_path):
+def test_untapped_tensor_can_be_an_input(page, tmp_path):
     job = graph_job(dense_graph(tmp_path), {"x": X}, "relu")
     result, _, (alone,) = run_alone(page, job, [{"product:0": R}], known=taps_of("product", "relu"))
     assert result.alone == {"relu:0": ("product:0",)}
@@ -134,7 +134,7 @@ def split_graph(folder):
 X4 = np.array([[1, 2, 3, -4], [-5, 6, 7, 8]], np.float32)
 
 
-def test_outputs_of_one_node_that_are_taken_together_are_computed_from_in_front_of_it(page, tmp_path):
+def test_outputs_of_one_node_are_computed_from_its_inputs(page, tmp_path):
     job = graph_job(split_graph(tmp_path), {"x": X4}, "split:0", "split:1", "sum", "second")
     result, _, (alone,) = run_alone(page, job, [{"split:0": R, "split:1": R}])
     # TF.js takes one fed tensor for all outputs of a node.
@@ -144,7 +144,7 @@ def test_outputs_of_one_node_that_are_taken_together_are_computed_from_in_front_
     np.testing.assert_array_equal(alone["second:0"], -R)
 
 
-def test_bools_are_fed_for_a_comparison_of_floats(page, tmp_path):
+def test_comparison_of_floats_feeds_bools(page, tmp_path):
     job = graph_job(split_graph(tmp_path), {"x": X4}, "positive", "negative")
     given = np.array([[True, False], [False, False]])
     result, _, (alone,) = run_alone(page, job, [{"positive:0": given}])
@@ -152,7 +152,7 @@ def test_bools_are_fed_for_a_comparison_of_floats(page, tmp_path):
     np.testing.assert_array_equal(alone["negative:0"], ~given)
 
 
-def test_what_is_passed_on_unchanged_is_known_by_either_name(page, tmp_path):
+def test_unchanged_tensor_is_fed_under_either_name(page, tmp_path):
     job = graph_job(split_graph(tmp_path), {"x": X4}, "same", "size", "other_size")
     result, (tapped,), (alone,) = run_alone(page, job, [{"same:0": R}])
     # It is not computed from itself.
@@ -161,7 +161,7 @@ def test_what_is_passed_on_unchanged_is_known_by_either_name(page, tmp_path):
     np.testing.assert_array_equal(alone["size:0"], np.abs(R))
 
 
-def test_random_numbers_are_not_computed_alone_but_what_takes_them_is(page, tmp_path):
+def test_random_operation_is_not_run_alone_but_its_consumer_is(page, tmp_path):
     nodes = [
         placeholder("x", 2, 2),
         constant("shape", np.array([2, 2], np.int32)),
@@ -181,7 +181,7 @@ def test_random_numbers_are_not_computed_alone_but_what_takes_them_is(page, tmp_
     np.testing.assert_array_equal(alone["noisy:0"], 2 * R)
 
 
-def test_a_layer_that_fails_alone_is_told_and_fails_nothing_else(page, tmp_path):
+def test_failing_layer_alone_is_reported_and_others_run(page, tmp_path):
     job = graph_job(dense_graph(tmp_path), {"x": X}, "product", "sum", "relu")
     job = Job(job.artifacts, "graph", ({"x": X}, {"x": X}), job.chunks)
     fits = {"product:0": R, "sum:0": R}
@@ -193,7 +193,7 @@ def test_a_layer_that_fails_alone_is_told_and_fails_nothing_else(page, tmp_path)
         assert all("relu:0" in given for given in alone)
 
 
-def test_a_layer_that_fails_alone_is_told_in_a_layers_model_too(page, tmp_path):
+def test_failing_layer_alone_is_reported_in_a_layers_model(page, tmp_path):
     model = write_layers_model(
         tmp_path,
         functional(
@@ -214,7 +214,7 @@ def test_a_layer_that_fails_alone_is_told_in_a_layers_model_too(page, tmp_path):
     assert result.not_alone["last"].startswith("it failed: ")
 
 
-def test_a_mask_that_the_model_gives_to_another_layer_is_told(page, tmp_path):
+def test_mask_of_another_layer_is_reported(page, tmp_path):
     """TF.js's executor gives the mask of one recurrent layer to the next that it calls."""
     one = np.ones((1, 1), np.float32)
     rnns = {
@@ -247,7 +247,7 @@ def test_a_mask_that_the_model_gives_to_another_layer_is_told(page, tmp_path):
     assert result.not_alone == {"b": "in the model TF.js gives 'b' a mask, though no input of it carries one"}
 
 
-def test_a_reference_that_does_not_come_fails_the_job(page, tmp_path):
+def test_missing_reference_fails_the_job(page, tmp_path):
     job = graph_job(dense_graph(tmp_path), {"x": X}, "product", "sum")
 
     def unreadable(feed, names):
@@ -343,7 +343,7 @@ def assert_exact(harness, sources, cache):
 @pytest.mark.convert
 @pytest.mark.parametrize("case", slow_except(QUICK, CASES))
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_every_layer_gives_alone_bit_for_bit_what_it_gave(assert_exact, backend, case):
+def test_layers_alone_are_bit_identical(assert_exact, backend, case):
     if case.gap(backend) is not None:
         pytest.skip("it does not run there")
     assert_exact(backend, case, 1 << 14)
@@ -352,13 +352,13 @@ def test_every_layer_gives_alone_bit_for_bit_what_it_gave(assert_exact, backend,
 @pytest.mark.convert
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["graph", "layers"])
-def test_every_layer_of_mobilenet_gives_alone_bit_for_bit_what_it_gave(assert_exact, form):
+def test_mobilenet_layers_alone_are_bit_identical(assert_exact, form):
     assert_exact("wasm", Case(FAMILIES["mobilenetv2"], 2, form), 1 << 28)
 
 
 @pytest.mark.convert
 @pytest.mark.parametrize("form", ["graph", "layers"])
-def test_a_fault_in_one_layer_changes_what_that_layer_gives_alone(harness, tmp_path, cache, form):
+def test_fault_changes_only_its_layer_alone(harness, tmp_path, cache, form):
     source = as_source(fixtures.build("cnn", 2))
     sound = convert(source, format=form, cache=cache)
     job, stored = job_of(sound, source, fixtures.inputs("cnn"), cache)

@@ -114,7 +114,7 @@ def growth_without_the_plugin(folder: Path, size: Size) -> int:
 @pytest.mark.parametrize(
     "size", [pytest.param(SMALL, id="66"), pytest.param(FULL, id="1014", marks=pytest.mark.slow)]
 )
-def test_a_long_run_leaves_nothing_behind_and_does_not_grow(
+def test_long_run_does_not_leak(
     tiny_project: Callable[[str], Project], record_figures: Callable[[str], None], size: Size
 ) -> None:
     """Memory is held at full size only: a browser still grows during its first tests."""

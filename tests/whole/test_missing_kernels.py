@@ -64,7 +64,7 @@ def einsum(folder):
     )
 
 
-def test_an_operation_without_a_kernel_is_named_before_anything_runs(harness, tmp_path):
+def test_missing_kernel_is_named_before_the_run(harness, tmp_path):
     page = open_page(harness, "wasm")
     told = failure(page, einsum(tmp_path), "graph", node_tap("product"), timing=TimingPlan(0, 1, 1.0))
     assert told.reason == (
@@ -74,7 +74,7 @@ def test_an_operation_without_a_kernel_is_named_before_anything_runs(harness, tm
     assert page.healthy
 
 
-def test_the_backends_that_have_it_run_it(harness, tmp_path):
+def test_operation_runs_on_backends_with_the_kernel(harness, tmp_path):
     _, ((_, tensors),) = run(
         open_page(harness, "cpu"),
         Job(einsum(tmp_path), "graph", ({"x": X},), ((node_tap("product"),),)),
@@ -82,7 +82,7 @@ def test_the_backends_that_have_it_run_it(harness, tmp_path):
     np.testing.assert_allclose(tensors["product"], X @ KERNEL, rtol=1e-6)
 
 
-def test_the_layer_is_named_as_its_row(lacking, tmp_path):
+def test_missing_kernel_error_names_the_row(lacking, tmp_path):
     told = failure(
         open_page(lacking, "cpu"), dense_graph(tmp_path), "graph", Tap("block/relu", {"node": "relu:0"})
     )
@@ -91,7 +91,7 @@ def test_the_layer_is_named_as_its_row(lacking, tmp_path):
     )
 
 
-def test_a_kernel_that_no_name_tells_is_told_with_its_layer_when_it_is_missed(lacking, tmp_path):
+def test_kernel_missing_during_the_run_is_named_with_its_layer(lacking, tmp_path):
     nodes = [
         placeholder("serving_x", -1, 3),
         constant("shape", np.array([4, 2, 3], np.int32)),
@@ -113,7 +113,7 @@ def test_a_kernel_that_no_name_tells_is_told_with_its_layer_when_it_is_missed(la
     assert re.search(r"runKernel|tf\.min\.js", told.stack)
 
 
-def test_a_weight_that_takes_a_kernel_is_named(harness, tmp_path):
+def test_weight_that_needs_a_kernel_is_named(harness, tmp_path):
     turn = np.array([1j], np.complex64)
     nodes = [
         placeholder("serving_x", -1, 3),
@@ -147,7 +147,7 @@ def test_product(tfjs):
 
 
 @pytest.mark.convert
-def test_the_first_line_of_a_failure_names_layer_kernel_and_backends(project):
+def test_first_line_names_layer_kernel_and_backends(project):
     pytest.importorskip("tensorflow")
     project.write(test_model=EINSUM)
     run = project.run("--tfjs-backends=cpu,wasm")
@@ -161,7 +161,7 @@ def test_the_first_line_of_a_failure_names_layer_kernel_and_backends(project):
 
 
 @pytest.mark.parametrize("timing", [None, TimingPlan(0, 1, 1.0)])
-def test_a_layer_whose_kernel_is_missing_is_named(lacking, tmp_path, timing):
+def test_layer_with_a_missing_kernel_is_named(lacking, tmp_path, timing):
     page = open_page(lacking, "cpu")
     told = failure(page, dense_model(tmp_path), "layers", layer_tap("relu"), timing=timing)
     assert told.reason == (

@@ -39,7 +39,7 @@ def test_every_layer_is_accounted_for_and_close(tfjs, mobilenet, format_):
 
 @pytest.mark.tfjs(backends="wasm", rtol=1e-5, atol=1e-6)
 @pytest.mark.parametrize("format_", ["graph", "layers"])
-def test_a_tolerance_too_small_says_which_would_do(tfjs, mobilenet, format_):
+def test_too_small_tolerance_suggests_a_larger_one(tfjs, mobilenet, format_):
     feed = fixtures.inputs("mobilenet_v2")
     with pytest.raises(NotClose) as failure:
         tfjs.assert_close(mobilenet, feed, format=format_)

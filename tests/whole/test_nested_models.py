@@ -38,7 +38,7 @@ INNER = functional(
 )
 
 
-def test_layers_of_a_nested_model_are_read(harness, tmp_path):
+def test_layers_of_a_nested_model_are_compared(harness, tmp_path):
     outer = functional(
         "outer",
         [
@@ -61,7 +61,7 @@ def test_layers_of_a_nested_model_are_read(harness, tmp_path):
     np.testing.assert_allclose(tensors["inner"], tensors["after"])
 
 
-def test_an_input_that_is_given_back_is_read_for_each_feed(harness, tmp_path):
+def test_returned_input_is_read_for_each_feed(harness, tmp_path):
     model = write_layers_model(
         tmp_path,
         functional(
@@ -81,7 +81,7 @@ def test_an_input_that_is_given_back_is_read_for_each_feed(harness, tmp_path):
     assert result.memory["numTensors"] == result.memory["numTensorsBefore"]
 
 
-def test_models_nested_in_nested_models_are_read(harness, tmp_path):
+def test_deeply_nested_models_are_compared(harness, tmp_path):
     middle = functional(
         "middle",
         [(input_layer("middle_in", 3), []), (INNER, [[("middle_in", 0, 0)]])],
@@ -100,7 +100,7 @@ def test_models_nested_in_nested_models_are_read(harness, tmp_path):
     assert ["middle", "inner", "dense"] in [entry["path"] for entry in result.model["layers"]]
 
 
-def test_a_sequential_model_may_begin_with_a_model(harness, tmp_path):
+def test_sequential_model_may_begin_with_a_model(harness, tmp_path):
     outer = sequential("outer", [INNER, layer("ReLU", "last")])
     model = write_layers_model(tmp_path, outer, WEIGHTS)
     taps = [layer_tap("last"), layer_tap("d", "inner", "dense"), layer_tap("inner")]
@@ -110,7 +110,7 @@ def test_a_sequential_model_may_begin_with_a_model(harness, tmp_path):
     np.testing.assert_allclose(tensors["last"], RELU)
 
 
-def test_a_nested_model_called_twice_is_read_at_the_call_named(harness, tmp_path):
+def test_nested_model_called_twice_is_read_at_the_named_call(harness, tmp_path):
     outer = functional(
         "outer",
         [
@@ -139,7 +139,7 @@ def test_a_nested_model_called_twice_is_read_at_the_call_named(harness, tmp_path
         tap(page, model, "layers", feed, layer_tap("which", "inner", "dense"))
 
 
-def test_a_shared_layer_is_read_at_each_of_its_nodes(harness, tmp_path):
+def test_shared_layer_is_read_at_each_of_its_nodes(harness, tmp_path):
     outer = functional(
         "outer",
         [

@@ -110,13 +110,13 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_only_what_the_page_needs_is_taken(script: ModuleType, registry: Registry):
+def test_only_files_the_page_needs_are_vendored(script: ModuleType, registry: Registry):
     assert script.ensure(registry.project) is True
     expected = {f"{package}/{name}" for package, names in script.FILES.items() for name in names}
     assert set(contents(registry.project / script.VENDOR)) == expected | {script.MANIFEST}
 
 
-def test_npm_is_asked_for_the_locked_versions_and_runs_no_scripts(script: ModuleType, registry: Registry):
+def test_npm_fetches_locked_versions_without_scripts(script: ModuleType, registry: Registry):
     script.ensure(registry.project)
     assert registry.calls.read_text().split() == [
         "pack",
@@ -125,7 +125,7 @@ def test_npm_is_asked_for_the_locked_versions_and_runs_no_scripts(script: Module
     ]
 
 
-def test_a_current_copy_is_left_alone(script: ModuleType, registry: Registry):
+def test_current_copy_is_kept(script: ModuleType, registry: Registry):
     script.ensure(registry.project)
     registry.say("exit 1")
     assert script.ensure(registry.project) is False
@@ -148,9 +148,7 @@ def forget(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [edit, remove, add, forget])
-def test_a_copy_that_differs_is_made_again(
-    script: ModuleType, registry: Registry, damage: Callable[[Path], None]
-):
+def test_changed_copy_is_replaced(script: ModuleType, registry: Registry, damage: Callable[[Path], None]):
     script.ensure(registry.project)
     vendor = registry.project / script.VENDOR
     good = contents(vendor)
@@ -159,7 +157,7 @@ def test_a_copy_that_differs_is_made_again(
     assert contents(vendor) == good
 
 
-def test_a_changed_lock_makes_the_copy_again(script: ModuleType, registry: Registry):
+def test_changed_lock_replaces_the_copy(script: ModuleType, registry: Registry):
     script.ensure(registry.project)
     content = registry.publish("@tensorflow/tfjs", dict.fromkeys(script.FILES["@tensorflow/tfjs"], "newer"))
     lock = registry.lock()
@@ -171,7 +169,7 @@ def test_a_changed_lock_makes_the_copy_again(script: ModuleType, registry: Regis
     assert bundle.read_text() == "newer"
 
 
-def test_content_that_is_not_the_locked_one_is_refused(script: ModuleType, registry: Registry):
+def test_content_with_another_hash_is_rejected(script: ModuleType, registry: Registry):
     script.ensure(registry.project)
     vendor = registry.project / script.VENDOR
     edit(vendor)
@@ -186,7 +184,7 @@ def test_content_that_is_not_the_locked_one_is_refused(script: ModuleType, regis
     assert [path.name for path in vendor.parent.iterdir()] == [vendor.name]
 
 
-def test_a_failing_npm_is_quoted(script: ModuleType, registry: Registry):
+def test_npm_error_is_quoted(script: ModuleType, registry: Registry):
     registry.say("echo 'npm error network timed out' >&2; echo 'npm error    at stack' >&2; exit 7")
     with pytest.raises(script.VendorError) as caught:
         script.ensure(registry.project)
@@ -196,7 +194,7 @@ def test_a_failing_npm_is_quoted(script: ModuleType, registry: Registry):
     assert "npm config get registry" in str(caught.value)
 
 
-def test_a_package_without_a_needed_file_is_named(script: ModuleType, registry: Registry):
+def test_package_without_a_needed_file_is_named(script: ModuleType, registry: Registry):
     content = registry.publish("@tensorflow/tfjs", {"package.json": "{}"})
     lock = registry.lock()
     digest = base64.b64encode(hashlib.sha512(content).digest()).decode()
@@ -206,7 +204,7 @@ def test_a_package_without_a_needed_file_is_named(script: ModuleType, registry: 
         script.ensure(registry.project)
 
 
-def test_a_lock_without_integrity_is_refused(script: ModuleType, registry: Registry):
+def test_lock_without_integrity_is_rejected(script: ModuleType, registry: Registry):
     lock = registry.lock()
     del lock["packages"]["node_modules/@tensorflow/tfjs"]["integrity"]
     registry.write_lock(lock)
@@ -214,7 +212,7 @@ def test_a_lock_without_integrity_is_refused(script: ModuleType, registry: Regis
         script.ensure(registry.project)
 
 
-def test_node_is_required_only_where_it_is_needed_and_missing(
+def test_node_wheel_is_required_only_without_npm(
     script: ModuleType, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ):
     assert script.build_requirements(registry.project) == []
@@ -229,21 +227,21 @@ def test_node_is_required_only_where_it_is_needed_and_missing(
     assert script.build_requirements(registry.project) == []
 
 
-def test_the_lock_names_no_download_addresses():
+def test_lock_has_no_download_urls():
     text = (ROOT / "package-lock.json").read_text(encoding="utf-8")
     packages = json.loads(text)["packages"]
     assert not [name for name, entry in packages.items() if "resolved" in entry]
     assert all("integrity" in entry for name, entry in packages.items() if name)
 
 
-def test_the_lock_fits_package_json():
+def test_lock_matches_package_json():
     declared = json.loads((ROOT / "package.json").read_text(encoding="utf-8"))
     locked = json.loads((ROOT / "package-lock.json").read_text(encoding="utf-8"))["packages"][""]
     for kind in ("dependencies", "devDependencies"):
         assert declared[kind] == locked[kind]
 
 
-def test_the_licences_name_the_versions_that_are_shipped():
+def test_licences_name_the_shipped_versions():
     text = (ROOT / "THIRD_PARTY_LICENSES").read_text(encoding="utf-8")
     for package, version in Dist.shipped().versions.items():
         assert f"{package} {version} " in text

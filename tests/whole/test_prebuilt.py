@@ -28,7 +28,7 @@ def spec(name, tensor, shape=(2, 3), dtype="float32"):
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("model", ["twins", "loop"])
-def test_inputs_are_read_under_their_names_whatever_wrote_them(version, model):
+def test_input_names_are_read_from_every_version(version, model):
     artifacts = read_artifacts(FOLDER / version / model)
     assert {one.name for one in artifacts.inputs} == set(FEEDS[model])
     assert artifacts.has_signature == (version != "1.0.1")
@@ -37,7 +37,7 @@ def test_inputs_are_read_under_their_names_whatever_wrote_them(version, model):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_layers_models_are_read_whatever_wrote_them(version):
+def test_layers_models_are_read_from_every_version(version):
     artifacts = read_artifacts(FOLDER / version / "net")
     assert [one.name for one in artifacts.inputs] == ["right", "left"]
     assert [one.name for one in artifacts.outputs] == ["zebra", "ape"]
@@ -45,7 +45,7 @@ def test_layers_models_are_read_whatever_wrote_them(version):
     assert artifacts.read_weights().keys() == weights.keys()
 
 
-def test_a_name_of_both_signatures_settles_and_the_rest_is_left():
+def test_common_signature_name_pairs_outputs():
     source = [spec("a", "Identity:0"), spec("b", "Identity_1:0"), spec("c", "Identity_2:0")]
     converted = [
         spec("Identity", "Identity:0"),
@@ -55,7 +55,7 @@ def test_a_name_of_both_signatures_settles_and_the_rest_is_left():
     assert candidates(converted, source, by_tensor_name=False) == [(0, 2), (0, 2), (1,)]
 
 
-def test_dtype_and_shape_settle_where_names_are_lost():
+def test_dtype_and_shape_pair_outputs_without_names():
     source = [spec("a", "Identity:0"), spec("b", "Identity_1:0", dtype="int64"), spec("c", "x:0", (None, 4))]
     converted = [
         spec("Identity", "Identity:0", dtype="int32"),
@@ -65,19 +65,19 @@ def test_dtype_and_shape_settle_where_names_are_lost():
     assert candidates(converted, source, by_tensor_name=False) == [(2,), (0,), (1,)]
 
 
-def test_a_name_that_only_numbers_an_order_settles_nothing():
+def test_numbered_name_pairs_nothing():
     ends = [spec("Identity", "Identity:0"), spec("Identity_1", "Identity_1:0")]
     source = [spec("a", "Identity:0"), spec("b", "Identity_1:0")]
     assert candidates(ends, source, by_tensor_name=False) == [(0, 1), (0, 1)]
 
 
-def test_placeholders_keep_the_names_of_inputs():
+def test_placeholders_keep_input_names():
     converted = [spec("left", "left:0"), spec("right", "right:0")]
     source = [spec("a", "right:0"), spec("left", "left:0")]
     assert candidates(converted, source, by_tensor_name=True) == [(1,), (0,)]
 
 
-def test_one_name_with_another_shape_or_dtype_is_no_pair():
+def test_same_name_with_another_shape_or_dtype_is_not_paired():
     source = [spec("a", "Identity:0"), spec("b", "Identity_1:0", (None, 4)), spec("c", "Identity_2:0")]
     converted = [
         spec("a", "Identity_1:0", (None, 4)),
@@ -90,7 +90,7 @@ def test_one_name_with_another_shape_or_dtype_is_no_pair():
     assert conflicting(agreeing, source, by_tensor_name=False) == []
 
 
-def test_an_input_of_one_name_with_another_shape_is_no_pair_also_where_a_tensor_has_that_name():
+def test_input_with_another_shape_is_not_paired_by_tensor_name():
     converted, source = spec("x", "x:0"), spec("x", "serving_default_x:0", (4,))
     assert conflicting([converted], [source], by_tensor_name=True) == [(converted, source)]
     # Of outputs such a name only numbers an order.
@@ -133,7 +133,7 @@ def outputs(reference):
 
 @pytest.mark.convert
 @pytest.mark.parametrize("version", ["1.0.1", "1.7.4", "4.22.0"])
-def test_outputs_in_another_order_are_told_by_value(reference, rewired, version):
+def test_reordered_outputs_are_matched_by_value(reference, rewired, version):
     swapped = rewired(version, {"Identity": "Relu", "Identity_1": "Softmax"})
     plans = [reference(folder).plan for folder in (FOLDER / version / "twins", swapped)]
     rows = [{layer.name: layer.coverage for layer in plan.layers} for plan in plans]
@@ -178,7 +178,7 @@ def test_swapped_output_names_are_an_error(reference, signed):
 
 
 @pytest.mark.convert
-def test_pairs_matched_other_than_by_name_are_noted(reference, signed):
+def test_pairs_not_matched_by_name_are_noted(reference, signed):
     assert reference(FOLDER / "4.22.0" / "loop", "loop", FEEDS["loop"]).plan.notes == ()
     assert reference(signed({"y": "z"}), "loop", FEEDS["loop"]).plan.notes == (
         "the artifacts' output 'z' was matched to the source's 'y' by dtype and shape",

@@ -39,7 +39,7 @@ def outputs_of(comparison):
 
 @pytest.mark.parametrize("weights", ["float16", "uint16", "uint8"])
 @pytest.mark.parametrize("format_", FORMATS)
-def test_the_cnn_is_close_and_what_it_costs_is_told(tfjs, path_of, format_, weights):
+def test_quantised_cnn_is_close_and_its_cost_reported(tfjs, path_of, format_, weights):
     comparison = tfjs.assert_close(path_of("cnn"), fixtures.inputs("cnn"), format=format_, weights=weights)
     cost = comparison.compression
     assert comparison.weights == cost.stored == weights
@@ -58,7 +58,7 @@ def test_the_cnn_is_close_and_what_it_costs_is_told(tfjs, path_of, format_, weig
 
 @pytest.mark.slow
 @pytest.mark.parametrize("format_", FORMATS)
-def test_mobilenet_in_uint8_is_computed_rightly_and_costs_too_much(tfjs, path_of, format_):
+def test_uint8_mobilenet_is_close_but_costs_too_much(tfjs, path_of, format_):
     feed = fixtures.inputs("mobilenet_v2")
     with pytest.raises(NotClose) as failure:
         tfjs.assert_close(path_of("mobilenet_v2"), feed, format=format_, weights="uint8")
@@ -101,9 +101,7 @@ def test_by_pattern(tfjs, path_of):
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_a_wrong_weight_of_quantised_artifacts_is_named_though_the_browser_is_right(
-    tfjs, path_of, tmp_path, format_
-):
+def test_wrong_quantised_weight_is_named(tfjs, path_of, tmp_path, format_):
     """The reference computes with the weights as they are stored, so no layer can tell."""
     built = tfjs.convert(path_of("cnn"), format=format_, weights="uint8")
     name = next(name for name in built.weight_names() if "mix_conv" in name)
@@ -150,7 +148,7 @@ def run(tiny_project):
     return project.run("-v", "--tfjs-backends=wasm", "--tfjs-weights=uint8:hidden/*,float16")
 
 
-def test_tables_json_and_the_command_have_both_numbers(run):
+def test_report_json_and_command_have_both_errors(run):
     failed = {name for name, case in run.cases.items() if case.outcome != "passed"}
     assert failed == {"test_too_dear[chrome-wasm]", "test_nothing_matches[chrome-wasm]"}, run.text
     heading, *rows = run.section("tfjs")

@@ -186,7 +186,7 @@ def saved(tmp_path_factory):
 
 @pytest.mark.tfjs(backends="cpu,wasm,webgl,webgl:f16,webgpu")
 @pytest.mark.parametrize("name", slow_except(QUICK, DIVERGENCES))
-def test_the_one_node_is_blamed_and_explained(tfjs, tfjs_target, saved, name):
+def test_diverging_node_is_blamed_and_explained(tfjs, tfjs_target, saved, name):
     case, target = DIVERGENCES[name], tfjs_target.backend_variant
     if target not in (*case.wrong, *case.right):
         pytest.skip("other nodes are wrong there too")

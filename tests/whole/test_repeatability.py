@@ -49,7 +49,7 @@ def words(found: InnerRun) -> list[str]:
     return [TIMES.sub("", line).rstrip() for line in found.text.splitlines()]
 
 
-def test_two_runs_agree_in_all_but_times(project):
+def test_two_runs_differ_only_in_times(project):
     # What is derived of the models is there before both: the first computes it, and the second finds it.
     first, second = run(project), run(project)
     one, other = ([without_times(each) for each in found.results["comparisons"]] for found in (first, second))

@@ -69,7 +69,7 @@ KERAS = {
 
 
 @pytest.mark.parametrize(("keras", "layers", "row"), KERAS.values(), ids=KERAS.keys())
-def test_the_tensor_of_the_same_name_is_another_and_the_matched_one_is_right(cache, keras, layers, row):
+def test_node_with_a_reused_name_is_matched_by_value(cache, keras, layers, row):
     model = built(pytest.importorskip(keras), IMAGE, layers)
     found = meanings(model, IMAGE, cache)
     computed, same_named, matched = found[row]
@@ -78,7 +78,7 @@ def test_the_tensor_of_the_same_name_is_another_and_the_matched_one_is_right(cac
     assert all(agrees(value, right) for value, _, right in found.values())
 
 
-def test_a_name_that_kept_its_meaning_agrees_with_both(cache):
+def test_node_with_an_unchanged_name_matches_both(cache):
     found = meanings(built(pytest.importorskip("tf_keras"), IMAGE, residual), IMAGE, cache)
     assert all(agrees(value, named) and agrees(value, right) for value, named, right in found.values())
 
@@ -107,7 +107,7 @@ def test_renamed_scopes(cache):
     assert misnamed == {"dense/matmul", "dense_1/matmul"}
 
 
-def test_renamed_scopes_of_branches_that_are_alike(cache):
+def test_renamed_scopes_of_equal_branches(cache):
     """Only their weights tell which is which; these, too, have names that are those of others."""
     tf = pytest.importorskip("tensorflow")
     kernels = np.random.default_rng(3).uniform(-0.5, 0.6, (2, 6, 6)).astype(np.float32)

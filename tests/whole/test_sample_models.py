@@ -95,7 +95,7 @@ def test_a_second_build_is_bit_identical(name: str, version: Version) -> None:
     assert digest(again) == digest(first)
 
 
-def test_another_process_with_other_threads_and_kernels_builds_the_same_bits() -> None:
+def test_build_is_bit_identical_across_processes() -> None:
     expected = digest(model_of("cnn", 3))
     script = (
         "import fixtures; from tests.whole.test_sample_models import digest;"
@@ -133,7 +133,7 @@ def test_biases_are_clearly_non_zero(name: str, version: Version) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", slow_except(["cnn"], ["cnn", "mobilenet_v2"]))
-def test_batch_norm_statistics_are_those_of_pictures(name: str, version: Version) -> None:
+def test_batch_norm_statistics_match_images(name: str, version: Version) -> None:
     model = model_of(name, version)
     norms = [layer for layer in model.layers if "moving_mean" in {weight_role(w) for w in layer.weights}]
     assert len(norms) == {"cnn": 2, "mobilenet_v2": 52}[name]
@@ -171,14 +171,14 @@ def test_probabilities_are_neither_constant_nor_saturated(name: str) -> None:
     assert output.min() > 1e-7
 
 
-def test_swapped_outputs_would_be_seen() -> None:
+def test_swapped_outputs_differ() -> None:
     first, second = outputs("two_in_two_out", 3)
     assert (first.shape, first.dtype) == (second.shape, second.dtype)
     assert np.abs(first - second).max() > 0.1
 
 
 @every_sample
-def test_a_feed_fits_its_model_and_follows_its_seed(name: str) -> None:
+def test_feed_matches_its_model_and_seed(name: str) -> None:
     feed = fixtures.inputs(name)
     model = model_of(name, 3)
     assert list(feed) == [producer(model, tensor) for tensor in model.inputs]
@@ -192,13 +192,13 @@ def test_a_feed_fits_its_model_and_follows_its_seed(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "key"), [("cnn", "image"), ("mobilenet_v2", "image"), ("two_in_two_out", "view")]
 )
-def test_pictures_are_smooth(name: str, key: str) -> None:
+def test_images_are_smooth(name: str, key: str) -> None:
     picture = fixtures.inputs(name)[key]
     step = np.abs(np.diff(picture, axis=1)).mean() / picture.std()
     assert step < 0.7, "white noise has 1.1"
 
 
-def test_unknown_names_and_versions_are_refused() -> None:
+def test_unknown_names_and_versions_are_rejected() -> None:
     with pytest.raises(ValueError, match="no sample model 'resnet'; there are: mlp, cnn"):
         fixtures.inputs("resnet")
     with pytest.raises(ValueError, match=r"sample 'mlp' is not for Keras 4; choose from \[2, 3\]"):

@@ -195,7 +195,7 @@ def test_requests_with_other_bytes(target):
         target.count(1)
 
 
-def test_bytes_that_are_no_requests(target):
+def test_bytes_that_are_not_requests(target):
     @settings(FUZZ, max_examples=target.share(1500) // PART)
     @given(st.lists(st.binary(min_size=1, max_size=200), min_size=PART, max_size=PART))
     def send(some):
@@ -221,7 +221,7 @@ def test_frames(target):
         target.count(1)
 
 
-def test_nothing_has_grown_and_a_job_is_done(target, capsys):
+def test_server_has_not_grown_and_serves_a_job(target, capsys):
     after = target.ask("facts")
     grown = after["rss"] - target.warm["rss"]
     with capsys.disabled():
@@ -263,6 +263,6 @@ def do_a_job(target, job):
 
 
 @pytest.mark.browser
-def test_a_page_still_computes(target):
+def test_page_still_computes(target):
     given = target.ask("browser")
     np.testing.assert_allclose(given["relu"], RELU, rtol=1e-6)

@@ -39,18 +39,18 @@ def machine(tmp_path):
     return run
 
 
-def test_the_driver_of_firefox_is_built_where_there_is_none(machine):
+def test_missing_geckodriver_is_built(machine):
     told, ran = machine("browsers", *BROWSERS, "cargo")
     assert "setup: geckodriver, with cargo" in told
     assert "cargo install --quiet --locked geckodriver" in ran
 
 
-def test_nothing_is_done_where_nothing_is_missing(machine):
+def test_nothing_is_installed_if_nothing_is_missing(machine):
     told, ran = machine("browsers", *BROWSERS, "cargo", "geckodriver")
     assert told == ""
     assert ran == ["chromium --version"]
 
 
-def test_where_it_cannot_be_built_it_is_told_who_fetches_it(machine):
+def test_without_cargo_selenium_manager_is_named(machine):
     told, _ = machine("browsers", *BROWSERS)
     assert "Selenium Manager will fetch it" in told

@@ -22,7 +22,7 @@ from tests.support.paths import ROOT
         (["ARGS=-k dist", "WORKERS=2"], "-n 2 --dist loadgroup"),
     ],
 )
-def test_make_spreads_the_suite(arguments, spread):
+def test_make_passes_the_number_of_workers(arguments, spread):
     line = pytest_line("pytest", *arguments)
     assert ("-n " in line) == (spread is not None)
     assert (spread or "") in line
@@ -31,7 +31,7 @@ def test_make_spreads_the_suite(arguments, spread):
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
 @pytest.mark.parametrize(("target", "all_sizes"), [("test", False), ("test-all", True)])
-def test_make_test_leaves_out_the_slow_tests_and_make_test_all_does_not(target, all_sizes):
+def test_only_make_test_deselects_slow_tests(target, all_sizes):
     assert ('-m "not slow"' in pytest_line(target)) != all_sizes
 
 
@@ -69,7 +69,7 @@ LEFT_OUT = "2 slow tests left out: make test-all runs them"
         (("-m", "not slow", "-k", "size"), 1, False),
     ],
 )
-def test_a_run_says_how_many_slow_tests_it_leaves_out(pytester, monkeypatch, arguments, passed, left_out):
+def test_number_of_deselected_slow_tests_is_printed(pytester, monkeypatch, arguments, passed, left_out):
     pytester.makeini("[pytest]\nmarkers = slow: takes long")
     pytester.makepyfile(SIZES)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
@@ -78,7 +78,7 @@ def test_a_run_says_how_many_slow_tests_it_leaves_out(pytester, monkeypatch, arg
     assert (LEFT_OUT in run.stdout.lines) == left_out
 
 
-def test_the_tests_of_a_module_have_its_name_and_place():
+def test_each_test_file_is_named_after_its_module():
     """`test_cache_processes.py` tests `cache.py`; whole/ and test_layering.py test all modules."""
     package, tests = ROOT / "pytest_tfjs", ROOT / "tests"
     strays = []

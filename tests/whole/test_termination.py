@@ -94,7 +94,7 @@ def running(project: Project) -> Iterator[Running]:
         pytest.param(signal.SIGINT, marks=pytest.mark.slow),
     ],
 )
-def test_a_signal_ends_the_run_in_order(project, running, signum):
+def test_signal_ends_the_run_and_its_browser(project, running, signum):
     assert any("chrom" in process.name() for process in running.others)
     # As a terminal does for Ctrl-C: to all of the group.
     os.killpg(running.process.pid, signum)
@@ -107,7 +107,7 @@ def test_a_signal_ends_the_run_in_order(project, running, signum):
     assert project.left_behind() == []
 
 
-def test_nothing_outlives_a_run_that_had_no_time_to_end(project, running):
+def test_killed_run_leaves_no_process_or_file(project, running):
     running.process.kill()
     running.process.communicate(timeout=LIMIT_S)
     _, alive = psutil.wait_procs(running.others, timeout=LIMIT_S)
@@ -115,7 +115,7 @@ def test_nothing_outlives_a_run_that_had_no_time_to_end(project, running):
     assert project.left_behind() == []
 
 
-def test_signals_that_somebody_else_handles_are_left_to_them(project):
+def test_existing_signal_handlers_are_kept(project):
     project.write(
         test_own="""
 import signal

@@ -36,7 +36,7 @@ return [memory, tf.wasm.getThreadsCount(), wasm.PThread?.runningWorkers.length ?
         ("wasm:threads", ("SharedArrayBuffer", 2, 1)),
     ],
 )
-def test_the_memory_is_shared_with_workers_under_threads_alone(harness, tmp_path, backend, expected):
+def test_only_threads_share_memory_with_workers(harness, tmp_path, backend, expected):
     page = open_page(harness, backend)
     tensors = tap(page, dense_graph(tmp_path), "graph", {"x": X}, node_tap("relu"))
     np.testing.assert_allclose(tensors["relu"], RELU)
@@ -60,32 +60,32 @@ FILES = "return performance.getEntriesByType('resource').map(({ name }) => name.
         ("wasm:threads", "tfjs-backend-wasm-threaded-simd.wasm"),
     ],
 )
-def test_each_loads_its_own_wasm(harness, backend, file):
+def test_each_variant_loads_its_own_wasm(harness, backend, file):
     open_page(harness, backend)
     assert [name for name in script(harness, FILES) if name.endswith(".wasm")] == [file]
 
 
 @pytest.mark.parametrize(("backend", "packed"), [("webgl", True), ("webgl:unpacked", False)])
-def test_textures_are_packed_unless_that_is_off(harness, backend, packed):
+def test_unpacked_variant_packs_no_textures(harness, backend, packed):
     open_page(harness, backend)
     made = "const sum = tf.add(tf.ones([8, 8]), 1); sum.dataSync(); const { texData } = tf.backend();"
     assert script(harness, f"{made} return texData.get(tf.relu(sum).dataId).isPacked === true") is packed
 
 
-def test_threads_without_simd_are_none_and_said_to_be(harness):
+def test_threads_without_simd_are_rejected(harness):
     flags = (("WASM_HAS_SIMD_SUPPORT", False), ("WASM_HAS_MULTITHREAD_SUPPORT", True))
     with pytest.raises(PageError, match="WASM_HAS_MULTITHREAD_SUPPORT is false, true was asked for"):
         harness.open(Target("chrome", "wasm", "odd", flags))
 
 
-def test_a_flag_that_takes_float32_textures_away_is_to_blame_and_not_the_gpu(harness):
+def test_flag_that_disables_float32_textures_is_blamed(harness):
     target = Target("chrome", "webgl", "nof32", (("WEBGL_RENDER_FLOAT32_CAPABLE", False),))
     with pytest.raises(PageError, match="the flag WEBGL_RENDER_FLOAT32_CAPABLE=false leaves") as caught:
         harness.open(target)
     assert not isinstance(caught.value, TargetUnavailableError)
 
 
-def test_what_was_there_before_is_lost_and_not_missing(harness):
+def test_lost_backend_is_not_reported_as_unavailable(harness):
     target = open_page(harness, "cpu").target
     with pytest.raises(module.BrowserLostError, match="although it was available earlier in this run"):
         harness.give_up(target, "there is none")

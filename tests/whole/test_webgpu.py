@@ -52,7 +52,7 @@ def padded(folder):
 FIVE = np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2, 1)
 
 
-def test_the_adapter_is_told_and_whether_it_is_software(page):
+def test_adapter_and_software_rendering_are_reported(page):
     facts = page.facts
     assert (facts.backend, facts.flags) == ("webgpu", {"WEBGPU_CPU_FORWARD": False})
     assert facts.renderer not in (None, "unknown")
@@ -71,7 +71,7 @@ def test_small_tensors_are_computed_on_the_gpu(harness, page):
     assert left is None
 
 
-def test_a_tensor_is_read_at_once_where_a_shape_is_computed(harness, page, tmp_path):
+def test_shape_arithmetic_reads_tensors_synchronously(harness, page, tmp_path):
     """TF.js does that through a canvas, which costs the device where the browser is not started for it."""
     low = np.array([3, 1], np.int32)
     nodes = [
@@ -97,7 +97,7 @@ def test_a_tensor_is_read_at_once_where_a_shape_is_computed(harness, page, tmp_p
     assert page.healthy
 
 
-def test_a_kernel_that_the_gpu_refuses_fails_the_job_and_not_the_next(harness, page, tmp_path):
+def test_invalid_shader_fails_only_its_job(harness, page, tmp_path):
     """It does not run, and what was in its buffer before is read in its place."""
     job = Job(padded(tmp_path / "padded"), "graph", ({"x": FIVE},), ((node_tap("out"),),))
     for _ in range(2):
@@ -118,7 +118,7 @@ def test_a_kernel_that_the_gpu_refuses_fails_the_job_and_not_the_next(harness, p
     ],
     ids=["destroyed", "crash"],
 )
-def test_a_lost_device_is_told_and_the_next_job_runs(harness, page, tmp_path, lose):
+def test_lost_device_is_reported_and_the_next_job_runs(harness, page, tmp_path, lose):
     lose(harness)
     with pytest.raises(
         PageError, match=r"webgpu on chrome: the browser was lost while .*: its GPU device was lost"

@@ -64,7 +64,7 @@ def rows(run: InnerRun) -> list[list[str]]:
     return [line.split()[:5] for line in run.section("tfjs")[1:5]]
 
 
-def test_results_are_those_of_a_run_without_it(alone, spread):
+def test_results_equal_those_of_a_single_process(alone, spread):
     assert spread.code == alone.code == pytest.ExitCode.TESTS_FAILED
     assert verdicts(spread) == verdicts(alone)
     assert len(verdicts(alone)) == 4
@@ -81,13 +81,13 @@ def test_failures_and_properties_reach_the_controller(alone, spread):
     assert case.properties["tfjs_first_divergence"] == "scores"
 
 
-def test_the_command_repeats_the_test_without_its_group(spread):
+def test_repeat_command_leaves_out_the_group(spread):
     told = next(case for name, case in spread.cases.items() if name.startswith("test_damaged[chrome-wasm]"))
     line = next(line for line in told.error_lines if line.startswith("repeat"))
     assert shlex.split(line)[1:3] == ["pytest", "test_model.py::test_damaged[chrome-wasm]"]
 
 
-def test_under_loadgroup_tests_of_a_target_share_a_worker_unless_they_have_a_group(tiny_project):
+def test_loadgroup_runs_tests_of_a_target_in_one_worker(tiny_project):
     project = tiny_project("groups")
     project.write(
         test_groups="""
@@ -130,7 +130,7 @@ def test_none(): pass
     assert not any("@" in name for name in plain.cases)
 
 
-def test_what_is_told_has_the_order_of_the_tests_whoever_is_first(tiny_project):
+def test_results_are_in_the_order_of_the_tests(tiny_project):
     project = tiny_project("order")
     project.write(
         test_order="""
@@ -161,13 +161,13 @@ def test_after_the_early_one():
     assert [line.split()[0] for line in run.section("tfjs")[1:3]] == ["tiny.h5", "tiny.keras"]
 
 
-def test_nothing_is_left_of_the_workers(project, spread):
+def test_workers_leave_no_process_or_file(project, spread):
     assert project.left_behind() == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 @pytest.mark.parametrize("signum", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL])
-def test_the_browsers_of_workers_end_with_the_controller(tiny_project, signum):
+def test_browsers_of_workers_end_with_the_controller(tiny_project, signum):
     project = tiny_project("controller")
     fifo = project.folder / "ready"
     project.write(
@@ -249,7 +249,7 @@ def test_workers_convert_and_compute_a_reference_once(cold):
 
 
 @pytest.mark.slow
-def test_two_runs_at_once_convert_and_compute_a_reference_once(cold):
+def test_concurrent_runs_convert_and_compute_a_reference_once(cold):
     runs = [
         subprocess.Popen(
             cold.command("--tfjs-backends=cpu", f"--basetemp={cold.folder / name}", "-p", "no:xdist"),
@@ -269,7 +269,7 @@ def test_two_runs_at_once_convert_and_compute_a_reference_once(cold):
 
 
 @pytest.mark.parametrize("dist", [pytest.param("load", marks=pytest.mark.slow), "loadgroup"])
-def test_a_worker_that_dies_takes_its_browser_along_and_no_other_test(tiny_project, dist):
+def test_crashed_worker_ends_its_browser_and_fails_one_test(tiny_project, dist):
     project = tiny_project("crash")
     project.write(
         test_crash="""
@@ -305,7 +305,7 @@ def test_behind(tfjs, models, x): tfjs.assert_close(models / "tiny.keras", x)
     project.wait_until_nothing_is_left()
 
 
-def test_a_run_that_stops_at_a_failure_tells_of_what_ran(project):
+def test_run_stopped_at_a_failure_reports_finished_tests(project):
     run = project.run("--tfjs-backends=cpu,wasm", "-n2", "--maxfail=1")
     assert run.code != 0
     found = {(test.partition("[")[0], verdict) for test, verdict, _ in verdicts(run)}
