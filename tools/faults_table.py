@@ -1,7 +1,6 @@
-"""Causes every fault, and writes what the user sees of each into `docs/faults.md`.
+"""Causes every fault, and writes what the user sees of each fault into `docs/faults.md`.
 
-`python -m tools.faults_table`; further arguments go to pytest. With `-k Ctrl` only those rows are
-written anew.
+`python -m tools.faults_table`; further arguments go to pytest. `-k Ctrl` writes only those rows again.
 """
 
 from __future__ import annotations
@@ -20,27 +19,26 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "faults.md"
 TEST = "tests/whole/test_faults.py"
 WRITING = "TFJS_FAULTS"
-"""The environment variable by which the tests hold the page to nothing, as it is being written."""
+"""Environment variable: the page is being written, so the tests do not check it."""
 PROPERTY = "tfjs_fault"
-"""The user property in which a test tells its row."""
+"""The user property in which a test reports its row."""
 
-_HEADINGS = ("fault", "browser", "caused by", "the test in hand", "what is told")
+_HEADINGS = ("fault", "browser", "caused by", "the test", "message")
 _HEADING = f"| {' | '.join(_HEADINGS)} |"
 _INTRODUCTION = """\
 # Faults
 
-What happens when something breaks in the midst of a run. Each row was found by causing the fault in a run
-of three tests: one before it, the one in hand, one after it. The one after it passed, on a fresh browser
-where the browser was at fault; and when the run ended there was no process, port, temporary file, held lock
-or session of the cache left of it. `make faults` writes this page, and `make test-all` checks
-its words.
+What happens if something breaks during a run. For each row the fault was caused in a run of three tests: one
+before the fault, the test during which it happens, and one after it. The test after it passed, on a fresh
+browser if the fault concerned the browser. The run left no process, port, temporary file, held lock or
+session of the cache behind. `make faults` writes this page, and `make test-all` checks its words.
 
-- **done once more**: the browser was at fault, so the comparison was made again on a fresh one, and passed.
-  What is told stands under `tfjs browsers lost` in the terminal, in a note of the comparison, as `retried` in
+- **repeated**: the browser was lost, so the comparison was repeated on a fresh browser, and passed. The
+  message is shown under `tfjs browsers lost` in the terminal, in a note of the comparison, as `retried` in
   the [JSON](json.md) and as `tfjs_retried` in a JUnit file.
-- **fails**: what is told is the first line of the failure.
-- **passes**: as if nothing had been.
-- **the run ends**: with exit code 2; the results of the tests before are written.
+- **fails**: the message is the first line of the failure.
+- **passes**: the fault has no effect on the test.
+- **the run ends**: with exit code 2; the results of the tests before it are written.
 
 """
 
@@ -57,11 +55,11 @@ class Row:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Which row it is."""
+        """Fault and browser, which identify the row."""
         return self.fault, self.browser
 
     def to_json(self) -> str:
-        """What the test tells under `PROPERTY`."""
+        """The row as the value of the user property `PROPERTY`."""
         return json.dumps(asdict(self))
 
     @property
@@ -91,12 +89,12 @@ def main() -> int:
 
 
 def is_writing() -> bool:
-    """Whether the page is being written, so that it need not be true."""
+    """Whether the page is being written, so that the tests must not check it."""
     return WRITING in os.environ
 
 
 def rows_of(junit: Path) -> list[Row]:
-    """The rows that the tests told, in their order."""
+    """The rows that the tests reported, in the order of the tests."""
     found = ET.parse(junit).iter("property")
     return [Row(**json.loads(str(one.get("value")))) for one in found if one.get("name") == PROPERTY]
 

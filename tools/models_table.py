@@ -1,7 +1,6 @@
-"""Compares every model family in the browser, and writes the table of them into `docs/models.md`.
+"""Compares every model family in the browser, and writes the results into `docs/models.md`.
 
-`python -m tools.models_table`; further arguments go to pytest. With `-k unet` only those rows are
-written anew.
+`python -m tools.models_table`; further arguments go to pytest. `-k unet` writes only those rows again.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "models.md"
 TEST = "tests/whole/test_families.py"
 WHICH = "TFJS_FAMILIES"
-"""The environment variable by which the tests leave nothing out."""
+"""Environment variable: with `all` the tests leave nothing out."""
 NAME = "test_every_layer_is_accounted_for_and_close"
 
 _COVERAGES = ("compared", "fused", "eliminated")
@@ -38,21 +37,21 @@ _NONE = "-"
 _INTRODUCTION = """\
 # Models
 
-Every layer of these models is accounted for, and close at the default tolerances, on every backend where the
-table has seconds. `make models` writes this page, and `make test-all` checks its counts. The
-models are small ones of their kind, with random weights, biases and batch-norm statistics; the code is in
+Every layer of these models is accounted for, and close at the default tolerances, on every backend for which
+the table has seconds. `make models` writes this page, and `make test-all` checks its counts. The models are
+small examples of their kind, with random weights, biases and batch-norm statistics; their code is in
 `fixtures/`.
 
 `compared`, `fused` and `eliminated` count the model's layers (format `layers`) or operations (format
-`graph`), as [failures](failures.md#coverage) tells; none is `unmapped`. The seconds are those of the whole
-test: the first backend also pays for building, converting and the reference, which the others find in the
-cache.
+`graph`), as explained in [failures](failures.md#coverage); none is `unmapped`. The seconds are those of the
+whole test. The first backend's test also builds and converts the model and computes the reference; the
+others find these in the cache.
 """
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table: counts of layers, and by backend what is told, such as `close, 4 s`."""
+    """A row of the table: counts of layers, and a cell for each backend, such as `close, 4 s`."""
 
     case: str
     counts: tuple[int, ...]
@@ -60,7 +59,7 @@ class Row:
 
     @property
     def verdicts(self) -> dict[str, str]:
-        """By backend; those where it does not run are left out."""
+        """The verdict by backend, without the backends on which the model does not run."""
         return {name: cell.split(",")[0] for name, cell in self.cells.items() if cell != _NONE}
 
 
@@ -90,9 +89,9 @@ def main() -> int:
 
 
 def rows_of(comparisons: Iterable[Mapping[str, Any]], seconds: Mapping[str, float]) -> dict[str, Row]:
-    """The rows that a run gives, by case; `comparisons` are the JSON's, `seconds` by the test's name.
+    """The rows of a run, by case; `comparisons` are those of the JSON, `seconds` is by the test's name.
 
-    A case that was close on some backends only, of those where it should run, gives none.
+    A case has no row unless it was close on every backend on which it should run.
     """
     names = {f"{backend}-{case}": (case, backend) for case in cases() for backend in BACKENDS}
     counts: dict[Case, tuple[int, ...]] = {}
@@ -113,7 +112,7 @@ def rows_of(comparisons: Iterable[Mapping[str, Any]], seconds: Mapping[str, floa
 
 
 def seconds_of(junit: Path) -> dict[str, float]:
-    """How long each test took, by its name, from pytest's JUnit XML."""
+    """The seconds that each test took, by its name, from pytest's JUnit XML."""
     return {str(test.get("name")): float(test.get("time", 0)) for test in ET.parse(junit).iter("testcase")}
 
 
@@ -127,7 +126,7 @@ def page(rows: Sequence[Row], document: Mapping[str, Any]) -> str:
     lines += [f"| {family.name} | {family.covers} |" for family in families.values()]
     gaps = list(_gaps(listed.values()))
     if gaps:
-        lines += ["", "## What does not run", "", "| model | built with | format | backend | why |"]
+        lines += ["", "## What does not run", "", "| model | built with | format | backends | reason |"]
         lines += ["|---|---|---|---|---|", *gaps]
     return "\n".join(lines) + "\n"
 

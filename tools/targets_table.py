@@ -1,8 +1,7 @@
 """Compares the model families on every browser, backend and variant, and writes `docs/targets.md`.
 
-`python -m tools.targets_table`; further arguments go to pytest. With `--results FILE` nothing runs: the page
-is written from what a run of pytest wrote by `--tfjs-json`. It is written only where all that should be
-close on a target was.
+`python -m tools.targets_table`; further arguments go to pytest. With `--results FILE` nothing runs: FILE is
+the `--tfjs-json` file of an earlier run. The page is written only if every model that should be close was.
 """
 
 from __future__ import annotations
@@ -29,17 +28,19 @@ PAGE = ROOT / "docs" / "targets.md"
 TESTS = ("tests/whole/test_every_target.py", f"{models_table.TEST}::{models_table.NAME}")
 FILES = {test.partition("::")[0] for test in TESTS}
 
-_HEADING = "| browser | target | models | close | gaps | by |"
+_HEADING = "| browser | target | models | close | gaps | computed by |"
 _INTRODUCTION = """\
 # Targets
 
-What the [model families](models.md) came to on each browser, backend and variant, at the default
-tolerances: how many models were tried (one counts once for each Keras that builds it and each format),
-and how many were close at every layer. The gaps do not run there, or are wrong in TF.js: the table
-below tells why. `make targets` writes this page, and `make test-all` checks it. Chrome has all models, of the
-six largest one case each, on `wasm` (`make models` has them on all backends), and on `webgpu` the small
-ones; the other browsers have one of each kind, by turns of another Keras and format, and the variants
-those which use each kind of kernel.
+How many of the [model families](models.md) run and are close at every layer, on each browser, backend and
+variant, at the default tolerances. A model counts once for each Keras that builds it and each format. A gap
+is a model that does not run on the target, or that TF.js computes wrongly there; the second table gives the
+reasons. `make targets` writes this page, and `make test-all` checks it.
+
+Not every target runs every model. Chrome runs all models on `cpu`, `wasm` and `webgl`, except that the six
+largest run one case each, on `wasm` (`make models` runs them on every backend); on `webgpu` Chrome runs the
+small ones. The other browsers run one case of each model, alternating between Kerases and formats. The
+variants run the models that use each kind of kernel.
 """
 
 
@@ -59,7 +60,7 @@ class Row:
 
 
 def main() -> int:
-    """Runs the tests and writes the page; gives pytest's exit code, or 1 where a target was not run whole."""
+    """Runs the tests and writes the page; gives pytest's exit code, or 1 if a target's run is incomplete."""
     if sys.argv[1:2] == ["--results"]:
         return write(json.loads(Path(sys.argv[2]).read_text(encoding="utf-8")))
     with tempfile.TemporaryDirectory() as folder:
@@ -75,7 +76,7 @@ def main() -> int:
 
 
 def write(document: Mapping[str, Any]) -> int:
-    """Writes the page from the JSON of a run; gives 1, and writes nothing, where it does not hold it all."""
+    """Writes the page from the JSON of a run; gives 1, and writes nothing, if results are missing."""
     found = list(rows_of(document["comparisons"]))
     expected = _expected()
     short = [row for row in found if row.close != expected[row.browser, row.backend]]
@@ -91,7 +92,7 @@ def write(document: Mapping[str, Any]) -> int:
 
 
 def rows_of(comparisons: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
-    """What the comparisons of a run came to, for each target; `comparisons` are the JSON's."""
+    """The counts of each target; `comparisons` are those of the JSON."""
     close: set[str] = set()
     renderers: dict[tuple[str, str], str] = {}
     for comparison in comparisons:
@@ -112,9 +113,9 @@ def page(rows: Iterable[Row], document: Mapping[str, Any]) -> str:
     lines = [_INTRODUCTION, _environment(document), "", _HEADING, "|---" * (_HEADING.count("|") - 1) + "|"]
     lines += map(str, rows)
     lines += ["", "## What does not run or is wrong, and where", ""]
-    lines += ["| model | built with | format | where | why |", "|---|---|---|---|---|", *_gaps()]
+    lines += ["| model | built with | format | targets | reason |", "|---|---|---|---|---|", *_gaps()]
     if UNAVAILABLE:
-        lines += ["", "## What cannot be had without a GPU", "", "| target | what is told |", "|---|---|"]
+        lines += ["", "## Targets that need a GPU", "", "| target | reason |", "|---|---|"]
         lines += [f"| {target} | {reason} |" for target, reason in UNAVAILABLE.items()]
     return "\n".join(lines) + "\n"
 
@@ -157,9 +158,9 @@ def _gaps() -> Iterator[str]:
 
 def _environment(document: Mapping[str, Any]) -> str:
     versions = document["environment"]
-    told = [comparison["target"] for comparison in document["comparisons"]]
-    # A browser that was lost before it told its version has none.
-    started = (target for target in told if target["browser_version"])
+    all_targets = [comparison["target"] for comparison in document["comparisons"]]
+    # A browser that was lost while it started has no version.
+    started = (target for target in all_targets if target["browser_version"])
     browsers = sorted({f"{target['browser']} {target['browser_version']}" for target in started})
     return (
         f"Written with TF.js {versions['tfjs']}, TensorFlow {versions['tensorflow']}; {', '.join(browsers)}."

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tests.support.inner_runs import InnerRun, Project
 
-Outcome = Literal["done once more", "passes", "fails", "the run ends"]
+Outcome = Literal["repeated", "passes", "fails", "the run ends"]
 
 TESTS = """
 import pytest
@@ -31,21 +31,21 @@ def test_before(tfjs, models, x):
     tfjs.assert_close(models / "tiny.h5", x)
 
 @pytest.mark.tfjs(@MARKER@)
-def test_in_hand(tfjs, trouble, models, x):
+def test_with_fault(tfjs, trouble, models, x):
     @BODY@
 
 def test_after(tfjs, models, x):
     tfjs.assert_close(models / "tiny.h5", x)
 """
 COMPARE = 'tfjs.assert_close(models / "tiny.h5", x)'
-IN_A_JOB = ", in the midst of a job"
+IN_A_JOB = ", during a job"
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault: what it is called, what causes it, in words and in `body`, and what becomes of the test.
+    """One fault: its name, its cause in words, the test `body` that causes it, and the test's outcome.
 
-    `fresh`: whether the test after it has to be on another browser than the one before.
+    `fresh`: whether the test after the fault has to run in another browser than the test before it.
     """
 
     name: str
@@ -70,32 +70,32 @@ class Fault:
 
 
 def _of_browsers(browser: str) -> tuple[Fault, ...]:
-    """Those that may befall any browser."""
+    """Faults that can happen in any browser."""
     return (
         Fault(
             "browser killed",
             f"SIGKILL to the browser{IN_A_JOB}",
             "trouble(Trouble.kill_browser)",
-            "done once more",
+            "repeated",
             browser,
         ),
         Fault(
             "tab crashed",
             f"SIGKILL to the process of the page{IN_A_JOB}",
             "trouble(Trouble.crash_tab)",
-            "done once more",
+            "repeated",
             browser,
         ),
         Fault(
             "driver killed",
             "SIGKILL to the driver, before a page is opened",
             "tfjs.target\ntrouble.new_page()\ntrouble.kill_driver()",
-            "done once more",
+            "repeated",
             browser,
         ),
         Fault(
             "page hung",
-            f"a loop without end in the page{IN_A_JOB}",
+            f"an endless loop in the page{IN_A_JOB}",
             "trouble(lambda _: None, hold=LOOP)",
             "fails",
             browser,
@@ -106,7 +106,7 @@ def _of_browsers(browser: str) -> tuple[Fault, ...]:
 
 DISK_FULL = Fault(
     "disk full",
-    "no room is left on the file system of the cache",
+    "the file system of the cache is full",
     "trouble.fill()\n"
     "try:\n"
     '    tfjs.assert_close(models / "tiny.h5", x, weights="float16")\n'
@@ -117,7 +117,7 @@ DISK_FULL = Fault(
 )
 SLEEP = Fault(
     "machine asleep",
-    "SIGSTOP to pytest, driver and browser for a minute, in the midst of a job that may take 30 s",
+    "SIGSTOP to pytest, driver and browser for a minute, during a job that may take 30 s",
     f"trouble(lambda trouble: trouble.sleep(60), hold=LATE)\n{COMPARE}",
     "passes",
     marker="timeout=30",
@@ -147,7 +147,7 @@ _STAGES = (
     ("job", "a job is in the page", f"trouble(lambda _: interrupt())\n{COMPARE}"),
     (
         "diagnosing",
-        "the cause of a divergence is looked for",
+        "the plugin looks for the cause of a divergence",
         'trouble.at("looking for the cause", interrupt)\n'
         + COMPARE.replace('models / "tiny.h5"', 'Prebuilt(models / "damaged", models / "tiny.h5")'),
     ),
@@ -169,26 +169,26 @@ FAULTS = (
         "WebGL context lost",
         f"`WEBGL_lose_context`{IN_A_JOB}",
         "trouble(Trouble.lose_context)",
-        "done once more",
+        "repeated",
         backend="webgl",
     ),
     Fault(
         "GPU reset",
         f"SIGKILL to the browser's GPU process{IN_A_JOB}",
         "trouble(Trouble.kill_gpu)",
-        "done once more",
+        "repeated",
         backend="webgl",
     ),
     Fault(
         "GPU device lost",
-        "SIGKILL to the browser's GPU process, in the midst of a job on webgpu",
+        "SIGKILL to the browser's GPU process, during a job on webgpu",
         "trouble(Trouble.kill_gpu)",
-        "done once more",
+        "repeated",
         backend="webgpu",
     ),
     Fault(
         "page out of memory",
-        "the page takes all memory that it gets, in the second browser too",
+        "the page allocates all memory, in the second browser too",
         "trouble(lambda _: None, times=2, hold=FILL)",
         "fails",
         arguments=("--js-flags=--max-old-space-size=64",),
@@ -209,7 +209,7 @@ FAULTS = (
     ),
     Fault(
         "shard changed",
-        "a shard gets other bytes after the conversion, as many as it had",
+        "the bytes of a shard change after the conversion, its length does not",
         f'trouble.spoil(models / "tiny.h5", lambda shard: shard[4:] + shard[:4])\n{COMPARE}',
         "fails",
         fresh=False,
@@ -225,7 +225,7 @@ FAULTS = (
 
 
 def run_of(fault: Fault, project: Project) -> InnerRun:
-    """Causes it, in a run of its own."""
+    """Causes the fault in its own run of pytest."""
     project.write(test_model=fault.tests())
     arguments = ("-p", "tests.support.fault_plugin", "--tfjs-timeout=60", f"--tfjs-browsers={fault.browser}")
     return project.run(*arguments, f"--tfjs-backends={fault.backend}", environment=project.with_helpers())
@@ -254,8 +254,8 @@ def _is_held(path: Path) -> bool:
 
 
 def seen(run: InnerRun) -> str:
-    """What the user reads: how a browser was lost, the failure's first line, or how the run ends."""
-    case = next((case for name, case in run.cases.items() if name.startswith("test_in_hand")), None)
+    """The message to the user: how a browser was lost, the failure's first line, or how the run ended."""
+    case = next((case for name, case in run.cases.items() if name.startswith("test_with_fault")), None)
     if case is not None and case.outcome == "passed" and run.code == 0:
         return case.properties.get("tfjs_retried", "nothing")
     if case is not None and case.message:

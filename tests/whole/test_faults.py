@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.convert,
     pytest.mark.skipif(sys.platform == "win32", reason="Windows has not the signals that are the causes"),
 ]
-EXIT = {"done once more": 0, "passes": 0, "fails": 1, "the run ends": 2}
+EXIT = {"repeated": 0, "passes": 0, "fails": 1, "the run ends": 2}
 SLEPT_S = 60
 ENDS_S = 5.0
 # One of each outcome, and one of another browser.
@@ -59,7 +59,7 @@ def own_project(tmp_path: Path, tiny: Path) -> Iterator[Callable[..., Project]]:
 
 
 def check(fault: Fault, project: Project, run: InnerRun, request: pytest.FixtureRequest) -> None:
-    """What holds of every fault; the row of it is told to whoever writes the page, or held against it."""
+    """Checks what holds for every fault, and that the page has its row; reports the row for `make faults`."""
     cases = {name.partition("[")[0]: case for name, case in run.cases.items()}
     assert run.code == EXIT[fault.outcome], run.text
     assert cases["test_before"].outcome == "passed", run.text
@@ -67,12 +67,12 @@ def check(fault: Fault, project: Project, run: InnerRun, request: pytest.Fixture
         _check_end(fault, run)
     else:
         failed = fault.outcome == "fails"
-        assert cases["test_in_hand"].outcome == ("failure" if failed else "passed"), run.text
+        assert cases["test_with_fault"].outcome == ("failure" if failed else "passed"), run.text
         assert cases["test_after"].outcome == "passed", run.text
-        on = {name: case.properties["browser"] for name, case in cases.items() if name != "test_in_hand"}
+        on = {name: case.properties["browser"] for name, case in cases.items() if name != "test_with_fault"}
         assert (on["test_after"] != on["test_before"]) == fault.fresh
         lost = bool(run.section("tfjs browsers lost"))
-        assert lost == (fault.outcome == "done once more" or "in the second browser too" in fault.caused)
+        assert lost == (fault.outcome == "repeated" or "in the second browser too" in fault.caused)
     if fault.outcome == "the run ends":
         # A signal may come where the browser's reaper has the end of it.
         project.wait_until_nothing_is_left(ENDS_S)
