@@ -270,9 +270,9 @@ def test_browser_arguments_can_be_added_by_overriding_a_fixture(pytester, argume
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--lang=de", "expected a list of arguments for all browsers, *; it gave '--lang=de'"),
-        ({"chrome": "--lang=de"}, "expected a list of arguments *; it gave {'chrome': '--lang=de'}"),
-        (3, "expected a list of arguments *; it gave 3"),
+        ("--lang=de", "expected a list of arguments for all browsers, *; got '--lang=de'"),
+        ({"chrome": "--lang=de"}, "expected a list of arguments *; got {'chrome': '--lang=de'}"),
+        (3, "expected a list of arguments *; got 3"),
         ({"chromium": ["-a"]}, "unknown browser 'chromium': expected one of chrome, firefox, *"),
     ],
 )

@@ -213,7 +213,7 @@ class Page:
             )
 
     def _check_alive(self, watch: Watch) -> None:
-        silence = watch.silence(self._channel.heard())
+        silence = watch.silence(self._channel.last_message_at())
         trouble = None if self._browser.alive() else self._browser.ended
         if trouble is None and silence > watchdog.QUIET_S:
             self._check_server(str(watch.progress))
@@ -227,7 +227,7 @@ class Page:
 
     def _silent(self, seconds: float) -> str:
         trouble = f"the page has not responded for {seconds:.0f} s, although the browser is still running"
-        if self._channel.heard() is not None:
+        if self._channel.last_message_at() is not None:
             return trouble
         base = self._harness.server.access.base
         trouble += f": it may not be able to reach {base} (set --tfjs-bind and --tfjs-public-url)"
@@ -235,7 +235,7 @@ class Page:
         return f"{trouble}; the server refused {', '.join(refused)}" if refused else trouble
 
     def _time_out(self, watch: Watch) -> NoReturn:
-        state = state_of(self._channel.main_thread_busy(), watch.silence(self._channel.heard()))
+        state = state_of(self._channel.main_thread_busy(), watch.silence(self._channel.last_message_at()))
         self._harness.discard_browser()
         raise JobTimeoutError(
             f"{self.target}: not done after {watch.timeout_s:g} s, while {watch.progress}; {state}."

@@ -1,4 +1,4 @@
-"""Jobs of the page: one model run over all feeds, what it reads, and what it gives."""
+"""Jobs of the page: one model, its feeds, the activations to read, and the result."""
 
 from __future__ import annotations
 
@@ -123,9 +123,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Activations:
-    """The tensors of one chunk for one feed, by tap name; of plain run number `plain_run`, its outputs.
+    """The tensors of one chunk for one feed, by tap name; or the outputs of plain run number `plain_run`.
 
-    `alone`: the tensors are of layers that ran alone; those that could not run are missing.
+    `alone`: the tensors come from layers that ran alone; layers that could not run are missing.
     """
 
     feed: int

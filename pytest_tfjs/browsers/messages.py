@@ -18,7 +18,7 @@ _ARGUMENTS = 1000
 
 @dataclass(frozen=True)
 class Progress:
-    """What the page is doing: the stage, and how much of it is done where that is known."""
+    """What the page is doing: the stage, and how much of it is done, if that is known."""
 
     stage: str
     done: int | None = None
@@ -161,7 +161,7 @@ def parse_result(message: Any) -> JobResult:
 
 
 def _text_pairs(message: Any, name: str) -> list[tuple[str, str]]:
-    """An optional list of pairs of texts, as a JavaScript object would not keep all names."""
+    """An optional list of pairs of texts; a JavaScript object cannot have every name as a key."""
     pairs = _optional(message, name, list) or []
     for pair in pairs:
         if not (isinstance(pair, list) and [type(item) for item in pair] == [str, str]):
@@ -179,7 +179,7 @@ def _field(message: Any, name: str, kind: type) -> Any:
     value = message.get(name) if isinstance(message, dict) else None
     fits = is_number(value) if kind is float else isinstance(value, kind) and not isinstance(value, bool)
     if not fits:
-        raise ProtocolError(f"{name!r} should be of type {kind.__name__} in {str(message)[:200]}")
+        raise ProtocolError(f"{name!r} must be of type {kind.__name__} in {str(message)[:200]}")
     return value
 
 

@@ -1,4 +1,4 @@
-"""Targets, which tests run on (browser × backend × variant), and the flags of each."""
+"""Targets (browser × backend × variant), their flags, and how they are parsed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 Flags = tuple[tuple[str, "bool | int | float"], ...]
 
-# Set on a backend whatever the variant. With CPU forwarding on, small tensors are computed in JavaScript in
-# place of the GPU. Threads need a page that is cross-origin isolated, as ours is and most apps' are not:
-# plain `wasm` is what those run, `wasm:threads` asks for threads.
+# The flags of a backend in every variant. With CPU forwarding, TF.js computes small tensors in JavaScript
+# instead of on the GPU. Threads need a cross-origin isolated page, which the harness page is and the pages of
+# most apps are not: `wasm` has no threads, like those apps; `wasm:threads` has them.
 BACKENDS: Mapping[str, Flags] = {
     "cpu": (),
     "wasm": (("WASM_HAS_MULTITHREAD_SUPPORT", False),),
@@ -43,9 +43,9 @@ _INTEGER, _NUMBER = re.compile(r"-?\d+\Z"), re.compile(r"-?\d+\.\d+\Z")
 
 @dataclass(frozen=True)
 class Target:
-    """What one test runs on.
+    """A browser, a backend and a variant: what one test runs on.
 
-    `flags`: the TF.js flags set before the backend is made, and asserted after.
+    `flags`: the TF.js flags, set before the backend is created, and asserted after.
     """
 
     browser: str
@@ -65,18 +65,18 @@ class Target:
 
     @property
     def path(self) -> str:
-        """What patterns over targets are held against: `chrome/webgl:f16`."""
+        """The form that patterns are matched against: `chrome/webgl:f16`."""
         return f"{self.browser}/{self.backend_variant}"
 
     @property
     def half(self) -> bool:
-        """Whether it computes in half precision, by its flags."""
+        """Whether its flags make it compute in half precision."""
         flags = dict(self.flags)
-        asked = flags.get("WEBGL_FORCE_F16_TEXTURES") is True
-        return self.backend == "webgl" and (asked or flags.get("WEBGL_RENDER_FLOAT32_ENABLED") is False)
+        forced = flags.get("WEBGL_FORCE_F16_TEXTURES") is True
+        return self.backend == "webgl" and (forced or flags.get("WEBGL_RENDER_FLOAT32_ENABLED") is False)
 
     def matches(self, pattern: str) -> bool:
-        """Whether it is one of those that a pattern means: `firefox/webgl*`, `*/wasm:threads`."""
+        """Whether it matches a pattern, such as `firefox/webgl*` or `*/wasm:threads`."""
         return fnmatch.fnmatchcase(self.path, pattern)
 
     def __str__(self) -> str:
@@ -86,36 +86,35 @@ class Target:
 def parse_targets(
     browsers: Sequence[str], backends: Sequence[str], own: Mapping[str, Flags] | None = None
 ) -> tuple[Target, ...]:
-    """Every browser with every backend, in the order given, without duplicates.
+    """Every browser with every backend, in the order of the arguments, without duplicates.
 
-    `backends`: names as users write them, `webgl` or `webgl:f16`; `own`: the user's variants, by such names
-    (`parse_variants`). Raises SettingsError for a name that is not known, with the known ones and the
-    closest.
+    `backends`: names such as `webgl` and `webgl:f16`; `own`: the user's variants, from `parse_variants`.
+    Raises SettingsError for an unknown name, with the known names and the closest one.
     """
     known = known_backends(own)
     names = [_known("browser", name, ENGINES) for name in browsers]
-    choices = [_known("backend", text, known) for text in backends]
-    if not names or not choices:
+    chosen = [_known("backend", text, known) for text in backends]
+    if not names or not chosen:
         what, all_of_them = ("backend", known) if names else ("browser", ENGINES)
         raise SettingsError(f"no {what} to run on: name at least one of {', '.join(all_of_them)}")
-    targets = (_target(browser, choice, known[choice]) for browser in names for choice in choices)
+    targets = (_target(browser, backend, known[backend]) for browser in names for backend in chosen)
     return tuple(dict.fromkeys(targets))
 
 
 def known_backends(own: Mapping[str, Flags] | None = None) -> dict[str, Flags]:
-    """All flags of each backend and variant, by the name as users write it: ours, then the user's own."""
-    found: dict[str, Flags] = {}
+    """The flags of each backend and variant, by names such as `webgl:f16`: built-in, then the user's own."""
+    known: dict[str, Flags] = {}
     for backend, flags in BACKENDS.items():
-        found[backend] = flags
+        known[backend] = flags
         for variant, more in VARIANTS.get(backend, {}).items():
-            found[f"{backend}:{variant}"] = _joined(flags, more)
+            known[f"{backend}:{variant}"] = _joined(flags, more)
     for name, more in (own or {}).items():
-        found[name] = _joined(BACKENDS[name.partition(":")[0]], more)
-    return found
+        known[name] = _joined(BACKENDS[name.partition(":")[0]], more)
+    return known
 
 
 def check_pattern(pattern: str, own: Mapping[str, Flags] | None = None) -> None:
-    """Raises SettingsError where a pattern over targets, `firefox/webgl*`, can match none there could be."""
+    """Raises SettingsError if a pattern over targets, such as `firefox/webgl*`, can match no target."""
     paths = [target.path for target in parse_targets(list(ENGINES), list(known_backends(own)), own)]
     if any(fnmatch.fnmatchcase(path, pattern) for path in paths):
         return
@@ -123,17 +122,17 @@ def check_pattern(pattern: str, own: Mapping[str, Flags] | None = None) -> None:
     hint = f" (did you mean {closest[0]!r}?)" if closest else ""
     raise SettingsError(
         f"{pattern!r} matches no target{hint}: expected browser/backend or browser/backend:variant, with"
-        f" browsers {', '.join(ENGINES)} and backends {', '.join(known_backends(own))}; * stands for anything"
+        f" browsers {', '.join(ENGINES)} and backends {', '.join(known_backends(own))}; * matches any text"
     )
 
 
 def parse_variants(lines: Iterable[str]) -> dict[str, Flags]:
-    """The user's own variants, by name as users write it, from lines such as `webgl:old WEBGL_VERSION=1`.
+    """The user's own variants, by names such as `webgl:old`, from lines such as `webgl:old WEBGL_VERSION=1`.
 
-    Values are true, false or numbers. Raises SettingsError for a line that is none of this, names a variant
-    that there is, turns CPU forwarding on, or has a flag of another backend.
+    Values are true, false or numbers. Raises SettingsError for a line of another form, for a variant that
+    exists already, for CPU forwarding turned on, and for a flag of another backend.
     """
-    found: dict[str, Flags] = {}
+    variants: dict[str, Flags] = {}
     for line in filter(str.strip, lines):
         name, *flags = line.split()
         match = _VARIANT.match(name)
@@ -144,16 +143,16 @@ def parse_variants(lines: Iterable[str]) -> dict[str, Flags]:
             )
         backend = _known("backend", match["backend"], BACKENDS)
         own = f"{backend}:{match['name'].lower()}"
-        if own in found or own in known_backends():
+        if own in variants or own in known_backends():
             raise SettingsError(f"{line.strip()!r}: the variant {own} exists already: choose another name")
-        found[own] = tuple(dict(map(_flag, flags)).items())
-        _check_flags(line.strip(), backend, found[own])
-    return found
+        variants[own] = tuple(dict(map(_flag, flags)).items())
+        _check_flags(line.strip(), backend, variants[own])
+    return variants
 
 
 def _check_flags(line: str, backend: str, flags: Flags) -> None:
     for name, value in flags:
-        # The backend cpu has no flags: CPU_HANDOFF_SIZE_THRESHOLD is one of webgl.
+        # The backend cpu has no flags; CPU_HANDOFF_SIZE_THRESHOLD is a flag of webgl.
         other = next((one for one in BACKENDS if one != "cpu" and name.startswith(one.upper())), backend)
         if other != backend:
             raise SettingsError(
@@ -189,7 +188,7 @@ def _target(browser: str, name: str, flags: Flags) -> Target:
 
 
 def _joined(flags: Flags, more: Flags) -> Flags:
-    """Both; where both set one, the latter's value holds."""
+    """The flags of both; the value in `more` takes precedence."""
     return tuple({**dict(flags), **dict(more)}.items())
 
 

@@ -41,7 +41,7 @@ _REINSTALL = "install pytest-tfjs again ('pip install --force-reinstall --no-dep
 class Dist:
     """A folder that holds `@tensorflow/tfjs` and the packages of some backends, laid out as npm does.
 
-    `versions` maps each package that is there to its version. Only `require` tells whether a backend can run.
+    `versions` maps each package in it to its version. Only `require` checks whether a backend can run.
     """
 
     root: Path
@@ -52,7 +52,7 @@ class Dist:
 
     @classmethod
     def shipped(cls) -> Dist:
-        """The copy that came with the plugin; raises DistError where the installation lacks it."""
+        """The copy that comes with the plugin; raises DistError if the installation lacks it."""
         root = Path(__file__).resolve().parents[1] / "page" / "vendor"
         if not (root / TFJS).is_dir():
             raise DistError(f"The TF.js bundles of pytest-tfjs are missing from {root}: {_REINSTALL}.")
@@ -62,13 +62,13 @@ class Dist:
     def from_directory(cls, directory: Path) -> Dist:
         """The user's own copy: `directory` is a node_modules folder, a project with one, or `@tensorflow`.
 
-        Raises DistError where it is none of these, or lacks the package `@tensorflow/tfjs`.
+        Raises DistError if it is none of these, or lacks the package `@tensorflow/tfjs`.
         """
         root = _find_root(directory)
         if root is None:
-            found = "a folder without '@tensorflow'" if directory.is_dir() else "not a folder"
+            what = "a folder without '@tensorflow'" if directory.is_dir() else "not a folder"
             raise DistError(
-                f"--tfjs-dist={directory}: {found}. Expected a node_modules folder, or a project that has"
+                f"--tfjs-dist={directory}: {what}. Expected a node_modules folder, or a project that has"
                 f" one, with the package {TFJS} in it: run 'npm install {TFJS}' there, or leave the option"
                 " out to use the copy that comes with pytest-tfjs."
             )
@@ -91,16 +91,16 @@ class Dist:
         return tuple(f"{package}/{_SCRIPTS[package]}" for package in _packages(backend))
 
     def files(self, backend: str) -> tuple[str, ...]:
-        """Every file that a page running `backend` loads: its scripts, and the `.wasm` files for wasm."""
+        """Every file that a page loads for `backend`: its scripts, and for wasm the `.wasm` files."""
         binaries = (
             f"{package}/{name}" for package in _packages(backend) for name in _BINARIES.get(package, ())
         )
         return (*self.scripts(backend), *binaries)
 
     def require(self, backend: str) -> None:
-        """Make sure that `backend` can be loaded from this copy.
+        """Check that `backend` can be loaded from this copy.
 
-        Raises DistError that names each missing file, or packages whose versions differ from TF.js's own.
+        Raises DistError that names each missing file, or each package whose version differs from TF.js's.
         """
         absent = [name for name in self.files(backend) if not _has_content(self.root / name)]
         if absent:
@@ -121,7 +121,8 @@ class Dist:
 
     def _description(self) -> str:
         return (
-            f"The copy of TF.js {'shipped with pytest-tfjs' if self.shipped_copy else 'given'} ({self.root})"
+            "The copy of TF.js"
+            f" {'shipped with pytest-tfjs' if self.shipped_copy else 'from --tfjs-dist'} ({self.root})"
         )
 
     def _remedy(self, packages: list[str]) -> str:
@@ -149,7 +150,7 @@ def _within(name: str, package: str) -> bool:
 
 
 def _has_content(path: Path) -> bool:
-    """An empty file is what a broken download or checkout leaves."""
+    """Whether the file exists and is not empty, as after a broken download or checkout."""
     return path.is_file() and path.stat().st_size > 0
 
 
@@ -169,7 +170,7 @@ def _core_version(root: Path) -> str | None:
 
 
 def _read_version(package: Path) -> str | None:
-    """The version in a package's package.json, None where the package is not there."""
+    """The version in a package's package.json; None if there is no such package."""
     path = package / "package.json"
     try:
         version = json.loads(path.read_text(encoding="utf-8"))["version"]
@@ -177,6 +178,6 @@ def _read_version(package: Path) -> str | None:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DistError(
-            f"{path} cannot be read as a package's description ({error!r}): install the package again."
+            f"{path} is not a valid package.json ({error!r}): install the package again."
         ) from error
     return str(version)

@@ -1,4 +1,4 @@
-"""Watches a page at work: its time limit, how long it has been silent, what it is doing."""
+"""Watches a page that works on a job: its time limit, its silence, what it is doing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FIRST_SIGN_S = 60.0
 
 @dataclass
 class Watch:
-    """The time that a page has for its work, and the latest progress that it reported.
+    """The time limit of a page's work, and the latest progress that the page reported.
 
     `on_progress` gets each later progress.
     """
@@ -50,8 +50,8 @@ class Watch:
         self.started += seconds
         self.looked = self.quiet_since = time.monotonic()
 
-    def silence(self, heard: float | None) -> float:
-        """For how many seconds no message has come from the page; `heard`: when the last one came.
+    def silence(self, last_message: float | None) -> float:
+        """For how many seconds no message has come from the page; `last_message`: when the last one came.
 
         Time in which this process was suspended, or busy with one long call, does not count.
         """
@@ -59,7 +59,7 @@ class Watch:
         if now - self.looked > AWAY_S:
             self.quiet_since = now
         self.looked = now
-        self.quiet_since = max(self.quiet_since, heard or 0.0)
+        self.quiet_since = max(self.quiet_since, last_message or 0.0)
         return now - self.quiet_since
 
     @property

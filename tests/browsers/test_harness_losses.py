@@ -174,7 +174,9 @@ def test_closed_harness_leaves_no_process_or_file(tmp_path):
 
 def test_page_that_failed_between_jobs_is_replaced(harness, page, tmp_path):
     channel = page._channel
-    channel.tell(channel._events, [{"type": "failed", "reason": "the server answered 500", "fatal": True}])
+    channel.add_events(
+        channel._events, [{"type": "failed", "reason": "the server answered 500", "fatal": True}]
+    )
     assert not page.healthy
     assert harness.open(page.target) is not page
     assert_runs(harness, tmp_path)

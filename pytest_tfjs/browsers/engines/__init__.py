@@ -1,4 +1,4 @@
-"""The browsers to choose from. To add one, write its class and list it in `ENGINES`."""
+"""The supported browsers. To add one, write its class and list it in `ENGINES`."""
 
 from __future__ import annotations
 
@@ -17,31 +17,32 @@ if TYPE_CHECKING:
 
     from pytest_tfjs.browsers.engines.engine import Engine
 
-# By the name users know it by, in the order of preference.
+# By the name used in `--tfjs-browsers`, in the order of preference.
 ENGINES: Mapping[str, Engine] = {
     engine.name: engine for engine in (Chrome(), Firefox(), Edge(), WebKitGTK(), Safari())
 }
 
 
 def first_found(binary: Path | None = None) -> str:
-    """The name of the browser to use where the user named none; the first of all where none is found.
+    """The name of the default browser: the first installed one, or the first of all if none is installed.
 
-    `binary`: the program to start, where one is named. This only looks for files, and starts nothing.
+    `binary`: the program that the user named, if any; its file name then decides. This only looks for files,
+    and starts nothing.
     """
     if binary is not None:
         for engine in ENGINES.values():
             if engine.is_of(binary):
                 return engine.name
-    found = (engine.name for engine in ENGINES.values() if engine.is_found())
-    return next(found, next(iter(ENGINES)))
+    installed = (engine.name for engine in ENGINES.values() if engine.is_found())
+    return next(installed, next(iter(ENGINES)))
 
 
-def arguments_by_browser(given: Any) -> dict[str, tuple[str, ...]]:
-    """Command line arguments by browser, from a list for all of them or a mapping from their names to lists.
+def arguments_by_browser(setting: Any) -> dict[str, tuple[str, ...]]:
+    """Command line arguments by browser, from a list for all browsers or a mapping from names to lists.
 
-    Raises SettingsError for what is neither, and for a name that is not known.
+    Raises SettingsError if `setting` is neither, or names an unknown browser.
     """
-    lists = given if isinstance(given, Mapping) else dict.fromkeys(ENGINES, given)
+    lists = setting if isinstance(setting, Mapping) else dict.fromkeys(ENGINES, setting)
     for name, arguments in lists.items():
         if name not in ENGINES:
             raise SettingsError(
@@ -50,6 +51,6 @@ def arguments_by_browser(given: Any) -> dict[str, tuple[str, ...]]:
         if isinstance(arguments, str) or not isinstance(arguments, Iterable):
             raise SettingsError(
                 "tfjs_browser_args: expected a list of arguments for all browsers, or a mapping from their"
-                f" names to lists; it gave {given!r}"
+                f" names to lists; got {setting!r}"
             )
     return {name: tuple(map(str, arguments)) for name, arguments in lists.items()}

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.browsers.engines.chromium import Chromium
-
-if TYPE_CHECKING:
-    from selenium.webdriver.chromium.options import ChromiumOptions
-    from selenium.webdriver.chromium.webdriver import ChromiumDriver
 
 
 class Chrome(Chromium):
@@ -29,18 +24,7 @@ class Chrome(Chromium):
         "$LOCALAPPDATA/Google/Chrome/Application/chrome.exe",
     )
     driver_program = "chromedriver"
-
-    def new_options(self) -> ChromiumOptions:  # noqa: D102 (see Chromium)
-        from selenium.webdriver import ChromeOptions
-
-        return ChromeOptions()
-
-    def new_driver(  # noqa: D102 (see Chromium)
-        self, options: Any, service_arguments: dict[str, Any]
-    ) -> ChromiumDriver:
-        from selenium import webdriver
-
-        return webdriver.Chrome(options, webdriver.ChromeService(**service_arguments))
+    selenium_name = "Chrome"
 
     def fetch_driver(self, binary: str | None) -> str:  # noqa: D102 (see Engine)
         from webdriver_manager.chrome import ChromeDriverManager

@@ -1,14 +1,13 @@
-"""What Chrome, Chromium and Edge share."""
+"""Base class of the browsers built on Chromium: command lines, tabs, DevTools commands."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pytest_tfjs.browsers.engines.engine import Engine, is_root
 
 if TYPE_CHECKING:
     from selenium.webdriver.chromium.options import ChromiumOptions
-    from selenium.webdriver.chromium.webdriver import ChromiumDriver
     from selenium.webdriver.remote.webdriver import WebDriver
 
     from pytest_tfjs.browsers.engines.engine import LaunchOptions, Place
@@ -28,7 +27,7 @@ QUIET_ARGUMENTS = (
     "--password-store=basic",
     "--use-mock-keychain",
 )
-# A page that is not in front runs its timers once a second, and its heartbeat less than that.
+# A page in the background runs its timers, and so its heartbeat, at most once a second.
 AWAKE_ARGUMENTS = (
     "--disable-background-timer-throttling",
     "--disable-backgrounding-occluded-windows",
@@ -38,53 +37,54 @@ AWAKE_ARGUMENTS = (
 ALLOW_SOFTWARE_WEBGL = "--enable-unsafe-swiftshader"
 SOFTWARE_WEBGL = "--use-angle=swiftshader"
 WEBGPU_ARGUMENTS = ("--enable-unsafe-webgpu", "--enable-features=Vulkan")
-# Without its second the device is lost when TF.js reads a tensor at once, which it does through a canvas.
+# Without `--use-vulkan` the device is lost when TF.js reads a tensor synchronously, which uses a canvas.
 SOFTWARE_WEBGPU = ("--use-webgpu-adapter=swiftshader", "--use-vulkan=swiftshader")
 
 
 class Chromium(Engine):
     """A browser that is built on Chromium, driven by a driver that is built on chromedriver."""
 
-    def new_options(self) -> ChromiumOptions:
-        """Selenium's options for this browser."""
-        raise NotImplementedError
-
-    def new_driver(self, options: Any, service_arguments: dict[str, Any]) -> ChromiumDriver:
-        """Selenium's driver of this browser, started."""
-        raise NotImplementedError
+    selenium_name: ClassVar[str]
+    """The prefix of Selenium's classes for this browser: `Chrome` of `ChromeOptions`."""
 
     def capabilities(  # noqa: D102 (see Engine)
         self, options: LaunchOptions, *, webgpu: bool, gpu: bool | None
     ) -> ChromiumOptions:
-        chosen = self.new_options()
+        from selenium import webdriver
+
+        chosen: ChromiumOptions = getattr(webdriver, f"{self.selenium_name}Options")()
         chosen.page_load_strategy = "none"
         for argument in arguments(options, webgpu=webgpu, gpu=gpu):
             chosen.add_argument(argument)
         return chosen
 
     def start(self, chosen: ChromiumOptions, place: Place) -> WebDriver:  # noqa: D102 (see Engine)
+        from selenium import webdriver
+
         if place.binary is not None:
             chosen.binary_location = place.binary
         for argument in local_arguments(place, chosen.arguments, root=is_root()):
             chosen.add_argument(argument)
-        return self.new_driver(chosen, place.service_arguments())
+        service = getattr(webdriver, f"{self.selenium_name}Service")(**place.service_arguments())
+        driver: WebDriver = getattr(webdriver, self.selenium_name)(chosen, service)
+        return driver
 
     def close_tab(self, driver: WebDriver, tab: str, fresh: str) -> None:  # noqa: D102 (see Engine)
-        # WebDriver's own command waits for a page that is busy, and so does any command to the tab itself.
+        # WebDriver's own command waits for a busy page, and so does any command to the tab itself.
         driver.switch_to.window(fresh)
         _devtools(driver, "Target.closeTarget", {"targetId": tab})
 
     def ask(self, driver: WebDriver) -> None:  # noqa: D102 (see Engine)
-        # Answered by the browser's own process: a script would wait for the page.
+        # The browser process answers this command; a script would wait for the page.
         _devtools(driver, "Browser.getVersion", {})
 
 
 def arguments(options: LaunchOptions, *, webgpu: bool, gpu: bool | None) -> list[str]:
-    """The command line on any machine; the caller's own arguments come last, where they win."""
+    """The command line on any machine; the user's arguments come last, so that they take precedence."""
     chosen = [*QUIET_ARGUMENTS, *AWAKE_ARGUMENTS]
     if not options.headed:
         chosen.append("--headless=new")
-    # It only allows what Chrome does not fall back to by itself, where a GPU is there but of no use.
+    # This only permits software rendering. Chrome does not fall back to it by itself if a GPU is unusable.
     chosen.append(ALLOW_SOFTWARE_WEBGL)
     if gpu is False:
         chosen.append(SOFTWARE_WEBGL)
@@ -95,12 +95,12 @@ def arguments(options: LaunchOptions, *, webgpu: bool, gpu: bool | None) -> list
     return [*chosen, *options.arguments]
 
 
-def local_arguments(place: Place, given: list[str], *, root: bool) -> list[str]:
-    """What only this machine asks for; arguments that are `given` win over these."""
+def local_arguments(place: Place, arguments: list[str], *, root: bool) -> list[str]:
+    """The further arguments for this machine, without those that `arguments` sets already."""
     chosen = [f"--user-data-dir={place.workspace.directory / 'profile'}"]
     if root:
         chosen.append("--no-sandbox")
-    names = {argument.partition("=")[0] for argument in given}
+    names = {argument.partition("=")[0] for argument in arguments}
     return [argument for argument in chosen if argument.partition("=")[0] not in names]
 
 

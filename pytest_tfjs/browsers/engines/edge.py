@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from pytest_tfjs.browsers.engines.chromium import Chromium
-
-if TYPE_CHECKING:
-    from selenium.webdriver.chromium.options import ChromiumOptions
-    from selenium.webdriver.chromium.webdriver import ChromiumDriver
 
 
 class Edge(Chromium):
@@ -28,18 +22,7 @@ class Edge(Chromium):
         "${PROGRAMFILES}/Microsoft/Edge/Application/msedge.exe",
     )
     driver_program = "msedgedriver"
-
-    def new_options(self) -> ChromiumOptions:  # noqa: D102 (see Chromium)
-        from selenium.webdriver import EdgeOptions
-
-        return EdgeOptions()
-
-    def new_driver(  # noqa: D102 (see Chromium)
-        self, options: Any, service_arguments: dict[str, Any]
-    ) -> ChromiumDriver:
-        from selenium import webdriver
-
-        return webdriver.Edge(options, webdriver.EdgeService(**service_arguments))
+    selenium_name = "Edge"
 
     def fetch_driver(self, binary: str | None) -> str:  # noqa: ARG002, D102 (see Engine)
         from webdriver_manager.microsoft import EdgeChromiumDriverManager

@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.processes.workspace import Workspace
     from pytest_tfjs.settings.addresses import RemoteUrl
 
-# Gives the paths of the browser and of its driver; None for what Selenium Manager is to find.
+# Gives the paths of the browser and of its driver; None for a path that Selenium Manager finds.
 Finder = Callable[[], "tuple[str | None, str | None]"]
 
 
 @dataclass(frozen=True)
 class LaunchOptions:
-    """How a browser is started: shown or not, which one, and with which arguments besides ours.
+    """How a browser starts: its programs, in a window or headless, further arguments, local or remote.
 
-    `arguments` are for the browser, whichever it is; `own_arguments` for some alone, by their names.
-    `remote`: the Grid that starts it, None: this machine; `capabilities`: what else is asked of the Grid.
-    `trusted`: an origin, of http on another machine, that is to count as a secure context.
+    `arguments`: for every browser; `own_arguments`: for single browsers, by name. `remote`: the Grid that
+    starts the browser; None: this machine. `capabilities`: further capabilities for the Grid. `trusted`: an
+    http origin on another machine that the browser treats as a secure context.
     """
 
     headed: bool = False
@@ -44,16 +44,16 @@ class LaunchOptions:
     trusted: str | None = None
 
     def for_browser(self, name: str) -> LaunchOptions:
-        """These options with all arguments of that browser as its `arguments`."""
+        """These options, with all arguments for the browser `name` in `arguments`."""
         arguments = (*self.arguments, *self.own_arguments.get(name, ()))
         return replace(self, arguments=arguments, own_arguments={})
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a browser is started on this machine: the programs, and the workspace that it lives and dies in.
+    """Where a browser starts on this machine: the programs, and the workspace of its processes and files.
 
-    `binary` and `driver` None: Selenium Manager finds them.
+    `binary` and `driver`: paths; Selenium Manager finds the program if the path is None.
     """
 
     workspace: Workspace
@@ -66,77 +66,77 @@ class Place:
         return {
             "executable_path": self.driver,
             "env": {**self.workspace.environment(), **environment},
-            # The terminal's Ctrl-C is the test run's: it closes the browser when it ends.
+            # The terminal's Ctrl-C must reach only the test run, which closes the browser when it ends.
             "popen_kw": {"start_new_session": True},
         }
 
 
 class Engine(ABC):
-    """One kind of browser. It holds no state: `driver` is always that of a session of this kind.
+    """One kind of browser, without state: each method gets the `driver` of the session that it works on.
 
-    The session may be on another machine, in all but `ways`, `start` and `pid`.
+    The session may be on another machine, except for `ways`, `start` and `pid`.
     """
 
     name: ClassVar[str]
-    """What users know it by: `chrome`."""
+    """The name in `--tfjs-browsers`: `chrome`."""
     label: ClassVar[str]
-    """What messages call it: `Chrome or Chromium`."""
+    """The name in messages: `Chrome or Chromium`."""
     remedy: ClassVar[str]
-    """What to do where none can be started."""
+    """What the user can do if no browser of this kind starts."""
     programs: ClassVar[tuple[str, ...]]
-    """What its program may be called on PATH, in the order of preference."""
+    """Names of its program on PATH, in the order of preference."""
     places: ClassVar[tuple[str, ...]] = ()
-    """Where else its program may lie, as patterns of absolute paths."""
+    """Other locations of its program: patterns of absolute paths."""
     driver_program: ClassVar[str]
     takes_arguments: ClassVar[bool] = True
-    """Whether there is a way to start it with command line arguments."""
+    """Whether it can be started with command line arguments."""
 
     @abstractmethod
     def capabilities(self, options: LaunchOptions, *, webgpu: bool, gpu: bool | None) -> ArgOptions:
         """Selenium's options for a session, on this machine or another.
 
-        `gpu`: whether that machine has a GPU that the browser can use; None where that is not known.
+        `gpu`: whether that machine has a GPU that the browser can use; None if unknown.
         """
 
     @abstractmethod
     def start(self, chosen: Any, place: Place) -> WebDriver:
-        """Start driver and browser here; `chosen`: what `capabilities` gave, which may be changed."""
+        """Start driver and browser on this machine. May modify `chosen`, the result of `capabilities`."""
 
     def close_tab(self, driver: WebDriver, tab: str, fresh: str) -> None:  # noqa: ARG002
-        """Have the current tab closed, however busy its page is; `fresh` is the other one.
+        """Request that the current tab `tab` be closed, even if its page is busy; `fresh` is the other tab.
 
-        This is done again until the tab is gone, so it may take effect later, or fail.
+        The caller repeats this until the tab is gone, so it may take effect later, or fail.
         """
         driver.close()
 
     def ask(self, driver: WebDriver) -> None:
-        """Raise what the driver knows to be wrong with the page, without waiting for the page."""
+        """Raise the error that the driver reports for the page, if any, without waiting for the page."""
         _ = driver.current_window_handle
 
     def pid(self, driver: WebDriver) -> int | None:
-        """The id of the browser's process on this machine, where it is told: by `goog:processID`, for one."""
-        told = driver.capabilities.items()
-        return next((int(value) for name, value in told if name.endswith(":processID")), None)
+        """The id of the browser's process, from a capability such as `goog:processID`; None if unknown."""
+        capabilities = driver.capabilities.items()
+        return next((int(value) for name, value in capabilities if name.endswith(":processID")), None)
 
     def is_found(self) -> bool:
-        """Whether it seems to be on this machine. It only looks for files."""
+        """Whether it seems to be installed on this machine. This only looks for files."""
         return self._look() is not None
 
     def driver_is_found(self) -> bool:
-        """Whether its driver seems to be on this machine."""
+        """Whether its driver seems to be installed on this machine."""
         return self._look_for_driver() is not None
 
     def is_of(self, binary: Path) -> bool:
-        """Whether a program is called as this browser is."""
+        """Whether a program has the file name of this browser."""
         names = {*self.programs, *(pattern.rpartition("/")[2] for pattern in self.places)}
         return _bare(binary.name) in map(_bare, names)
 
     def is_driven_by(self, driver: Path) -> bool:
-        """Whether a program is called as this browser's driver is."""
+        """Whether a program has the file name of this browser's driver."""
         return _bare(driver.name) == _bare(self.driver_program)
 
     def ways(self, options: LaunchOptions) -> Iterator[tuple[str, Finder]]:
-        """Ways to come by the browser and its driver, in order, each with what messages call it."""
+        """The ways to find the browser and its driver, in order, each with its name in messages."""
         yield self.found_here(options)
         yield (
             "Selenium Manager",
@@ -146,24 +146,24 @@ class Engine(ABC):
             yield "webdriver-manager", lambda: self._fetched(options)
 
     def found_here(self, options: LaunchOptions) -> tuple[str, Finder]:
-        """The first of the ways: the programs that the user named, and those that are installed."""
+        """The first way: the programs that the user named, and the installed ones."""
         named = [str(path) for path in (options.binary, options.driver) if path is not None]
         label = f"named ({', '.join(named)}) and on PATH" if named else "on PATH"
         return label, lambda: (self.browser_path(options), self.driver_path(options))
 
     def fetch_driver(self, binary: str | None) -> str:
-        """The path of a driver that webdriver-manager knows or fetches."""
+        """The path of a driver that webdriver-manager has stored or downloads."""
         raise NotImplementedError
 
     def browser_path(self, options: LaunchOptions, *, required: bool = True) -> str | None:
-        """The program named, or found."""
+        """The program that the user named, or the installed one. Raises BrowserError if it is missing."""
         path = named_program(options.binary) or self._look()
         if path is None and required:
             raise BrowserError(f"found none of {', '.join(self.programs)}")
         return path
 
     def driver_path(self, options: LaunchOptions) -> str:
-        """The driver named, or found on PATH."""
+        """The driver that the user named, or the one on PATH. Raises BrowserError if it is missing."""
         path = named_program(options.driver) or self._look_for_driver()
         if path is None:
             raise BrowserError(f"{self.driver_program} not found")
@@ -190,7 +190,7 @@ def first_on_path(programs: tuple[str, ...]) -> str | None:
 
 
 def first_at(patterns: tuple[str, ...]) -> Iterator[str]:
-    """The files that are at these absolute paths, which may hold wildcards and start with a variable."""
+    """The files at these absolute paths, which may have wildcards and begin with an environment variable."""
     for pattern in patterns:
         path = Path(os.path.expandvars(pattern)).expanduser()
         if path.is_absolute():
@@ -198,7 +198,7 @@ def first_at(patterns: tuple[str, ...]) -> Iterator[str]:
 
 
 def named_program(path: Path | None) -> str | None:
-    """What the user named, which is used or refused and never replaced by another."""
+    """The path of the program that the user named, if any. Raises BrowserError if it is not executable."""
     if path is None:
         return None
     if not path.is_file() or not os.access(path, os.X_OK):

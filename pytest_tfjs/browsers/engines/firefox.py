@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
     from pytest_tfjs.browsers.engines.engine import LaunchOptions, Place
 
-# Without what it sets itself when it is driven: no telemetry, no updates, no dialog about a busy script.
+# In addition to what Firefox sets when it is driven: no updates, no dialog about a busy script.
 PREFERENCES: Mapping[str, bool | int | str] = {
     "app.normandy.enabled": False,
     "network.dns.disablePrefetch": True,
     "network.prefetch-next": False,
     "toolkit.telemetry.enabled": False,
-    # A page that is not in front runs its timers once a second, and its heartbeat less than that.
+    # A page in the background runs its timers, and so its heartbeat, at most once a second.
     "dom.min_background_timeout_value": 4,
     "dom.min_background_timeout_value_without_budget_throttling": 4,
     "dom.timeout.enable_budget_timer_throttling": False,
     "dom.workers.throttling.enabled": False,
-    # Also on a GPU that Firefox has on its list of bad ones, and by its name in full.
+    # Use GPUs on Firefox's blocklist too, and report their full names.
     "webgl.force-enabled": True,
     "webgl.sanitize-unmasked-renderer": False,
 }
@@ -35,7 +35,7 @@ WEBGPU_PREFERENCES: Mapping[str, bool] = {"dom.webgpu.enabled": True, "gfx.webgp
 
 
 class Firefox(Engine):
-    """Firefox, with geckodriver. Without a screen it has no WebGL, headless too: so it gets a virtual one."""
+    """Firefox, with geckodriver. It needs a screen for WebGL even when headless, if need be a virtual one."""
 
     name = "firefox"
     label = "Firefox"
@@ -76,7 +76,7 @@ class Firefox(Engine):
 
         if place.binary is not None:
             chosen.binary_location = place.binary
-        # The profile's place is on the command line, by which the workspace's processes are known.
+        # The command line holds the profile's path, by which the workspace recognises its processes.
         arguments = ["--profile-root", str(place.workspace.directory)]
         needed = not has_screen() and not place.headed and can_make_screen()
         screen = start_screen(place.workspace) if needed else {}

@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 class Safari(Engine):
     """Safari, with the safaridriver that comes with it: in a window, and one session at a time.
 
-    The driver does not start it but asks the system to, so none of its processes is the workspace's: they
-    may hold the user's own windows.
+    The system starts Safari, at the driver's request. Its processes therefore do not belong to the workspace:
+    they may hold the user's own windows.
     """
 
     name = "safari"
     label = "Safari"
     remedy = (
-        "It is for macOS: allow it once with 'sudo safaridriver --enable', and close every other session that"
-        " drives it (it has one at a time, so run without pytest-xdist). On Linux its engine is"
-        " '--tfjs-browsers=webkitgtk'."
+        "Safari runs only on macOS. Allow automation once with 'sudo safaridriver --enable', and close every"
+        " other session (Safari allows only one at a time, so run without pytest-xdist). On Linux, test its"
+        " engine with '--tfjs-browsers=webkitgtk'."
     )
     programs = ("Safari",)
     places = ("/Applications/Safari.app/Contents/MacOS/Safari",)
@@ -37,15 +37,15 @@ class Safari(Engine):
     takes_arguments = False
 
     def is_found(self) -> bool:
-        """Whether browser and driver are there."""
+        """Whether browser and driver are installed."""
         return platform.system() == "Darwin" and self.driver_is_found()
 
     def ways(self, options: LaunchOptions) -> Iterator[tuple[str, Finder]]:
-        """The system's own only: nobody fetches it."""
+        """Only the system's own: Safari cannot be downloaded."""
         yield "on macOS", lambda: (self.browser_path(options), self.driver_path(options))
 
     def browser_path(self, options: LaunchOptions, *, required: bool = True) -> str | None:  # noqa: ARG002
-        """None: a driver starts the Safari that it came with."""
+        """None, as a driver starts the Safari that it came with. Raises BrowserError if that cannot work."""
         if platform.system() != "Darwin":
             raise BrowserError(f"this machine runs {platform.system()}")
         if options.binary is not None:

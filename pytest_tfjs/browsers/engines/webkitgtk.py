@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.engines.engine import Finder, LaunchOptions, Place
 
 
-# Pages that are cross-origin isolated have SharedArrayBuffer in Safari; WebKitGTK leaves it out. TF.js needs
-# it for threads.
+# TF.js needs SharedArrayBuffer for threads. Cross-origin isolated pages have it in Safari, but not in
+# WebKitGTK without this variable.
 SHARED_MEMORY = {"JSC_useSharedArrayBuffer": "true"}
 
 
 class WebKitGTK(Engine):
-    """MiniBrowser, with WebKitWebDriver. It has no mode without a screen, so it is given a virtual one."""
+    """MiniBrowser, with WebKitWebDriver. It has no headless mode and runs on a virtual screen instead."""
 
     name = "webkitgtk"
     label = "WebKitGTK's MiniBrowser"
     remedy = (
-        "It is for Linux: install it with its driver and a virtual screen (Debian and Ubuntu:"
-        " 'apt-get install webkit2gtk-driver xvfb'), or name the two with --tfjs-browser-binary and"
+        "WebKitGTK runs only on Linux. Install it with its driver and a virtual screen (Debian and Ubuntu:"
+        " 'apt-get install webkit2gtk-driver xvfb'), or name both programs with --tfjs-browser-binary and"
         " --tfjs-driver-binary."
     )
     programs = ("MiniBrowser",)
@@ -43,11 +43,11 @@ class WebKitGTK(Engine):
     driver_program = "WebKitWebDriver"
 
     def is_found(self) -> bool:
-        """Whether browser and driver are there: the browser alone comes with many desktops."""
+        """Whether browser and driver are installed: the browser alone comes with many desktops."""
         return super().is_found() and self.driver_is_found()
 
     def ways(self, options: LaunchOptions) -> Iterator[tuple[str, Finder]]:
-        """On this machine only: nobody fetches it."""
+        """Only installed programs: WebKitGTK cannot be downloaded."""
         yield self.found_here(options)
 
     def capabilities(  # noqa: D102 (see Engine)
@@ -75,12 +75,12 @@ class WebKitGTK(Engine):
         environment = {**SHARED_MEMORY, **screen}
         service = Service(**place.service_arguments(**environment))
         with warnings.catch_warnings():
-            # Of what Selenium does itself; where users make errors of warnings the browser would not start.
+            # Selenium's own code causes this warning, which the user may have turned into an error.
             warnings.simplefilter("ignore", DeprecationWarning)
             return WebDriver(chosen, service)
 
     def pid(self, driver: WebDriver) -> int | None:
-        """That of the driver's only child, which the driver does not tell."""
+        """The id of the driver's only child process; no capability has it."""
         import psutil
 
         with contextlib.suppress(psutil.Error):  # it is gone already

@@ -1,4 +1,4 @@
-"""What the harness needs of a running browser, on this machine or another."""
+"""The interface of a running browser, on this machine or another."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import Protocol
 
 
 class Browser(Protocol):
-    """A running browser with one page. `close` may be called at any time, and again."""
+    """A running browser with one page. `close` may be called at any time, and more than once."""
 
     @property
     def name(self) -> str:
-        """The name users know it by: `chrome`."""
+        """The name in `--tfjs-browsers`: `chrome`."""
 
     @property
     def version(self) -> str:
-        """The full version that the browser tells of itself."""
+        """The full version that the browser reports."""
 
     @property
     def webgpu(self) -> bool:
@@ -22,23 +22,23 @@ class Browser(Protocol):
 
     @property
     def software(self) -> bool | None:
-        """True where its machine has no GPU, so that all it draws is software; None where it is not known."""
+        """True if its machine has no GPU, so that it renders in software; None if unknown."""
 
     def open(self, url: str) -> None:
-        """Close the page there is, and open a fresh one at `url`, without waiting for it to load.
+        """Close the current page and open a new one at `url`, without waiting for it to load.
 
-        Raises BrowserError, in one line, where that fails.
+        Raises BrowserError with a one-line message if that fails.
         """
 
     @property
     def ended(self) -> str:
-        """What it is that is no longer there, in words, where it is not `alive`."""
+        """What has ended, in words, if the browser is not `alive`: `its process has ended`."""
 
     def alive(self) -> bool:
-        """Whether its processes are there. Cheap."""
+        """Whether its process or session exists. Cheap."""
 
     def trouble(self) -> str | None:
-        """What the driver knows to be wrong with the page, in words: a crashed tab. Takes a moment."""
+        """The error that the driver reports for the page, such as a crashed tab, or None. Takes a moment."""
 
     def close(self) -> None:
-        """End it and all that came of it."""
+        """End the browser and everything it started."""

@@ -1,4 +1,4 @@
-"""A browser driven over WebDriver alone: opening pages, asking the driver, reading its errors."""
+"""A browser driven over WebDriver: opens pages, queries the driver, reads its errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FIRST_WAIT_S = 0.05
 
 
 class DriverSession:
-    """What is done through the driver alone, and so with a browser on any machine."""
+    """The operations that need only the driver, and so work for a browser on any machine."""
 
     software: bool | None = None
 
@@ -46,18 +46,18 @@ class DriverSession:
             raise BrowserError(first_line(error)) from error
 
     def _close_tab(self, tab: str, fresh: str) -> None:
-        # Chrome forgets to close a tab that has just begun to load, and a busy one it closes half a second
-        # after it was last asked: so ask again, but after ever longer waits.
-        asked, wait = -math.inf, FIRST_WAIT_S
+        # Chrome ignores the request for a tab that has just begun to load, and closes a busy tab half a
+        # second after the last request. Therefore the request is repeated, after ever longer waits.
+        requested, wait = -math.inf, FIRST_WAIT_S
         deadline = time.monotonic() + CLOSE_S
         while tab in self._driver.window_handles:
             now = time.monotonic()
             if now > deadline:
                 raise BrowserError("the previous page did not close")
-            if now > asked + wait:
+            if now > requested + wait:
                 with contextlib.suppress(Exception):  # it closed in the meantime
                     self._engine.close_tab(self._driver, tab, fresh)
-                asked, wait = now, 2 * wait
+                requested, wait = now, 2 * wait
             time.sleep(LOOK_AGAIN_S)
 
     def trouble(self) -> str | None:  # noqa: D102 (see Browser)
@@ -69,7 +69,7 @@ class DriverSession:
 
 
 def limit_commands(driver: WebDriver, seconds: float) -> None:
-    """Have each command of this session answered within that time, or given up."""
+    """Give up each command of this session that is not answered within `seconds`."""
     from selenium.webdriver.remote.remote_connection import RemoteConnection
 
     assert isinstance(driver.command_executor, RemoteConnection)
@@ -78,7 +78,7 @@ def limit_commands(driver: WebDriver, seconds: float) -> None:
 
 @contextlib.contextmanager
 def unlogged() -> Iterator[None]:
-    """Keeps what a driver is asked out of the log, which pytest shows on request."""
+    """Keeps requests to a driver out of the log, which pytest can show."""
     logger = logging.getLogger("selenium.webdriver.remote.remote_connection")
     before = logger.level
     logger.setLevel(max(logging.INFO, before))
@@ -89,7 +89,7 @@ def unlogged() -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line: Selenium's have many, and a driver that is gone says nothing."""
+    """An error's message in one line: Selenium's have several, and a stopped driver's errors have none."""
     from urllib3.exceptions import HTTPError, MaxRetryError, ReadTimeoutError
 
     if isinstance(error, ReadTimeoutError) or (
@@ -98,6 +98,8 @@ def first_line(error: BaseException) -> str:
         return "its driver did not respond in time"
     if isinstance(error, HTTPError | ConnectionError):
         return "its driver has stopped: the connection to it failed"
-    said = getattr(error, "msg", None)
-    text = str(error if said is None else said).partition("; For documentation on this error")[0].strip()
+    message = getattr(error, "msg", None)
+    text = (
+        str(error if message is None else message).partition("; For documentation on this error")[0].strip()
+    )
     return text.splitlines()[0] if text else type(error).__name__

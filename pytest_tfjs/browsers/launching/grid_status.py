@@ -33,17 +33,17 @@ class Slot:
 
 @dataclass(frozen=True)
 class GridStatus:
-    """The slots of a Grid, of all nodes that it knows."""
+    """The slots of all nodes of a Grid."""
 
     slots: tuple[Slot, ...]
 
     @property
     def has_node(self) -> bool:
-        """Whether a node is up that offers any browser."""
+        """Whether any node is up."""
         return any(slot.up for slot in self.slots)
 
     def has(self, browser_name: str) -> bool:
-        """Whether a node that is up offers this browser, be it free or not."""
+        """Whether a node that is up offers this browser, free or in use."""
         return any(
             slot.up and str(slot.offers.get("browserName", "")).lower() == browser_name.lower()
             for slot in self.slots
@@ -66,18 +66,18 @@ class GridStatus:
 
 
 def grid_status(remote: RemoteUrl) -> GridStatus | None:
-    """The status of a Grid; None where the service does not report one."""
+    """The status of a Grid; None if the service does not report one."""
     with contextlib.suppress(OSError, ValueError, RecursionError):
         request = urllib.request.Request(f"{remote.url}/status")  # noqa: S310 (checked by RemoteUrl)
         for name, value in _authorization(remote).items():
-            request.add_unredirected_header(name, value)  # another host may not know it
+            request.add_unredirected_header(name, value)  # not sent to other hosts
         with urllib.request.urlopen(request, timeout=STATUS_S) as answer:  # noqa: S310
             return parse_status(json.loads(answer.read(STATUS_LIMIT)))
     return None
 
 
 def _authorization(remote: RemoteUrl) -> dict[str, str]:
-    """The header that names the user, where there is one."""
+    """The header with the user's name and key, if there is a user."""
     if remote.username is None:
         return {}
     user = f"{remote.username}:{remote.password or ''}".encode()
@@ -85,7 +85,7 @@ def _authorization(remote: RemoteUrl) -> dict[str, str]:
 
 
 def parse_status(answer: Any) -> GridStatus | None:
-    """The status in the answer of a Grid; None where the answer has another form."""
+    """The status in a Grid's response; None if the response has another form."""
     try:
         nodes = answer["value"]["nodes"]
         return GridStatus(

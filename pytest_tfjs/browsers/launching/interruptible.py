@@ -25,15 +25,15 @@ def interruptible(
     halt: Callable[[], object] = lambda: None,
     limit_s: float | None = None,
 ) -> T:
-    """What `create` gives. Where the wait is given up, what comes late is ended, by `end`.
+    """The result of `create`. If the wait is given up, `end` is called with a result that comes late.
 
-    `halt`: makes `create` fail soon, and is called again until it has, for LATE_S at most.
-    Raises BrowserError where `create` takes longer than `limit_s`, and else what `create` raises.
+    `halt`: makes `create` fail soon; called repeatedly until it has failed, for LATE_S at most.
+    Raises BrowserError if `create` takes longer than `limit_s`, otherwise the errors of `create`.
     """
     creation = _Creation(create, end)
     thread = threading.Thread(target=creation.run, name="pytest-tfjs-session", daemon=True)
     try:
-        thread.start()  # which can be interrupted too, when the thread is at work already
+        thread.start()  # may be interrupted too, after the thread has begun to work
         creation.wait(limit_s)
     except BaseException:
         creation.abandon()
@@ -46,7 +46,7 @@ def interruptible(
 
 
 class _Creation(Generic[T]):
-    """Something in the making, which may be given up meanwhile."""
+    """A call of `create` that may be abandoned before it returns."""
 
     def __init__(self, create: Callable[[], T], end: Callable[[T], object]) -> None:
         self.done = threading.Event()
@@ -74,7 +74,7 @@ class _Creation(Generic[T]):
                 raise BrowserError(f"it did not start within {limit_s:g} s and was stopped")
 
     def abandon(self) -> None:
-        """Have it ended as soon as it is there."""
+        """End the result as soon as there is one."""
         with self._lock:
             self._abandoned = True
             if self.done.is_set():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def launch(name: str, options: LaunchOptions, *, webgpu: bool = False) -> Browser:
-    """Start the browser of that name; raises BrowserError where that cannot be done."""
+    """Start the browser `name`; raises BrowserError if it does not start."""
     engine, options = ENGINES[name], options.for_browser(name)
     if options.arguments and not engine.takes_arguments:
         raise BrowserError(

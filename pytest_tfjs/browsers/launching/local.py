@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.processes.workspace import Workspace
 
 START_S = 120.0
-# As long as Selenium Manager itself waits for what it fetches, unless told else.
+# Selenium Manager's own default limit for a download.
 FETCH_S = 300.0
 COMMAND_S = 10.0
 QUIT_S = 5.0
@@ -33,7 +33,7 @@ class LocalBrowser(DriverSession):
     ended = "its process has ended"
 
     def __init__(self, engine: Engine, options: LaunchOptions, *, webgpu: bool = False) -> None:
-        """Find and start it. Raises BrowserError that tells each way that was tried and why it failed."""
+        """Find and start the browser. Raises BrowserError that lists each way tried and why it failed."""
         self._workspace, driver = _find_and_start(engine, options, webgpu=webgpu)
         try:
             super().__init__(engine, driver, webgpu=webgpu)
@@ -69,7 +69,7 @@ class LocalBrowser(DriverSession):
 
 
 def has_gpu(dev: Path = Path("/dev")) -> bool:
-    """Whether the machine has a GPU that a browser can use; taken for granted on other systems than Linux."""
+    """Whether the machine has a GPU that a browser can use; assumed on systems other than Linux."""
     if platform.system() != "Linux":
         return True
     return any(dev.glob("dri/renderD*")) or any(dev.glob("nvidia[0-9]*"))
@@ -89,7 +89,7 @@ def _find_and_start(engine: Engine, options: LaunchOptions, *, webgpu: bool) -> 
 def _attempt(
     engine: Engine, options: LaunchOptions, find: Finder, *, webgpu: bool
 ) -> tuple[Workspace, WebDriver] | str:
-    """One way to come by a browser, or why it failed: whatever is wrong with it, there are others."""
+    """Try one way to find and start a browser; gives the reason if it fails, as other ways follow."""
     try:
         binary, driver = find()
         return _start(engine, options, binary, driver, webgpu=webgpu)
@@ -114,7 +114,7 @@ def _start(
             raise
         return started
 
-    # Where it is given up and does not end even so, the workspace stays open: it goes with this process then.
+    # If the start is given up and does not end even then, the reaper clears the workspace after this process.
     started = interruptible(
         start,
         lambda _: workspace.close(),

@@ -16,29 +16,29 @@ if TYPE_CHECKING:
 
 
 def check_programs(settings: Settings, targets: Iterable[Target]) -> None:
-    """Refuses targets in browsers that a program named would not start: it is used for every one of them.
+    """Raises SettingsError if a program that the user named does not belong to the browser of every target.
 
-    `settings`: those of the run, by which a program belongs to the one browser named, where its own name does
-    not tell. Raises SettingsError.
+    `settings`: the run's. They name the program; its file name decides which browser it belongs to, or else
+    the only browser in `settings.browsers`.
     """
-    if settings.remote is not None:  # in an ini file they may wait for the runs on this machine
+    if settings.remote is not None:  # an ini file may name programs for the runs on this machine
         return
     browsers = list(dict.fromkeys(target.browser for target in targets))
     for name, owner in (("browser_binary", _browser_of), ("driver_binary", _browser_driven_by)):
         program: Path | None = getattr(settings, name)
         if program is None or not browsers:
             continue
-        told = settings.spelled(name)
+        setting = settings.spelled(name)
         if len(browsers) > 1:
             raise SettingsError(
-                f"{told}: one program cannot serve {', '.join(browsers)}: select one browser with"
+                f"{setting}: one program cannot serve {', '.join(browsers)}: select one browser with"
                 " --tfjs-browsers, or leave this out to use the programs on PATH"
             )
         own = owner(program) or _only_one(settings.browsers)
         if own is not None and own != browsers[0]:
             raise SettingsError(
-                f"{told}: this is a program of {own}, but the tests run in {browsers[0]}: name a program of"
-                f" {browsers[0]}, or leave this out to use the one on PATH"
+                f"{setting}: this is a program of {own}, but the tests run in {browsers[0]}: name a program"
+                f" of {browsers[0]}, or leave this out to use the one on PATH"
             )
 
 

@@ -27,32 +27,32 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.engines.engine import Engine, LaunchOptions
     from pytest_tfjs.settings.addresses import RemoteUrl
 
-# A Grid lets a request wait for a free browser for 300 s unless told else; then the browser has to start.
+# By default a request waits up to 300 s for a free browser of the Grid; then the browser has to start.
 CREATE_S = 360.0
 NODE_S = 20.0
 COMMAND_S = 15.0
 QUIT_S = 10.0
 AGAIN_S = 1.0
-# A Grid ends sessions that it has heard nothing of for a while, most often 300 s.
+# A Grid ends sessions without commands, by default after 300 s.
 ALIVE_S = 5.0
-# While a page is silent its browser is asked again and again, which not every service likes.
+# The least time between two queries about a silent page: services may limit the rate of commands.
 TROUBLE_S = 1.0
-# What a Grid says, as an exception of Java, where a node is gone and it has not noticed yet: unless told else
-# it asks its nodes every two minutes.
+# The Java exception that a Grid reports for a node that is gone, until it notices: by default it checks its
+# nodes every two minutes.
 _NODE_GONE = re.compile(r"\bjava\.(net|io|nio|util\.concurrent)\.")
 _SHOWN = ("browserName", "browserVersion", "platformName")
 
 
 class RemoteBrowser(DriverSession):
-    """A browser that a Grid started, which is known through its driver alone."""
+    """A browser that a Grid started; only its driver gives access to it."""
 
     def __init__(self, engine: Engine, options: LaunchOptions, *, webgpu: bool = False) -> None:
-        """Ask the Grid for it. Raises BrowserError with what was asked for and what the Grid has."""
+        """Request a session. Raises BrowserError with what was requested and what the Grid offers."""
         assert options.remote is not None
         super().__init__(
             engine, _Request(engine, options, options.remote, webgpu=webgpu).grant(), webgpu=webgpu
         )
-        self._asked = time.monotonic()
+        self._checked = time.monotonic()
         self._troubled = -math.inf
         self._gone: str | None = None
 
@@ -61,28 +61,28 @@ class RemoteBrowser(DriverSession):
         return f"its session ended: {self._gone}"
 
     def alive(self) -> bool:
-        """Whether the Grid has its session. It is asked now and then, which keeps the session as well."""
-        if self._gone is None and time.monotonic() - self._asked > ALIVE_S:
+        """Whether the Grid still has the session. The check, once in ALIVE_S, also keeps it from expiring."""
+        if self._gone is None and time.monotonic() - self._checked > ALIVE_S:
             try:
                 _ = self._driver.window_handles
             except Exception as error:  # noqa: BLE001 (the driver's answer, or that it gave none)
                 self._gone = first_line(error)
-            self._asked = time.monotonic()
+            self._checked = time.monotonic()
         return self._gone is None
 
     def trouble(self) -> str | None:  # noqa: D102 (see Browser)
         if time.monotonic() - self._troubled < TROUBLE_S:
             return None
-        told = super().trouble()
+        trouble = super().trouble()
         self._troubled = time.monotonic()
-        if told is None or "crash" in told:
-            return told
-        # Some services do not take commands that are not WebDriver's own.
-        self._asked = 0.0
+        if trouble is None or "crash" in trouble:
+            return trouble
+        # Some services reject commands that are not part of WebDriver.
+        self._checked = 0.0
         return None if self.alive() else self.ended
 
     def close(self) -> None:
-        """End the session. Where the Grid does not answer, it ends sessions by itself that are not used."""
+        """End the session. If the Grid does not answer, it ends the unused session by itself later."""
         self._gone = "it was closed"
         quitting = threading.Thread(target=_quit, args=(self._driver,), daemon=True)
         quitting.start()
@@ -90,7 +90,7 @@ class RemoteBrowser(DriverSession):
 
 
 class _Request:
-    """The request for one session, and what can be said of it where it fails."""
+    """The request for one session, and its error message if it fails."""
 
     def __init__(self, engine: Engine, options: LaunchOptions, remote: RemoteUrl, *, webgpu: bool) -> None:
         chosen: Any = engine.capabilities(options, webgpu=webgpu, gpu=None)
@@ -100,7 +100,7 @@ class _Request:
         self._deadline = time.monotonic() + CREATE_S
 
     def grant(self) -> WebDriver:
-        """The session. Raises BrowserError where the Grid does not give it."""
+        """The session. Raises BrowserError if the Grid does not create it."""
         self._await_node()
         while True:
             try:
@@ -108,13 +108,13 @@ class _Request:
             except Exception as error:
                 left = self._deadline - time.monotonic() - AGAIN_S
                 if left < 0 or not _NODE_GONE.search(first_line(error)):
-                    raise BrowserError(self._told(_reason(error))) from error
+                    raise BrowserError(self._message(_reason(error))) from error
             time.sleep(AGAIN_S)
 
     def _await_node(self) -> None:
-        """Give a Grid that has just been started a while until a node has the browser.
+        """Wait up to NODE_S for a node with the browser, as a Grid that has just started may have none yet.
 
-        One that has no node then may be one that starts nodes for the requests that wait: so it is asked.
+        If the Grid has no node at all by then, go on: it may start nodes for waiting requests.
         """
         name = str(self._capabilities["browserName"])
         until = time.monotonic() + NODE_S
@@ -122,7 +122,7 @@ class _Request:
             if time.monotonic() > until:
                 if not status.has_node:
                     return
-                raise BrowserError(self._told(f"no running node offers {name!r}"))
+                raise BrowserError(self._message(f"no running node offers {name!r}"))
             time.sleep(AGAIN_S)
 
     def _create(self) -> WebDriver:
@@ -132,41 +132,41 @@ class _Request:
 
         capabilities = self._capabilities
 
-        class Asked(ArgOptions):
+        class Requested(ArgOptions):
             def to_capabilities(self) -> Any:
                 return capabilities
 
         config = ClientConfig(
             self._remote.url,
             timeout=max(1, int(self._deadline - time.monotonic())),
-            # Of what was sent a second time a second session could come.
+            # A request that is sent twice could create two sessions.
             init_args_for_pool_manager={"init_args_for_pool_manager": {"retries": False}},
             username=self._remote.username,
             password=self._remote.password,
         )
         with unlogged():  # capabilities may hold a service's key
-            driver = webdriver.Remote(self._remote.url, options=Asked(), client_config=config)
+            driver = webdriver.Remote(self._remote.url, options=Requested(), client_config=config)
         limit_commands(driver, COMMAND_S)
         return driver
 
-    def _told(self, reason: str) -> str:
-        asked = [f"{name} {self._capabilities[name]}" for name in _SHOWN if name in self._capabilities]
+    def _message(self, reason: str) -> str:
+        requested = [f"{name} {self._capabilities[name]}" for name in _SHOWN if name in self._capabilities]
         others = sorted(set(self._capabilities) - set(_SHOWN))
         status = grid_status(self._remote)
-        has = "  unknown: it does not report its status" if status is None else str(status)
+        offers = "  unknown: it does not report its status" if status is None else str(status)
         if self._remote.password:
             reason = reason.replace(self._remote.password, "***")
         return (
             f"{self._remote} did not start a session with {self._engine.label}: {reason}\n"
-            f"Requested: {', '.join(asked)}; also set: {', '.join(others)}.\n"
-            f"It offers:\n{has}\n"
+            f"Requested: {', '.join(requested)}; also set: {', '.join(others)}.\n"
+            f"It offers:\n{offers}\n"
             "Add a node with this browser or wait until one is free, choose other browsers with"
             " --tfjs-browsers, or change the request with --tfjs-capabilities."
         )
 
 
 def merged(own: Mapping[str, Any], further: Mapping[str, Any]) -> dict[str, Any]:
-    """Capabilities with the user's over ours: objects are merged, lists joined, all else is replaced."""
+    """`own` capabilities updated by `further`: objects are merged, lists joined, other values replaced."""
     result = dict(own)
     for name, value in further.items():
         former = result.get(name)
@@ -185,10 +185,10 @@ def _quit(driver: WebDriver) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of an error, in words that say what to do where these are known."""
+    """The first line of an error, with its meaning if the error is a known one."""
     text = first_line(error)
     if "Authorization Required" in text or "Unauthorized" in text:
         return f"it rejects the user name and key of --tfjs-remote ({text})"
-    if not hasattr(error, "msg"):  # not of WebDriver, but of the way there
+    if not hasattr(error, "msg"):  # an error of the connection, not of WebDriver
         return f"it does not respond ({text})"
     return text

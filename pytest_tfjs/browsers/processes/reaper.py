@@ -1,6 +1,7 @@
 """Cleans up after a browser if the process that started it ends without doing so.
 
-A signal, `os._exit` or a crash leave no time for it; pytest-timeout and CI systems end runs so.
+A signal, `os._exit` or a crash leave the process no time to clean up; pytest-timeout and CI systems end runs
+in these ways.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pytest_tfjs.browsers.processes.workspace import clear
 
 def main() -> None:
     """Read the workspace's folder, then wait for `done` or for the end of the input."""
-    # In bytes: this process may have another idea of the encoding.
+    # In bytes: the encoding of this process may differ.
     directory = os.fsdecode(sys.stdin.buffer.readline().rstrip(b"\n"))
     if sys.stdin.buffer.readline() != b"done\n" and directory:
         clear(Path(directory))

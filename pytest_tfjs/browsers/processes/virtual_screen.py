@@ -1,4 +1,4 @@
-"""A virtual screen, for browsers that need one where the machine has none."""
+"""Starts a virtual screen for browsers that need one, if the machine has none."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _PROTOCOL = b"MIT-MAGIC-COOKIE-1"
 
 
 def has_screen() -> bool:
-    """Whether programs can show windows; taken for granted on other systems than Linux."""
+    """Whether programs can show windows; assumed on systems other than Linux."""
     return platform.system() != "Linux" or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
 
 
 def can_make_screen() -> bool:
-    """Whether the program is there that makes virtual screens."""
+    """Whether the program for virtual screens is installed."""
     return shutil.which(SERVER) is not None
 
 
 def start_screen(workspace: Workspace) -> dict[str, str]:
-    """Start a virtual screen that belongs to the workspace; gives what the environment of its programs needs.
+    """Start a virtual screen in the workspace; gives the environment variables for programs that use it.
 
-    Only who can read the workspace can connect to it. Raises BrowserError where it does not start.
+    Only users who can read the workspace can connect to the screen. Raises BrowserError if it does not start.
     """
     server = shutil.which(SERVER)
     if server is None:
@@ -52,7 +52,7 @@ def start_screen(workspace: Workspace) -> dict[str, str]:
     cookie = workspace.directory / "screen"
     cookie.touch(mode=0o600)
     cookie.write_bytes(_entry(secrets.token_bytes(16)))
-    # It takes a number that is free, and tells it once it is ready.
+    # The server picks a free display number, and writes it to file descriptor 1 when it is ready.
     options = ("-displayfd", "1", "-screen", "0", "1280x1024x24", "-nolisten", "tcp", "-auth", str(cookie))
     complaints = workspace.directory / "screen.log"
     started = workspace.start([server, *options], complaints)
@@ -70,9 +70,9 @@ def _entry(cookie: bytes) -> bytes:
 
 
 def _trouble(server: subprocess.Popen[bytes]) -> str:
-    """What came in place of a screen."""
+    """Why no screen was created, in words."""
     with contextlib.suppress(subprocess.TimeoutExpired):
-        # What it says ends a moment before itself.
+        # Its output ends a moment before the process.
         return f"exited with status {server.wait(END_S)} before it created a screen"
     return f"did not create a screen within {START_S:g} s"
 
@@ -84,13 +84,13 @@ def _last_line(complaints: Path) -> str:
 
 
 def _first_line(stream: IO[bytes]) -> str:
-    """What it says before its first line ends; less where it ends, or takes too long."""
+    """The stream's first line; only a part of it if the stream ends first, or after START_S."""
     deadline = time.monotonic() + START_S
-    said = b""
-    while b"\n" not in said:
+    line = b""
+    while b"\n" not in line:
         ready, _, _ = select.select([stream], [], [], max(0.0, deadline - time.monotonic()))
         more = os.read(stream.fileno(), 100) if ready else b""
         if not more:
             break
-        said += more
-    return said.decode(errors="replace").strip()
+        line += more
+    return line.decode(errors="replace").strip()

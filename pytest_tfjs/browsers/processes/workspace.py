@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 MARK = "PYTEST_TFJS_WORKSPACE"
 KILL_S = 5.0
 LOOK_AGAIN_S = 0.01
-# Chrome makes a socket in its temporary folder, 46 characters deeper; macOS allows 104 for its whole path.
+# Chrome creates a socket in its temporary folder, 46 characters deeper; macOS limits its path to 104.
 TEMPORARY_LIMIT = 58
-# Names of programs that have files outside the folder, which they remove where they are asked to end.
+# Names of programs that have files outside the folder, and remove them when they are terminated.
 CLEANS_UP = ("Xvfb",)
 
 
 class Workspace:
     """A temporary folder, and all processes started with `environment()`.
 
-    `close` kills what is left of them and removes the folder. Should this process die without closing,
-    whatever the cause, a small process that waits for it (reaper.py) does the same.
+    `close` kills the remaining processes and removes the folder. If this process ends without calling it, a
+    small process that waits for that (reaper.py) does the same.
     """
 
     def __init__(self) -> None:
@@ -44,16 +44,16 @@ class Workspace:
             raise
 
     def environment(self) -> dict[str, str]:
-        """The environment for a process of this workspace: it bears the mark, and hands it down.
+        """The environment for a process of this workspace: it holds the mark, which child processes inherit.
 
-        Its temporary files go into the folder, as browser and driver leave some behind where they are killed.
+        Temporary files go into the folder, as a killed browser or driver leaves some behind.
         """
         folder = str(self.directory)
         temporary = {name: folder for name in ("TMPDIR", "TEMP", "TMP") if len(folder) <= TEMPORARY_LIMIT}
         return {**os.environ, MARK: folder, **temporary}
 
     def start(self, command: Sequence[str], complaints: Path) -> subprocess.Popen[bytes]:
-        """Start a process of this workspace; what it says is on its `stdout`, its stderr in that file."""
+        """Start a process of this workspace; `stdout` is a pipe, stderr goes to the file `complaints`."""
         with complaints.open("wb") as stderr:
             process = subprocess.Popen(
                 command,
@@ -67,11 +67,11 @@ class Workspace:
         return process
 
     def remember(self) -> None:
-        """Take note of the processes that there are: when one is gone, its children cannot be told by it."""
+        """Note the current processes: the children of an ended process cannot be found through it."""
         self._known |= find_processes(self.directory)
 
     def close(self) -> None:
-        """End all processes and remove the folder. May be called again."""
+        """End all processes and remove the folder. May be called more than once."""
         clear(self.directory, self._known)
         while self._started:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -83,7 +83,7 @@ class Workspace:
 
 
 def clear(directory: Path, known: Iterable[psutil.Process] = ()) -> None:
-    """Kill the processes of the workspace at `directory`, and `known` ones, and remove it."""
+    """Kill the processes of the workspace at `directory`, and the `known` ones; then remove the folder."""
     import psutil
 
     deadline = time.monotonic() + KILL_S
@@ -104,10 +104,10 @@ def clear(directory: Path, known: Iterable[psutil.Process] = ()) -> None:
 
 
 def _wait_for_the_end(processes: set[psutil.Process], seconds: float) -> None:
-    """Wait until they ended, and leave how they did to whoever started them.
+    """Wait until the processes have ended, without collecting their exit status.
 
-    psutil's own wait takes the exit status of our children; Selenium takes one that it cannot have for 0, and
-    goes on waiting for the driver that it started.
+    psutil's own wait collects the exit status of this process's children. Selenium would then read the status
+    of its driver as 0, and continue to wait for it.
     """
     deadline = time.monotonic() + seconds
     while not all(map(_has_ended, processes)) and time.monotonic() < deadline:
@@ -126,7 +126,10 @@ def find_processes(directory: Path) -> set[psutil.Process]:
 
 
 def _belongs(process: psutil.Process, folder: str) -> bool:
-    """Whether it carries the mark, or names the folder as its profile: some rewrite their own environment."""
+    """Whether a process has the mark in its environment, or the folder in its command line.
+
+    Some programs rewrite their own environment.
+    """
     import psutil
 
     with contextlib.suppress(psutil.Error, OSError):
@@ -147,9 +150,9 @@ def _has_ended(process: psutil.Process) -> bool:
 
 
 def _start_reaper(directory: Path) -> subprocess.Popen[bytes] | None:
-    """The process that clears `directory` once our end of its standard input closes."""
-    # The folder is told over the pipe: on the command line it would make the reaper look like one of the
-    # browser's. In a session of its own it does not get the terminal's Ctrl-C, which may be what ends us.
+    """Start the process that clears `directory` when this process closes the pipe to it, or ends."""
+    # The folder's name goes through the pipe: on the command line it would mark the reaper as a process of
+    # the workspace. A session of its own keeps the terminal's Ctrl-C from it, which may end this process.
     reaper = subprocess.Popen(
         [sys.executable, "-m", "pytest_tfjs.browsers.processes.reaper"],
         stdin=subprocess.PIPE,

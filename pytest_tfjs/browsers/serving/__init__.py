@@ -1,1 +1,1 @@
-"""The local server: routes, access, uploads and what a connection may ask."""
+"""The local server: routes, access control, uploads and the limits of connections."""

@@ -22,15 +22,15 @@ from pytest_tfjs.settings.addresses import (
 if TYPE_CHECKING:
     from pytest_tfjs.settings.addresses import PublicUrl, RemoteUrl
 
-# A block of addresses that nobody has (RFC 5737): the way there is the way out of this machine.
+# A documentation address that no host has (RFC 5737): its route is the default route out of this machine.
 _ELSEWHERE = ("192.0.2.1", 9)
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where the server listens and how it is reached, as the user told it.
+    """Where the server listens and how browsers reach it, by the user's settings.
 
-    `public` None: at the address bound. `remote`: the Grid whose browsers are to reach it.
+    `public`: the URL that browsers open; None: the bound address. `remote`: the Grid that starts browsers.
     """
 
     bind: Bind = field(default_factory=Bind)
@@ -38,10 +38,11 @@ class Address:
     remote: RemoteUrl | None = None
 
     def reached_host(self) -> str:
-        """The host by which browsers reach what is bound, where the user named no other.
+        """The host at which browsers reach the server if the user set no public URL.
 
-        Bound to all addresses it is this machine's on the way to the Grid, or where that is on this machine
-        and may be in a container, on the way out. Raises BrowserError where there is none.
+        If the server is bound to all addresses, this is the machine's address on the route to the Grid, or
+        on the default route if the Grid is on this machine, perhaps in a container. Raises BrowserError if
+        there is no route to the Grid.
         """
         if not self.bind.is_wildcard:
             return self.bind.host
@@ -61,12 +62,12 @@ class Address:
 
 @dataclass(frozen=True)
 class Access:
-    """The server as it is reached, now that it is bound to a port.
+    """The addresses of a server that is bound to a port.
 
-    `base`: what all its addresses begin with, without a slash at the end. `hosts` and `origins`: the values
-    of the headers `Host` and `Origin` that are taken for ours; where it is bound to all addresses of the
-    machine, that at which a connection arrives is ours too. `prefix`: the path that a user's proxy has
-    before ours. `sockets`: where the page opens WebSockets, as its security policy names it.
+    `base`: the beginning of all its URLs, without a slash at the end. `hosts` and `origins`: the accepted
+    values of the headers `Host` and `Origin`; with `all_addresses`, the address at which a connection arrives
+    is accepted too. `prefix`: the path that a user's proxy puts before the server's paths. `sockets`: the
+    WebSocket sources for the page's security policy.
     """
 
     base: str
@@ -85,21 +86,21 @@ class Access:
 
     @property
     def is_secure(self) -> bool:
-        """Whether browsers take the page for a secure context: https, or on their own machine."""
+        """Whether browsers treat the page as a secure context: https, or a loopback address."""
         parts = urlsplit(self.base)
         return parts.scheme == "https" or is_loopback(parts.hostname or "")
 
     def is_host(self, value: bytes, arrived: tuple[str, int] | None) -> bool:
-        """Whether a `Host` is ours; `arrived`: the address at which the connection arrived."""
+        """Whether a `Host` is accepted; `arrived`: the address at which the connection arrived."""
         return value.lower() in self.hosts | self._arrived(arrived)
 
     def is_origin(self, value: bytes, arrived: tuple[str, int] | None) -> bool:
-        """Whether an `Origin` is ours."""
+        """Whether an `Origin` is accepted; `arrived` as for `is_host`."""
         own = {b"http://" + host for host in self._arrived(arrived)}
         return value.lower() in self.origins | own
 
     def path(self, path: str) -> str:
-        """A request's path without the prefix, which some proxies pass on and others do not."""
+        """A request's path without the prefix; some proxies remove it themselves."""
         return path[len(self.prefix) :] if self.prefix and path.startswith(f"{self.prefix}/") else path
 
     def _arrived(self, arrived: tuple[str, int] | None) -> set[bytes]:
@@ -111,7 +112,7 @@ class Access:
 
 
 def access_of(address: Address, listening: socket.socket) -> Access:
-    """The access to a server that is bound. Raises BrowserError where its address cannot be told."""
+    """The access to the server at a bound socket. Raises BrowserError if its address is unknown."""
     bound, port = listening.getsockname()[:2]
     public = None if address.public is None else address.public.at(port)
     host = LOOPBACK if public is not None and address.bind.is_wildcard else address.reached_host()
@@ -125,7 +126,7 @@ def access_of(address: Address, listening: socket.socket) -> Access:
         outer = authorities(parts.scheme, parts.hostname or "", port_of(parts))
         sockets |= _sockets(parts.scheme, parts.hostname or "", port_of(parts))
     origins = {f"http://{one}" for one in inner} | {f"{parts.scheme}://{one}" for one in outer}
-    # Proxies are often told to pass the host on without the port, as nginx writes it in $host.
+    # Proxies often pass the host on without the port, as in nginx's $host.
     bare = set() if public is None else {bracketed(public.parts.hostname or "")}
     return Access(
         parts.geturl(),
@@ -138,7 +139,7 @@ def access_of(address: Address, listening: socket.socket) -> Access:
 
 
 def _sockets(scheme: str, host: str, port: int) -> set[str]:
-    """The source of a security policy; none for IPv6, which the grammar of policies does not have."""
+    """The WebSocket source for a security policy; none for IPv6, which the grammar of policies lacks."""
     return set() if ":" in host else {f"{scheme.replace('http', 'ws')}://{host}:{port}"}
 
 

@@ -1,10 +1,10 @@
-"""Limits of each connection to the server: sizes, times and numbers of what a client sends.
+"""Limits each connection to the server: the size of requests, their time and their number.
 
 uvicorn bounds how long a connection idles between requests and how large a WebSocket message is. It has no
 setting for the size of a request's head, for a client that sends or reads slowly, or for the number of
-connections. `LimitedConnection` therefore stands between the socket and uvicorn's protocol: it reads along,
-and ends the connection when a limit is exceeded. It uses only documented interfaces of asyncio, ASGI and
-httptools, and of uvicorn that a protocol class can be set.
+connections. `LimitedConnection` therefore sits between the socket and uvicorn's protocol: it parses what the
+client sends, and ends the connection when a limit is exceeded. It uses only documented interfaces of asyncio,
+ASGI and httptools, and uvicorn's setting for the protocol class.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Connections:
 
 
 def report_responses(app: ASGIApp) -> ASGIApp:
-    """`app`, which tells the connection of each request when the response is complete."""
+    """`app`, which also notifies the connection of each request when the response is complete."""
 
     async def reporting(scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -86,8 +86,8 @@ def report_responses(app: ASGIApp) -> ASGIApp:
 class LimitedConnection(asyncio.Protocol):
     """One connection: HTTP requests first, then a WebSocket's frames if the client upgrades to one.
 
-    `protocol` is uvicorn's, which answers; `transport` is asyncio's. `unanswered` counts the requests that
-    the application works on; `reading_paused` tells whether uvicorn's protocol wants no more data for now.
+    `protocol`: uvicorn's, which answers requests; `transport`: asyncio's. `unanswered`: the number of
+    requests that the application works on; `reading_paused`: whether uvicorn's protocol has paused reading.
     """
 
     protocol: asyncio.Protocol
@@ -108,7 +108,7 @@ class LimitedConnection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         self._connections.open.add(self)
-        # With these limits asyncio calls pause_writing as soon as anything could not be sent at once.
+        # With this limit asyncio calls pause_writing as soon as data cannot be sent at once.
         transport.set_write_buffer_limits(high=0)
         self.protocol.connection_made(_ProtocolTransport(self))  # type: ignore[arg-type]
         if len(self._connections.open) > CONNECTIONS:
@@ -136,7 +136,7 @@ class LimitedConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         self._watch()
         self.protocol.pause_writing()
-        if self._frames is not None:  # or a client could have pongs queued without end
+        if self._frames is not None:  # otherwise a client could make pongs queue without bound
             self.transport.pause_reading()
 
     def resume_writing(self) -> None:
@@ -145,7 +145,7 @@ class LimitedConnection(asyncio.Protocol):
         self.resume_reading()
 
     def resume_reading(self) -> None:
-        """Read on, unless uvicorn's protocol or a client that does not read forbids it."""
+        """Resume reading, unless uvicorn's protocol has paused it or the client does not read."""
         held = self._frames is not None and self._stall is not None
         if not self.reading_paused and not held and not self.transport.is_closing():
             self.transport.resume_reading()
@@ -160,7 +160,7 @@ class LimitedConnection(asyncio.Protocol):
             return
         self.protocol.data_received(data)
         if self._deadline is None and self._requests.idle and not self.unanswered and self._frames is None:
-            self.abort_after(HEAD_S)  # blank lines end uvicorn's wait for another request, and begin none
+            self.abort_after(HEAD_S)  # blank lines end uvicorn's wait for a request without beginning one
 
     def _refuse(self) -> None:
         """Answer 400 and close the connection."""
@@ -181,7 +181,7 @@ class LimitedConnection(asyncio.Protocol):
             self.transport.close()
 
     def upgrade(self, protocol: asyncio.Protocol) -> None:
-        """Go on with uvicorn's protocol for WebSockets."""
+        """Continue with uvicorn's protocol for WebSockets."""
         self.protocol = protocol
         self._frames = FrameCounter()
         self.unanswered = 0
@@ -190,13 +190,13 @@ class LimitedConnection(asyncio.Protocol):
             self.protocol.pause_writing()
 
     def expect_handshake(self) -> None:
-        """The client has asked for another protocol: what is written next answers that."""
+        """Note that the client requested another protocol: the next write is the response to that."""
         self._handshake_due = True
 
     def with_headers(self, data: bytes) -> bytes:
-        """`data` as it is to be sent: a response to a WebSocket handshake with the headers of all responses.
+        """`data`, with the headers of every response added if it is the response to a WebSocket handshake.
 
-        uvicorn leaves them out where it refuses a handshake.
+        uvicorn leaves these headers out when it refuses a handshake.
         """
         if not self._handshake_due or not data.startswith(b"HTTP/1.1 "):
             return data
@@ -207,19 +207,19 @@ class LimitedConnection(asyncio.Protocol):
         return b"".join((line, end, *missing, rest))
 
     def response_complete(self) -> None:
-        """The application has answered a request, perhaps before all of its body came."""
+        """Note that the application has answered a request, perhaps before the whole body arrived."""
         self.unanswered = max(0, self.unanswered - 1)
         if self._requests.in_body and not self.unanswered:
             self.abort_after(LINGER_S)
 
     def abort_after(self, seconds: float | None) -> None:
-        """End the connection in `seconds` unless called again before; None: do not."""
+        """End the connection after `seconds` unless called again before; None cancels."""
         if self._deadline is not None:
             self._deadline.cancel()
         self._deadline = None if seconds is None else self._call_later(seconds, self.transport.abort)
 
     def _watch(self) -> None:
-        """End the connection if nothing of what waits to be sent is sent within STALL_S."""
+        """End the connection if no waiting data is sent within STALL_S."""
         self._unsent = self.transport.get_write_buffer_size()
         self._stall = self._call_later(STALL_S, self._abort_if_stalled)
 
@@ -240,7 +240,7 @@ class LimitedConnection(asyncio.Protocol):
 
 
 class _ProtocolTransport:
-    """The transport as uvicorn's protocols see it; all that is not here is asyncio's."""
+    """The transport that uvicorn's protocols get; all other attributes are asyncio's."""
 
     def __init__(self, connection: LimitedConnection) -> None:
         self._connection = connection
@@ -266,15 +266,15 @@ class _ProtocolTransport:
 
 
 class _Requests:
-    """Reads the requests of a connection along with uvicorn. Its callbacks are those of httptools.
+    """Parses the requests of a connection in parallel with uvicorn; httptools calls its `on_` methods.
 
-    `in_head` and `in_body` tell which part of a request is awaited.
+    `in_head` and `in_body`: which part of a request comes next.
     """
 
     def __init__(self, connection: LimitedConnection) -> None:
         self._connection = connection
         self._parser = httptools.HttpRequestParser(self)
-        # As uvicorn has it, so that the two read the same.
+        # The same setting as uvicorn's, so that both parse alike.
         self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self.in_head = self.in_body = False
         self._address = self._head = self._fields = self._received = self._declared = 0
@@ -285,7 +285,7 @@ class _Requests:
         return not self.in_head and not self.in_body
 
     def feed(self, data: bytes) -> None:
-        """Read along. Raises HttpParserError where the request is malformed or exceeds a limit."""
+        """Parse `data`. Raises HttpParserError if the request is malformed or exceeds a limit."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:

@@ -9,7 +9,7 @@ _MASK_BYTES = 4
 
 
 class FrameCounter:
-    """Reads the frames of one WebSocket along, in pieces of any size."""
+    """Follows the frames of one WebSocket; data may come in pieces of any size."""
 
     def __init__(self) -> None:
         self._header = bytearray()

@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.jobs import Job
 
 PENDING = 2000
-"""The most messages that wait to be taken: as many as the page says lines."""
+"""The most messages that wait to be read; the page limits its console lines to the same number."""
 
 T = TypeVar("T")
 Message = Event | Activations | JobResult
 
 
 class StaleError(Exception):
-    """A message of a page, or about a job, that is no longer wanted."""
+    """A message from a page that is no longer used, or about a job that is no longer current."""
 
 
 @dataclass
@@ -55,7 +55,7 @@ class _Order:
 
 
 class PageChannel:
-    """The mailbox of one page. Its methods may be called from any thread, async ones on the server's loop.
+    """The messages between one page and the harness. Thread-safe; async methods run on the server's loop.
 
     `page` names the page in its URLs. `setup` is the JSON that the page starts from.
     """
@@ -69,7 +69,7 @@ class PageChannel:
         self._order: _Order | None = None
         self._numbers = 0
         self._events = 0
-        self._heard: float | None = None
+        self._last_message_at: float | None = None
         self._busy_s = 0.0
         self._uploads = 0
         self._closed = False
@@ -80,17 +80,17 @@ class PageChannel:
     def assign(self, job: Job, artifacts_url: str) -> None:
         """Give the page its next job.
 
-        What is left of the one before is dropped, but for console lines and errors.
+        The unread messages of the job before are dropped, except console lines and errors.
         """
         with self._changed:
             self._numbers += 1
-            said = [message for message in self._messages if isinstance(message, ConsoleLine | PageFault)]
-            self._messages = deque(said)
+            lines = [message for message in self._messages if isinstance(message, ConsoleLine | PageFault)]
+            self._messages = deque(lines)
             self._order = _Order(self._numbers, job, artifacts_url)
             self._notify()
 
     def next_message(self, timeout: float) -> Message | None:
-        """What the page sent next, or None after `timeout` seconds."""
+        """The next message of the page, or None after `timeout` seconds."""
         with self._changed:
             self._changed.wait_for(lambda: self._messages, timeout)
             message = self._messages.popleft() if self._messages else None
@@ -98,20 +98,20 @@ class PageChannel:
                 self._notify()
             return message
 
-    def heard(self) -> float | None:
-        """When the page last gave a sign of life (`time.monotonic()`); None if it never did."""
-        return self._heard
+    def last_message_at(self) -> float | None:
+        """The time (`time.monotonic()`) of the page's last message or heartbeat; None before the first."""
+        return self._last_message_at
 
     def main_thread_busy(self) -> float:
-        """For how many seconds the page's main thread had not answered its heartbeat, at the last one."""
+        """For how many seconds, at the last heartbeat, the page's main thread had been busy."""
         return self._busy_s
 
     def ended(self) -> bool:
-        """Whether the page told that it does nothing more."""
+        """Whether the page reported a fatal failure, after which it does no further job."""
         return self._ended
 
     def close(self) -> None:
-        """Refuse all that the page may still send, and let go of what it sent."""
+        """Refuse all later messages of the page, and drop the unread ones."""
         with self._changed:
             self._closed = True
             self._order = None
@@ -121,22 +121,22 @@ class PageChannel:
     # The server's side
 
     async def next_order(self, timeout: float) -> dict[str, Any] | None:
-        """The job that the page is to do next, as it is told it; None after `timeout` seconds."""
+        """The JSON of the page's next job; None after `timeout` seconds."""
         self.alive()
         return await self._wait(self._take_order, timeout)
 
     def feed(self, number: int, index: int) -> bytes:
-        """One feed of the current job, on the wire. Raises IndexError where the job has no such feed."""
+        """One feed of the current job, in safetensors. Raises IndexError if the job has no such feed."""
         order = self._current(number)
         if index >= len(order.job.feeds):
             raise IndexError(f"job {number} has no feed {index}")
         return encode(order.job.feeds[index])
 
     def references(self, number: int, feed: int, names: Sequence[str]) -> memoryview:
-        """The reference's activations of some layers of the current job for one feed, on the wire.
+        """The reference's activations of some layers of the current job for one feed, in safetensors.
 
-        Raises IndexError where the job has no such feed, and ProtocolError where it does not run layers
-        alone, feeds no layer from these, or would exceed the limit of one chunk.
+        Raises IndexError if the job has no such feed, and ProtocolError if it does not run layers alone,
+        feeds no layer from these, or if they exceed the limit of one chunk.
         """
         job = self._current(number).job
         if feed >= len(job.feeds):
@@ -160,15 +160,15 @@ class PageChannel:
         return self._current(number).job.chunk_limit
 
     async def room(self, number: int, timeout: float) -> bool:
-        """Wait until the activations received before were taken, so that no more than one chunk waits."""
+        """Wait until the harness has read the chunk received before, so that at most one chunk waits."""
         self._current(number)
         return bool(await self._wait(self._has_room, timeout))
 
     def deliver(self, number: int, chunk: int, feed: int, body: memoryview) -> None:
         """Hand over the activations of one chunk for one feed; `chunk` counts the job's groups.
 
-        Raises WireError where `body` is no safetensors file, and ProtocolError where it is not the chunk that
-        comes next or does not hold exactly its taps.
+        Raises WireError if `body` is not in safetensors, and ProtocolError if it is not the expected chunk or
+        does not hold exactly its taps.
         """
         tensors = decode(body)
         with self._changed:
@@ -177,8 +177,7 @@ class PageChannel:
                 raise ProtocolError(f"chunk {chunk} of feed {feed} arrived, {order.expected()} was expected")
             plain, alone = chunk < order.job.plain_runs, order.job.runs_alone(chunk)
             names = {tap.name for tap in order.job.groups[chunk]}
-            # Which of its outputs are which rows the page tells, and which layers could be run alone: it may
-            # not be all of them.
+            # A plain run may not have all outputs, and not every layer may run alone.
             different = set(tensors) - names if plain or alone else names ^ set(tensors)
             if different:
                 some = ", ".join(sorted(different)[:5])
@@ -187,7 +186,7 @@ class PageChannel:
             self._put(Activations(feed, tensors, chunk if plain else None, alone))
 
     def begin_uploads(self) -> int:
-        """The number of a connection that sends activations; the one before is no longer listened to."""
+        """The number of a new connection that sends activations; the one before it is ended."""
         with self._changed:
             self._uploads += 1
             self._notify()
@@ -198,7 +197,7 @@ class PageChannel:
         await self._wait(lambda: self._uploads != number, None)
 
     def finish(self, number: int, message: Any) -> None:
-        """Hand over the end of a job; raises ProtocolError where activations are missing."""
+        """Hand over the result of a job; raises ProtocolError if activations are missing."""
         result = parse_result(message)
         with self._changed:
             order = self._current(number)
@@ -207,7 +206,7 @@ class PageChannel:
             self._order = None
             self._put(result)
 
-    def tell(self, first: int, messages: list[Any]) -> None:
+    def add_events(self, first: int, messages: list[Any]) -> None:
         """Hand over events; `first` is the number of the first one, counted from 0 over the page's life."""
         events = [parse_event(message) for message in messages]
         with self._changed:
@@ -222,13 +221,13 @@ class PageChannel:
                     self._put(event)
 
     def beat(self, busy_s: float) -> None:
-        """A heartbeat: `busy_s` tells for how long the page's main thread has not answered."""
+        """Note a heartbeat; `busy_s`: for how many seconds the page's main thread has been busy."""
         self.alive()
-        self._heard = time.monotonic()
+        self._last_message_at = time.monotonic()
         self._busy_s = busy_s
 
     def alive(self) -> None:
-        """Raise StaleError where the page is no longer the one in use."""
+        """Raise StaleError if the page is no longer in use."""
         if self._closed:
             raise StaleError("this page is no longer in use")
 
@@ -241,7 +240,7 @@ class PageChannel:
         return self._order
 
     def _is_stale(self, event: Event) -> bool:
-        """Whether it tells of a job that was given up, of which the page learns where it is refused."""
+        """Whether an event is a failure of a job that is no longer current."""
         if not isinstance(event, Failure) or event.job is None:
             return False
         return self._order is None or self._order.number != event.job
@@ -256,7 +255,7 @@ class PageChannel:
         return not any(isinstance(message, Activations) for message in self._messages)
 
     def _make_room(self) -> None:
-        """Forget the oldest of what is only told, where too much waits; nothing else is ever lost."""
+        """If too many messages wait, drop the oldest console line, error or progress, never another."""
         if len(self._messages) < PENDING:
             return
         for place, message in enumerate(self._messages):
@@ -266,7 +265,7 @@ class PageChannel:
         raise ProtocolError(f"{PENDING} messages are waiting already")
 
     def _put(self, message: Message) -> None:
-        self._heard = time.monotonic()
+        self._last_message_at = time.monotonic()
         self._messages.append(message)
         self._notify()
 
@@ -276,7 +275,7 @@ class PageChannel:
             wake()
 
     async def _wait(self, take: Callable[[], T], timeout: float | None) -> T | None:
-        """What `take` gives once it is true; None after `timeout` seconds, or when the mailbox is closed."""
+        """The result of `take` once it is true; None after `timeout` seconds, or if the channel is closed."""
         changed = asyncio.Event()
         wake = partial(asyncio.get_running_loop().call_soon_threadsafe, changed.set)
         deadline = None if timeout is None else time.monotonic() + timeout

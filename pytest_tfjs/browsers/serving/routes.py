@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
     from starlette.websockets import WebSocket
 
-# The machine's own table may say anything (Windows' registry: text/plain for .js), and a module or a .wasm
-# file of the wrong type does not run.
+# Browsers run modules and .wasm files only with the right type, and the machine's own table may be wrong:
+# Windows' registry may have text/plain for .js.
 MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -46,16 +46,16 @@ BEAT_LIMIT = 1 << 10
 
 
 class _File(FileResponse):
-    chunk_size = 1 << 20  # each chunk is a hop to a thread: a shard of 4 MB takes 4 and not 64
+    chunk_size = 1 << 20  # each chunk is read in a thread: 4 calls for a shard of 4 MB, not 64
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # No page asks for parts of files, and Starlette before 0.49.1 took quadratic time to merge many.
+        # Pages request no parts of files, and Starlette before 0.49.1 took quadratic time to merge many.
         headers = [(name, value) for name, value in scope["headers"] if name not in (b"range", b"if-range")]
         await super().__call__({**scope, "headers": headers}, receive, send)
 
 
 class _Number(IntegerConvertor):
-    regex = "[0-9]{1,9}"  # int() raises for more than 4300 digits, which would be answered with 500
+    regex = "[0-9]{1,9}"  # int() raises for more than 4300 digits, which would give a response 500
 
 
 register_url_convertor("number", _Number())
@@ -63,18 +63,18 @@ register_url_convertor("number", _Number())
 
 @dataclass(frozen=True)
 class Published:
-    """Files of a folder by the path under which they are served: each is a plain path below the folder."""
+    """Files of a folder, by the path in the URL; each value is a relative path below the folder."""
 
     folder: Path
     files: Mapping[str, str]
 
     def file(self, path: str) -> Path | None:
-        """The file served under a path; looked for anew, as links may have been changed meanwhile."""
+        """The file served under a path; checked on each call, as a link may have changed since."""
         name = self.files.get(path)
         return None if name is None else file_inside(self.folder, name)
 
     def states(self) -> tuple[tuple[int, int] | None, ...]:
-        """What tells whether a file was written anew: of each its time and size; None where there is none."""
+        """The modification time and size of each file, to detect changes; None for a missing file."""
         return tuple(map(_state, map(self.file, self.files)))
 
 
@@ -90,9 +90,9 @@ def _state(path: Path | None) -> tuple[int, int] | None:
 
 @dataclass
 class Site:
-    """All that is served: roots, the files allowed below them, and the pages in use.
+    """Everything that is served: the roots, the files allowed below them, and the pages in use.
 
-    `url`: what the addresses of all that is served begin with; its last part is the run's token.
+    `url`: the beginning of all URLs; its last part is the run's token.
     """
 
     page_root: Path
@@ -104,14 +104,14 @@ class Site:
     url: str = ""
 
     def without_token(self, text: str) -> str:
-        """`text` with `…` for `url`, and for the token where it stands by itself."""
+        """`text` with `…` in place of `url` and of the token."""
         base, _, token = self.url.rpartition("/")
-        # The page cuts long texts: the token's part that is left tells enough to guess the rest.
+        # The page shortens long texts: the remaining part of a token could suffice to guess the rest.
         return re.sub(rf"{re.escape(base)}/[\w-]+|{re.escape(token)}", "…", text) if token else text
 
 
 def make_app(site: Site) -> Starlette:
-    """The application over `site`; it knows nothing of tokens and hosts, which the server's gate checks."""
+    """The application for `site`. The server's gate checks tokens and hosts before it."""
     routes = _Routes(site)
     job = "/api/{page}/jobs/{job:number}"
     app = Starlette(
@@ -137,12 +137,12 @@ def make_app(site: Site) -> Starlette:
     app.router.redirect_slashes = False
     for route in app.routes:
         if isinstance(route, Route) and route.methods is not None:
-            route.methods.discard("HEAD")  # Starlette adds it; asking for a job's head would take the job
+            route.methods.discard("HEAD")  # Starlette adds it, but a HEAD request for a job would consume it
     return app
 
 
 def file_inside(root: Path, relative: str) -> Path | None:
-    """The file that a plain relative path names below `root`; None where none is, or a link leads outside."""
+    """The file at a plain relative path below `root`; None if it is missing or a link leads outside."""
     if str(PurePosixPath(relative)) != relative or ".." in PurePosixPath(relative).parts:
         return None
     try:
@@ -166,17 +166,17 @@ class _Routes:
     async def page(self, request: Request) -> Response:
         relative = request.path_params["path"]
         allowed = Path(relative).suffix in PAGE_SUFFIXES
-        return _serve(file_inside(self._site.page_root, relative) if allowed else None, kept=True)
+        return _serve(file_inside(self._site.page_root, relative) if allowed else None, cached=True)
 
     async def dist(self, request: Request) -> Response:
         relative = request.path_params["path"]
         allowed = relative in self._site.dist_files
-        return _serve(file_inside(self._site.dist_root, relative) if allowed else None, kept=True)
+        return _serve(file_inside(self._site.dist_root, relative) if allowed else None, cached=True)
 
     async def artifacts(self, request: Request) -> Response:
         published = self._site.artifacts.get(request.path_params["key"])
         path = None if published is None else published.file(request.path_params["path"])
-        return _serve(path, kept=False)
+        return _serve(path, cached=False)
 
     async def setup(self, request: Request) -> Response:
         return JSONResponse(self._channel(request).setup)
@@ -202,7 +202,7 @@ class _Routes:
             raise ProtocolError("expected a request of the form {names}")
         job, feed = request.path_params["job"], request.path_params["feed"]
         try:
-            # They are read from files, and what else the server answers is not to wait for that.
+            # References are read from files, for which other requests must not wait.
             body = await run_in_threadpool(channel.references, job, feed, names)
         except IndexError as error:
             raise HTTPException(404, str(error)) from error
@@ -222,7 +222,7 @@ class _Routes:
         events = message.get("events") if isinstance(message, dict) else None
         if type(first) is not int or not isinstance(events, list):
             raise ProtocolError("expected events of the form {first, events}")
-        channel.tell(first, events)
+        channel.add_events(first, events)
         return Response(status_code=204)
 
     async def beat(self, request: Request) -> Response:
@@ -235,7 +235,7 @@ class _Routes:
         return Response(status_code=204)
 
     async def _message(self, request: Request, limit: int) -> Any:
-        """What the page tells, as JSON has it: without the token, as stacks and errors are published."""
+        """The page's message, parsed from JSON without the token: reports show its stacks and errors."""
         body = await _body(request, limit)
         try:
             return strict_json.loads(self._site.without_token(body.decode()))
@@ -257,17 +257,17 @@ def _answer(status: int) -> Any:
     return handler
 
 
-def _serve(path: Path | None, *, kept: bool) -> Response:
-    """`path` as a response; `kept`: it stays the same for the run, whose token is in its address."""
+def _serve(path: Path | None, *, cached: bool) -> Response:
+    """`path` as a response; `cached`: the browser may cache it, as it does not change during the run."""
     if path is None:
         raise HTTPException(404)
     media_type = MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream")
-    caching = "private, max-age=86400, immutable" if kept else "no-store"
+    caching = "private, max-age=86400, immutable" if cached else "no-store"
     return _File(path, media_type=media_type, headers={"Cache-Control": caching})
 
 
 async def _body(request: Request, limit: int) -> bytearray:
-    """The request's body of a declared size, `limit` bytes at most; no more memory than has arrived."""
+    """The request's body, of at most `limit` bytes; memory grows only as it arrives."""
     declared = request.headers.get("content-length")
     if declared is None:
         raise HTTPException(411, "the message has no Content-Length")

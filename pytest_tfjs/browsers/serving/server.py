@@ -41,9 +41,9 @@ REFUSED_LENGTH = 300
 
 
 class Server:
-    """Serves in a thread of its own, from `start` to `stop`: at 127.0.0.1 and a free port unless told else.
+    """Serves in a thread of its own, from `start` to `stop`; by default at 127.0.0.1 and a free port.
 
-    `with Server(dist) as server:` does both. `url` ends in the token, without a slash.
+    `with Server(dist) as server:` starts and stops it. `url` ends in the token, without a slash.
     """
 
     def __init__(self, dist: Dist, *, address: Address | None = None, page_root: Path = PAGE_ROOT) -> None:
@@ -61,18 +61,18 @@ class Server:
 
     @property
     def access(self) -> Access:
-        """How the server is reached; raises BrowserError where it was not started."""
+        """How browsers reach the server; raises BrowserError if it is not running."""
         if self._access is None:
             raise BrowserError("the server is not running: call start() first")
         return self._access
 
     @property
     def url(self) -> str:
-        """What the addresses of all that is served begin with; raises BrowserError as `access` does."""
+        """The beginning of all URLs; raises BrowserError if the server is not running."""
         return f"{self.access.base}/{self._token}"
 
     def start(self) -> None:
-        """Listen, and answer from now on; raises BrowserError where that fails."""
+        """Listen and answer requests; raises BrowserError if that fails."""
         try:
             self._socket = _bound(self._address.bind)
             self._at = _reached_at(self._socket)
@@ -88,7 +88,7 @@ class Server:
             raise
 
     def stop(self) -> None:
-        """Answer no more, and let go of the port and the thread. Does nothing where it was not started."""
+        """Stop answering, and free the port and the thread. Does nothing if the server is not running."""
         for channel in list(self._site.pages.values()):
             self.close_page(channel)
         if self._uvicorn is not None and self._thread is not None:
@@ -108,7 +108,7 @@ class Server:
         self.stop()
 
     def open_page(self, setup: Mapping[str, Any]) -> PageChannel:
-        """A new page's mailbox; the page is at `page_url` and starts from `setup`, which is JSON."""
+        """The channel of a new page, which is at `page_url` and starts from `setup`, which is JSON."""
         channel = PageChannel(setup)
         self._site.pages[channel.page] = channel
         self._site.refused.clear()
@@ -120,7 +120,7 @@ class Server:
         self._site.pages.pop(channel.page, None)
 
     def page_url(self, channel: PageChannel) -> str:
-        """What the browser opens."""
+        """The URL of a page, for the browser to open."""
         return f"{self.url}/page/index.html?page={channel.page}"
 
     def refused(self) -> list[str]:
@@ -128,19 +128,19 @@ class Server:
         return list(self._site.refused)
 
     def without_token(self, text: str) -> str:
-        """What a driver or another wrote, fit to be published: `…` for the address with its token."""
+        """`text` with `…` in place of the server's URL and token, so that it can be published."""
         return self._site.without_token(text)
 
     def publish(self, model_json: Path) -> str:
         """Serve a model.json and the shards it names, and nothing else of its folder; gives its URL.
 
-        Raises ArtifactsError where a shard is missing or lies outside the folder.
+        Raises ArtifactsError if a shard is missing or lies outside the folder.
         """
         path = model_json.resolve()
         try:
             name, states = self._published.get(path, ("", ()))
             if not name or self._site.artifacts[name].states() != states:
-                # A name of its own: the page keeps what it was given under the one before.
+                # A new name: the page has cached the former files under the former name.
                 name = str(len(self._site.artifacts))
                 files = Published(path.parent, {"model.json": path.name, **_shards(path)})
                 self._site.artifacts[name] = files
@@ -150,7 +150,7 @@ class Server:
         return f"{self.url}/artifacts/{name}/model.json"
 
     def trouble(self) -> str | None:
-        """Why nobody reaches it any more, in words; None where one does, or it was not started."""
+        """Why the running server can no longer be reached, in words; None if it can, or is not running."""
         if self._thread is None or self._at is None:
             return None
         if not self._thread.is_alive():
@@ -179,7 +179,7 @@ class Server:
             log_config=None,
             access_log=False,
             log_level="error",
-            # uvicorn adds them to its own answers to malformed requests as well.
+            # uvicorn adds these to its own responses to malformed requests too.
             headers=headers,
             proxy_headers=False,
             server_header=False,
@@ -188,7 +188,7 @@ class Server:
         )
         config.load()
         connections = self._connections = Connections(config.http_protocol_class, headers)
-        new_protocol: Any = connections.new  # in place of the class, which uvicorn only calls
+        new_protocol: Any = connections.new  # uvicorn only calls the protocol class, so a function works too
         config.http_protocol_class = new_protocol
         server = self._uvicorn = uvicorn.Server(config)
         listening.listen(128)
@@ -201,7 +201,7 @@ class Server:
 
 
 class _Gate:
-    """Lets through only requests with the token, to our address, and not sent by another site's page."""
+    """Admits only requests with the token, for the server's own host, and not from another site's page."""
 
     def __init__(self, app: ASGIApp, token: str, access: Access, site: Site) -> None:
         self._app = app
@@ -218,7 +218,7 @@ class _Gate:
         safe = not socket and scope["method"] in {"GET", "HEAD"}
         status = self._refusal(token.encode(errors="surrogateescape"), scope, safe=safe)
         if socket:
-            # No browser asks whether another site's page may open one: the origin must be there, and ours.
+            # Browsers let any site's page open a WebSocket, so an accepted origin is required.
             refused = status is not None or not _values(scope["headers"], b"origin")
             await (_refuse_socket if refused else self._app)(inner, receive, send)
         else:
@@ -229,14 +229,14 @@ class _Gate:
 
         async def watched(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] >= 400:  # noqa: PLR2004
-                # Where a proxy puts a path of its own before ours, the token is in the rest.
+                # If a proxy adds a path before the server's, the token is in the remaining path.
                 path = self._site.without_token(scope["path"])
-                asked = printable(f"{scope['method']} {path}"[:REFUSED_LENGTH])
+                request = printable(f"{scope['method']} {path}"[:REFUSED_LENGTH])
                 why = ""
                 if message["status"] == 421:  # noqa: PLR2004
                     hosts = b", ".join(_values(scope["headers"], b"host")).decode("latin-1")
                     why = printable(f" (Host: {hosts})"[:REFUSED_LENGTH])
-                self._site.refused.append(f"{asked}: {message['status']}{why}")
+                self._site.refused.append(f"{request}: {message['status']}{why}")
             await send(message)
 
         app: ASGIApp = self._app if status is None else PlainTextResponse("refused", status)
@@ -264,10 +264,10 @@ async def _refuse_socket(_: Scope, receive: Receive, send: Send) -> None:
 def _bound(bind: Bind) -> socket.socket:
     """A socket at the address that the user named. Raises OSError."""
     family, kind, _, _, address = socket.getaddrinfo(bind.host, bind.port, type=socket.SOCK_STREAM)[0]
-    # With the protocol named, asyncio sets TCP_NODELAY; without it answers wait 40 ms to be acknowledged.
+    # asyncio sets TCP_NODELAY only if the protocol is named; without it responses are delayed by 40 ms.
     made = socket.socket(family, kind, socket.IPPROTO_TCP)
     try:
-        if bind.port and os.name == "posix":  # one that the run before has just left
+        if bind.port and os.name == "posix":  # the previous run may have just freed the port
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6 and bind.is_wildcard:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
@@ -282,20 +282,21 @@ def _reached_at(listening: socket.socket) -> tuple[str, int]:
     """The address at which this process can connect to a socket that is bound."""
     host, port = listening.getsockname()[:2]
     if ipaddress.ip_address(host.partition("%")[0]).is_unspecified:
-        # On Windows nothing can be sent to the address that stands for all.
+        # On Windows, the address for all interfaces cannot be connected to.
         host = "::1" if listening.family == socket.AF_INET6 else LOOPBACK
     return host, port
 
 
 def security_headers(access: Access) -> list[tuple[str, str]]:
-    """The headers of every answer of the server."""
+    """The headers of every response of the server."""
     # 'wasm-unsafe-eval' lets WebAssembly compile; the threads of the wasm backend are workers made of blobs,
-    # which load their script from another. The page's icon is an empty data address: no /favicon.ico is read.
+    # which load their script from another blob. The page's icon is an empty data URL, so that the browser
+    # does not request /favicon.ico.
     policy = [
         "default-src 'none'",
         "script-src 'self' 'wasm-unsafe-eval' blob:",
         "worker-src 'self' blob:",
-        # Not every browser takes 'self' for WebSockets as well.
+        # In some browsers, 'self' does not cover WebSockets.
         " ".join(["connect-src 'self'", *access.sockets]),
         "img-src data:",
         "base-uri 'none'",
@@ -317,14 +318,14 @@ def _values(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
 
 
 def _shards(model_json: Path) -> dict[str, str]:
-    """The shards that a model.json names, as plain paths below its folder, by the same."""
+    """The shards that a model.json names: their plain paths below its folder, as both keys and values."""
     manifest = strict_json.loads(model_json.read_bytes()).get("weightsManifest", [])
-    found = {}
+    shards = {}
     for name in (name for group in manifest for name in group["paths"]):
-        plain = str(PurePosixPath(name))  # as a browser asks for it: without "./"
+        plain = str(PurePosixPath(name))  # as a browser requests it: without "./"
         if file_inside(model_json.parent, plain) is None:
             raise ArtifactsError(
                 f"{model_json} names the shard {name!r}, which is not a file in {model_json.parent}"
             )
-        found[plain] = plain
-    return found
+        shards[plain] = plain
+    return shards

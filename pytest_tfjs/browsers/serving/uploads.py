@@ -1,8 +1,8 @@
 """Receives activations from pages over a WebSocket, into the memory of the arrays.
 
-A browser copies the body of a POST several times before it sends the first byte: 35.5 MB take Chromium 150 to
-190 ms by POST, whatever the server does, and half of that over a WebSocket, which also sends the first tensor
-while the second is being read.
+A browser copies the body of a POST several times before it sends the first byte. Chromium takes 150 to 190 ms
+for a POST of 35.5 MB with any server, and half of that over a WebSocket, which also sends the first tensor
+while the page reads the second one.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.serving.page_channel import PageChannel
 
 MESSAGE_LIMIT = 1 << 21
-"""The most bytes of one message; the page gathers 1 MiB."""
+"""The most bytes of one message; the page sends 1 MiB at a time."""
 
 _ROOM_S = 20.0
 _REASON_BYTES = 120
-_PROTOCOL_ERROR, _POLICY, _TOO_BIG, _OURS = 1002, 1008, 1009, 1011
+_PROTOCOL_ERROR, _POLICY, _TOO_BIG, _INTERNAL_ERROR = 1002, 1008, 1009, 1011
 
 
 class _TooBigError(Exception):
@@ -37,8 +37,8 @@ async def receive_uploads(socket: WebSocket, channel: PageChannel) -> None:
     """Takes the activations that a page sends, chunk after chunk, until it closes the socket.
 
     The page announces each chunk with a text message `{job, chunk, feed, bytes}`, then sends that many bytes
-    in any number of binary messages, and gets `ok` once they are delivered. Whatever is not so closes the
-    socket with the reason, and so does the end of the page, or another socket that it opens.
+    in any number of binary messages, and gets `ok` once they are delivered. A violation of this closes the
+    socket with the reason. The socket is also closed when the page ends or opens another one.
     """
     await socket.accept()
     over = asyncio.ensure_future(channel.uploads_over(channel.begin_uploads()))
@@ -68,8 +68,8 @@ async def _receive_all(socket: WebSocket, channel: PageChannel) -> None:
         await _close(socket, _PROTOCOL_ERROR, str(error))
     except _TooBigError as error:
         await _close(socket, _TOO_BIG, str(error))
-    except Exception as error:  # noqa: BLE001 (the page tells it, where nobody would hear of it here)
-        await _close(socket, _OURS, f"the server cannot receive them: {error!r}")
+    except Exception as error:  # noqa: BLE001 (the page reports it as its failure)
+        await _close(socket, _INTERNAL_ERROR, f"the server cannot receive them: {error!r}")
 
 
 async def _receive_chunk(socket: WebSocket, channel: PageChannel) -> None:
@@ -82,7 +82,7 @@ async def _receive_chunk(socket: WebSocket, channel: PageChannel) -> None:
     # No more than one chunk waits to be taken: what comes meanwhile stays in the connection.
     while not await channel.room(job, _ROOM_S):
         pass
-    # numpy asks for huge pages, which makes fresh memory much cheaper than a bytearray's.
+    # numpy requests huge pages, which makes new memory much cheaper than a bytearray's.
     body = np.empty(size, np.uint8).data
     at = 0
     while at < size:
@@ -120,7 +120,7 @@ def _parse_announcement(text: str) -> tuple[int, int, int, int]:
 
 
 async def _close(socket: WebSocket, code: int, reason: str) -> None:
-    # A reason may name a tensor of the page's, which may be no text: half a character.
+    # A reason may contain a tensor's name from the page, which may not be valid Unicode.
     short = reason.encode(errors="backslashreplace")[:_REASON_BYTES].decode(errors="ignore")
     with contextlib.suppress(RuntimeError):  # the page closed it already
         await socket.close(code, short)

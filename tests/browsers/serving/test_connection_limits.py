@@ -308,7 +308,7 @@ def test_only_public_modules_of_uvicorn_and_websockets_are_imported():
 
 def test_unread_messages_are_bounded(server, channel):
     for number in range(page_channel.PENDING + 10):
-        channel.tell(number, [{"type": "console", "level": "log", "arguments": [str(number)]}])
+        channel.add_events(number, [{"type": "console", "level": "log", "arguments": [str(number)]}])
     said = [channel.next_message(0) for _ in range(page_channel.PENDING)]
     assert channel.next_message(0) is None
     assert said[0] == ConsoleLine("log", ("10",))
@@ -316,14 +316,14 @@ def test_unread_messages_are_bounded(server, channel):
 
 
 def test_bounded_mailbox_keeps_job_messages(server, channel):
-    channel.tell(0, [{"type": "failed", "reason": "lost"}] * page_channel.PENDING)
+    channel.add_events(0, [{"type": "failed", "reason": "lost"}] * page_channel.PENDING)
     with pytest.raises(ProtocolError, match="wait to be taken"):
-        channel.tell(page_channel.PENDING, [{"type": "progress", "stage": "x"}])
+        channel.add_events(page_channel.PENDING, [{"type": "progress", "stage": "x"}])
     assert channel.next_message(0).reason == "lost"
 
 
 def test_long_texts_are_truncated(server, channel):
-    channel.tell(0, [{"type": "progress", "stage": "x" * 100_000}])
+    channel.add_events(0, [{"type": "progress", "stage": "x" * 100_000}])
     assert channel.next_message(0) == Progress("x" * 20_000)
-    channel.tell(1, [{"type": "console", "level": "log", "arguments": ["x" * 15_000] * 3}])
+    channel.add_events(1, [{"type": "console", "level": "log", "arguments": ["x" * 15_000] * 3}])
     assert [len(argument) for argument in channel.next_message(0).arguments] == [15_000, 5_000, 0]

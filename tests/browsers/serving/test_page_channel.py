@@ -126,16 +126,16 @@ def test_new_job_drops_unread_messages(channel):
 
 def test_late_failure_of_an_earlier_job_is_dropped(channel):
     channel.assign(job(), "http://m")
-    channel.tell(0, [{"type": "failed", "reason": "job 1 is not the current one", "job": 1}])
+    channel.add_events(0, [{"type": "failed", "reason": "job 1 is not the current one", "job": 1}])
     assert channel.next_message(0) is None
-    channel.tell(1, [{"type": "failed", "reason": "no memory left", "job": 2}])
+    channel.add_events(1, [{"type": "failed", "reason": "no memory left", "job": 2}])
     assert channel.next_message(0) == Failure("no memory left", job=2)
 
 
 def test_all_messages_of_a_closed_page_are_stale(channel):
     channel.close()
     for call in (
-        lambda: channel.tell(0, []),
+        lambda: channel.add_events(0, []),
         lambda: channel.beat(0.0),
         lambda: channel.deliver(1, 0, 0, activations("a", "b")),
     ):
@@ -144,17 +144,17 @@ def test_all_messages_of_a_closed_page_are_stale(channel):
 
 
 def test_events_arrive_in_order_and_once(channel):
-    channel.tell(0, [{"type": "progress", "stage": "one"}, {"type": "progress", "stage": "two"}])
+    channel.add_events(0, [{"type": "progress", "stage": "one"}, {"type": "progress", "stage": "two"}])
     for first in (0, 1, 3):
         with pytest.raises(ProtocolError, match="was expected"):
-            channel.tell(first, [])
-    channel.tell(2, [{"type": "progress", "stage": "three"}])
+            channel.add_events(first, [])
+    channel.add_events(2, [{"type": "progress", "stage": "three"}])
     assert [channel.next_message(0).stage for _ in range(3)] == ["one", "two", "three"]
 
 
 def test_malformed_event_rejects_the_whole_message(channel):
     with pytest.raises(ProtocolError):
-        channel.tell(0, [{"type": "progress", "stage": "one"}, {"type": "nonsense"}])
+        channel.add_events(0, [{"type": "progress", "stage": "one"}, {"type": "nonsense"}])
     assert channel.next_message(0) is None
 
 
@@ -165,14 +165,14 @@ def test_a_feed_as_safetensors(channel):
 
 
 def test_message_wakes_the_waiting_thread(channel):
-    sender = threading.Timer(0.05, lambda: channel.tell(0, [{"type": "progress", "stage": "late"}]))
+    sender = threading.Timer(0.05, lambda: channel.add_events(0, [{"type": "progress", "stage": "late"}]))
     sender.start()
     assert channel.next_message(30) == Progress("late")
     sender.join()
 
 
 def test_heartbeat_time_is_recorded(channel):
-    assert channel.heard() is None
+    assert channel.last_message_at() is None
     channel.beat(4.5)
-    assert channel.heard() is not None
+    assert channel.last_message_at() is not None
     assert channel.main_thread_busy() == 4.5
