@@ -1,8 +1,7 @@
-"""The TensorFlow process: results, errors, crashes, time-outs, and what is left behind."""
+"""Calls in the TensorFlow process: results, errors, crashes, time limits and cleanup."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -17,7 +16,6 @@ import pytest
 from pytest_tfjs.errors import ConversionError, PageError, SourceError, TfjsError
 from pytest_tfjs.models.tensorflow.importing import captured
 from pytest_tfjs.models.tensorflow.process import ChildTraceback, TensorFlowProcess, run_here
-from tests.support.inner_runs import Project
 
 LIMIT_S = 60.0
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
@@ -48,16 +46,16 @@ def kill_itself(signum):
     os.kill(os.getpid(), signum)
 
 
-def say_and_die(*words):
-    """As a converter does: to what it believes is the terminal, and from C++."""
+def write_and_exit(*lines):
+    """Writes as a converter does, from Python and from C++, and ends the process."""
     with captured():
-        for word in words:
-            sys.stdout.write(f"{word}\n")
+        for line in lines:
+            sys.stdout.write(f"{line}\n")
         os.write(2, b"in C++\n")
         os._exit(7)
 
 
-def say(word):
+def write(word):
     sys.stderr.write(f"{word}\n")
     with captured() as chatter:
         os.write(1, f"{word} while captured\n".encode())
@@ -76,12 +74,12 @@ def hang():
 
 
 def stop_for(pid, seconds):
-    """Stops a process, and gives the seconds after which it went on."""
+    """Suspends a process; gives the seconds until it ran again."""
     began = time.monotonic()
     os.kill(pid, signal.SIGSTOP)
     time.sleep(seconds)
     os.kill(pid, signal.SIGCONT)
-    time.sleep(0.5)  # the call goes on while pytest looks at the clock again
+    time.sleep(0.5)  # time for pytest to read the clock again, during the call
     return time.monotonic() - began
 
 
@@ -148,23 +146,23 @@ def test_each_call_uses_the_current_import_path_and_folder(process, monkeypatch,
 
 @posix
 @pytest.mark.parametrize(
-    ("signum", "told"),
+    ("signum", "message"),
     [
         (signal.SIGKILL, r"^converting 'm': .* was killed by SIGKILL: out of memory\?"),
         (signal.SIGSEGV, r"(?s)^converting 'm': .* was killed by SIGSEGV\n.*Segmentation fault.*kill_itself"),
     ],
 )
-def test_after_a_fatal_signal_the_next_call_gets_a_new_process(process, signum, told):
+def test_after_a_fatal_signal_the_next_call_gets_a_new_process(process, signum, message):
     before = process.run("asking", os.getpid)
-    with pytest.raises(ConversionError, match=told):
+    with pytest.raises(ConversionError, match=message):
         process.run("converting 'm'", kill_itself, signum)
     assert process.run("asking", os.getpid) not in (before, os.getpid())
 
 
 def test_a_crash_message_ends_with_the_log_of_that_call_only(process, capfd):
-    assert process.run("talking", say, "harmless") == "harmless while captured\n"
+    assert process.run("writing", write, "harmless") == "harmless while captured\n"
     with pytest.raises(ConversionError) as caught:
-        process.run("converting 'm'", say_and_die, *(f"line {number}" for number in range(50)))
+        process.run("converting 'm'", write_and_exit, *(f"line {number}" for number in range(50)))
     message = str(caught.value)
     assert "converting 'm': the TensorFlow process ended with exit code 7" in message
     assert message.endswith("line 48\nline 49\nin C++")
@@ -187,7 +185,7 @@ def test_a_call_past_its_time_limit_is_stopped_and_the_next_gets_a_new_process(p
 
 
 @posix
-def test_a_process_that_reads_no_request_is_stopped_as_well(process):
+def test_a_process_that_does_not_read_requests_is_stopped(process):
     """The arguments are larger than a pipe holds, so that sending them blocks."""
     large = bytes(1 << 20)
     assert process.run("measuring", length, large) == len(large)
@@ -198,8 +196,8 @@ def test_a_process_that_reads_no_request_is_stopped_as_well(process):
 
 
 @posix
-def test_time_for_which_pytest_was_stopped_does_not_count(process, request):
-    """The other process stops pytest's and resumes it after three seconds; the limit is two."""
+def test_time_while_pytest_is_suspended_does_not_count(process, request):
+    """The TensorFlow process suspends pytest for three seconds; the time limit is two."""
     limit_s, stopped_s = 2.0, 3.0
     process.run("starting", os.getpid)
     assert process.run("stopping", stop_for, os.getpid(), stopped_s, timeout_s=limit_s) >= stopped_s
@@ -233,7 +231,7 @@ def test_other_errors_become_text_with_type_message_and_line(process):
     assert process.run("doubling", double, 1) == 2
 
 
-def test_its_temporary_files_are_removed_when_it_closes(process, scratch):
+def test_temporary_files_are_removed_on_close(process, scratch):
     name = process.run("littering", temporary_file)
     assert scratch in Path(name).parents
     process.close()
@@ -250,7 +248,7 @@ def test_ctrl_c_ends_the_call_and_the_process(process):
     assert process.run("doubling", double, 3) == 6
 
 
-# No main guard: what starts the process must not run this again. It tells the process's id over a pipe.
+# Without a main guard: starting the process must not run this script again. It prints the process's id.
 SCRIPT = """
 import os
 import time
@@ -264,7 +262,7 @@ process.run("converting", time.sleep, 10**6)
 
 
 @posix
-def test_it_ends_when_pytest_is_killed_during_a_call(tmp_path):
+def test_the_process_ends_if_pytest_is_killed_during_a_call(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -284,162 +282,3 @@ def test_it_ends_when_pytest_is_killed_during_a_call(tmp_path):
         assert script.stdout.read() == ""
     assert psutil.wait_procs([other], timeout=LIMIT_S)[1] == []
     assert list(scratch.iterdir()) == []
-
-
-# Where it stands before the real one: a converter that dies the first time, and then is the real one.
-CONVERTER = """
-import os
-import signal
-import sys
-from importlib.machinery import PathFinder
-from pathlib import Path
-
-ours = Path(__file__).parents[1]
-if not (ours / "died").exists():
-    (ours / "died").touch()
-    print("the converter's last words", flush=True)
-    os.kill(os.getpid(), signal.SIGKILL)
-others = [path for path in sys.path if Path(path) != ours]
-__path__ = PathFinder.find_spec("tensorflowjs", others).submodule_search_locations
-"""
-TESTS = """
-import sys
-import numpy as np
-from pathlib import Path
-
-MODEL = Path(@MODELS@) / "tiny.keras"
-
-def test_first(tfjs):
-    tfjs.convert(MODEL)
-
-def test_second(tfjs):
-    assert tfjs.convert(MODEL).format == "graph"
-
-def test_third(tfjs):
-    tfjs.convert(MODEL, weights="uint8")
-
-def test_imported():
-    assert not {"tensorflow", "keras", "tf_keras"} & set(sys.modules)
-"""
-
-
-@pytest.fixture
-def first_run(tiny, tmp_path):
-    """A project with the tiny models, of which nothing is cached yet."""
-    with contextlib.closing(Project(tmp_path / "project", tiny)) as made:
-        made.cache = tmp_path / "cache"
-        yield made
-
-
-@posix
-@pytest.mark.convert
-@pytest.mark.parametrize(
-    "arguments", [(), pytest.param(("-n1",), marks=pytest.mark.slow)], ids=["plain", "xdist"]
-)
-def test_a_conversion_that_kills_its_process_fails_one_test_only(first_run, arguments):
-    project = first_run
-    project.write(test_models=TESTS)
-    (project.folder / "tensorflowjs").mkdir()
-    (project.folder / "tensorflowjs" / "__init__.py").write_text(CONVERTER)
-    run = project.run("--tfjs-backends=cpu", *arguments)
-    good = dict.fromkeys(("test_second[chrome-cpu]", "test_third[chrome-cpu]", "test_imported"), "passed")
-    assert {name: case.outcome for name, case in run.cases.items()} == {
-        "test_first[chrome-cpu]": "failure",
-        **good,
-    }, run.text
-    lines = run.cases["test_first[chrome-cpu]"].error_lines
-    assert lines[0].endswith(
-        "ConversionError: converting 'tiny.keras': the TensorFlow process was killed by SIGKILL: "
-        "out of memory?"
-    )
-    assert lines[-1] == "the converter's last words"
-    assert project.left_behind() == []
-
-
-# A converter that hangs for as long as the file `hang` is there.
-HANGING_CONVERTER = """
-from importlib.machinery import PathFinder
-from pathlib import Path
-import sys
-
-ours = Path(__file__).parents[1]
-while (ours / "hang").exists():
-    pass
-others = [path for path in sys.path if Path(path) != ours]
-__path__ = PathFinder.find_spec("tensorflowjs", others).submodule_search_locations
-"""
-HANG = """
-import pytest
-from pathlib import Path
-
-MODEL = Path(@MODELS@) / "tiny.keras"
-
-@pytest.mark.tfjs(timeout=3)
-def test_first(tfjs):
-    Path("hang").touch()
-    tfjs.convert(MODEL)
-
-def test_second(tfjs):
-    Path("hang").unlink()
-    assert tfjs.convert(MODEL).format == "graph"
-"""
-
-
-@posix
-@pytest.mark.convert
-def test_a_conversion_past_the_tests_timeout_fails_that_test_only(first_run):
-    project = first_run
-    project.write(test_models=HANG)
-    (project.folder / "tensorflowjs").mkdir()
-    (project.folder / "tensorflowjs" / "__init__.py").write_text(HANGING_CONVERTER)
-    run = project.run("--tfjs-backends=cpu")
-    outcomes = {name: case.outcome for name, case in run.cases.items()}
-    assert outcomes == {"test_first[chrome-cpu]": "failure", "test_second[chrome-cpu]": "passed"}, run.text
-    assert (
-        "ConversionError: converting 'tiny.keras': the TensorFlow process did not finish within 3 s"
-        in run.cases["test_first[chrome-cpu]"].error_lines[0]
-    )
-    assert project.left_behind() == []
-
-
-# No main guard here either.
-START = """
-import sys
-import pytest
-code = pytest.main(sys.argv[1:])
-assert not {"tensorflow", "keras", "tf_keras", "tensorflowjs"} & set(sys.modules)
-sys.exit(code)
-"""
-FILES = """
-import numpy as np
-import pytest
-from pathlib import Path
-from pytest_tfjs import Prebuilt
-
-TINY = Path(@MODELS@)
-
-@pytest.mark.parametrize(
-    "model", [TINY / "tiny.keras", TINY / "tiny.h5", Prebuilt(TINY / "graph", TINY / "tiny.keras")], ids=str
-)
-def test_file(tfjs, model):
-    tfjs.assert_close(model, np.array([[1, 2, 3]], np.float32))
-"""
-
-
-@pytest.mark.browser
-@pytest.mark.convert
-def test_a_first_run_over_model_files_imports_no_tensorflow_in_pytest(first_run):
-    project = first_run
-    project.write(start=START, test_files=FILES)
-    _, _, _, *arguments = project.command("-q", "--tfjs-backends=cpu")
-    done = subprocess.run(
-        [sys.executable, "start.py", *arguments],
-        cwd=project.folder,
-        env=project.environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout.splitlines()[-1][:8]) == (0, "3 passed"), done.stdout + done.stderr
-    assert done.stderr == ""
-    assert project.left_behind() == []
