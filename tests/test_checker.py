@@ -1,4 +1,4 @@
-"""What a user's test gets of the fixture `tfjs`, in a real browser: one run, looked at from all sides."""
+"""The fixture `tfjs` in a real run: results, failures, summary, JSON and JUnit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 from pytest_tfjs import NotClose, Prebuilt, Tolerance
 
-# What tolerances do is shown on a model with a wrong weight, which would fail whatever they allow.
+# Tolerances are tested on a model with a wrong weight, which the weight check would fail by default.
 pytestmark = pytest.mark.tfjs(weight_check="tell")
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_rtol(tfjs, damaged, x):
 def test_atol(tfjs, damaged, x):
     assert tfjs.assert_close(damaged, x, atol=0.5).verdict == "close"
 
-def test_a_tolerance_that_allows_zeros_proves_nothing(tfjs, damaged, x):
+def test_a_tolerance_that_allows_zeros_is_vacuous(tfjs, damaged, x):
     assert tfjs.compare(damaged, x, rtol=2).verdict == "vacuous"
 
 @pytest.mark.tfjs(rtol=0.5)
@@ -111,14 +111,14 @@ def test_target(tfjs, request):
 """
 
 
-# At the end of the user's copy of TF.js: whenever the model is fetched, a line and an error nobody catches.
-TALKATIVE = """
+# Appended to the user's copy of TF.js: each fetch of a model logs a line and leaves an uncaught error.
+LOGGING = """
 {
   const plain = window.fetch;
   window.fetch = (resource, ...rest) => {
     if (String(resource.url ?? resource).includes("model.json")) {
       console.warn("fetching", {what: "the model"}, 1);
-      Promise.reject(new Error("nobody caught this"));
+      Promise.reject(new Error("not caught"));
     }
     return plain(resource, ...rest);
   };
@@ -132,7 +132,7 @@ def project(tiny_project: Callable[[str], Project]) -> Project:
     made.write(test_model=TESTS)
     shutil.copytree(Dist.shipped().root, made.folder / "node_modules")
     with (made.folder / "node_modules/@tensorflow/tfjs/dist/tf.min.js").open("a") as script:
-        script.write(TALKATIVE)
+        script.write(LOGGING)
     return made
 
 
@@ -146,7 +146,7 @@ def comparison_of(run: InnerRun, test: str) -> dict[str, Any]:
     return found[0]
 
 
-def test_all_passes_and_fails_as_it_should(run):
+def test_only_the_tests_of_the_damaged_model_fail(run):
     failed = {name for name, case in run.cases.items() if case.outcome != "passed"}
     assert failed == {f"test_damaged[chrome-{backend}]" for backend in ("cpu", "wasm", "webgl")}, run.text
     assert len(run.cases) == 3 * TESTS.count("def test_")
@@ -163,7 +163,7 @@ def test_the_first_line_of_a_failure_names_the_layer(run, backend):
     )
 
 
-def test_the_traceback_is_the_users(run):
+def test_the_traceback_shows_only_the_users_frames(run):
     case = run.cases["test_damaged[chrome-wasm]"]
     assert ">       tfjs.assert_close(damaged, x)" in case.failure
     assert "the user's line" in case.failure
@@ -173,13 +173,13 @@ def test_the_traceback_is_the_users(run):
     assert "tfjs = <tfjs: wasm on chrome>" in case.failure
 
 
-def test_other_targets_are_held_against_it(run):
-    told = run.cases["test_damaged[chrome-webgl]"].error_lines
-    assert [line.split()[1] for line in told if line.startswith("elsewhere")] == ["cpu", "wasm"]
+def test_a_failure_lists_the_verdicts_of_other_targets(run):
+    lines = run.cases["test_damaged[chrome-webgl]"].error_lines
+    assert [line.split()[1] for line in lines if line.startswith("elsewhere")] == ["cpu", "wasm"]
     assert "elsewhere" not in run.cases["test_damaged[chrome-cpu]"].failure  # the first of them
 
 
-def test_the_command_repeats_just_this_test(project, run):
+def test_the_repeat_command_runs_only_the_failed_test(project, run):
     line = next(
         line for line in run.cases["test_damaged[chrome-wasm]"].error_lines if line.startswith("repeat")
     )
@@ -208,9 +208,11 @@ def test_the_summary_has_a_row_for_each_comparison(run):
     ]
     diverged = [row for row in rows if re.match(r"damaged +layers +webgl +diverged +scores +\d", row)]
     close = [row for row in rows if re.match(r"tiny\.h5 +layers +cpu +close +(hidden|scores) ", row)]
-    told = [(one["model"], one["target"]["backend"], one["verdict"]) for one in run.results["comparisons"]]
-    assert len(diverged) == told.count(("damaged", "webgl", "diverged")) > 1
-    assert len(close) == told.count(("tiny.h5", "cpu", "close")) > 1
+    verdicts = [
+        (one["model"], one["target"]["backend"], one["verdict"]) for one in run.results["comparisons"]
+    ]
+    assert len(diverged) == verdicts.count(("damaged", "webgl", "diverged")) > 1
+    assert len(close) == verdicts.count(("tiny.h5", "cpu", "close")) > 1
 
 
 def test_verbose_runs_show_each_layer(run):
@@ -221,18 +223,18 @@ def test_verbose_runs_show_each_layer(run):
     assert re.match(r"scores +Dense +\[2, 2\] +compared .* diverged first$", lines[title + 3])
 
 
-def test_the_json_tells_all_of_a_comparison(run):
+def test_the_json_describes_the_comparison(run):
     assert run.results["schema"] == 1
     assert set(run.results["environment"]) >= {"pytest_tfjs", "tfjs", "tensorflow", "python", "platform"}
-    told = comparison_of(run, "test_damaged[chrome-webgl]")
-    assert (told["model"], told["format"], told["weights"]) == ("damaged", "layers", "float32")
-    assert told["verdict"] == "diverged"
-    assert told["first_divergence"] == told["outputs"] == ["scores"]
-    target = told["target"]
+    found = comparison_of(run, "test_damaged[chrome-webgl]")
+    assert (found["model"], found["format"], found["weights"]) == ("damaged", "layers", "float32")
+    assert found["verdict"] == "diverged"
+    assert found["first_divergence"] == found["outputs"] == ["scores"]
+    target = found["target"]
     assert (target["browser"], target["backend"], target["variant"]) == ("chrome", "webgl", None)
     assert target["flags"]["WEBGL_CPU_FORWARD"] is False
     assert target["renderer"]
-    hidden, scores = told["layers"]
+    hidden, scores = found["layers"]
     assert (hidden["name"], hidden["op"], hidden["shape"], hidden["dtype"]) == (
         "hidden",
         "Dense",
@@ -242,12 +244,12 @@ def test_the_json_tells_all_of_a_comparison(run):
     assert scores["inputs"] == ["hidden"]
     assert (hidden["verdict"], scores["verdict"]) == ("close", "diverged")
     assert scores["max_abs"] > scores["allowed"] > 0
-    assert told["timing"]["first_ms"] > 0
-    assert told["timing"]["warm_ms"]
-    assert told["bytes"]["activations"] == 4 * (8 + 4)
+    assert found["timing"]["first_ms"] > 0
+    assert found["timing"]["warm_ms"]
+    assert found["bytes"]["activations"] == 4 * (8 + 4)
 
 
-def test_junit_has_the_verdict_as_properties(run):
+def test_junit_properties_have_the_verdict(run):
     properties = run.cases["test_damaged[chrome-cpu]"].properties
     assert properties["tfjs_verdict"] == "diverged"
     assert properties["tfjs_first_divergence"] == "scores"
@@ -256,11 +258,11 @@ def test_junit_has_the_verdict_as_properties(run):
     assert run.cases["test_layers[chrome-wasm]"].properties["tfjs_verdict"] == "close"
 
 
-def test_nothing_is_left_of_the_run(project, run):
+def test_no_processes_or_files_are_left_after_the_run(project, run):
     assert project.left_behind() == []
 
 
-def test_a_run_over_model_files_imports_no_tensorflow(tiny_project):
+def test_a_warm_run_over_model_files_imports_no_tensorflow(tiny_project):
     project = tiny_project("warm")
     project.write(
         test_warm="""
@@ -276,14 +278,12 @@ def test_warm(tfjs, models, x):
     assert "tiny.h5" not in run.text  # quiet is quiet
 
 
-def test_console_and_uncaught_errors_of_the_page_are_sections_of_the_failure(run):
+def test_console_lines_and_uncaught_errors_are_sections_of_the_failure(run):
     _, _, report = run.text.partition("test_damaged[chrome-webgl] ___")
     report, _, _ = report.partition("\n======")
     console = report.index("- Captured tfjs console call -")
     errors = report.index("- Captured tfjs JavaScript errors call -")
     assert '[warn] fetching {"what":"the model"} 1' in report[console:]
-    assert re.search(
-        r"\[unhandledrejection\] .*nobody caught this\n(.*\n)?.* at .*tf\.min\.js", report[errors:]
-    )
-    # Once for this test's job, not those of the tests before.
+    assert re.search(r"\[unhandledrejection\] .*not caught\n(.*\n)?.* at .*tf\.min\.js", report[errors:])
+    # Only the lines of this test's job, not of earlier tests.
     assert report.count("[warn] fetching") == 1

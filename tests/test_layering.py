@@ -1,4 +1,4 @@
-"""Imports run downward only, and heavy packages are imported where they may be: read from the sources."""
+"""Imports run downward only, and heavy packages are imported only where the rules allow them."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_imports_run_downward(module: str):
     assert violations(module, path.read_text(encoding="utf-8")) == []
 
 
-def test_every_module_has_its_place_in_the_order():
+def test_every_module_belongs_to_a_layer_of_the_order():
     assert {part_of(module) for module in module_names()} - {""} <= set(ORDER)
 
 
@@ -224,7 +224,7 @@ def test_there_are_no_circles_in_any_folder():
         },
     ],
 )
-def test_a_circle_is_seen(sources: dict[str, str]):
+def test_an_import_cycle_is_detected(sources: dict[str, str]):
     sources = {f"{PACKAGE}.{module}": source for module, source in sources.items()}
     assert len(circles(edges(sources))) == 1
 
@@ -260,7 +260,7 @@ def test_a_circle_is_seen(sources: dict[str, str]):
         ("models.converter", "if not TYPE_CHECKING:\n    import tensorflow"),
     ],
 )
-def test_a_broken_rule_is_seen(module: str, source: str):
+def test_a_violated_rule_is_detected(module: str, source: str):
     assert len(violations(f"{PACKAGE}.{module}", textwrap.dedent(source))) == 1
 
 
@@ -286,5 +286,5 @@ def test_a_broken_rule_is_seen(module: str, source: str):
         ("browsers.engines.chrome", "def f():\n    from selenium import webdriver"),
     ],
 )
-def test_what_the_rules_allow_passes(module: str, source: str):
+def test_allowed_imports_have_no_violation(module: str, source: str):
     assert violations(f"{PACKAGE}.{module}", textwrap.dedent(source)) == []

@@ -1,4 +1,4 @@
-"""What a machine cannot have is skipped, or fails where that is asked for; what is expected to fail, does."""
+"""Skipped targets, strict targets, expected failures and custom variants."""
 
 from __future__ import annotations
 
@@ -106,26 +106,26 @@ def project(tiny_project):
 
 
 def outcomes(run):
-    """By the name of the test, what pytest says of it in its short summary."""
-    said = re.findall(r"^(\w+) test_model\.py::(?:\w+::)?(test_\w+\[[^\]]*\])", run.text, re.MULTILINE)
-    return {name: what for what, name in said}
+    """The outcome of each test in pytest's short summary, by name."""
+    lines = re.findall(r"^(\w+) test_model\.py::(?:\w+::)?(test_\w+\[[^\]]*\])", run.text, re.MULTILINE)
+    return {name: outcome for outcome, name in lines}
 
 
 @pytest.mark.browser
 @pytest.mark.convert
 class TestUnavailable:
-    def test_it_is_skipped_with_the_reason_which_the_end_and_the_json_tell(self, project):
+    def test_it_is_skipped_with_its_reason_in_summary_and_json(self, project):
         run = project.run("--tfjs-backends=webgl,cpu", "-rs", "-k", "test_close or test_flags")
         assert run.code == pytest.ExitCode.OK
         reason = "webgl on chrome: not available on this machine: the browser gives no WebGL context"
         assert f"not run: {reason} (2 tests)" in run.text
         assert re.search(rf"SKIPPED \[1\] test_model\.py:\d+: {reason}", run.text)
-        told = {one["test"] for one in run.results["not_run"]}
-        assert told == {"test_model.py::test_close[chrome-webgl]", "test_model.py::test_flags[chrome-webgl]"}
+        tests = {one["test"] for one in run.results["not_run"]}
+        assert tests == {"test_model.py::test_close[chrome-webgl]", "test_model.py::test_flags[chrome-webgl]"}
         assert {one["reason"] for one in run.results["not_run"]} == {reason}
         assert [one["target"]["backend"] for one in run.results["comparisons"]] == ["cpu"]
 
-    def test_it_fails_where_that_is_asked_for(self, project):
+    def test_it_fails_with_strict_targets(self, project):
         run = project.run("--tfjs-backends=webgl", "--tfjs-strict-targets", "-k", "test_close")
         assert run.code == pytest.ExitCode.TESTS_FAILED
         assert "gives no WebGL context" in run.cases["test_close[chrome-webgl]"].message
@@ -135,7 +135,7 @@ class TestUnavailable:
 @pytest.mark.browser
 @pytest.mark.convert
 @pytest.mark.parametrize("spread", [(), ("-n2",)], ids=["alone", "xdist"])
-def test_a_verdict_is_expected_on_its_target_and_nothing_else_is(project, spread):
+def test_xfail_applies_to_verdicts_on_matching_targets_only(project, spread):
     if spread:
         pytest.importorskip("xdist")
     run = project.run("-rfExXp", "-k", "TestExpected", *spread)
@@ -158,11 +158,11 @@ def test_a_verdict_is_expected_on_its_target_and_nothing_else_is(project, spread
         "test_is_too_slow[chrome-wasm]": "FAILED",
     }
     assert "[XPASS(strict)] a weight is wrong" in run.text
-    assert_told_as_expected(run)
+    assert_expected_verdicts_are_reported(run)
 
 
-def assert_told_as_expected(run):
-    """What is expected bears the marker's reason, and is not told as another; what is no verdict has none."""
+def assert_expected_verdicts_are_reported(run):
+    """Expected verdicts have the marker's reason, and errors have none."""
     comparisons = run.results["comparisons"]
     diverged = [one for one in comparisons if one["verdict"] == "diverged"]
     assert {one["test"].partition("::test_")[2] for one in diverged} == {
@@ -173,7 +173,7 @@ def assert_told_as_expected(run):
     others = [one for one in comparisons if one["verdict"] != "diverged"]
     assert {(one["verdict"], one["expected"]) for one in others} == {("error", None)}
     properties = {name: case.properties.get("tfjs_expected") for name, case in run.cases.items()}
-    assert {name for name, told in properties.items() if told is not None} == {
+    assert {name for name, reason in properties.items() if reason is not None} == {
         "test_diverges[chrome-cpu]",
         "test_diverges_in_a_fixture[chrome-cpu]",
     }
@@ -191,13 +191,16 @@ def assert_told_as_expected(run):
 @pytest.mark.parametrize(
     "spread", [(), pytest.param(("-n2",), marks=pytest.mark.slow)], ids=["alone", "xdist"]
 )
-def test_what_fixtures_compare_is_told_once(project, spread):
+def test_comparisons_in_fixtures_are_reported_once(project, spread):
     if spread:
         pytest.importorskip("xdist")
     run = project.run("-k", "TestFixtures", *spread)
-    told = [(one["test"].partition("::test_")[2], one["verdict"]) for one in run.results["comparisons"]]
+    verdicts = [(one["test"].partition("::test_")[2], one["verdict"]) for one in run.results["comparisons"]]
     phases, setup = "phases[chrome-cpu]", "setup[chrome-cpu]"
-    assert told == [*((phases, verdict) for verdict in ("close", "close", "diverged")), (setup, "diverged")]
+    assert verdicts == [
+        *((phases, verdict) for verdict in ("close", "close", "diverged")),
+        (setup, "diverged"),
+    ]
     assert [one["verdict"] for one in run.results["task"]] == ["close"]
     assert sum("diverged" in line for line in run.section("tfjs")) == 4  # each with its reason below
 
@@ -212,13 +215,13 @@ def test_what_fixtures_compare_is_told_once(project, spread):
         ("close", False, False),
     ],
 )
-def test_what_counts_as_a_verdict(verdict, refused, counts):
+def test_verdicts_that_an_expected_failure_covers(verdict, refused, counts):
     found = comparison([layer("a", output=True)], {"a": close()}, verdict=verdict, refused=refused)
     assert is_models_fault(found) is counts
 
 
 @pytest.mark.parametrize(
-    ("marker", "said"),
+    ("marker", "message"),
     [
         ("target='chrome/wegbl', reason='r'", "did you mean 'chrome/webgl'"),
         ("target='netscape/*', reason='r'", "'netscape/*' matches no target"),
@@ -229,13 +232,13 @@ def test_what_counts_as_a_verdict(verdict, refused, counts):
         ("target='*/webgl', reason=' '", "takes target= and reason="),
     ],
 )
-def test_a_marker_that_says_nothing_is_refused(pytester, only_this_plugin, marker, said):
+def test_an_invalid_xfail_marker_is_rejected(pytester, only_this_plugin, marker, message):
     pytester.makepyfile(
         f"import pytest\n@pytest.mark.tfjs_xfail({marker})\ndef test_a(tfjs): pass\ndef test_b(): pass"
     )
     run = pytester.runpytest("--strict-markers")
     assert run.ret == pytest.ExitCode.INTERRUPTED
-    assert said in run.stdout.str()
+    assert message in run.stdout.str()
 
 
 MARKED = """
@@ -249,7 +252,7 @@ class TestClass:
 
 
 @pytest.mark.parametrize(
-    ("own", "target", "said"),
+    ("own", "target", "message"),
     [
         (
             "@pytest.mark.tfjs_xfail(target='*/webgl', reason='r')",
@@ -260,25 +263,25 @@ class TestClass:
         ("", "*/webgl", None),
     ],
 )
-def test_a_marker_on_a_test_without_a_target_is_refused_where_it_is_its_own(
-    pytester, only_this_plugin, own, target, said
+def test_an_xfail_marker_directly_on_a_test_without_tfjs_is_rejected(
+    pytester, only_this_plugin, own, target, message
 ):
     pytester.makepyfile(MARKED.format(own=own, target=target))
     run = pytester.runpytest()
-    if said is None:
+    if message is None:
         run.assert_outcomes(passed=2)
         return
     assert run.ret == pytest.ExitCode.INTERRUPTED
-    assert re.search(said, run.stdout.str())
+    assert re.search(message, run.stdout.str())
 
 
-def test_the_markers_are_told(pytester, only_this_plugin):
+def test_the_xfail_marker_is_documented(pytester, only_this_plugin):
     assert "@pytest.mark.tfjs_xfail(target, reason):" in pytester.runpytest("--markers").stdout.str()
 
 
 @pytest.mark.browser
 @pytest.mark.convert
-def test_a_variant_of_the_users_own_runs_under_its_flags(project):
+def test_a_custom_variant_runs_with_its_flags(project):
     own = "wasm:mine WASM_HAS_SIMD_SUPPORT=false\ncpu:odd NO_SUCH_FLAG=3"
     run = project.run("-o", f"tfjs_variants={own}", "--tfjs-backends=wasm:mine,cpu:odd", "-k", "test_close")
     by = SimpleNamespace(**{one["target"]["variant"]: one for one in run.results["comparisons"]})
@@ -289,7 +292,7 @@ def test_a_variant_of_the_users_own_runs_under_its_flags(project):
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("webgl:f16 WEBGL_PACK=false", "the variant webgl:f16 exists already"),
         ("webgl:x", "is not a variant"),
@@ -305,8 +308,8 @@ def test_a_variant_of_the_users_own_runs_under_its_flags(project):
         ("webgpu:x WEBGL2_ISNAN_CUSTOM=true", "WEBGL2_ISNAN_CUSTOM is a flag of webgl"),
     ],
 )
-def test_a_line_that_is_no_variant_is_refused(pytester, only_this_plugin, line, said):
+def test_an_invalid_variant_is_a_usage_error(pytester, only_this_plugin, line, message):
     run = pytester.runpytest("-o", f"tfjs_variants={line}")
     assert run.ret == pytest.ExitCode.USAGE_ERROR
     assert "ini value tfjs_variants" in run.stderr.str()
-    assert said in run.stderr.str()
+    assert message in run.stderr.str()

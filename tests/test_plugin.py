@@ -83,7 +83,7 @@ def test_an_unrelated_run_imports_these_modules_and_nothing_heavy(pytester, run_
     result.stdout.no_fnmatch_line("*= tfjs =*")
 
 
-def test_importing_the_package_costs_nothing(pytester):
+def test_importing_the_package_imports_no_other_module(pytester):
     result = pytester.run(
         sys.executable,
         "-c",
@@ -283,7 +283,7 @@ def test_invalid_browser_arguments_are_refused(pytester, arguments, message):
     result.stdout.fnmatch_lines([f"*SettingsError: tfjs_browser_args: {escaped}"])
 
 
-def test_json_that_cannot_be_written_does_not_hide_test_results(pytester, monkeypatch):
+def test_an_error_writing_the_json_does_not_hide_test_results(pytester, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 

@@ -47,5 +47,5 @@ def test_errors_keep_their_lines_without_ci_commands(error):
 
 
 def test_attached_console_lines_have_no_terminal_commands():
-    said = ConsoleLine("log", ("\x1b]0;title\x07", "\n##vso[task.complete]"))
-    assert printable_lines(str(said)) == "[log] \\x1b]0;title\\x07 \n\\x23#vso[task.complete]"
+    line = ConsoleLine("log", ("\x1b]0;title\x07", "\n##vso[task.complete]"))
+    assert printable_lines(str(line)) == "[log] \\x1b]0;title\\x07 \n\\x23#vso[task.complete]"

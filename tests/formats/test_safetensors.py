@@ -229,7 +229,7 @@ def test_a_changed_byte_raises_only_wire_errors(data):
         decode(body)
 
 
-def test_the_pages_own_tests_read_the_same_bytes():
+def test_the_file_read_by_the_page_tests_is_current():
     # tests/page/safetensors.test.js reads this file, which encode() wrote from these tensors.
     received = decode(GOLDEN.read_bytes())
     assert set(received) == set(GOLDEN_TENSORS)

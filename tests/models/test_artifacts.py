@@ -104,7 +104,7 @@ def write(folder, **changes):
     (folder / "model.json").write_text(json.dumps(graph_json(**changes)))
 
 
-def test_the_signature_tells_inputs_and_outputs_in_its_order(folder):
+def test_inputs_and_outputs_are_in_signature_order(folder):
     artifacts = read_artifacts(folder)
     assert artifacts.inputs == (
         TensorSpec("ids", (), "int64", "ids:0"),
@@ -114,15 +114,15 @@ def test_the_signature_tells_inputs_and_outputs_in_its_order(folder):
     assert (artifacts.format, artifacts.converted_by) == ("graph", "TensorFlow.js Converter v4.22.0")
 
 
-def test_the_folder_and_the_file_are_the_same(folder):
+def test_a_model_is_read_from_its_folder_or_its_file(folder):
     assert read_artifacts(folder) == read_artifacts(folder / "model.json") == read_artifacts(str(folder))
 
 
-def test_the_bytes_are_those_of_all_files(folder):
+def test_bytes_are_the_size_of_all_files(folder):
     assert read_artifacts(folder).bytes == sum(file.stat().st_size for file in folder.iterdir())
 
 
-def test_without_a_signature_the_nodes_tell(folder):
+def test_without_a_signature_inputs_and_outputs_come_from_the_nodes(folder):
     write(folder, signature=None, format=None)
     artifacts = read_artifacts(folder)
     assert artifacts.inputs == (
@@ -138,14 +138,14 @@ def test_the_signature_of_user_defined_metadata_is_read(folder):
     assert [spec.name for spec in read_artifacts(folder).outputs] == ["y"]
 
 
-def test_tables_are_no_inputs(folder):
+def test_lookup_tables_are_not_inputs(folder):
     signature = graph_json()["signature"]
     signature["inputs"]["table:0"] = {"name": "table:0", "dtype": "DT_RESOURCE", "resourceId": 4}
     write(folder, signature=signature)
     assert [spec.name for spec in read_artifacts(folder).inputs] == ["ids", "x"]
 
 
-def test_nodes_are_plain(folder):
+def test_nodes_have_inputs_and_attributes(folder):
     nodes = read_artifacts(folder).nodes()
     assert nodes[3] == GraphNode("dense/MatMul", "MatMul", ("x", "kernel"), {"T": {"type": "DT_FLOAT"}})
     assert nodes[4].inputs == ("dense/MatMul:0", "^ids")
@@ -162,7 +162,7 @@ def test_weights_are_decoded_as_declared(folder):
     assert weights["small"].dtype == weights["half"].dtype == np.float32
 
 
-def test_the_quantisation_is_told(folder):
+def test_weights_names_the_quantisation(folder):
     assert read_artifacts(folder).weights == "float16+float32+uint8"
     manifest = graph_json()["weightsManifest"]
     del manifest[1]
@@ -198,7 +198,7 @@ FUNCTIONAL = {
 }
 
 
-def test_a_functional_model_tells_its_inputs_in_order(folder):
+def test_inputs_of_a_functional_model_are_in_order(folder):
     inputs, outputs = layers_signature(folder, keras_model("Functional", FUNCTIONAL))
     assert inputs == (
         TensorSpec("b", (None, 4), "float32"),
@@ -208,7 +208,7 @@ def test_a_functional_model_tells_its_inputs_in_order(folder):
     assert [spec.name for spec in outputs] == ["d", "d:1"]
 
 
-def test_inputs_may_be_one_or_a_dict(folder):
+def test_input_layers_may_be_a_single_entry_or_a_dict(folder):
     for structure, names in (({"q": ["a", 0, 0], "p": ["b", 0, 0]}, ["a", "b"]), (["a", 0, 0], ["a"])):
         config = {**FUNCTIONAL, "input_layers": structure}
         inputs, _ = layers_signature(folder, keras_model("Model", config))
@@ -216,14 +216,14 @@ def test_inputs_may_be_one_or_a_dict(folder):
 
 
 @pytest.mark.parametrize("as_list", [True, False])
-def test_a_sequential_model_begins_with_its_input(folder, as_list):
+def test_a_sequential_model_has_the_input_of_its_first_layer(folder, as_list):
     layers = [layer("Dense", "first", batch_input_shape=[None, 5], dtype="float32"), layer("Dense", "last")]
     config = layers if as_list else {"layers": layers}
     expected = (TensorSpec("first_input", (None, 5), "float32"),), (TensorSpec("last", None, "float32"),)
     assert layers_signature(folder, keras_model("Sequential", config)) == expected
 
 
-def test_a_model_within_a_sequential_model_tells_the_input(folder):
+def test_a_nested_model_gives_the_input_of_a_sequential_model(folder):
     inner = {
         "class_name": "Functional",
         "config": {**FUNCTIONAL, "name": "inner", "input_layers": [["a", 0, 0]]},
@@ -234,18 +234,18 @@ def test_a_model_within_a_sequential_model_tells_the_input(folder):
     assert [spec.name for spec in inputs] == ["a"]
 
 
-def test_the_topology_that_javascript_saves_is_read(folder):
+def test_a_topology_saved_by_javascript_is_read(folder):
     write(folder, format=None, modelTopology={"class_name": "Functional", "config": FUNCTIONAL})
     assert read_artifacts(folder).format == "layers"
 
 
-def test_a_missing_shard_is_named(folder):
+def test_the_error_names_a_missing_shard(folder):
     (folder / "group1-shard2of2.bin").unlink()
     with pytest.raises(ArtifactsError, match=r"'group1-shard2of2\.bin', which does not exist"):
         read_artifacts(folder)
 
 
-def test_a_short_last_shard_tells_expected_and_found_bytes(folder):
+def test_a_short_last_shard_is_rejected_with_expected_and_found_bytes(folder):
     (folder / "group1-shard2of2.bin").write_bytes(FIRST[40:-1])
     due = len(FIRST) - 40
     with pytest.raises(
@@ -254,14 +254,14 @@ def test_a_short_last_shard_tells_expected_and_found_bytes(folder):
         read_artifacts(folder)
 
 
-def test_a_long_shard_is_told(folder):
+def test_a_long_shard_is_rejected(folder):
     (folder / "group1-shard2of2.bin").write_bytes(FIRST[40:] + b"x")
     with pytest.raises(ArtifactsError, match=r"group1-shard2of2\.bin is too long"):
         read_artifacts(folder)
 
 
 @pytest.mark.parametrize("cut", [3, 30])
-def test_a_short_first_shard_is_the_one_named(tmp_path, cut):
+def test_the_error_names_a_short_first_shard(tmp_path, cut):
     size = 4 * 2**20
     total = size + 1000
     manifest = [
@@ -276,7 +276,7 @@ def test_a_short_first_shard_is_the_one_named(tmp_path, cut):
         read_artifacts(tmp_path)
 
 
-def test_a_short_shard_with_strings_is_told(folder):
+def test_a_short_shard_of_strings_is_rejected(folder):
     (folder / "group2-shard1of1.bin").write_bytes(SECOND[:9])
     with pytest.raises(
         ArtifactsError, match=r"group2-shard1of1\.bin.* end within a string weight, after 9 bytes"
@@ -290,14 +290,14 @@ def test_a_short_shard_with_strings_is_told(folder):
 @pytest.mark.parametrize(
     "name", ["../up.bin", "/etc/hostname", "sub/../../up.bin", "..\\up.bin", "c:\\up.bin"]
 )
-def test_a_shard_outside_the_folder_is_refused(folder, name):
+def test_a_shard_outside_the_folder_is_rejected(folder, name):
     (folder.parent / "up.bin").write_bytes(b"")
     write(folder, weightsManifest=[{"paths": [name], "weights": []}])
     with pytest.raises(ArtifactsError, match="outside its own folder"):
         read_artifacts(folder)
 
 
-def test_a_link_that_leads_outside_is_refused(folder):
+def test_a_link_out_of_the_folder_is_rejected(folder):
     shard = folder / "group2-shard1of1.bin"
     shard.rename(folder.parent / "elsewhere.bin")
     shard.symlink_to(folder.parent / "elsewhere.bin")
@@ -323,25 +323,25 @@ def entry(**changes):
         ({"modelTopology": {"node": [{"name": "x"}]}}, "inputs and outputs"),
     ],
 )
-def test_damaged_json_is_told(folder, changes, message):
+def test_a_damaged_model_json_is_rejected(folder, changes, message):
     write(folder, **changes)
     with pytest.raises(ArtifactsError, match=message):
         read_artifacts(folder)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "\xff"])
-def test_what_is_no_json_is_told(folder, text):
+def test_a_file_without_a_json_object_is_rejected(folder, text):
     (folder / "model.json").write_text(text, encoding="latin-1")
     with pytest.raises(ArtifactsError, match=r"model\.json"):
         read_artifacts(folder)
 
 
-def test_no_file_is_told(tmp_path):
+def test_a_missing_model_json_is_reported(tmp_path):
     with pytest.raises(ArtifactsError, match=r"no converted model at .*model\.json"):
         read_artifacts(tmp_path)
 
 
-def test_changed_weights_are_written_and_all_others_kept(folder, tmp_path):
+def test_with_weights_changes_only_the_given_weights(folder, tmp_path):
     (folder / "assets.zip").write_bytes(b"zip")
     artifacts = read_artifacts(folder)
     small = np.float32([0.25, -7, 3, 1e-30])
@@ -356,7 +356,7 @@ def test_changed_weights_are_written_and_all_others_kept(folder, tmp_path):
     np.testing.assert_array_equal(artifacts.read_weights()["kernel"], KERNEL)
 
 
-def test_changes_reach_over_several_shards(tmp_path):
+def test_with_weights_splits_large_weights_into_shards(tmp_path):
     size = 5 * 2**20
     manifest = [{"paths": ["one.bin"], "weights": [{"name": "w", "shape": [size], "dtype": "bool"}]}]
     write(tmp_path, weightsManifest=manifest)
@@ -377,7 +377,7 @@ def test_changes_reach_over_several_shards(tmp_path):
         ({"words": np.array(WORDS, object)}, "string"),
     ],
 )
-def test_changes_that_do_not_fit_are_refused(folder, tmp_path, changes, message):
+def test_with_weights_rejects_wrong_names_shapes_and_dtypes(folder, tmp_path, changes, message):
     with pytest.raises(ArtifactsError, match=message):
         with_weights(read_artifacts(folder), changes, tmp_path / "out")
 

@@ -1,4 +1,4 @@
-"""What a model.json from elsewhere may not be: refused when it is read, before memory is taken."""
+"""Damaged and malicious artifacts are rejected on reading, before memory is allocated."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.tiny_models import (
 )
 
 
-def refused(path, why):
+def assert_rejected(path, why):
     with pytest.raises(ArtifactsError, match=why):
         read_artifacts(path)
 
@@ -39,12 +39,12 @@ def refused(path, why):
         [None],
     ],
 )
-def test_absurd_shapes_are_refused(tmp_path, shape):
+def test_invalid_shapes_are_rejected(tmp_path, shape):
     path = dense_model(tmp_path)
     content = json.loads(path.read_text())
     content["weightsManifest"][0]["weights"][0]["shape"] = shape
     path.write_text(json.dumps(content))
-    refused(path, r"damaged weights manifest|is too short")
+    assert_rejected(path, r"damaged weights manifest|is too short")
 
 
 @pytest.mark.parametrize(
@@ -64,18 +64,18 @@ def test_absurd_shapes_are_refused(tmp_path, shape):
         {"dtype": "int32", "quantization": {"dtype": "float16"}},
     ],
 )
-def test_absurd_weights_are_refused(tmp_path, change):
+def test_invalid_weight_entries_are_rejected(tmp_path, change):
     path = dense_model(tmp_path)
     content = json.loads(path.read_text())
     content["weightsManifest"][0]["weights"][0].update(change)
     path.write_text(json.dumps(content))
-    refused(path, "damaged weights manifest")
+    assert_rejected(path, "damaged weights manifest")
 
 
 @pytest.mark.parametrize(
     "name", ["a\0b", "x" * 300, "loop.bin", "folder", 5, None, "..\\x", "C:x", "out.bin", "deep/out.bin"]
 )
-def test_a_shard_that_is_no_file_of_the_folder_is_refused(tmp_path, name):
+def test_invalid_shard_names_are_rejected(tmp_path, name):
     path = dense_model(tmp_path / "model")
     (tmp_path / "out.bin").write_bytes(bytes(32))
     (path.parent / "out.bin").symlink_to(tmp_path / "out.bin")
@@ -85,15 +85,15 @@ def test_a_shard_that_is_no_file_of_the_folder_is_refused(tmp_path, name):
     content = json.loads(path.read_text())
     content["weightsManifest"][0]["paths"] = [name]
     path.write_text(json.dumps(content))
-    refused(path, "shard")
+    assert_rejected(path, "shard")
 
 
 @pytest.mark.parametrize(
     "text", ["[" * 100_000, '{"a":' * 300 + "1" + "}" * 300, '{"a": NaN}', '{"a": 1, "a": 2}', '"\\ud800"']
 )
-def test_a_text_that_is_no_one_json_is_refused(tmp_path, text):
+def test_ambiguous_json_is_rejected(tmp_path, text):
     (tmp_path / "model.json").write_text(text)
-    refused(tmp_path, "cannot be read as JSON|JSON object")
+    assert_rejected(tmp_path, "cannot be read as JSON|JSON object")
 
 
 @pytest.mark.parametrize(
@@ -109,16 +109,16 @@ def test_a_text_that_is_no_one_json_is_refused(tmp_path, text):
         lambda nodes: nodes.insert(0, None),
     ],
 )
-def test_nodes_that_are_none_are_refused(tmp_path, change):
+def test_invalid_nodes_are_rejected(tmp_path, change):
     path = dense_graph(tmp_path)
     content = json.loads(path.read_text())
     change(content["modelTopology"]["node"])
     path.write_text(json.dumps(content))
-    refused(path, "does not describe its inputs and outputs")
+    assert_rejected(path, "does not describe its inputs and outputs")
 
 
-def waiting(layers):
-    model = functional("waiting", layers, ["x"], [("b", 0, 0)])
+def model_of(layers):
+    model = functional("model", layers, ["x"], [("b", 0, 0)])
     return model, model["config"]["layers"]
 
 
@@ -142,8 +142,8 @@ def chain():
         (lambda layers: layers[1].pop("class_name"), "class_name"),
     ],
 )
-def test_layers_that_would_wait_for_ever_are_refused(tmp_path, change, why):
-    model, layers = waiting(chain())
+def test_layers_with_missing_or_cyclic_inputs_are_rejected(tmp_path, change, why):
+    model, layers = model_of(chain())
     read_artifacts(write_layers_model(tmp_path, model, {}))
     change(layers)
     with pytest.raises(ArtifactsError, match=why):

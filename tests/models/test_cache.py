@@ -17,7 +17,7 @@ DATA = bytes(range(256)) * 64
 
 
 class Builder:
-    """A build that counts how often it is called."""
+    """A build function that counts its calls."""
 
     def __init__(self, data=DATA):
         self.calls = 0
@@ -38,7 +38,7 @@ def cache(tmp_path):
 
 
 def rebuilt(cache, folder):
-    """Whether the next read of the entry `kind/key` builds it anew, and gives it whole."""
+    """Whether the next read of the entry `kind/key` builds it again; checks its content."""
     builder = Builder()
     again = cache.entry("kind", "key", builder)
     assert again == folder
@@ -47,7 +47,7 @@ def rebuilt(cache, folder):
     return builder.calls == 1
 
 
-def test_builds_once_and_then_reads(cache):
+def test_an_entry_is_built_once(cache):
     builder = Builder()
     first = cache.entry("kind", "key", builder)
     second = cache.entry("kind", "key", builder)
@@ -56,13 +56,13 @@ def test_builds_once_and_then_reads(cache):
     assert (first / "sub" / "weights.bin").read_bytes() == DATA
 
 
-def test_kinds_and_keys_are_apart(cache):
+def test_entries_differ_by_kind_and_key(cache):
     builder = Builder()
     folders = {cache.entry(kind, key, builder) for kind in ("a", "b") for key in ("x", "y")}
     assert len(folders) == builder.calls == 4
 
 
-def test_another_process_reads_what_this_one_built(tmp_path):
+def test_another_process_reads_the_entry(tmp_path):
     with ContentCache(tmp_path) as one:
         one.entry("kind", "key", Builder())
     builder = Builder()
@@ -148,7 +148,7 @@ def test_a_damaged_entry_is_rebuilt(cache, damage):
     assert not rebuilt(cache, folder)
 
 
-def test_an_entry_of_another_key_moved_here_is_rebuilt(cache):
+def test_an_entry_moved_from_another_key_is_rebuilt(cache):
     folder = cache.entry("kind", "key", Builder())
     other = cache.entry("kind", "other", Builder(b"other"))
     folder.parent.rename(folder.parent.with_name("gone"))
@@ -157,7 +157,7 @@ def test_an_entry_of_another_key_moved_here_is_rebuilt(cache):
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "bad"), KeyboardInterrupt(), ValueError("bad")])
-def test_a_failing_build_raises_and_leaves_nothing(cache, tmp_path, error):
+def test_a_failed_build_leaves_no_files(cache, tmp_path, error):
     def build(folder):
         (folder / "half").write_bytes(DATA)
         raise error
@@ -178,7 +178,7 @@ def test_a_failing_build_raises_and_leaves_nothing(cache, tmp_path, error):
         TfjsError("converting failed: OSError: [Errno 28] No space left on device"),
     ],
 )
-def test_a_full_disk_is_told_with_what_to_do(cache, error):
+def test_a_full_disk_is_reported_with_a_remedy(cache, error):
     def build(_):
         raise error
 
@@ -187,7 +187,7 @@ def test_a_full_disk_is_told_with_what_to_do(cache, error):
     assert caught.value.__cause__ is error
 
 
-def test_a_full_disk_at_the_manifest_leaves_nothing(cache, tmp_path, monkeypatch):
+def test_a_disk_that_is_full_at_the_manifest_leaves_no_files(cache, tmp_path, monkeypatch):
     def full(self, *args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -197,7 +197,7 @@ def test_a_full_disk_at_the_manifest_leaves_nothing(cache, tmp_path, monkeypatch
     assert list(tmp_path.rglob("data")) == []
 
 
-def test_a_failing_rebuild_does_not_bring_the_damaged_entry_back(cache):
+def test_a_failed_rebuild_does_not_restore_the_damaged_entry(cache):
     folder = cache.entry("kind", "key", Builder())
     truncate(folder)
 
@@ -209,32 +209,32 @@ def test_a_failing_rebuild_does_not_bring_the_damaged_entry_back(cache):
     assert rebuilt(cache, folder)
 
 
-def test_a_link_that_a_build_leaves_is_refused(cache):
+def test_a_link_in_a_built_entry_is_rejected(cache):
     with pytest.raises(ValueError, match="not a regular file"):
         cache.entry("kind", "key", lambda folder: (folder / "link").symlink_to("/etc/hostname"))
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", "a.b", "a b", "x" * 129])
-def test_names_that_could_leave_the_root_are_refused(cache, name):
+def test_names_that_could_escape_the_root_are_rejected(cache, name):
     for kind, key in ((name, "key"), ("kind", name)):
         with pytest.raises(ValueError, match="cache name"):
             cache.entry(kind, key, Builder())
 
 
-def test_a_root_that_cannot_be_written_is_told(tmp_path):
+def test_a_root_that_is_not_writable_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(TfjsError, match=r"cannot be written.*cache_dir"):
         ContentCache(tmp_path / "file" / "cache").entry("kind", "key", Builder())
 
 
-def test_without_a_root_it_is_temporary():
+def test_without_a_root_the_cache_is_temporary():
     with ContentCache(None) as cache:
         folder = cache.entry("kind", "key", Builder())
         assert (folder / "model.json").is_file()
     assert not cache.root.exists()
 
 
-def test_close_leaves_no_session(tmp_path):
+def test_close_removes_the_session(tmp_path):
     with ContentCache(tmp_path) as cache:
         cache.entry("kind", "key", Builder())
         assert len(list((tmp_path / "sessions").iterdir())) == 2
@@ -261,7 +261,7 @@ def keys(cache):
     return sorted(path.name for path in (cache.root / "entries" / "kind").iterdir())
 
 
-def test_over_the_size_limit_the_oldest_goes_first(tmp_path):
+def test_prune_removes_the_oldest_entry_over_the_size_limit(tmp_path):
     with ContentCache(tmp_path) as cache:
         for number, key in enumerate(("c", "a", "b")):
             age(cache.entry("kind", key, Builder()), 100 - number)
@@ -270,19 +270,19 @@ def test_over_the_size_limit_the_oldest_goes_first(tmp_path):
         assert keys(cache) == ["a", "b"]
 
 
-def test_one_great_entry_goes_before_many_small_ones(tmp_path):
-    def great(folder):
+def test_prune_prefers_one_large_entry_to_many_small_ones(tmp_path):
+    def large(folder):
         (folder / "activations").write_bytes(bytes(30 * len(DATA)))
 
     with ContentCache(tmp_path) as cache:
         age(cache.entry("kind", "old", Builder()), 100)
-        cache.entry("kind", "great", great)
+        cache.entry("kind", "large", large)
     with ContentCache(tmp_path, max_bytes=25 * len(DATA)) as cache:
         cache.prune()
         assert keys(cache) == ["old"]
 
 
-def test_reading_an_entry_makes_it_young(tmp_path):
+def test_reading_an_entry_renews_its_age(tmp_path):
     with ContentCache(tmp_path) as cache:
         for number, key in enumerate(("a", "b")):
             age(cache.entry("kind", key, Builder()), 100 - number)
@@ -292,7 +292,7 @@ def test_reading_an_entry_makes_it_young(tmp_path):
         assert keys(cache) == ["a"]
 
 
-def test_what_was_unused_for_long_goes(tmp_path):
+def test_prune_removes_entries_over_the_age_limit(tmp_path):
     with ContentCache(tmp_path) as cache:
         age(cache.entry("kind", "old", Builder()), 1000)
         cache.entry("kind", "new", Builder())
@@ -301,7 +301,7 @@ def test_what_was_unused_for_long_goes(tmp_path):
         assert keys(cache) == ["new"]
 
 
-def test_a_build_prunes(tmp_path):
+def test_building_an_entry_prunes_the_cache(tmp_path):
     with ContentCache(tmp_path) as cache:
         age(cache.entry("kind", "old", Builder()), 1000)
     with ContentCache(tmp_path, max_age_s=500) as cache:
@@ -321,15 +321,15 @@ def test_an_entry_in_use_is_never_pruned(tmp_path):
             assert not folder.exists()
 
 
-def test_a_use_ends_with_its_process(tmp_path):
+def test_an_entry_is_released_when_its_process_ends(tmp_path):
     script = (
         "import sys; from pathlib import Path; from pytest_tfjs.models.cache import ContentCache\n"
         "cache = ContentCache(Path(sys.argv[1]))\n"
         "cache.entry('kind', 'key', lambda folder: (folder / 'x').write_text('x'))\n"
-        "print('has', flush=True); sys.stdin.readline()"
+        "print('built', flush=True); sys.stdin.readline()"
     )
     process = start(script, tmp_path)
-    assert process.stdout.readline() == "has\n"
+    assert process.stdout.readline() == "built\n"
     with ContentCache(tmp_path, max_bytes=0) as cache:
         cache.prune()
         assert keys(cache) == ["key"]

@@ -1,4 +1,4 @@
-"""The cache is shared by processes and threads, and survives one that is killed."""
+"""The cache shared by several processes and threads, and by a process that is killed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DATA = bytes(range(256)) * 64
 
 
 class Builder:
-    """A build that counts how often it is called."""
+    """A build function that counts its calls."""
 
     def __init__(self, data=DATA):
         self.calls = 0
@@ -37,7 +37,7 @@ def cache(tmp_path):
 
 
 def rebuilt(cache, folder):
-    """Whether the next read of the entry `kind/key` builds it anew, and gives it whole."""
+    """Whether the next read of the entry `kind/key` builds it again; checks its content."""
     builder = Builder()
     again = cache.entry("kind", "key", builder)
     assert again == folder
@@ -94,7 +94,7 @@ def test_concurrent_processes_build_each_entry_once(tmp_path):
     assert len((tmp_path / "log").read_text().splitlines()) == 3
 
 
-def test_concurrent_threads_build_once(cache):
+def test_concurrent_threads_build_an_entry_once(cache):
     builder = Builder()
     together = Barrier(8)
 
@@ -125,7 +125,7 @@ ContentCache(Path(sys.argv[1])).entry("kind", "key", build)
 """
 
 
-def test_a_process_killed_while_it_builds_leaves_nothing_that_is_believed(tmp_path):
+def test_an_entry_half_built_by_a_killed_process_is_rebuilt(tmp_path):
     process = start(KILLED, tmp_path)
     assert process.stdout.readline() == "building\n"
     process.send_signal(signal.SIGKILL)

@@ -43,7 +43,7 @@ def made(cache):
 
 
 def twin(keras, **structure):
-    """Two inputs alike and two outputs alike, not in alphabetical order; batch-norm and dropout."""
+    """A model with two equal inputs and two equal outputs, not in alphabetical order."""
     keras.utils.set_random_seed(3)
     right, left = keras.Input((4,), name="right"), keras.Input((4,), name="left")
     x = keras.layers.Concatenate(name="join")([right, left])
@@ -67,14 +67,14 @@ def names(specs):
 
 
 def run_saved_model(tf, artifacts, feed):
-    """What the SavedModel beside the artifacts gives, by output name."""
+    """The outputs of the SavedModel beside the artifacts, by name."""
     loaded = tf.saved_model.load(str(artifacts.saved_model))
     tensors = {name: tf.constant(value) for name, value in feed.items()}
     return {name: value.numpy() for name, value in loaded.signatures[artifacts.signature](**tensors).items()}
 
 
 def run_graph(tf, artifacts, feed):
-    """What model.json's graph gives, by output name: run by TensorFlow with the shards' weights."""
+    """The outputs of model.json's graph, by name: run by TensorFlow with the weights in the shards."""
     from google.protobuf.json_format import ParseDict
 
     weights = artifacts.read_weights()
@@ -90,14 +90,14 @@ def run_graph(tf, artifacts, feed):
     return dict(zip(names(artifacts.outputs), results, strict=True))
 
 
-def close(actual, expected):
+def assert_close(actual, expected):
     assert actual.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_allclose(actual[name], value, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("structure", [{}, {"dict": True}], ids=["list", "dict"])
-def test_a_graph_model_computes_what_the_model_does_under_its_names(tf, keras, made, structure):
+def test_a_graph_model_has_the_outputs_and_names_of_its_source(tf, keras, made, structure):
     model = twin(keras, **structure)
     artifacts = made(model, format="graph")
     tensors = {"b": FEED["left"], "a": FEED["right"]} if structure else [FEED["right"], FEED["left"]]
@@ -105,14 +105,14 @@ def test_a_graph_model_computes_what_the_model_does_under_its_names(tf, keras, m
     if not structure:
         expected = dict(zip(("zebra", "ape"), expected, strict=True))
     expected = {name: np.asarray(value) for name, value in expected.items()}
-    close(run_saved_model(tf, artifacts, FEED), expected)
-    close(run_graph(tf, artifacts, FEED), expected)
+    assert_close(run_saved_model(tf, artifacts, FEED), expected)
+    assert_close(run_graph(tf, artifacts, FEED), expected)
     if not structure:
         assert names(artifacts.inputs) == ["right", "left"]
         assert names(artifacts.outputs) == ["zebra", "ape"]
 
 
-def test_inputs_keep_a_free_batch_and_a_fixed_one(keras, made):
+def test_free_and_fixed_batch_sizes_are_kept(keras, made):
     free = keras.Input((None, 2), name="free", dtype="int32")
     fixed = keras.Input(batch_shape=(2, 3), name="fixed")
     total = keras.layers.Lambda(lambda x: x * 2.0, name="double", output_shape=(3,))(fixed)
@@ -124,7 +124,7 @@ def test_inputs_keep_a_free_batch_and_a_fixed_one(keras, made):
     )
 
 
-def test_names_that_tensorflow_cannot_have_are_made_plain(keras, made):
+def test_names_invalid_in_tensorflow_are_replaced(keras, made):
     x = keras.Input((2,), name="1.my input")
     model = keras.Model(x, keras.layers.Dense(2, name="out-put")(x))
     artifacts = made(model, format="graph")
@@ -137,7 +137,7 @@ def test_a_sequential_model_that_was_never_called_converts(keras, made):
     assert [spec.shape for spec in (*artifacts.inputs, *artifacts.outputs)] == [(None, 3), (None, 2)]
 
 
-def test_keras_2_becomes_layers_by_default(tf_keras, made):
+def test_keras_2_models_convert_to_layers_by_default(tf_keras, made):
     model = twin(tf_keras)
     artifacts = made(model)
     assert (artifacts.format, artifacts.weights, artifacts.saved_model) == ("layers", "float32", None)
@@ -189,8 +189,8 @@ def test_functions_keep_the_order_of_their_arguments(tf, made):
     assert names(artifacts.outputs) == ["output_0", "output_1"]
     feed = {"zebra": np.float32([[1, 2]]), "ape": np.float32([[5, 3]])}
     expected = {"output_0": feed["zebra"] - feed["ape"], "output_1": feed["ape"] * 2}
-    close(run_graph(tf, artifacts, feed), expected)
-    close(run_saved_model(tf, artifacts, feed), expected)
+    assert_close(run_graph(tf, artifacts, feed), expected)
+    assert_close(run_saved_model(tf, artifacts, feed), expected)
 
 
 def test_more_than_ten_outputs_keep_their_order(tf, made):
@@ -226,27 +226,27 @@ class Net:
         return Module()
 
 
-def test_a_module_whose_function_uses_no_table_converts_as_tensorflow_2_does(tf, made):
+def test_a_module_with_an_unused_table_converts(tf, made):
     x = np.float32([[1, 2]])
     expected = {"y": x @ np.float32([[2, 3], [4, 5]])}
     artifacts = made(Net(tf))
-    close(run_graph(tf, artifacts, {"x": x}), expected)
-    close(run_saved_model(tf, artifacts, {"x": x}), expected)
+    assert_close(run_graph(tf, artifacts, {"x": x}), expected)
+    assert_close(run_saved_model(tf, artifacts, {"x": x}), expected)
 
 
-def test_a_saved_model_is_kept_with_the_signature_taken(tf, made, tmp_path):
+def test_a_converted_saved_model_is_stored_with_its_signature(tf, made, tmp_path):
     net = Net(tf)
     path = tmp_path / "a saved model"
     tf.saved_model.save(net, str(path), signatures={"only": net.__call__})
     artifacts = made(path)
     assert artifacts.signature == "only"
     assert (artifacts.saved_model / "saved_model.pb").read_bytes() == (path / "saved_model.pb").read_bytes()
-    close(run_saved_model(tf, artifacts, {"x": np.float32([[1, 0]])}), {"y": np.float32([[2, 3]])})
+    assert_close(run_saved_model(tf, artifacts, {"x": np.float32([[1, 0]])}), {"y": np.float32([[2, 3]])})
     loaded = made(tf.saved_model.load(str(path)))
     assert names(loaded.inputs) == ["x"]
 
 
-def test_a_table_that_is_used_converts_with_its_initializer(tf, made, tmp_path):
+def test_a_lookup_table_converts_with_its_initializer(tf, made, tmp_path):
     net = Net(tf)
     tf.saved_model.save(net, str(tmp_path / "net"), signatures=net.look)
     artifacts = made(tmp_path / "net")
@@ -254,13 +254,13 @@ def test_a_table_that_is_used_converts_with_its_initializer(tf, made, tmp_path):
     assert names(artifacts.outputs) == ["ids"]
 
 
-def test_a_function_whose_table_has_no_owner_is_told(tf, made):
+def test_a_function_with_an_untracked_table_is_rejected(tf, made):
     net = Net(tf)
     with pytest.raises(SourceError, match=r"cannot be saved.*pass the tf\.Module"):
         made(net.look)
 
 
-def test_several_signatures_and_none_are_told(tf, made, tmp_path):
+def test_a_saved_model_needs_one_signature(tf, made, tmp_path):
     net = Net(tf)
     tf.saved_model.save(net, str(tmp_path / "two"), signatures={"one": net.__call__, "two": net.look})
     with pytest.raises(SourceError, match="signatures one, two and none is named serving_default"):
@@ -270,13 +270,13 @@ def test_several_signatures_and_none_are_told(tf, made, tmp_path):
         made(tmp_path / "none")
 
 
-def test_a_damaged_saved_model_is_told(made, tmp_path):
+def test_a_damaged_saved_model_is_rejected(made, tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(b"\xff\xff damaged")
     with pytest.raises(SourceError, match=r"saved_model\.pb is damaged"):
         made(tmp_path)
 
 
-def test_operations_that_tensorflow_js_lacks_are_named_with_their_layer(tf, keras, made):
+def test_the_error_names_unsupported_operations_and_their_layers(tf, keras, made):
     x = keras.Input((4,), name="x")
     y = keras.layers.Lambda(tf.math.lgamma, name="odd_layer", output_shape=(4,))(x)
     model = keras.Model(x, keras.layers.Dense(2)(y), name="net")
@@ -286,20 +286,20 @@ def test_operations_that_tensorflow_js_lacks_are_named_with_their_layer(tf, kera
         made(model, format="graph")
 
 
-def test_layers_of_keras_3_are_refused_with_the_ways_out(made):
+def test_keras_3_models_do_not_convert_to_layers(made):
     keras = pytest.importorskip("keras")
     x = keras.Input((2,))
     with pytest.raises(ConversionError, match=r"Keras 3.*format='graph'.*tf_keras"):
         made(keras.Model(x, keras.layers.Dense(2)(x)), format="layers")
 
 
-def test_layers_of_what_is_no_keras_model_are_refused(tf, made):
+def test_functions_do_not_convert_to_layers(tf, made):
     function = tf.function(lambda x: x, input_signature=[tf.TensorSpec([1], tf.float32)])
     with pytest.raises(ConversionError, match=r"not a Keras model.*format='graph'"):
         made(function, format="layers")
 
 
-def test_layers_of_a_subclass_are_refused_and_its_graph_converts(tf_keras, made):
+def test_subclassed_models_convert_only_to_graph(tf_keras, made):
     class Own(tf_keras.Model):
         def call(self, x):
             return x * 2.0
@@ -316,23 +316,21 @@ def test_layers_of_a_subclass_are_refused_and_its_graph_converts(tf_keras, made)
 @pytest.mark.parametrize(
     ("options", "message"), [({"format": "onnx"}, "format='onnx'"), ({"weights": "int4"}, "int4")]
 )
-def test_unknown_options_are_told(tf_keras, made, options, message):
+def test_unknown_options_are_rejected(tf_keras, made, options, message):
     with pytest.raises(ConversionError, match=message):
         made(twin(tf_keras), **options)
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("format_", ["layers", "graph"])
-def test_a_run_where_warnings_are_errors_converts(keras, made, format_):
+def test_models_convert_when_warnings_are_errors(keras, made, format_):
     if keras.__name__ == "keras" and format_ == "layers":
         pytest.skip("TF.js loads no layers model of Keras 3")
     x = keras.Input((3,), name="x")
     assert made(keras.Model(x, keras.layers.Dense(5)(x)), format=format_).format == format_
 
 
-def test_nothing_is_written_to_the_terminal_and_an_error_has_what_was_said(
-    tf_keras, cache, capfd, monkeypatch
-):
+def test_the_converters_output_appears_only_in_errors(tf_keras, cache, capfd, monkeypatch):
     x = tf_keras.Input((3,), name="x")
     source = as_source(tf_keras.Model(x, tf_keras.layers.Dense(7)(x)))
     convert(source, format="graph", cache=cache)
@@ -351,7 +349,7 @@ def test_nothing_is_written_to_the_terminal_and_an_error_has_what_was_said(
     assert capfd.readouterr() == ("", "")
 
 
-def test_an_error_in_freezing_is_not_hidden(tf, cache, monkeypatch):
+def test_an_error_in_freezing_is_reported(tf, cache, monkeypatch):
     from pytest_tfjs.models.tensorflow.importing import import_converter
 
     module = import_converter().graph

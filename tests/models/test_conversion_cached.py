@@ -1,4 +1,4 @@
-"""What is converted once is converted again only where something changed."""
+"""Conversions are cached, and repeated only if the model, the options or a version changed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def made(cache):
 
 
 def twin(keras, **structure):
-    """Two inputs alike and two outputs alike, not in alphabetical order; batch-norm and dropout."""
+    """A model with two equal inputs and two equal outputs, not in alphabetical order."""
     keras.utils.set_random_seed(3)
     right, left = keras.Input((4,), name="right"), keras.Input((4,), name="left")
     x = keras.layers.Concatenate(name="join")([right, left])
@@ -70,14 +70,14 @@ def names(specs):
 
 
 def run_saved_model(tf, artifacts, feed):
-    """What the SavedModel beside the artifacts gives, by output name."""
+    """The outputs of the SavedModel beside the artifacts, by name."""
     loaded = tf.saved_model.load(str(artifacts.saved_model))
     tensors = {name: tf.constant(value) for name, value in feed.items()}
     return {name: value.numpy() for name, value in loaded.signatures[artifacts.signature](**tensors).items()}
 
 
 def run_graph(tf, artifacts, feed):
-    """What model.json's graph gives, by output name: run by TensorFlow with the shards' weights."""
+    """The outputs of model.json's graph, by name: run by TensorFlow with the weights in the shards."""
     from google.protobuf.json_format import ParseDict
 
     weights = artifacts.read_weights()
@@ -93,13 +93,13 @@ def run_graph(tf, artifacts, feed):
     return dict(zip(names(artifacts.outputs), results, strict=True))
 
 
-def close(actual, expected):
+def assert_close(actual, expected):
     assert actual.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_allclose(actual[name], value, rtol=1e-5, atol=1e-6)
 
 
-def test_prebuilt_artifacts_are_taken_as_they_are_with_their_sources_saved_model(tf, tf_keras, made, cache):
+def test_prebuilt_artifacts_are_unchanged_and_have_the_sources_saved_model(tf, tf_keras, made, cache):
     model = twin(tf_keras)
     for format_ in ("layers", "graph"):
         built = made(model, format=format_, weights="uint8")
@@ -107,14 +107,14 @@ def test_prebuilt_artifacts_are_taken_as_they_are_with_their_sources_saved_model
         assert (prebuilt.model_json, prebuilt.weights) == (built.model_json, "uint8")
         assert made(built.model_json).saved_model is None
         if format_ == "graph":
-            close(run_saved_model(tf, prebuilt, FEED), run_saved_model(tf, built, FEED))
+            assert_close(run_saved_model(tf, prebuilt, FEED), run_saved_model(tf, built, FEED))
         else:
             assert prebuilt.saved_model is None
             with pytest.raises(ConversionError, match="is a layers model and cannot become format='graph'"):
                 made(Prebuilt(built.model_json, model), format="graph")
 
 
-def test_prebuilt_artifacts_with_a_short_shard_are_told(tf_keras, made, tmp_path):
+def test_prebuilt_artifacts_with_a_short_shard_are_rejected(tf_keras, made, tmp_path):
     import shutil
 
     built = made(twin(tf_keras))
@@ -125,7 +125,7 @@ def test_prebuilt_artifacts_with_a_short_shard_are_told(tf_keras, made, tmp_path
         made(Prebuilt(tmp_path / "copy", twin(tf_keras)))
 
 
-def test_a_change_is_converted_anew_and_all_else_is_cached(tf_keras, tmp_path, monkeypatch):
+def test_changes_of_model_weights_and_versions_convert_again(tf_keras, tmp_path, monkeypatch):
     built = []
     original = conversion.build_artifacts
     monkeypatch.setattr(
@@ -148,7 +148,7 @@ def test_a_change_is_converted_anew_and_all_else_is_cached(tf_keras, tmp_path, m
         assert len(built) == 4
 
 
-def test_a_file_that_changes_while_it_is_converted_is_told(tf_keras, tmp_path, monkeypatch):
+def test_a_file_changed_during_conversion_is_an_error(tf_keras, tmp_path, monkeypatch):
     x = tf_keras.Input((3,), name="x")
     tf_keras.Model(x, tf_keras.layers.Dense(2)(x)).save(tmp_path / "m.keras")
     original = conversion.build_artifacts
@@ -202,7 +202,7 @@ def test_a_warm_conversion_of_files_imports_no_tensorflow(tf, tf_keras, tmp_path
 
 
 @pytest.mark.parametrize("name", ["mlp", "text", "two_in_two_out"])
-def test_samples_give_the_same_from_their_saved_model_and_their_graph(tf, keras, made, name):
+def test_samples_give_equal_outputs_from_saved_model_and_graph(tf, keras, made, name):
     samples = pytest.importorskip("fixtures.samples")
     feed = samples.inputs(name)
     artifacts = made(samples.build(name, int(keras.__version__[0])), format="graph")

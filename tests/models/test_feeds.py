@@ -17,12 +17,12 @@ def one(dtype, shape=(None,)):
     return (TensorSpec("x", shape, dtype),)
 
 
-def refused(inputs, specs, message):
+def assert_rejected(inputs, specs, message):
     with pytest.raises(FeedError, match=message):
         normalise_feeds(inputs, specs)
 
 
-def test_an_array_is_the_one_input():
+def test_an_array_is_the_feed_of_a_single_input():
     (feed,) = normalise_feeds(IMAGE, ONE)
     assert list(feed.reference) == list(feed.browser) == ["image"]
     assert feed.reference["image"] is feed.browser["image"] is IMAGE
@@ -41,7 +41,7 @@ def test_a_list_is_several_feeds():
     assert [feed.browser["view"][0, 0] for feed in feeds] == [1, 2]
 
 
-def test_foreign_tensors_become_arrays():
+def test_objects_with_array_method_become_arrays():
     class Tensor:
         def __array__(self, dtype=None, copy=None):
             return IMAGE
@@ -51,94 +51,94 @@ def test_foreign_tensors_become_arrays():
 
 
 @pytest.mark.parametrize("inputs", [None, []])
-def test_no_feeds_are_refused(inputs):
-    refused(inputs, ONE, r"(no inputs were given|is empty).*'image' float32 \[any, 2, 3\]")
+def test_empty_inputs_are_rejected(inputs):
+    assert_rejected(inputs, ONE, r"(no inputs were given|is empty).*'image' float32 \[any, 2, 3\]")
 
 
 @pytest.mark.parametrize("inputs", [[1.0, 2.0], [[1, 2], [3, 4]], ["a"]])
-def test_a_list_of_numbers_is_explained(inputs):
-    refused(inputs, ONE, r"several feeds.*np\.asarray")
+def test_a_list_of_numbers_is_rejected_with_a_hint(inputs):
+    assert_rejected(inputs, ONE, r"several feeds.*np\.asarray")
 
 
-def test_an_unknown_name_gets_the_closest():
-    refused(
+def test_an_unknown_input_name_suggests_the_closest():
+    assert_rejected(
         {"veiw": VIEW, "state": STATE},
         TWO,
         r"no input 'veiw'.*'view' float32 \[any, 4\].*Did you mean 'view'",
     )
 
 
-def test_a_missing_name_is_told():
-    refused({"view": VIEW}, TWO, "nothing was given for 'state'")
+def test_the_error_names_a_missing_input():
+    assert_rejected({"view": VIEW}, TWO, "nothing was given for 'state'")
 
 
-def test_the_number_of_a_tuple_is_checked():
-    refused((VIEW,), TWO, "a tuple of 1 was given; the model takes 'view'")
+def test_a_tuple_of_wrong_length_is_rejected():
+    assert_rejected((VIEW,), TWO, "a tuple of 1 was given; the model takes 'view'")
 
 
-def test_one_array_for_two_inputs_is_refused():
-    refused(VIEW, TWO, "2 inputs.*dict by name, or a tuple")
+def test_one_array_for_two_inputs_is_rejected():
+    assert_rejected(VIEW, TWO, "2 inputs.*dict by name, or a tuple")
 
 
-def test_a_forgotten_batch_dimension_is_guessed():
-    refused(IMAGE[0], ONE, r"shape \[2, 3\], but \[any, 2, 3\] is expected.*np\.newaxis")
+def test_a_missing_batch_dimension_is_rejected_with_a_hint():
+    assert_rejected(IMAGE[0], ONE, r"shape \[2, 3\], but \[any, 2, 3\] is expected.*np\.newaxis")
 
 
-def test_a_fixed_batch_is_explained():
-    refused(np.ones((3, 4), np.float32), one("float32", (1, 4)), "batch of exactly 1")
+def test_a_wrong_batch_size_is_rejected():
+    assert_rejected(np.ones((3, 4), np.float32), one("float32", (1, 4)), "batch of exactly 1")
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 4), (1, 2, 3, 1), ()])
-def test_other_shapes_are_refused(shape):
-    refused(np.ones(shape, np.float32), ONE, "but .any, 2, 3. is expected")
+def test_wrong_shapes_are_rejected(shape):
+    assert_rejected(np.ones(shape, np.float32), ONE, "but .any, 2, 3. is expected")
 
 
 def test_any_shape_fits_an_unknown_one():
     normalise_feeds(IMAGE, one("float32", None))
 
 
-def test_an_empty_tensor_is_refused():
-    refused(np.ones((0, 2, 3), np.float32), ONE, "is empty")
+def test_an_empty_tensor_is_rejected():
+    assert_rejected(np.ones((0, 2, 3), np.float32), ONE, "is empty")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex64"])
-def test_nan_is_refused_with_its_place(dtype):
+def test_nan_is_rejected_with_its_index(dtype):
     array = np.zeros((2, 2, 3), dtype)
     array[1, 0, 2] = array[1, 1, 0] = np.nan
-    refused(array, (TensorSpec("image", (None, 2, 3), dtype),), r"2 NaN, the first at \[1, 0, 2\]")
+    assert_rejected(array, (TensorSpec("image", (None, 2, 3), dtype),), r"2 NaN, the first at \[1, 0, 2\]")
 
 
 def test_infinity_may_be_fed():
     normalise_feeds(np.full((1, 2, 3), np.inf, np.float32), ONE)
 
 
-def test_the_feed_is_told_in_a_list():
-    refused([IMAGE, IMAGE[0]], ONE, "feed 1: input 'image'")
+def test_the_error_has_the_index_of_the_feed():
+    assert_rejected([IMAGE, IMAGE[0]], ONE, "feed 1: input 'image'")
 
 
-def test_a_wider_float_is_cast_and_told():
+def test_a_wider_float_is_cast_with_a_note():
     (feed,) = normalise_feeds(IMAGE.astype(np.float64), ONE)
     assert feed.reference["image"].dtype == feed.browser["image"].dtype == np.float32
     assert feed.notes == ("input 'image' was cast from float64 to float32, as the model takes",)
 
 
-def test_a_float_that_does_not_fit_is_refused():
-    refused(np.array([1e300]), one("float32"), "beyond the range of float32")
+def test_a_float_out_of_range_is_rejected():
+    assert_rejected(np.array([1e300]), one("float32"), "beyond the range of float32")
 
 
 @pytest.mark.parametrize("given", [np.int64, np.uint8, np.int16])
-def test_integers_that_fit_are_cast(given):
+def test_integers_in_range_are_cast_with_a_note(given):
     (feed,) = normalise_feeds(np.array([3, 4], given), one("int32"))
     assert feed.reference["x"].dtype == np.int32
     assert len(feed.notes) == 1
 
 
 @pytest.mark.parametrize(("value", "dtype"), [(2**31, "int32"), (-1, "uint8"), (256, "uint8")])
-def test_integers_that_do_not_fit_are_refused(value, dtype):
-    refused(np.array([value]), one(dtype), f"values from {value} to {value}.*{dtype} holds")
+def test_integers_out_of_range_are_rejected(value, dtype):
+    assert_rejected(np.array([value]), one(dtype), f"values from {value} to {value}.*{dtype} holds")
 
 
-def test_python_gets_the_sources_dtype_and_the_browser_its_own():
+def test_the_reference_has_the_sources_dtype_and_the_browser_its_own():
     (feed,) = normalise_feeds(np.array([1, 2], np.int64), one("int64"))
     assert (feed.reference["x"].dtype, feed.browser["x"].dtype) == (np.int64, np.int32)
     assert feed.notes == ("input 'x' was cast from int64 to int32, for the browser",)
@@ -150,9 +150,9 @@ def test_python_gets_the_sources_dtype_and_the_browser_its_own():
     assert (feed.reference["x"].dtype, feed.browser["x"].dtype) == (np.float16, np.float32)
 
 
-def test_what_the_browser_cannot_hold_is_refused():
-    refused(np.array([2**40]), one("int64"), r"for the browser, int32 holds")
-    refused(np.array([1e300]), one("float64"), r"beyond the range of float32, for the browser")
+def test_values_out_of_the_browsers_range_are_rejected():
+    assert_rejected(np.array([2**40]), one("int64"), r"for the browser, int32 holds")
+    assert_rejected(np.array([1e300]), one("float64"), r"beyond the range of float32, for the browser")
 
 
 @pytest.mark.parametrize(
@@ -167,8 +167,8 @@ def test_what_the_browser_cannot_hold_is_refused():
         (np.complex64, "float32"),
     ],
 )
-def test_other_kinds_are_refused_with_what_to_write(given, wanted):
-    refused(
+def test_casts_between_kinds_are_rejected_with_a_hint(given, wanted):
+    assert_rejected(
         np.ones(2, given),
         one(wanted),
         rf"takes {wanted}, but .* was given; write inputs\.astype\('{wanted}'\)",
@@ -183,17 +183,17 @@ def test_strings_are_kept(array):
 
 
 def test_strings_and_numbers_do_not_mix():
-    refused(np.array(["1"]), one("float32"), "takes float32, but strings was given")
-    refused(np.ones(1), one("str"), "takes strings, but float64 was given")
+    assert_rejected(np.array(["1"]), one("float32"), "takes float32, but strings was given")
+    assert_rejected(np.ones(1), one("str"), "takes strings, but float64 was given")
 
 
 @pytest.mark.parametrize("value", [{"x": object()}, {"x": [[1], [2, 3]]}, {"x": np.array([None])}])
-def test_what_is_no_array_is_refused(value):
-    refused(value, one("float32"), "input 'x': .* cannot be converted to an array")
+def test_values_that_are_not_arrays_are_rejected(value):
+    assert_rejected(value, one("float32"), "input 'x': .* cannot be converted to an array")
 
 
-def test_dates_are_refused():
-    refused(np.array(["2020-01-01"], "datetime64[D]"), one("float32"), "no model takes the dtype")
+def test_dates_are_rejected():
+    assert_rejected(np.array(["2020-01-01"], "datetime64[D]"), one("float32"), "no model takes the dtype")
 
 
 def test_bfloat16_is_a_float():
@@ -201,4 +201,4 @@ def test_bfloat16_is_a_float():
     (feed,) = normalise_feeds(np.array([1.5], np.float32), one("bfloat16"))
     assert feed.reference["x"].dtype == ml_dtypes.bfloat16
     assert feed.browser["x"].dtype == np.float32
-    refused(np.array([np.nan], ml_dtypes.bfloat16), one("bfloat16"), "1 NaN")
+    assert_rejected(np.array([np.nan], ml_dtypes.bfloat16), one("bfloat16"), "1 NaN")

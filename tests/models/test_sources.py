@@ -41,7 +41,7 @@ def saved_model(folder):
 
 
 @pytest.mark.parametrize(("version", "format_"), [("2.19.0", "layers"), ("3.15.1", "graph")])
-def test_a_keras_file_tells_its_version(tmp_path, version, format_):
+def test_the_keras_version_of_a_keras_file_is_read(tmp_path, version, format_):
     source = as_source(keras_file(tmp_path / "my model.keras", version))
     assert (source.kind, source.keras, source.format) == ("keras_file", int(version[0]), format_)
     assert source.label == "my model.keras"
@@ -49,7 +49,7 @@ def test_a_keras_file_tells_its_version(tmp_path, version, format_):
 
 @pytest.mark.parametrize(("version", "format_"), [("2.19.0", "layers"), ("3.15.1", "graph")])
 @pytest.mark.parametrize("suffix", [".h5", ".hdf5", ".H5"])
-def test_an_hdf5_file_tells_its_version(tmp_path, version, format_, suffix):
+def test_the_keras_version_of_an_hdf5_file_is_read(tmp_path, version, format_, suffix):
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / f"m{suffix}", "w") as file:
         file.attrs.update(keras_version=version, model_config="{}")
@@ -57,7 +57,7 @@ def test_an_hdf5_file_tells_its_version(tmp_path, version, format_, suffix):
     assert (source.kind, source.keras, source.format) == ("h5", int(version[0]), format_)
 
 
-def test_a_saved_model_is_a_directory(tmp_path):
+def test_a_saved_model_is_recognised_by_folder_or_file(tmp_path):
     folder = saved_model(tmp_path / "net")
     for path in (folder, str(folder), folder / "saved_model.pb"):
         source = as_source(path)
@@ -70,7 +70,7 @@ def test_a_saved_model_is_a_directory(tmp_path):
 
 
 @pytest.mark.parametrize("format_", ["graph", "layers"])
-def test_artifacts_alone_can_be_used_but_not_compared(tmp_path, format_):
+def test_artifacts_without_a_source_cannot_be_compared(tmp_path, format_):
     path = artifacts(tmp_path / "net", f"{format_}-model")
     for given in (path, path.parent):
         source = as_source(given)
@@ -81,32 +81,32 @@ def test_artifacts_alone_can_be_used_but_not_compared(tmp_path, format_):
             source.require_origin()
 
 
-def test_prebuilt_artifacts_know_their_source(tmp_path):
+def test_prebuilt_artifacts_have_their_source(tmp_path):
     path = artifacts(tmp_path / "net")
     source = as_source(Prebuilt(path, saved_model(tmp_path / "origin")))
     assert (source.kind, source.format) == ("prebuilt", "graph")
     assert source.require_origin().kind == "saved_model"
 
 
-def test_prebuilt_of_prebuilt_is_refused(tmp_path):
+def test_prebuilt_of_prebuilt_is_rejected(tmp_path):
     path = artifacts(tmp_path / "net")
     with pytest.raises(SourceError, match="converted model too"):
         as_source(Prebuilt(path, path))
 
 
-def test_damaged_artifacts_are_told_at_once(tmp_path):
+def test_damaged_artifacts_are_rejected(tmp_path):
     path = artifacts(tmp_path / "net")
     path.write_text("{}")
     with pytest.raises(ArtifactsError, match="modelTopology"):
         as_source(path)
 
 
-def test_a_source_is_given_back(tmp_path):
+def test_as_source_returns_a_source_unchanged(tmp_path):
     source = as_source(saved_model(tmp_path / "net"))
     assert as_source(source) is source
 
 
-def test_home_is_found(tmp_path, monkeypatch):
+def test_a_tilde_in_a_path_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     saved_model(tmp_path / "net")
     assert as_source("~/net").kind == "saved_model"
@@ -126,7 +126,7 @@ def test_home_is_found(tmp_path, monkeypatch):
         ("m.h5", "is not an HDF5 file, or it is damaged"),
     ],
 )
-def test_files_of_other_kinds_are_told_apart(tmp_path, name, message):
+def test_other_model_files_are_rejected_by_kind(tmp_path, name, message):
     if name.endswith(".h5"):
         pytest.importorskip("h5py")
     (tmp_path / name).write_bytes(b"not a model")
@@ -134,29 +134,29 @@ def test_files_of_other_kinds_are_told_apart(tmp_path, name, message):
         as_source(tmp_path / name)
 
 
-def test_a_missing_path_is_told_with_the_folder_looked_in(tmp_path, monkeypatch):
+def test_a_missing_path_is_reported_with_the_current_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SourceError, match=rf"no model at nets/m\.h5 \(looked in {tmp_path}\).*{EXPECTED}"):
         as_source("nets/m.h5")
 
 
-def test_an_empty_directory_is_told(tmp_path):
+def test_an_empty_directory_is_rejected(tmp_path):
     with pytest.raises(SourceError, match="is empty; a SavedModel has"):
         as_source(tmp_path)
 
 
-def test_another_directory_is_told_with_what_it_has(tmp_path):
+def test_the_error_lists_the_files_of_another_directory(tmp_path):
     (tmp_path / "weights.txt").touch()
     with pytest.raises(SourceError, match=r"neither saved_model\.pb nor model\.json, only weights\.txt"):
         as_source(tmp_path)
 
 
-def test_keras_of_an_unknown_version_is_told(tmp_path):
+def test_an_unknown_keras_version_is_rejected(tmp_path):
     with pytest.raises(SourceError, match=r"Keras 4\.0"):
         as_source(keras_file(tmp_path / "m.keras", "4.0"))
 
 
-def test_weights_alone_are_told(tmp_path):
+def test_a_weights_file_is_rejected(tmp_path):
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "m.weights.h5", "w") as file:
         file.attrs["keras_version"] = "2.19.0"
@@ -174,18 +174,18 @@ def test_weights_alone_are_told(tmp_path):
         (lambda x: x, r"Python function '<lambda>'.*tf\.function"),
     ],
 )
-def test_other_objects_are_told(given, message):
+def test_other_objects_are_rejected(given, message):
     with pytest.raises(SourceError, match=f"{message}.*{EXPECTED}"):
         as_source(given)
 
 
-def test_a_pytorch_module_is_told():
+def test_a_pytorch_module_is_rejected():
     base = type("Module", (), {"__module__": "torch.nn.modules.module"})
     with pytest.raises(SourceError, match="PyTorch module"):
         as_source(type("Net", (base,), {})())
 
 
-def test_the_fingerprint_is_of_the_bytes(tmp_path):
+def test_the_fingerprint_depends_on_bytes_and_file_names(tmp_path):
     one, two = saved_model(tmp_path / "one"), saved_model(tmp_path / "two")
     before = as_source(one).fingerprint()
     assert before == as_source(two).fingerprint()
@@ -195,7 +195,7 @@ def test_the_fingerprint_is_of_the_bytes(tmp_path):
     assert before != as_source(one).fingerprint()
 
 
-def test_the_fingerprint_of_prebuilt_artifacts_has_both(tmp_path):
+def test_the_fingerprint_of_prebuilt_artifacts_depends_on_artifacts_and_source(tmp_path):
     path, origin = artifacts(tmp_path / "net"), saved_model(tmp_path / "origin")
     found = {as_source(Prebuilt(path, origin)).fingerprint(), as_source(path).fingerprint()}
     (origin / "saved_model.pb").write_bytes(b"other")

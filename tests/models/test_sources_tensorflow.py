@@ -1,4 +1,4 @@
-"""Sources that need TensorFlow to be read."""
+"""Sources that TensorFlow reads: Keras models, functions, modules and SavedModels."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_keras_models_are_recognised(keras):
 
 
 @pytest.mark.convert
-def test_a_subclass_of_model_and_a_layer_are_told_apart(keras):
+def test_a_subclassed_model_is_accepted_and_a_layer_rejected(keras):
     class Own(keras.Model):
         def call(self, x):
             return x
@@ -59,12 +59,12 @@ def test_one_bit_of_one_weight_changes_the_fingerprint(keras):
 
 
 @pytest.mark.convert
-def test_the_fingerprint_sees_the_config(keras):
+def test_the_fingerprint_depends_on_the_config(keras):
     assert as_source(small(keras)).fingerprint() != as_source(small(keras, "tanh")).fingerprint()
 
 
 @pytest.mark.convert
-def test_the_fingerprint_sees_code_that_the_config_does_not_hold(keras, tf):
+def test_the_fingerprint_depends_on_code_outside_the_config(keras, tf):
     def activation(factor):
         def own(x):
             return x * factor
@@ -79,7 +79,7 @@ def test_the_fingerprint_sees_code_that_the_config_does_not_hold(keras, tf):
 
 
 @pytest.mark.convert
-def test_a_model_whose_content_cannot_be_read_is_never_taken_for_another(keras):
+def test_subclassed_models_have_a_fingerprint_of_their_own(keras):
     class Own(keras.Model):
         def call(self, x):
             return x * 2.0
@@ -109,7 +109,7 @@ def test_model_files_load(keras, tmp_path, suffix):
 
 
 @pytest.mark.convert
-def test_a_file_with_code_of_ones_own_says_to_pass_the_model(keras, tmp_path):
+def test_the_error_for_a_file_with_custom_layers_says_to_pass_the_model(keras, tmp_path):
     class Own(keras.layers.Layer):
         def call(self, x):
             return x * 2.0
@@ -122,7 +122,7 @@ def test_a_file_with_code_of_ones_own_says_to_pass_the_model(keras, tmp_path):
 
 
 @pytest.mark.convert
-def test_the_fingerprint_of_a_file_sees_registered_code(keras, tmp_path):
+def test_the_fingerprint_of_a_file_depends_on_registered_code(keras, tmp_path):
     def register(factor):
         @keras.utils.register_keras_serializable("tests", "Scale")
         class Scale(keras.layers.Layer):
@@ -146,12 +146,12 @@ def traced(tf, value=2.0):
     def double(x):
         return tf.cond(tf.reduce_sum(x) > 0, lambda: x * variable, lambda: x)
 
-    double.kept = variable
+    double.variable = variable
     return double
 
 
 @pytest.mark.convert
-def test_functions_are_recognised_and_told_apart_by_content(tf):
+def test_the_fingerprint_of_a_function_depends_on_its_content(tf):
     source = as_source(traced(tf))
     assert (source.kind, source.format, source.label) == ("function", "graph", "double")
     assert source.fingerprint() == as_source(traced(tf)).fingerprint()
@@ -161,7 +161,7 @@ def test_functions_are_recognised_and_told_apart_by_content(tf):
 
 
 @pytest.mark.convert
-def test_captured_constants_are_content(tf):
+def test_the_fingerprint_of_a_function_depends_on_captured_constants(tf):
     def capture(value):
         constant = tf.fill([1000], value)  # TensorFlow makes a small one part of the graph
         return tf.function(lambda x: x + constant, input_signature=[tf.TensorSpec([], tf.float32)])
@@ -196,14 +196,14 @@ def module(tf, *names):
 
 @pytest.mark.convert
 @pytest.mark.parametrize("names", [("__call__",), ("__call__", "other"), ("only",)])
-def test_a_module_has_one_function(tf, names):
+def test_the_function_of_a_module_is_found(tf, names):
     source = as_source(module(tf, *names))
     assert (source.kind, source.label) == ("module", "net")
     assert source.load()(tf.ones([1])).numpy() == 1
 
 
 @pytest.mark.convert
-def test_a_module_with_several_functions_or_none_is_told(tf):
+def test_a_module_with_several_functions_or_none_is_rejected(tf):
     with pytest.raises(SourceError, match=r"several functions with a signature: one, two.*model\.one"):
         as_source(module(tf, "one", "two")).load()
     with pytest.raises(SourceError, match="no function with a signature"):
@@ -211,7 +211,7 @@ def test_a_module_with_several_functions_or_none_is_told(tf):
 
 
 @pytest.mark.convert
-def test_a_saved_model_loads_its_signature_and_keeps_its_variables(tf, tmp_path):
+def test_a_loaded_saved_model_keeps_its_variables(tf, tmp_path):
     net = tf.Module()
     net.factor = tf.Variable(3.0)
     spec = [tf.TensorSpec([None], tf.float32, name="x")]

@@ -1,4 +1,4 @@
-"""Activations in files, and the groups in which they come."""
+"""Activations stored in files, and their grouping under a size limit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_groups_keep_all_items_in_order_and_under_the_limit(sizes, limit):
     assert all(total + size > limit for total, size in zip(totals, following, strict=False))
 
 
-def test_what_is_stored_is_read_by_feed_and_name(tmp_path):
+def test_stored_activations_are_read_by_feed_and_name(tmp_path):
     stored = Stored(tmp_path)
     for feed in (0, 1):
         stored.add(feed, {"a": np.full(3, feed, np.float32), "s": np.array(["text"])})
@@ -38,10 +38,10 @@ def test_what_is_stored_is_read_by_feed_and_name(tmp_path):
         "b": [True],
         "s": ["text"],
     }
-    assert found.read(0, ["a", "nobody"])["a"].tolist() == [0, 0, 0]
+    assert found.read(0, ["a", "missing"])["a"].tolist() == [0, 0, 0]
 
 
-def test_only_the_files_that_are_asked_for_are_opened(tmp_path):
+def test_only_files_with_requested_activations_are_opened(tmp_path):
     stored = Stored(tmp_path)
     for name in "ab":
         stored.add(0, {name: np.ones(3, np.float32)})

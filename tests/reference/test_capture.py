@@ -65,7 +65,7 @@ def dense(name="m", seed=3):
 
 @pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize("name", slow_except(SMALL, SAMPLES))
-def test_every_row_of_a_graph_model_is_what_the_converted_node_computes(captured, name, version):
+def test_each_row_of_a_graph_model_equals_the_converted_node(captured, name, version):
     artifacts, feeds, reference = captured(*sample(name, version), format="graph")
     assert [layer.reason for layer in reference.plan.layers if layer.coverage == "unmapped"] == []
     assert disagreements(artifacts, feeds[0], reference, rtol=1e-3) == {}
@@ -73,7 +73,7 @@ def test_every_row_of_a_graph_model_is_what_the_converted_node_computes(captured
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_a_plan_does_not_depend_on_how_the_weights_are_stored(captured, name):
+def test_the_plan_does_not_depend_on_weight_quantisation(captured, name):
     model, feed = sample(name, 2)
     _, _, exact = captured(model, feed, format="graph")
     _, _, half = captured(model, feed, format="graph", weights="float16")
@@ -96,7 +96,7 @@ def test_every_layer_of_a_layers_model_is_compared(captured, name):
         np.testing.assert_allclose(activations[output], named[output], rtol=1e-5, atol=1e-6)
 
 
-def test_a_wrong_weight_in_the_artifacts_is_seen_and_moves_no_row(tf, captured, tmp_path):
+def test_a_wrong_weight_changes_only_later_rows(tf, captured, tmp_path):
     from pytest_tfjs.models.artifacts import with_weights
 
     model, feed = sample("cnn", 2)
@@ -109,7 +109,7 @@ def test_a_wrong_weight_in_the_artifacts_is_seen_and_moves_no_row(tf, captured, 
     assert not any(name.startswith(("stem", "down", "mix")) for name in wrong)
 
 
-def test_facts_are_of_the_first_feed_and_activations_of_each(captured):
+def test_shapes_are_of_the_first_feed_and_activations_of_each(captured):
     _, _, reference = captured(dense(), [X, X[:1] * 2])
     row = next(layer for layer in reference.plan.layers if layer.name == "d")
     assert (row.shape, row.dtype) == ((2, 4), "float32")
@@ -117,7 +117,7 @@ def test_facts_are_of_the_first_feed_and_activations_of_each(captured):
     np.testing.assert_allclose(reference.activations(1)["d"], dense().get_layer("d")(X[:1] * 2), rtol=1e-6)
 
 
-def test_outputs_alone(captured):
+def test_layers_outputs_captures_only_the_outputs(captured):
     model = dense()
     for format_ in ("layers", "graph"):
         _, _, reference = captured(model, X, layers="outputs", format=format_)
@@ -126,7 +126,7 @@ def test_outputs_alone(captured):
         np.testing.assert_allclose(value, model(X), rtol=1e-5)
 
 
-def test_dtypes_are_those_of_the_browser(tf, captured):
+def test_activations_have_the_browsers_dtypes(tf, captured):
     spec = tf.TensorSpec([None, 3], tf.float64, name="x")
 
     @tf.function(input_signature=[spec, tf.TensorSpec([None], tf.string, name="words")])
@@ -162,7 +162,7 @@ def test_bfloat16_becomes_float32(tf):
     assert casts.notes == ()
 
 
-def test_activations_are_read_when_they_are_looked_at(captured):
+def test_activations_are_memory_mapped(captured):
     _, _, reference = captured(dense(), X)
     value = reference.activations(0)["d"]
     assert not value.flags.owndata
@@ -175,7 +175,7 @@ def test_activations_are_read_when_they_are_looked_at(captured):
 @pytest.mark.parametrize("weights", ["float32", "uint8"])
 @pytest.mark.parametrize("format_", ["layers", "graph"])
 @pytest.mark.parametrize("prebuilt", [False, True])
-def test_a_capture_decodes_the_weights_once_and_keeps_none(cache, monkeypatch, format_, weights, prebuilt):
+def test_a_capture_decodes_the_weights_once_and_frees_them(cache, monkeypatch, format_, weights, prebuilt):
     decoded = []
 
     def counting(*arguments):
@@ -207,11 +207,11 @@ def folder_of(cache, model, given=X, layers="all", **options):
     return capture_reference(source, artifacts, feeds, layers, cache).folder
 
 
-def test_the_same_again_is_the_same_entry(cache):
+def test_an_equal_capture_uses_the_same_entry(cache):
     assert folder_of(cache, dense()) == folder_of(cache, dense())
 
 
-def test_another_feed_weight_choice_of_layers_or_topology_is_another_entry(cache, monkeypatch):
+def test_other_feeds_weights_layers_and_versions_use_other_entries(cache, monkeypatch):
     changed = dense()
     changed.get_layer("d").bias.assign_add([0, 0, 0, 1e-6])
     more = pytest.importorskip("tf_keras").Sequential([*dense().layers])
@@ -229,7 +229,7 @@ def test_another_feed_weight_choice_of_layers_or_topology_is_another_entry(cache
     assert len(set(folders)) == len(folders)
 
 
-def test_artifacts_of_another_topology_or_other_weights_are_another_entry(cache):
+def test_other_topologies_and_quantisations_use_other_entries(cache):
     model = dense()
     source = as_source(model)
     artifacts = convert(source, format="graph", cache=cache)
@@ -246,7 +246,7 @@ def test_artifacts_of_another_topology_or_other_weights_are_another_entry(cache)
 
 @pytest.mark.parametrize("format_", ["layers", "graph"])
 @pytest.mark.parametrize("harm", ["truncated", "foreign"])
-def test_an_entry_that_does_not_hold_is_rebuilt(tmp_path, harm, format_):
+def test_a_damaged_entry_is_captured_again(tmp_path, harm, format_):
     with ContentCache(tmp_path) as cache:
         folder = folder_of(cache, dense(), format=format_)
         good = {file.name: file.read_bytes() for file in folder.iterdir()}
@@ -290,13 +290,13 @@ def test_a_second_capture_from_files_imports_no_tensorflow(tf, tmp_path):
     model.save(paths[1])
     model.export(paths[2])
     command = [sys.executable, "-c", WARM, str(tmp_path / "cache"), *paths]
-    said = [
+    outputs = [
         subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout for _ in "ab"
     ]
-    assert said == [f"layers 2\nlayers 2\ngraph 2\n{imported}\n" for imported in (True, False)]
+    assert outputs == [f"layers 2\nlayers 2\ngraph 2\n{imported}\n" for imported in (True, False)]
 
 
-def test_prebuilt_artifacts_are_held_against_their_source(captured):
+def test_prebuilt_artifacts_have_the_plan_of_their_source(captured):
     model = dense()
     for format_ in ("layers", "graph"):
         built, _, direct = captured(model, X, format=format_)
@@ -304,7 +304,7 @@ def test_prebuilt_artifacts_are_held_against_their_source(captured):
         assert reference.plan == direct.plan
 
 
-def test_prebuilt_artifacts_of_another_model_are_unmapped(captured):
+def test_layers_of_another_models_artifacts_are_unmapped(captured):
     k = pytest.importorskip("tf_keras")
     x = k.Input((3,), name="x")
     other = k.Model(
@@ -312,7 +312,7 @@ def test_prebuilt_artifacts_of_another_model_are_unmapped(captured):
     )
     for format_, unmapped in (
         ("layers", {"d", "e"}),
-        # A matrix product and a bias are what both begin with, whatever their names.
+        # Both models begin with a matrix product and a bias, under other names.
         ("graph", {"d/Relu", "StatefulPartitionedCall/m/e/Tanh"}),
     ):
         built, _, _ = captured(other, X, format=format_)
@@ -322,7 +322,7 @@ def test_prebuilt_artifacts_of_another_model_are_unmapped(captured):
         assert reference.plan.layers[0].coverage == ("unmapped" if format_ == "layers" else "compared")
 
 
-def test_prebuilt_artifacts_without_their_source_are_told(captured, cache):
+def test_artifacts_without_a_source_are_rejected(captured, cache):
     built, feeds, _ = captured(dense(), X, format="graph")
     alone = as_source(built.model_json)
     with pytest.raises(SourceError, match="nothing to compare it with"):

@@ -18,13 +18,13 @@ from tests.support.graph_building import graph, node
         ("a:b:1", ("a:b", 1)),
     ],
 )
-def test_a_reference_names_an_output(text, ref):
+def test_parse_ref_gives_node_and_output(text, ref):
     assert parse_ref(text) == ref
 
 
-def test_a_converted_node_is_read_as_model_json_has_it():
-    def encoded(*words):
-        return {"list": {"s": [base64.b64encode(word.encode()).decode() for word in words]}}
+def test_converted_node_decodes_attributes_of_model_json():
+    def encoded(*names):
+        return {"list": {"s": [base64.b64encode(name.encode()).decode() for name in names]}}
 
     frame = {"s": base64.b64encode(b"while_frame").decode()}
     read = converted_node(
@@ -39,7 +39,7 @@ def test_a_converted_node_is_read_as_model_json_has_it():
     assert converted_node("n", "Relu", [], {}).fused_ops == ()
 
 
-def test_identities_are_seen_through():
+def test_resolve_skips_identities():
     found = graph(
         node("split", "Split", "axis", "x"),
         node("pair", "IdentityN", "x", "split:1"),
@@ -51,12 +51,12 @@ def test_identities_are_seen_through():
     assert found.resolve(("pair", 0)) == ("x", 0)
     assert found.inputs(found.nodes["two"]) == (("split", 1), ("d", 0))
     assert found.consumers["split"] == ("pair", "two")
-    kept = found.distinguishing({"one"})
-    assert kept.resolve(("one", 0)) == ("one", 0)
-    assert kept.inputs(kept.nodes["two"])[0] == ("one", 0)
+    distinguished = found.distinguishing({"one"})
+    assert distinguished.resolve(("one", 0)) == ("one", 0)
+    assert distinguished.inputs(distinguished.nodes["two"])[0] == ("one", 0)
 
 
-def test_a_long_chain_of_nodes_is_no_trouble():
+def test_a_long_chain_of_nodes_needs_no_recursion():
     count = 5000
     chain = graph(
         node("n0", "Relu", "x"), *(node(f"n{i}", "Relu", f"n{i - 1}") for i in range(1, count)), outputs="n9"
@@ -66,12 +66,12 @@ def test_a_long_chain_of_nodes_is_no_trouble():
     assert chain.constants == frozenset()
 
 
-def test_the_order_follows_the_inputs_whatever_the_order_of_the_nodes():
+def test_nodes_are_in_topological_order():
     found = graph(node("c", "Sub", "b", "a"), node("b", "Relu", "a"), node("a", "Tanh", "x"))
     assert found.order == ("x", "a", "b", "c")
 
 
-def test_constants_and_shapes_are_told_from_what_depends_on_values():
+def test_constants_and_shape_arithmetic_are_recognised():
     found = graph(
         node("k", "Add", "c", "d"),
         node("shape", "Shape", "x"),
@@ -103,7 +103,7 @@ LOOP = graph(
 )
 
 
-def test_a_loop_is_in_order_once_and_only_its_inside_is_deep():
+def test_only_nodes_inside_a_loop_have_a_loop_depth():
     assert set(LOOP.order) == set(LOOP.nodes)
     inside = {"enter", "limit", "other", "merge", "less", "cond", "switch", "body", "next"}
     assert {name for name, depth in LOOP.loop_depth.items() if depth} == inside
@@ -111,11 +111,11 @@ def test_a_loop_is_in_order_once_and_only_its_inside_is_deep():
     assert "other" not in LOOP.live
 
 
-def test_what_enters_a_loop_is_what_its_own_enters_take():
+def test_loop_inputs_are_those_of_the_loops_own_frame():
     assert LOOP.loop_inputs(LOOP.nodes["exit"]) == (("a", 0), ("y", 0))
 
 
-def test_what_only_an_undone_operation_takes_is_live_and_not_needed():
+def test_operations_that_are_undone_are_live_but_not_needed():
     found = graph(
         node("a", "Tanh", "x"),
         node("neg", "Neg", "a"),

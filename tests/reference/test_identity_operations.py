@@ -15,8 +15,8 @@ def tf():
     return pytest.importorskip("tensorflow")
 
 
-def ends(tf, function, shape):
-    """The input and the output of `function` in its graph, without the identity that a graph ends with."""
+def input_and_output(tf, function, shape):
+    """The input and the output of `function` in its graph, without the final identity."""
     concrete = tf.function(
         function, input_signature=[tf.TensorSpec(shape, tf.float32)]
     ).get_concrete_function()
@@ -79,8 +79,8 @@ CHANGED = {
 
 
 @pytest.mark.parametrize("function", UNCHANGED.values(), ids=UNCHANGED.keys())
-def test_an_operation_that_gives_back_its_input_is_known(tf, function):
-    entering, leaving = ends(tf, lambda x: function(tf, x), [None, 4])
+def test_no_op_operations_are_recognised(tf, function):
+    entering, leaving = input_and_output(tf, lambda x: function(tf, x), [None, 4])
     assert unchanged_input(leaving.op) is not None
     found = unchanged_input(leaving.op)
     while found.op.type == "Identity":
@@ -89,17 +89,17 @@ def test_an_operation_that_gives_back_its_input_is_known(tf, function):
     np.testing.assert_array_equal(function(tf, X), X)
 
 
-def test_reversing_an_axis_of_one_changes_nothing(tf):
+def test_reversing_an_axis_of_size_one_is_a_no_op(tf):
     for axes in ([1], [-2]):
-        entering, leaving = ends(tf, lambda x, axes=axes: tf.reverse(x, axes), [None, 1, 4])
+        entering, leaving = input_and_output(tf, lambda x, axes=axes: tf.reverse(x, axes), [None, 1, 4])
         assert unchanged_input(leaving.op) is entering
-    _, leaving = ends(tf, lambda x: tf.reverse(x, [1, 2]), [None, 1, 4])
+    _, leaving = input_and_output(tf, lambda x: tf.reverse(x, [1, 2]), [None, 1, 4])
     assert unchanged_input(leaving.op) is None
 
 
 @pytest.mark.parametrize("function", CHANGED.values(), ids=CHANGED.keys())
-def test_an_operation_that_changes_something_is_not_taken_for_one_that_does_not(tf, function):
-    _, leaving = ends(tf, lambda x: function(tf, x), [None, 4])
+def test_operations_that_change_their_input_are_not_no_ops(tf, function):
+    _, leaving = input_and_output(tf, lambda x: function(tf, x), [None, 4])
     assert unchanged_input(leaving.op) is None
 
 
@@ -112,8 +112,8 @@ def test_an_operation_that_changes_something_is_not_taken_for_one_that_does_not(
     ],
     ids=["two sizes unknown", "rank unknown", "broadcast"],
 )
-def test_what_the_static_shapes_do_not_tell_is_taken_to_change(tf, shape, function):
-    _, leaving = ends(tf, lambda x: function(tf, x), shape)
+def test_operations_of_unknown_shapes_are_not_no_ops(tf, shape, function):
+    _, leaving = input_and_output(tf, lambda x: function(tf, x), shape)
     assert unchanged_input(leaving.op) is None
 
 
@@ -127,22 +127,24 @@ SIMPLER = {
 
 
 @pytest.mark.parametrize("reduce", ["reduce_mean", "reduce_sum", "reduce_max", "reduce_min", "reduce_prod"])
-def test_reducing_an_axis_of_one_keeps_every_number(tf, reduce):
+def test_reducing_an_axis_of_size_one_is_a_no_op_or_reshape(tf, reduce):
     function = getattr(tf, reduce)
-    entering, leaving = ends(tf, lambda x: function(x, [1], keepdims=True), [None, 1, 4])
+    entering, leaving = input_and_output(tf, lambda x: function(x, [1], keepdims=True), [None, 1, 4])
     assert unchanged_input(leaving.op) is entering
-    _, leaving = ends(tf, lambda x: function(x, [1]), [None, 1, 4])
+    _, leaving = input_and_output(tf, lambda x: function(x, [1]), [None, 1, 4])
     assert unchanged_input(leaving.op) is None
     assert simpler_operation(leaving.op) == "Reshape"
     for keepdims in (True, False):
-        _, leaving = ends(tf, lambda x, keepdims=keepdims: function(x, [1, 2], keepdims), [None, 1, 4])
+        _, leaving = input_and_output(
+            tf, lambda x, keepdims=keepdims: function(x, [1, 2], keepdims), [None, 1, 4]
+        )
         assert unchanged_input(leaving.op) is None
         assert simpler_operation(leaving.op) is None
 
 
 @pytest.mark.parametrize(("function", "simpler"), SIMPLER.values(), ids=SIMPLER.keys())
-def test_an_operation_that_is_a_simpler_one_with_its_constants(tf, function, simpler):
-    _, leaving = ends(tf, lambda x: function(tf, x), [None, 4])
+def test_operations_with_special_constants_have_a_simpler_operation(tf, function, simpler):
+    _, leaving = input_and_output(tf, lambda x: function(tf, x), [None, 4])
     assert simpler_operation(leaving.op) == simpler
 
 
@@ -150,7 +152,7 @@ def test_an_operation_that_is_a_simpler_one_with_its_constants(tf, function, sim
     ("offset", "mean", "training", "simpler"),
     [(0.0, 0.0, False, "Mul"), (0.5, 0.0, False, None), (0.0, 0.5, False, None), (0.0, 0.0, True, None)],
 )
-def test_a_batch_norm_that_shifts_nothing_is_a_product(tf, offset, mean, training, simpler):
+def test_a_batch_norm_without_a_shift_is_a_product(tf, offset, mean, training, simpler):
     def norm(x):
         size = 0 if training else 4
         fixed = [tf.fill([4], offset), tf.fill([size], mean), tf.fill([size], 2.0)]
@@ -158,24 +160,26 @@ def test_a_batch_norm_that_shifts_nothing_is_a_product(tf, offset, mean, trainin
             x=x, scale=tf.ones([4]), offset=fixed[0], mean=fixed[1], variance=fixed[2], is_training=training
         )[0]
 
-    _, leaving = ends(tf, norm, [None, 2, 2, 4])
+    _, leaving = input_and_output(tf, norm, [None, 2, 2, 4])
     assert simpler_operation(leaving.op) == simpler
 
 
-def test_constants_that_are_computed_are_known(tf):
-    """As in a batch-norm that is written out, whose shift is 0 only once it was computed."""
+def test_computed_constants_are_evaluated(tf):
+    """As in a batch-norm of elementary operations, whose shift computes to 0."""
     mean, scale = tf.zeros([4]), tf.fill([4], 2.0)
-    entering, leaving = ends(tf, lambda x: x + (tf.zeros([4]) - mean * tf.math.rsqrt(scale)), [None, 4])
+    entering, leaving = input_and_output(
+        tf, lambda x: x + (tf.zeros([4]) - mean * tf.math.rsqrt(scale)), [None, 4]
+    )
     values = constant_values(leaving.graph, leaving.op.inputs)
     assert unchanged_input(leaving.op, values) is entering
 
 
-def test_only_what_follows_from_constants_has_a_value(tf):
+def test_constant_values_omits_inputs_random_numbers_and_branches(tf):
     def function(x):
         drawn, halves = tf.random.uniform([4]), tf.math.rsqrt(tf.fill([4], 4.0))
         return tf.stack([x, tf.sqrt(x), drawn, halves, tf.cond(x[0] > 0, lambda: halves * 2, lambda: halves)])
 
-    _, leaving = ends(tf, function, [4])
+    _, leaving = input_and_output(tf, function, [4])
     values = constant_values(leaving.graph, leaving.op.inputs)
     assert list(values) == [leaving.op.inputs[3].name]
     np.testing.assert_array_equal(values[leaving.op.inputs[3].name], [0.5] * 4)

@@ -33,7 +33,7 @@ def test_the_address_of_a_grid_is_parsed(text, host, port):
     assert (remote.username, remote.password) == (None, None)
 
 
-def test_no_text_shows_user_name_and_key_of_a_grid():
+def test_the_credentials_of_a_grid_are_not_shown():
     remote = parse_remote("https://me%40ci:s%3Acret@hub.example/wd/hub/")
     assert (remote.url, remote.username, remote.password) == ("https://hub.example/wd/hub", "me@ci", "s:cret")
     settings = Settings().updated({"remote": "https://me:secret@hub.example"}, "command line")
@@ -64,11 +64,11 @@ def test_the_message_for_an_invalid_address_hides_the_key(wrong):
 
 
 @pytest.mark.parametrize("text", ["http://hub:4444", "--tfjs-remote=http://hub"])
-def test_text_without_a_key_is_unchanged(text):
+def test_text_without_credentials_is_unchanged(text):
     assert without_user_info(text) == text
 
 
-def test_no_text_shows_the_capabilities(tmp_path):
+def test_capabilities_are_not_shown(tmp_path):
     path = tmp_path / "capabilities.json"
     path.write_text('{"cloud:options": {"accessKey": "secret"}}')
     file = parse_json_file(path)
@@ -78,7 +78,7 @@ def test_no_text_shows_the_capabilities(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["[]", "1", "null", '"text"', "{", "", "[" * 100_000])
-def test_a_file_without_a_json_object_is_refused(tmp_path, text):
+def test_a_capabilities_file_without_a_json_object_is_rejected(tmp_path, text):
     path = tmp_path / "capabilities.json"
     path.write_text(text)
     with pytest.raises(SettingsError, match="JSON"):

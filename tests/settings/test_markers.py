@@ -17,7 +17,7 @@ def test_the_marker_sets_each_of_its_arguments(name):
     assert settings.origin(name) == "marker"
 
 
-def test_a_marker_may_have_lists_and_numbers():
+def test_a_marker_accepts_lists_and_numbers():
     settings = apply_markers(Settings(), [pytest.mark.tfjs(backends=["wasm:simd", "cpu"], rtol=1e-3).mark])
     assert settings.backends == ("wasm:simd", "cpu")
     assert settings.rtol == 0.001
@@ -52,7 +52,7 @@ def test_an_invalid_marker_is_a_collection_error_that_names_the_test(pytester, a
     assert "settings.py" not in output
 
 
-def test_an_expected_failure_has_a_target_and_a_reason():
+def test_tfjs_xfail_has_a_target_and_a_reason():
     mark = pytest.mark.tfjs_xfail(target="firefox/*", reason="0/0 is 1 there").mark
     assert expected_failure(mark) == ("firefox/*", "0/0 is 1 there")
 
@@ -67,7 +67,7 @@ def test_an_expected_failure_has_a_target_and_a_reason():
         ((), {"target": "firefox/*", "reason": "x", "strict": "y"}, "strict='y'"),
     ],
 )
-def test_other_arguments_of_an_expected_failure_are_refused(args, arguments, shown):
+def test_invalid_arguments_of_tfjs_xfail_are_rejected(args, arguments, shown):
     with pytest.raises(SettingsError, match=r"takes target= and reason=, and nothing else") as caught:
         expected_failure(pytest.mark.tfjs_xfail.with_args(*args, **arguments).mark)
     assert shown in str(caught.value)

@@ -9,7 +9,7 @@ from tests.support.setting_values import VALUES
 pytestmark = pytest.mark.usefixtures("only_this_plugin")
 
 
-def test_every_row_has_a_field_and_every_field_a_row():
+def test_options_and_settings_have_the_same_fields():
     assert set(Settings._fields) - {"variants", "origins"} == OPTIONS.keys()
 
 

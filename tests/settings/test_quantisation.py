@@ -27,7 +27,7 @@ from pytest_tfjs.settings.quantisation import patterns_of, quantisation_map, spe
         ),
     ],
 )
-def test_weights_have_one_text_and_a_map_for_the_converter(value, text, dtype_map):
+def test_weights_are_normalised_for_messages_and_the_converter(value, text, dtype_map):
     assert spell_weights(value) == text
     assert spell_weights(text) == text
     assert quantisation_map(text) == dtype_map

@@ -37,7 +37,7 @@ def capabilities(tmp_path):
         {"bind": "127.0.0.1", "public_url": PUBLIC},
     ],
 )
-def test_settings_that_lead_to_the_server_are_accepted(values):
+def test_settings_that_reach_the_server_are_accepted(values):
     check_reach(settings(**values), 1)
 
 
@@ -57,7 +57,7 @@ def test_settings_that_lead_to_the_server_are_accepted(values):
         ({"remote": THERE, "public_url": PUBLIC}, "--tfjs-bind=HOST:PORT"),
     ],
 )
-def test_settings_that_do_not_lead_to_the_server_are_refused(values, message):
+def test_settings_that_do_not_reach_the_server_are_rejected(values, message):
     with pytest.raises(SettingsError) as caught:
         check_reach(settings(**values), 1)
     assert message in str(caught.value)
@@ -80,7 +80,7 @@ def test_capabilities_must_not_choose_the_browser(capabilities):
 
 
 @pytest.mark.parametrize("name", ["browser_binary", "driver_binary"])
-def test_programs_of_this_machine_are_refused_with_a_grid(name):
+def test_local_programs_are_rejected_with_a_grid(name):
     check_reach(settings("ini", **{name: sys.executable}).updated({"remote": HERE}, "command line"), 1)
     with pytest.raises(SettingsError, match="--tfjs-remote runs the Grid's own browsers, not a program here"):
         check_reach(settings(remote=HERE, **{name: sys.executable}), 1)

@@ -22,17 +22,17 @@ def test_byte_counts_have_decimal_and_binary_units(text, count):
 
 
 @pytest.mark.parametrize("value", [True, "1 hour", "MB", "-1", None])
-def test_other_texts_are_no_byte_counts(value):
+def test_invalid_byte_counts_are_rejected(value):
     with pytest.raises(SettingsError, match="expected a number of bytes"):
         values.byte_count(value)
 
 
 @pytest.mark.parametrize(("text", "value"), [("YES", True), ("0", False), (True, True), ("off", False)])
-def test_flags_take_the_words_of_an_ini_file(text, value):
+def test_flags_accept_the_boolean_words_of_ini_files(text, value):
     assert values.flag(text) is value
 
 
-def test_a_flag_is_nothing_else():
+def test_invalid_flag_values_are_rejected():
     with pytest.raises(SettingsError, match="expected true or false"):
         values.flag("maybe")
 

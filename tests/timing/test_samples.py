@@ -16,7 +16,7 @@ def timing(*warm: float) -> Timing:
     return Timing(load_ms=120.0, first_ms=80.0, warm_ms=warm)
 
 
-def test_without_a_warm_run_there_are_no_statistics():
+def test_a_timing_without_warm_runs_has_no_statistics():
     assert (timing().median_ms, timing().p95_ms) == (None, None)
 
 
@@ -28,13 +28,13 @@ def test_the_median(warm, median):
 @pytest.mark.parametrize(
     ("count", "rank"), [(1, 1), (2, 2), (19, 19), (20, 19), (21, 20), (40, 38), (100, 95)]
 )
-def test_the_95th_percentile_is_a_run_that_happened(count, rank):
+def test_the_95th_percentile_is_a_measured_run(count, rank):
     assert timing(*range(count, 0, -1)).p95_ms == rank
 
 
 @given(RUNS)
 @settings(deadline=None)
-def test_at_least_95_of_100_runs_are_not_slower_than_the_percentile(warm):
+def test_at_most_5_percent_of_runs_are_slower_than_the_percentile(warm):
     found = timing(*warm).p95_ms
     assert found in warm
     assert sum(run <= found for run in warm) * 100 >= 95 * len(warm)

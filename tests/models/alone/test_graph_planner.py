@@ -1,4 +1,4 @@
-"""What a node of a graph model is fed to compute it alone, and why some cannot be."""
+"""Plans to run a node of a graph model alone: what it is fed, or why it cannot run alone."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def plan_of(artifacts, known, tensor):
 
 
 def fed(artifacts, known, tensor):
-    """What each tensor is fed, as `tensor<layer` or `tensor<<input`."""
+    """The fed tensors and their origins, as `tensor<layer` or `tensor<<input`."""
     sources = plan_of(artifacts, known, tensor).fed.items()
     return " ".join(f"{tensor}<{one.row or f'<{one.source_input}'}" for tensor, one in sources)
 
@@ -62,7 +62,7 @@ CHAIN = graph("x Placeholder", "w Const", "v Const", "conv Conv2D x w", "bias Ad
         (["gone:0"], "x:0<<image"),
     ],
 )
-def test_a_node_is_fed_the_nearest_known_tensor_in_front_of_it(known, expected):
+def test_a_node_is_fed_the_nearest_known_tensor_before_it(known, expected):
     assert fed(CHAIN, known, "relu:0") == expected
 
 
@@ -92,13 +92,13 @@ SPLIT = graph(
 )
 
 
-def test_one_output_of_a_node_is_fed():
+def test_one_output_of_a_node_can_be_fed():
     assert fed(SPLIT, ["split:1"], "one:0") == "split:1<split:1"
     assert fed(SPLIT, ["split:1"], "some:0") == "split:1<split:1 y:0<<mask"
 
 
 @pytest.mark.parametrize("known", [["split:0", "split:1"], ["split:0"], ["split:1"], []])
-def test_a_node_whose_two_outputs_are_taken_is_computed(known):
+def test_a_node_with_two_used_outputs_is_computed_instead_of_fed(known):
     assert fed(SPLIT, known, "sum:0") == "x:0<<image"
     assert fed(SPLIT, [*known, "pre:0"], "sum:0") == "pre:0<pre:0"
 
@@ -110,7 +110,7 @@ def test_tensors_are_named_by_node_and_index():
     assert fed(artifacts, ["top:1"], "relu:0") == "top:1<top:1"
 
 
-def test_a_control_input_is_computed_as_tfjs_does():
+def test_control_inputs_are_computed():
     artifacts = graph("x Placeholder", "y Placeholder", "first NoOp y", "relu Relu x ^first")
     assert fed(artifacts, [], "relu") == "x:0<<image y:0<<mask"
 
@@ -125,18 +125,18 @@ ALIASES = graph(
 )
 
 
-def test_a_tensor_passed_on_unchanged_is_known_by_any_of_its_names():
+def test_copies_of_a_tensor_count_as_known():
     assert fed(ALIASES, ["again:0"], "neg:0") == "relu:0<again:0"
     assert fed(ALIASES, ["again:0", "relu:0"], "neg:0") == "relu:0<relu:0"
 
 
-def test_a_tensor_is_not_computed_from_the_copy_of_itself():
+def test_a_tensor_is_not_computed_from_its_own_copy():
     assert fed(ALIASES, ["again:0"], "again:0") == "x:0<<image"
     assert fed(ALIASES, ["same:0", "again:0"], "same:0") == "x:0<<image"
     assert fed(ALIASES, ["same:0", "again:0"], "again:0") == "same:0<same:0"
 
 
-def test_a_loop_runs_whole_from_what_enters_it():
+def test_a_loop_is_fed_the_tensors_that_enter_it():
     artifacts = graph(
         "x Placeholder",
         "w Const",
@@ -150,7 +150,7 @@ def test_a_loop_runs_whole_from_what_enters_it():
     assert fed(artifacts, ["pre:0", "end:0"], "neg:0") == "end:0<end:0"
 
 
-def test_the_walk_ends_in_loops_of_version_1_which_are_circles():
+def test_the_walk_ends_in_cyclic_loops_of_tensorflow_1():
     artifacts = graph(
         "x Placeholder",
         "w Const",
@@ -164,7 +164,7 @@ def test_the_walk_ends_in_loops_of_version_1_which_are_circles():
     assert fed(artifacts, ["exit:0"], "exit:0") == "x:0<<image"
 
 
-def test_a_circle_of_copies_ends():
+def test_the_walk_ends_in_a_cycle_of_copies():
     artifacts = graph("a Identity b", "b Identity a", "c Neg a")
     assert fed(artifacts, ["a:0"], "c:0") == "a:0<a:0"
 
@@ -193,7 +193,7 @@ def test_a_known_random_tensor_is_fed():
         (NOISY, "noisy:0", "'drawn' (RandomStandardNormal) gives random numbers, which differ each time"),
     ],
 )
-def test_a_node_that_cannot_run_alone_has_a_reason(artifacts, tensor, reason):
+def test_the_error_says_why_a_node_cannot_run_alone(artifacts, tensor, reason):
     with pytest.raises(CannotRunAloneError) as caught:
         plan_of(artifacts, [], tensor)
     assert reason in str(caught.value)
@@ -209,7 +209,7 @@ def test_random_numbers_are_found_in_functions_that_functions_call():
     assert fed(LOOP, [], "loop:0") == "x:0<<image"
 
 
-def test_tfjs_feeds_resources_itself():
+def test_resources_are_not_fed():
     artifacts = graph("x Placeholder", "w Const", "table Placeholder", "find LookupTableFindV2 table x w")
     plan = plan_of(artifacts, [], "find:0")
     assert (list(plan.fed), plan.resources) == (["x:0"], {"table"})
@@ -217,7 +217,7 @@ def test_tfjs_feeds_resources_itself():
 
 @st.composite
 def graphs(draw):
-    """A chain of layers `n0`, `n1`, ... that take any earlier tensors, the known ones, and one to compute."""
+    """A graph of nodes `n0`, `n1`, ... on any earlier tensors, the known tensors, and the one to compute."""
     lines = ["x Placeholder"]
     for number in range(draw(st.integers(1, 12))):
         names = st.sampled_from(["x", *(f"n{i}" for i in range(number)), *(f"n{i}:1" for i in range(number))])
@@ -229,8 +229,8 @@ def graphs(draw):
 
 
 @given(graphs())
-def test_what_is_fed_and_computed_suffices(drawn):
-    """Each input of a computed node is computed or fed; no node has one output fed and another one taken."""
+def test_fed_and_computed_tensors_cover_all_inputs(drawn):
+    """Each input of a computed node is computed or fed; no node is both fed and computed."""
     lines, known, target = drawn
     plan = plan_of(graph(*lines), known, target)
     inputs = {line.split()[0]: line.split()[2:] for line in lines}

@@ -1,4 +1,4 @@
-"""The model of one layer computes what the layer computed in the whole model, bit for bit."""
+"""A layer run alone computes bit for bit what it computes in the whole model."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.support.tiny_models import (
 
 
 def fed_tensors(content, activations, inputs):
-    """What a layer's model is fed, from the rows' activations and the model's inputs."""
+    """The tensors fed to a layer alone, from the rows' activations and the model's inputs."""
     return {
         one.name: inputs[one.source_input] if one.row is None else activations[one.row] for one in content.fed
     }
@@ -47,9 +47,9 @@ def compute(page, artifacts, address, fed):
 
 
 def check_every_row(page, artifacts, taps, inputs, folder):
-    """Every row alone gives bit for bit what it gives in the whole model; how many inputs each was fed.
+    """Checks that each row alone equals its activation, bit for bit; gives its feeds, or the error.
 
-    That is what the job gives that runs each row of the whole model alone, too, from the same rows.
+    The page's own job that runs each row alone must give the same arrays, from the same rows.
     """
     chunk = tuple(Tap(*tap) for tap in taps.items())
     _, ((_, activations),) = run(page, Job(artifacts.model_json, artifacts.format, (inputs,), (chunk,)))
@@ -74,7 +74,7 @@ def check_every_row(page, artifacts, taps, inputs, folder):
 
 
 def run_alone(page, artifacts, chunk, inputs, activations):
-    """Each row of the whole model run alone by the page: what it gave, and the rows that it was fed."""
+    """The activation of each row run alone by the page, and the rows that it was fed."""
     job = Job(artifacts.model_json, artifacts.format, (inputs,), (chunk,))
     result, _, (alone,) = page_jobs.run_alone(page, job, [activations])
     return alone, result.alone
@@ -99,7 +99,7 @@ def cache(tmp_path):
 
 @pytest.mark.browser
 @pytest.mark.convert
-def test_rows_of_a_layers_model_alone(harness, cache):
+def test_each_row_of_a_layers_model_alone_equals_its_activation(harness, cache):
     """Nested, shared, recurrent and wrapped layers, an initial state, and a sum of a tensor with itself."""
     keras = pytest.importorskip("tf_keras")
     layers = keras.layers
@@ -129,7 +129,7 @@ def test_rows_of_a_layers_model_alone(harness, cache):
 
 @pytest.mark.browser
 @pytest.mark.convert
-def test_rows_of_a_graph_model_alone(harness, cache):
+def test_each_row_of_a_graph_model_alone_equals_its_activation(harness, cache):
     """Convolutions that were fused, a recurrent loop, and an operation with two outputs."""
     keras = pytest.importorskip("keras")
     layers = keras.layers
@@ -143,13 +143,13 @@ def test_rows_of_a_graph_model_alone(harness, cache):
     fed = check_model(open_page(harness), model, inputs, "graph", cache)
     assert not [found for found in fed.values() if isinstance(found, str)]
     assert ["x"] in fed.values()
-    # The loop runs as a whole, from the tensors that enter it.
+    # The loop runs as a whole, on the tensors that enter it.
     (stacked,) = [found for row, found in fed.items() if row.endswith("TensorListStack")]
     assert [row.rpartition("/")[2] for row in stacked] == ["zeros", "zeros_1", "transpose"]
 
 
 @pytest.mark.browser
-def test_one_node_with_its_weight_and_no_other(harness, tmp_path):
+def test_a_graph_alone_has_only_the_node_and_its_weight(harness, tmp_path):
     artifacts = read_artifacts(dense_graph(tmp_path / "whole"))
     taps = {name: {"node": f"{name}:0"} for name in ("product", "sum", "relu")}
     page = open_page(harness)
@@ -165,7 +165,7 @@ def test_one_node_with_its_weight_and_no_other(harness, tmp_path):
 
 
 @pytest.mark.browser
-def test_a_sequential_model_with_one_in_it(harness, tmp_path):
+def test_a_nested_sequential_model(harness, tmp_path):
     inner = sequential("inner", [input_layer("inner_in", 3), layer("Dense", "dense", units=2)])
     outer = sequential("outer", [input_layer("x", 3), layer("ReLU", "before"), inner, layer("ReLU", "after")])
     model = write_layers_model(tmp_path / "whole", outer, {"dense/kernel": KERNEL, "dense/bias": BIAS})
@@ -179,7 +179,7 @@ def test_a_sequential_model_with_one_in_it(harness, tmp_path):
 
 
 @pytest.mark.browser
-def test_layers_between_that_are_not_compared_come_along(harness, tmp_path):
+def test_uncompared_layers_in_between_are_included(harness, tmp_path):
     model = functional(
         "m",
         [
@@ -197,7 +197,7 @@ def test_layers_between_that_are_not_compared_come_along(harness, tmp_path):
     assert fed == {"relu#2": ["x"]}
 
 
-def test_a_weight_that_another_layer_uses_does_not_come_along(tmp_path):
+def test_weights_of_other_layers_are_left_out(tmp_path):
     artifacts = read_artifacts(dense_model(tmp_path / "whole"))
     taps = {"dense": {"path": ["dense"], "node": 0}, "relu": {"path": ["relu"], "node": 0}}
     relu = single_layer_model(artifacts, taps["relu"], taps)
@@ -211,18 +211,18 @@ def test_a_weight_that_another_layer_uses_does_not_come_along(tmp_path):
     ("tap", "why"),
     [
         ({"node": "found:0"}, "it takes 'table', which is filled when the whole model is loaded"),
-        ({"node": "sum:0"}, "it takes 'nobody', which is not in the feed"),
+        ({"node": "sum:0"}, "it takes 'unfed', which is not in the feed"),
         ({"node": "gone:0"}, "the artifacts have no node 'gone'"),
     ],
 )
-def test_what_cannot_stand_alone_is_told(tmp_path, tap, why):
+def test_a_row_that_cannot_run_alone_is_an_error(tmp_path, tap, why):
     nodes = [
         placeholder("x", -1, 3),
-        placeholder("nobody", -1, 3),
+        placeholder("unfed", -1, 3),
         constant("bias", BIAS),
         node("HashTableV2", "table"),
         node("LookupTableFindV2", "found", "table", "x", "bias"),
-        node("AddV2", "sum", "x", "nobody"),
+        node("AddV2", "sum", "x", "unfed"),
     ]
     path = write_graph_model(tmp_path, nodes, {"bias": BIAS}, inputs={"x": "x:0"}, outputs={"y": "sum:0"})
     with pytest.raises(AloneModelError, match=why):

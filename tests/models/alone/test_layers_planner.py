@@ -1,4 +1,4 @@
-"""Which calls compute a layer alone and what they are fed: shared layers, nested models, masks."""
+"""Plans to run a Keras layer alone: its calls and what they are fed, for shared, nested and masked layers."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ def takes(model, known, text):
 
 
 def called(model, known, text):
-    """The calls in their order, each with what it is fed or the steps that it takes: `c(b) d(0 <x>)`."""
+    """The calls in order, each with the rows, model inputs or steps it is called on: `c(b) d(0 <x>)`."""
 
-    def words(source):
+    def describe(source):
         if not isinstance(source, Fed):
             return f"{source.step}" + (f":{source.output}" if source.output else "")
         return source.row or f"<{source.source_input}>"
 
     steps = plan_of(model, known, text).steps
-    return " ".join(f"{'/'.join(step.layer)}({' '.join(map(words, step.inputs))})" for step in steps)
+    return " ".join(f"{'/'.join(step.layer)}({' '.join(map(describe, step.inputs))})" for step in steps)
 
 
 def chain(*layers, name="chain"):
-    """A Functional model in which each layer takes the one before, from the input `x`."""
+    """A Functional model of layers in a row, from the input `x`."""
     names = ["x", *(one["config"]["name"] for one in layers)]
     rows = [(one, [[(before, 0, 0)]]) for one, before in zip(layers, names, strict=False)]
     return functional(name, [(input_layer("x", 3), []), *rows], ["x"], [(names[-1], 0, 0)])
@@ -73,7 +73,7 @@ ABC = chain(layer("Dense", "a"), layer("Dense", "b"), layer("Dense", "c"))
         (["gone", "b@7"], "b", "a(<x>) b(0)"),
     ],
 )
-def test_a_layer_is_called_on_the_nearest_known_ones_in_front_of_it(known, text, expected):
+def test_a_layer_is_fed_the_nearest_known_layers_before_it(known, text, expected):
     assert called(ABC, known, text) == expected
 
 
@@ -103,7 +103,7 @@ SHARED = functional(
 )
 
 
-def test_a_layer_that_is_called_twice_is_known_by_its_calls():
+def test_calls_of_a_shared_layer_are_separate_rows():
     whole = artifacts(SHARED, "x", "y")
     known = ["shared@0", "shared@1", "both"]
     assert takes(whole, known, "both") == "shared@1 shared@0"
@@ -114,7 +114,7 @@ def test_inputs_have_the_names_of_the_feed():
     assert called(artifacts(SHARED, "left", "right"), [], "shared@1") == "shared(<right>)"
 
 
-def test_outputs_of_a_layer_are_told_apart_and_it_is_called_once():
+def test_a_layer_with_several_outputs_is_called_once():
     model = functional(
         "whole",
         [
@@ -167,17 +167,17 @@ NESTED = functional(
         (["pre", "inner#2/first"], "inner#1/last", "inner/first(pre) inner/last(0)"),
     ],
 )
-def test_the_calls_of_a_nested_model_are_told_apart(known, text, expected):
+def test_calls_of_a_nested_model_are_separate_rows(known, text, expected):
     assert called(NESTED, known, text) == expected
 
 
-def test_a_nested_model_that_is_called_twice_needs_the_number_of_the_call():
+def test_a_row_of_a_shared_nested_model_needs_a_call_number():
     for text in ("inner/first", "inner", "inner#7/first", "pre/first"):
         with pytest.raises(CannotRunAloneError, match="have no layer at"):
             plan_of(NESTED, [], text)
 
 
-def test_a_sequential_model_that_begins_with_a_model():
+def test_a_sequential_model_whose_first_layer_is_a_model():
     whole = sequential("whole", [chain(layer("Dense", "first"), name="front"), layer("Dense", "end")])
     assert called(whole, ["front/first", "end"], "end") == "end(front/first)"
     assert called(whole, ["front/first", "end"], "front/first") == "front/first(<x>)"
@@ -199,7 +199,7 @@ MASKERS = [layer("Masking", "hides"), layer("Embedding", "hides", mask_zero=True
 
 
 @pytest.mark.parametrize("maker", MASKERS)
-def test_a_mask_is_made_of_the_reference_and_handed_on(maker):
+def test_masks_are_computed_from_the_reference_and_passed_on(maker):
     model = chain(layer("ReLU", "pre"), maker, layer("Dense", "carries"), layer("LSTM", "end"))
     known = ["pre", "hides", "carries", "end"]
     plan = plan_of(model, known, "end")
@@ -216,11 +216,11 @@ def test_a_mask_is_made_of_the_reference_and_handed_on(maker):
         [layer("Dense", "hides"), layer("Dense", "carries")],
     ],
 )
-def test_there_is_no_mask_where_nothing_makes_or_hands_one_on(layers):
+def test_layers_that_make_or_pass_on_no_mask_have_none(layers):
     assert masks_of(chain(*layers, layer("LSTM", "end")), ["carries"], "end") == [None]
 
 
-def test_a_mask_goes_into_nested_models_and_comes_out():
+def test_masks_pass_through_nested_models():
     inner = functional(
         "inner",
         [(input_layer("within", 3), []), (layer("Dense", "deep"), [[("within", 0, 0)]])],
@@ -242,8 +242,8 @@ def test_a_mask_goes_into_nested_models_and_comes_out():
     assert masks_of(model, ["hides"], "inner/deep") == ["hides"]
 
 
-def test_layers_that_may_hand_on_masks_are_those_of_tfjs():
-    """TF.js's own classes say so, in the version that the plugin ships."""
+def test_layers_that_pass_on_masks_are_the_same_as_in_tfjs():
+    """Read from the classes of the TF.js version that the plugin ships."""
     root = Path(__file__).parents[3]
     if not (root / "node_modules/@tensorflow/tfjs-layers").is_dir():
         pytest.skip("the npm packages are not installed")
@@ -267,20 +267,20 @@ def test_layers_that_may_hand_on_masks_are_those_of_tfjs():
         ),
     ],
 )
-def test_a_layer_that_cannot_run_alone_has_a_reason(model, text, reason):
+def test_the_error_says_why_a_layer_cannot_run_alone(model, text, reason):
     with pytest.raises(CannotRunAloneError) as caught:
         plan_of(model, [], text)
     assert reason in str(caught.value)
 
 
-def test_an_input_that_is_none_of_the_models_is_named():
+def test_the_error_names_an_input_that_the_model_lacks():
     rows = [(input_layer("x", 3), []), (input_layer("y", 3), []), (layer("Dense", "a"), [[("y", 0, 0)]])]
     model = functional("m", rows, ["x"], [("a", 0, 0)])
     with pytest.raises(CannotRunAloneError, match="it takes 'y', which is no input of the model"):
         plan_of(model, [], "a")
 
 
-def test_what_takes_a_stateful_layer_is_fed_its_reference():
+def test_a_layer_after_a_stateful_layer_is_fed_the_reference():
     model = chain(layer("LSTM", "keeps", stateful=True), layer("Dense", "end"))
     assert called(model, ["keeps"], "end") == "end(keeps)"
 
@@ -294,7 +294,7 @@ def test_long_chains_and_long_masks_need_no_recursion():
 
 @st.composite
 def models(draw):
-    """Layers `n0`, `n1`, ... that take any earlier ones, the known ones, and one to compute."""
+    """A model of layers `n0`, `n1`, ... on any earlier ones, the known layers, and the one to compute."""
     count = draw(st.integers(1, 10))
     rows = [(input_layer("x", 3), [])]
     for number in range(count):
@@ -308,7 +308,7 @@ def models(draw):
 
 
 @given(models())
-def test_steps_take_what_is_fed_or_computed_before_them(drawn):
+def test_each_step_takes_fed_tensors_or_earlier_steps(drawn):
     model, known, text = drawn
     plan = plan_of(model, known, text)
     inputs = {row["config"]["name"]: row["inbound_nodes"] for row in model["config"]["layers"]}

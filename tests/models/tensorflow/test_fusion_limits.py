@@ -1,4 +1,4 @@
-"""TensorFlow's optimiser fuses more on some processors than TF.js knows of; the converter must not let it."""
+"""Fusions that TF.js does not support are not made, although TensorFlow makes them on some processors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def fused(artifacts):
 
 @pytest.mark.parametrize("keras", ["tf_keras", "keras"])
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid", "relu", "swish", "mish"])
-def test_a_dense_layer_is_fused_with_what_tensorflow_js_can_compute(tf, tmp_path, keras, activation):
+def test_dense_layers_are_fused_only_as_tfjs_supports(tf, tmp_path, keras, activation):
     k = pytest.importorskip(keras)
     model = k.Sequential([k.Input((3,)), k.layers.Dense(4, activation, bias_initializer="ones")])
     with ContentCache(tmp_path) as cache:
@@ -39,7 +39,7 @@ def test_a_dense_layer_is_fused_with_what_tensorflow_js_can_compute(tf, tmp_path
     assert "BiasAdd" in fused(artifacts)
 
 
-def test_a_layer_norm_stays_a_layer_norm(tf, tmp_path):
+def test_layer_normalization_is_not_fused(tf, tmp_path):
     k = pytest.importorskip("tf_keras")
     x = k.Input((4, 6))
     y = k.layers.Add()([x, k.layers.Dense(6)(x)])
@@ -49,7 +49,7 @@ def test_a_layer_norm_stays_a_layer_norm(tf, tmp_path):
     assert {"Rsqrt", "SquaredDifference"} <= operations
 
 
-def test_a_bias_that_is_no_vector_is_not_fused(tf, tmp_path):
+def test_a_bias_that_is_not_a_vector_is_not_fused(tf, tmp_path):
     k = pytest.importorskip("keras")
     x = k.Input((6, 6, 3))
     model = k.Model(x, k.layers.Conv2D(1, 1, bias_initializer="ones")(x))
@@ -61,7 +61,7 @@ def test_a_bias_that_is_no_vector_is_not_fused(tf, tmp_path):
 
 @pytest.fixture
 def fuses_tanh(tf):
-    """A module whose optimiser fuses each Tanh with the BiasAdd before it, as oneDNN's does."""
+    """A module whose optimiser fuses each Tanh with the BiasAdd before it, as the one of oneDNN does."""
 
     def optimise(config, graph_def, graph, signature):
         runs.append(config.graph_options.rewrite_options.meta_optimizer_iterations)
@@ -79,7 +79,7 @@ def fuses_tanh(tf):
 
 
 @pytest.mark.parametrize("op", ["Tanh", "Relu"])
-def test_only_what_is_unknown_is_optimised_again(tf, fuses_tanh, op):
+def test_only_graphs_with_unsupported_fusions_are_optimised_again(tf, fuses_tanh, op):
     with tf.Graph().as_default() as graph:
         x = tf.compat.v1.placeholder(tf.float32, [2, 3], name="x")
         biased = tf.nn.bias_add(x, np.ones(3, np.float32))
@@ -95,8 +95,8 @@ def test_only_what_is_unknown_is_optimised_again(tf, fuses_tanh, op):
     tf.graph_util.import_graph_def(made)
 
 
-def test_what_cannot_be_kept_apart_ends(tf):
-    """It is optimised again but once, and left to the converter's own check."""
+def test_optimisation_stops_if_an_unsupported_fusion_remains(tf):
+    """The graph is optimised again only once; then the converter's own check rejects it."""
 
     def always(config, graph_def, graph, signature):
         made = type(graph_def)()

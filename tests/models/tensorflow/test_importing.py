@@ -1,3 +1,5 @@
+"""Imports of TensorFlow, Keras and the converter: missing packages, stand-ins, versions, captured output."""
+
 from __future__ import annotations
 
 import os
@@ -55,29 +57,29 @@ def blocked(package, call, error=None):
         ("h5py", "import_h5py()"),
     ],
 )
-def test_what_is_missing_is_told_with_the_commands(package, call):
-    told = blocked(package, call)
-    assert f"{package.replace('_', '-')} is needed" in told
-    assert "it is not installed" in told
-    assert "pip install 'pytest-tfjs[convert]'" in told
-    assert "pip install --no-deps tensorflowjs==4.22.0" in told
+def test_a_missing_package_is_reported_with_the_install_commands(package, call):
+    message = blocked(package, call)
+    assert f"{package.replace('_', '-')} is needed" in message
+    assert "it is not installed" in message
+    assert "pip install 'pytest-tfjs[convert]'" in message
+    assert "pip install --no-deps tensorflowjs==4.22.0" in message
 
 
 @pytest.mark.convert
-def test_a_missing_converter_is_told():
+def test_a_missing_converter_is_reported():
     assert "tensorflowjs is needed to convert a model, but it is not installed" in blocked(
         "tensorflowjs", "import_converter()"
     )
 
 
-def test_a_broken_package_is_told_with_its_error():
-    told = blocked("tensorflow", "import_tensorflow()", "OSError('libcuda is odd')")
-    assert "tensorflow is needed" in told
-    assert "does not import (OSError: libcuda is odd)" in told
+def test_a_broken_package_is_reported_with_its_import_error():
+    message = blocked("tensorflow", "import_tensorflow()", "OSError('libcuda is odd')")
+    assert "tensorflow is needed" in message
+    assert "does not import (OSError: libcuda is odd)" in message
 
 
 @pytest.mark.convert
-def test_the_converter_imports_with_none_of_the_four_packages():
+def test_the_converter_imports_without_its_optional_packages():
     script = """
 import sys
 import warnings
@@ -93,7 +95,7 @@ print([name for name in names if name in sys.modules])
 
 
 @pytest.mark.convert
-def test_stand_ins_do_not_hide_the_real_packages():
+def test_stand_ins_do_not_hide_real_packages():
     script = """
 from pytest_tfjs.models.tensorflow import importing
 importing.import_converter()
@@ -108,7 +110,7 @@ print("ok")
     assert run(script).stdout == "ok\n"
 
 
-def test_stand_ins_leave_what_is_imported_and_go_afterwards(monkeypatch):
+def test_stand_ins_keep_imported_packages_and_are_removed(monkeypatch):
     real = type(sys)("flax")
     monkeypatch.setitem(sys.modules, "flax", real)
     monkeypatch.delitem(sys.modules, "tensorflow_hub", raising=False)
@@ -133,7 +135,7 @@ print(sorted(importing.versions()), "tensorflow" in sys.modules)
     "name",
     ["tensorflow", "tensorflow-cpu", "tensorflow-macos", "tensorflow-intel", "tf-nightly", "tf-nightly-cpu"],
 )
-def test_versions_have_tensorflows_from_any_of_its_distributions(name, tmp_path, monkeypatch):
+def test_versions_include_every_distribution_of_tensorflow(name, tmp_path, monkeypatch):
     """`versions` is part of the cache's keys: without it an upgrade would reuse old artifacts."""
     folder = tmp_path / f"{name.replace('-', '_')}-2.99.0.dist-info"
     folder.mkdir()
@@ -142,7 +144,7 @@ def test_versions_have_tensorflows_from_any_of_its_distributions(name, tmp_path,
     assert importing.versions()["tensorflow"] == "2.99.0"
 
 
-def test_chatter_is_kept_from_all_ways_out(capfd):
+def test_output_of_streams_descriptors_and_loggers_is_captured(capfd):
     import logging
 
     chatter = importing.Chatter()
@@ -165,15 +167,15 @@ def test_chatter_is_kept_from_all_ways_out(capfd):
     assert (logger.handlers, logger.propagate) == before
 
 
-def test_a_stream_kept_from_then_writes_where_the_stream_of_the_day_is(capsys):
+def test_a_stream_used_after_capture_writes_to_the_current_stream(capsys):
     with importing.captured():
-        kept = sys.stderr
-    print("late", file=kept)
-    kept.flush()
+        stream = sys.stderr
+    print("late", file=stream)
+    stream.flush()
     assert capsys.readouterr().err == "late\n"
 
 
-def test_chatter_survives_an_error_and_leaves_out_notices():
+def test_output_before_an_error_is_kept_without_notices():
     chatter = importing.Chatter()
     with pytest.raises(ValueError, match="bad"), importing.captured(chatter):  # noqa: PT012
         sys.stdout.write("useful\n")
@@ -182,7 +184,7 @@ def test_chatter_survives_an_error_and_leaves_out_notices():
     assert chatter.tail() == "useful"
 
 
-def test_warnings_of_others_do_not_become_errors():
+def test_warnings_during_capture_do_not_become_errors():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with importing.captured():
@@ -191,7 +193,7 @@ def test_warnings_of_others_do_not_become_errors():
             warnings.warn("ours", UserWarning, stacklevel=1)
 
 
-def test_closed_descriptors_are_left_alone():
+def test_capture_works_with_a_closed_descriptor():
     script = """
 import os, sys
 from pytest_tfjs.models.tensorflow import importing

@@ -1,4 +1,4 @@
-"""The Keras layer of each row, through the real export: observed, and not told by names."""
+"""The Keras layer of each row, recorded during the export of real models."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def compared(rows):
 
 
 @pytest.mark.parametrize("keras", ["tf_keras", "keras"])
-def test_a_row_is_of_the_layer_that_made_it(cache, keras):
+def test_each_row_has_the_layer_that_created_its_node(cache, keras):
     def layers(k, x):
         for name in ("conv", "conv_1", "conv_2"):
             x = k.Conv2D(3, 3, name=name)(x)
@@ -37,7 +37,7 @@ def test_a_row_is_of_the_layer_that_made_it(cache, keras):
     found = compared(rows_of(built(pytest.importorskip(keras), IMAGE, layers), IMAGE, cache))
     assert list(found.values()) == [(name, "Conv2D") for name in ("conv", "conv_1", "conv_2")]
     if keras == "keras":
-        # The scope of one layer has the name of another: names would tell wrongly.
+        # The scope of one layer has the name of another: scopes alone would give wrong layers.
         assert [name.split("/")[0] for name in found][:2] == ["conv_1", "conv_1_2"]
 
 
@@ -67,9 +67,9 @@ def test_nested_models_shared_layers_and_wrappers(cache, keras):
     assert None not in {row.group for row in rows if row.coverage == "compared"}
 
 
-def test_calls_are_counted_anew_in_a_graph_that_has_the_id_of_one_that_is_gone():
+def test_calls_are_counted_per_graph_even_if_ids_are_reused():
     class Traced:
-        """A graph of which each has the id of the one before."""
+        """A graph that gets the id of the previous, deleted one."""
 
     def numbered():
         return _name(trace, Traced(), "dense")
@@ -81,7 +81,7 @@ def test_calls_are_counted_anew_in_a_graph_that_has_the_id_of_one_that_is_gone()
     assert [_name(trace, graph, "dense") for _ in range(2)] == ["dense", "dense#2"]
 
 
-def test_a_saved_model_alone_has_scopes(cache, tmp_path):
+def test_groups_of_a_saved_model_are_its_scopes(cache, tmp_path):
     tf = pytest.importorskip("tensorflow")
     module = tf.Module()
 
@@ -100,8 +100,8 @@ def test_a_saved_model_alone_has_scopes(cache, tmp_path):
     assert {op for _, op in found.values()} == {None}
 
 
-def test_code_of_the_users_is_traced_as_without_us(cache):
-    """Autograph still compiles the loops of a layer, and Keras is as it was afterwards."""
+def test_tracing_keeps_autograph_and_restores_keras(cache):
+    """Autograph still compiles the loops of a layer, and Keras is unchanged afterwards."""
     keras = pytest.importorskip("tf_keras")
     tf = pytest.importorskip("tensorflow")
 

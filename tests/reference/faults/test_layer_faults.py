@@ -1,4 +1,4 @@
-"""The mutants of a layer equal the activations of models that really have the fault."""
+"""Mutants of a layer equal the activations of models built with the fault."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Small:
         return mutant.made.value
 
     def layer_of(self, row, **fault):
-        """A layer's activation in a model that is built with a fault, on this model's inputs."""
+        """A layer's activation in a model built with a fault, on the same inputs."""
         other = build(self._keras, name="other", **fault)
         model = self._keras.Model(other.inputs, other.get_layer(row).output)
         return np.asarray(model(IMAGE))
@@ -89,7 +89,7 @@ def small(request, tmp_path_factory):
         yield Small(keras, request.param, cache)
 
 
-def test_the_parts_of_a_layer_are_found(small):
+def test_parts_of_finds_activation_padding_kernel_and_bias(small):
     parts = {row: parts_of(small.alone, name) for row, name in small.rows.items()}
     assert parts["clip"].activation == "Relu6"
     assert parts["strided"].activation == "Relu"
@@ -100,7 +100,7 @@ def test_the_parts_of_a_layer_are_found(small):
     assert parts["dense"].kernel != parts["dense"].bias
 
 
-def test_a_bias_is_found_behind_a_stopped_gradient_and_in_a_sum_of_several():
+def test_parts_of_finds_a_bias_behind_stop_gradient_and_in_addn():
     pytest.importorskip("tensorflow")
     bias = np.float32([1, 2, 3])
     for add in (
@@ -112,13 +112,13 @@ def test_a_bias_is_found_behind_a_stopped_gradient_and_in_a_sum_of_several():
 
 
 @pytest.mark.parametrize("mode", ["CONSTANT", "REFLECT", "SYMMETRIC"])
-def test_a_layer_that_only_pads_gives_its_input_padded(mode):
+def test_parts_of_a_padding_layer_pad_the_output(mode):
     pytest.importorskip("tensorflow")
     pads = [[0, 0], [1, 1], [1, 1], [0, 0]]
     assert parts_of(graph_of(lambda tf, x: tf.pad(x, pads, mode), x=IMAGE), "y").pads == "output"
 
 
-def test_each_kind_has_one_mutant_beside_the_right_activation(small):
+def test_each_fault_kind_has_one_mutant_and_the_correct_activation(small):
     for row, name in small.rows.items():
         found = small.mutants(row)
         assert found.keys() == set(KINDS)
@@ -126,20 +126,20 @@ def test_each_kind_has_one_mutant_beside_the_right_activation(small):
             assert mutant.right == pytest.approx(small.activations[name], rel=1e-4, abs=1e-4)
 
 
-def test_a_wrong_epsilon_gives_what_a_model_with_that_epsilon_gives(small):
+def test_a_wrong_epsilon_equals_a_model_with_that_epsilon(small):
     row = "norm" if "norm" in small.rows else "clip"  # folded into the convolution, which ends in the ReLU6
     expected = small.layer_of(row, epsilon=1e-5)
     assert np.abs(expected - small.layer_of(row)).max() > 1e-3
     assert small.value(row, "batch-norm epsilon wrong") == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
-def test_relu_in_place_of_relu6_gives_what_a_model_with_relu_gives(small):
+def test_relu_instead_of_relu6_equals_a_model_with_relu(small):
     expected = small.layer_of("clip", relu6=False)
     assert expected.max() > 6
     assert small.value("clip", "activation swapped") == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
-def test_a_dropped_bias_moves_each_channel_by_it(small):
+def test_a_dropped_bias_changes_each_channel_by_its_bias(small):
     before = small.activations[small.rows["dense"]]
     (bias,) = (
         value
@@ -151,7 +151,7 @@ def test_a_dropped_bias_moves_each_channel_by_it(small):
     )
 
 
-def test_one_weight_moves_one_unit_only(small):
+def test_one_wrong_weight_changes_one_unit(small):
     before = small.activations[small.rows["dense"]]
     changed = ~np.isclose(small.value("dense", "one weight +1 %"), before, rtol=1e-5, atol=1e-6)
     assert changed.any(axis=0).sum() == 1
@@ -170,18 +170,18 @@ def test_shifted_padding_pads_on_the_other_side(small):
         tf.nn.relu(tf.nn.conv2d(entering, weights[parts.kernel], 2, before) + weights[parts.bias])
     )
     value = small.value("strided", "padding shifted by one")
-    # The last row and column are those that the map lost.
+    # The mutant has no values for the last row and column.
     assert value[:, :-1, :-1] == pytest.approx(expected[:, :-1, :-1], rel=1e-4, abs=1e-4)
 
 
-def test_a_fault_that_a_layer_cannot_have_says_why(small):
+def test_a_fault_that_does_not_apply_has_a_reason(small):
     made = {kind: mutant.made for kind, mutant in small.mutants("dense").items()}
     for kind in ("height and width swapped", "padding shifted by one", "batch-norm epsilon wrong"):
         assert isinstance(made[kind], NotApplicable)
         assert made[kind].why
 
 
-def test_mutants_are_the_same_each_time(small):
+def test_mutants_are_deterministic(small):
     first, second = (
         {kind: getattr(mutant.made, "what", None) for kind, mutant in small.mutants("strided").items()}
         for _ in range(2)
@@ -189,8 +189,8 @@ def test_mutants_are_the_same_each_time(small):
     assert first == second
 
 
-def test_the_bias_of_an_attention_is_that_of_its_output(tmp_path):
-    """The keys' bias shifts all inputs of the softmax alike, and so changes nothing."""
+def test_the_bias_of_an_attention_layer_is_its_output_bias(tmp_path):
+    """The bias of the keys shifts all inputs of the softmax equally and has no effect."""
     keras = pytest.importorskip("tf_keras")
     x = keras.Input((3, 4), name="x")
     attention = keras.layers.MultiHeadAttention(2, 2, name="attention")

@@ -44,14 +44,14 @@ def test_a_fused_row_is_named_after_the_operation_with_the_weights():
     assert [row.name for row in plan.layers if row.output] == ["tanh"]
 
 
-def test_names_keep_what_not_all_of_them_share():
+def test_the_prefix_shared_by_all_names_is_removed():
     source = graph(node("m/a/one", "Tanh", "x"), node("m/b", "Relu", "m/a/one"), outputs="m/b")
     assert set(rows(source, source)) == {"a/one", "b"}
     alone = graph(node("tanh", "Tanh", "x"), outputs="tanh")
     assert set(rows(alone, alone)) == {"tanh"}
 
 
-def test_what_is_left_out_says_why():
+def test_eliminated_rows_have_a_reason():
     source = graph(
         node("folded", "Add", "c", "d"),
         node("shape", "Shape", "x"),
@@ -77,25 +77,25 @@ def test_what_is_left_out_says_why():
     }
 
 
-def test_what_the_browser_computes_from_weights_alone_is_not_said_to_be_folded():
+def test_constants_computed_in_the_browser_are_not_called_folded():
     table = [node("range", "Range", "start", "stop", "step"), node("sin", "Sin", "range")]
     noise = [node("draw", "RandomUniform", "size"), node("scaled", "Mul", "draw", "factor")]
     ends = [node("add", "AddV2", "x", "sin"), node("noisy", "AddV2", "add", "scaled")]
     source = graph(*table, *noise, *ends, outputs="noisy")
     folded = graph(*noise, *ends, outputs="noisy")
 
-    def told(converted):
+    def reasons(converted):
         found = rows(source, converted)
         assert {found[name].coverage for name in ("range", "sin", "draw", "scaled")} == {"eliminated"}
         return [found[name].reason for name in ("range", "sin", "draw", "scaled")]
 
     drawn = ["random: the browser draws its own random numbers, which cannot be compared"] * 2
-    kept = "constant: computed from weights alone; an error in it shows in the layers that use it"
-    assert told(source) == [kept, kept, *drawn]
-    assert told(folded) == ["constant: computed from weights during conversion"] * 2 + drawn
+    computed = "constant: computed from weights alone; an error in it shows in the layers that use it"
+    assert reasons(source) == [computed, computed, *drawn]
+    assert reasons(folded) == ["constant: computed from weights during conversion"] * 2 + drawn
 
 
-def test_an_operation_that_changes_nothing_is_compared_where_the_artifacts_have_it():
+def test_a_no_op_that_the_artifacts_keep_is_compared():
     source = graph(node("mul", "Mul", "x", "one", same="x"), node("r", "Relu", "mul"), outputs="r")
     converted = graph(node("mul", "Mul", "x", "one"), node("r", "Relu", "mul"), outputs="r")
     found = rows(source, converted)
@@ -103,7 +103,7 @@ def test_an_operation_that_changes_nothing_is_compared_where_the_artifacts_have_
     assert found["r"].inputs == ("mul",)
 
 
-def test_inputs_are_the_nearest_compared_rows_through_what_is_left_out():
+def test_inputs_are_the_nearest_compared_rows():
     source = graph(
         node("a", "Tanh", "x"),
         node("b", "Sigmoid", "x"),
@@ -126,7 +126,7 @@ def test_inputs_are_the_nearest_compared_rows_through_what_is_left_out():
     assert (found["neg"].coverage, found["neg"].into) == ("fused", "sub")
 
 
-def test_outputs_of_a_node_are_rows_where_they_are_used():
+def test_each_used_output_of_a_node_is_a_row():
     source = graph(
         node("split", "Split", "axis", "x", dtypes=("float32",) * 3),
         node("a", "Tanh", "split:2"),
@@ -148,7 +148,7 @@ def test_the_second_output_of_a_node_may_be_an_output_of_the_model():
     assert plan.tensors == {"top": "top:0", "top:1": "top:1"}
 
 
-def test_what_holds_no_tensor_is_not_compared():
+def test_tensor_lists_are_not_compared():
     source = graph(
         node("list", "TensorListFromTensor", "x", "shape", dtypes=("variant",)),
         node("while", "While", "zero", "list", dtypes=("int32", "variant")),
@@ -165,7 +165,7 @@ def test_what_holds_no_tensor_is_not_compared():
     assert found["list"].reason == "tensor list: holds no tensor that could be read"
 
 
-def test_each_output_of_a_loop_that_anything_uses_is_compared():
+def test_each_used_output_of_a_loop_is_compared():
     dtypes = ("variant", "int32", "float32", "variant", "float32")
     source = graph(
         node("while", "While", "list", "zero", "x", "list", "y", dtypes=dtypes),
@@ -186,7 +186,7 @@ def test_each_output_of_a_loop_that_anything_uses_is_compared():
     assert next(row for row in plan.layers if row.name == "a").inputs == ("while:2",)
 
 
-def test_a_loop_s_body_is_left_out():
+def test_loop_bodies_are_eliminated():
     source = graph(
         node("a", "Tanh", "x"),
         node("enter", "Enter", "a", frame="f"),
@@ -206,8 +206,8 @@ def test_a_loop_s_body_is_left_out():
     assert found["body"].reason == "inside a loop body: it runs many times; the loop's results are compared"
 
 
-def test_what_is_inside_a_branch_is_left_out():
-    """It has no value where the other branch is taken; and a loop inside or before is no branch."""
+def test_nodes_inside_a_branch_are_eliminated():
+    """They have no value if the other branch runs. A loop before the branch is not a branch."""
     source = graph(
         node("enter", "Enter", "x", frame="f"),
         node("merge_loop", "Merge", "enter", "next"),
@@ -239,7 +239,7 @@ def test_what_is_inside_a_branch_is_left_out():
     assert set(found["merge"].inputs) == {"exit", "greater"}
 
 
-def test_an_output_that_the_artifacts_compute_otherwise_is_unmapped_and_still_compared_as_output():
+def test_a_node_that_produces_the_wrong_output_is_unmapped():
     source = graph(node("a", "Tanh", "x"), node("b", "Relu", "a"), outputs="b")
     converted = graph(
         node("a", "Tanh", "x"), node("b", "Relu", "a"), node("out", "Identity", "a"), outputs="out"
@@ -253,9 +253,9 @@ def test_an_output_that_the_artifacts_compute_otherwise_is_unmapped_and_still_co
     assert "a" not in plan.tensors
 
 
-@pytest.mark.parametrize("behind", ["x", "c"], ids=["input", "constant"])
-def test_an_output_that_is_an_input_or_a_constant_is_compared(behind):
-    nodes = (node("out", "Identity", behind), node("a", "Relu", "x"))
+@pytest.mark.parametrize("entering", ["x", "c"], ids=["input", "constant"])
+def test_an_output_that_is_an_input_or_a_constant_is_compared(entering):
+    nodes = (node("out", "Identity", entering), node("a", "Relu", "x"))
     plan = plan_graph(graph(*nodes, outputs="out a"), graph(*nodes, outputs="out a"))
     found = {row.name: row for row in plan.layers}
     assert (found["out"].coverage, found["out"].output, found["out"].inputs) == ("compared", True, ())
@@ -263,13 +263,13 @@ def test_an_output_that_is_an_input_or_a_constant_is_compared(behind):
     assert found["a"].output
 
 
-def test_the_same_tensor_twice_is_one_row_and_an_output():
+def test_a_tensor_returned_twice_is_one_output_row():
     nodes = (node("a", "Relu", "x"), node("one", "Identity", "a"), node("two", "Identity", "a"))
     found = rows(graph(*nodes, outputs="one two"), graph(*nodes, outputs="one two"))
     assert {name: row.output for name, row in found.items()} == {"a": True}
 
 
-def test_a_node_that_only_the_artifacts_have_is_unmapped():
+def test_an_extra_node_is_unmapped_unless_it_is_an_output():
     source = graph(node("a", "Tanh", "x"), outputs="a")
     converted = graph(node("a", "Tanh", "x"), node("extra", "Elu", "a"), outputs="extra")
     plan = plan_graph(source, converted)
@@ -280,7 +280,7 @@ def test_a_node_that_only_the_artifacts_have_is_unmapped():
     assert rows(source, unused)["extra"].coverage == "unmapped"
 
 
-def test_an_operation_that_nothing_computes_is_unmapped():
+def test_an_operation_missing_from_the_artifacts_is_unmapped():
     source = graph(node("a", "Tanh", "x"), node("b", "Relu", "a"), node("c", "Erf", "b"), outputs="c")
     converted = graph(node("a", "Tanh", "x"), node("c", "Erf", "a"), outputs="c")
     found = rows(source, converted)

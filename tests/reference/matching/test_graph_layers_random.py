@@ -1,4 +1,4 @@
-"""Random graphs under random rewrites: every layer is accounted for."""
+"""Plans of random graphs under random rewrites: rows, inputs and coverage."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tests.support.graph_building import graph, node
 
 @dataclass
 class Conversion:
-    """A source and what a converter makes of it, built side by side; and what is true of them.
+    """A source's graph and its converted graph, built together, and the expected plan.
 
-    `places`: for each tensor that others may take, where it is in the converted graph, and the rows
-    behind it.
+    `places`: for each tensor of the source, its tensor in the converted graph and the rows that
+    compute it.
     """
 
     source: list[Node] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Conversion:
         return f"m/{op}_{len(self.source)}"
 
     def both(self, op, *taken, constants=()):
-        """An operation that stays as it is; `constants` stand before what is taken."""
+        """Adds an operation that the conversion leaves unchanged; `constants` precede its other inputs."""
         name = self.name(op)
         self.source.append(node(name, op, *constants, *taken))
         self.converted.append(node(name, op, *constants, *(self.places[t][0] for t in taken)))
@@ -40,7 +40,7 @@ class Conversion:
         return name
 
     def record(self, region, made, taken):
-        """`made` in the converted graph stands for `region`, whose first operation names the row."""
+        """Expects `made` in the converted graph to match `region`, whose first operation names the row."""
         core, tail = region[0], region[-1]
         self.coverage |= dict.fromkeys(region, "fused") | {core: "compared"}
         self.tails[made] = tail
@@ -58,7 +58,7 @@ class Conversion:
         self.coverage[name] = "eliminated"
 
     def folded_constant(self, taken):
-        """A product with a sum of constants, which becomes one constant."""
+        """Adds a product with a sum of constants, which the conversion folds into one constant."""
         total = self.name("Add")
         self.source.append(node(total, "Add", f"{total}/c", f"{total}/d"))
         self.coverage[total] = "eliminated"
@@ -94,7 +94,7 @@ class Conversion:
         return made
 
     def unfused(self, chain, name, place, taken, *, norm, bias):
-        """As it is; only a batch-norm is folded, so that the convolution alone is no tensor of the source."""
+        """Adds the chain unfused; a folded batch-norm leaves the convolution without a match."""
         head = chain[: 1 + bias + norm] if norm else chain[:1]
         rest = chain[len(head) :]
         if norm:
@@ -142,7 +142,7 @@ def conversions(draw):
 
 
 def finished(made):
-    """Both graphs, which give all that nothing takes, through identities as real ones do."""
+    """Both graphs, with an identity on each tensor that nothing uses as an output, as in real graphs."""
     taken = {name for entry in made.source for name, _ in entry.inputs}
     ends = [name for name in made.places if name not in taken and name not in ("x", "y")]
     outputs = [f"out_{number}" for number in range(len(ends))]
@@ -156,7 +156,7 @@ def finished(made):
 
 @settings(max_examples=300, deadline=None)
 @given(conversions())
-def test_every_operation_of_any_graph_is_accounted_for_rightly(made):
+def test_random_graphs_have_the_expected_rows_and_coverage(made):
     source, converted = finished(made)
     plan = plan_graph(source, converted)
     prefix = "" if any(row.name in made.coverage for row in plan.layers) else "m/"

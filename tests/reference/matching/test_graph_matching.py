@@ -10,12 +10,12 @@ from tests.support.same_names import SAME_NAMES
 
 
 def tails(source, converted):
-    """For each matched node of `converted` the source node whose output it gives."""
+    """For each matched node of `converted`, the source node with the same output."""
     return {name: match.tail for name, match in match_graphs(source, converted).matches.items()}
 
 
 def by_name(source, converted):
-    """What matching by name alone would say."""
+    """The matches of a matcher that compares only names."""
     return {
         name: name
         for name, found in converted.nodes.items()
@@ -27,30 +27,30 @@ ALL = CASES | SAME_NAMES
 
 
 @pytest.mark.parametrize("case", ALL.values(), ids=ALL.keys())
-def test_each_node_stands_for_the_tensor_that_it_computes(case):
+def test_each_node_matches_the_tensor_it_computes(case):
     matching = match_graphs(case.source, case.converted)
     assert {name: match.tail for name, match in matching.matches.items()} == case.expected
     assert dict(matching.unmatched) == {}
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_names_alone_would_not_tell(case):
+def test_matching_by_name_alone_is_not_enough(case):
     assert (by_name(case.source, case.converted) == case.expected) == case.names_suffice
 
 
 @pytest.mark.parametrize("case", SAME_NAMES.values(), ids=SAME_NAMES.keys())
-def test_names_alone_would_mislead(case):
-    """A name that both graphs have stands for two tensors; whoever believes it compares them."""
-    believed = by_name(case.source, case.converted)
-    assert {name for name, meaning in case.expected.items() if believed.get(name, meaning) != meaning}
+def test_matching_by_name_alone_is_wrong(case):
+    """Equal names in both graphs stand for different tensors."""
+    matched = by_name(case.source, case.converted)
+    assert {name for name, meaning in case.expected.items() if matched.get(name, meaning) != meaning}
 
 
-def test_a_match_has_all_its_operations_in_order():
+def test_a_match_lists_its_operations_in_order():
     case = CASES["a batch-norm without its activation, in a node with the convolution's name"]
     assert match_graphs(case.source, case.converted).matches["conv"].subgraph == ("conv", "bias", "bn")
 
 
-def test_what_stays_ambiguous_is_unmatched_and_says_between_what():
+def test_an_ambiguous_node_is_unmatched_and_names_the_candidates():
     source = graph(node("left", "Softmax", "x"), node("right", "Softmax", "x"))
     matching = match_graphs(source, graph(node("new", "Softmax", "x")))
     assert not matching.matches
@@ -60,7 +60,7 @@ def test_what_stays_ambiguous_is_unmatched_and_says_between_what():
     )
 
 
-def test_concatenations_within_another_must_stand_there_in_order():
+def test_nested_concatenations_match_only_in_order():
     source = graph(
         node("inner", "ConcatV2", "x", "y", "axis"),
         node("a", "Tanh", "x"),
@@ -70,7 +70,7 @@ def test_concatenations_within_another_must_stand_there_in_order():
     assert tails(source, converted) == {"a": "a"}
 
 
-def test_a_name_made_from_another_speaks_for_that_operation():
+def test_a_derived_node_name_matches_the_original_operation():
     norm = node("bn", "FusedBatchNormV3", "x", "gamma", "beta", "mean", "variance")
     source = graph(
         norm, node("add", "AddV2", "x", "x"), node("add_1", "AddV2", "x", "x"), node("neg", "Neg", "x")
@@ -86,7 +86,7 @@ def test_a_name_made_from_another_speaks_for_that_operation():
     }
 
 
-# Names that kept nothing of what they meant: a name-only matcher takes every one of these.
+# Equal names of different computations: a matcher that compares only names matches all of them.
 SWAPPED = {
     "inputs swapped": (node("a", "Sub", "x", "y"), node("a", "Sub", "y", "x")),
     "constant on the other side": (node("a", "RealDiv", "x", "c"), node("a", "RealDiv", "c", "x")),
@@ -107,7 +107,7 @@ SWAPPED = {
 
 
 @pytest.mark.parametrize(("ours", "theirs"), SWAPPED.values(), ids=SWAPPED.keys())
-def test_a_name_with_another_meaning_is_no_match(ours, theirs):
+def test_an_equal_name_with_another_computation_does_not_match(ours, theirs):
     source = graph(ours, node("keep", "AddN", "x", "y", "z"))
     converted = graph(theirs, node("keep", "AddN", "x", "y", "z"))
     matching = match_graphs(source, converted)
@@ -116,7 +116,7 @@ def test_a_name_with_another_meaning_is_no_match(ours, theirs):
     assert "a" in by_name(source, converted)
 
 
-def test_graphs_are_matched_without_names_only_where_that_explains_every_node():
+def test_names_are_ignored_only_if_every_node_then_matches():
     source = graph(node("a", "Tanh", "x"), node("b", "Tanh", "a"), node("c", "Softmax", "y"))
     renamed = graph(node("b", "Tanh", "x"), node("b_1", "Tanh", "b"), node("c", "Softmax", "y"))
     assert tails(source, renamed) == {"b": "a", "b_1": "b", "c": "c"}
@@ -124,7 +124,7 @@ def test_graphs_are_matched_without_names_only_where_that_explains_every_node():
     assert tails(source, strange) == {"b_1": "b", "c": "c"}
 
 
-def test_branches_of_renamed_scopes_whose_weights_were_folded_stay_unmatched():
+def test_renamed_branches_with_folded_weights_are_unmatched():
     source = graph(
         node("a", "MatMul", "x", "a/k"),
         node("a_1", "MatMul", "x", "a_1/k"),
@@ -145,7 +145,7 @@ def test_branches_of_renamed_scopes_whose_weights_were_folded_stay_unmatched():
     assert " matches both " in found.unmatched["a_1"]
 
 
-def test_a_weight_that_was_changed_is_no_sign_of_renamed_scopes():
+def test_a_changed_weight_does_not_mean_that_scopes_were_renamed():
     source = graph(
         node("a", "MatMul", "x", "a/k"), node("b", "MatMul", "x", "b/k"), values={"a/k": "A", "b/k": "B"}
     )
@@ -155,19 +155,19 @@ def test_a_weight_that_was_changed_is_no_sign_of_renamed_scopes():
     assert tails(source, damaged) == {"a": "a", "b": "b"}
 
 
-def test_a_bias_that_is_folded_needs_constants_to_fold_into():
+def test_a_folded_factor_needs_a_constant_operand():
     source = graph(node("mm", "MatMul", "x", "y"), node("mul", "Mul", "mm", "c"), node("r", "Relu", "mul"))
     converted = graph(node("mul", "MatMul", "x", "y"), node("r", "Relu", "mul"))
     assert "mul" not in tails(source, converted)
 
 
-def test_an_operation_that_the_converted_graph_still_has_is_not_taken_in():
+def test_an_operation_kept_in_the_artifacts_is_not_folded_into_another():
     source = graph(node("a", "Mul", "x", "c"), node("b", "Mul", "a", "d"), node("conv", "Conv2D", "b", "k"))
     converted = graph(node("a", "Mul", "x", "c"), node("conv", "Conv2D", "a", "merged"))
     assert tails(source, converted) == {"a": "a", "conv": "conv"}
 
 
-def test_the_nodes_behind_an_unknown_one_are_found_where_names_and_inputs_agree():
+def test_nodes_after_an_unknown_node_match_by_name_and_inputs():
     source = graph(node("a", "Erf", "x"), node("b", "Relu", "a"), node("c", "Sub", "b", "y"))
     converted = graph(node("a", "Odd", "x", "y"), node("b", "Relu", "a"), node("c", "Sub", "b", "y"))
     matching = match_graphs(source, converted)
@@ -176,17 +176,17 @@ def test_the_nodes_behind_an_unknown_one_are_found_where_names_and_inputs_agree(
 
 
 @pytest.mark.parametrize(
-    "behind",
+    "following",
     [node("b", "Relu", "new"), node("b", "Tanh", "a"), node("b", "Relu", "a:1"), node("b", "Relu", "x")],
     ids=["another input", "another operation", "another output", "a known input"],
 )
-def test_the_nodes_behind_an_unknown_one_need_more_than_their_name(behind):
+def test_nodes_after_an_unknown_node_do_not_match_by_name_alone(following):
     source = graph(node("a", "Erf", "x"), node("b", "Relu", "a"))
-    converted = graph(node("a", "Odd", "x", "y"), node("new", "Odd", "x", "y"), behind)
+    converted = graph(node("a", "Odd", "x", "y"), node("new", "Odd", "x", "y"), following)
     assert "b" not in tails(source, converted)
 
 
-def test_a_part_that_nothing_completes_stays_unmatched():
+def test_an_extra_node_is_unmatched():
     source = graph(node("a", "Relu", "x"))
     converted = graph(node("extra", "Elu", "x"), node("a", "Relu", "x"))
     matching = match_graphs(source, converted)
@@ -194,7 +194,7 @@ def test_a_part_that_nothing_completes_stays_unmatched():
     assert matching.unmatched["extra"] == "the source's graph has no Elu with the same inputs"
 
 
-def test_an_input_that_the_source_lacks_is_told_and_so_is_what_depends_on_it():
+def test_an_unknown_input_and_its_consumers_are_unmatched():
     matching = match_graphs(graph(node("a", "Relu", "x")), graph(node("a", "Relu", "y")))
     assert matching.unmatched == {
         "y": "the source has no input of this name",
@@ -203,7 +203,7 @@ def test_an_input_that_the_source_lacks_is_told_and_so_is_what_depends_on_it():
 
 
 def loop(prefix, body, *after):
-    """A loop of TensorFlow 1 over `a`, whose body is one operation."""
+    """A graph with a loop of TensorFlow 1 over `a`, with one operation as its body."""
     return graph(
         node("a", "Tanh", "x"),
         node(f"{prefix}enter", "Enter", "a", frame="f"),
@@ -218,7 +218,7 @@ def loop(prefix, body, *after):
     )
 
 
-def test_a_loop_is_left_out_and_what_leaves_it_is_matched():
+def test_the_exit_of_a_loop_matches_and_its_body_is_left_out():
     source = loop("", "Sigmoid", node("b", "Relu", "exit"))
     converted = loop("", "Sigmoid", node("new", "Relu", "exit"))
     matching = match_graphs(source, converted)
@@ -230,7 +230,7 @@ def test_a_loop_is_left_out_and_what_leaves_it_is_matched():
     assert matching.unmatched == {}
 
 
-def test_a_loop_that_something_else_enters_is_not_the_same():
+def test_a_loop_with_another_input_does_not_match():
     source = loop("", "Sigmoid")
     enter = node("enter", "Enter", "x", frame="f")
     assert "exit" not in tails(source, Graph({**source.nodes, "enter": enter}))

@@ -34,17 +34,17 @@ CALLS = {
         ("Identity", None),
     ],
 )
-def test_a_node_is_of_the_layer_that_made_it_and_not_of_the_one_that_its_scope_names(name, call):
+def test_the_group_of_a_node_is_the_layer_that_created_it(name, call):
     expected = None if call is None else Group(call.name, call.layer_class)
     assert by_layer(CALLS)(name, name) == expected
 
 
-def test_without_a_keras_model_a_group_is_a_scope():
+def test_the_group_without_a_keras_model_is_the_scope():
     assert by_scope("m/block/conv/Conv2D", "block/conv/Conv2D") == Group("block/conv")
     assert by_scope("m/add", "add") is None
 
 
-def test_calls_are_read_as_they_were_written(tmp_path):
+def test_layer_calls_round_trip_through_a_file(tmp_path):
     write_calls(CALLS, tmp_path)
     assert read_calls(tmp_path / "saved_model") == CALLS
     assert read_calls(tmp_path / "deeper" / "saved_model") is None

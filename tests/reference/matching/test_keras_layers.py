@@ -13,7 +13,7 @@ def layer(class_name, name, **config):
 
 
 def functional(name, layers, inputs, outputs):
-    """`layers`: pairs of a layer and its calls, each the tensors (layer, call, index) that it takes."""
+    """`layers`: pairs of a layer and its calls, each a list of input tensors (layer, call, index)."""
     entries = [
         {
             **entry,
@@ -80,7 +80,7 @@ def test_each_call_of_a_shared_layer_is_a_row():
     assert found["d#2"].tap == {"path": ["d"], "node": 1, "tensor": 0}
 
 
-def test_outputs_of_a_layer_are_rows_where_they_are_used():
+def test_each_used_output_of_a_layer_is_a_row():
     model = functional(
         "states",
         [INPUT, (layer("LSTM", "l"), [[("x", 0, 0)]]), (layer("ReLU", "r"), [[("l", 0, 2)]])],
@@ -93,7 +93,7 @@ def test_outputs_of_a_layer_are_rows_where_they_are_used():
     assert found["r"].inputs == ("l:2",)
 
 
-def test_arguments_that_are_tensors_count_as_inputs_and_words_do_not():
+def test_only_tensor_arguments_count_as_inputs():
     model = functional(
         "arguments",
         [INPUT, (layer("Dense", "a"), [[("x", 0, 0)]]), (layer("Attention", "t"), [])],
@@ -105,7 +105,7 @@ def test_arguments_that_are_tensors_count_as_inputs_and_words_do_not():
     assert rows(model)["t"].inputs == ("a",)
 
 
-def test_an_input_that_the_model_gives_back_is_a_row():
+def test_an_input_returned_by_the_model_is_a_row():
     model = functional(
         "pair", [INPUT, (layer("Dense", "a"), [[("x", 0, 0)]])], [["x", 0, 0]], [["a", 0, 0], ["x", 0, 0]]
     )
@@ -130,7 +130,7 @@ def encoder():
     )
 
 
-def test_a_nested_model_is_walked_at_each_call():
+def test_each_call_of_a_nested_model_has_its_rows():
     model = functional(
         "outer",
         [
@@ -161,7 +161,7 @@ def test_a_nested_model_is_walked_at_each_call():
     assert found["encoder"].op == "Functional"
 
 
-def test_a_model_that_gives_back_its_input_passes_on_what_entered():
+def test_a_nested_model_that_returns_its_input_passes_it_on():
     inner = functional("inner", [(layer("InputLayer", "e"), [])], [["e", 0, 0]], [["e", 0, 0]])
     model = functional(
         "outer",
@@ -174,7 +174,7 @@ def test_a_model_that_gives_back_its_input_passes_on_what_entered():
 
 
 @pytest.mark.parametrize("first", [[layer("InputLayer", "e")], []], ids=["input layer", "none"])
-def test_a_sequential_model_within_another_takes_what_enters_it(first):
+def test_a_nested_sequential_model_has_the_outer_tensor_as_input(first):
     inner = sequential("inner", *first, layer("Dense", "d"))
     found = rows(sequential("outer", layer("InputLayer", "x"), layer("Dense", "a"), inner))
     assert {name: row.inputs for name, row in found.items()} == {
@@ -184,12 +184,12 @@ def test_a_sequential_model_within_another_takes_what_enters_it(first):
     }
 
 
-def test_a_wrapper_is_named_with_what_it_wraps():
+def test_the_operation_of_a_wrapper_includes_the_wrapped_layer():
     wrapped = layer("Bidirectional", "b", layer=layer("LSTM", "lstm"))
     assert rows(sequential("s", layer("InputLayer", "x"), wrapped))["b"].op == "Bidirectional(LSTM)"
 
 
-def test_layers_within_a_wrapper_are_part_of_it_at_each_call():
+def test_wrapped_layers_are_fused_into_each_call_of_the_wrapper():
     body = sequential("body", layer("InputLayer", "e"), layer("Dense", "d"))
     each = layer("TimeDistributed", "each", layer=body)
     stacked = layer(
@@ -217,7 +217,7 @@ def test_layers_within_a_wrapper_are_part_of_it_at_each_call():
     assert [row.name for row in found.values() if row.coverage == "compared"] == ["each", "each#2", "both"]
 
 
-def test_another_layer_within_a_wrapper_of_the_artifacts_is_unmapped():
+def test_a_different_wrapped_layer_in_the_artifacts_is_unmapped():
     ours, theirs = (
         changed(layer("TimeDistributed", "each", layer=layer(kind, "inside"))) for kind in ("Dense", "ReLU")
     )
@@ -225,7 +225,7 @@ def test_another_layer_within_a_wrapper_of_the_artifacts_is_unmapped():
     assert found["each/inside"] == "its class in the artifacts is ReLU"
 
 
-def test_layers_are_in_the_order_of_computation_whatever_the_order_of_the_config():
+def test_layers_are_in_order_of_computation():
     model = {**CHAIN, "config": {**CHAIN["config"], "layers": CHAIN["config"]["layers"][::-1]}}
     assert list(rows(model)) == ["a", "b"]
 
@@ -253,14 +253,14 @@ SOURCE = changed(layer("Dense", "a"), layer("ReLU", "b"), layer("Dense", "c"))
     ],
     ids=["same", "missing", "another class", "extra"],
 )
-def test_artifacts_with_other_layers_are_unmapped(artifacts, unmapped):
+def test_missing_extra_and_different_layers_are_unmapped(artifacts, unmapped):
     plan = plan_keras(SOURCE, artifacts)
     assert {row.name: row.reason for row in plan.layers if row.coverage == "unmapped"} == unmapped
     for row in plan.layers:
         assert (row.tap is None) == (row.coverage == "unmapped") == (row.name not in plan.tensors)
 
 
-def test_a_config_that_waits_for_itself_is_told():
+def test_a_cyclic_config_is_rejected():
     model = functional("loop", [(layer("Dense", "a"), [[("a", 0, 0)]])], [], [["a", 0, 0]])
     with pytest.raises(ValueError, match="'a' depends on its own output"):
         plan_keras(model, model)

@@ -1,4 +1,4 @@
-"""The addresses of a plan hold the values of Keras's own layers."""
+"""The tensors of a plan have the values that Keras computes layer by layer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def layer(class_name, name, **config):
 
 
 def functional(name, layers, inputs, outputs):
-    """`layers`: pairs of a layer and its calls, each the tensors (layer, call, index) that it takes."""
+    """`layers`: pairs of a layer and its calls, each a list of input tensors (layer, call, index)."""
     entries = [
         {
             **entry,
@@ -64,9 +64,9 @@ def plain(k):
     return model, [X], {"a": a_value, "drop": a_value, "b": model.get_layer("b")(a_value)}
 
 
-def given_back(k):
+def returned_input(k):
     x = k.Input((6,), name="x")
-    model = k.Model(x, [x, dense(k, "a")(x)], name="given_back")
+    model = k.Model(x, [x, dense(k, "a")(x)], name="returned_input")
     return model, [X], {"x": X, "a": model.get_layer("a")(X)}
 
 
@@ -117,9 +117,9 @@ def nested_deep(k):
     return model, [X], values
 
 
-def begins_with_model(k):
+def model_first(k):
     inner = k.Sequential([k.Input((6,)), dense(k, "d")], name="inner")
-    model = k.Sequential([inner, dense(k, "d2")], name="begins_with_model")
+    model = k.Sequential([inner, dense(k, "d2")], name="model_first")
     model.build((None, 6))
     d = inner.get_layer("d")(X)
     return model, [X], {"inner/d": d, "inner": d, "d2": model.get_layer("d2")(d)}
@@ -185,12 +185,12 @@ WRAPPED = {"wrapped": {"each/inside", "both/gru"}}
     "build",
     [
         plain,
-        given_back,
+        returned_input,
         in_sequence,
         shared,
         nested_twice,
         nested_deep,
-        begins_with_model,
+        model_first,
         in_two_places,
         same_twice,
         states,
@@ -200,7 +200,7 @@ WRAPPED = {"wrapped": {"each/inside", "both/gru"}}
     ],
     ids=lambda build: build.__name__,
 )
-def test_the_values_are_those_of_the_layers_called_by_hand(build):
+def test_tapped_values_equal_the_layers_called_by_hand(build):
     k = pytest.importorskip("tf_keras")
     from pytest_tfjs.reference.running.keras_model import TappedKerasModel
 
@@ -219,9 +219,9 @@ def test_the_values_are_those_of_the_layers_called_by_hand(build):
     assert found.keys() >= expected.keys()
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], np.asarray(value), rtol=1e-5, atol=1e-6, err_msg=name)
-    given = [found[row.name] for row in plan.layers if row.output]
+    actual = [found[row.name] for row in plan.layers if row.output]
     wanted = outputs if isinstance(outputs, (list, tuple)) else [outputs]
-    assert {v.tobytes() for v in given} == {np.asarray(v).tobytes() for v in wanted}
+    assert {v.tobytes() for v in actual} == {np.asarray(v).tobytes() for v in wanted}
 
     assert count_nodes(model) == nodes
     assert all(np.array_equal(a, b) for a, b in zip(weights, model.get_weights(), strict=True))

@@ -69,12 +69,12 @@ def test_arithmetic_is_stored_for_each_feed_with_the_artifacts_weights(model, ca
     assert np.array_equal(kernel, source) == (weights == "float32")
 
 
-def test_arithmetic_is_unknown_where_it_was_not_requested(model, cache):
+def test_arithmetic_is_stored_only_if_requested(model, cache):
     for options in ({"arithmetic": False}, {"layers": "outputs"}):
         reference, _, _ = captured(model, cache, format_="graph", **options)
         names = compared(reference)
         assert [one.known for one in reference.arithmetic(0, names).values()] == [False] * len(names)
-    # The entry above, of the same model and feeds, is another one.
+    # The entry above, of the same model and feeds, has another key.
     with_it, _, _ = captured(model, cache, format_="graph")
     assert all(one.known for one in with_it.arithmetic(0, compared(with_it)).values())
     assert not with_it.arithmetic(0, ["strange"])["strange"].known

@@ -146,8 +146,8 @@ def _require_explained(arithmetic, value, exact):
     assert (magnitude >= np.abs(value)).all()
     error = np.abs(value - exact)
     assert (error <= (LAMBDA * np.sqrt(arithmetic.terms) + ULPS) * U * magnitude + 1e-37).all()
-    assert error.max() > 0  # or nothing was tested
-    # A magnitude that would explain everything explains nothing.
+    assert error.max() > 0  # otherwise nothing was tested
+    # A magnitude far above the error would hide real errors.
     assert np.median(magnitude) < 2000 * max(np.abs(exact).max(), 1)
 
 
@@ -251,14 +251,14 @@ EXACT = {
 
 
 @pytest.mark.parametrize("name", EXACT)
-def test_operations_that_copy_or_choose_are_exact(name):
+def test_operations_that_copy_or_select_are_exact(name):
     alone, value = one_layer(EXACT[name], x=X)
     arithmetic = Magnitudes(alone).of("y", {"x": X}, value)
     assert arithmetic.exact
     assert arithmetic.magnitude is None
 
 
-def test_integers_are_exact_and_their_sums_too():
+def test_integers_and_their_sums_are_exact():
     x = np.arange(6, dtype=np.int32)
     alone, value = one_layer(lambda tf, x: tf.cumsum(x * x) // 2, x=x)
     assert Magnitudes(alone).of("y", {"x": x}, value).exact
@@ -297,7 +297,7 @@ def test_a_layer_without_a_rule_is_estimated_by_perturbation(cache):
     arithmetic = Magnitudes(alone).of("y", {"x": x}, value)
     assert arithmetic.known
     assert arithmetic.noise is None
-    exact = np.sqrt(2) * 100 * 1000  # of two roundings that are independent
+    exact = np.sqrt(2) * 100 * 1000  # of two independent roundings
     assert np.median(arithmetic.magnitude) == pytest.approx(exact, rel=0.3)
     assert arithmetic.magnitude.min() > exact / 2
     again = Magnitudes(alone).of("y", {"x": x}, value)
@@ -312,7 +312,7 @@ def test_arithmetic_is_unknown_for_random_layers_and_missing_inputs():
     assert not Magnitudes(alone).of("y", {}, value).known
 
 
-def test_the_magnitude_is_finite_where_values_are_not():
+def test_the_magnitude_is_finite_even_if_values_are_not():
     x = np.float32([[1e30, 1, 2], [np.nan, -1, 0.5]])
     with np.errstate(all="ignore"):
         alone, value = one_layer(lambda tf, x: tf.exp(x) - tf.square(x), x=x)

@@ -1,4 +1,4 @@
-"""The noise of sums in other orders, of sampled elements."""
+"""The noise of summation order, estimated from sampled elements."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ SUMS = {
 
 
 @pytest.mark.parametrize("name", SUMS)
-def test_sampled_summands_add_up_to_their_elements(name):
+def test_sampled_summands_add_up_to_the_element(name):
     layer, x = SUMS[name]
     alone, value = one_layer(layer, x=x)
     step = main_step(alone, {"x": x})
@@ -188,7 +188,7 @@ def main_step(alone, given):
     return Step(operation, (), read)
 
 
-def test_noise_is_the_effect_of_other_summation_orders():
+def test_noise_equals_the_error_of_other_summation_orders():
     """The noise of sums of n random numbers grows as n, as partial sums grow as √n; integers have none."""
     rng = np.random.default_rng(3)
     found = {}
@@ -210,7 +210,7 @@ def test_noise_is_the_effect_of_other_summation_orders():
     assert noise_of(main_step(alone, {"x": whole})) == 0
 
 
-def test_noise_is_given_for_layers_with_one_sum_only():
+def test_only_layers_with_one_sum_have_noise():
     one, _, _ = measured(lambda tf, x: tf.nn.relu(tf.matmul(x, const(tf, MATRIX, x)) + 1), x=ROWS)
     assert one.noise > U / 50
 

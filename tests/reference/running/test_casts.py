@@ -11,7 +11,7 @@ INT32 = np.iinfo(np.int32)
 
 
 def cast(*values):
-    """The `Casts` after these activations of one layer, one for each feed, and the last one's result."""
+    """The `Casts` after one activation of a layer for each feed, and the last result."""
     casts = Casts()
     for value in values:
         found = casts.apply({"a": value})

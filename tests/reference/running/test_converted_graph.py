@@ -1,4 +1,4 @@
-"""Converted graphs run in TensorFlow with the weights as stored, or raise an error that says why not."""
+"""Converted graphs run in TensorFlow with the stored weights, or raise an error with a reason."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_lookup_tables_are_filled_by_their_initialiser(cache):
     assert 0 < np.abs(rounded - exact).max() < 0.02
 
 
-def test_a_graph_that_tensorflow_cannot_run_is_an_error(cache):
+def test_a_graph_that_tensorflow_cannot_run_is_rejected(cache):
     tf = pytest.importorskip("tensorflow")
 
     @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="x")])
@@ -80,8 +80,8 @@ def test_a_graph_that_tensorflow_cannot_run_is_an_error(cache):
 
 
 @pytest.mark.parametrize("op", [*sorted(FUSED_ACTIVATIONS - {"Prelu"}), "Tanh", "Selu", "Softplus"])
-def test_only_activations_that_tfjs_fuses_are_run_inside_a_contraction(op, tmp_path):
-    """TF.js refuses all others on every backend, so TensorFlow must not compute a reference with them."""
+def test_only_activations_fused_by_tfjs_run_in_a_contraction(op, tmp_path):
+    """TF.js rejects all other activations, so TensorFlow must not compute a reference with them."""
     tf = pytest.importorskip("tensorflow")
     fused = {"list": {"s": [base64.b64encode(op.encode()).decode()]}}
     nodes = [

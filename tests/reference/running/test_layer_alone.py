@@ -1,4 +1,4 @@
-"""A layer run alone on the reference's inputs gives the reference's activation, or says why not."""
+"""A layer run alone on the reference's inputs gives the reference's activation, or an error with a reason."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _off(loaded, name):
 
 @pytest.mark.parametrize("format_", ["graph", "layers"])
 @pytest.mark.parametrize("name", slow_except([name for name in SAMPLES if name != "mobilenet_v2"], SAMPLES))
-def test_each_layer_of_a_sample_gives_its_reference(cache, name, format_):
+def test_each_layer_of_a_sample_run_alone_equals_its_reference(cache, name, format_):
     pytest.importorskip("tf_keras")
     found = off(load(build(name, 2), inputs(name), cache, format=format_))
     assert len(found) >= 3
@@ -50,7 +50,7 @@ def test_each_layer_of_a_sample_gives_its_reference(cache, name, format_):
     assert max(found.values()) < 5e-6  # the order of sums differs between processors
 
 
-def test_weights_passed_to_run_replace_the_layers_own(cache):
+def test_weights_passed_to_run_replace_the_stored_weights(cache):
     keras = pytest.importorskip("tf_keras")
     x = keras.Input((3,), name="x")
     hidden = keras.layers.Dense(4, activation="relu", name="hidden")(x)
@@ -71,7 +71,7 @@ def test_weights_passed_to_run_replace_the_layers_own(cache):
         )
         linear = alone.run(name, activations, given, before_activation=True)
         np.testing.assert_allclose(linear, before, rtol=1e-5, atol=1e-6)
-        # The next call has the artifacts' own again.
+        # The next call uses the artifacts' own weights again.
         np.testing.assert_allclose(alone.run(name, activations), activations[name], rtol=1e-6, atol=1e-6)
         attributes = alone.attributes(name)
         assert (attributes["op"], attributes["activation"]) == ("MatMul", "Relu")
@@ -101,7 +101,7 @@ def test_missing_inputs_and_unknown_weights_and_layers_are_errors(cache):
         loaded.alone.run("squash", {"widen": np.ones((2, 5), np.float32)})
 
 
-def test_a_layer_with_random_numbers_of_its_own_cannot_be_run(cache):
+def test_a_layer_that_draws_random_numbers_cannot_run_alone(cache):
     tf = pytest.importorskip("tensorflow")
 
     @tf.function(input_signature=[tf.TensorSpec([2, 3], tf.float32, name="x")])
@@ -121,7 +121,7 @@ def _norm(tf, x, version):
 
 
 @pytest.mark.parametrize("version", ["", "V2", "V3"])
-def test_a_batch_norm_of_any_version_is_the_main_operation(version):
+def test_the_main_operation_is_a_batch_norm_of_any_version(version):
     pytest.importorskip("tensorflow")
     x = np.ones((1, 2, 2, 2), np.float32)
     alone = graph_of(lambda tf, x: tf.nn.relu(_norm(tf, x, version)), x=x)
@@ -130,7 +130,7 @@ def test_a_batch_norm_of_any_version_is_the_main_operation(version):
     assert attributes["epsilon"] == 0.25
 
 
-def test_an_activation_is_found_before_operations_that_pass_it_on():
+def test_an_activation_is_found_before_copying_operations():
     pytest.importorskip("tensorflow")
     alone = graph_of(lambda tf, x: tf.stop_gradient(tf.identity(tf.nn.relu(x))), x=X)
     assert alone.attributes("y")["activation"] == "Relu"
@@ -138,7 +138,7 @@ def test_an_activation_is_found_before_operations_that_pass_it_on():
     np.testing.assert_array_equal(alone.run("y", {"x": X}, before_activation=True), X)
 
 
-def test_attributes_are_numbers_texts_and_lists_of_these():
+def test_attributes_are_numbers_strings_and_lists():
     tf = pytest.importorskip("tensorflow")
     with tf.Graph().as_default() as graph:
         x = tf.compat.v1.placeholder(tf.float32, [1, 4, 4, 1], name="x")
@@ -150,11 +150,11 @@ def test_attributes_are_numbers_texts_and_lists_of_these():
         "data_format": "NHWC",
         "explicit_paddings": [],
     }
-    # A dtype and a shape are neither.
+    # Attributes that are dtypes or shapes are left out.
     assert attributes_of(graph.get_operation_by_name("x")) == {}
 
 
-def test_an_attribute_without_a_value_is_left_out():
+def test_an_attribute_without_a_value_is_omitted():
     tf = pytest.importorskip("tensorflow")
     node = tf.compat.v1.NodeDef(op="Relu", name="y")
     node.attr["unset"].SetInParent()
@@ -184,7 +184,7 @@ def test_a_nested_model_is_a_copy_of_its_last_layer(cache):
 
 
 @pytest.mark.parametrize("name", ["lstm", "control_flow", "strings", "spectrum"])
-def test_layers_of_recurrent_control_flow_string_and_spectral_models(cache, name, tmp_path):
+def test_each_layer_of_special_models_run_alone_equals_its_reference(cache, name, tmp_path):
     for case in cases():
         if case.family is FAMILIES.get(name):
             path = case.family.save(case.keras, tmp_path)

@@ -1,4 +1,4 @@
-"""The operations of TF.js are those the converter lists, without those that read files or print."""
+"""The set of TF.js operations is the converter's list without file access and printing."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.support.tiny_models import node, placeholder, write_graph_model
 pytestmark = pytest.mark.convert
 
 
-def test_the_set_holds_what_the_converter_lists_but_what_reads_files_or_prints():
+def test_operations_are_those_of_the_converter_without_file_access_and_printing():
     listed = {entry["tfOpName"] for entry in operations_listed()}
     assert {name for name in listed - TFJS_OPERATIONS if not name.startswith("SimpleML")} == {"Print"}
     assert listed >= TFJS_OPERATIONS
 
 
 @pytest.mark.parametrize("op", ["ReadFile", "WriteFile", "PyFunc", "Print", "MatchingFiles"])
-def test_a_graph_that_reads_or_writes_files_is_never_run(op, tmp_path):
+def test_a_graph_that_reads_or_writes_files_is_rejected(op, tmp_path):
     pytest.importorskip("tensorflow")
     from pytest_tfjs.reference.running.converted_graph import ConvertedGraph
 

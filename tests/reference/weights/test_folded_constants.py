@@ -1,4 +1,4 @@
-"""Constants are checked by their effect on the first compared layer that depends on them."""
+"""Folded constants are checked by their effect on the first compared layer that depends on them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def checked(stored, computes, storage=None, next_to=TRUE, **known):
 
 
 def by_list(name, bias, beside):
-    """Only the read from the list depends on the constants."""
+    """Only the row that reads from the list depends on the constants."""
     return X * bias + beside if name == "list" else np.int32(3)
 
 
@@ -67,7 +67,7 @@ def by_none(name, bias, beside):
 
 
 @pytest.mark.parametrize(("computes", "held_by"), [(by_list, "list"), (by_second, "total")])
-def test_a_constant_is_checked_by_the_first_layer_that_changes_with_it(computes, held_by):
+def test_a_constant_is_checked_by_the_first_layer_it_affects(computes, held_by):
     found = checked(TRUE, computes)
     assert (found.state, found.layer) == ("folded", held_by)
     wrong = checked(TRUE + np.float32(0.01), computes)
@@ -81,7 +81,7 @@ def test_a_constant_without_effect_on_a_compared_layer_is_unverified():
         assert "it affects no compared layer for this feed" in found.what
 
 
-def test_an_upper_bound_is_tried_from_above_and_below():
+def test_a_constant_is_perturbed_up_and_down():
     def bounded(name, bias, beside):
         del name, beside
         return np.minimum(X / 10, bias + 1)
@@ -89,7 +89,7 @@ def test_an_upper_bound_is_tried_from_above_and_below():
     assert checked(TRUE, bounded).state == "folded"
 
 
-def test_a_constant_whose_change_stops_the_layer_from_running_is_checked():
+def test_a_constant_is_checked_even_if_changing_it_raises_an_error():
     def strict(name, bias, beside):
         del name, beside
         if not np.array_equal(bias, TRUE):
@@ -106,7 +106,7 @@ def rounded(value):
 UINT8 = Storage("uint8", STEP, 0.0)
 
 
-def test_a_quantised_constant_may_move_a_layer_by_half_a_quantisation_step():
+def test_half_a_quantisation_step_of_a_constant_is_allowed():
     true = np.float32([0.503, 0.254, -0.121])
     assert checked(rounded(TRUE + 0.004), by_list, {"bias": UINT8}).state == "folded"
     assert checked(rounded(true), by_list, {"bias": UINT8}).state == "folded"
@@ -114,12 +114,12 @@ def test_a_quantised_constant_may_move_a_layer_by_half_a_quantisation_step():
     assert checked(off, by_list, {"bias": UINT8}).state == "differs"
 
 
-def test_quantised_constants_beside_a_constant_do_not_count_as_its_error():
+def test_rounding_of_other_quantised_constants_is_allowed():
     beside = TRUE + np.float32(STEP / 2)
     storage = {"beside": UINT8}
     assert checked(TRUE, by_list, storage, beside).state == "folded"
     assert checked(TRUE, by_list, storage, beside, beside=TRUE).state == "folded"
-    # Where the source's value of the other is known, nothing is allowed for its rounding.
+    # If the source's value of the other constant is known, nothing is allowed for its rounding.
     small = TRUE + np.float32(0.002)
     assert checked(small, by_list, storage, TRUE).state == "folded"
     assert checked(small, by_list, storage, beside, beside=TRUE).state == "differs"

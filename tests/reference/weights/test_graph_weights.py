@@ -44,7 +44,7 @@ def checked(cache, cnn, tmp_path):
 
 @pytest.mark.parametrize("weights", ["float32", "float16", "uint16", "uint8"])
 @pytest.mark.parametrize("format_", ["layers", "graph"])
-def test_sound_weights_all_have_a_state(checked, format_, weights):
+def test_all_weights_of_a_sound_model_have_a_state(checked, format_, weights):
     check = checked(format_, weights)
     assert check.findings == ()
     kinds = {"equal"} if weights == "float32" else {"quantised"}
@@ -72,7 +72,7 @@ def lowest_bit(name):
         ("graph", "mix_conv/Conv2D/ReadVariableOp", "mix_conv/Conv2D"),
     ],
 )
-def test_one_bit_of_one_weight_is_a_difference_with_its_name(checked, format_, name, layer):
+def test_a_flipped_bit_of_a_weight_is_a_difference_that_names_it(checked, format_, name, layer):
     (found,) = checked(format_, damage=lowest_bit(name)).differences
     assert name in found.name
     assert found.what.startswith("1 of ")
@@ -82,7 +82,7 @@ def test_one_bit_of_one_weight_is_a_difference_with_its_name(checked, format_, n
 
 @pytest.mark.parametrize("weights", ["float32", "uint8"])
 @pytest.mark.parametrize("name", ["stem_conv/Conv2D_weights", "down_depthwise/depthwise_bn_offset"])
-def test_a_folded_weight_that_is_wrong_is_a_difference(checked, name, weights):
+def test_a_wrong_folded_weight_is_a_difference(checked, name, weights):
     def damage(stored):
         (full,) = (each for each in stored if each.endswith(name))
         changed = stored[full].copy()
@@ -93,7 +93,7 @@ def test_a_folded_weight_that_is_wrong_is_a_difference(checked, name, weights):
     assert found.name.endswith(name)
 
 
-def test_weights_that_either_side_lacks_are_differences(cache, cnn):
+def test_missing_and_extra_weights_are_differences(cache, cnn):
     artifacts = convert(cnn, format="layers", cache=cache)
     (group,) = artifacts.manifest
     entries = [
@@ -110,7 +110,7 @@ def test_weights_that_either_side_lacks_are_differences(cache, cnn):
 
 
 @pytest.mark.parametrize("format_", ["layers", "graph"])
-def test_a_weight_matched_by_patterns_of_two_dtypes_is_an_error_naming_both(cache, cnn, format_):
+def test_a_weight_that_matches_patterns_of_two_dtypes_is_an_error(cache, cnn, format_):
     weights = {"uint8": "*stem*", "float16": "*conv*"}
     with pytest.raises(ConversionError) as error:
         convert(cnn, format=format_, weights=weights, cache=cache)
@@ -118,13 +118,13 @@ def test_a_weight_matched_by_patterns_of_two_dtypes_is_an_error_naming_both(cach
     assert "'*stem*' and '*conv*', which have different dtypes" in str(error.value)
 
 
-def test_a_pattern_for_constants_that_are_never_quantised_is_an_error(cache, cnn):
+def test_a_pattern_that_matches_only_unquantised_constants_is_an_error(cache, cnn):
     names = convert(cnn, format="graph", cache=cache).read_weights()
     whole = [name for name, value in names.items() if value.dtype.kind == "i"]
     with pytest.raises(ConversionError) as error:
         convert(cnn, format="graph", weights={"uint8": whole[0]}, cache=cache)
-    said = str(error.value)
-    suggested = re.findall(r"'([^']+)'", said.partition(" names: ")[2])
+    message = str(error.value)
+    suggested = re.findall(r"'([^']+)'", message.partition(" names: ")[2])
     assert suggested
     assert not set(suggested) & set(whole)
 
@@ -232,7 +232,7 @@ GRU_FEED = np.random.default_rng(3).normal(size=(2, 4, 6)).astype(np.float32)
 
 
 @pytest.mark.parametrize("weights", ["float32", "float16", "uint8", {"uint8": f"*{BIAS}"}], ids=str)
-def test_constants_beside_a_loop_are_checked_by_the_outputs_they_reach(cache, gru, tmp_path, weights):
+def test_constants_used_by_a_loop_are_checked_by_its_outputs(cache, gru, tmp_path, weights):
     """The biases have no effect on the loop's first output, its counter."""
     artifacts = convert(gru, format="graph", weights=weights, cache=cache)
     feeds = normalise_feeds(GRU_FEED, artifacts.inputs)
