@@ -41,33 +41,33 @@ DIAMOND = [("in",), ("left", "in"), ("right", "in"), ("add", "left", "right"), (
         ("in out", ("in",)),
     ],
 )
-def test_the_frontier_of_a_diamond(diverged, first):
+def test_frontier_of_a_diamond(diverged, first):
     assert frontier(results(*DIAMOND, diverged=diverged)) == first
 
 
-def test_faults_in_separate_branches_are_all_named():
+def test_frontier_has_the_first_layer_of_each_branch():
     rows = [("a",), ("a2", "a"), ("b",), ("b2", "b"), ("c",)]
     assert frontier(results(*rows, diverged="a a2 b2 c")) == ("a", "b2", "c")
 
 
-def test_the_frontier_does_not_depend_on_the_order_of_rows():
+def test_frontier_does_not_depend_on_the_order_of_rows():
     assert frontier(results(*DIAMOND[::-1], diverged="left add out")) == ("left",)
 
 
-def test_a_layer_between_that_is_not_compared_is_walked_through():
+def test_frontier_passes_through_layers_that_are_not_compared():
     rows = results(*DIAMOND, diverged="in out")
     rows[3] = LayerResult(layer("add", "left", "right", coverage="fused"), None, None, None, None)
     assert frontier(rows) == ("in",)
 
 
 @pytest.mark.parametrize("diverged", ["a b", "b a c"])
-def test_a_cycle_has_a_first_layer(diverged):
+def test_frontier_of_a_cycle_is_its_first_layer(diverged):
     rows = [("a", "b"), ("b", "a"), ("c", "b"), ("self", "self")]
     assert frontier(results(*rows, diverged=diverged)) == ("a",)
     assert frontier(results(*rows, diverged=f"{diverged} self")) == ("a", "self")
 
 
-def test_what_leads_into_a_cycle_comes_first():
+def test_frontier_is_the_layer_that_leads_into_a_cycle():
     rows = [("a", "b"), ("b", "a", "source"), ("source",)]
     assert frontier(results(*rows, diverged="a b source")) == ("source",)
 
@@ -82,7 +82,7 @@ GRAPHS = st.integers(1, 8).flatmap(
 
 
 @given(GRAPHS)
-def test_the_frontier_of_any_graph(graph):
+def test_frontier_of_any_acyclic_graph(graph):
     size, edges, bad = graph
     edges = {(low, high) for low, high in edges if low < high}
     rows = [(str(node), *(str(low) for low, high in edges if high == node)) for node in range(size)]
@@ -94,7 +94,7 @@ def test_the_frontier_of_any_graph(graph):
     assert frontier(results(*rows, diverged=" ".join(map(str, bad)))) == expected
 
 
-def found(*rows):
+def alone_results(*rows):
     """Rows are a name, the names of its inputs, its verdict, whether it is right run alone, and its error."""
     return [
         LayerResult(
@@ -110,22 +110,22 @@ def found(*rows):
     ]
 
 
-def test_a_layer_that_is_wrong_by_itself_is_blamed_and_not_those_that_it_hands_its_error_to():
-    rows = found(
+def test_layer_that_is_wrong_alone_is_blamed_and_later_layers_are_not():
+    rows = alone_results(
         ("a", "", 0, True, 0), ("b", "a", 1, False, 1), ("c", "b", 1, True, 1), ("d", "c", 1, True, 9)
     )
     assert blame(rows) == Blame(("b",), frozenset({"b"}))
 
 
-def test_each_fault_is_named_also_below_another_and_behind_a_layer_that_is_close():
-    rows = found(
+def test_second_fault_is_blamed_after_a_first_one_and_a_close_layer():
+    rows = alone_results(
         ("a", "", 1, False, 1), ("b", "a", 0, True, 1), ("c", "b", 1, False, 1), ("d", "c", 1, True, 1)
     )
     assert blame(rows).first == ("a", "c")
 
 
-def test_a_layer_that_cannot_be_given_its_inputs_is_not_blamed_below_the_one_that_left_the_range():
-    rows = found(
+def test_layer_whose_inputs_the_backend_cannot_represent_is_not_blamed():
+    rows = alone_results(
         ("a", "", 1, False, 1),
         ("b", "", 1, False, 1),
         ("cast", "b", 0, True, 1),
@@ -156,19 +156,19 @@ def test_a_layer_that_cannot_be_given_its_inputs_is_not_blamed_below_the_one_tha
         (0, None, "webgl", True, True),
     ],
 )
-def test_what_a_backend_has_numbers_for(largest, dtype, backend, half, held):
+def test_numbers_that_a_backend_can_represent(largest, dtype, backend, half, held):
     assert is_held(largest, dtype, backend, half=half) == held
 
 
-def test_of_layers_that_could_not_run_alone_those_are_blamed_that_nothing_wrong_leads_to():
-    rows = found(
+def test_first_diverged_layer_is_blamed_among_layers_not_run_alone():
+    rows = alone_results(
         ("a", "", 1, None, 1), ("b", "a", 1, None, 1), ("c", "", 1, False, 1), ("d", "c", 1, None, 1)
     )
     assert blame(rows) == Blame(("a", "c"), frozenset({"c"}))
 
 
-def test_a_chain_of_right_layers_is_told_by_how_its_error_grows():
-    rows = found(
+def test_chain_of_right_layers_is_described_by_its_growing_error():
+    rows = alone_results(
         ("a", "", 0, True, 2**-20),
         ("b", "a", 0, True, 2**-19),
         ("side", "", 0, True, 2**-22),
@@ -180,10 +180,10 @@ def test_a_chain_of_right_layers_is_told_by_how_its_error_grows():
     assert str(blame(rows).growth) == "no layer is wrong by itself; errors grow 512-fold starting at 'b'"
 
 
-def test_where_no_layer_before_has_an_error_nothing_is_said_of_growth():
-    rows = found(("a", "", 0, True, 0), ("b", "a", 1, True, 1))
+def test_growth_is_not_reported_without_an_earlier_error():
+    rows = alone_results(("a", "", 0, True, 0), ("b", "a", 1, True, 1))
     assert blame(rows) == Blame(("b",))
 
 
-def test_where_nothing_diverged_nobody_is_to_blame():
-    assert blame(found(("a", "", 0, True, 1), ("b", "a", 0, None, 1))) == Blame()
+def test_no_layer_is_blamed_if_none_diverged():
+    assert blame(alone_results(("a", "", 0, True, 1), ("b", "a", 0, None, 1))) == Blame()

@@ -23,7 +23,7 @@ from pytest_tfjs.compare.dtypes import (
 
 
 @pytest.mark.convert
-def test_names_and_numbers_are_those_of_tensorflow():
+def test_names_and_numbers_match_tensorflow():
     tf = pytest.importorskip("tensorflow")
     from tensorflow.core.framework import types_pb2
 
@@ -34,7 +34,7 @@ def test_names_and_numbers_are_those_of_tensorflow():
         assert types_pb2.DataType.Name(number) == name
 
 
-def test_limits_are_those_of_float16_and_float32():
+def test_limits_match_float16_and_float32():
     half, single = np.finfo(np.float16), np.finfo(np.float32)
     assert float(half.max) == LARGEST_HALF
     assert float(half.smallest_normal) == SMALLEST_NORMAL_HALF
@@ -60,7 +60,7 @@ def test_limits_are_those_of_float16_and_float32():
         ("U3", None),
     ],
 )
-def test_tfjs_has_one_float_one_integer_and_one_complex_dtype(dtype, browser):
+def test_browser_dtype_is_float32_int32_or_complex64(dtype, browser):
     assert browser_dtype(np.dtype(dtype)) == browser
 
 

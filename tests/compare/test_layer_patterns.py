@@ -9,7 +9,7 @@ from tests.support.comparisons import layer
 from tests.support.paths import ROOT
 
 
-def test_a_layer_is_found_by_its_name_its_members_and_its_group():
+def test_layer_names_are_its_name_members_and_group():
     assert names_of(layer("relu", members=("conv", "bias"), group="block")) == (
         "relu",
         "conv",
@@ -48,7 +48,7 @@ def test_one_matching_name_is_enough():
         ([], ": there is none"),
     ],
 )
-def test_the_message_names_close_names_or_the_first(names, message):
+def test_message_lists_close_names_or_the_first_names(names, message):
     beginning = "per_layer pattern 'dnse*' matches no compared layer"
     assert matches_nothing("per_layer", "dnse*", "compared layer", names) == beginning + message
 

@@ -38,22 +38,22 @@ maps = st.tuples(st.integers(1, 2), sizes, sizes, st.integers(1, 3)).flatmap(arr
 square_maps = st.tuples(sizes, st.integers(1, 3)).map(lambda s: (1, s[0], s[0], s[1])).flatmap(arrays)
 
 
-def mutated(made):
+def mutated_value(made):
     assert isinstance(made, Mutated)
     assert made.what
     return made.value
 
 
-def why_not(made):
+def reason_not_applicable(made):
     assert isinstance(made, NotApplicable)
     return made.why
 
 
 @given(activations, seeds)
-def test_two_channels_change_places_and_the_others_stay(activation, rng):
+def test_swap_channels_swaps_two_channels_only(activation, rng):
     before = activation.copy()
     made = swap_channels(activation, rng)
-    value = mutated(made)
+    value = mutated_value(made)
     one, other = (int(word) for word in made.what.removeprefix("channels ").split(" and "))
     assert one < other
     order = list(range(activation.shape[-1]))
@@ -63,40 +63,40 @@ def test_two_channels_change_places_and_the_others_stay(activation, rng):
 
 
 @given(square_maps)
-def test_height_and_width_change_places(activation):
-    assert np.array_equal(mutated(transpose_map(activation)), np.einsum("nhwc->nwhc", activation))
+def test_transpose_map_swaps_height_and_width(activation):
+    assert np.array_equal(mutated_value(transpose_map(activation)), np.einsum("nhwc->nwhc", activation))
 
 
 @given(activations)
-def test_half_precision_is_a_fixed_point_of_rounding(activation):
-    value = mutated(round_to_half(activation))
+def test_round_to_half_is_idempotent(activation):
+    value = mutated_value(round_to_half(activation))
     assert value.dtype == np.float32
     assert np.abs(value - activation).max() <= np.abs(activation).max() * 2.0**-11 + 2.0**-25
-    assert same_bits(mutated(round_to_half(value)), value)
+    assert same_bits(mutated_value(round_to_half(value)), value)
 
 
-def test_what_half_precision_cannot_hold_becomes_infinite():
-    assert mutated(round_to_half(np.array([[70000.0, 1.0]], np.float32))).tolist() == [[np.inf, 1.0]]
+def test_round_to_half_overflows_to_infinity():
+    assert mutated_value(round_to_half(np.array([[70000.0, 1.0]], np.float32))).tolist() == [[np.inf, 1.0]]
 
 
 @given(activations)
-def test_scaling_moves_each_element_by_a_thousandth(activation):
-    assert mutated(scale(activation)) == pytest.approx(activation * 1.001, rel=1e-6)
+def test_scale_multiplies_by_1_001(activation):
+    assert mutated_value(scale(activation)) == pytest.approx(activation * 1.001, rel=1e-6)
 
 
 @given(maps)
-def test_a_shifted_map_loses_its_last_row_and_column(activation):
-    value = mutated(shift_map(activation))
+def test_shift_map_drops_the_last_row_and_column(activation):
+    value = mutated_value(shift_map(activation))
     assert np.array_equal(value[:, 1:, 1:], activation[:, :-1, :-1])
     assert not value[:, 0].any()
     assert not value[:, :, 0].any()
 
 
 @given(arrays((2, 3)), seeds)
-def test_one_weight_grows_by_a_hundredth(weight, rng):
+def test_change_one_multiplies_one_weight_by_1_01(weight, rng):
     assume(weight.any())
     before = weight.copy()
-    value = mutated(change_one(weight, rng))
+    value = mutated_value(change_one(weight, rng))
     assert np.array_equal(weight, before)
     changed = value != before
     assert changed.sum() <= 1  # a denormal one may round to itself
@@ -104,35 +104,35 @@ def test_one_weight_grows_by_a_hundredth(weight, rng):
 
 
 @given(arrays((3,)))
-def test_a_dropped_bias_is_zero(bias):
-    value = mutated(drop(bias))
+def test_drop_gives_zeros(bias):
+    value = mutated_value(drop(bias))
     assert not value.any()
     assert same_bits(value, bias) == (not bias.any())
 
 
 @given(st.sampled_from([1e-3, 1e-5, 1.001e-5, 1e-6, 1e-2]))
-def test_the_other_epsilon_is_far_from_a_batch_norms_own(epsilon):
+def test_other_epsilon_is_far_from_the_given_one(epsilon):
     wrong = other_epsilon(epsilon)
     assert wrong in (1e-3, 1e-5)
     assert max(wrong, epsilon) > 9 * min(wrong, epsilon)
 
 
 @given(st.sampled_from(sorted(SWAPS)), arrays((2, 6)))
-def test_a_swapped_activation_has_the_shape_and_dtype_of_the_right_one(op, entering):
-    value = mutated(swap_activation(op, entering, np.dtype(np.float32)))
+def test_swapped_activation_has_the_same_shape_and_dtype(op, entering):
+    value = mutated_value(swap_activation(op, entering, np.dtype(np.float32)))
     assert (value.shape, value.dtype) == (entering.shape, entering.dtype)
     assert np.isfinite(value).all()
 
 
-def test_a_relu6_made_relu_is_the_same_where_nothing_exceeds_6():
+def test_relu6_swapped_to_relu_differs_only_above_6():
     entering = np.array([[-2.0, 0.0, 5.5, 6.0]], np.float32)
     right = np.clip(entering, 0, 6)
-    assert same_bits(mutated(swap_activation("Relu6", entering, right.dtype)), right)
+    assert same_bits(mutated_value(swap_activation("Relu6", entering, right.dtype)), right)
     over = np.append(entering, [[6.5]], axis=1).astype(np.float32)
-    assert not same_bits(mutated(swap_activation("Relu6", over, over.dtype)), np.clip(over, 0, 6))
+    assert not same_bits(mutated_value(swap_activation("Relu6", over, over.dtype)), np.clip(over, 0, 6))
 
 
-def test_the_harmless_case_of_each_swap_is_harmless():
+def test_harmless_case_of_each_swap_changes_no_bit():
     """What `harmless` says of a swap: an activation made of such elements alone is the same after it."""
     right = {
         "Relu6": ([-1, 5], lambda x: np.clip(x, 0, 6)),
@@ -147,7 +147,7 @@ def test_the_harmless_case_of_each_swap_is_harmless():
     assert right.keys() == SWAPS.keys()
     for op, (entering, function) in right.items():
         x = np.array(entering, np.float64)
-        made = mutated(swap_activation(op, x.astype(np.float32), np.dtype(np.float32)))
+        made = mutated_value(swap_activation(op, x.astype(np.float32), np.dtype(np.float32)))
         assert same_bits(made, function(x).astype(np.float32)), op
 
 
@@ -165,12 +165,12 @@ def test_the_harmless_case_of_each_swap_is_harmless():
         (lambda _: swap_activation("Conv2D", np.ones(4), np.dtype(np.float32)), "activation"),
     ],
 )
-def test_what_a_layer_cannot_have_is_told(made, why):
-    assert why in why_not(made(np.random.default_rng(0)))
+def test_reason_why_a_mutant_is_not_applicable(made, why):
+    assert why in reason_not_applicable(made(np.random.default_rng(0)))
 
 
 @given(activations, seeds)
-def test_bits_are_the_same_only_of_what_nothing_tells_apart(activation, rng):
+def test_same_bits_compares_values_dtype_and_shape(activation, rng):
     assert same_bits(activation, activation.copy())
     assert not same_bits(activation, activation.astype(np.float64))
     assert not same_bits(activation, activation[..., :1])
@@ -180,7 +180,7 @@ def test_bits_are_the_same_only_of_what_nothing_tells_apart(activation, rng):
     assert same_bits(activation, other) == (other[at] == activation[at])
 
 
-def test_nan_is_the_same_as_nan_at_the_same_place_only():
+def test_same_bits_requires_nan_at_the_same_elements():
     one = np.array([np.nan, 1.0], np.float32)
     assert same_bits(one, one.copy())
     assert not same_bits(one, one[::-1])

@@ -35,24 +35,24 @@ def other_nan(*values):
         (np.float32(3), np.float32(3), True),
     ],
 )
-def test_a_fingerprint_is_of_the_bits(one, other, same):
+def test_equal_fingerprints_mean_equal_bits_and_nan_payloads_are_ignored(one, other, same):
     one, other = np.asarray(one), np.asarray(other)
     assert (fingerprint(one) == fingerprint(other)) is same
 
 
-def test_layouts_in_memory_make_no_difference():
+def test_fingerprint_does_not_depend_on_memory_layout():
     array = np.arange(12, dtype=np.float32).reshape(3, 4)
     assert fingerprint(array.T) == fingerprint(np.ascontiguousarray(array.T))
 
 
-def test_a_change_far_into_an_array_is_seen():
+def test_fingerprint_covers_the_end_of_a_large_array():
     array = np.zeros(300_000, np.float32)
     before = fingerprint(array)
     array[-1] = 1e-45
     assert fingerprint(array) != before
 
 
-def test_what_differs_is_told_once_and_only_of_what_both_have():
+def test_differing_names_each_layer_once_and_only_layers_in_both():
     one = {(0, "a"): b"1", (1, "a"): b"2", (0, "b"): b"3", (0, "alone"): b"4"}
     other = {(0, "a"): b"x", (1, "a"): b"y", (0, "b"): b"3"}
     assert differing(one, other) == ("a",)
@@ -72,18 +72,18 @@ ROWS = (
 )
 
 
-def accounts(extent):
+def rows_of(extent):
     rows = {row.name: row for row in fewer(ROWS, extent)}
     assert list(rows) == [row.name for row in ROWS]
     return rows
 
 
-def test_all_rows_are_the_rows():
+def test_extent_all_returns_the_rows_unchanged():
     assert fewer(ROWS, "all") == ROWS
 
 
-def test_boundaries_have_weights_part_or_are_outputs():
-    rows = accounts("boundaries")
+def test_boundaries_are_layers_with_weights_branch_points_and_outputs():
+    rows = rows_of("boundaries")
     compared = [name for name, row in rows.items() if row.coverage == "compared"]
     assert compared == ["conv", "scale", "product", "softmax"]
     assert {name: rows[name].into for name in ("relu", "left", "right", "sum")} == {
@@ -101,15 +101,15 @@ def test_boundaries_have_weights_part_or_are_outputs():
     assert (rows["stray"].coverage, rows["stray"].into) == ("eliminated", None)
 
 
-def test_outputs_alone():
-    rows = accounts("outputs")
+def test_extent_outputs_compares_only_outputs():
+    rows = rows_of("outputs")
     assert [name for name, row in rows.items() if row.coverage == "compared"] == ["softmax"]
     assert rows["softmax"].inputs == ()
     assert rows["conv"].into == "softmax"
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans(), st.sets(st.integers(0, 7))), max_size=8))
-def test_no_row_is_lost_and_none_leads_nowhere(drawn):
+def test_fewer_returns_every_row_and_refers_only_to_compared_rows(drawn):
     rows = [
         layer(
             str(at),
@@ -129,7 +129,7 @@ def test_no_row_is_lost_and_none_leads_nowhere(drawn):
         assert all(set(row.inputs) <= compared for row in left)
 
 
-def test_what_was_found_is_said_in_words():
+def test_text_of_an_observation():
     assert str(Observation(checked=("y",))) == ""
     found = Observation(("y",), ("y",), "nondeterministic", settled=False)
     assert "not deterministic" in str(found)

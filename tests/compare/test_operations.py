@@ -33,27 +33,27 @@ BUNDLE = PAGE / "vendor" / "@tensorflow" / "tfjs" / "dist" / "tf.min.js"
 SETS = {name: value for name, value in vars(operations).items() if isinstance(value, frozenset)}
 
 
-def test_the_name_for_equal_operations_is_its_own_name():
+def test_same_operation_is_idempotent():
     for op in frozenset().union(*SETS.values()):
         assert same_operation(same_operation(op)) == same_operation(op)
 
 
 @pytest.mark.parametrize("ops", [ADDITIVE, MULTIPLICATIVE, COMMUTATIVE])
-def test_sets_by_same_operation_hold_no_other_name(ops):
+def test_sets_contain_only_names_from_same_operation(ops):
     assert {same_operation(op) for op in ops} == ops
 
 
-def test_sums_are_all_names_of_additive_operations():
+def test_sums_has_all_names_of_additive_operations():
     assert {op for op in SUMS | TFJS_OPERATIONS if same_operation(op) in ADDITIVE} == SUMS
 
 
-def test_what_the_converter_folds_into_or_fuses_with_is_a_contraction():
+def test_folding_and_fused_operations_are_contractions():
     assert FOLDING_CONTRACTIONS <= CONTRACTIONS
     assert set(FUSED_CONTRACTIONS.values()) <= FOLDING_CONTRACTIONS
 
 
 @pytest.mark.convert
-def test_every_name_is_an_operation_of_tensorflow_or_tfjs():
+def test_every_name_is_a_tensorflow_or_tfjs_operation():
     pytest.importorskip("tensorflow")
     from tensorflow.python.framework import op_def_registry
 
@@ -62,7 +62,7 @@ def test_every_name_is_an_operation_of_tensorflow_or_tfjs():
 
 
 @pytest.mark.convert
-def test_random_operations_are_those_of_tensorflow_that_hold_a_state_and_draw():
+def test_random_has_all_stateful_random_operations_of_tensorflow():
     pytest.importorskip("tensorflow")
     from tensorflow import raw_ops
     from tensorflow.python.framework import op_def_registry
@@ -73,18 +73,18 @@ def test_random_operations_are_those_of_tensorflow_that_hold_a_state_and_draw():
     assert {name for name in drawing if op_def_registry.get(name).is_stateful} == RANDOM
 
 
-def test_fused_activations_are_those_of_the_tfjs_bundle():
+def test_fused_activations_match_the_tfjs_bundle():
     text = BUNDLE.read_text(encoding="utf-8")
     body = text[: text.index('"Unknown fused activation')].rpartition("function")[2]
     names = set(re.findall(r'"(\w+)"===', body)) - {"linear"}
     assert names == {op.lower() for op in FUSED_ACTIVATIONS}
 
 
-def test_the_page_passes_on_the_same_operations():
+def test_pass_through_operations_match_the_page():
     (names,) = UNCHANGED.findall((PAGE / "graph_model.js").read_text(encoding="utf-8"))
     # No artifacts have variables.
     assert set(json.loads(names)) == PASS_THROUGH - {"ReadVariableOp"}
 
 
-def test_every_activation_that_a_fault_swaps_is_in_the_table():
+def test_every_swapped_activation_is_in_the_table():
     assert SWAPS.keys() <= ACTIVATIONS

@@ -19,13 +19,13 @@ def verdict(layers, **metrics):
 CHAIN = (layer("a"), layer("b", "a"), layer("c", "b", output=True))
 
 
-def test_all_close_is_close_and_has_no_reason():
+def test_close_layers_make_a_close_comparison_without_a_reason():
     found = verdict(CHAIN, a=close(), b=close(), c=close())
     assert (found.verdict, found.reason, found.first_divergence) == ("close", None, ())
     assert [result.verdict for result in found.results] == ["close", "close", "close"]
 
 
-def test_a_wrong_layer_is_diverged():
+def test_wrong_layer_makes_the_comparison_diverged():
     found = verdict(CHAIN, a=close(), b=wrong(), c=wrong())
     assert (found.verdict, found.first_divergence) == ("diverged", ("b",))
     assert found.reason == "2 of 3 compared layers diverged, first 'b'"
@@ -34,37 +34,37 @@ def test_a_wrong_layer_is_diverged():
 UNMAPPED = layer("lost", coverage="unmapped", reason="no node computes it")
 
 
-def test_each_reason_of_unmapped_layers_stands_behind_its_layer():
+def test_reason_lists_unmapped_layers_with_their_reasons():
     lost = [layer(name, coverage="unmapped", reason=name.upper()) for name in ("a", "b", "c", "d")]
     assert verdict(lost[:2]).reason == "2 of 2 layers could not be compared: 'a' (A), 'b' (B)"
     assert verdict(lost).reason.endswith(": 'a' (A), 'b' (B), 'c' (C) and 1 more")
 
 
-def test_an_unmapped_layer_is_unmapped():
+def test_unmapped_layer_makes_the_comparison_unmapped():
     found = verdict((*CHAIN, UNMAPPED), a=close(), b=close(), c=close())
     assert found.verdict == "unmapped"
     assert found.reason == "1 of 4 layers could not be compared: 'lost' (no node computes it)"
 
 
 @pytest.mark.parametrize("gone", [{}, {"b": measure(None, np.ones(1, np.float32), TOLERANCE)}])
-def test_a_layer_without_an_activation_never_passes(gone):
+def test_missing_activation_makes_the_comparison_unmapped(gone):
     found = verdict(CHAIN, a=close(), c=close(), **gone)
     assert found.verdict == "unmapped"
     assert "'b' (the browser returned no activation)" in found.reason
 
 
-def test_an_activation_that_nobody_asked_for_is_seen():
+def test_extra_activation_makes_the_comparison_unmapped():
     found = verdict(CHAIN, a=close(), b=close(), c=close(), extra=close())
     assert found.verdict == "unmapped"
     assert found.reason == "the browser returned activations that no compared layer requested: 'extra'"
 
 
-def test_many_names_are_counted():
+def test_reason_lists_three_names_and_counts_the_rest():
     found = verdict([layer(f"l{number}") for number in range(6)])
     assert "'l0', 'l1', 'l2' and 3 more" in found.reason
 
 
-def test_no_layer_is_vacuous():
+def test_comparison_of_no_layer_is_vacuous():
     fused = layer("a", coverage="fused", into="b", reason="part of b")
     found = verdict([fused])
     assert (found.verdict, found.reason) == (
@@ -77,14 +77,14 @@ def test_no_layer_is_vacuous():
     ("values", "said"),
     [([0, 0], "every element of all 3 compared layers is 0, "), ([float("nan"), 0], "is 0, NaN or Inf, ")],
 )
-def test_nothing_but_zeros_is_vacuous(values, said):
+def test_all_zero_comparison_is_vacuous(values, said):
     zeros = measured(values, values)
     found = verdict(CHAIN, a=zeros, b=zeros, c=zeros)
     assert found.verdict == "vacuous"
     assert said in found.reason
 
 
-def test_one_element_that_is_not_zero_makes_it_a_comparison():
+def test_one_nonzero_element_is_enough_not_to_be_vacuous():
     zeros = measured([0, 0], [0, 0])
     assert verdict(CHAIN, a=zeros, b=measured([0, 1e-30], [0, 1e-30]), c=zeros).verdict == "close"
 
@@ -99,14 +99,14 @@ def test_fused_and_eliminated_layers_have_no_verdict():
     assert [result.verdict for result in found.results[3:]] == [None, None]
 
 
-def test_the_gravest_verdict_is_told():
+def test_worst_verdict_wins():
     zeros = measured([0, 0], [0, 0])
     assert verdict((*CHAIN, UNMAPPED), a=zeros, b=zeros, c=zeros).verdict == "unmapped"
     assert verdict((*CHAIN, UNMAPPED), a=close(), b=wrong(), c=close()).verdict == "diverged"
     assert verdict(CHAIN, a=wrong()).verdict == "diverged"
 
 
-def test_a_target_names_itself():
+def test_text_of_a_target():
     assert str(target()) == "webgl on chrome"
     assert str(target(backend="wasm", variant="simd", browser="firefox")) == "wasm:simd on firefox"
 
@@ -120,7 +120,7 @@ def test_tolerances_that_allow_all_zeros_are_vacuous():
     assert "the tolerances allow activations that are all 0" in found.reason
 
 
-def test_a_shape_that_could_be_wrong_makes_no_layer_of_floats_one_that_could():
+def test_checked_integer_shape_does_not_excuse_vacuous_float_layers():
     loose = Tolerance(rtol=1.0, atol=0.0)
     ones, shape = np.ones(3, np.float32), np.array([2, 35], np.int32)
     metrics = {"a": measure(ones, ones, loose), "shape": measure(shape, shape, Tolerance(0.0, 0.0))}
@@ -130,7 +130,7 @@ def test_a_shape_that_could_be_wrong_makes_no_layer_of_floats_one_that_could():
     assert "the tolerances allow activations that are all 0" in found.reason
 
 
-def test_an_output_of_integers_could_be_wrong_where_floats_could_not():
+def test_checked_integer_output_excuses_vacuous_float_layers():
     loose = Tolerance(rtol=1.0, atol=0.0)
     ones, classes = np.ones(3, np.float32), np.array([2, 35], np.int32)
     metrics = {"a": measure(ones, ones, loose), "classes": measure(classes, classes, Tolerance(0.0, 0.0))}
@@ -138,7 +138,7 @@ def test_an_output_of_integers_could_be_wrong_where_floats_could_not():
     assert judge(layers, metrics, {"a": loose, "classes": Tolerance(0.0, 0.0)}).verdict == "close"
 
 
-def test_an_empty_layer_is_eliminated_and_never_close():
+def test_empty_layer_is_eliminated_and_never_close():
     layers = [layer("some"), layer("none", "some"), layer("after", "none", output=True)]
     found = comparison(layers, {"some": close(), "none": measured([], []), "after": close()})
     assert found.verdict == "close"
@@ -147,18 +147,18 @@ def test_an_empty_layer_is_eliminated_and_never_close():
     assert row.reason == "empty: shape [0] holds no elements, so there is nothing to compare"
 
 
-def test_an_empty_output_is_unmapped():
+def test_empty_output_makes_the_comparison_unmapped():
     layers = [layer("some"), layer("none", "some", output=True)]
     found = comparison(layers, {"some": close(), "none": measured([], [])})
     assert found.verdict == "unmapped"
     assert "'none' (empty: shape [0] holds no elements" in found.reason
 
 
-def test_nothing_but_empty_layers_is_vacuous():
+def test_comparison_of_only_empty_layers_is_vacuous():
     assert comparison([layer("none")], {"none": measured([], [])}).verdict == "vacuous"
 
 
-def test_what_is_empty_on_one_side_alone_diverged():
+def test_layer_that_is_empty_on_one_side_diverges():
     for actual, reference in (([], [1]), ([1], [])):
         assert comparison([layer("a")], {"a": measured(actual, reference)}).verdict == "diverged"
 
@@ -171,13 +171,13 @@ def drifted(*, output, right=True, given=()):
     return judge(rows, metrics, dict.fromkeys(metrics, TOLERANCE), alone=alone, given=given)
 
 
-def test_an_error_that_grows_inside_and_fades_before_the_outputs_is_close():
+def test_inner_error_that_fades_before_the_outputs_is_close():
     found = drifted(output=False)
     assert found.verdict == "close"
     assert [result.verdict for result in found.results] == ["close"] * 3
 
 
-def test_it_is_not_where_it_reaches_an_output_or_the_layer_is_wrong_or_the_tolerance_is_given():
+def test_inner_error_diverges_at_an_output_in_a_wrong_layer_or_under_a_given_tolerance():
     assert drifted(output=True).first_divergence == ("b",)
     assert drifted(output=False, right=False).first_divergence == ("b",)
     assert drifted(output=False, given=("b",)).first_divergence == ("b",)

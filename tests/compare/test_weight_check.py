@@ -43,7 +43,7 @@ def nudged(values, at=(1, 2)):
     return changed
 
 
-def test_the_same_bits_are_the_same_and_one_bit_is_told():
+def test_change_of_one_bit_is_found():
     assert difference(VALUES, VALUES, None) is None
     found = difference(nudged(VALUES), VALUES, None)
     assert found is not None
@@ -62,7 +62,7 @@ def test_the_same_bits_are_the_same_and_one_bit_is_told():
         (np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32)),
     ],
 )
-def test_casts_of_tfjs_are_no_difference(found, source):
+def test_dtype_casts_of_tfjs_are_not_differences(found, source):
     assert difference(found, source, None) is None
 
 
@@ -77,7 +77,7 @@ def test_casts_of_tfjs_are_no_difference(found, source):
         (np.array([True, True]), np.array([True, False]), "1 of 2 values differ, most at [1]"),
     ],
 )
-def test_all_else_is_one(found, source, said):
+def test_other_dtypes_shapes_and_values_are_differences(found, source, said):
     told = difference(found, source, None)
     assert told is not None
     assert said in told
@@ -90,26 +90,26 @@ FLOATS = arrays.arrays(
 
 @pytest.mark.parametrize("dtype", LEVELS)
 @given(values=FLOATS)
-def test_what_the_converter_quantises_is_within_half_a_step(dtype, values):
+def test_quantised_weight_is_equal_within_half_a_step(dtype, values):
     found, storage = quantised(values, dtype)
     assert difference(found, values, storage) is None
 
 
 @pytest.mark.parametrize("dtype", LEVELS)
-def test_what_is_off_by_a_step_is_told(dtype):
+def test_quantised_weight_off_by_one_step_differs(dtype):
     found, storage = quantised(VALUES, dtype)
     found = found.copy()
     found[0, 1] += np.float32(1.2 * storage.scale)
     assert difference(found, VALUES, storage) is not None
 
 
-def test_a_grid_too_coarse_is_told_though_all_values_are_on_it():
+def test_too_coarse_quantisation_grid_differs():
     scale = float(np.ptp(VALUES)) / 4
     found = (np.round(VALUES / scale) * scale).astype(np.float32)
     assert difference(found, VALUES, Storage("uint8", scale, 0.0)) is not None
 
 
-def test_float16_is_the_rounding_to_float16_and_nothing_else():
+def test_float16_weight_must_be_the_rounded_source():
     storage = Storage("float16")
     found = VALUES.astype(np.float16).astype(np.float32)
     assert difference(found, VALUES, storage) is None
@@ -131,7 +131,7 @@ def batch_norm(**changes):
     return BatchNorm(**{**given, "epsilon": 1e-3, **changes})
 
 
-def test_a_folded_batch_norm_computes_what_convolution_bias_and_batch_norm_do():
+def test_folded_batch_norm_equals_convolution_bias_and_batch_norm():
     norm = batch_norm()
     x = np.random.default_rng(6).normal(size=(5, 18))
     kernel, offset = norm.kernel_folded(depthwise=False)[0], norm.offset_folded()[0]
@@ -140,20 +140,20 @@ def test_a_folded_batch_norm_computes_what_convolution_bias_and_batch_norm_do():
     np.testing.assert_allclose(x @ kernel.reshape(18, 4) + offset, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_channels_of_a_depthwise_kernel_are_its_last_two_axes():
+def test_depthwise_kernel_is_folded_over_its_last_two_axes():
     norm = batch_norm(kernel=np.ones((3, 3, 2, 2), np.float32))
     kernel, _ = norm.kernel_folded(depthwise=True)
     scale = norm.gamma / np.sqrt(norm.variance + norm.epsilon)
     np.testing.assert_allclose(kernel[0, 0], scale.reshape(2, 2), rtol=1e-6)
 
 
-def test_a_folded_weight_may_be_off_by_a_few_roundings_only():
+def test_folded_weight_may_differ_by_a_few_roundings_only():
     value, rounding = batch_norm().kernel_folded(depthwise=False)
     assert difference(nudged(value, (0, 0, 1, 3)), value, None, rounding) is None
     assert difference(value * np.float32(1 + 1e-5), value, None, rounding) is not None
 
 
-def test_float16_of_a_recomputed_value_may_round_either_way_at_the_middle():
+def test_float16_midpoint_may_round_either_way():
     storage = Storage("float16")
     middle = np.float32(1 + 2**-11)  # between 1 and 1 + 2**-10
     for found in (1, 1 + 2**-10):
@@ -161,7 +161,7 @@ def test_float16_of_a_recomputed_value_may_round_either_way_at_the_middle():
     assert difference(np.float32([1 + 2**-9]), np.float32([middle]), storage, 1e-6) is not None
 
 
-def test_of_a_layers_weights_one_that_is_known_to_differ_comes_first():
+def test_weight_that_differs_directly_comes_before_one_known_by_effect():
     by_effect = WeightFinding("conv/kernel", "conv", "differs", f"{BY_EFFECT}: off by 1.0e+00")
     known = WeightFinding("norm/shift", "conv", "differs", "1 of 4 values differ")
     row = layer("conv")

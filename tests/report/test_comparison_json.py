@@ -79,7 +79,7 @@ TIMING = {
 }
 
 
-def conforms(found: dict, schema: dict) -> None:
+def assert_schema(found: dict, schema: dict) -> None:
     for key, kind in schema.items():
         assert key in found
         assert isinstance(found[key], kind), key
@@ -88,13 +88,13 @@ def conforms(found: dict, schema: dict) -> None:
             assert found["null_reasons"][key].strip(), key
 
 
-def conforms_throughout(found: dict) -> None:
-    conforms(found, COMPARISON)
-    conforms(found["target"], TARGET)
+def assert_conforms(found: dict) -> None:
+    assert_schema(found, COMPARISON)
+    assert_schema(found["target"], TARGET)
     for each in found["layers"]:
-        conforms(each, LAYER)
+        assert_schema(each, LAYER)
     if found["timing"] is not None:
-        conforms(found["timing"], TIMING)
+        assert_schema(found["timing"], TIMING)
     assert found["bytes"].keys() == {"artifacts", "activations"}
     assert_builtins(found)
 
@@ -134,13 +134,13 @@ def assert_scalars(properties: list) -> None:
         {"bytes": {"artifacts": np.int64(7), "activations": 0}},
     ],
 )
-def test_every_key_of_the_design_is_there_with_its_type(fields):
+def test_every_documented_key_has_its_type(fields):
     told = comparison_to_json(everything(**fields))
-    conforms_throughout(told)
+    assert_conforms(told)
     assert json.loads(json.dumps(told, allow_nan=False)) == told
 
 
-def test_missing_and_infinite_numbers_have_their_reason_beside_them():
+def test_missing_and_infinite_numbers_have_null_reasons():
     layers = {each["name"]: each["null_reasons"] for each in comparison_to_json(everything())["layers"]}
     assert layers["close"].keys() == {"local_error", "propagated_error"}
     assert layers["nan"]["max_abs"] == "NaN or Inf are at different elements"
@@ -157,7 +157,7 @@ def test_flags_keep_their_type():
     assert [type(value) for value in told.values()] == [bool, int, float]
 
 
-def test_the_numbers_are_those_of_the_metrics():
+def test_numbers_match_the_metrics():
     layers = {each["name"]: each for each in comparison_to_json(everything())["layers"]}
     found, metrics = layers["wrong"], wrong()
     assert found["max_abs"] == found["worst_error"] == 5
@@ -167,7 +167,7 @@ def test_the_numbers_are_those_of_the_metrics():
     assert layers["fused"]["into"] == "close"
 
 
-def test_the_page_error_is_told():
+def test_page_error_has_reason_stage_and_stack():
     told = comparison_to_json(everything(verdict="error", reason="boom", stage="loading", stack="at f"))
     assert (told["verdict"], told["reason"], told["stage"], told["stack"]) == (
         "error",
@@ -183,9 +183,9 @@ def test_the_page_error_is_told():
     st.lists(st.floats(width=32), min_size=1, max_size=4),
 )
 @settings(max_examples=200)
-def test_whatever_the_names_and_numbers_the_json_is_strict(name, actual, reference):
+def test_json_is_strict_for_any_names_and_numbers(name, actual, reference):
     made = comparison([layer(name)], {name: measured(actual, reference)}, model=name, test=name)
     told = comparison_to_json(made)
-    conforms_throughout(told)
+    assert_conforms(told)
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     assert_scalars(junit_properties(told))

@@ -107,7 +107,7 @@ digits (graph, float32 weights) against its Python reference, 1 feed
   what to do   compare only the model's outputs with layers='outputs'"""
 
 
-def test_a_message_in_full():
+def test_full_message_of_a_divergence():
     about = {"target": SWIFTSHADER, "model": "mobilenet_v2", "tfjs_version": "4.22.0", "feeds": 2}
     there = network(doubled_channel(), **about)
     wasm = network(REFERENCE, target=target(backend="wasm"))
@@ -115,7 +115,7 @@ def test_a_message_in_full():
     assert failure_message(there, others=[wasm], repeat=command) == DIVERGED
 
 
-def test_the_message_of_a_page_error_in_full():
+def test_full_message_of_a_page_error():
     failed = comparison(
         [layer("a")],
         {},
@@ -127,14 +127,14 @@ def test_the_message_of_a_page_error_in_full():
     assert failure_message(failed, repeat="pytest -k a") == PAGE_ERROR
 
 
-def test_the_message_of_unmapped_layers_in_full():
+def test_full_message_of_unmapped_layers():
     about = {"op": "Lstm", "coverage": "unmapped", "reason": "no node computes it"}
     lost = [layer("lstm_1", **about), layer("lstm_2", **about)]
     found = comparison([layer("a"), *lost], {"a": close()})
     assert failure_message(found) == UNMAPPED
 
 
-def test_nothing_but_zeros_on_the_first_line():
+def test_first_line_of_an_all_zero_comparison():
     zeros = measured([0, 0], [0, 0])
     assert first_line([layer("a")], {"a": zeros}) == (
         "webgl on chrome: vacuous: every element of the one compared layer is 0, so a broken model would "
@@ -161,7 +161,7 @@ CHAIN = (layer("in"), layer("conv", "in"), layer("out", "conv", output=True))
         (measured([], [1]), "shape [0] in the browser, [1] in the reference"),
     ],
 )
-def test_what_went_wrong_on_the_first_line(metrics, what):
+def test_first_line_describes_the_error(metrics, what):
     line = first_line(CHAIN, {"in": close(), "conv": metrics, "out": wrong()})
     assert line == f"webgl on chrome: 'conv' diverged first: {what} (made there, not passed on)"
 
@@ -180,7 +180,7 @@ def test_what_went_wrong_on_the_first_line(metrics, what):
         ),
     ],
 )
-def test_values_are_told_in_the_manner_of_their_dtype(dtype, actual, reference, what):
+def test_values_are_formatted_by_dtype(dtype, actual, reference, what):
     assert what in first_line([layer("a", dtype=dtype)], {"a": measure(actual, reference, EXACT)})
 
 
@@ -198,13 +198,13 @@ def test_several_first_divergences_are_counted_and_listed():
     assert sum(line.startswith(">") for line in rest) == 2
 
 
-def test_an_input_near_its_tolerance_is_told():
+def test_first_line_mentions_an_input_near_its_tolerance():
     near = measured([1 + 0.9e-3], [1])
     line = first_line(CHAIN, {"in": near, "conv": wrong(), "out": wrong()})
     assert line.endswith("(its input 'in' is at 82% of its tolerance)")
 
 
-def test_an_output_that_could_not_be_compared_is_not_said_to_be_left_out():
+def test_advice_for_an_unmapped_output_is_not_to_leave_it_out():
     about = {"coverage": "unmapped", "reason": "its reference is int64, with values up to 5000000000"}
     for output, said in ((False, "compare only the model's"), (True, "an output cannot be left out: if")):
         text = failure_message(comparison([layer("a"), layer("b", output=output, **about)], {"a": close()}))
@@ -212,18 +212,18 @@ def test_an_output_that_could_not_be_compared_is_not_said_to_be_left_out():
         assert said in advice
 
 
-def test_an_unmapped_layer_leaves_the_origin_open():
+def test_first_line_mentions_an_unmapped_layer_as_possible_origin():
     rows = (*CHAIN, layer("lost", coverage="unmapped", reason="gone"))
     line = first_line(rows, {"in": close(), "conv": wrong(), "out": wrong()})
     assert line.endswith("(made there or in the unmapped layer)")
 
 
-def test_outputs_alone_tell_nothing_of_the_origin():
+def test_first_line_says_if_no_earlier_layer_was_compared():
     rows = [layer("a", output=True), layer("b", output=True)]
     assert first_line(rows, {"a": wrong(), "b": close()}).endswith("(no layer before it was compared)")
 
 
-def test_a_long_name_is_cut_in_its_middle():
+def test_long_name_is_shortened_in_the_middle():
     name = "mobilenetv2_1.00_224/" + "very/" * 40 + "block_16_depthwise/relu"
     line = first_line([layer(name)], {name: wrong()})
     assert "'mobilenetv2_1.00_224/very/v...very/block_16_depthwise/relu'" in line
@@ -240,7 +240,7 @@ def test_no_name_breaks_the_message(name, reason):
         assert all(line.isprintable() for line in message.split("\n"))
 
 
-def findings(label, *arguments, others=(), **fields) -> list[str]:
+def facts_under(label, *arguments, others=(), **fields) -> list[str]:
     """The facts under a label, each in one line."""
     facts = []
     for line in failure_message(network(*arguments, **fields), others=others).splitlines():
@@ -251,17 +251,17 @@ def findings(label, *arguments, others=(), **fields) -> list[str]:
     return [text for found, text in facts if found == label]
 
 
-def test_the_tolerance_to_copy_passes():
-    (told,) = findings("tolerance", REFERENCE + np.float32(0.01))
+def test_suggested_tolerance_passes():
+    (told,) = facts_under("tolerance", REFERENCE + np.float32(0.01))
     needed = float(told.split("; atol=")[1].split()[0])
     assert measure(REFERENCE + np.float32(0.01), REFERENCE, Tolerance(1e-3, needed)).passed
 
 
-def test_the_tolerance_for_all_layers_is_told_where_it_is_one_number():
-    (told,) = findings("tolerance", REFERENCE + np.float32(0.01))
+def test_tolerance_for_all_layers_is_suggested_unless_layers_have_their_own():
+    (told,) = facts_under("tolerance", REFERENCE + np.float32(0.01))
     assert told.endswith("would have passed here, atol=1.3 at all layers")
     loose = {"block_2/conv": Tolerance(1e-6, 1e-6)}
-    (told,) = findings("tolerance", REFERENCE + np.float32(0.01), tolerances=loose)
+    (told,) = facts_under("tolerance", REFERENCE + np.float32(0.01), tolerances=loose)
     assert told.endswith("would have passed here")
 
 
@@ -272,20 +272,20 @@ def test_the_tolerance_for_all_layers_is_told_where_it_is_one_number():
         ([0.125], [0], "only Tolerance(rtol=0, atol=0.13, absolute=True) would have passed"),
     ],
 )
-def test_where_no_relative_tolerance_helps(actual, reference, said):
-    (told,) = findings("tolerance", np.float32(actual), reference=np.float32(reference))
+def test_tolerance_line_if_no_relative_tolerance_would_pass(actual, reference, said):
+    (told,) = facts_under("tolerance", np.float32(actual), reference=np.float32(reference))
     assert told.endswith(said)
 
 
-def test_exact_dtypes_say_so():
+def test_tolerance_line_of_exact_dtypes():
     integers = {"reference": np.array([5, 7], np.int32), "tolerances": {"block_2/conv": EXACT}}
-    (told,) = findings("tolerance", np.array([5, 9], np.int32), **integers)
+    (told,) = facts_under("tolerance", np.array([5, 9], np.int32), **integers)
     assert told.startswith("exact, the default for int32; atol=0.29 would have passed here")
-    assert findings("tolerance", np.array([True]), reference=np.array([False])) == [
+    assert facts_under("tolerance", np.array([True]), reference=np.array([False])) == [
         "exact, as always for bool"
     ]
     texts = np.array(["a"], object), np.array(["b"], object)
-    assert findings("tolerance", texts[0], reference=texts[1]) == ["exact, as always for str"]
+    assert facts_under("tolerance", texts[0], reference=texts[1]) == ["exact, as always for str"]
 
 
 @pytest.mark.parametrize(
@@ -300,20 +300,20 @@ def test_mismatched_elements_are_counted(wrong_ones, said):
     reference = np.linspace(1, 2, 10000, dtype=np.float32)
     actual = reference.copy()
     actual[wrong_ones] += 1
-    assert findings("mismatched", actual, reference=reference) == [said]
+    assert facts_under("mismatched", actual, reference=reference) == [said]
 
 
 def test_nan_and_inf_are_counted_on_both_sides():
     actual, reference = np.float32([math.nan, math.inf, 1, 1]), np.float32([1, math.inf, -math.inf, 1])
-    assert findings("NaN, Inf", actual, reference=reference) == [
+    assert facts_under("NaN, Inf", actual, reference=reference) == [
         "1 NaN and 1 Inf in the browser, 0 NaN and 2 Inf in the reference; 2 differ, first at [0]"
     ]
     actual = np.float32([math.nan, 9, 1])
-    assert findings("NaN, Inf", actual, reference=np.float32([math.nan, 1, 1])) == [
+    assert facts_under("NaN, Inf", actual, reference=np.float32([math.nan, 1, 1])) == [
         "1 NaN and 0 Inf in the browser, 1 NaN and 0 Inf in the reference, at the same places"
     ]
 
 
-def test_the_feed_of_the_worst_element_is_told():
+def test_first_line_names_the_feed_of_the_worst_element():
     metrics = merge([close(), wrong(), close()])
     assert "at [3] of feed 1, " in first_line([layer("a")], {"a": metrics}, feeds=3)

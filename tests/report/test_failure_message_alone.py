@@ -23,7 +23,7 @@ SCATTERED[:4] += np.float32(2e-5)
 DIFFERENT = WeightCheck.of([WeightFinding("b/kernel", "b", "differs", "1 of 4 values differ")])
 
 
-def told(actual: np.ndarray, check: WeightCheck | None = None, kind: str = "growth") -> str:
+def failure_text(actual: np.ndarray, check: WeightCheck | None = None, kind: str = "growth") -> str:
     """The failure in one line; of each element 1e-5 is allowed, in root mean square a tenth of it."""
     allowed = Allowance(1e-5, 0.0, 1e-6)
     magnitude = np.ones_like(REFERENCE)
@@ -43,24 +43,24 @@ def told(actual: np.ndarray, check: WeightCheck | None = None, kind: str = "grow
     return " ".join(failure_message(found).split())
 
 
-def test_elements_that_are_wrong_run_alone_are_counted_there():
-    assert "mismatched 4 / 32 elements run alone, none in the whole run" in told(SCATTERED)
+def test_message_counts_elements_that_are_wrong_run_alone():
+    assert "mismatched 4 / 32 elements run alone, none in the whole run" in failure_text(SCATTERED)
 
 
-def test_an_error_of_all_elements_is_told_by_its_root_mean_square():
-    said = told(EVERYWHERE)
+def test_message_gives_the_root_mean_square_if_it_exceeds_its_allowance():
+    said = failure_text(EVERYWHERE)
     assert "0 / 32 elements run alone, none in the whole run; the root mean square error" in said
     assert "times its allowance" in said.split(", root mean square ", 1)[1][:30]
-    assert ", root mean square " not in told(SCATTERED)
+    assert ", root mean square " not in failure_text(SCATTERED)
 
 
-def test_no_tolerance_is_said_to_let_a_wrong_weight_pass():
-    assert "any tolerance would have passed, here and at all layers, apart from the weights" in told(
+def test_suggested_tolerance_excludes_wrong_weights():
+    assert "any tolerance would have passed, here and at all layers, apart from the weights" in failure_text(
         SCATTERED, DIFFERENT
     )
-    assert "apart from the weights" not in told(SCATTERED)
+    assert "apart from the weights" not in failure_text(SCATTERED)
 
 
-@pytest.mark.parametrize(("kind", "is_told"), [("growth", True), ("weight", False), ("feed", False)])
-def test_what_was_found_to_be_no_rounding_is_not_said_to_look_like_it(kind, is_told):
-    assert ("more likely rounding" in told(EVERYWHERE, kind=kind)) == is_told
+@pytest.mark.parametrize(("kind", "shown"), [("growth", True), ("weight", False), ("feed", False)])
+def test_rounding_is_suggested_only_without_another_diagnosis(kind, shown):
+    assert ("more likely rounding" in failure_text(EVERYWHERE, kind=kind)) == shown

@@ -44,7 +44,7 @@ def doubled_channel() -> np.ndarray:
     return actual
 
 
-def findings(label, *arguments, others=(), **fields) -> list[str]:
+def facts_under(label, *arguments, others=(), **fields) -> list[str]:
     """The facts under a label, each in one line."""
     facts = []
     for line in failure_message(network(*arguments, **fields), others=others).splitlines():
@@ -56,7 +56,7 @@ def findings(label, *arguments, others=(), **fields) -> list[str]:
 
 
 def causes(actual, **fields):
-    return findings("likely", np.asarray(actual), **fields)
+    return facts_under("likely", np.asarray(actual), **fields)
 
 
 HALF = {"target": target(variant="f16", float32_textures=False)}
@@ -92,7 +92,7 @@ CAUSES = {
 
 
 @pytest.mark.parametrize(("actual", "fields", "said"), CAUSES.values(), ids=CAUSES.keys())
-def test_the_likely_cause(actual, fields, said):
+def test_likely_cause(actual, fields, said):
     assert any(said in cause for cause in causes(actual, **fields))
 
 
@@ -102,14 +102,14 @@ def test_noise_has_no_likely_cause():
 
 
 @pytest.mark.parametrize(("largest", "told"), [(1e6, True), (1, False)])
-def test_the_sine_of_a_large_angle(largest, told):
+def test_large_angles_are_a_likely_cause_for_sin(largest, told):
     angle = measured([largest, 0], [largest, 0])
     rows = [layer("in"), layer("sin", "in", op="Sin")]
     message = failure_message(comparison(rows, {"in": angle, "sin": measured([0.5, 0], [0.6, 0])}))
     assert ("GPU sines of large angles are inexact: this input reaches 1.0e+06" in message) == told
 
 
-def test_no_advice_on_weights_where_another_target_computes_them_rightly():
+def test_weights_are_not_suspected_if_another_target_is_right():
     right, alike = network(REFERENCE, target=target(backend="wasm")), network(doubled_channel())
     advice = "check its weights and bias"
     assert not any(advice in cause for cause in causes(doubled_channel(), others=[right]))
@@ -121,14 +121,14 @@ DIAGNOSIS = Diagnosis(
 )
 
 
-def test_a_diagnosis_takes_the_place_of_likely_causes_and_these_are_evidence():
+def test_diagnosis_replaces_likely_causes_which_become_evidence():
     assert causes(doubled_channel(), diagnosis=DIAGNOSIS) == ["kernel: the kernel of webgl"]
-    told = findings("evidence", doubled_channel(), diagnosis=DIAGNOSIS)
+    told = facts_under("evidence", doubled_channel(), diagnosis=DIAGNOSIS)
     assert told[0].startswith("browser = 2 * reference at the mismatched elements")
     assert told[0].endswith("cpu agrees not tried: wasm: lost")
 
 
-def test_a_diagnosis_without_a_layer_is_told():
+def test_diagnosis_without_a_layer_is_shown():
     one = comparison(
         [layer("a", output=True)], {"a": close()}, verdict="diverged", reason="it differs from the source's"
     )
@@ -136,24 +136,24 @@ def test_a_diagnosis_without_a_layer_is_told():
     assert "\n  likely       weight: the weight 'w'" in failure_message(replace(one, diagnosis=diagnosis))
 
 
-def test_what_other_targets_say_of_the_layer():
+def test_results_on_other_targets_are_shown():
     others = [
         network(REFERENCE, target=target(backend="wasm")),
         network(doubled_channel(), target=target(backend="cpu")),
     ]
-    close_there, wrong_there = findings("elsewhere", doubled_channel(), others=others)
+    close_there, wrong_there = facts_under("elsewhere", doubled_channel(), others=others)
     assert close_there.startswith("wasm on chrome: close there: max |error| 0 at [0, 0, 0, 0]")
     assert wrong_there.startswith("cpu on chrome: diverged first there too: max |error| ")
 
 
-def test_what_a_fused_layer_was_compared_after():
-    assert findings("compared", doubled_channel()) == [
+def test_fused_layer_is_described():
+    assert facts_under("compared", doubled_channel()) == [
         "after Conv2D+BiasAdd+Relu6, one fused operation in the browser, including 'block_2/add'"
     ]
-    assert findings("compared", doubled_channel(), op="Conv2D") == []
+    assert facts_under("compared", doubled_channel(), op="Conv2D") == []
 
 
-def test_the_nearest_layers_are_shown_and_the_others_counted():
+def test_nearest_layers_are_shown_and_the_rest_counted():
     names = [f"l{number}" for number in range(12)]
     rows = [layer(name, *names[max(number - 1, 0) : number]) for number, name in enumerate(names)]
     metrics = {name: close() if number < 4 else wrong() for number, name in enumerate(names)}
@@ -173,12 +173,12 @@ def test_the_nearest_layers_are_shown_and_the_others_counted():
         ("convolution", None, "'convolution'"),
     ],
 )
-def test_the_first_line_names_the_keras_layer(name, group, said):
+def test_first_line_names_the_keras_layer(name, group, said):
     rows = [layer(name, op="Conv2D", group=group, output=True)]
     assert first_line(rows, {name: wrong()}).startswith(f"webgl on chrome: {said} diverged first: ")
 
 
-def test_what_was_cast_is_noted_and_many_notes_are_counted():
+def test_notes_are_shown_up_to_eight_and_then_counted():
     notes = tuple(f"input 'x{number}' was cast" for number in range(10))
     message = " ".join(failure_message(comparison([layer("a")], {"a": wrong()}, notes=notes)).split())
     assert "note input 'x0' was cast" in message

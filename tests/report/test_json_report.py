@@ -11,15 +11,15 @@ from pytest_tfjs.report.json_report import environment_to_json, write_json
 from tests.support.comparisons import everything
 
 
-def refuse(constant: str) -> None:
+def reject_constant(constant: str) -> None:
     raise AssertionError(f"{constant} is not JSON")
 
 
-def test_the_file_holds_environment_and_comparisons(tmp_path):
+def test_file_has_environment_and_comparisons(tmp_path):
     path = tmp_path / "new" / "folders" / "results.json"
     told = comparison_to_json(everything())
     write_json(path, environment_to_json(tfjs="4.22.0", tensorflow="2.19.0", pytest_tfjs="1.0"), [told])
-    found = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+    found = json.loads(path.read_text(encoding="utf-8"), parse_constant=reject_constant)
     assert found["schema"] == 1
     assert found["comparisons"] == [told]
     assert found["environment"].keys() == {"pytest_tfjs", "tfjs", "tensorflow", "python", "platform"}
@@ -28,7 +28,7 @@ def test_the_file_holds_environment_and_comparisons(tmp_path):
 
 
 @pytest.mark.parametrize("bad", [{"x": math.nan}, {"x": math.inf}, {"x": object()}])
-def test_what_is_no_json_leaves_the_old_file(tmp_path, bad):
+def test_unserialisable_value_leaves_the_old_file(tmp_path, bad):
     path = tmp_path / "results.json"
     path.write_text("old")
     with pytest.raises((ValueError, TypeError)):
@@ -36,7 +36,7 @@ def test_what_is_no_json_leaves_the_old_file(tmp_path, bad):
     assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {"results.json": "old"}
 
 
-def test_a_write_that_fails_leaves_nothing(tmp_path):
+def test_failed_write_leaves_no_temporary_file(tmp_path):
     path = tmp_path / "results.json"
     path.mkdir()
     with pytest.raises(OSError, match=r"results\.json"):
@@ -44,7 +44,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["results.json"]
 
 
-def test_the_new_file_takes_the_place_of_the_old_one_at_once(tmp_path, monkeypatch):
+def test_file_is_replaced_atomically(tmp_path, monkeypatch):
     path = tmp_path / "results.json"
     path.write_text("old")
     seen = []
@@ -60,6 +60,6 @@ def test_the_new_file_takes_the_place_of_the_old_one_at_once(tmp_path, monkeypat
     assert json.loads(path.read_text())["comparisons"] == []
 
 
-def test_the_environment_has_the_given_versions():
+def test_environment_has_the_given_versions():
     found = environment_to_json(tfjs=None, tensorflow="3.0.dev1", pytest_tfjs="1.0")
     assert (found["pytest_tfjs"], found["tfjs"], found["tensorflow"]) == ("1.0", None, "3.0.dev1")

@@ -18,7 +18,7 @@ def assert_scalars(properties: list) -> None:
         assert not isinstance(value, str) or value.isprintable()
 
 
-def test_tests_with_equal_properties_share_them():
+def test_equal_properties_of_several_tests_are_the_same_objects():
     first, second = (junit_properties(comparison_to_json(everything(timing=TIMED))) for _ in range(2))
     shared = [one is other for one, other in zip(first, second, strict=True) if isinstance(one[1], str)]
     assert len(shared) > 4
@@ -41,13 +41,13 @@ def test_junit_properties_are_scalars_under_stable_names():
     }
 
 
-def test_what_a_test_expects_is_told_with_its_reason():
+def test_expected_failure_has_its_reason():
     found = comparison_to_json(everything(), expected="0/0 is 1 there")
     assert (found["verdict"], found["expected"]) == ("diverged", "0/0 is 1 there")
     assert dict(junit_properties(found))["tfjs_expected"] == "0/0 is 1 there"
     assert comparison_to_json(everything())["expected"] is None
 
 
-def test_a_comparison_without_layers_has_few_properties():
+def test_comparison_without_layers_has_four_properties():
     found = junit_properties(comparison_to_json(comparison([], {}, verdict="error", reason="lost")))
     assert [name for name, _ in found] == ["tfjs_model", "tfjs_target", "tfjs_verdict", "tfjs_reason"]

@@ -7,7 +7,7 @@ from tests.support.comparisons import layer
 from tests.support.reported_comparisons import CHAIN, reported
 
 
-def test_the_coverage_counts_each_reason():
+def test_coverage_text_counts_each_reason():
     away = [
         layer(f"e{n}", coverage="eliminated", reason=r)
         for n, r in enumerate(["identity"] * 2 + ["constant: x"])

@@ -19,7 +19,7 @@ drop   Identity     -               eliminated: identity        -        -      
 out    Softmax      [1, 10]         compared                  inf      inf      inf  1.1e-03  diverged"""
 
 
-def test_the_table_of_layers():
+def test_layer_table_in_full():
     title, *lines = layer_table(reported(CHAIN, BAD), width=140)
     assert title == Line(
         "digits, webgl on chrome: diverged; compared 3, fused 1, eliminated 1: identity 1", "diverged"
@@ -41,7 +41,7 @@ def grouped_layers():
     )
 
 
-OF_GROUPS = {"c_1/conv": close(), "p_1/pool": wrong(), "c_1/again": measured([3, 1], [1, 1])}
+GROUP_METRICS = {"c_1/conv": close(), "p_1/pool": wrong(), "c_1/again": measured([3, 1], [1, 1])}
 
 
 GROUPS = """\
@@ -68,18 +68,18 @@ p            MaxPooling2D          compared                                5.0e+
   p_1/pool   MaxPool       [1, 4]  compared              5.0e+00  2.5e+00  5.0e+00  4.4e-03  diverged first"""
 
 
-def test_the_nodes_of_a_layer_are_one_line():
-    _, *lines = layer_table(reported(grouped_layers(), OF_GROUPS), width=140)
+def test_nodes_of_a_layer_are_one_row():
+    _, *lines = layer_table(reported(grouped_layers(), GROUP_METRICS), width=140)
     assert "\n".join(texts(lines)) == GROUPS
     assert [line.verdict for line in lines] == [None, "diverged", None, None, None, "diverged"]
 
 
-def test_the_nodes_of_a_layer_are_listed_below_it():
-    lines = layer_table(reported(grouped_layers(), OF_GROUPS), width=140, nodes=True)
+def test_nodes_of_a_layer_are_listed_below_it_with_nodes():
+    lines = layer_table(reported(grouped_layers(), GROUP_METRICS), width=140, nodes=True)
     assert "\n".join(texts(lines)[1:]) == NODES
 
 
-def test_what_is_fused_into_a_group_follows_it():
+def test_row_fused_into_a_group_follows_it():
     """The row of a fused operation has the place of the last one that it took in."""
     gone = {"shape": None, "dtype": None, "coverage": "fused", "into": "c/conv"}
     made = reported(
@@ -95,7 +95,7 @@ def test_what_is_fused_into_a_group_follows_it():
     assert [line.split()[0] for line in texts(layer_table(made, width=140)[2:])] == ["c", "n", "r", "late"]
 
 
-def test_a_group_with_an_unmapped_node_is_unmapped():
+def test_group_with_an_unmapped_node_is_unmapped():
     lost = layer("c_1/odd", coverage="unmapped", reason="gone", group="c", group_op="Conv2D")
     made = reported((*grouped_layers()[:2], lost), {"c_1/conv": close()})
     line = layer_table(made, width=140)[-1]
@@ -103,7 +103,7 @@ def test_a_group_with_an_unmapped_node_is_unmapped():
     assert "1 compared, 1 fused, 1 unmapped" in line.text
 
 
-def test_narrow_terminals_lose_the_least_telling_columns_first():
+def test_narrow_terminals_drop_the_least_useful_columns_first():
     headings = {
         width: texts(layer_table(reported(CHAIN, BAD), width=width))[-6].split() for width in (200, 90, 60)
     }
@@ -113,12 +113,12 @@ def test_narrow_terminals_lose_the_least_telling_columns_first():
     assert headings[60] == ["layer", "coverage", "|error|", "allowed", "verdict"]
 
 
-def test_an_error_counts_no_layers():
+def test_title_of_an_error_counts_no_layers():
     failed = comparison([layer("a")], {}, verdict="error", reason="Unknown op 'Foo'")
     assert layer_table(comparison_to_json(failed), width=80)[0].text == "digits, webgl on chrome: error"
 
 
-def test_what_passes_and_has_to_be_known_all_the_same_stands_above_the_layers():
+def test_notes_of_a_close_comparison_are_above_the_layers():
     found = comparison(
         [layer("a", output=True)],
         {"a": close()},
@@ -138,7 +138,7 @@ def test_what_passes_and_has_to_be_known_all_the_same_stands_above_the_layers():
     assert heading.startswith("layer")
 
 
-def test_notes_stand_above_the_layers():
+def test_notes_are_escaped_and_above_the_layers():
     found = comparison([layer("a")], {"a": close()}, notes=("input 'x' was cast", "and\x1b this"))
     _, first, second, heading, *_ = (line.text for line in layer_table(comparison_to_json(found), width=80))
     assert first == "note: input 'x' was cast"

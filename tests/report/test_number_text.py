@@ -12,7 +12,7 @@ from pytest_tfjs.report.number_text import distinct_numbers, number_up
 
 
 @given(st.floats(min_value=1e-300, max_value=1e300))
-def test_a_tolerance_to_copy_is_never_rounded_down(value):
+def test_number_up_never_rounds_down(value):
     assert value <= float(number_up(value)) <= value * 1.12
 
 
@@ -26,5 +26,5 @@ def test_a_tolerance_to_copy_is_never_rounded_down(value):
         ((math.inf, 0.0), ("inf", "0")),
     ],
 )
-def test_an_error_is_told_apart_from_what_is_allowed(pair, shown):
+def test_distinct_numbers_have_enough_digits_to_differ(pair, shown):
     assert distinct_numbers(*pair) == shown

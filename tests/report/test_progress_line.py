@@ -94,7 +94,7 @@ def on_screen(written: str) -> list[str]:
 
 
 @pytest.mark.browser
-def test_stages_appear_on_a_terminal_and_are_gone_at_the_end(project):
+def test_stages_are_shown_on_a_terminal_and_cleared_at_the_end(project):
     dense_model(project.folder)
     project.write(test_model=TESTS)
     written = on_terminal(project, "--color=no")
@@ -106,7 +106,7 @@ def test_stages_appear_on_a_terminal_and_are_gone_at_the_end(project):
     assert "said by the test" not in written
 
 
-def test_progress_is_beside_the_line_and_cleared_before_the_result(project):
+def test_progress_follows_the_test_name_and_is_cleared_before_the_result(project):
     project.write(test_model=SHOWN)
     written = on_terminal(project, "--color=no", "-v")
     shown = f"{SAVE} tfjs: test_shown, cpu on chrome: layers 41/70{ERASE}{RESTORE}"
@@ -115,12 +115,12 @@ def test_progress_is_beside_the_line_and_cleared_before_the_result(project):
 
 
 @pytest.mark.parametrize("arguments", [["-q"], ["-p", "no:terminal"], ["--collect-only"]])
-def test_there_is_no_progress_where_none_is_wanted(project, arguments):
+def test_progress_is_not_shown_with_quiet_no_terminal_or_collect_only(project, arguments):
     project.write(test_model=SHOWN)
     assert SAVE not in on_terminal(project, *arguments)
 
 
-def test_there_is_no_progress_in_a_file(project):
+def test_progress_is_not_written_to_a_file(project):
     project.write(test_model=SHOWN)
     run = project.run("--tfjs-backends=cpu", "--color=yes")
     assert "1 passed" in run.text
@@ -128,12 +128,12 @@ def test_there_is_no_progress_in_a_file(project):
     assert "layers 41/70" not in run.text
 
 
-def test_a_terminal_does_not_make_other_runs_fail(project):
+def test_run_without_tfjs_tests_passes_on_a_terminal(project):
     project.write(test_plain="def test_plain(): pass")
     assert "1 passed" in on_terminal(project, "--color=no")
 
 
-def test_in_a_narrow_place_nothing_is_shown(project):
+def test_progress_is_not_shown_if_no_columns_are_left(project):
     project.write(test_model=SHOWN.replace("test_shown", f"test_{'long_' * 14}"))
     assert SAVE not in on_terminal(project, "-v")
 
@@ -142,19 +142,19 @@ class Screen(io.StringIO):
     encoding = "utf-8"
 
 
-class Gone(Screen):
+class ClosedScreen(Screen):
     def write(self, text: str) -> int:
         raise OSError(5, "Input/output error")
 
 
-def test_a_terminal_that_went_away_is_no_error():
-    line = ProgressLine(Gone(), lambda: 80)
+def test_closed_terminal_raises_no_error():
+    line = ProgressLine(ClosedScreen(), lambda: 80)
     line.show("loading model")
     line.show("first run")
     line.clear()
 
 
-def test_one_stage_is_shown_ten_times_a_second_at_most(monkeypatch):
+def test_stage_is_updated_at_most_ten_times_a_second(monkeypatch):
     now = [100.0]
     monkeypatch.setattr("pytest_tfjs.report.progress_line.time.monotonic", lambda: now[0])
     stream = Screen()
@@ -167,7 +167,7 @@ def test_one_stage_is_shown_ten_times_a_second_at_most(monkeypatch):
     assert "warm runs 1/4" in stream.getvalue()
 
 
-def test_what_is_not_shown_is_not_cleared():
+def test_progress_is_cleared_only_if_shown():
     stream = Screen()
     line = ProgressLine(stream, lambda: 80)
     line.clear()

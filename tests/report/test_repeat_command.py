@@ -32,18 +32,18 @@ pytestmark = pytest.mark.usefixtures("only_this_plugin")
         (["-otfjs_remote=https://me:key@hub"], ["-otfjs_remote=https://***@hub"]),
     ],
 )
-def test_options_that_bear_on_the_test_are_kept(given, kept):
+def test_command_has_only_options_that_affect_the_test(given, kept):
     command = repeat_command("test_a.py::test", given, flags=FLAGS)
     assert shlex.split(command) == ["pytest", "test_a.py::test", *kept]
 
 
-def test_what_a_shell_would_read_is_quoted():
+def test_special_characters_are_quoted_for_the_shell():
     command = repeat_command("test_a.py::test[chrome-cpu]", ["--tfjs-dist=my app"], flags=FLAGS)
     assert command == "pytest 'test_a.py::test[chrome-cpu]' '--tfjs-dist=my app'"
 
 
 @pytest.mark.parametrize("start", [".", "below", "aside"])
-def test_the_test_is_named_as_it_is_from_where_pytest_was_started(pytester, monkeypatch, start):
+def test_command_runs_from_the_folder_where_pytest_was_started(pytester, monkeypatch, start):
     pytester.makefile(".ini", pytest="[pytest]")
     pytester.mkdir("below")
     pytester.mkdir("aside")

@@ -37,7 +37,7 @@ def case(**fields):
     return Case(**{**given, **fields})
 
 
-def test_it_tells_the_figures_and_what_it_ran_on():
+def test_readme_has_the_figures_and_the_environment():
     text = readme(case())
     assert text.startswith("# `conv` on webgl\n")
     assert "is wrong on webgl in chrome 156" in text
@@ -56,7 +56,7 @@ def test_it_tells_the_figures_and_what_it_ran_on():
     assert "cross-origin" not in text
 
 
-def test_nothing_in_it_is_markup_but_ours():
+def test_names_are_escaped_in_markdown():
     told = comparison([layer(NASTY, op=NASTY)], {NASTY: wrong()}, model=NASTY)
     text = readme(case(comparison=told, result=told.layers[0], environment={"browser": NASTY}))
     lines = text.splitlines()
@@ -66,12 +66,12 @@ def test_nothing_in_it_is_markup_but_ours():
     assert r"\<script\>" in text  # where it is no code
 
 
-def test_a_layer_that_is_right_alone_says_so():
+def test_readme_says_if_the_layer_is_right_alone():
     text = readme(case(held=check_elements(np.ones(2), np.ones(2), np.zeros(2))))
     assert "Run alone on the reference's inputs, its error is within its allowance" in text
 
 
-def test_only_the_diagnosis_of_this_layer_is_shown():
+def test_readme_shows_only_the_diagnosis_of_its_layer():
     told = Diagnosis("kernel", "conv", "webgl computes it *otherwise*", ("cpu agrees", "wasm agrees"))
     text = readme(case(comparison=replace(case().comparison, diagnosis=told)))
     assert "## The likely cause\n\nwebgl computes it \\*otherwise\\*\n\n- cpu agrees\n- wasm agrees\n" in text
@@ -84,7 +84,7 @@ def test_nan_is_described_in_words():
     assert "| \\|error\\| there | one value is NaN or Inf and the other differs |" in readme(case(held=held))
 
 
-def test_another_shape_is_described():
+def test_shape_mismatch_is_described():
     held = check_elements(np.zeros((2, 3)), np.zeros((3, 2)), np.zeros((3, 2)))
     assert (
         r"is wrong on webgl in chrome 156.0.7204.49: shape \[2, 3\], shape \[3, 2\] in the reference."
@@ -98,7 +98,7 @@ def test_the_root_mean_square_is_shown_if_it_was_checked():
 
 
 @pytest.mark.parametrize("threads", [True, False])
-def test_threads_need_headers(threads):
+def test_headers_are_mentioned_only_for_threads(threads):
     told = case().comparison
     told = replace(told, target=target(backend="wasm", flags={"WASM_HAS_MULTITHREAD_SUPPORT": threads}))
     assert ("Cross-Origin-Opener-Policy" in readme(case(comparison=told))) == threads

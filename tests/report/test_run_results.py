@@ -7,7 +7,7 @@ from tests.support.comparisons import close, comparison, layer, target, wrong
 TEST = "test_digits.py::test_classifier[chrome-webgl]"
 
 
-def of(number: int, **fields: object):
+def numbered_comparison(number: int, **fields: object):
     """A comparison of many layers, of which one has diverged."""
     names = [f"block_{at}/conv" for at in range(40)]
     rows = [layer(name, output=name == names[-1]) for name in names]
@@ -15,8 +15,8 @@ def of(number: int, **fields: object):
     return comparison(rows, found, **{"test": f"test_digits.py::test_{number}[chrome-webgl]", **fields})
 
 
-def test_what_is_told_comes_back_as_it_was():
-    told, entries = Told(), [comparison_to_json(of(number)) for number in range(3)]
+def test_entries_come_back_unchanged():
+    told, entries = Told(), [comparison_to_json(numbered_comparison(number)) for number in range(3)]
     told.extend(entries[:1])
     told.extend(entries[1:])
     told.extend([])
@@ -24,35 +24,39 @@ def test_what_is_told_comes_back_as_it_was():
     assert told.all() == entries
 
 
-def test_it_comes_in_the_order_of_places():
+def test_entries_are_ordered_by_place():
     told = Told()
     for place, names in ((2, "cd"), (0, "a"), (1, "b"), (2, "e")):
         told.extend([{"test": name} for name in names], place)
     assert [one["test"] for one in told.all()] == list("abcde")
 
 
-def test_much_alike_takes_little():
+def test_similar_entries_are_compressed():
     told, earlier = Told(), Earlier()
     for number in range(200):
-        one = of(number)
+        one = numbered_comparison(number)
         told.extend([comparison_to_json(one)])
         earlier.add(one)
     kept = [pressed for _, pressed in told._kept]
     kept += [pressed for one in earlier._kept.values() for _, pressed in one]
     assert sum(map(len, kept)) / 200 < 1_500
-    assert len(str(comparison_to_json(of(0)))) > 30_000
+    assert len(str(comparison_to_json(numbered_comparison(0)))) > 30_000
 
 
-def test_the_same_comparison_on_other_targets():
-    earlier, here = Earlier(), of(0, test=TEST)
+def test_elsewhere_finds_the_same_comparison_on_other_targets():
+    earlier, here = Earlier(), numbered_comparison(0, test=TEST)
     on_wasm, on_cpu = (
-        of(0, test=f"test_digits.py::test_classifier[chrome-{name}]", target=target(backend=name))
+        numbered_comparison(
+            0, test=f"test_digits.py::test_classifier[chrome-{name}]", target=target(backend=name)
+        )
         for name in ("wasm", "cpu")
     )
-    earlier.add(of(0, test=TEST, model="another", target=target(backend="cpu")))
-    earlier.add(of(0, test=TEST, format="layers", target=target(backend="cpu")))
-    earlier.add(of(0, test=TEST, weights="uint8", target=target(backend="cpu")))
-    earlier.add(of(0, test="test_digits.py::test_other[chrome-cpu]", target=target(backend="cpu")))
+    earlier.add(numbered_comparison(0, test=TEST, model="another", target=target(backend="cpu")))
+    earlier.add(numbered_comparison(0, test=TEST, format="layers", target=target(backend="cpu")))
+    earlier.add(numbered_comparison(0, test=TEST, weights="uint8", target=target(backend="cpu")))
+    earlier.add(
+        numbered_comparison(0, test="test_digits.py::test_other[chrome-cpu]", target=target(backend="cpu"))
+    )
     earlier.add(on_wasm)
     earlier.add(here)
     earlier.add(on_cpu)
@@ -60,10 +64,10 @@ def test_the_same_comparison_on_other_targets():
     assert earlier.elsewhere(on_cpu) == [on_wasm, here]
 
 
-def test_the_comparisons_of_a_test_are_counted():
+def test_count_is_the_number_of_comparisons_of_a_test():
     earlier = Earlier()
     assert (earlier.count(TEST), len(earlier)) == (0, 0)
-    earlier.add(of(0, test=TEST))
-    earlier.add(of(1, test=TEST, model="another"))
-    earlier.add(of(2))
+    earlier.add(numbered_comparison(0, test=TEST))
+    earlier.add(numbered_comparison(1, test=TEST, model="another"))
+    earlier.add(numbered_comparison(2))
     assert (earlier.count(TEST), len(earlier)) == (2, 3)

@@ -32,14 +32,14 @@ MIXED = sensitivity(
 )
 
 
-def test_the_share_is_of_the_mutants_that_change_anything():
+def test_share_counts_caught_and_survived_mutants_only():
     assert dict(MIXED.counts) == {"caught": 5, "survived": 1, "equivalent": 1, "not applicable": 1}
     assert MIXED.share == pytest.approx(5 / 6)
     assert sensitivity(layer("a", "equivalent", "not applicable")).share is None
     assert sensitivity().share is None
 
 
-def test_survivors_are_named_with_what_was_changed_and_why_they_survived():
+def test_survivors_are_listed_with_their_change_and_reason():
     ((name, outcome),) = MIXED.survivors
     assert (name, outcome.kind) == ("stem", KINDS[2])
     table = str(MIXED)
@@ -49,7 +49,7 @@ def test_survivors_are_named_with_what_was_changed_and_why_they_survived():
     assert "2 feeds" in table
 
 
-def test_the_table_has_a_line_for_each_kind_and_for_each_layer():
+def test_table_has_a_row_for_each_kind_and_each_layer():
     lines = str(MIXED).splitlines()
     for kind in KINDS:
         assert sum(line.startswith(kind) for line in lines) == 1
@@ -59,19 +59,19 @@ def test_the_table_has_a_line_for_each_kind_and_for_each_layer():
     assert head.split()[-1] == "-"
 
 
-def test_a_share_is_rounded_down_so_that_100_is_all():
+def test_percentage_is_rounded_down():
     almost = sensitivity(*(layer(f"l{n}", "caught") for n in range(2000)), layer("last", "survived"))
     assert "(99.9 %)" in headline(almost.to_json())
     assert "(100 %)" in headline(sensitivity(layer("a", "caught")).to_json())
     assert "cannot be measured" in headline(sensitivity(layer("a", "equivalent")).to_json())
 
 
-def test_many_survivors_are_counted():
+def test_headline_names_some_survivors_and_counts_the_rest():
     many = sensitivity(*(layer(f"l{n}", "survived") for n in range(5)))
     assert headline(many.to_json()).endswith("at 'l2' and 2 more")
 
 
-def test_the_json_holds_all_of_it_and_nothing_but_json():
+def test_json_is_strict_and_complete():
     told = MIXED.to_json()
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     assert told["share"] == MIXED.share
@@ -84,7 +84,7 @@ def test_the_json_holds_all_of_it_and_nothing_but_json():
     }
 
 
-def test_the_summary_tells_each_comparison_that_was_measured():
+def test_summary_has_a_line_for_each_measured_comparison():
     target = {"backend": "webgl", "variant": "f16", "browser": "chrome"}
     one = {"model": "digits", "target": target, "sensitivity": MIXED.to_json()}
     other = {**one, "sensitivity": None}
@@ -93,5 +93,5 @@ def test_the_summary_tells_each_comparison_that_was_measured():
     assert line.startswith("sensitivity of digits, webgl:f16 on chrome: 5 of 6 mutants caught (83.3 %)")
 
 
-def test_names_cannot_move_the_cursor():
+def test_control_characters_in_names_are_escaped():
     assert "\x1b" not in str(sensitivity(layer("a\x1b[2J", "survived"), model="b\x1b[2J"))

@@ -17,7 +17,7 @@ from tests.support.comparisons import layer, target, wrong
 from tests.support.reported_comparisons import BAD, CHAIN, GOOD, TIMED, reported, texts
 
 
-def test_the_summary_table():
+def test_summary_table_in_full():
     runs = [
         reported(CHAIN, GOOD, model="digits", timing=TIMED),
         reported(CHAIN, BAD, model="digits", target=target(backend="webgl", variant="f16"), timing=TIMED),
@@ -42,7 +42,7 @@ def test_the_summary_table():
     ]
 
 
-def test_what_a_test_expects_is_no_verdict_like_another():
+def test_expected_divergence_is_marked_in_both_tables():
     expected, not_expected = reported(CHAIN, BAD), reported(CHAIN, BAD, target=target(backend="wasm"))
     expected["expected"] = "a known fault"
     _, first, second, *reasons = summary_table([expected, not_expected], width=110)
@@ -58,12 +58,12 @@ def test_what_a_test_expects_is_no_verdict_like_another():
     assert [row.verdict for row in rows] == ["close", "expected", None, None, "expected"]
 
 
-def test_the_summary_without_times():
+def test_time_columns_are_left_out_without_times():
     heading, *_ = summary_table([reported(CHAIN, GOOD)], width=100)
     assert heading.text == "model   format  on chrome  verdict  worst layer  |error|  allowed"
 
 
-def test_the_summary_names_browsers_where_they_differ():
+def test_target_column_names_browsers_if_they_differ():
     runs = [reported(CHAIN, GOOD), reported(CHAIN, GOOD, target=target(browser="firefox"))]
     heading, first, second = texts(summary_table(runs, width=100))
     assert "target" in heading
@@ -71,7 +71,7 @@ def test_the_summary_names_browsers_where_they_differ():
     assert "webgl on firefox" in second
 
 
-def test_nothing_run_is_no_table():
+def test_no_comparisons_give_no_table():
     assert summary_table([], width=80) == []
 
 
@@ -82,7 +82,7 @@ NASTY = st.text(
 
 
 @given(NASTY, NASTY, st.integers(20, 160), st.sampled_from(["ascii", "latin-1", "utf-8", "cp437"]))
-def test_no_name_breaks_a_line_or_moves_the_cursor(name, model, width, encoding):
+def test_no_name_breaks_a_line_or_exceeds_the_width(name, model, width, encoding):
     rows = (layer(name or "x", op=name), layer("u", coverage="unmapped", reason=name))
     made = reported(rows, {name or "x": wrong()}, model=model, reason=model, target=target(browser=name))
     lines = [
@@ -96,7 +96,7 @@ def test_no_name_breaks_a_line_or_moves_the_cursor(name, model, width, encoding)
         assert width_of(line) <= width
 
 
-def test_the_report_imports_nothing_heavy():
+def test_report_does_not_import_numpy_selenium_starlette_or_pytest():
     code = (
         "import sys\n"
         "from pytest_tfjs.report import json_report, junit_properties, layer_table, summary_table\n"

@@ -18,7 +18,7 @@ from pytest_tfjs.report.text_layout import Column, shorten, table, width_of
         (0, "utf-8", ""),
     ],
 )
-def test_names_are_cut_in_the_middle(width, encoding, shown):
+def test_names_are_shortened_in_the_middle(width, encoding, shown):
     assert shorten("block_12/expand/batch_norm", width, encoding) == shown
 
 
@@ -28,7 +28,7 @@ def test_wide_characters_take_two_cells():
     assert table([Column("a"), Column("b")], [("漢", "x"), ("ab", "y")], 80) == ["a   b", "漢  x", "ab  y"]
 
 
-def test_the_widest_column_gives_way_first():
+def test_widest_flexible_column_is_shortened_first():
     columns = [Column("name", flexible=True), Column("n", "right"), Column("op", flexible=True)]
     lines = table(columns, [("a" * 60, "1", "Conv2D"), ("b", "22", "Add")], 40)
     assert lines == [

@@ -26,5 +26,5 @@ from tests.support.reported_comparisons import CHAIN, reported
         ({"conv": measured([0], [0]), "pool": measured([0], [0])}, "conv"),
     ],
 )
-def test_the_worst_layer_uses_most_of_its_tolerance(metrics, worst):
+def test_worst_layer_has_used_most_of_its_tolerance(metrics, worst):
     assert worst_layer(reported(CHAIN[:2], metrics))["name"] == worst

@@ -32,7 +32,7 @@ def models(tmp_path_factory):
 
 
 @pytest.mark.parametrize("format_", ["layers", "graph"])
-def test_the_same_classes(tfjs, models, format_):
+def test_sound_model_agrees_with_its_source(tfjs, models, format_):
     labels = np.arange(300) % 3
     agreement = tfjs.assert_agrees(
         models / "classes.h5", X, min_top1=0.98, min_topk=(2, 1.0), labels=labels, format=format_
@@ -43,13 +43,15 @@ def test_the_same_classes(tfjs, models, format_):
     assert agreement.measure("top-2 agreement").value == 1.0
     ours, theirs = agreement.accuracy
     assert 0 < ours.value == theirs.value < 1
-    assert agreement.test.startswith("tests/workflows/test_agreement.py::test_the_same_classes[")
+    assert agreement.test.startswith(
+        "tests/workflows/test_agreement.py::test_sound_model_agrees_with_its_source["
+    )
     again = tfjs.agreement(models / "classes.h5", X, batch=7, labels=labels, format=format_)
     assert again.measure("top-1 agreement").value == 1.0
     assert (again.samples, again.accuracy) == (300, agreement.accuracy)
 
 
-def test_classes_that_a_wrong_weight_flips(tfjs, models, tmp_path):
+def test_wrong_weight_flips_classes_and_the_worst_are_named(tfjs, models, tmp_path):
     source = models / "classes.h5"
     damaged = double_largest_weight(tfjs.convert(source), "classes", tmp_path / "damaged")
     with pytest.raises(NotAgreed) as failure:
@@ -71,7 +73,7 @@ def test_classes_that_a_wrong_weight_flips(tfjs, models, tmp_path):
     assert reference.measure("metric").value == worst.reference
 
 
-def test_quantised_weights_are_held_against_the_source(tfjs, models):
+def test_quantised_weights_are_compared_with_the_source(tfjs, models):
     def least_difference(ours, theirs):
         return -float(np.abs(ours - theirs).max())
 
@@ -83,7 +85,7 @@ def test_quantised_weights_are_held_against_the_source(tfjs, models):
     assert costs[1] > 1e-4
 
 
-def test_several_outputs(tfjs, models):
+def test_metric_of_all_outputs_and_choice_of_one_output(tfjs, models):
     seen = {}
 
     def metric(ours, theirs):
@@ -107,7 +109,7 @@ def test_several_outputs(tfjs, models):
     assert tfjs.assert_agrees(models / "two.h5", X, output="classes", min_top1=1.0).output == "classes"
 
 
-def test_what_could_not_fail_fails(tfjs, models):
+def test_check_that_could_not_fail_is_vacuous_or_rejected(tfjs, models):
     with pytest.raises(NotAgreed, match=r"wasm on chrome: vacuous: the reference gives class \d for all 4 "):
         tfjs.assert_agrees(models / "classes.h5", np.repeat(X[:1], 4, axis=0), min_top1=0.5)
     tfjs.assert_agrees(
@@ -121,7 +123,7 @@ def test_what_could_not_fail_fails(tfjs, models):
         tfjs.assert_agrees(models / "classes.h5", X)
 
 
-def test_labels_that_do_not_fit(tfjs, models):
+def test_labels_of_another_length_or_dtype_are_rejected(tfjs, models):
     with pytest.raises(
         FeedError, match=r"labels have dtype int64 and shape \[299\]: expected .* of shape \[300\]"
     ):
@@ -131,7 +133,7 @@ def test_labels_that_do_not_fit(tfjs, models):
 
 
 @pytest.mark.tfjs(backends="webgl,webgl:f16")
-def test_maps_of_classes(tfjs, tmp_path):
+def test_class_maps_are_compared_by_iou(tfjs, tmp_path):
     keras = pytest.importorskip("tf_keras")
     keras.utils.set_random_seed(1)
     layers = [keras.Input((8, 8, 3)), keras.layers.Conv2D(5, 3, padding="same", name="map")]
@@ -164,7 +166,7 @@ def feed(a, b):
         ((TensorSpec("a", None, "float32"), SPECS[1]), feed(5, 5), [5]),
     ],
 )
-def test_feeds_are_cut_where_the_model_takes_any_number_of_samples(specs, given, sizes):
+def test_feeds_are_split_into_batches_only_if_all_inputs_have_a_free_batch_axis(specs, given, sizes):
     pieces = batched([given], specs, 2)
     assert [len(piece.reference["a"]) for piece in pieces] == sizes
     for side in ("reference", "browser"):
@@ -172,7 +174,7 @@ def test_feeds_are_cut_where_the_model_takes_any_number_of_samples(specs, given,
         np.testing.assert_array_equal(joined, given.reference["a"])
 
 
-def test_the_results_of_a_run_tell_of_tasks(tiny_project):
+def test_json_summary_and_failure_report_tasks(tiny_project):
     project = tiny_project("tasks")
     project.write(
         test_task="""

@@ -27,7 +27,7 @@ def values(*shape, seed=0, low=-2.0, high=2.0):
     return np.random.default_rng(seed).uniform(low, high, shape).astype(np.float32)
 
 
-def filled(model):
+def with_nonzero_weights(model):
     """The model with weights that are neither 0 nor 1 anywhere."""
     model.set_weights(
         [values(*each.shape, seed=n, low=0.1, high=1.0) for n, each in enumerate(model.get_weights())]
@@ -35,7 +35,7 @@ def filled(model):
     return model
 
 
-def edited(artifacts, out, change):
+def edit_topology(artifacts, out, change):
     """A copy of the artifacts, whose topology `change` has altered."""
     shutil.copytree(artifacts.model_json.parent, out)
     path = out / "model.json"
@@ -60,7 +60,7 @@ def diagnosis(tfjs, tmp_path, source, x, change, *, format_):
     """What is told of artifacts that `change` has altered."""
     path = tmp_path / ("source.keras" if format_ == "graph" else "source.h5")
     source.save(path)
-    altered = edited(tfjs.convert(path, format=format_), tmp_path / "altered", change)
+    altered = edit_topology(tfjs.convert(path, format=format_), tmp_path / "altered", change)
     comparison = tfjs.compare(Prebuilt(altered, path), x)
     assert comparison.verdict == "diverged"
     return comparison.diagnosis
@@ -71,7 +71,7 @@ def resized(library):
     return library.Model(image, library.layers.UpSampling2D(3, interpolation="bilinear", name="up")(image))
 
 
-def test_half_pixel_centres_flipped(tfjs, tmp_path):
+def test_flipped_half_pixel_centers_are_named(tfjs, tmp_path):
     def flip(topology):
         for node in nodes(topology, "ResizeBilinear"):
             node["attr"]["half_pixel_centers"] = {"b": False}
@@ -83,9 +83,11 @@ def test_half_pixel_centres_flipped(tfjs, tmp_path):
     )
 
 
-def test_an_epsilon_changed(tfjs, tmp_path):
+def test_changed_epsilon_is_named(tfjs, tmp_path):
     image = tf_keras.Input((4, 4, 3), name="image")
-    model = filled(tf_keras.Model(image, tf_keras.layers.BatchNormalization(name="norm")(image)))
+    model = with_nonzero_weights(
+        tf_keras.Model(image, tf_keras.layers.BatchNormalization(name="norm")(image))
+    )
 
     def change(topology):
         keras_layer(topology, "norm")["config"]["epsilon"] = 0.25
@@ -95,10 +97,12 @@ def test_an_epsilon_changed(tfjs, tmp_path):
     assert "epsilon=0.25 instead of 0.001, as model.json declares" in found.said
 
 
-def test_padding_shifted(tfjs, tmp_path):
+def test_shifted_padding_is_named(tfjs, tmp_path):
     image = tf_keras.Input((6, 6, 2), name="image")
     padded = tf_keras.layers.ZeroPadding2D(((0, 1), (0, 1)), name="pad")(image)
-    model = filled(tf_keras.Model(image, tf_keras.layers.Conv2D(2, 3, strides=2, name="conv")(padded)))
+    model = with_nonzero_weights(
+        tf_keras.Model(image, tf_keras.layers.Conv2D(2, 3, strides=2, name="conv")(padded))
+    )
 
     def change(topology):
         keras_layer(topology, "pad")["config"]["padding"] = [[1, 0], [1, 0]]
@@ -109,10 +113,12 @@ def test_padding_shifted(tfjs, tmp_path):
 
 
 @pytest.mark.parametrize("format_", ["graph", "layers"])
-def test_an_activation_swapped(tfjs, tmp_path, format_):
+def test_swapped_activation_is_named(tfjs, tmp_path, format_):
     library = keras if format_ == "graph" else tf_keras
     x = library.Input((6,), name="x")
-    model = filled(library.Model(x, library.layers.Dense(5, activation="tanh", name="dense")(x)))
+    model = with_nonzero_weights(
+        library.Model(x, library.layers.Dense(5, activation="tanh", name="dense")(x))
+    )
 
     def change(topology):
         if format_ == "layers":
@@ -125,10 +131,10 @@ def test_an_activation_swapped(tfjs, tmp_path, format_):
     assert {"graph": "Sigmoid", "layers": "Softsign"}[format_] in found.said
 
 
-def test_two_inputs_swapped(tfjs, tmp_path):
+def test_swapped_inputs_are_named(tfjs, tmp_path):
     a, b = (keras.Input((4,), name=name) for name in "ab")
     left, right = keras.layers.Dense(4, name="left")(a), keras.layers.Dense(4, name="right")(b)
-    model = filled(keras.Model([a, b], keras.layers.Subtract(name="minus")([left, right])))
+    model = with_nonzero_weights(keras.Model([a, b], keras.layers.Subtract(name="minus")([left, right])))
 
     def change(topology):
         (node,) = nodes(topology, "Sub")
@@ -141,12 +147,12 @@ def test_two_inputs_swapped(tfjs, tmp_path):
     assert "Sub with its two inputs swapped" in found.said
 
 
-def test_another_row_taken(tfjs, tmp_path):
+def test_wrong_input_layer_is_named(tfjs, tmp_path):
     x = tf_keras.Input((4,), name="x")
     first = tf_keras.layers.Dense(4, activation="tanh", name="first")(x)
     second = tf_keras.layers.Dense(4, activation="tanh", name="second")(first)
     last = tf_keras.layers.Dense(4, name="last")(second)
-    model = filled(tf_keras.Model(x, [last, second]))
+    model = with_nonzero_weights(tf_keras.Model(x, [last, second]))
 
     def change(topology):
         keras_layer(topology, "last")["inbound_nodes"][0][0][0] = "first"
@@ -156,12 +162,12 @@ def test_another_row_taken(tfjs, tmp_path):
     assert "'first' in the artifacts, but 'second' in the source" in found.said
 
 
-def test_weights_transposed(tfjs, tmp_path):
+def test_transposed_weight_is_named(tfjs, tmp_path):
     from pytest_tfjs.models.artifacts import with_weights
 
     x = tf_keras.Input((4,), name="x")
     path = tmp_path / "source.h5"
-    filled(tf_keras.Model(x, tf_keras.layers.Dense(4, name="dense")(x))).save(path)
+    with_nonzero_weights(tf_keras.Model(x, tf_keras.layers.Dense(4, name="dense")(x))).save(path)
     artifacts = tfjs.convert(path, format="layers")
     kernel = artifacts.read_weights()["dense/kernel"]
     altered = with_weights(artifacts, {"dense/kernel": kernel.T}, tmp_path / "altered")
@@ -170,22 +176,22 @@ def test_weights_transposed(tfjs, tmp_path):
     assert "'dense/kernel'" in found.said
 
 
-def folded_convolution(tmp_path):
+def save_folded_convolution(tmp_path):
     """A convolution without bias whose batch-norm the converter folds into it, saved."""
     layers = keras.layers
     image = keras.Input((8, 8, 3), name="image")
     x = layers.BatchNormalization(name="norm")(layers.Conv2D(4, 3, use_bias=False, name="conv")(image))
     x = layers.MaxPooling2D(name="pool")(layers.ReLU(name="relu")(x))
     path = tmp_path / "source.keras"
-    filled(keras.Model(image, layers.Conv2D(2, 2, name="last")(x))).save(path)
+    with_nonzero_weights(keras.Model(image, layers.Conv2D(2, 2, name="last")(x))).save(path)
     return path
 
 
-def test_a_folded_weight_that_is_wrong(tfjs, tmp_path):
+def test_wrong_folded_weight_is_named(tfjs, tmp_path):
     """That the batch-norm is gone is sound; that its factor differs from the source's is not."""
     from pytest_tfjs.models.artifacts import with_weights
 
-    path = folded_convolution(tmp_path)
+    path = save_folded_convolution(tmp_path)
     artifacts = tfjs.convert(path, format="graph")
     name, kernel = next((n, w) for n, w in artifacts.read_weights().items() if w.shape == (3, 3, 3, 4))
     altered = with_weights(artifacts, {name: kernel * np.float32(1.5)}, tmp_path / "altered")
@@ -193,23 +199,23 @@ def test_a_folded_weight_that_is_wrong(tfjs, tmp_path):
     assert (found.kind, found.layer.partition("/")[0]) == ("weight", "conv_1")
 
 
-def test_a_shape_that_what_follows_does_not_take(tfjs, tmp_path):
+def test_wrong_padding_is_named_when_the_next_node_rejects_the_shape(tfjs, tmp_path):
     """As TensorFlow refuses what the artifacts' next nodes would take, no weight can be judged by it."""
-    path = folded_convolution(tmp_path)
+    path = save_folded_convolution(tmp_path)
 
     def pad(topology):
         for node in topology["node"]:
             if node["op"] in ("Conv2D", "_FusedConv2D"):
                 node["attr"]["padding"] = {"s": "U0FNRQ=="}
 
-    altered = edited(tfjs.convert(path, format="graph"), tmp_path / "altered", pad)
+    altered = edit_topology(tfjs.convert(path, format="graph"), tmp_path / "altered", pad)
     comparison = tfjs.compare(Prebuilt(altered, path), values(2, 8, 8, 3))
     assert comparison.verdict == "diverged"
     assert comparison.diagnosis.kind == "semantics"
     assert "with padding=SAME instead of VALID, as model.json declares" in comparison.diagnosis.said
 
 
-def test_artifacts_of_an_earlier_training(tfjs, tmp_path):
+def test_artifacts_of_an_earlier_training_are_blamed_on_their_weights(tfjs, tmp_path):
     """Whose layers have other names: no weight can be held against the source's by itself."""
 
     def trained(seed):
@@ -228,7 +234,7 @@ def test_artifacts_of_an_earlier_training(tfjs, tmp_path):
 
 
 @pytest.mark.parametrize("change", ["scaled", "reversed"])
-def test_the_feed_of_a_model_that_lost_its_preprocessing(tfjs, tmp_path, change):
+def test_lost_preprocessing_is_blamed_on_the_feed(tfjs, tmp_path, change):
     """The artifacts are those of the same model without its first layer."""
 
     def build(*, whole):
@@ -239,7 +245,7 @@ def test_the_feed_of_a_model_that_lost_its_preprocessing(tfjs, tmp_path, change)
         elif whole:
             inside = image[..., ::-1]
         conv = keras.layers.Conv2D(4, 3, name="conv", activation="relu")(inside)
-        return filled(keras.Model(image, keras.layers.Conv2D(2, 3, name="last")(conv)))
+        return with_nonzero_weights(keras.Model(image, keras.layers.Conv2D(2, 3, name="last")(conv)))
 
     whole, bare = tmp_path / "whole.keras", tmp_path / "bare.keras"
     build(whole=True).save(whole)
@@ -254,7 +260,7 @@ def test_the_feed_of_a_model_that_lost_its_preprocessing(tfjs, tmp_path, change)
 # ---- what it does to the run ----
 
 
-class Counted:
+class OpenedPages:
     """The pages that are opened while a test runs."""
 
     def __init__(self, monkeypatch):
@@ -269,43 +275,45 @@ class Counted:
 
 
 @pytest.fixture
-def opened(monkeypatch):
-    return Counted(monkeypatch).targets
+def opened_backends(monkeypatch):
+    return OpenedPages(monkeypatch).targets
 
 
 @pytest.fixture
-def broken(tfjs, tmp_path):
+def compare_broken(tfjs, tmp_path):
     """Compares a model with artifacts whose activation is another."""
     x = tf_keras.Input((6,), name="x")
     path = tmp_path / "source.h5"
-    filled(tf_keras.Model(x, tf_keras.layers.Dense(5, activation="tanh", name="dense")(x))).save(path)
+    with_nonzero_weights(
+        tf_keras.Model(x, tf_keras.layers.Dense(5, activation="tanh", name="dense")(x))
+    ).save(path)
 
     def change(topology):
         keras_layer(topology, "dense")["config"]["activation"] = "softsign"
 
-    altered = edited(tfjs.convert(path, format="layers"), tmp_path / "altered", change)
+    altered = edit_topology(tfjs.convert(path, format="layers"), tmp_path / "altered", change)
     return lambda: tfjs.compare(Prebuilt(altered, path), values(2, 6))
 
 
-def test_where_it_passes_nothing_is_looked_at(tfjs, tmp_path, monkeypatch, opened):
+def test_close_comparison_is_not_diagnosed(tfjs, tmp_path, monkeypatch, opened_backends):
     path = tmp_path / "resized.keras"
     resized(keras).save(path)
     monkeypatch.setattr(workflow, "_Diagnosing", None)
     comparison = tfjs.compare(path, values(1, 5, 5, 3))
     assert (comparison.verdict, comparison.diagnosis) == ("close", None)
-    assert set(opened) <= {"wasm"}
+    assert set(opened_backends) <= {"wasm"}
 
 
-def test_the_page_of_the_target_is_there_again_after(tfjs, tmp_path, broken, opened):
-    assert broken().diagnosis.kind == "semantics"
+def test_page_of_the_target_is_reopened_after_a_diagnosis(tfjs, tmp_path, compare_broken, opened_backends):
+    assert compare_broken().diagnosis.kind == "semantics"
     path = tmp_path / "resized.keras"
     resized(keras).save(path)
     assert tfjs.compare(path, values(1, 5, 5, 3)).verdict == "close"
     assert tfjs.target.backend == "wasm"
-    assert opened[-2:] == ["cpu", "wasm"]
+    assert opened_backends[-2:] == ["cpu", "wasm"]
 
 
-def test_what_fails_is_told_and_fails_nothing(broken, monkeypatch):
+def test_failing_parts_of_a_diagnosis_are_listed_and_leave_the_verdict(compare_broken, monkeypatch):
     plain = Harness.open
 
     def no_cpu(harness, target, **limits):
@@ -318,7 +326,7 @@ def test_what_fails_is_told_and_fails_nothing(broken, monkeypatch):
 
     monkeypatch.setattr(Harness, "open", no_cpu)
     monkeypatch.setattr(workflow, "examine", boom)
-    comparison = broken()
+    comparison = compare_broken()
     assert (comparison.verdict, comparison.first_divergence) == ("diverged", ("dense",))
     assert comparison.diagnosis.kind == "unknown"
     assert "not tried: cpu on chrome: no page today" in comparison.diagnosis.evidence
@@ -326,30 +334,30 @@ def test_what_fails_is_told_and_fails_nothing(broken, monkeypatch):
     assert f"not tried: {what}" in comparison.diagnosis.evidence
 
 
-def test_where_time_is_up_the_rest_is_not_tried(broken, monkeypatch, opened):
+def test_diagnosis_stops_when_its_time_is_used_up(compare_broken, monkeypatch, opened_backends):
     monkeypatch.setattr(workflow, "BUDGET_S", 0.0)
-    comparison = broken()
+    comparison = compare_broken()
     assert comparison.diagnosis.kind == "unknown"
     assert "not tried: wasm on chrome: 0 s for the diagnosis were used up" in comparison.diagnosis.evidence
-    assert "cpu" not in opened
+    assert "cpu" not in opened_backends
 
 
 @pytest.mark.tfjs(rtol=1e-12, atol=1e-12)
-def test_a_tolerance_below_rounding_is_told_for_what_it_is(tfjs, tmp_path):
+def test_tolerance_below_rounding_is_named(tfjs, tmp_path):
     x = tf_keras.Input((600,), name="x")
     path = tmp_path / "source.h5"
     hidden = tf_keras.layers.Dense(50, name="dense")(x)
-    filled(tf_keras.Model(x, tf_keras.layers.Dense(5, name="last")(hidden))).save(path)
+    with_nonzero_weights(tf_keras.Model(x, tf_keras.layers.Dense(5, name="last")(hidden))).save(path)
     comparison = tfjs.compare(path, values(2, 600), alone="all")
     assert comparison.verdict == "diverged"
     assert comparison.diagnosis.kind == "growth"
     assert "the given tolerance is smaller than its rounding error" in comparison.diagnosis.said
 
 
-def test_weights_that_are_stored_too_coarsely(tfjs, tmp_path):
+def test_quantised_weights_are_named_as_the_cause(tfjs, tmp_path):
     x = tf_keras.Input((6,), name="x")
     path = tmp_path / "source.h5"
-    filled(tf_keras.Model(x, tf_keras.layers.Dense(5, name="dense")(x))).save(path)
+    with_nonzero_weights(tf_keras.Model(x, tf_keras.layers.Dense(5, name="dense")(x))).save(path)
     found = tfjs.compare(path, values(2, 6), weights="uint8", compression=1e-9).diagnosis
     assert (found.kind, found.layer) == ("quantised weights", None)
     assert "quantising the weights to uint8 changes" in found.said

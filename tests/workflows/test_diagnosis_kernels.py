@@ -28,7 +28,7 @@ def diagnosis(tfjs, tmp_path):
 
 
 @pytest.mark.tfjs(backends="webgl")
-def test_zero_over_zero_on_webgl(diagnosis):
+def test_zero_over_zero_on_webgl_is_named(diagnosis):
     found = diagnosis(lambda x: {"y": x / (x * x)}, np.float32([0, 1, 2, 4]))
     assert found.kind == "kernel"
     assert "webgl gives another result than cpu on chrome, which agrees with Python" in found.said
@@ -36,7 +36,7 @@ def test_zero_over_zero_on_webgl(diagnosis):
 
 
 @pytest.mark.tfjs(backends="wasm")
-def test_nan_dropped_by_maximum_on_wasm(diagnosis):
+def test_nan_dropped_by_maximum_on_wasm_is_named(diagnosis):
     found = diagnosis(lambda x: {"y": tf.maximum(1.0, tf.sqrt(x))}, np.float32([-1, 4, 9]))
     assert found.kind == "kernel"
     assert "wasm gives another result than cpu on chrome, which agrees with Python" in found.said
@@ -44,14 +44,14 @@ def test_nan_dropped_by_maximum_on_wasm(diagnosis):
 
 
 @pytest.mark.tfjs(backends="webgl")
-def test_the_sine_of_large_angles_on_webgl(diagnosis):
+def test_sine_of_large_angles_on_webgl_is_a_kernel_fault(diagnosis):
     found = diagnosis(lambda x: {"y": tf.sin(x)}, np.float32([1e6, 1, 2e6, 3.3e6]))
     assert found.kind == "kernel"
     assert "webgl gives another result than cpu on chrome, which agrees with Python" in found.said
 
 
 @pytest.mark.tfjs(backends="cpu,wasm,webgl")
-def test_products_of_integers_that_overflow(tfjs, diagnosis):
+def test_overflowing_integer_product_is_a_kernel_fault(tfjs, diagnosis):
     if tfjs.target.backend == "wasm":
         pytest.skip("wasm wraps as Python does; it is asked for as it agrees")
     found = diagnosis(lambda x: {"y": x * x}, np.int32([3, 65537, 123456789]))
@@ -61,27 +61,27 @@ def test_products_of_integers_that_overflow(tfjs, diagnosis):
 
 
 @pytest.mark.tfjs(backends="webgl:f16")
-def test_exp_that_overflows_half_precision(diagnosis):
+def test_half_precision_overflow_is_named(diagnosis):
     found = diagnosis(lambda x: {"y": tf.exp(x)}, np.float32([1, 2, 20]))
     assert found.kind == "half range"
     assert "half precision overflows above 65504, but |reference| reaches 4.85e+08" in found.said
 
 
 @pytest.mark.tfjs(backends="webgl:f16")
-def test_integers_over_65504_in_half_precision(diagnosis):
+def test_integers_over_65504_in_half_precision_are_out_of_range(diagnosis):
     found = diagnosis(lambda x: {"y": x + 1}, np.int32([3, 65503, 70000]))
     assert found.kind == "half range"
 
 
 @pytest.mark.tfjs(backends="webgl:f16")
-def test_what_half_precision_flushes(diagnosis):
+def test_values_flushed_by_half_precision_are_named(diagnosis):
     found = diagnosis(lambda x: {"y": x * 1e-6}, np.float32([0.01, 0.02, 0.03]))
     assert found.kind == "half range"
     assert "are 0 in the browser and below 6.1e-05 in Python" in found.said
 
 
 @pytest.mark.tfjs(backends="webgl:f16")
-def test_the_resolution_of_half_precision(diagnosis):
+def test_half_precision_resolution_is_named(diagnosis):
     x = np.random.default_rng(0).standard_normal(64).astype(np.float32)
     found = diagnosis(lambda x: {"y": tf.tanh(x) * 1.3}, x, rtol=1e-6, atol=1e-6)
     assert found.kind == "half resolution"

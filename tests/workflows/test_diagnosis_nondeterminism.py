@@ -42,7 +42,7 @@ def tfjs_harness(tmp_path_factory):
 
 
 @pytest.mark.parametrize("alone", ["all", "none"])
-def test_a_kernel_that_is_not_deterministic(tfjs, tmp_path, alone):
+def test_nondeterministic_kernel_is_named(tfjs, tmp_path, alone):
     x = tf_keras.Input((4,), name="x")
     path = tmp_path / "source.h5"
     dense = tf_keras.layers.Dense(3, name="dense")(x)

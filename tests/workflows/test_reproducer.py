@@ -33,13 +33,13 @@ DTYPES = {"float32": "<f4", "int32": "<i4", "bool": "?", "float64": "<f8"}
 
 
 @pytest.fixture
-def reproducing(tfjs, tmp_path):
+def tfjs_repro(tfjs, tmp_path):
     """The `tfjs` of a run with --tfjs-repro."""
     tfjs._context = tfjs._context.updated({"repro": str(tmp_path / "repro")})
     return tfjs
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
     headers_sent: ClassVar = {}
 
     def log_message(self, *_):
@@ -52,10 +52,10 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture
-def served(tmp_path):
+def served_url(tmp_path):
     """The address of `repro/`, by the server that README.md names."""
     (tmp_path / "repro").mkdir()
-    handler = partial(Quiet, directory=str(tmp_path / "repro"))
+    handler = partial(QuietHandler, directory=str(tmp_path / "repro"))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
@@ -71,7 +71,7 @@ def browser():
     started.close()
 
 
-class Shown:
+class ReproducerPage:
     """What a reproducer's page shows once it has computed."""
 
     def __init__(self, browser, url):
@@ -99,16 +99,16 @@ def diverged(tfjs, *args, **kwargs):
     return failure.value
 
 
-def written(failure):
+def reproducer_of(failure):
     """The folder of the one layer that is blamed."""
     (reproducer,) = failure.comparison.reproducers
     assert reproducer.note is None
     (blamed,) = (one for one in failure.comparison.layers if one.layer.name == reproducer.layer)
-    held, local = held_again(Path(reproducer.path)), blamed.local.metrics
+    check, local = check_of(Path(reproducer.path)), blamed.local.metrics
     # The layer alone, as the run measured it.
-    assert (held.max_abs, held.worst) == (local.max_abs, local.worst)
+    assert (check.max_abs, check.worst) == (local.max_abs, local.worst)
     if np.isfinite(local.max_abs):
-        assert held.allowed == pytest.approx(local.allowed)
+        assert check.allowed == pytest.approx(local.allowed)
     (told,) = comparison_to_json(failure.comparison)["reproducer"]
     assert told == {"layer": blamed.layer.name, "path": reproducer.path, "note": None}
     assert f"  reproducer   {reproducer.path}" in str(failure).splitlines()
@@ -120,7 +120,7 @@ def array(folder, header):
     return data.reshape(header["shape"])
 
 
-def held_again(folder):
+def check_of(folder):
     """The error, from nothing but the folder's files."""
     described = json.loads((folder / "reproducer.json").read_text())
     actual, reference, allowed = (
@@ -129,19 +129,19 @@ def held_again(folder):
     return check_elements(actual, reference, allowed, described["rmsAllowed"])
 
 
-def url_of(served, folder, tmp_path, query=""):
-    return f"{served}/{folder.relative_to(tmp_path / 'repro').as_posix()}/{query}"
+def url_of(served_url, folder, tmp_path, query=""):
+    return f"{served_url}/{folder.relative_to(tmp_path / 'repro').as_posix()}/{query}"
 
 
-def check_page(page, held):
+def check_page(page, check):
     """The page computed the same here as pytest did, and says what Python says of the files."""
     assert page.state == "wrong", page.detail
     here, before = page.figures["largest |error|"]
     assert here == before
-    assert float(here) == held.max_abs
-    assert page.figures["wrong elements"] == [f"{held.wrong} of {held.elements}"] * 2
-    assert page.figures["worst element"] == [str(list(held.worst))] * 2
-    assert page.elements[0][0] == str(list(held.worst))
+    assert float(here) == check.max_abs
+    assert page.figures["wrong elements"] == [f"{check.wrong} of {check.elements}"] * 2
+    assert page.figures["worst element"] == [str(list(check.worst))] * 2
+    assert page.elements[0][0] == str(list(check.worst))
     assert page.elements[0][2] == page.elements[0][5]
 
 
@@ -160,13 +160,15 @@ def ratio():
 
 
 @pytest.mark.tfjs(backends="webgl")
-def test_zero_by_zero_on_webgl(reproducing, served, browser, tmp_path):
-    failure = diverged(reproducing, ratio(), X)
-    folder = written(failure)
-    held = held_again(folder)
-    assert (held.wrong, held.elements) == (2, 8)
-    page = Shown(browser, url_of(served, folder, tmp_path))
-    check_page(page, held)
+def test_page_shows_zero_over_zero_wrong_on_webgl_and_right_on_other_targets(
+    tfjs_repro, served_url, browser, tmp_path
+):
+    failure = diverged(tfjs_repro, ratio(), X)
+    folder = reproducer_of(failure)
+    check = check_of(folder)
+    assert (check.wrong, check.elements) == (2, 8)
+    page = ReproducerPage(browser, url_of(served_url, folder, tmp_path))
+    check_page(page, check)
     (blamed,) = failure.comparison.first_divergence
     assert page.layer == blamed
     assert page.detail.startswith(
@@ -175,48 +177,48 @@ def test_zero_by_zero_on_webgl(reproducing, served, browser, tmp_path):
     assert page.figures["TF.js"] == ["4.22.0", "4.22.0"]
     assert page.figures["flags"] == ["WEBGL_CPU_FORWARD=false"] * 2
     for target in ("cpu", "wasm"):
-        page = Shown(browser, url_of(served, folder, tmp_path, f"?target={target}"))
+        page = ReproducerPage(browser, url_of(served_url, folder, tmp_path, f"?target={target}"))
         assert (page.state, page.headline) == ("right", f"{blamed} is right on {target}."), page.detail
     described = json.loads((folder / "reproducer.json").read_text())
     assert page.diagnosis == [described["diagnosis"]["said"], *described["diagnosis"]["evidence"]]
-    page = Shown(browser, url_of(served, folder, tmp_path, "?target=wasm:threads"))
+    page = ReproducerPage(browser, url_of(served_url, folder, tmp_path, "?target=wasm:threads"))
     assert page.state == "failed"
     assert "cross-origin isolated" in page.detail
     with pytest.MonkeyPatch.context() as patch:
         isolation = {"Opener": "same-origin", "Embedder": "require-corp"}
         sent = {f"Cross-Origin-{what}-Policy": value for what, value in isolation.items()}
-        patch.setattr(Quiet, "headers_sent", sent)
-        page = Shown(browser, url_of(served, folder, tmp_path, "?target=wasm:threads"))
+        patch.setattr(QuietHandler, "headers_sent", sent)
+        page = ReproducerPage(browser, url_of(served_url, folder, tmp_path, "?target=wasm:threads"))
     assert page.state == "right", page.detail
     assert browser._driver.execute_script("return tf.wasm.getThreadsCount()") >= 2
     nasty = "<img src=x onerror=alert(1)>"
     (folder / "reproducer.json").write_text(json.dumps({**described, "layer": nasty, "model": nasty}))
-    assert Shown(browser, url_of(served, folder, tmp_path)).layer == nasty
+    assert ReproducerPage(browser, url_of(served_url, folder, tmp_path)).layer == nasty
     assert browser._driver.execute_script("return document.images.length") == 0
 
 
 @pytest.mark.tfjs(backends="webgl:f16")
-def test_a_layer_of_a_layers_model_in_half_precision(reproducing, served, browser, tmp_path):
+def test_page_shows_half_precision_overflow_of_a_keras_layer(tfjs_repro, served_url, browser, tmp_path):
     keras = pytest.importorskip("tf_keras")
     x = keras.Input((4,), name="x")
     before = keras.layers.Dense(4, kernel_initializer="identity", bias_initializer="ones", name="before")
     huge = keras.initializers.Constant(20000)
     model = keras.Model(x, keras.layers.Dense(2, kernel_initializer=huge, name="grow")(before(x)))
-    failure = diverged(reproducing, model, 2 * X, format="layers")
+    failure = diverged(tfjs_repro, model, 2 * X, format="layers")
     assert failure.comparison.first_divergence == ("grow",)
-    folder = written(failure)
+    folder = reproducer_of(failure)
     assert folder.parts[-2:] != ("webgl:f16", "grow")  # no file system of Windows takes a colon
     assert read_artifacts(folder / "model").weight_names() == ["grow/kernel", "grow/bias"]
-    page = Shown(browser, url_of(served, folder, tmp_path))
-    check_page(page, held_again(folder))
+    page = ReproducerPage(browser, url_of(served_url, folder, tmp_path))
+    check_page(page, check_of(folder))
     assert page.figures["flags"][0] == "WEBGL_CPU_FORWARD=false, WEBGL_FORCE_F16_TEXTURES=true"
-    page = Shown(browser, url_of(served, folder, tmp_path, "?target=cpu"))
+    page = ReproducerPage(browser, url_of(served_url, folder, tmp_path, "?target=cpu"))
     assert page.state == "right", page.detail
 
 
 @pytest.mark.tfjs(backends="wasm")
 @pytest.mark.parametrize("format_", ["graph", "layers"])
-def test_an_attribute_that_is_not_the_sources(reproducing, served, browser, tmp_path, format_):
+def test_page_shows_changed_attribute_for_the_worst_feed(tfjs_repro, served_url, browser, tmp_path, format_):
     """Of the worst of several feeds, after a layer that is right."""
     keras = pytest.importorskip("tf_keras")
     keras.utils.set_random_seed(1)
@@ -227,7 +229,7 @@ def test_an_attribute_that_is_not_the_sources(reproducing, served, browser, tmp_
     hidden = layers.Conv2D(2, 2, name="after")(hidden)
     model = keras.Model(x, layers.Flatten(name="flat")(hidden))
     model.save(tmp_path / "model.h5")
-    sound = reproducing.convert(tmp_path / "model.h5", format=format_)
+    sound = tfjs_repro.convert(tmp_path / "model.h5", format=format_)
     damaged = with_weights(sound, {}, tmp_path / "damaged").model_json
     content = json.loads(damaged.read_text())
     if format_ == "layers":
@@ -239,57 +241,57 @@ def test_an_attribute_that_is_not_the_sources(reproducing, served, browser, tmp_
                 node["attr"]["ksize"]["list"]["i"] = ["1", "1", "1", "1"]
     damaged.write_text(json.dumps(content))
     feed = np.random.default_rng(1).normal(size=(2, 6, 6, 2)).astype(np.float32)
-    failure = diverged(reproducing, Prebuilt(damaged, tmp_path / "model.h5"), [feed, 3 * feed])
-    folder = written(failure)
-    held = held_again(folder)
-    assert 0 < held.max_abs < np.inf
+    failure = diverged(tfjs_repro, Prebuilt(damaged, tmp_path / "model.h5"), [feed, 3 * feed])
+    folder = reproducer_of(failure)
+    check = check_of(folder)
+    assert 0 < check.max_abs < np.inf
     (fed,) = json.loads((folder / "reproducer.json").read_text())["inputs"]
     assert "before" in fed["standsFor"]
-    page = Shown(browser, url_of(served, folder, tmp_path))
-    check_page(page, held)
+    page = ReproducerPage(browser, url_of(served_url, folder, tmp_path))
+    check_page(page, check)
     for name in ("README.md", "tfjs/NOTICE.txt", "tfjs/tf.min.js", "tfjs/tfjs-backend-wasm-simd.wasm"):
         assert (folder / name).stat().st_size > 0
     told = (folder / "README.md").read_text()
-    for fact in ("4.22.0", "wasm", "pool", f"{held.wrong} of {held.elements}", str(list(held.worst))):
+    for fact in ("4.22.0", "wasm", "pool", f"{check.wrong} of {check.elements}", str(list(check.worst))):
         assert fact in told
 
 
 @pytest.mark.tfjs(backends="wasm", weight_check="tell")
-def test_a_node_with_a_wrong_weight_stored_as_it_was(reproducing, served, browser, tmp_path):
+def test_wrong_weight_is_stored_unchanged(tfjs_repro, served_url, browser, tmp_path):
     keras = pytest.importorskip("tf_keras")
     keras.utils.set_random_seed(1)
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="dense")])
     model.save(tmp_path / "model.h5")
-    sound = reproducing.convert(tmp_path / "model.h5", format="graph")
+    sound = tfjs_repro.convert(tmp_path / "model.h5", format="graph")
     damaged = double_largest_weight(sound, "dense", tmp_path / "damaged")
-    failure = diverged(reproducing, Prebuilt(damaged.model_json, tmp_path / "model.h5"), X)
-    folder = written(failure)
+    failure = diverged(tfjs_repro, Prebuilt(damaged.model_json, tmp_path / "model.h5"), X)
+    folder = reproducer_of(failure)
     kept = read_artifacts(folder / "model").read_weights()
     assert any(value.shape == (4, 3) for value in kept.values())
     for name, value in kept.items():
         np.testing.assert_array_equal(value, damaged.read_weights()[name])
-    check_page(Shown(browser, url_of(served, folder, tmp_path)), held_again(folder))
+    check_page(ReproducerPage(browser, url_of(served_url, folder, tmp_path)), check_of(folder))
 
 
-def forget(tfjs):
+def clear_earlier(tfjs):
     """Let the next comparison be the first of a run."""
     tfjs._context = replace(tfjs._context, earlier=Earlier())
 
 
 @pytest.mark.tfjs(backends="webgl")
-def test_a_second_run_replaces_the_folder_and_what_is_not_ours_is_left_alone(reproducing, tmp_path):
-    folder = written(diverged(reproducing, ratio(), X))
+def test_second_run_replaces_its_own_folder_and_no_other(tfjs_repro, tmp_path):
+    folder = reproducer_of(diverged(tfjs_repro, ratio(), X))
     (folder / "old").write_text("of the run before")
-    forget(reproducing)
-    assert written(diverged(reproducing, ratio(), X)) == folder
+    clear_earlier(tfjs_repro)
+    assert reproducer_of(diverged(tfjs_repro, ratio(), X)) == folder
     assert not (folder / "old").exists()
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
     # A second comparison of the same test has a folder of its own.
-    reproducing._context.earlier.add(diverged(reproducing, ratio(), X).comparison)
-    assert written(diverged(reproducing, ratio(), X)).parent.name == "webgl-2"
-    forget(reproducing)
+    tfjs_repro._context.earlier.add(diverged(tfjs_repro, ratio(), X).comparison)
+    assert reproducer_of(diverged(tfjs_repro, ratio(), X)).parent.name == "webgl-2"
+    clear_earlier(tfjs_repro)
     (folder / "reproducer.json").unlink()
-    failure = diverged(reproducing, ratio(), X)
+    failure = diverged(tfjs_repro, ratio(), X)
     (reproducer,) = failure.comparison.reproducers
     assert reproducer.path is None
     assert reproducer.note.startswith("not written: ")

@@ -62,7 +62,7 @@ def test_time_twice(tfjs, trouble, models, x):
     tfjs.time(models / "layers", x)
 
 @pytest.mark.tfjs(timeout=5)
-def test_a_timeout_is_not_done_again(tfjs, trouble, models, x):
+def test_hangs(tfjs, trouble, models, x):
     trouble(lambda _: None, times=1)
     tfjs.assert_close(models / "tiny.h5", x)
 
@@ -74,12 +74,12 @@ def test_no_other_browser_starts(tfjs, tfjs_harness, trouble, models, x, monkeyp
     trouble(kill_and_break)
     tfjs.assert_close(models / "tiny.h5", x)
 
-def test_an_argument_that_is_none(tfjs, models, x):
+def test_misspelt_argument(tfjs, models, x):
     for call in (tfjs.compare, tfjs.assert_close, tfjs.sensitivity, tfjs.agreement):
         with pytest.raises(TypeError, match="has no argument 'rtoll'; it takes .*weights"):
             call(models / "tiny.h5", x, rtoll=1)
 
-def test_undisturbed(tfjs, models, x):
+def test_without_loss(tfjs, models, x):
     comparison = tfjs.assert_close(models / "tiny.h5", x)
     assert comparison.retried is None
 """
@@ -106,7 +106,7 @@ def case(run: InnerRun, test: str):
 
 
 @pytest.mark.parametrize("test", ["test_compare", "test_agreement", "test_time", "test_target"])
-def test_the_second_counts_and_says_so(run, test):
+def test_lost_browser_is_replaced_once_and_reported(run, test):
     assert case(run, test).outcome == "passed", run.text
     assert case(run, test).properties["tfjs_retried"].startswith("the browser was lost while ")
     lines = [line for line in run.section("tfjs browsers lost") if f"::{test}[" in line]
@@ -114,54 +114,54 @@ def test_the_second_counts_and_says_so(run, test):
     assert lines[0].endswith("; run again in a fresh browser")
 
 
-def test_the_json_and_the_table_tell_of_a_second_run(run):
+def test_json_and_layer_table_report_the_retry(run):
     told = {one["test"].partition("::")[2]: one["retried"] for one in run.results["comparisons"]}
     assert told["test_compare[chrome-cpu]"] == LOST
-    assert told["test_undisturbed[chrome-cpu]"] is None
+    assert told["test_without_loss[chrome-cpu]"] is None
     assert [one["retried"] for one in run.results["task"]] == [LOST, LOST]
     note = f"note: {LOST}; these results are from a second run in a fresh browser"
     assert note in run.section("tfjs layers")
 
 
 @pytest.mark.parametrize("test", ["test_twice", "test_agreement_twice", "test_time_twice"])
-def test_a_second_loss_is_an_error_that_tells_of_both(run, test):
+def test_second_loss_fails_with_a_message_about_both(run, test):
     assert case(run, test).outcome == "failure"
     assert f"{LOST}; a second, fresh browser was lost in the same way. The model" in case(run, test).message
     assert case(run, test).properties["tfjs_retried"] == LOST
 
 
-def test_a_second_loss_is_the_verdict_error(run):
+def test_verdict_after_a_second_loss_is_error(run):
     told = [one for one in (*run.results["comparisons"], *run.results["task"]) if "_twice" in one["test"]]
     assert [(one["verdict"], one["retried"]) for one in told] == [("error", LOST)] * 2
 
 
-def test_what_is_not_the_browsers_fault_is_not_done_again(run):
-    told = case(run, "test_a_timeout_is_not_done_again")
+def test_timeout_is_not_retried(run):
+    told = case(run, "test_hangs")
     assert "not done after 5 s" in told.message
     assert "tfjs_retried" not in told.properties
 
 
-def test_where_no_other_browser_starts_the_loss_is_told(run):
+def test_message_names_the_loss_if_no_new_browser_starts(run):
     told = "\n".join(case(run, "test_no_other_browser_starts").error_lines)
     assert re.search(rf"could not be started\.\n(.*\n)*It was to replace another browser: {LOST}", told)
 
 
-def test_arguments_are_checked(run):
-    assert case(run, "test_an_argument_that_is_none").outcome == "passed", run.text
+def test_unknown_argument_is_rejected(run):
+    assert case(run, "test_misspelt_argument").outcome == "passed", run.text
 
 
-def test_one_undisturbed_says_nothing(run):
-    assert case(run, "test_undisturbed").outcome == "passed", run.text
-    assert "tfjs_retried" not in case(run, "test_undisturbed").properties
-    assert not any("test_undisturbed" in line for line in run.section("tfjs browsers lost"))
+def test_run_without_a_loss_reports_no_retry(run):
+    assert case(run, "test_without_loss").outcome == "passed", run.text
+    assert "tfjs_retried" not in case(run, "test_without_loss").properties
+    assert not any("test_without_loss" in line for line in run.section("tfjs browsers lost"))
 
 
-def test_nothing_is_left(project, run):
+def test_no_process_or_folder_is_left_behind(project, run):
     assert run.code == pytest.ExitCode.TESTS_FAILED
     assert project.left_behind() == []
 
 
-def test_a_browser_that_does_not_start_is_not_its_own_cause():
+def test_launch_error_is_not_its_own_cause():
     original = BrowserError("no browser")
 
     class NoBrowser:

@@ -34,7 +34,7 @@ SWAPPED = "activation swapped"
 
 
 @dataclass
-class Tried:
+class PreparedCase:
     """A model with its reference, on which mutants are tried for any target and settings."""
 
     model: PreparedModel
@@ -59,7 +59,7 @@ class Tried:
         return measure_sensitivity(self.model, self.judge(backend, **settings), self.cache, runner)
 
 
-def outcome(found: Sensitivity, layer: str, kind: str) -> Outcome:
+def outcome_of(found: Sensitivity, layer: str, kind: str) -> Outcome:
     (one,) = (one for one in found.layers if one.name == layer)
     return next(each for each in one.outcomes if each.kind == kind)
 
@@ -74,42 +74,44 @@ def clipped(cache):
     rng = np.random.default_rng(1)
     model.set_weights([rng.uniform(0.5, 1, weight.shape).astype(np.float32) for weight in model.weights])
     small, large = (np.full((1, 3), value, np.float32) + np.float32(1 / 3) for value in (0.5, 7))
-    return lambda feeds: Tried.of(model, [{"small": small, "large": large}[feed] for feed in feeds], cache)
+    return lambda feeds: PreparedCase.of(
+        model, [{"small": small, "large": large}[feed] for feed in feeds], cache
+    )
 
 
-def test_what_changes_no_bit_is_equivalent_and_counts_neither_way(clipped):
+def test_mutant_that_changes_no_bit_is_equivalent_and_not_counted(clipped):
     found = clipped(["small"]).on("wasm")
-    swapped = outcome(found, "clip", SWAPPED)
+    swapped = outcome_of(found, "clip", SWAPPED)
     assert (swapped.fate, swapped.why) == ("equivalent", "nothing exceeds 6 for these feeds")
     assert found.counts["equivalent"] == 1
     assert found.share == found.counts["caught"] / (found.counts["caught"] + found.counts["survived"])
 
 
-def test_one_feed_that_shows_a_fault_is_enough(clipped):
-    assert outcome(clipped(["large"]).on("wasm"), "clip", SWAPPED).fate == "caught"
+def test_mutant_is_caught_if_one_feed_shows_it(clipped):
+    assert outcome_of(clipped(["large"]).on("wasm"), "clip", SWAPPED).fate == "caught"
     for feeds in (["small", "large"], ["large", "small"]):
-        assert outcome(clipped(feeds).on("wasm"), "clip", SWAPPED).fate == "caught"
+        assert outcome_of(clipped(feeds).on("wasm"), "clip", SWAPPED).fate == "caught"
 
 
-def test_a_tolerance_of_the_users_decides_alone(clipped):
-    tried = clipped(["small"])
-    loose = tried.on("wasm", rtol=0.01, atol=0.0)
-    scaled = outcome(loose, "dense", SCALED)
+def test_given_tolerance_replaces_the_default(clipped):
+    case = clipped(["small"])
+    loose = case.on("wasm", rtol=0.01, atol=0.0)
+    scaled = outcome_of(loose, "dense", SCALED)
     assert scaled.fate == "survived"
     assert " allowed" in scaled.why
     assert [layer.smallest for layer in loose.layers] == pytest.approx([0.01, 0.01], rel=1e-3)
-    assert [layer.smallest for layer in tried.on("wasm", rtol=0.0, atol=0.0).layers] == [0, 0]
-    one = tried.on("wasm", per_layer={"clip": Tolerance(0.5, 0.5)})
-    assert outcome(one, "clip", SCALED).fate == "survived"
+    assert [layer.smallest for layer in case.on("wasm", rtol=0.0, atol=0.0).layers] == [0, 0]
+    one = case.on("wasm", per_layer={"clip": Tolerance(0.5, 0.5)})
+    assert outcome_of(one, "clip", SCALED).fate == "survived"
 
 
-def test_the_smallest_error_told_is_the_smallest_that_is_caught(clipped):
-    tried = clipped(["small"])
-    judge = tried.judge("wasm")
-    for layer in tried.on("wasm").layers:
-        (row,) = (row for row in tried.model.reference.plan.layers if row.name == layer.name)
-        reference = tried.model.reference.activations(0, [row.name])[row.name]
-        arithmetic = tried.model.reference.arithmetic(0, [row.name])[row.name]
+def test_smallest_error_is_the_smallest_that_fails(clipped):
+    case = clipped(["small"])
+    judge = case.judge("wasm")
+    for layer in case.on("wasm").layers:
+        (row,) = (row for row in case.model.reference.plan.layers if row.name == layer.name)
+        reference = case.model.reference.activations(0, [row.name])[row.name]
+        arithmetic = case.model.reference.arithmetic(0, [row.name])[row.name]
         assert layer.smallest is not None
         for factor, passes in ((0.5, True), (2.0, False)):
             off = (reference * (1 + factor * layer.smallest)).astype(np.float32)
@@ -117,41 +119,41 @@ def test_the_smallest_error_told_is_the_smallest_that_is_caught(clipped):
             assert judged.passed == (passes or layer.smallest == 0)
 
 
-def test_half_precision_is_no_fault_where_the_target_computes_in_it(clipped):
-    tried = clipped(["small"])
-    assert outcome(tried.on("webgl"), "dense", HALF).fate != "not applicable"
-    assert outcome(tried.on("webgl:f16"), "dense", HALF).fate == "not applicable"
+def test_rounding_to_half_is_not_applicable_on_half_precision_targets(clipped):
+    case = clipped(["small"])
+    assert outcome_of(case.on("webgl"), "dense", HALF).fate != "not applicable"
+    assert outcome_of(case.on("webgl:f16"), "dense", HALF).fate == "not applicable"
 
 
-def test_what_cannot_be_computed_without_its_inputs_is_told(clipped):
-    tried = clipped(["small"])
-    inputs = [feed.reference["x"] for feed in tried.model.feeds]
-    outputs = Tried.of(tried.model.source.model, inputs, tried.cache, layers="outputs").on("wasm")
+def test_mutant_that_needs_missing_inputs_is_not_applicable(clipped):
+    case = clipped(["small"])
+    inputs = [feed.reference["x"] for feed in case.model.feeds]
+    outputs = PreparedCase.of(case.model.source.model, inputs, case.cache, layers="outputs").on("wasm")
     (clip,) = outputs.layers
     assert clip.name == "clip"
-    swapped = outcome(outputs, "clip", SWAPPED)
+    swapped = outcome_of(outputs, "clip", SWAPPED)
     assert swapped.fate == "not applicable"
     assert "dense" in swapped.why
-    assert outcome(outputs, "clip", SCALED).fate == "caught"
+    assert outcome_of(outputs, "clip", SCALED).fate == "caught"
 
 
-def test_nothing_is_caught_by_a_layer_that_is_not_right_alone(clipped, monkeypatch):
+def test_mutant_of_a_layer_that_is_wrong_alone_is_not_applicable(clipped, monkeypatch):
     """Else each fault in it would pass for caught, though the judge had only seen the other error."""
     monkeypatch.setattr(LayerAlone, "right", property(lambda layer: layer.run() + 1))
-    dropped = outcome(clipped(["small"]).on("cpu"), "dense", "bias dropped")
+    dropped = outcome_of(clipped(["small"]).on("cpu"), "dense", "bias dropped")
     assert dropped.fate == "not applicable"
     assert "recomputed alone, the layer does not reproduce its activation" in dropped.why
 
 
-def test_the_same_is_measured_once_and_then_read_from_the_cache(clipped):
+def test_repeated_measurement_is_read_from_the_cache(clipped):
     def nowhere(doing, *_):
         raise AssertionError(doing)
 
-    tried = clipped(["small"])
-    found = tried.on("wasm", rtol=0.125)
-    assert tried.on("wasm", nowhere, rtol=0.125) == found
+    case = clipped(["small"])
+    found = case.on("wasm", rtol=0.125)
+    assert case.on("wasm", nowhere, rtol=0.125) == found
     with pytest.raises(AssertionError, match="measuring the sensitivity of 'clipped'"):
-        tried.on("wasm", nowhere, rtol=0.25)
+        case.on("wasm", nowhere, rtol=0.25)
 
 
 @pytest.mark.parametrize(
@@ -162,14 +164,14 @@ def test_the_same_is_measured_once_and_then_read_from_the_cache(clipped):
         pytest.param("mobilenet_v2", "graph", marks=pytest.mark.slow),
     ],
 )
-def test_nearly_all_faults_are_caught_at_the_default_tolerances(cache, name, format_):
+def test_default_tolerances_catch_99_percent_of_mutants(cache, name, format_):
     pytest.importorskip("tf_keras")
-    tried = Tried.of(fixtures.build(name, 2), fixtures.inputs(name), cache, format=format_)
-    prepared = tried.model
+    case = PreparedCase.of(fixtures.build(name, 2), fixtures.inputs(name), cache, format=format_)
+    prepared = case.model
     model = load_reference_model(prepared.source, prepared.artifacts, prepared.feeds)
     mutating = LayerMutants(model.alone(), model.refolded)
     for backend in ("cpu", "wasm", "webgl"):
-        judge = tried.judge(backend)
+        judge = case.judge(backend)
         found = sensitivity_of(mutating, prepared.feeds, prepared.reference, judge, label=name)
         assert found.counts["caught"] > 3 * len(found.layers)
         assert found.share >= 0.99, str(found)
@@ -180,24 +182,24 @@ def test_nearly_all_faults_are_caught_at_the_default_tolerances(cache, name, for
 RUN = """
 import pytest
 
-def test_asked_for_in_the_run(tfjs, models, x):
+def test_enabled(tfjs, models, x):
     found = tfjs.compare(models / "tiny.h5", x).sensitivity
     assert found is not None
     assert found.share == tfjs.sensitivity(models / "tiny.h5", x).share
     assert {layer.name for layer in found.layers} == {"hidden", "scores"}
 
 @pytest.mark.tfjs(sensitivity=False)
-def test_not_asked_for(tfjs, models, x):
+def test_disabled(tfjs, models, x):
     assert tfjs.compare(models / "tiny.h5", x).sensitivity is None
 
 @pytest.mark.tfjs(rtol=0.5)
-def test_a_tolerance_that_shows_little(tfjs, models, x):
+def test_loose_tolerance(tfjs, models, x):
     tfjs.assert_close(models / "tiny.keras", x)
 """
 
 
 @pytest.mark.browser
-def test_a_run_tells_what_its_comparisons_would_have_caught(tiny_project):
+def test_run_reports_the_sensitivity_of_its_comparisons(tiny_project):
     project = tiny_project("sensitivity")
     project.write(test_tiny=RUN)
     run = project.run("--tfjs-sensitivity", "--tfjs-backends=cpu", "-rP")

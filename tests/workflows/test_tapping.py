@@ -38,7 +38,7 @@ def reference(tmp_path):
     return Reference(Plan(ROWS, dict.fromkeys(RIGHT, "")), tmp_path, stored, stored, WeightCheck.of(()))
 
 
-class MadeUp:
+class FakePage:
     """A page whose output `y` is off by what `alters` gives for the rows read and the number of the run."""
 
     def __init__(self, alters):
@@ -78,7 +78,7 @@ def reader_of(reference):
 
 
 def read(reference, alters):
-    page, reader = MadeUp(alters), reader_of(reference)
+    page, reader = FakePage(alters), reader_of(reference)
     reader.run(page)
     return page.jobs, reader
 
@@ -87,7 +87,7 @@ def coverage(reader):
     return [row.coverage for row in reader.reference.plan.layers]
 
 
-def test_where_nothing_is_altered_one_job_does(reference):
+def test_one_job_is_run_if_reading_changes_no_output(reference):
     jobs, reader = read(reference, lambda read, run: 0.0)
     assert jobs == [(["conv", "relu", "y"], 1, True)]
     assert (reader.observation.checked, reader.observation.cause) == (("y",), None)
@@ -95,7 +95,7 @@ def test_where_nothing_is_altered_one_job_does(reference):
     assert reader.nbytes == 3 * 16
 
 
-def test_a_model_that_is_not_deterministic_is_told_apart(reference):
+def test_nondeterministic_model_is_detected(reference):
     jobs, reader = read(reference, lambda read, run: 0.25 * run)
     assert jobs == [(["conv", "relu", "y"], 1, True), ([], 2, False)]
     found = reader.observation
@@ -107,7 +107,7 @@ def test_a_model_that_is_not_deterministic_is_told_apart(reference):
     )
 
 
-def test_boundaries_are_read_where_reading_all_alters_outputs(reference):
+def test_only_boundaries_are_read_if_reading_all_layers_changes_outputs(reference):
     jobs, reader = read(reference, lambda read, run: 0.5 if "relu" in read else 0.0)
     assert [names for names, _, _ in jobs] == [["conv", "relu", "y"], [], ["conv", "y"]]
     found = reader.observation
@@ -119,7 +119,7 @@ def test_boundaries_are_read_where_reading_all_alters_outputs(reference):
     assert reader.result.load_ms == 1.0
 
 
-def test_else_the_outputs_alone(reference):
+def test_only_outputs_are_read_if_reading_boundaries_changes_outputs(reference):
     jobs, reader = read(reference, lambda read, run: 0.5 if "conv" in read else 0.0)
     assert [names for names, _, _ in jobs] == [["conv", "relu", "y"], [], ["conv", "y"], ["y"]]
     assert (reader.observation.read, reader.observation.settled) == ("outputs", True)
@@ -127,7 +127,7 @@ def test_else_the_outputs_alone(reference):
 
 
 @pytest.mark.parametrize(("plain", "passes"), [(0.0, True), (0.5, False)])
-def test_the_outputs_judged_are_those_of_the_plain_run(reference, plain, passes):
+def test_outputs_of_the_plain_run_are_judged(reference, plain, passes):
     _, reader = read(reference, lambda read, run: 0.25 if read else plain)
     assert (reader.observation.read, reader.observation.settled) == ("outputs", False)
     (metrics,) = reader.measurements.merged().values()
@@ -135,13 +135,13 @@ def test_the_outputs_judged_are_those_of_the_plain_run(reference, plain, passes)
     assert metrics.max_abs == plain
 
 
-def test_what_was_measured_stays_where_the_page_fails_later(reference):
+def test_measurements_remain_if_the_page_fails_later(reference):
     def alters(read, run):
         if run == 5:
             raise PageError("gone")
         return 0.5 if read else 0.0
 
-    page, reader = MadeUp(alters), reader_of(reference)
+    page, reader = FakePage(alters), reader_of(reference)
     with pytest.raises(PageError):
         reader.run(page)
     assert reader.result is not None
@@ -159,7 +159,7 @@ CASES = {
 @pytest.mark.browser
 @pytest.mark.parametrize("backend", ["cpu", "wasm", "webgl"])
 @pytest.mark.parametrize("form", CASES)
-def test_a_plain_run_gives_the_outputs_as_the_rows_that_they_are(harness, tmp_path, backend, form):
+def test_plain_run_returns_only_outputs_under_their_layer_names(harness, tmp_path, backend, form):
     write, (aside, output) = CASES[form]
     feeds = ({"x": X}, {"x": 2 * X})
     # What is no output a plain run does not give.
@@ -202,21 +202,21 @@ def test_steady(tfjs):
     assert comparison.observation.cause is None
     assert comparison.observation.checked == comparison.outputs
 
-def test_told(tfjs):
+def test_noisy_fails(tfjs):
     tfjs.assert_close(noisy, np.array([[1, 2, 3]], np.float32))
 """
 
 
 @pytest.mark.browser
 @pytest.mark.convert
-def test_a_model_that_draws_random_numbers_is_said_to(project):
+def test_failure_says_that_two_runs_of_a_random_model_differ(project):
     pytest.importorskip("tensorflow")
     project.write(test_model=RANDOM)
     run = project.run("--tfjs-backends=cpu")
     assert {name for name, case in run.cases.items() if case.outcome != "passed"} == {
-        "test_told[chrome-cpu]"
+        "test_noisy_fails[chrome-cpu]"
     }, run.text
-    told = " ".join(run.cases["test_told[chrome-cpu]"].failure.split())
+    told = " ".join(run.cases["test_noisy_fails[chrome-cpu]"].failure.split())
     assert "two runs on the same feed gave different outputs" in told
     effects = [one["observer_effect"] for one in run.results["comparisons"]]
     assert [effect["cause"] for effect in effects] == ["nondeterministic", None, "nondeterministic"]

@@ -35,30 +35,30 @@ def reference(*feeds):
     return SimpleNamespace(plan=SimpleNamespace(layers=rows), feeds=len(feeds), sizes=sizes.__getitem__)
 
 
-def lengths(given, budget):
+def chunk_lengths(given, budget):
     return [len(chunk) for chunk in chunks(given, budget)]
 
 
-def test_what_fits_for_all_feeds_is_one_chunk():
-    assert lengths(reference([10] * 8), 80) == [8]
-    assert lengths(reference([10] * 4, [10] * 4), 80) == [4]
+def test_layers_that_fit_the_budget_for_all_feeds_are_one_chunk():
+    assert chunk_lengths(reference([10] * 8), 80) == [8]
+    assert chunk_lengths(reference([10] * 4, [10] * 4), 80) == [4]
 
 
-def test_else_two_chunks_fit():
-    assert lengths(reference([10] * 8), 79) == [3, 3, 2]
-    assert lengths(reference([10] * 4, [10] * 4), 79) == [3, 1]
+def test_two_chunks_fit_the_budget_together():
+    assert chunk_lengths(reference([10] * 8), 79) == [3, 3, 2]
+    assert chunk_lengths(reference([10] * 4, [10] * 4), 79) == [3, 1]
 
 
-def test_the_feed_of_the_largest_activation_counts():
-    assert lengths(reference([10, 10, 10, 10], [10, 10, 30, 10]), 80) == [2, 2]
+def test_chunks_are_sized_by_the_feed_with_the_largest_activation():
+    assert chunk_lengths(reference([10, 10, 10, 10], [10, 10, 30, 10]), 80) == [2, 2]
 
 
-def test_an_activation_above_the_budget_is_a_chunk_by_itself():
-    assert lengths(reference([10, 500, 10, 10]), 40) == [1, 1, 2]
+def test_activation_above_the_budget_is_a_chunk_by_itself():
+    assert chunk_lengths(reference([10, 500, 10, 10]), 40) == [1, 1, 2]
 
 
-def test_no_chunk_of_several_comes_near_what_a_job_takes():
-    assert lengths(reference([CHUNK_LIMIT // 3] * 2), 8 * CHUNK_LIMIT) == [1, 1]
+def test_chunks_stay_below_the_limit_of_a_job():
+    assert chunk_lengths(reference([CHUNK_LIMIT // 3] * 2), 8 * CHUNK_LIMIT) == [1, 1]
 
 
 def model(k):
@@ -96,7 +96,7 @@ def capture(source, feeds, cache, budget, **options):
 
 @pytest.mark.convert
 @pytest.mark.parametrize("format_", ["layers", "graph"])
-def test_a_reference_over_the_budget_is_computed_in_groups_under_it(passes, tmp_path, format_):
+def test_reference_above_the_budget_is_computed_in_groups_below_it(passes, tmp_path, format_):
     source = model(pytest.importorskip("tf_keras"))
     found = []
     for name, budget in (("one", 1 << 20), ("many", 200)):
@@ -119,7 +119,7 @@ def test_a_reference_over_the_budget_is_computed_in_groups_under_it(passes, tmp_
 
 
 @pytest.mark.convert
-def test_shapes_that_only_running_tells_are_learned_without_holding_values(passes, tmp_path):
+def test_dynamic_shapes_are_measured_within_the_budget(passes, tmp_path):
     tf = pytest.importorskip("tensorflow")
 
     @tf.function(input_signature=[tf.TensorSpec([None, 6], tf.float32, name="x")])
@@ -136,7 +136,7 @@ def test_shapes_that_only_running_tells_are_learned_without_holding_values(passe
 
 
 @pytest.mark.convert
-def test_a_reference_that_the_disk_has_no_room_for_is_told_before_it_is_written(monkeypatch, tmp_path):
+def test_full_disk_is_reported_before_the_reference_is_written(monkeypatch, tmp_path):
     free = SimpleNamespace(total=1000, used=901, free=99)
     monkeypatch.setattr("shutil.disk_usage", lambda folder: free)
     with ContentCache(tmp_path) as cache, pytest.raises(TfjsError, match="has 99 left: make room"):
@@ -144,7 +144,7 @@ def test_a_reference_that_the_disk_has_no_room_for_is_told_before_it_is_written(
 
 
 @pytest.mark.convert
-def test_sizes_of_a_keras_model_whose_sequence_is_unknown(tmp_path):
+def test_sizes_of_a_keras_model_with_unknown_sequence_length(tmp_path):
     k = pytest.importorskip("tf_keras")
     x = k.Input((None, 3), name="x")
     tapped = TappedKerasModel(k.Model(x, k.layers.Conv1D(4, 2, name="conv")(x)))
@@ -154,7 +154,7 @@ def test_sizes_of_a_keras_model_whose_sequence_is_unknown(tmp_path):
 
 
 @pytest.mark.browser
-def test_the_page_holds_two_chunks_at_most_and_gives_what_one_chunk_gives(tmp_path):
+def test_page_holds_at_most_two_chunks_and_returns_the_same_activations(tmp_path):
     names = [f"node_{number}" for number in range(12)]
     nodes = [placeholder("x", -1, 6), *map(node, ["Tanh", "Neg"] * 6, names, ["x", *names[:-1]])]
     graph = write_graph_model(tmp_path, nodes, {}, inputs={"x": "x:0"}, outputs={"y": "node_11:0"})

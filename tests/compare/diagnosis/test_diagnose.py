@@ -114,7 +114,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("kind", "evidence"), CASES.values(), ids=CASES.keys())
-def test_the_kind(kind, evidence):
+def test_kind_of_cause(kind, evidence):
     found = diagnose(evidence)
     assert (found.kind, found.layer) == (kind, evidence.layer)
     assert found.said
@@ -124,7 +124,7 @@ def test_every_kind_has_a_case():
     assert {kind for kind, _ in CASES.values()} == set(get_args(Cause))
 
 
-def test_what_is_said_names_the_interpretation_and_where_it_comes_from():
+def test_text_and_evidence_name_the_interpretation_and_its_origin():
     found = diagnose(
         replace(
             BASE,
@@ -146,7 +146,7 @@ def test_what_is_said_names_the_interpretation_and_where_it_comes_from():
     )
 
 
-def test_a_kernel_is_named_with_what_it_computes():
+def test_text_for_a_kernel_names_what_it_computes():
     found = diagnose(replace(BASE, others=(RIGHT,), interpretations=(Trial("RealDiv with 0/0 = 1", 0.0),)))
     assert found.said == (
         "webgl gives another result than cpu on chrome, which agrees with Python: "
@@ -154,13 +154,13 @@ def test_a_kernel_is_named_with_what_it_computes():
     )
 
 
-def test_other_rows_are_no_wiring_where_another_backend_or_tensorflow_is_right_with_them():
+def test_other_inputs_are_not_wiring_if_another_backend_or_tensorflow_is_right():
     other = replace(BASE, takes=("a",), source_takes=("b",))
     assert diagnose(replace(other, others=(RIGHT,))).kind == "kernel"
     assert diagnose(replace(other, over_artifacts=PYTHON_RIGHT)).kind == "kernel"
 
 
-def test_of_interpretations_that_explain_alike_the_artifacts_own_is_told():
+def test_declared_interpretation_is_preferred_among_equals():
     plain = Trial("BatchNorm with epsilon=1e-05", 0.0)
     own = Trial("BatchNorm with epsilon=1e-05 instead of 0.001", 1e-7, declared=True)
     assert "instead of" in diagnose(replace(BASE, interpretations=(plain, own))).said
@@ -168,7 +168,7 @@ def test_of_interpretations_that_explain_alike_the_artifacts_own_is_told():
     assert "instead of" not in diagnose(replace(BASE, interpretations=(plain, better))).said
 
 
-def test_what_was_not_tried_is_told():
+def test_evidence_lists_what_was_not_tried():
     assert (
         diagnose(replace(BASE, not_tried=("wasm: no browser",))).evidence[-1] == "not tried: wasm: no browser"
     )
@@ -179,7 +179,7 @@ def test_what_was_not_tried_is_told():
     st.builds(Sizes, *[st.floats(0, 1e6)] * 3, st.booleans(), st.floats(0, 1), st.floats(0, 1e6)),
     st.booleans(),
 )
-def test_half_precision_is_blamed_on_half_precision_only(sizes, half):
+def test_half_precision_is_blamed_only_on_half_precision_targets(sizes, half):
     kind = diagnose(replace(BASE, half=half, others=(RIGHT,), sizes=sizes)).kind
     assert half or not kind.startswith("half")
 
@@ -187,7 +187,7 @@ def test_half_precision_is_blamed_on_half_precision_only(sizes, half):
 # ---- the numbers ----
 
 
-def test_sizes_of_what_overflows_and_what_is_flushed():
+def test_sizes_report_overflow_and_flushed_share():
     found = sizes_of(np.float32([np.inf, 1]), np.float32([7e4, 1]), [np.float32([300])], None)
     assert (found.reference, found.inputs, found.overflown, found.error) == (7e4, 300, True, 0)
     assert sizes_of(np.int32([0, 1]), np.int32([70000, 1]), [], None).overflown
@@ -198,7 +198,7 @@ def test_sizes_of_what_overflows_and_what_is_flushed():
     assert math.isclose(sizes_of(np.float32([1, 3]), np.float32([1, 5]), [], None).error, 2)
 
 
-def test_the_error_of_half_precision_is_predicted():
+def test_half_precision_error_is_predicted_from_the_steps():
     rng = np.random.default_rng(0)
     x, kernel = (rng.standard_normal(shape).astype(np.float32) for shape in ((4, 64), (64, 8)))
     steps = (Step("MatMul", (x, kernel)),)
@@ -211,7 +211,7 @@ def test_the_error_of_half_precision_is_predicted():
     assert predicted_error((Step("Unknown", ()),), truth, truth) is None
 
 
-def test_how_far_two_runs_are_apart():
+def test_distance_between_two_runs():
     one, truth = np.float32([1, np.nan]), np.float32([2, np.nan])
     assert apart([one], truth) is None
     assert apart([one, one.copy()], truth) == 0
@@ -223,7 +223,7 @@ def test_how_far_two_runs_are_apart():
 IMAGE = np.random.default_rng(1).uniform(0, 255, (2, 6, 6, 3)).astype(np.float32)
 
 
-def test_the_ways_in_which_an_image_may_be_fed_are_tried():
+def test_common_image_preprocessings_are_tried():
     found = dict(feed_changes({"image": IMAGE}))
     assert np.allclose(found["divided by 127.5, minus 1"]["image"], IMAGE / 127.5 - 1)
     assert np.allclose(found["with channels in reverse (BGR for RGB)"]["image"], IMAGE[..., ::-1])
@@ -236,7 +236,7 @@ def test_the_ways_in_which_an_image_may_be_fed_are_tried():
 
 
 @pytest.mark.parametrize("there", ["times 255", "divided by 255", "times 2, minus 1"])
-def test_ranges_have_their_way_back(there):
+def test_each_change_of_range_has_its_inverse(there):
     back = {
         "times 255": "divided by 255",
         "divided by 255": "times 255",
@@ -247,7 +247,7 @@ def test_ranges_have_their_way_back(there):
     assert np.allclose(again, IMAGE, rtol=1e-5, atol=1e-5)
 
 
-def test_inputs_are_named_and_swapped():
+def test_changes_name_inputs_and_swap_those_of_equal_shape():
     a, b, tokens = np.float32([[1, 2]]), np.float32([[3, 4]]), np.int32([[1, 2]])
     found = dict(feed_changes({"a": a, "b": b, "tokens": tokens}))
     assert found["with 'a' and 'b' swapped"]["a"] is b
@@ -256,5 +256,5 @@ def test_inputs_are_named_and_swapped():
     assert list(feed_changes({"flag": np.array([True])})) == []
 
 
-def test_a_change_that_changes_nothing_is_not_tried():
+def test_change_without_effect_is_not_tried():
     assert "rounded to whole numbers" not in dict(feed_changes({"x": np.float32([1, 2])}))

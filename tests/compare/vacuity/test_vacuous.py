@@ -235,7 +235,7 @@ def test_a_vacuous_output_makes_a_comparison_vacuous():
     assert judged(Vacuity(dead={"hidden": "is 0 everywhere"}), close()).verdict == "close"
 
 
-def test_a_graver_verdict_is_kept():
+def test_worse_verdict_overrides_vacuous():
     assert judged(VACUOUS, measured([1, 2], [1, 3])).verdict == "diverged"
     assert judged(VACUOUS, measured([], [])).verdict == "unmapped"
 
@@ -248,7 +248,7 @@ def test_an_all_zero_activation_is_allowed_by_any_name_of_its_layer():
     assert judge((), {}, {}, vacuity=Vacuity(allowed=frozenset("y"))).verdict == "vacuous"
 
 
-def test_the_summary_and_a_failure_list_dead_layers_once():
+def test_summary_and_failure_list_dead_layers_once():
     dead = Vacuity(dead=dict.fromkeys("abcd", "is 0 everywhere"))
     layers = [layer(name) for name in "abcd"] + [layer("y", output=True)]
     metrics = {one.name: close() for one in layers}
