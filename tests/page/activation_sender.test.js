@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-// What the page's modules find in a browser.
+// The browser globals that the page's modules read.
 Object.defineProperty(globalThis, "location", { value: new URL("http://127.0.0.1/token/page/index.html?page=1") });
 Object.assign(globalThis, { Worker: class { postMessage() {} } });
 const { sendActivations } = await import("../../pytest_tfjs/page/activation_sender.js");
@@ -11,7 +11,7 @@ const { sendActivations } = await import("../../pytest_tfjs/page/activation_send
 /** @typedef {import("../../pytest_tfjs/page/types").Tensor} Tensor */
 
 /**
- * A backend with tensors that note what is done to them, and a server that notes what it gets.
+ * A backend whose tensors record what is done to them, and a server that records what it receives.
  *
  * @param {string} backend
  */
@@ -45,13 +45,13 @@ function world(backend) {
 
 const WHAT = { job: { job: 1, chunkLimit: 1 << 20 }, group: 0, feed: 0 };
 
-test("what was sent is let go of before the next is read", async () => {
+test("a sent tensor is disposed before the next is read", async () => {
   const { log, tf, uploads, tensor } = world("wasm");
   await sendActivations(tf, uploads, WHAT, new Map([["a", tensor("a", 1)], ["b", tensor("b", 2)]]), () => undefined);
   assert.deepEqual(log, ["announce true", "send head", "read a", "send 4", "dispose a", "read b", "send 8", "dispose b", "flush"]);
 });
 
-test("a tensor of two names is let go of after the second", async () => {
+test("a tensor with two names is disposed after the second", async () => {
   const { log, tf, uploads, tensor } = world("cpu");
   const both = tensor("both", 1);
   await sendActivations(tf, uploads, WHAT, new Map([["a", both], ["b", tensor("b", 2)], ["c", both]]), () => undefined);
@@ -59,13 +59,13 @@ test("a tensor of two names is let go of after the second", async () => {
   assert.equal(log.indexOf("dispose both"), log.length - 2);
 });
 
-test("a GPU is asked for all at once", async () => {
+test("a GPU reads all tensors at once", async () => {
   const { log, tf, uploads, tensor } = world("webgpu");
   await sendActivations(tf, uploads, WHAT, new Map([["a", tensor("a", 1)], ["b", tensor("b", 2)]]), () => undefined);
   assert.deepEqual(log.slice(0, 2), ["read a", "read b"]);
 });
 
-test("what is larger than the job takes is not sent", async () => {
+test("a chunk over the job's limit is not sent", async () => {
   const { log, tf, uploads, tensor } = world("cpu");
   const what = { ...WHAT, job: { job: 1, chunkLimit: 100 } };
   await assert.rejects(

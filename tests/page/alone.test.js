@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-// The globals of a browser that the page's modules read when they are loaded.
+// The browser globals that the page's modules read when they are loaded.
 Object.defineProperty(globalThis, "location", { value: new URL("http://127.0.0.1/token/page/index.html?page=1") });
 Object.assign(globalThis, { Worker: class { postMessage() {} } });
 const { AloneRuns, inPieces } = await import("../../pytest_tfjs/page/alone.js");
@@ -20,25 +20,25 @@ const row = (/** @type {string} */ name, /** @type {string[]} */ ...rows) => ({ 
 const pieces = (rows, limit, sizes = {}) =>
   inPieces(rows, (name) => sizes[name] ?? 10, limit).map((piece) => [piece.taps.map(({ name }) => name).join(""), piece.names.join("")]);
 
-test("what is fetched for several rows is fetched once", () => {
+test("a reference of several rows is fetched once", () => {
   assert.deepEqual(pieces([row("b", "a"), row("c", "a", "b"), row("d", "a")], 100), [["bcd", "ab"]]);
 });
 
-test("a piece ends where its references would be too many", () => {
+test("a piece ends before its references exceed the limit", () => {
   assert.deepEqual(pieces([row("b", "a"), row("c", "b"), row("d", "c", "a"), row("e", "d")], 20), [["bc", "ab"], ["de", "cd"]]);
 });
 
-test("what is too large for any piece has its own", () => {
+test("a reference over the limit has its own piece", () => {
   assert.deepEqual(pieces([row("b", "a"), row("d", "c"), row("f", "e")], 20, { c: 50 }), [["b", "a"], ["d", "c"], ["f", "e"]]);
 });
 
-test("rows that need nothing are a piece as well", () => {
+test("rows without references form a piece", () => {
   assert.deepEqual(pieces([row("a"), row("b")], 20), [["ab", ""]]);
   assert.deepEqual(pieces([], 20), []);
 });
 
 /**
- * Layers alone over rows that each take those before them, and what happened.
+ * Runs rows alone, each of which takes the rows before it, and records what happened.
  *
  * @param {Record<string, string[]>} needs
  * @param {Record<string, () => never>} [failing]
@@ -81,22 +81,22 @@ function world(needs, failing = {}, elements = 1) {
   return { log, aloneRuns, run };
 }
 
-test("each reference is uploaded once, and let go of after the last that needs it", async () => {
+test("each reference is uploaded once and disposed after its last use", async () => {
   const { log, run } = world({ a: [], b: ["a"], c: ["a", "b"] });
   assert.equal(await run("abc"), "abc");
   assert.deepEqual(log, ["fetch a,b of 0", "run a()", "run b(a#1)", "run c(a#1,b#2)", "dispose a#1", "dispose b#2"]);
 });
 
-test("the next references are asked for before what is there is computed with", async () => {
+test("the next references are requested before the current piece runs", async () => {
   const { log, run } = world({ b: ["a"], c: ["b"], d: ["c", "a"] }, {}, 2 << 20);
   assert.equal(await run("bcd", 3), "bcd");
-  // Of 8 MiB each, but for the first, whose size is not known.
+  // 8 MiB each, except the first, whose size is unknown.
   assert.deepEqual(log, [
     "fetch a,b of 3", "fetch c of 3", "run b(a#1)", "run c(b#2)", "dispose b#2", "run d(c#3,a#1)", "dispose c#3", "dispose a#1",
   ]);
 });
 
-test("a row that fails has a reason, and is not run again for another feed", async () => {
+test("a failed row has a reason and is not run for the next feed", async () => {
   const { aloneRuns, run, log } = world({ a: [], b: ["a"], c: ["b"] }, { b: () => { throw new Error("no such shape"); } });
   assert.equal(await run("abc"), "ac");
   assert.equal(await run("abc", 1), "ac");
@@ -110,7 +110,7 @@ test("a row without a plan is not run", async () => {
   assert.deepEqual(aloneRuns.failures(), []);
 });
 
-test("a row that takes more than the job is given at once has that as its reason", async () => {
+test("a row over the limit of one fetch has that as its reason", async () => {
   const { aloneRuns, run, log } = world({ a: [], b: ["a"], c: ["a", "b"] }, {}, 3 << 22);
   assert.equal(await run("abc"), "ab");
   assert.equal(aloneRuns.failures().join(), `c,its inputs have ${6 << 24} bytes, and a job takes at most ${1 << 26} at once`);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-// The globals of a browser that the page's modules read when they are loaded.
+// The browser globals that the page's modules read when they are loaded.
 Object.defineProperty(globalThis, "location", { value: new URL("http://127.0.0.1/token/page/index.html?page=1") });
 Object.assign(globalThis, { Worker: class { postMessage() {} } });
 const { aloneRunner } = await import("../../pytest_tfjs/page/alone_graph.js");
@@ -15,7 +15,7 @@ const { needsAsync } = await import("../../pytest_tfjs/page/graph_execution.js")
 const CONTROL = ["While", "TensorListStack", "TensorListReserve"];
 
 /**
- * A graph model of lines `name op input input:1 …` that notes how it is executed and gives the tensors of `results`.
+ * A graph model of lines `name op input input:1 …` that records how it is executed and returns the tensors of `results`.
  *
  * @param {string[]} lines
  * @param {any[]} [results]
@@ -49,7 +49,7 @@ const tap = (node, fed) => ({ name: "row", address: { node }, alone: { rows: [],
 
 const CHAIN = ["x Placeholder", "w Const", "conv Conv2D x w", "relu Relu conv", "loop While relu", "end TensorListStack loop:1", "neg Neg end"];
 
-test("each tensor is fed the reference of its row, or the feed's input", async () => {
+test("each tensor is fed from its row's reference or the feed", async () => {
   const result = /** @type {any} */ ({ result: true });
   const { model, log } = modelOf(CHAIN, [result]);
   const [conv, image] = /** @type {any[]} */ ([{ row: true }, { image: true }]);
@@ -64,13 +64,13 @@ test("each tensor is fed the reference of its row, or the feed's input", async (
   ]);
 });
 
-test("a tensor that was fed is cloned where the model gives it back", async () => {
+test("a fed tensor returned by the model is cloned", async () => {
   const fed = /** @type {any} */ ({ clone: () => "its clone" });
   const { model } = modelOf(CHAIN, [fed]);
   assert.equal(await aloneRunner(model)(tap("relu:0", [["conv:0", { row: "a" }]]), new Map([["a", fed]]), new Map()), "its clone");
 });
 
-test("executeAsync() is called where a node that gives a promise is computed, and not where it is only in front", async () => {
+test("executeAsync() is called only if an asynchronous node is computed", async () => {
   const { model, log } = modelOf(CHAIN);
   const run = aloneRunner(model);
   await run(tap("end:0", [["relu:0", { row: "a" }]]), new Map([["a", /** @type {any} */ ({})]]), new Map());
@@ -78,14 +78,14 @@ test("executeAsync() is called where a node that gives a promise is computed, an
   assert.deepEqual(log.map(([how]) => how), ["executeAsync", "execute"]);
 });
 
-test("TF.js takes executeAsync() for some operations although they are fed", () => {
+test("TF.js needs executeAsync() for some operations even if they are fed", () => {
   const { model } = modelOf(["x Placeholder", "loop While x", "neg Neg loop:2", "stack TensorListStack x", "abs Abs stack"]);
   assert.equal(needsAsync(model, ["neg:0"], new Set(["loop"])), true);
   assert.equal(needsAsync(model, ["abs:0"], new Set(["stack"])), false);
   assert.equal(needsAsync(model, ["abs:0"]), true);
 });
 
-test("TF.js does not check what is fed while a node runs alone, and does again after it, also where it fails", async () => {
+test("TF.js's feed check is off while a node runs alone and restored after a failure", async () => {
   const { model } = modelOf(CHAIN);
   const run = aloneRunner(model);
   const relu = tap("relu:0", [["conv:0", { row: "a" }]]);
@@ -96,7 +96,7 @@ test("TF.js does not check what is fed while a node runs alone, and does again a
   assert.equal(Object.hasOwn(model.executor, "checkInputShapeAndType"), false);
 });
 
-test("a tap of a node that the model does not have is refused", async () => {
+test("a tap of an unknown node is rejected", async () => {
   const { model } = modelOf(CHAIN);
   await assert.rejects(aloneRunner(model)(tap("gone:0", []), new Map(), new Map()), /no node 'gone'/);
 });

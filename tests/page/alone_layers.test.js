@@ -6,7 +6,7 @@ import { aloneRunner } from "../../pytest_tfjs/page/alone_layers.js";
 
 /** @typedef {import("../../pytest_tfjs/page/types").Step} Step */
 
-// Layers of words: each adds its name to what it is given, and notes how it was called.
+// Layers on text: each adds its name to its inputs and records how it was called.
 
 /** @type {{name: string, inputs: any[], mask: any}[]} */
 const log = [];
@@ -56,7 +56,7 @@ function step(path, inputs, masks = inputs.map(() => null)) {
 const tf = { tidy: (/** @type {() => any} */ work) => work() };
 
 /**
- * A function that runs steps over layers by their paths, on tensors that are called as their rows and inputs.
+ * A function that runs steps over layers by their paths, on tensors named after their rows and inputs.
  *
  * @param {Record<string, any>} layers
  */
@@ -73,7 +73,7 @@ function runner(layers) {
 
 const [a, b, c] = ["a", "b", "c"].map((name) => layer(name));
 
-test("a layer is called on what its step takes", async () => {
+test("a layer is called with the inputs of its step", async () => {
   const run = runner({ a, b, c });
   assert.deepEqual((await run([step("c", ["b"])])).values, ["b", "c"]);
   assert.deepEqual((await run([step("a", ["<x>"])])).values, ["<x>", "a"]);
@@ -81,7 +81,7 @@ test("a layer is called on what its step takes", async () => {
   assert.deepEqual(log.map(({ name, mask }) => [name, mask]), [["b", undefined], ["c", undefined]]);
 });
 
-test("a layer with several outputs is called once for all", async () => {
+test("a layer with several outputs is called once", async () => {
   const run = runner({ states: layer("states", { outputs: 3 }), c });
   const states = step("states", ["<x>"]);
   assert.deepEqual((await run([states, step("c", ["0:2", "0"])])).values, ["<x>", "states:2", "<x>", "states:0", "c"]);
@@ -95,13 +95,13 @@ test("a layer is found by its path through nested models", async () => {
   await assert.rejects(run([step("inner/gone", ["<x>"])]), /TF.js's model has no layer 'inner\/gone'/);
 });
 
-test("a mask is made of what the layer that makes it is given, which is not called for it", async () => {
+test("a mask is computed from the inputs of its layer without calling the layer", async () => {
   const run = runner({ hides: layer("hides"), c });
   await run([step("hides", ["pre"]), step("c", ["hides"], [0])]);
   assert.deepEqual(log.map(({ name, inputs, mask }) => [name, inputs[0].values, mask.values]), [["c", ["hides"], ["pre", "mask of hides"]]]);
 });
 
-test("a mask is handed on by the layers between", async () => {
+test("layers in between pass a mask on", async () => {
   const masks = /** @type {any[]} */ ([]);
   const carries = layer("carries", { computeMask: (/** @type {any} */ _, /** @type {any[]} */ given) => (masks.push(given), given) });
   const run = runner({ hides: layer("hides"), carries, c });
@@ -110,14 +110,14 @@ test("a mask is handed on by the layers between", async () => {
   assert.equal(masks.length, 1);
 });
 
-test("there is no mask where the running TF.js hands none on", async () => {
+test("there is no mask if TF.js passes none on", async () => {
   for (const silent of [{ supportsMasking: false }, { computeMask: () => null }, { computeMask: undefined }]) {
     await runner({ hides: layer("hides", silent), c })([step("hides", ["pre"]), step("c", ["hides"], [0])]);
     assert.equal(log[0]?.mask, undefined);
   }
 });
 
-test("of several masks the first counts, also where it is none", async () => {
+test("the first of several masks is used, even if it is null", async () => {
   const run = runner({ hides: layer("hides"), c });
   await run([step("hides", ["pre"]), step("c", ["hides", "a"], [0, null])]);
   assert.deepEqual(log[0]?.mask.values, ["pre", "mask of hides"]);
@@ -125,13 +125,13 @@ test("of several masks the first counts, also where it is none", async () => {
   assert.equal(log[0]?.mask, null);
 });
 
-test("a layer that gives back what it is given gives a tensor of its own", async () => {
+test("a layer that returns its input returns a new tensor", async () => {
   const run = runner({ same: layer("same", { apply: (/** @type {any[]} */ inputs) => inputs[0] }) });
   assert.deepEqual((await run([step("same", ["<x>"])])).values, ["<x>", "cloned"]);
   assert.deepEqual((await run([step("same", ["a"])])).values, ["a", "cloned"]);
 });
 
-test("a layer that the model calls with a mask of another's is not called without", async () => {
+test("a layer called with another layer's mask is not run without it", async () => {
   const rnn = layer("rnn", { className: "LSTM", call: () => null });
   const run = runner({ rnn });
   rnn.call([], { mask: null });

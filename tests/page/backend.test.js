@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-// What the page's modules find in a browser.
+// The browser globals that the page's modules read.
 const location = new URL("http://127.0.0.1/token/page/index.html?page=1");
 const navigator = { hardwareConcurrency: 1, userAgent: "test" }; // Node has one of its own, or none
 /** @type {string[]} */
@@ -31,7 +31,7 @@ const fakeGL = Object.assign(new WebGL2RenderingContext(), {
 });
 
 /**
- * A TF.js whose backends do what they are told to.
+ * A TF.js whose backends behave as the arguments say.
  *
  * @param {{made?: boolean, there?: string, change?: Record<string, unknown>, threads?: number, known?: string}} behaviour
  */
@@ -75,13 +75,13 @@ function setup(backend, flags = {}) {
   return { backend, flags, scripts: [], wasmDirectory: "@tensorflow/tfjs-backend-wasm/dist/" };
 }
 
-test("flags are set before the backend is made", async () => {
+test("flags are set before the backend is created", async () => {
   const { tf, calls } = fakeTF();
   await makeBackend(tf, setup("webgl", { WEBGL_CPU_FORWARD: false }));
   assert.deepEqual(calls, ["webgl", { WEBGL_RENDER_FLOAT32_ENABLED: true, WEBGL_CPU_FORWARD: false }]);
 });
 
-test("a backend that was not made is an error that tells what was asked for and what there is", async () => {
+test("a failed backend error names the requested and the active backend", async () => {
   const { tf } = fakeTF({ made: false, there: "cpu" });
   await assert.rejects(makeBackend(tf, setup("webgl", { WEBGL_PACK: false })), {
     message:
@@ -89,11 +89,11 @@ test("a backend that was not made is an error that tells what was asked for and 
   });
 });
 
-test("another backend is an error though TF.js says that all is well", async () => {
+test("another active backend is an error even if setBackend() succeeds", async () => {
   await assert.rejects(makeBackend(fakeTF({ there: "wasm" }).tf, setup("webgl")), /the backend there is wasm/);
 });
 
-test("a backend that the browser cannot have is told as such", async () => {
+test("a backend the browser does not support is unavailable", async () => {
   contexts = {};
   const failure = await makeBackend(fakeTF({ made: false, there: "cpu" }).tf, setup("webgl")).catch((error) => error);
   contexts = { webgl2: {} };
@@ -102,7 +102,7 @@ test("a backend that the browser cannot have is told as such", async () => {
   await assert.rejects(makeBackend(fakeTF().tf, setup("webgpu")), UnavailableError);
 });
 
-test("a GPU without float32 textures has no webgl but that of half precision", async () => {
+test("a GPU without float32 textures supports only half-precision webgl", async () => {
   const lacking = { change: { WEBGL_RENDER_FLOAT32_ENABLED: false } };
   await assert.rejects(makeBackend(fakeTF(lacking).tf, setup("webgl")), UnavailableError);
   await makeBackend(fakeTF(lacking).tf, setup("webgl", { WEBGL_FORCE_F16_TEXTURES: true }));
@@ -112,7 +112,7 @@ test("a GPU without float32 textures has no webgl but that of half precision", a
   );
 });
 
-test("a flag that takes float32 textures away is an error, and the GPU is not to blame", async () => {
+test("a flag that disables float32 textures is an error of the flag", async () => {
   const change = { WEBGL_RENDER_FLOAT32_ENABLED: false };
   for (const [flag, value] of /** @type {[string, boolean | number][]} */ ([
     ["WEBGL_RENDER_FLOAT32_CAPABLE", false],
@@ -123,31 +123,31 @@ test("a flag that takes float32 textures away is an error, and the GPU is not to
     assert.ok(!(failure instanceof UnavailableError), flag);
     assert.ok(failure.message.includes(flag), failure.message);
   }
-  // What asks for them, or is about something else, finds a GPU that has none.
+  // With flags that allow float32 textures, or unrelated flags, the GPU itself is at fault.
   for (const flags of [{ WEBGL_FORCE_F16_TEXTURES: false }, { WEBGL_RENDER_FLOAT32_CAPABLE: true }, { WEBGL_PACK: false }]) {
     await assert.rejects(makeBackend(fakeTF({ change }).tf, setup("webgl", flags)), UnavailableError);
   }
 });
 
-test("a flag that TF.js changed is an error", async () => {
+test("a flag changed by TF.js is an error", async () => {
   const { tf } = fakeTF({ change: { WEBGL_PACK: true } });
   await assert.rejects(makeBackend(tf, setup("webgl", { WEBGL_PACK: false })), /WEBGL_PACK is true, false was asked for/);
 });
 
-test("a flag that TF.js does not know is an error with the value that was asked for", async () => {
+test("an unknown flag is an error with the requested value", async () => {
   await assert.rejects(makeBackend(fakeTF().tf, setup("cpu", { NO_SUCH: 3 })), {
     message: "TF.js refuses 3 for the flag NO_SUCH: Cannot set flag NO_SUCH as it has not been registered.",
   });
 });
 
-test("a context of another version than the flag asks for is an error", async () => {
+test("a WebGL context of another version than the flag's is an error", async () => {
   await assert.rejects(makeBackend(fakeTF().tf, setup("webgl", { WEBGL_VERSION: 1 })), /WEBGL_VERSION is 2, 1 was asked for/);
 });
 
 const SIMD = { WASM_HAS_SIMD_SUPPORT: true };
 const THREADS = { ...SIMD, WASM_HAS_MULTITHREAD_SUPPORT: true };
 
-test("the wasm that was loaded tells which one runs, not the flag", async () => {
+test("the loaded wasm file shows which build runs", async () => {
   loaded = ["tfjs-backend-wasm.wasm", "tf.min.js"];
   await makeBackend(fakeTF().tf, setup("wasm", { WASM_HAS_SIMD_SUPPORT: false }));
   await assert.rejects(makeBackend(fakeTF().tf, setup("wasm", SIMD)), /WASM_HAS_SIMD_SUPPORT is false, true was asked for/);
@@ -161,7 +161,7 @@ test("the wasm that was loaded tells which one runs, not the flag", async () => 
   await assert.rejects(makeBackend(fakeTF().tf, setup("wasm", SIMD)), /no \.wasm file/);
 });
 
-test("wasm files come from the server, and at least two threads are asked for and there", async () => {
+test("wasm files come from the server and at least two threads run", async () => {
   loaded = ["tfjs-backend-wasm-threaded-simd.wasm"];
   Object.assign(navigator, { hardwareConcurrency: 1 });
   const { tf, calls } = fakeTF({ threads: 2 });
@@ -171,13 +171,13 @@ test("wasm files come from the server, and at least two threads are asked for an
   await assert.rejects(makeBackend(fakeTF({ threads: 1 }).tf, setup("wasm", THREADS)), /with 1 threads, at least 2/);
 });
 
-test("threads need a page that is cross-origin isolated", async () => {
+test("threads need a cross-origin isolated page", async () => {
   Object.assign(globalThis, { crossOriginIsolated: false });
   await assert.rejects(makeBackend(fakeTF({ threads: 2 }).tf, setup("wasm", THREADS)), UnavailableError);
   Object.assign(globalThis, { crossOriginIsolated: true });
 });
 
-test("a page that is not a secure context is an error that says what to do", async () => {
+test("an insecure context is an error that names the remedy", async () => {
   Object.assign(globalThis, { isSecureContext: false });
   for (const given of [setup("wasm", THREADS), setup("webgpu")]) {
     await assert.rejects(makeBackend(fakeTF({ threads: 2 }).tf, given), (error) => {
@@ -202,10 +202,10 @@ function onWebGL(renderer) {
   return factsOf(tf, setup("webgl"));
 }
 
-test("a renderer tells whether it is software, and WebKit's, which is the same everywhere, does not", () => {
-  const told = ["llvmpipe (LLVM 15.0.6, 256 bits)", "llvmpipe, or similar", "NVIDIA GeForce GTX 980, or similar"];
+test("a renderer name tells software from hardware, except on WebKit", () => {
+  const renderers = ["llvmpipe (LLVM 15.0.6, 256 bits)", "llvmpipe, or similar", "NVIDIA GeForce GTX 980, or similar"];
   assert.deepEqual(
-    told.map((renderer) => onWebGL(renderer).software),
+    renderers.map((renderer) => onWebGL(renderer).software),
     [true, true, false],
   );
   const hidden = onWebGL("Apple GPU");

@@ -49,24 +49,24 @@ for (const [op, kernel] of [
   });
 }
 
-test("what runs in JavaScript needs no kernel of its name", () => {
+test("operations that run in JavaScript need no kernel", () => {
   assert.equal(kernelOf(node("n", "NonMaxSuppressionV4", [], { category: "dynamic" }), exists), null);
 });
 
-test("a kernel that the backend lacks is told with its node", () => {
+test("a missing kernel is reported with its node", () => {
   const first = node("conv3d/Conv3D", "Conv3D");
   const model = graph([first, node("relu", "Relu", [first])]);
   assert.deepEqual(missingKernels(model, {}, "wasm", REGISTERED), [{ layer: "conv3d/Conv3D", kernel: "Conv3D" }]);
   assert.deepEqual(missingKernels(model, {}, "cpu", REGISTERED), []);
 });
 
-test("only what leads to an output is judged, and no weight", () => {
+test("only nodes that lead to an output are checked, and no weights", () => {
   const weight = node("weight", "Conv3D");
   const model = graph([node("aside", "Conv3D"), weight, node("relu", "Relu", [weight])]);
   assert.deepEqual(missingKernels(model, { weight: [] }, "wasm", REGISTERED), []);
 });
 
-test("the bodies of loops and branches are judged, also within each other, and no function that is not called", () => {
+test("bodies of loops and branches are checked, uncalled functions are not", () => {
   const inner = graph([node("inner", "Conv3D")]);
   /** @param {string} value */
   const calls = (value) => ({ category: "control", attrParams: { body: { type: "func", value } } });
@@ -76,13 +76,13 @@ test("the bodies of loops and branches are judged, also within each other, and n
   assert.deepEqual(missingKernels(model, {}, "wasm", REGISTERED), [{ layer: "inner", kernel: "Conv3D" }]);
 });
 
-test("functions that call each other are looked at once", () => {
+test("functions that call each other are checked once", () => {
   const own = graph([node("again", "While", [], { category: "control", attrParams: { body: { type: "func", value: "own" } } })]);
   own.functions = { own };
   assert.equal(nodesToRun(own, {}).length, 1);
 });
 
-test("what is missing is told with the backends that have it", () => {
+test("a missing kernel is reported with the backends that have it", () => {
   const needs = [{ layer: "a", kernel: "Conv3D" }, { layer: "b", kernel: "TopK" }, { layer: null, kernel: "Nowhere" }];
   assert.deepEqual(explain(needs, "wasm", REGISTERED).split("\n"), [
     "'a' needs the kernel Conv3D, which wasm does not register; cpu, webgl do",
@@ -91,14 +91,14 @@ test("what is missing is told with the backends that have it", () => {
   ]);
 });
 
-test("TF.js's own words are understood, and no others", () => {
+test("only TF.js's message for a missing kernel is recognised", () => {
   const said = new Error("Kernel 'FFT' not registered for backend 'wasm'");
   assert.deepEqual(unregistered(said), { kernel: "FFT", backend: "wasm" });
   assert.equal(unregistered(new Error("out of memory")), null);
   assert.equal(unregistered("Kernel 'FFT' not registered for backend 'wasm'"), null);
 });
 
-test("the node that was computed last is known", () => {
+test("watchNodes() returns the node computed last", () => {
   const [a, b] = [node("a", "Relu"), node("b", "Relu")];
   const last = watchNodes([a, b]);
   assert.equal(last(), null);
@@ -108,7 +108,7 @@ test("the node that was computed last is known", () => {
   assert.equal(last(), "b");
 });
 
-test("the innermost layer that did not return is known", () => {
+test("watchLayers() returns the innermost layer that did not return", () => {
   const inner = { call: () => { throw new Error("no kernel"); } };
   const fine = { call: (/** @type {number} */ value) => value + 1 };
   const outer = { call: () => [fine.call(1), inner.call()] };

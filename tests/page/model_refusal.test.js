@@ -9,7 +9,7 @@ const { KernelError } = await import("../../pytest_tfjs/page/kernels.js");
 const { byTF, isRefusal } = await import("../../pytest_tfjs/page/model_refusal.js");
 
 /**
- * What came of an error that TF.js throws, at once or later.
+ * Whether an error that TF.js throws, synchronously or not, is a refusal.
  *
  * @param {unknown} error
  */
@@ -22,23 +22,23 @@ async function thrownByTF(error) {
   return isRefusal(error);
 }
 
-test("what TF.js gives comes through", async () => {
+test("results of TF.js are returned", async () => {
   assert.deepEqual([await byTF(() => 1), await byTF(() => Promise.resolve(2))], [1, 2]);
 });
 
-test("what TF.js throws of a model is a refusal", async () => {
+test("an error thrown by TF.js is a refusal", async () => {
   assert.ok(await thrownByTF(new Error("Unknown layer: Nonsense")));
   assert.ok(await thrownByTF(new TypeError("Cannot read properties of undefined")));
 });
 
-test("that nothing else threw is one, whatever it says", () => {
+test("an error of other code is not a refusal, whatever its message", () => {
   for (const text of ["Unknown layer: Nonsense", "the server answered 500 to jobs/1/feeds/0: "]) {
     assert.equal(isRefusal(new Error(text)), false);
   }
   assert.equal(isRefusal("Unknown layer"), false);
 });
 
-test("of memory it is none, though TF.js threw it", async () => {
+test("an out-of-memory error of TF.js is not a refusal", async () => {
   for (const error of [
     new RangeError("Array buffer allocation failed"),
     new RangeError("Invalid typed array length: 4000000000"),
@@ -51,7 +51,7 @@ test("of memory it is none, though TF.js threw it", async () => {
   }
 });
 
-test("a missing kernel is one, and what the GPU finds invalid, but not what it has no memory for", () => {
+test("a missing kernel or an invalid shader is a refusal, GPU memory is not", () => {
   assert.ok(isRefusal(new KernelError("'a' needs the kernel B")));
   assert.ok(isRefusal(new GPUError("invalid WGSL", true)));
   assert.equal(isRefusal(new GPUError("out of memory", false)), false);

@@ -12,7 +12,7 @@ function bufferOf(bytes) {
   return /** @type {ArrayBuffer} */ (bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
 }
 
-/** Written by formats/safetensors.py, of the tensors in tests/formats/test_safetensors.py. */
+/** Written by formats/safetensors.py from the tensors in tests/formats/test_safetensors.py. */
 async function golden() {
   return bufferOf(await readFile(new URL("golden.safetensors", import.meta.url)));
 }
@@ -26,7 +26,7 @@ function encode(tensors) {
   return bufferOf(file);
 }
 
-test("data of another kind than its dtype is written as its dtype", () => {
+test("data is converted to its dtype", () => {
   const bytes = new Uint8Array([1, 0, 1]);
   const tensors = decode(encode(new Map([["cast", { dtype: "float32", shape: [3], data: bytes }]])));
   assert.deepEqual(tensors.get("cast")?.data, new Float32Array([1, 0, 1]));
@@ -35,12 +35,12 @@ test("data of another kind than its dtype is written as its dtype", () => {
   assert.deepEqual(flags.get("flags")?.data, new Uint8Array([0, 1]));
 });
 
-test("data that is not as long as the shape says is told", () => {
+test("data of another length than its shape is rejected", () => {
   const short = { dtype: /** @type {const} */ ("float32"), shape: [2, 2], data: new Float32Array(3) };
   assert.throws(() => bytesOf(short), /TF.js gave 12 bytes for a float32 tensor of shape \[2,2\], which has 16/);
 });
 
-test("what Python wrote is read", async () => {
+test("a file written by Python is read", async () => {
   const tensors = decode(await golden());
   const { data } = /** @type {HostTensor} */ (tensors.get("float"));
   assert.deepEqual(tensors.get("float")?.shape, [2, 3]);
@@ -63,12 +63,12 @@ test("what Python wrote is read", async () => {
   assert.equal(tensors.size, 12);
 });
 
-test("what is written is read again", async () => {
+test("written tensors are read back", async () => {
   const tensors = decode(await golden());
   assert.deepEqual(decode(encode(tensors)), tensors);
 });
 
-test("data is aligned, the narrow tensors come last", () => {
+test("data is aligned with narrow tensors last", () => {
   const one = { dtype: /** @type {const} */ ("bool"), shape: [1], data: Uint8Array.of(1) };
   const two = { dtype: /** @type {const} */ ("float32"), shape: [1], data: Float32Array.of(2) };
   for (const name of ["x", "xy", "xyz", "a longer name"]) {
@@ -78,7 +78,7 @@ test("data is aligned, the narrow tensors come last", () => {
   }
 });
 
-test("what is not aligned is read all the same", () => {
+test("unaligned data is read", () => {
   const json = JSON.stringify({
     flag: { dtype: "BOOL", shape: [1], data_offsets: [0, 1] },
     number: { dtype: "F32", shape: [1], data_offsets: [1, 5] },
@@ -90,19 +90,19 @@ test("what is not aligned is read all the same", () => {
   assert.deepEqual(decode(bufferOf(file)).get("number")?.data, Float32Array.of(1.5));
 });
 
-test("a tensor is planned without its data, strings with theirs", () => {
+test("the size of a tensor is planned without its data", () => {
   const { bytes, order } = plan(new Map([["x", { dtype: /** @type {const} */ ("complex64"), shape: [2, 3] }]]));
   assert.deepEqual(order, ["x"]);
   assert.equal(bytes % 8, 0);
   assert.ok(bytes >= 8 + 48);
 });
 
-test("a lone surrogate is sent as JSON writes it", () => {
+test("a lone surrogate is written as a JSON escape", () => {
   const tensors = new Map([["s", { dtype: /** @type {const} */ ("string"), shape: [1], data: ["\ud800"] }]]);
   assert.deepEqual(decode(encode(tensors)), tensors);
 });
 
-test("a dtype that TF.js does not have is refused by name", () => {
+test("an unsupported dtype is rejected by name", () => {
   const json = JSON.stringify({ "my feed": { dtype: "F64", shape: [0], data_offsets: [0, 0] } });
   const file = Buffer.alloc(8 + json.length);
   file.writeBigUInt64LE(BigInt(json.length));
@@ -110,12 +110,12 @@ test("a dtype that TF.js does not have is refused by name", () => {
   assert.throws(() => decode(bufferOf(file)), /feed 'my feed' has dtype F64, which TF.js does not have/);
 });
 
-test("the name that safetensors keeps is refused", () => {
+test("the reserved name __metadata__ is rejected", () => {
   const tensor = { dtype: /** @type {const} */ ("bool"), shape: [0], data: new Uint8Array(0) };
   assert.throws(() => plan(new Map([["__metadata__", tensor]])), /cannot be named '__metadata__'/);
 });
 
-test("a tensor without elements has no bytes, also where webgl gives a bare array for it", () => {
+test("an empty tensor has no bytes, even if webgl returns a plain array", () => {
   const empty = { dtype: /** @type {const} */ ("float32"), shape: [0, 3], data: [] };
   assert.equal(bytesOf(empty).byteLength, 0);
   assert.throws(() => bytesOf({ ...empty, shape: [3] }), /gave 0 bytes/);

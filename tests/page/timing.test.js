@@ -6,7 +6,7 @@ import { timeRuns } from "../../pytest_tfjs/page/timing.js";
 
 /** @typedef {import("../../pytest_tfjs/page/types").Tensor} Tensor */
 
-/** A model that counts its runs, and what became of its outputs. */
+/** A model that counts its runs and its disposed outputs. */
 function counter() {
   const counts = { runs: 0, read: 0, disposed: 0 };
   const output = () =>
@@ -39,29 +39,29 @@ function counter() {
 async function time(plan) {
   const { counts, model } = counter();
   /** @type {string[]} */
-  const told = [];
-  const report = (/** @type {string} */ stage, /** @type {number} */ done = 0) => void told.push(`${stage} ${done}`);
+  const stages = [];
+  const report = (/** @type {string} */ stage, /** @type {number} */ done = 0) => void stages.push(`${stage} ${done}`);
   const result = await timeRuns(model, new Map(), plan, { report, first: "first run" });
-  return { ...result, counts, told };
+  return { ...result, counts, stages };
 }
 
-test("the first run, the warm-up and the runs that count", async () => {
-  const { firstMs, warmMs, counts, told } = await time({ warmup: 2, runs: 3, budgetMs: 60_000 });
+test("the first run, the warm-up and the timed runs are separate", async () => {
+  const { firstMs, warmMs, counts, stages } = await time({ warmup: 2, runs: 3, budgetMs: 60_000 });
   assert.ok(firstMs >= 0);
   assert.equal(warmMs.length, 3);
   assert.equal(counts.runs, 1 + 2 + 3);
   assert.equal(counts.read, 3 * counts.runs);
   assert.equal(counts.disposed, 2 * counts.runs);
-  assert.deepEqual(told, ["first run 0", "warm runs 0", "warm runs 1", "warm runs 2"]);
+  assert.deepEqual(stages, ["first run 0", "warm runs 0", "warm runs 1", "warm runs 2"]);
 });
 
-test("one run counts though no time is left for it", async () => {
+test("one run is timed even if no time is left", async () => {
   const { warmMs, counts } = await time({ warmup: 5, runs: 5, budgetMs: 0 });
   assert.equal(warmMs.length, 1);
   assert.equal(counts.runs, 2);
 });
 
-test("without runs there is only the first", async () => {
+test("without timed runs only the first run happens", async () => {
   const { warmMs, counts } = await time({ warmup: 0, runs: 0, budgetMs: 60_000 });
   assert.deepEqual(warmMs, []);
   assert.equal(counts.runs, 1);
