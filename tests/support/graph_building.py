@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_tfjs.reference.graph import Graph, Node, parse_ref
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class Case:
+    """A source graph, the converted graph, and the source node of each converted node."""
+
+    source: Graph
+    converted: Graph
+    expected: dict[str, str]
+    names_suffice: bool = False
 
 
 def node(name, op, *inputs, fused=(), dtypes=("float32",), same=None, frame=None) -> Node:

@@ -98,3 +98,25 @@ def frame(opcode: int, payload: bytes = b"", *, first: int = 0x80, length: int |
     mask = os.urandom(4) if length is None else bytes(4)
     masked = bytes(byte ^ mask[place % 4] for place, byte in enumerate(payload))
     return head + mask + masked
+
+
+def exchange(server, request: bytes, *, cut: bool = False) -> bytes:
+    """The response to exactly these bytes; `cut`: closes the sending side after them."""
+    with socket.create_connection(("127.0.0.1", urlsplit(server.url).port), timeout=30) as connection:
+        connection.sendall(request)
+        if cut:
+            connection.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def status(server, target: str, *, method="GET", host=None, headers=()) -> int:
+    """The status of the response to a target that an HTTP client would normalise or refuse."""
+    parts = urlsplit(server.url)
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {parts.netloc if host is None else host}", *headers]
+    answer = exchange(server, "\r\n".join([*lines, "Connection: close", "", ""]).encode())
+    return int(answer.split(b" ")[1])
+
+
+def token(server) -> str:
+    """The path that every URL of the server begins with."""
+    return urlsplit(server.url).path

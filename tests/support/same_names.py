@@ -6,8 +6,7 @@ alone compares it with another tensor. The names are those of the real graphs, w
 
 from __future__ import annotations
 
-from tests.support.graph_building import graph, node
-from tests.support.rewrites import Case
+from tests.support.graph_building import Case, graph, node
 
 
 def _prelu(name, x):

@@ -1,3 +1,5 @@
+"""The server: tokens, hosts, headers, files, and messages of the page."""
+
 from __future__ import annotations
 
 import http.client
@@ -17,65 +19,11 @@ from pytest_tfjs.browsers.messages import ConsoleLine, Failure, PageFault, Progr
 from pytest_tfjs.browsers.serving import routes
 from pytest_tfjs.browsers.serving.server import Server
 from pytest_tfjs.browsers.tfjs_dist import Dist
-from pytest_tfjs.errors import ArtifactsError, BrowserError
+from pytest_tfjs.errors import BrowserError
 from pytest_tfjs.formats.safetensors import decode
-from tests.support.tiny_models import dense_model
+from tests.support.raw_http import exchange, status, token
 
 TFJS = "@tensorflow/tfjs/dist/tf.min.js"
-
-
-@pytest.fixture(scope="module")
-def page_root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("site") / "page"
-    root.mkdir()
-    (root / "index.html").write_text("<p>page")
-    (root / "main.js").write_text("export {}")
-    (root / "secret.txt").write_text("not a page's file")
-    (root.parent / "outside.js").write_text("outside")
-    (root / "link.js").symlink_to(root.parent / "outside.js")
-    (root / "inside.js").symlink_to(root / "main.js")
-    (root / "folder.js").mkdir()
-    return root
-
-
-@pytest.fixture(scope="module")
-def server(page_root):
-    with Server(Dist.shipped(), page_root=page_root) as server:
-        yield server
-
-
-@pytest.fixture
-def channel(server):
-    channel = server.open_page({"backend": "cpu"})
-    yield channel
-    server.close_page(channel)
-
-
-@pytest.fixture
-def client(server):
-    with httpx.Client(base_url=server.url, timeout=30) as client:
-        yield client
-
-
-def raw(server, request: bytes, *, cut: bool = False) -> bytes:
-    """The answer to exactly these bytes, up to the end of the connection; `cut`: no more can follow them."""
-    with socket.create_connection(("127.0.0.1", urlsplit(server.url).port), timeout=30) as connection:
-        connection.sendall(request)
-        if cut:
-            connection.shutdown(socket.SHUT_WR)
-        return b"".join(iter(lambda: connection.recv(65536), b""))
-
-
-def status(server, target: str, *, method="GET", host=None, headers=()) -> int:
-    """The status of the answer to a target that no client would send."""
-    parts = urlsplit(server.url)
-    lines = [f"{method} {target} HTTP/1.1", f"Host: {parts.netloc if host is None else host}", *headers]
-    answer = raw(server, "\r\n".join([*lines, "Connection: close", "", ""]).encode())
-    return int(answer.split(b" ")[1])
-
-
-def token(server) -> str:
-    return urlsplit(server.url).path
 
 
 def test_server_listens_on_loopback_only(server):
@@ -135,7 +83,7 @@ def test_error_responses_have_the_security_headers(server, client):
     assert_secure(httpx.get(server.url.rpartition("/")[0] + "/wrong/page/index.html").headers)
     assert_secure(client.get("/page/index.html", headers={"Host": "evil.example"}).headers)
     assert_secure(client.post("/page/index.html").headers)
-    answer = raw(server, b"GET nonsense\r\n\r\n")
+    answer = exchange(server, b"GET nonsense\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 400")
     assert b"x-content-type-options: nosniff" in answer.lower()
 
@@ -202,67 +150,6 @@ def test_symlink_inside_the_root_is_followed(client):
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE"])
 def test_files_are_read_only(server, method):
     assert status(server, f"{token(server)}/page/index.html", method=method) == 405
-
-
-def test_only_the_model_and_its_shards_are_served(client, server, tmp_path):
-    model = dense_model(tmp_path)
-    (tmp_path / "other.bin").write_bytes(b"not named")
-    url = server.publish(model)
-    assert client.get(url).json() == json.loads(model.read_text())
-    assert client.get(url).headers["Content-Type"] == "application/json"
-    shard = client.get(url.replace("model.json", "group1-shard1of1.bin"))
-    assert shard.content == (tmp_path / "group1-shard1of1.bin").read_bytes()
-    for name in ("other.bin", "../model.json", "", "sub/../model.json"):
-        assert status(server, urlsplit(url).path.replace("model.json", name)) == 404
-
-
-def test_changed_artifacts_get_a_new_url(server, tmp_path):
-    model = dense_model(tmp_path)
-    url = server.publish(model)
-    assert server.publish(model) == url
-    model.write_text(model.read_text() + " ")
-    assert server.publish(model) != url
-
-
-def manifest(*paths):
-    return {"weightsManifest": [{"paths": list(paths), "weights": []}]}
-
-
-@pytest.mark.parametrize(
-    "shard", ["../outside.bin", "/etc/hosts", "missing.bin", "link.bin", "sub/../shard.bin", ""]
-)
-def test_shard_outside_the_model_folder_is_rejected(server, tmp_path, shard):
-    (tmp_path / "outside.bin").write_bytes(b"")
-    folder = tmp_path / "model"
-    (folder / "sub").mkdir(parents=True)
-    (folder / "shard.bin").write_bytes(b"")
-    (folder / "link.bin").symlink_to(tmp_path / "outside.bin")
-    (folder / "model.json").write_text(json.dumps(manifest("shard.bin", shard)))
-    with pytest.raises(ArtifactsError, match="names the shard"):
-        server.publish(folder / "model.json")
-
-
-def test_shards_in_folders_and_with_odd_names_are_served(client, server, tmp_path):
-    names = ["./sub/a b.bin", "100%.bin", "ä#1.bin"]
-    (tmp_path / "sub").mkdir()
-    for name in names:
-        (tmp_path / name).write_bytes(name.encode())
-    (tmp_path / "model.json").write_text(json.dumps(manifest(*names)))
-    url = server.publish(tmp_path / "model.json")
-    for name, path in zip(names, ["sub/a%20b.bin", "100%25.bin", "%C3%A4%231.bin"], strict=True):
-        assert client.get(url.replace("model.json", path)).content == name.encode()
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"weightsManifest": 1}', '{"weightsManifest": [{}]}'])
-def test_unreadable_model_is_rejected(server, tmp_path, text):
-    (tmp_path / "model.json").write_text(text)
-    with pytest.raises(ArtifactsError, match=r"model\.json"):
-        server.publish(tmp_path / "model.json")
-
-
-def test_missing_model_is_rejected(server, tmp_path):
-    with pytest.raises(ArtifactsError, match=r"model\.json"):
-        server.publish(tmp_path / "model.json")
 
 
 def test_page_reads_its_setup_job_and_feeds(client, server, channel, tmp_path):
@@ -356,7 +243,7 @@ def test_truncated_message_is_not_delivered(server, client, channel):
     target = f"{token(server)}/api/{channel.page}/events"
     host = urlsplit(server.url).netloc
     request = f"POST {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body) + 1}\r\n\r\n"
-    raw(server, request.encode() + body, cut=True)
+    exchange(server, request.encode() + body, cut=True)
     assert client.post(f"/api/{channel.page}/events", json={"first": 0, "events": []}).status_code == 204
     assert channel.next_message(0) is None
 
