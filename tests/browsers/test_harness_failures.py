@@ -40,7 +40,7 @@ def open_page(harness, backend="cpu"):
 
 
 def script(harness, text):
-    """Run JavaScript in the page, from outside of it."""
+    """Run JavaScript in the page through the driver."""
     return harness._browser._driver.execute_script(text)
 
 
@@ -51,7 +51,7 @@ def graph_job(folder, *, feed=None, taps=(RELU_TAP,), **more):
 
 
 def assert_runs(harness, folder, backend="cpu"):
-    """The next job runs as if nothing had been."""
+    """Check that the next job runs normally."""
     received = []
     result = open_page(harness, backend).run(graph_job(folder), received.append)
     np.testing.assert_allclose(received[0].tensors["relu"], RELU)
@@ -138,7 +138,7 @@ def test_webassembly_trap_does_not_fail_the_next_job(harness, page, tmp_path):
     trap = "tf.loadGraphModel = () => { throw new WebAssembly.RuntimeError('memory access out of bounds'); }"
     script(harness, trap)
     assert not assert_fails(page, graph_job(tmp_path / "first"), "memory access out of bounds").refused
-    assert not page.healthy  # its memory may hold anything
+    assert not page.healthy  # its memory may be corrupt
     assert_runs(harness, tmp_path)
 
 
@@ -159,15 +159,15 @@ engine.runKernel = () => { engine.runKernel = run; throw new Error(arguments[0])
 """
 
 
-@pytest.mark.parametrize(("said", "refused"), [("TF.js cannot", True), ("Out of memory", False)])
+@pytest.mark.parametrize(("message", "refused"), [("TF.js cannot", True), ("Out of memory", False)])
 @pytest.mark.parametrize("form", ["graph", "layers"])
-def test_tfjs_error_during_a_run_is_a_model_refusal(harness, tmp_path, form, said, refused):
+def test_tfjs_error_during_a_run_is_a_model_refusal(harness, tmp_path, form, message, refused):
     model = dense_graph(tmp_path) if form == "graph" else dense_model(tmp_path)
     tap = Tap("relu", {"node": "relu"} if form == "graph" else {"path": ["relu"]})
-    for asked in ({"timing": TimingPlan(0, 1, 1000.0), "chunks": ()}, {"chunks": ((tap,),)}):
+    for work in ({"timing": TimingPlan(0, 1, 1000.0), "chunks": ()}, {"chunks": ((tap,),)}):
         page = open_page(harness)
-        script(harness, THROW_ONCE.replace("arguments[0]", repr(said)))
-        assert assert_fails(page, Job(model, form, ({"x": X},), **asked), said).refused is refused
+        script(harness, THROW_ONCE.replace("arguments[0]", repr(message)))
+        assert assert_fails(page, Job(model, form, ({"x": X},), **work), message).refused is refused
     assert_runs(harness, tmp_path / "next")
 
 
@@ -180,7 +180,7 @@ def out_of_memory(*_):
 
 
 @pytest.mark.parametrize(
-    ("broken", "said"),
+    ("broken", "message"),
     [
         (("references", full_disk), "the server answered 500 to jobs/"),
         (("feed", full_disk), "the server answered 500 to jobs/"),
@@ -191,14 +191,14 @@ def out_of_memory(*_):
     ],
     ids=["references", "feed", "activations"],
 )
-def test_server_failure_is_not_a_model_refusal(harness, tmp_path, monkeypatch, broken, said):
+def test_server_failure_is_not_a_model_refusal(harness, tmp_path, monkeypatch, broken, message):
     page = open_page(harness)
     monkeypatch.setattr(PageChannel, *broken)
     job = graph_job(tmp_path / "first")
     plan = {"rows": ["product"], "fed": [["product:0", {"row": "product"}]]}
     chunks = tuple(tuple(replace(tap, alone=plan) for tap in chunk) for chunk in job.chunks)
     alone = replace(job, chunks=chunks, references=lambda _feed, _names: {"product": X})
-    assert not assert_fails(page, alone, said).refused
+    assert not assert_fails(page, alone, message).refused
     monkeypatch.undo()
     assert_runs(harness, tmp_path)
 
@@ -248,7 +248,7 @@ def test_uncaught_errors_and_rejections_are_reported(harness, page, tmp_path):
         Promise.reject(new Error("nobody awaited me"));
         Promise.reject("a mere string");
     """
-    # As a script of the page's own: what the driver runs is not told to the page when it fails.
+    # As a script element: errors of scripts run by the driver do not reach the page's handlers.
     script(
         harness,
         f"""
@@ -259,11 +259,11 @@ def test_uncaught_errors_and_rejections_are_reported(harness, page, tmp_path):
     )
     while len(page.errors) < 3:
         page.run(graph_job(tmp_path), lambda _: None)
-    told = {fault.message: fault for fault in page.errors}
-    assert told["nobody caught me"].kind == "error"
-    assert "TypeError: nobody caught me" in told["nobody caught me"].stack
-    assert told["nobody awaited me"].kind == "unhandledrejection"
-    assert told["a mere string"].stack is None
+    faults = {fault.message: fault for fault in page.errors}
+    assert faults["nobody caught me"].kind == "error"
+    assert "TypeError: nobody caught me" in faults["nobody caught me"].stack
+    assert faults["nobody awaited me"].kind == "unhandledrejection"
+    assert faults["a mere string"].stack is None
 
 
 def test_endless_console_output_is_truncated(harness, tmp_path):
@@ -309,7 +309,7 @@ def test_unavailable_backend_is_an_error_without_fallback(tmp_path):
 def test_flag_changed_by_tfjs_is_an_error(harness, tmp_path):
     with pytest.raises(PageError, match="Cannot set flag NO_SUCH_FLAG"):
         harness.open(Target("chrome", "cpu", None, (("NO_SUCH_FLAG", True),)))
-    # TF.js itself turns this one off while it makes the backend.
+    # TF.js itself turns this flag off while it creates the backend.
     with pytest.raises(PageError, match="WEBGL_VERSION"):
         harness.open(Target("chrome", "webgl", None, (("WEBGL_VERSION", 3),)))
     assert_runs(harness, tmp_path)
@@ -317,7 +317,7 @@ def test_flag_changed_by_tfjs_is_an_error(harness, tmp_path):
 
 @pytest.fixture
 def damaged(monkeypatch, tmp_path):
-    """A harness whose page has come to harm."""
+    """A harness whose page is broken."""
     root = tmp_path / "page"
     shutil.copytree(PAGE_ROOT, root, ignore=shutil.ignore_patterns("vendor"))
     monkeypatch.setattr(module, "Server", partial(Server, page_root=root))
@@ -332,7 +332,7 @@ def damaged(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         (lambda root: (root / "backend.js").write_text("const 1;"), r"SyntaxError.*backend\.js:1"),
         (
@@ -343,8 +343,8 @@ def damaged(monkeypatch, tmp_path):
         (lambda root: (root / "main.js").write_text("throw new Error('at once')"), r"at once"),
     ],
 )
-def test_page_that_does_not_load_reports_the_reason(damaged, damage, told):
-    with pytest.raises(PageError, match=told):
+def test_page_that_does_not_load_reports_the_reason(damaged, damage, message):
+    with pytest.raises(PageError, match=message):
         open_page(damaged(damage))
 
 

@@ -1,4 +1,4 @@
-"""Browsers that are lost, hang, or take too long."""
+"""Lost, hanging and slow browsers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def open_page(harness, backend="cpu"):
 
 
 def script(harness, text):
-    """Run JavaScript in the page, from outside of it."""
+    """Run JavaScript in the page through the driver."""
     return harness._browser._driver.execute_script(text)
 
 
@@ -51,7 +51,7 @@ def graph_job(folder, *, feed=None, taps=(RELU_TAP,), **more):
 
 
 def assert_runs(harness, folder, backend="cpu"):
-    """The next job runs as if nothing had been."""
+    """Check that the next job runs normally."""
     received = []
     result = open_page(harness, backend).run(graph_job(folder), received.append)
     np.testing.assert_allclose(received[0].tensors["relu"], RELU)
@@ -59,7 +59,7 @@ def assert_runs(harness, folder, backend="cpu"):
 
 
 class Trouble:
-    """A harness, and what to do to its browser while a job runs in the page."""
+    """Runs a job and breaks the browser during it."""
 
     def __init__(self, harness):
         self.harness = harness
@@ -144,8 +144,8 @@ def test_lost_webgl_context_fails_the_job(trouble, tmp_path):
 def test_driver_message_is_shown_without_the_token():
     harness = Harness(dist=Dist.shipped())
     try:
-        said = f"Reached error page: {harness.server.url}/page/index.html?page=1"
-        error = harness.lose(Target("firefox", "cpu"), Progress("opening a page"), said)
+        message = f"Reached error page: {harness.server.url}/page/index.html?page=1"
+        error = harness.lose(Target("firefox", "cpu"), Progress("opening a page"), message)
     finally:
         harness.close()
     assert str(error).endswith("while opening a page: Reached error page: …/page/index.html?page=1")

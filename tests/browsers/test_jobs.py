@@ -1,4 +1,4 @@
-"""Jobs: what they refuse, and their JSON."""
+"""Validation of jobs, and their JSON."""
 
 from __future__ import annotations
 

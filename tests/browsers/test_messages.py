@@ -1,4 +1,4 @@
-"""Messages of the page, well-formed and malformed."""
+"""Parsing of well-formed and malformed messages of the page."""
 
 from __future__ import annotations
 

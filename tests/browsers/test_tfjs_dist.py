@@ -161,14 +161,14 @@ def test_app_without_the_union_package_is_told_what_to_install(tmp_path: Path):
         Dist.from_directory(tmp_path)
 
 
-@pytest.mark.parametrize(("make", "said"), [(True, "without '@tensorflow'"), (False, "not a folder")])
-def test_directory_without_tfjs_is_rejected(tmp_path: Path, make: bool, said: str):
+@pytest.mark.parametrize(("make", "message"), [(True, "without '@tensorflow'"), (False, "not a folder")])
+def test_directory_without_tfjs_is_rejected(tmp_path: Path, make: bool, message: str):
     directory = tmp_path / "elsewhere"
     if make:
         directory.mkdir()
     with pytest.raises(DistError) as caught:
         Dist.from_directory(directory)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert str(directory) in str(caught.value)
     assert "npm install @tensorflow/tfjs'" in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""The time limit and the silence of a page, by a clock that the tests set."""
+"""Time limits and page silence, measured by a fake clock."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Clock:
         return self.now
 
     def ticks(self, seconds: float, watch: Watch, heard: float | None = None) -> float:
-        """Let time go by in which somebody looks at every tick; the silence told last."""
+        """Advance the clock with a check at every tick; returns the last silence."""
         for _ in range(round(seconds / TICK_S)):
             self.now += TICK_S
             silence = watch.silence(heard)

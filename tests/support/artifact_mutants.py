@@ -26,7 +26,7 @@ PATHS = [
     "model.json",
 ]  # fmt: skip
 
-# What is told to people, and what training alone takes.
+# Descriptions, and settings of training.
 UNREAD = re.compile(
     r"generatedBy|convertedBy|keras_version|backend|training_config|trainable|module|registered_name"
     r"|build_config|momentum|.*_(initializer|regularizer|constraint)"
@@ -43,7 +43,7 @@ def attributes_read():
 
 def operations_listed():
     """The operations that TF.js executes, as the converter lists them."""
-    # Found and not imported, which takes seconds and packages that nothing here needs.
+    # The file is found without importing the converter, which takes seconds.
     folder = Path(find_spec("tensorflowjs").origin).parent / "op_list"
     return [entry for file in folder.glob("*.json") for entry in json.loads(file.read_text())]
 
@@ -66,18 +66,18 @@ class Mutant:
 
 
 def normal(content: Any, read: Mapping[str, frozenset[str]]) -> Any:
-    """What of a model.json is read: without the fields that nobody reads, the nodes of a graph by name.
+    """The parts of a model.json that TF.js reads; graph nodes by name.
 
     `read`: the attributes that TF.js reads of an operation.
     """
     if isinstance(content, dict):
-        kept = {key: normal(value, read) for key, value in content.items() if not UNREAD.fullmatch(key)}
-        if isinstance(kept.get("attr"), dict) and isinstance(kept.get("op"), str):
-            names = read.get(kept["op"], frozenset())
-            kept["attr"] = {key: value for key, value in kept["attr"].items() if key in names}
-        if isinstance(kept.get("node"), list):
-            kept["node"] = sorted(kept["node"], key=json.dumps)
-        return kept
+        fields = {key: normal(value, read) for key, value in content.items() if not UNREAD.fullmatch(key)}
+        if isinstance(fields.get("attr"), dict) and isinstance(fields.get("op"), str):
+            names = read.get(fields["op"], frozenset())
+            fields["attr"] = {key: value for key, value in fields["attr"].items() if key in names}
+        if isinstance(fields.get("node"), list):
+            fields["node"] = sorted(fields["node"], key=json.dumps)
+        return fields
     return [normal(value, read) for value in content] if isinstance(content, list) else content
 
 
@@ -87,7 +87,7 @@ def mutant(
     shards: dict[str, bytes],
     read: Mapping[str, frozenset[str]],
 ) -> Mutant:
-    """One of the model with this model.json and these shards; what nobody reads is seldom what is changed."""
+    """A mutant of a model; fields that TF.js does not read are seldom changed."""
     kind = chance.random()
     if kind < 0.66:
         return _with_value(chance, content, shards, read)
@@ -170,7 +170,7 @@ def _retype(chance: Random, root: Any, holder: Any, key: Any) -> str:
 
 
 def _exchange(chance: Random, root: Any, holder: Any, key: Any) -> str:
-    """The value of another place of the same name."""
+    """The value of the same key at another place."""
     others = [
         place for place in _places(root)
         if place[-1] == key or (isinstance(key, int) and isinstance(place[-1], int))

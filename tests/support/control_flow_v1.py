@@ -1,4 +1,4 @@
-"""Converts graphs to control flow of version 1 (Switch, Merge), as converters do."""
+"""Converts graphs to version 1 control flow (Switch, Merge), as converters do."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def assert_close(tfjs: Any, model: Path, case: Case) -> Comparison:
 
 
 def failure_of(tfjs: Any, model: Path, case: Case) -> str:
-    """What is said where a case does not run; nothing where it does."""
+    """The error message of a case that does not run; empty for one that does."""
     try:
         comparison = tfjs.compare(model, case.family.inputs(), format=case.format)
     except TfjsError as error:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 LOAD = "tf.loadGraphModel = tf.loadLayersModel = "
 HOLD = f"{LOAD}() => new Promise(() => {{}})"
-"""Makes the page wait for ever where it builds a model, so that what happens then finds it there."""
+"""Makes the page wait forever while it builds a model, so a fault hits it there."""
 
 LOOP = f"{LOAD}() => {{ for (;;); }}"
 FILL = f"{LOAD}() => {{ for (const kept = [];;) kept.push(Array.from({{length: 1e5}}, () => ({{}}))); }}"
@@ -40,7 +40,7 @@ tf.loadLayersModel = async (...source) => {
 """
 
 PAGES = ("--type=renderer", "tab", "WebKitWebProces", "WebKitWebProcess")
-"""What tells the processes of pages: of Chrome, of Firefox, and of WebKit, whose name Linux cuts short."""
+"""Arguments or names of content processes in Chrome, Firefox and WebKit (truncated by Linux)."""
 
 SLEEP = """
 import os, signal, sys, time
@@ -91,7 +91,7 @@ class Trouble:
 
     @property
     def browser(self) -> Any:
-        """The browser there is."""
+        """The current browser."""
         return self.harness._browser
 
     @property
@@ -109,7 +109,7 @@ class Trouble:
             process.kill()
 
     def kill_driver(self) -> None:
-        """Kills the driver, and nothing else."""
+        """Kills only the driver."""
         self._driver.service.process.kill()
 
     def crash_tab(self) -> None:
@@ -117,7 +117,7 @@ class Trouble:
         self._signal(PAGES, signal.SIGKILL)
 
     def lose_context(self) -> None:
-        """Has WebGL say that it lost its context."""
+        """Makes WebGL lose its context."""
         self.script(LOSE_CONTEXT)
 
     def kill_gpu(self) -> None:
@@ -154,13 +154,13 @@ class Trouble:
         self.new_page()
 
     def fill(self) -> None:
-        """Takes all the room that there is on the file system of the cache."""
+        """Fills the file system of the cache."""
         with self._filler.open("wb", buffering=0) as filler, contextlib.suppress(OSError):
             while True:
                 filler.write(bytes(4096))
 
     def free(self) -> None:
-        """Gives that back."""
+        """Frees the space again."""
         self._filler.unlink()
 
     @property
@@ -168,12 +168,12 @@ class Trouble:
         return Path(self.tfjs._context.cache.root) / "filler"
 
     def new_page(self) -> None:
-        """Has what follows open another page."""
+        """Makes the next job open a new page."""
         if self.harness._page is not None:
             self.harness._page.close()
 
     def new_browser(self) -> None:
-        """Has what follows start another browser."""
+        """Makes the next job start a new browser."""
         self.harness.discard_browser()
 
 
@@ -195,12 +195,12 @@ def interrupt_report() -> None:
 
 @pytest.fixture
 def trouble(tfjs: object, tfjs_harness: Harness, monkeypatch: pytest.MonkeyPatch) -> Trouble:
-    """What strikes while `tfjs` is at work."""
+    """Breaks things while `tfjs` works."""
     return Trouble(tfjs, tfjs_harness, monkeypatch)
 
 
 @pytest.fixture(autouse=True)
-def _told(request: pytest.FixtureRequest) -> Iterator[None]:
+def _record_browser(request: pytest.FixtureRequest) -> Iterator[None]:
     """The JUnit file tells of each test on which browser and server it ended."""
     yield
     if "tfjs_harness" not in request.fixturenames:

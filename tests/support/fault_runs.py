@@ -232,7 +232,7 @@ def run_of(fault: Fault, project: Project) -> InnerRun:
 
 
 def remains(project: Project, run: InnerRun) -> Iterator[str]:
-    """What a run left behind: processes, ports, temporary files, locks, sessions of the cache, half files."""
+    """Leftovers of a run: processes, ports, temporary files, locks, sessions of the cache, half files."""
     yield from project.left_behind()
     for address in {case.properties["server"] for case in run.cases.values() if "server" in case.properties}:
         parts = urlsplit(address)

@@ -1,6 +1,6 @@
-"""Models as Keras initialises them: biases 0, scales 1, from which the converter's optimiser leaves much out.
+"""Models as Keras initialises them: biases 0, scales 1, of which the optimiser removes much.
 
-They are the first ones that many people try a tool with.
+Many people try a tool with such a model first.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A process with a server that tests attack; what it is asked on its standard input it answers with JSON.
+"""A server process for fuzzing; answers commands on standard input with JSON.
 
 Its one page has a job at all times. Files that must never be served lie beside and above what is served.
 """
@@ -44,7 +44,7 @@ def lay_out(root: Path) -> tuple[Path, Path]:
 
 
 class Served:
-    """The server, its page, and the thread that takes what comes."""
+    """The server, its page, and a thread that consumes messages."""
 
     def __init__(self, root: Path) -> None:
         page_root, self.model_json = lay_out(root)

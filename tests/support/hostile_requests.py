@@ -1,6 +1,6 @@
-"""Requests and frames that no page would send: valid ones, of which chance changes parts.
+"""Malformed requests and frames: valid ones with random changes.
 
-TOKEN, HOST, PAGE and JOB in them stand for those that there are.
+TOKEN, HOST, PAGE and JOB are placeholders for the real values.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ NEAR = (
     ("GET", "page/link.js"), ("GET", "page/folder.js/canary.js"), ("GET", "artifacts/0/link.js"),
     ("GET", "artifacts/0/canary.bin"), ("GET", "page/canary.txt"), ("GET", "page/../canary.js"),
 )  # fmt: skip
-"""What lies there and is not served."""
+"""Existing files that are not served."""
 
 VALID = (
     ("GET", "page/index.html"), ("GET", "page/main.js"), ("GET", "dist/@tensorflow/tfjs/dist/tf.min.js"),

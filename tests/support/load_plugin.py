@@ -27,7 +27,7 @@ TURN = "TFJS_LOAD_TURN"
 """How many tests of a target run before the next target's, as an environment variable: first, and later."""
 
 STOCK = "TFJS_LOAD_STOCK"
-"""After how many tests stock is taken, and where to, as an environment variable: `50,1000:FILE`."""
+"""After how many tests memory is measured, and the output file; an environment variable: `50,1000:FILE`."""
 
 READINGS = 20
 APART_S = 0.2
@@ -35,7 +35,7 @@ KEYS = ("numTensors", "numDataBuffers", "numBytes")
 
 
 class _Probe:
-    """Counts the tests, and hears what each job of each page left behind."""
+    """Counts the tests, and records the memory that each job left in its page."""
 
     def __init__(self) -> None:
         when, _, path = os.environ[STOCK].partition(":")
@@ -45,7 +45,7 @@ class _Probe:
         self.left: set[tuple[int, ...]] = set()
         self.gpu: dict[str, int] = {}
 
-    def heard(self, memory: dict[str, Any]) -> None:
+    def record(self, memory: dict[str, Any]) -> None:
         self.jobs += 1
         self.left.add((memory["numTensors"] - memory["numTensorsBefore"], *(memory[key] for key in KEYS)))
         if "numBytesInGPUAllocated" in memory:
@@ -88,12 +88,12 @@ def pytest_configure(config: pytest.Config) -> None:
     probe = config.stash[PROBE] = _Probe()
     run = Page.run
 
-    def heard(page: Page, *arguments: Any, **named: Any) -> Any:
+    def run_and_record(page: Page, *arguments: Any, **named: Any) -> Any:
         result = run(page, *arguments, **named)
-        probe.heard(result.memory)
+        probe.record(result.memory)
         return result
 
-    Page.run = heard  # type: ignore[method-assign]
+    Page.run = run_and_record  # type: ignore[method-assign]
 
 
 @pytest.hookimpl(trylast=True)

@@ -2,7 +2,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { layers } from "@tensorflow/tfjs-layers";
 
-// Whatever any layer's constructor asks for.
+// Arguments that satisfy every layer's constructor.
 const config = () => ({
   units: 1, filters: 1, kernelSize: 1, rate: 0.5, stddev: 1, size: [1, 1], axes: 1, axis: -1, n: 1, activation: "relu",
   dims: [1], targetShape: [1], poolSize: 1, inputDim: 1, outputDim: 1, mergeMode: "concat",

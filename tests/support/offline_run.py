@@ -1,4 +1,4 @@
-"""A model through the product's code as far as it goes without a browser.
+"""Runs a model through the product's code without a browser.
 
 What a browser would compute of the artifacts is computed by TensorFlow (`converted_graph.py`).
 """
@@ -37,7 +37,7 @@ class OfflineRun:
         return {layer.name: layer.reason for layer in layers if layer.coverage == "unmapped"}
 
     def judge(self, activations):
-        """The judgement on activations by row, as the product comes to it."""
+        """The product's judgement on activations by row."""
         layers = self.reference.plan.layers
         tolerances = resolve_tolerances(
             layers, backend="wasm", half=False, rtol=None, atol=None, per_layer=None

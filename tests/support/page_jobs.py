@@ -13,7 +13,7 @@ from pytest_tfjs.workflows.layer_measurement import with_plans
 
 @dataclass
 class RunAlone:
-    """What became of each layer: the rows that it was fed, or why it was not run alone."""
+    """The result of each layer: the rows fed to it, or the reason it was not run alone."""
 
     alone: dict
     not_alone: dict

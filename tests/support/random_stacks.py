@@ -22,7 +22,7 @@ _KIND_OF_RANK = {4: "image", 3: "sequence", 2: "vector"}
 BATCH = 2
 _MOST_STEPS = 6
 WEIGHTS = {"trained": 0.0, "mixed": 0.5, "fresh": 1.0}
-"""How many of the weights that begin as zeros or ones are that."""
+"""The share of weights initialised as zeros or ones that keep that value."""
 
 ACTIVATIONS = (
     "relu",
@@ -303,7 +303,7 @@ VOCABULARY = {"image": ANY | IMAGE, "sequence": ANY | SEQUENCE, "vector": ANY | 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A random model: `steps` are by name from the vocabulary of what is there when it is their turn.
+    """A random model: `steps` are by name from the vocabulary of the current kind of tensor.
 
     `weights` is one of `WEIGHTS`; `batch` the size of a batch where the model fixes it.
     """

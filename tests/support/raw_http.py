@@ -60,7 +60,7 @@ class Raw:
         return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
 
     def rest(self, wait: float | None = None) -> bytes:
-        """All up to the end of the connection; after `wait` seconds of silence no more is sent."""
+        """All bytes up to the end of the connection, or until `wait` seconds of silence."""
         parts: list[bytes] = []
         with contextlib.suppress(ConnectionError):
             while True:
@@ -76,18 +76,18 @@ class Raw:
     def open_socket(self, page: str, *headers: str) -> Answer | None:
         """Ask for a WebSocket of a page; the answer, of which 101 means that frames can follow."""
         key = base64.b64encode(bytes(16)).decode()
-        asked = (
+        upgrade = (
             "Connection: Upgrade",
             "Upgrade: websocket",
             "Sec-WebSocket-Version: 13",
             f"Sec-WebSocket-Key: {key}",
         )
-        self.send(self.head(f"/uploads/{page}", f"Origin: http://{self.authority}", *asked, *headers))
+        self.send(self.head(f"/uploads/{page}", f"Origin: http://{self.authority}", *upgrade, *headers))
         return self.answer()
 
 
 def frame(opcode: int, payload: bytes = b"", *, first: int = 0x80, length: int | None = None) -> bytes:
-    """A masked frame; `first`: the bits beside the opcode; `length`: what it says of its payload."""
+    """A masked frame; `first`: the bits beside the opcode; `length`: the payload length it claims."""
     size = len(payload) if length is None else length
     if size < 126:
         head = bytes([first | opcode, 0x80 | size])

@@ -1,7 +1,7 @@
-"""Nodes that share a name with a source tensor and not its meaning, as the converter really makes them.
+"""Graphs in which a converted node has the name of an unrelated source tensor.
 
-In each case a node bears the name of a source operation whose output it does not give: who matches by name
-alone compares it with another tensor. The names are those of the real graphs, without the scopes in common.
+Matching by name alone would compare such a node with the wrong tensor. The names are those of real converted
+graphs, without common scopes.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 LIB = TESTS / "grid" / "lib"
 LIMIT_S = 90.0
-# It counts until the browser has started, which may take a while on a busy machine.
+# Includes the browser's start, which is slow on a busy machine.
 QUEUE_S = 20
 # A Java that starts quickly rather than runs fast.
 JAVA = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx256m")
@@ -38,7 +38,7 @@ BROWSERS = {
 
 
 class Grid:
-    """Starts when it is made; `close` ends it and all browsers of it."""
+    """A Grid that starts when created; `close` ends it and its browsers."""
 
     def __init__(self) -> None:
         self._workspace = Workspace()
@@ -55,7 +55,7 @@ class Grid:
             raise
 
     def start_nodes(self) -> None:
-        """Have two nodes that run and have registered."""
+        """Restore two running, registered nodes."""
         while len(self.pids()) < 2:
             (port,) = free_ports(1)
             node = self._start(
@@ -65,7 +65,7 @@ class Grid:
         wait_for(lambda: self.pids().keys() <= {slot.node for slot in self.status().slots if slot.up})
 
     def status(self) -> GridStatus:
-        """What the hub tells; no slots while it starts."""
+        """The hub's status; no slots while it starts."""
         return grid_status(parse_remote(self.url)) or GridStatus(())
 
     def used(self) -> list[str]:
@@ -121,8 +121,8 @@ class Grid:
         return path
 
 
-def what_is_missing() -> list[str]:
-    """What the Grid needs and is not here."""
+def missing_requirements() -> list[str]:
+    """The missing requirements of a Grid."""
     programs = [programs[0] for programs, _, _ in BROWSERS.values() if not any(map(shutil.which, programs))]
     drivers = [driver for _, driver, _ in BROWSERS.values()]
     others = [name for name in ("java", *drivers) if shutil.which(name) is None]
@@ -131,14 +131,14 @@ def what_is_missing() -> list[str]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody has now."""
+    """Free ports."""
     with contextlib.ExitStack() as stack:
         made = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [one.getsockname()[1] for one in made]
 
 
 def wait_for(holds: Callable[[], T], seconds: float = LIMIT_S) -> T:
-    """What `holds` gives, once it is true."""
+    """The value of `holds` once it is true."""
     deadline = time.monotonic() + seconds
     while not (found := holds()):
         assert time.monotonic() < deadline, "it did not come to hold"

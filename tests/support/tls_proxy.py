@@ -24,7 +24,7 @@ def tls_proxy(folder: Path, host: str, port: int, upstream: tuple[str, int]) -> 
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            # Browsers open connections in advance, and close unused ones without a word.
+            # Browsers open connections in advance and close unused ones.
             if first := await reader.readline():
                 lines.append(first)
                 inner, outer = await asyncio.open_connection(*upstream)

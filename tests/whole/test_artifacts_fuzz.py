@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.convert, pytest.mark.tfjs(backend
 
 @pytest.fixture(scope="module")
 def sample():
-    """A model, a feed, and what TF.js reads of the artifacts."""
+    """A model, a feed, and the parts of the artifacts that TF.js reads."""
     x = np.random.default_rng(1).normal(size=(2, 5, 5, 2)).astype(np.float32)
     return small_model(), x, attributes_read()
 
@@ -84,7 +84,7 @@ def test_a_damaged_model_is_never_close(tfjs, sample, kind, mutants, tmp_path):
         started = time.monotonic()
         model = Prebuilt(changed.write(tmp_path / str(number)), source)
         with pytest.MonkeyPatch.context() as patch:
-            if number % 5:  # the cause is known, and to look for it takes most of the time
+            if number % 5:  # the cause is known; diagnosing it takes most of the time
                 patch.setattr(checker, "diagnosed", as_it_is)
             verdict = verdict_of(tfjs, model, x, changed)
         slowest = max(slowest, time.monotonic() - started)
@@ -100,7 +100,7 @@ def test_a_damaged_model_is_never_close(tfjs, sample, kind, mutants, tmp_path):
 
 
 def without_effect(changed, content, shards, read) -> bool:
-    """Whether all that is read is as it was."""
+    """Whether everything that TF.js reads is unchanged."""
     try:
         now = json.loads(changed.content)
     except (ValueError, RecursionError):
@@ -113,7 +113,7 @@ def as_it_is(comparison, *_):
 
 
 def computed(tfjs, artifacts, model_json) -> list[bytes] | str:
-    """What TF.js alone computes of a model from feeds that no comparison saw, bit by bit; or its error.
+    """The exact outputs of TF.js for new feeds, or its error.
 
     A default that is left out, the name of a model, an attribute that means nothing to this operation: for
     feeds of the shape compared the model is the same function, and close is the truth. Nothing of Python's

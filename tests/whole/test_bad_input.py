@@ -34,7 +34,7 @@ MISSING = "raise ModuleNotFoundError('No module named tensorflow', name='tensorf
 def good(tfjs, models, x):
     tfjs.assert_close(models / "tiny.h5", x)
 
-# First, while nothing has imported it, and of weights that no other test has converted, so that it is needed.
+# Runs first and with new weights, so that TensorFlow must be imported.
 def test_tensorflow(tfjs, models, x, monkeypatch, tmp_path):
     (tmp_path / "tensorflow.py").write_text(MISSING)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -123,7 +123,7 @@ def test_timed_past_the_limit(tfjs, models, x):
     tfjs.time(models / "layers", x)
 """
 
-# What the error of each says, in pieces.
+# Parts of each error message.
 EXPECTED = {
     "tensorflow": [
         "MissingPackageError:",
@@ -174,7 +174,7 @@ EXPECTED = {
         "with --tfjs-timeout=SECONDS",
     ],
 }
-# Of the others, these stand for a kind each.
+# One test of each kind.
 FOLLOWED = ("tensorflow", "input_nan", "pattern", "short_shard", "operation", "load", "timeout")
 
 
@@ -189,10 +189,10 @@ def run(tiny_project: Callable[[str], Project]) -> InnerRun:
 def test_bad_input_error_says_what_is_wrong(run, name):
     case = run.cases[f"test_{name}[chrome-cpu]"]
     assert case.outcome == "failure"
-    told = " ".join(" ".join(case.error_lines).split())
-    places = [told.find(piece) for piece in EXPECTED[name]]
-    assert -1 not in places, told
-    assert places == sorted(places), told
+    message = " ".join(" ".join(case.error_lines).split())
+    places = [message.find(piece) for piece in EXPECTED[name]]
+    assert -1 not in places, message
+    assert places == sorted(places), message
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -229,7 +229,7 @@ def test_full_traceback_option(tiny_project):
     assert "raise SourceError" in run.cases["test_path[chrome-cpu]"].failure
 
 
-# No program to be found, and nothing to be downloaded: the proxy's port is one that nobody listens on.
+# No browser on PATH and no downloads: nothing listens on the proxy's port.
 NO_BROWSER = {
     "PATH": "/nowhere",
     "SE_OFFLINE": "true",

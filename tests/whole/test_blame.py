@@ -23,7 +23,7 @@ MODELS = (("cnn", "graph"), ("cnn", "layers"), ("unet", "graph"))
 
 @pytest.fixture(scope="module", params=MODELS, ids="-".join)
 def prepare(request, tmp_path_factory, tfjs_harness, tfjs_cache):
-    """Gives a model ready for faults, once there is a target."""
+    """Prepares a model for faults on a target."""
     model, format_ = request.param
     made: list[Blaming] = []
 
@@ -50,7 +50,7 @@ def test_only_the_faulty_layer_is_blamed(tfjs_target, prepare):
 
 
 def test_fault_changes_only_its_row(tfjs_target, prepare, tmp_path):
-    """The faults of a model: the same each time, each in a row of it, and no other thing is changed."""
+    """Faults are the same each time, lie in a row of the model and change nothing else."""
     blaming = prepare(tfjs_target)
     faults = draw_faults(blaming.sites, 40, 1)
     assert list(map(str, faults)) == list(map(str, draw_faults(blaming.sites, 40, 1)))
@@ -68,11 +68,11 @@ def test_fault_changes_only_its_row(tfjs_target, prepare, tmp_path):
         assert fault.rows
 
 
-# ---- correct, and chaotic ----
+# ---- correct but chaotic models ----
 
 
 def logistic(tf: Any) -> Any:
-    """x to 4·x·(1 - x), thirty times: each time an error doubles, about."""
+    """x to 4·x·(1 - x), thirty times; each step about doubles an error."""
 
     class Logistic(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32, name="x")])
@@ -87,7 +87,7 @@ def logistic(tf: Any) -> Any:
 
 
 def steep(tf: Any) -> Any:
-    """Layers that make a thousand of one, and keep the angle of it."""
+    """Layers that multiply by a thousand and keep the angle."""
 
     class Steep(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32, name="x")])

@@ -1,6 +1,6 @@
-"""Loops, branches and tables in a real page: run as they must be, nothing left behind, no warning.
+"""Loops, branches and tables run in a real page without leaks or warnings.
 
-And what TF.js 4.22 gets wrong there is told.
+Errors of TF.js 4.22 in control flow are reported.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def tf():
 
 @pytest.fixture(scope="module")
 def derived(cache, tmp_path_factory):
-    """Artifacts, feeds and reference of a model, derived once."""
+    """Artifacts, feeds and reference of a model, computed once."""
     made = {}
 
     def derive(name, source, inputs):
@@ -136,7 +136,7 @@ def test_empty_activation_is_close_but_empty_output_is_an_error(tfjs, tf):
     found = tfjs.compare(serve, X)
     assert found.verdict == "unmapped"
     assert "empty: shape [0, 3] holds no elements" in found.reason
-    both = tfjs.assert_close(serve, [X, X + 2000.0])  # compared for the feed for which it is not empty
+    both = tfjs.assert_close(serve, [X, X + 2000.0])  # compared only for the feed with elements
     assert [row.verdict for row in both.layers if row.layer.op == "Tanh"] == ["close"]
 
 
@@ -158,7 +158,7 @@ def test_casts_are_noted_and_int32_overflow_is_unmapped(tfjs, tf):
 
 @pytest.mark.tfjs(backends="cpu")
 def test_loop_returning_inner_loop_values_diverges(tfjs, tf):
-    """TF.js takes the last of them for all."""
+    """TF.js returns the last inner value for every output."""
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.int32, name="n")])
     def serve(n):
@@ -175,7 +175,7 @@ def test_loop_returning_inner_loop_values_diverges(tfjs, tf):
 
 @pytest.mark.tfjs(backends="cpu")
 def test_loop_dropping_its_tensor_list_is_an_error(tfjs, tf):
-    """TF.js frees it with the body."""
+    """TF.js disposes the list with the loop's body."""
 
     @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="x")])
     def serve(x):
@@ -188,7 +188,7 @@ def test_loop_dropping_its_tensor_list_is_an_error(tfjs, tf):
 
 @pytest.mark.tfjs(backends="cpu")
 def test_complex_operands_of_different_ranks_diverge(tfjs, tf):
-    """TF.js gives NaN for all but the first of them on cpu."""
+    """TF.js returns NaN for all elements except the first on cpu."""
 
     @tf.function(input_signature=[tf.TensorSpec([2, 3], tf.complex64, name="x")])
     def serve(x):

@@ -1,4 +1,4 @@
-"""Many small models through the real converter: each row of the plan is what the converted node computes."""
+"""Many small models through the real converter: each row of the plan matches its converted node."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def tf():
 
 
 def examine(model, given, cache):
-    """The rows that nothing was found for, and those whose converted node computes something else.
+    """The unmapped rows, and the rows whose converted node computes something else.
 
     The weights are those of the source, each of which is known.
     """
@@ -243,7 +243,7 @@ def test_layers(cache, keras, feed, layers):
 
 
 def test_wrong_conversion_is_never_mapped_as_right(tf, cache):
-    """It fuses a PReLU into a convolution that others read as well, who then get the PReLU's output."""
+    """The converter fuses a PReLU into a shared convolution, so other readers get the PReLU's output."""
     keras = pytest.importorskip("tf_keras")
 
     def layers(k, x):

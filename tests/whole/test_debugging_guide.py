@@ -1,4 +1,4 @@
-"""The example in docs/debugging.md fails as the page shows, and passes once mended."""
+"""The example in docs/debugging.md fails as the page shows, and passes once fixed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ BACKENDS = "--tfjs-backends=wasm,webgl"
 
 
 def masked(message):
-    """The message without numbers and the renderer, which are the machine's, and the folder of the test."""
+    """The message without numbers, the renderer and the test's folder."""
     lines = message.partition("\n  repeat")[0].strip().splitlines()
-    kept = [line for line in lines if not re.match(r" *(renderer|\(software|ANGLE)", line)]
-    return [" ".join(re.sub(r"[-+]?\d[\d.]*(e[-+]\d+)?", "#", line).split()) for line in kept]
+    stable = [line for line in lines if not re.match(r" *(renderer|\(software|ANGLE)", line)]
+    return [" ".join(re.sub(r"[-+]?\d[\d.]*(e[-+]\d+)?", "#", line).split()) for line in stable]
 
 
 def test_example_fails_with_the_message_shown(project):
@@ -28,10 +28,10 @@ def test_example_fails_with_the_message_shown(project):
     run = project.run(BACKENDS)
     assert run.cases["test_masked_mean[chrome-wasm]"].outcome == "passed", run.text
     case = run.cases["test_masked_mean[chrome-webgl]"]
-    told = [re.sub("^E {0,7}", "", line) for line in case.failure.splitlines() if line.startswith("E")]
-    told[0] = told[0].removeprefix("pytest_tfjs.NotClose: ")
+    message = [re.sub("^E {0,7}", "", line) for line in case.failure.splitlines() if line.startswith("E")]
+    message[0] = message[0].removeprefix("pytest_tfjs.NotClose: ")
     shown = re.search(r"```\n(webgl on chrome.*?)```", PAGE, re.DOTALL).group(1)
-    assert masked("\n".join(told)) == masked(shown)
+    assert masked("\n".join(message)) == masked(shown)
 
 
 def test_fixed_example_passes(project):

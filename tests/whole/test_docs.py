@@ -36,7 +36,7 @@ DOCS = ROOT / "docs"
 
 
 def rows(page, heading):
-    """The cells of each row of the tables under a heading, without the tables' own headings."""
+    """The cells of each table row under a heading, without the header rows."""
     text = (DOCS / page).read_text(encoding="utf-8")
     _, found, section = f"\n{text}".partition(f"\n{heading}\n")
     assert found, f"{page} has no {heading!r}"
@@ -56,8 +56,10 @@ def test_settings_table_is_complete():
         flag = option_of(name) + ("" if option.metavar is None else f"={option.metavar}")
         calls = set(CompareArguments.__annotations__) - {"per_layer"}
         expected[flag] = (f"tfjs_{name}", name if name in ARGUMENTS else "", name if name in calls else "")
-    told = {code(row[0])[0]: tuple(code(cell)[0] if cell else "" for cell in row[1:4]) for row in _settings()}
-    assert told == expected
+    documented = {
+        code(row[0])[0]: tuple(code(cell)[0] if cell else "" for cell in row[1:4]) for row in _settings()
+    }
+    assert documented == expected
 
 
 _NAMED_DEFAULTS = ("layers", "format", "weights", "weight_check", "alone")
@@ -65,12 +67,12 @@ _NAMED_DEFAULTS = ("layers", "format", "weights", "weight_check", "alone")
 
 def test_setting_defaults_match_the_code():
     default = Settings()
-    said = {code(row[1])[0].removeprefix("tfjs_"): row[5] for row in _settings()}
+    documented = {code(row[1])[0].removeprefix("tfjs_"): row[5] for row in _settings()}
     shown = {"timeout": f"`{default.timeout:g}`", "backends": f"`{','.join(default.backends)}`"}
     shown["tap_budget"] = f"`{default.tap_budget // 1_000_000}MB`"
     shown |= {name: f"`{getattr(default, name)}`" for name in _NAMED_DEFAULTS}
-    assert {name: said[name] for name in shown} == shown
-    unset = {name for name in said if name not in shown}
+    assert {name: documented[name] for name in shown} == shown
+    unset = {name for name in documented if name not in shown}
     assert all(not getattr(default, name) for name in unset)
 
 
@@ -88,9 +90,9 @@ def test_backends_and_variants_match_the_code():
     for backend in BACKENDS:
         assert f"`{backend}`" in text
     variants = {f"{backend}:{name}" for backend, names in VARIANTS.items() for name in names}
-    told = {code(row[0])[0] for row in rows("settings.md", "## Backends and variants")}
-    assert {name for name in told if ":" in name} == variants
-    assert {name for name in told if ":" not in name} <= set(BACKENDS)
+    documented = {code(row[0])[0] for row in rows("settings.md", "## Backends and variants")}
+    assert {name for name in documented if ":" in name} == variants
+    assert {name for name in documented if ":" not in name} <= set(BACKENDS)
 
 
 def test_fixtures_match_the_code():
@@ -102,8 +104,8 @@ def test_fixtures_match_the_code():
 def test_calls_and_public_names_match_the_code():
     text = (DOCS / "index.md").read_text(encoding="utf-8")
     calls = {name for name in vars(Checker) if not name.startswith("_")}
-    told = {re.findall(r"tfjs\.(\w+)", row[0])[0] for row in rows("index.md", "## The `tfjs` fixture")}
-    assert told == calls
+    documented = {re.findall(r"tfjs\.(\w+)", row[0])[0] for row in rows("index.md", "## The `tfjs` fixture")}
+    assert documented == calls
     assert set(code(text.partition("has these public names:")[2])) - {"tfjs"} == set(pytest_tfjs.__all__)
 
 
@@ -127,14 +129,14 @@ def test_default_tolerances_match_the_code(row):
 
 
 def test_default_compression_allowances_match_the_code():
-    told = {code(row[0])[0]: float(row[1]) for row in rows("tolerances.md", "## Compression")}
-    assert told == {dtype: default_allowance(dtype) for dtype in QUANTISED}
+    documented = {code(row[0])[0]: float(row[1]) for row in rows("tolerances.md", "## Compression")}
+    assert documented == {dtype: default_allowance(dtype) for dtype in QUANTISED}
 
 
 def test_default_table_has_every_backend():
     table = rows("tolerances.md", "## Defaults")
-    said = [name for row in table[:2] for name in code(row[1])]
-    assert sorted(said) == sorted(BACKENDS)
+    documented = [name for row in table[:2] for name in code(row[1])]
+    assert sorted(documented) == sorted(BACKENDS)
     half = {f"{backend}:{name}" for backend, names in VARIANTS.items() for name in names if name == "f16"}
     assert set(code(table[2][1])) == half
 
@@ -144,7 +146,7 @@ def test_json_has_exactly_the_documented_keys(tmp_path):
     cost = Compression("uint8", 0.1, {"a": Cost(0.0, 0.0, 0.0, 4)}, ("a",))
     sensitivity = Sensitivity("digits", "webgl on chrome", 1, 0, ())
     given = {"timing": timing, "compression": cost, "sensitivity": sensitivity}
-    told = comparison_to_json(comparison([layer("a", output=True)], {"a": close()}, **given))
+    data = comparison_to_json(comparison([layer("a", output=True)], {"a": close()}, **given))
     flip = Flip(0, (), 1, 0, 0.5, near_tie=False)
     measure = Measure("top-1 agreement", 0.5, (0.1, 0.9), "Wilson", 0.9)
     task = Agreement(
@@ -154,7 +156,7 @@ def test_json_has_exactly_the_documented_keys(tmp_path):
     write_json(
         tmp_path / "out.json",
         environment_to_json(tfjs="4.22.0", tensorflow="2.19.0", pytest_tfjs="1.0"),
-        [told],
+        [data],
         tasks,
     )
     document = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
@@ -212,7 +214,7 @@ def test_links_resolve_and_python_examples_compile(page):
 @pytest.mark.convert
 @pytest.mark.tfjs(backends="wasm,cpu", rtol=1e-3, atol=1e-4)
 def test_message_shown_matches_the_real_one(tfjs, tmp_path, tmp_path_factory):
-    """But for numbers, which are the machine's, and the last line, which names the test."""
+    """Compares all but numbers, which depend on the machine, and the last line, which names the test."""
     cnn = tmp_path_factory.getbasetemp() / "cnn.keras"
     if not cnn.exists():
         fixtures.build("cnn", 2).save(cnn)

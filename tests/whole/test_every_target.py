@@ -83,7 +83,7 @@ def test_every_backend_and_variant_runs():
 
 
 def test_targets_page_has_a_row_for_each_target():
-    """Run `make targets` where it has not."""
+    """If this fails, run `make targets`."""
     rows = {(row.browser, row.backend): (row.models, row.close) for row in table.read()}
     expected = {}
     for browser, backend, cases in targets():

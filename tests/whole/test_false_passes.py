@@ -1,4 +1,4 @@
-"""What other tools let pass, none of which may be `close`: each end to end through a real page.
+"""Faults that other tools miss are never `close`, end to end in a real page.
 
 Three ways lead to a page that answers wrongly. `altered` and `edited`: the artifacts are the source's but
 for one weight, or a line of model.json, so that the browser itself computes what is wrong. `answering`: the
@@ -24,7 +24,7 @@ from pytest_tfjs.models.artifacts import with_weights
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.convert,
-    # Activations are to tell it: that a weight differs from the source's would be seen without a browser.
+    # Disables the weight check, which would find the fault without a browser.
     pytest.mark.tfjs(backends="cpu", weight_check="tell"),
 ]
 
@@ -39,7 +39,7 @@ def tf():
 
 @pytest.fixture
 def served(tf):
-    """Makes a model with one input `x` of a function from it to its outputs by name."""
+    """Saves a function of one input `x` that returns outputs by name."""
 
     def make(compute, shape=(None, 3), dtype="float32"):
         signature = [tf.TensorSpec(shape, dtype, name="x")]
@@ -50,7 +50,7 @@ def served(tf):
 
 @pytest.fixture
 def altered(tfjs, tmp_path):
-    """Alters the one weight of that shape in the artifacts of a model."""
+    """Changes the one weight of a shape in the artifacts."""
 
     def alter(source, shape, change):
         artifacts = tfjs.convert(source)
@@ -66,7 +66,7 @@ def altered(tfjs, tmp_path):
 
 @pytest.fixture
 def edited(tfjs, tmp_path):
-    """Edits the model.json of the artifacts of a model."""
+    """Edits model.json of the artifacts."""
 
     def edit(source, change):
         made = with_weights(tfjs.convert(source), {}, tmp_path / "edited")
@@ -80,7 +80,7 @@ def edited(tfjs, tmp_path):
 
 @pytest.fixture
 def answering(monkeypatch):
-    """Changes what the page answers: by a function of the activations by name and the feed's number."""
+    """Replaces the page's activations by a function of them and the feed's number."""
 
     def answer(change):
         run = Page.run
@@ -99,7 +99,7 @@ def answering(monkeypatch):
 
 
 def reason_of(tfjs, model, feeds, verdict, **options):
-    """Why a comparison fails with that verdict, as the test of a user would."""
+    """The reason of a comparison with that verdict."""
     with pytest.raises(NotClose) as caught:
         tfjs.assert_close(model, feeds, **options)
     assert caught.value.comparison.verdict == verdict, caught.value
@@ -128,8 +128,8 @@ def test_output_missing_in_the_artifacts_fails(tfjs, tf, served, edited):
 def test_extra_nan_output_fails(tfjs, tf, served, answering):
     model = served(two_outputs(tf))
     answering(lambda tensors, feed: {**tensors, "extra": np.full((2, 3), np.nan, np.float32)})
-    said = reason_of(tfjs, model, X, "error")
-    assert said == "the page returned an activation of 'extra', which was not requested"
+    message = reason_of(tfjs, model, X, "error")
+    assert message == "the page returned an activation of 'extra', which was not requested"
 
 
 def test_extra_nan_output_in_the_artifacts_fails(tfjs, tf, served, edited):
@@ -259,7 +259,7 @@ def test_nan_against_inf_fails(tfjs, tf, served, altered, wrong):
 
 
 def test_transposed_square_map_fails(tfjs, tf, served, altered):
-    """The artifacts' order of axes leaves height and width as they are."""
+    """The artifacts do not swap height and width as the source does."""
     kernel = np.random.default_rng(0).standard_normal((3, 3, 2, 4)).astype(np.float32)
 
     def compute(x):
@@ -283,7 +283,7 @@ def test_swapped_channels_fail(tfjs, tf, served, altered):
 
 
 def untrained(tf, depth=12):
-    """A classifier whose weights are as small as those of an untrained net: the feed is lost on the way."""
+    """A classifier with weights so small that the feed does not affect the output."""
     rng = np.random.default_rng(0)
     weights = [rng.uniform(-0.05, 0.05, (16, 16)).astype(np.float32) for _ in range(depth)]
 
@@ -298,8 +298,8 @@ def untrained(tf, depth=12):
 def test_constant_outputs_of_an_untrained_model_fail(tfjs, tf, served):
     model = served(untrained(tf), (None, 16))
     feed = np.random.default_rng(1).standard_normal((2, 16)).astype(np.float32)
-    said = reason_of(tfjs, model, feed, "vacuous")
-    assert "is 0.0625 everywhere: a broken model could pass too. Feed real inputs, load trained" in said
+    message = reason_of(tfjs, model, feed, "vacuous")
+    assert "is 0.0625 everywhere: a broken model could pass too. Feed real inputs, load trained" in message
     (output,) = tfjs.compare(model, feed).outputs
     assert tfjs.assert_close(model, feed, allow_vacuous=output).verdict == "close"
 
@@ -311,22 +311,22 @@ def test_classes_of_an_untrained_model_fail(tfjs, tf, served):
     model = served(compute, (None, 16))
     feed = np.random.default_rng(1).standard_normal((2, 16)).astype(np.float32)
     for layers in ("all", "outputs"):
-        said = reason_of(tfjs, model, feed, "vacuous", layers=layers)
-        assert re.match(r"the output '.*' follows from '.*', which is 0\.0625 everywhere: ", said)
+        message = reason_of(tfjs, model, feed, "vacuous", layers=layers)
+        assert re.match(r"the output '.*' follows from '.*', which is 0\.0625 everywhere: ", message)
 
 
 @pytest.mark.parametrize("layers", ["all", "outputs"])
 def test_saturated_dead_and_constant_outputs_fail(tfjs, tf, served, layers):
-    """One of several outputs is enough, and it is named."""
+    """One constant output of several is enough, and the message names it."""
     anchors = np.arange(12, dtype=np.float32).reshape(4, 3)
     outputs = {
         "is saturated": lambda x: tf.sigmoid(1000.0 * (x + 0.01)),
         "is 0 everywhere": lambda x: tf.nn.relu(tf.tanh(x) - 2.0),
         "does not change when other values are fed": lambda x: tf.constant(anchors),
     }
-    for said, compute in outputs.items():
+    for message, compute in outputs.items():
         model = served(lambda x, compute=compute: {"y": tf.tanh(x), "z": compute(x)})
-        assert f" {said}" in reason_of(tfjs, model, X, "vacuous", layers=layers)
+        assert f" {message}" in reason_of(tfjs, model, X, "vacuous", layers=layers)
 
 
 def test_equal_outputs_for_different_feeds_fail(tfjs, tf, served):

@@ -16,7 +16,7 @@ from pytest_tfjs.browsers.tfjs_dist import Dist
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.convert,
-    # Activations are to tell it: that a weight differs from the source's would be seen without a browser.
+    # Disables the weight check, which would find the fault without a browser.
     pytest.mark.tfjs(backends="cpu", weight_check="tell"),
 ]
 
@@ -31,7 +31,7 @@ def tf():
 
 @pytest.fixture
 def served(tf):
-    """Makes a model with one input `x` of a function from it to its outputs by name."""
+    """Saves a function of one input `x` that returns outputs by name."""
 
     def make(compute, shape=(None, 3), dtype="float32"):
         signature = [tf.TensorSpec(shape, dtype, name="x")]
@@ -41,7 +41,7 @@ def served(tf):
 
 
 def reason_of(tfjs, model, feeds, verdict, **options):
-    """Why a comparison fails with that verdict, as the test of a user would."""
+    """The reason of a comparison with that verdict."""
     with pytest.raises(NotClose) as caught:
         tfjs.assert_close(model, feeds, **options)
     assert caught.value.comparison.verdict == verdict, caught.value
@@ -62,7 +62,7 @@ FALLEN_BACK = """
 
 @pytest.fixture
 def with_script(tfjs, tmp_path, monkeypatch):
-    """Lets a checker test with a copy of TF.js at the end of which stands a script."""
+    """Makes a checker use a copy of TF.js with a script appended."""
     with contextlib.ExitStack() as stack:
 
         def make(text):
@@ -79,8 +79,8 @@ def with_script(tfjs, tmp_path, monkeypatch):
 @pytest.mark.parametrize("gives", ["await plain.setBackend('cpu')", "!(await plain.setBackend('cpu'))"])
 @pytest.mark.tfjs(backends="wasm")
 def test_backend_fallback_fails(tfjs, tf, served, with_script, gives):
-    """The copy of TF.js takes another backend than it is told to, and says that all is well, or not."""
+    """The copy of TF.js sets another backend, and setBackend() returns true or false."""
     with_script(FALLEN_BACK % gives)
-    said = reason_of(tfjs, served(two_outputs(tf)), X, "error")
-    assert said.startswith("the backend asked for is wasm")
-    assert said.endswith("and the backend there is cpu")
+    message = reason_of(tfjs, served(two_outputs(tf)), X, "error")
+    assert message.startswith("the backend asked for is wasm")
+    assert message.endswith("and the backend there is cpu")

@@ -49,21 +49,21 @@ def test_models_table_matches_the_results(tfjs_target, case, found):
         pytest.skip("the comparison did not run, or failed")
     comparison = found[case, tfjs_target.backend]
     counts = Counter(row.layer.coverage for row in comparison.layers)
-    told = {row.case: row for row in table.read()}[str(case)]
-    assert told.counts == tuple(counts[name] for name in ("compared", "fused", "eliminated")), (
+    expected = {row.case: row for row in table.read()}[str(case)]
+    assert expected.counts == tuple(counts[name] for name in ("compared", "fused", "eliminated")), (
         "run `make models`"
     )
-    assert told.verdicts[tfjs_target.backend] == comparison.verdict
+    assert expected.verdicts[tfjs_target.backend] == comparison.verdict
 
 
 def test_models_table_covers_every_case():
-    """Run `make models` where it has not."""
+    """If this fails, run `make models`."""
     assert {row.case: tuple(row.verdicts) for row in table.read()} == {
         str(case): case.backends for case in CASES if case.backends
     }
-    told = table.PAGE.read_text(encoding="utf-8")
+    page = table.PAGE.read_text(encoding="utf-8")
     gaps = [case.gap(backend) for case in CASES for backend in BACKENDS if backend not in case.backends]
-    assert all(gap.reason in told for gap in gaps)
+    assert all(gap.reason in page for gap in gaps)
 
 
 def test_each_family_has_a_description_and_a_builder():

@@ -30,7 +30,7 @@ pytestmark = [
 EXIT = {"repeated": 0, "passes": 0, "fails": 1, "the run ends": 2}
 SLEPT_S = 60
 ENDS_S = 5.0
-# One of each outcome, and one of another browser.
+# One fault of each outcome, and one in another browser.
 QUICK = (
     "chrome-browser_killed",
     "chrome-page_hung",
@@ -42,7 +42,7 @@ QUICK = (
 
 @pytest.fixture
 def own_project(tmp_path: Path, tiny: Path) -> Iterator[Callable[..., Project]]:
-    """Makes a project whose models and cache are its own: what happens to them happens to no other test."""
+    """Makes a project with its own models and cache, so faults affect no other test."""
     with contextlib.ExitStack() as stack:
 
         def make(cache: Path | None = None) -> Project:
@@ -74,18 +74,18 @@ def check(fault: Fault, project: Project, run: InnerRun, request: pytest.Fixture
         lost = bool(run.section("tfjs browsers lost"))
         assert lost == (fault.outcome == "repeated" or "in the second browser too" in fault.caused)
     if fault.outcome == "the run ends":
-        # A signal may come where the browser's reaper has the end of it.
+        # The browser's reaper may be collecting the process when the signal comes.
         project.wait_until_nothing_is_left(ENDS_S)
     assert list(remains(project, run)) == []
-    told = table.plain(seen(run), project.folder, project.models, project.cache, project.scratch)
-    row = table.Row(fault.name, fault.browser, fault.caused, fault.outcome, told)
+    message = table.plain(seen(run), project.folder, project.models, project.cache, project.scratch)
+    row = table.Row(fault.name, fault.browser, fault.caused, fault.outcome, message)
     request.node.user_properties.append((table.PROPERTY, row.to_json()))
     if not table.is_writing():
         assert row.masked in [one.masked for one in table.read()], "run `make faults`"
 
 
 def _check_end(fault: Fault, run: InnerRun) -> None:
-    """What was found before Ctrl-C came is written, if it did not come in the midst of that."""
+    """Results from before Ctrl-C are written, unless it came while they were being written."""
     tests = [one["test"].partition("[")[0] for one in run.results.get("comparisons", ())]
     if "results are written" in fault.caused:
         assert tests == []
@@ -102,7 +102,7 @@ def test_fault_fails_at_most_one_test(fault, own_project, request):
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system that has room for little."""
+    """A nearly full file system."""
     folder = tmp_path / "small"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
@@ -148,7 +148,7 @@ def test_model(tfjs, models, x):
 
 
 def test_concurrent_runs_share_the_cache(own_project, tmp_path):
-    """In one project, with one cache that knows nothing yet and one file for the results."""
+    """One project with an empty cache and one results file."""
     project = own_project()
     shutil.rmtree(project.cache)
     project.write(test_model=TWO)

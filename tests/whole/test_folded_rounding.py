@@ -1,4 +1,4 @@
-"""A batch-norm folded into a convolution rounds differently, which is no error."""
+"""A batch-norm folded into a convolution rounds differently without being an error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RNG = np.random.default_rng(5)
 
 
 def cancelling(keras):
-    """A convolution and a batch-norm whose mean and beta nearly cancel: what is folded of them is small."""
+    """A convolution and a batch-norm whose mean and beta nearly cancel, so the folded bias is small."""
     image = keras.Input((6, 6, 4), name="image")
     x = keras.layers.Conv2D(8, 3, use_bias=False, name="conv")(image)
     norm = keras.layers.BatchNormalization(name="norm")

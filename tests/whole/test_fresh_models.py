@@ -16,7 +16,7 @@ from tests.support.offline_run import OfflineRun, graph_activations
 from tests.support.sizes import slow_except
 
 pytestmark = pytest.mark.convert
-# What Keras 2 makes of the last two TF.js cannot compute: a batch-norm without a mean, and Where of rank 5.
+# TF.js cannot compute the last two from Keras 2: a batch-norm without a mean, and Where of rank 5.
 IN_BROWSERS = [
     *itertools.product(("normed", "cnn", "cnn_normed", "residual"), ("tf_keras", "keras")),
     ("layer_norm_rows", "keras"),
@@ -41,13 +41,13 @@ def test_layers_are_mapped_to_nodes_that_compute_them(cache, keras, name, batch)
     "name", slow_except(["normed"], ["normed", "cnn", "norm_first", "group_norm", "transformer", "residual"])
 )
 def test_artifacts_with_other_layer_names_are_mapped(cache, keras, name, trained):
-    """As of a model that was built once more in the same process: Keras numbers its layers on."""
+    """As if the model was built again in the same process, where Keras continues its numbering."""
     library = pytest.importorskip(keras)
     model, feed = build(library, name)
     again, _ = build(library, name)
     if trained:
         rng = np.random.default_rng(5)
-        # Of the same signs: a variance that is not would make NaN.
+        # With the same signs: a negative variance would give NaN.
         model.set_weights([rng.uniform(0.2, 0.8, each.shape) for each in model.get_weights()])
     again.set_weights(model.get_weights())
     assert {layer.name for layer in model.layers}.isdisjoint(layer.name for layer in again.layers)

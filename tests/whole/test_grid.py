@@ -13,7 +13,7 @@ import pytest
 from pytest_tfjs.browsers.engines.engine import LaunchOptions
 from pytest_tfjs.browsers.launching.launch import launch
 from pytest_tfjs.settings.addresses import local_address_towards, parse_remote
-from tests.support.selenium_grid import BROWSERS, QUEUE_S, Grid, free_ports, wait_for, what_is_missing
+from tests.support.selenium_grid import BROWSERS, QUEUE_S, Grid, free_ports, missing_requirements, wait_for
 from tests.support.tls_proxy import tls_proxy
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals"),
 ]
 
-# As root, Chrome runs without its sandbox only: whether it does over there is for the user to say.
+# As root, Chrome needs --no-sandbox; on a Grid the user must set it.
 ASKED = {"goog:chromeOptions": {"args": ["--no-sandbox"]}, "acceptInsecureCerts": True}
 
 TESTS = """
@@ -86,7 +86,7 @@ def test_long(tfjs, models, x):
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Grid]:
-    missing = what_is_missing()
+    missing = missing_requirements()
     if missing:
         pytest.fail(
             f"these tests need {', '.join(missing)}; leave them out with -m 'not grid'", pytrace=False
@@ -118,13 +118,13 @@ def through(project: Project, grid: Grid, *arguments: str, **environment: str) -
 
 
 def verdicts(run: InnerRun) -> list[tuple[str, str, str]]:
-    told = run.results["comparisons"]
-    return sorted((one["test"], one["verdict"], ",".join(one["first_divergence"])) for one in told)
+    comparisons = run.results["comparisons"]
+    return sorted((one["test"], one["verdict"], ",".join(one["first_divergence"])) for one in comparisons)
 
 
 @contextlib.contextmanager
 def sessions(grid: Grid, count: int) -> Iterator[None]:
-    """Somebody else's sessions with Chrome."""
+    """Occupies the Grid's Chrome slots."""
     options = LaunchOptions(remote=parse_remote(grid.url), capabilities=ASKED)
     with contextlib.ExitStack() as stack:
         for _ in range(count):
@@ -134,13 +134,13 @@ def sessions(grid: Grid, count: int) -> Iterator[None]:
 
 
 def started(project: Project, grid: Grid, *arguments: str):
-    """A run that goes on meanwhile."""
+    """A run in the background."""
     there = (f"--tfjs-remote={grid.url}", "--tfjs-capabilities=asked.json", "--tfjs-backends=cpu")
     return project.started(*there, *arguments)
 
 
 def outward() -> str:
-    """An address of this machine that browsers take for another machine's."""
+    """An address of this machine that browsers treat as remote."""
     return local_address_towards("192.0.2.1", 9) or "127.0.0.1"
 
 
@@ -181,7 +181,7 @@ def test_killed_node_fails_no_test(project, grid):
 
 @pytest.mark.slow
 def test_plain_http_page_on_another_host_is_a_secure_context(project, grid):
-    """Threads need one, and shared memory, which only a page has that is cross-origin isolated."""
+    """Threads need a secure context and shared memory, which needs cross-origin isolation."""
     given = ("test_threads.py", f"--tfjs-browsers={','.join(BROWSERS)}", "--tfjs-backends=wasm:threads")
     run = through(project, grid, *given, "--tfjs-strict-targets", "--tfjs-bind=0.0.0.0")
     assert run.code == pytest.ExitCode.OK, run.text
@@ -207,14 +207,14 @@ def test_tls_proxy_page_is_cross_origin_isolated_with_secure_sockets(project, gr
 def test_busy_grid_error_lists_request_and_nodes(project, grid):
     with sessions(grid, 2):
         run = through(project, grid, "test_threads.py", "--tfjs-backends=cpu")
-    told = run.cases["test_threads[chrome-cpu]"].failure
-    assert f"{grid.url} did not start a session with Chrome or Chromium: " in told
-    assert "timed out" in told
-    assert "Requested: browserName chrome; also set: " in told
-    assert "goog:chromeOptions" in told
-    assert "no-sandbox" not in told  # what a user asks for may be a key
+    message = run.cases["test_threads[chrome-cpu]"].failure
+    assert f"{grid.url} did not start a session with Chrome or Chromium: " in message
+    assert "timed out" in message
+    assert "Requested: browserName chrome; also set: " in message
+    assert "goog:chromeOptions" in message
+    assert "no-sandbox" not in message  # user capabilities may contain a key
     for node in grid.pids():
-        line = next(line for line in told.splitlines() if f"{node}: " in line)
+        line = next(line for line in message.splitlines() if f"{node}: " in line)
         assert "1 × chrome linux (1 in use)" in line
 
 

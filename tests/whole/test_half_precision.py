@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.convert, pytest.mark.tfjs(backend
 
 LARGEST_HALF = 65504
 
-# Of all 121 cases of the small families that run on webgl, all but those below are close so.
+# Of the 121 cases of small families on webgl, all except those below are close.
 HELD = [
     Case(FAMILIES["convolutions"], 2, "graph"),
     Case(FAMILIES["conv3d"], 2, "layers"),
@@ -25,7 +25,7 @@ HELD = [
     Case(FAMILIES["gru_after"], 3, "graph"),
 ]
 
-# Keras 3 divides by a norm no smaller than 1e-12: the greatest factor that it allows is 1e12.
+# Keras 3 divides by a norm no smaller than 1e-12: the largest possible factor is 1e12.
 LEAVING = {
     Case(FAMILIES["merge"], 3, "graph"): ("cosine_1/Minimum", "cosine_1/Minimum_1"),
     Case(FAMILIES["merge_subtract"], 3, "graph"): ("cosine_1/Minimum", "cosine_1/Minimum_1"),
@@ -39,7 +39,7 @@ def test_model_within_half_precision_is_close(tfjs, tmp_path, case):
     comparison = tfjs.assert_close(model, case.family.inputs(), format=case.format)
     seen = [row.metrics for row in comparison.layers if row.metrics is not None]
     assert max(metrics.scale for metrics in seen) < LARGEST_HALF
-    # It is half precision that was judged: such errors would not be close in float32.
+    # Such errors would diverge in float32, so half precision was judged.
     assert max(metrics.max_abs / metrics.scale for metrics in seen if metrics.scale) > 1e-4
 
 
@@ -72,7 +72,7 @@ def test_only_the_layer_that_overflows_is_blamed(tfjs, tmp_path, format_):
 
 
 def test_half_precision_rounding_is_reported_without_blame(tfjs, tmp_path):
-    """Differences of numbers near 1000, of which half precision holds every second half alone."""
+    """Differences of numbers near 1000, where half precision has a spacing of 0.5."""
     tf = pytest.importorskip("tensorflow")
     rng = np.random.default_rng(3)
     kernels = [tf.constant((rng.standard_normal((6, 6)) / 2).astype(np.float32)) for _ in range(2)]

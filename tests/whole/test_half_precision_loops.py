@@ -21,7 +21,7 @@ def _tensorflow():
 
 
 def cut_off(x):
-    """The half next to x on the side of 0."""
+    """x truncated towards 0 to half precision."""
     stored = x.astype(np.float16)
     over = np.abs(stored.astype(np.float32)) > np.abs(x)
     stored[over] = np.nextafter(stored[over], np.float16(0))
@@ -33,7 +33,7 @@ def sigmoid(x):
 
 
 def in_half(x, kernel, recurrent, bias):
-    """An LSTM each of whose results is stored."""
+    """An LSTM that stores every result in half precision."""
     x, kernel, recurrent, bias = map(cut_off, (x, kernel, recurrent, bias))
     state = carry = np.zeros((x.shape[1], UNITS), np.float32)
     for step in x:
@@ -47,7 +47,7 @@ def in_half(x, kernel, recurrent, bias):
 
 
 def lstm(kernel, recurrent, bias):
-    """The same as TensorFlow computes it, in a loop."""
+    """The same LSTM in a TensorFlow loop."""
 
     def build(tf, x):
         def body(number, state, carry):

@@ -42,7 +42,7 @@ from tests.support.tiny_models import (
 pytestmark = pytest.mark.browser
 BACKENDS = ["cpu", "wasm", "webgl"]
 R = np.array([[3, -4], [0.5, 100]], np.float32)
-"""What a reference may have: nothing that the model computes of X."""
+"""A reference unlike anything that the model computes from X."""
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def taps_of(*names):
 
 
 def graph_job(model, feed, *names, **fields):
-    """A job over nodes, whose rows are called as their tensors: `relu:0`."""
+    """A job over nodes; rows are named after their tensors: `relu:0`."""
     return Job(model, "graph", (feed,), (taps_of(*names),), **fields)
 
 
@@ -137,7 +137,7 @@ X4 = np.array([[1, 2, 3, -4], [-5, 6, 7, 8]], np.float32)
 def test_outputs_of_one_node_are_computed_from_its_inputs(page, tmp_path):
     job = graph_job(split_graph(tmp_path), {"x": X4}, "split:0", "split:1", "sum", "second")
     result, _, (alone,) = run_alone(page, job, [{"split:0": R, "split:1": R}])
-    # TF.js takes one fed tensor for all outputs of a node.
+    # TF.js uses one fed tensor for all outputs of a node.
     assert result.alone == {"split:0": (), "split:1": (), "sum:0": (), "second:0": ("split:1",)}
     np.testing.assert_array_equal(alone["split:1"], X4[:, 2:])
     np.testing.assert_array_equal(alone["sum:0"], X4[:, :2] + X4[:, 2:])
@@ -215,7 +215,7 @@ def test_failing_layer_alone_is_reported_in_a_layers_model(page, tmp_path):
 
 
 def test_mask_of_another_layer_is_reported(page, tmp_path):
-    """TF.js's executor gives the mask of one recurrent layer to the next that it calls."""
+    """TF.js passes the mask of one recurrent layer to the next layer called."""
     one = np.ones((1, 1), np.float32)
     rnns = {
         f"{name}/simple_rnn_cell/{weight}": one for name in "ab" for weight in ("kernel", "recurrent_kernel")
@@ -265,7 +265,7 @@ def test_missing_reference_fails_the_job(page, tmp_path):
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
-    """Gives a case's source, built once."""
+    """Returns the source of a case, built once."""
     folder, made = tmp_path_factory.mktemp("models"), {}
 
     def save(case):
@@ -320,7 +320,7 @@ CASES = [
 
 @pytest.fixture
 def assert_exact(harness, sources, cache):
-    """Holds that each layer gives what it gave on what the browser had: the same kernels, the same inputs."""
+    """Check that each layer alone repeats its output bit for bit when fed the browser's own inputs."""
 
     def check(backend, case, budget):
         page = open_page(harness, backend)

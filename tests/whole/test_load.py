@@ -1,4 +1,4 @@
-"""Many tests in one run: nothing grows but the results that are printed at the end."""
+"""Many tests in one run: only the results for the final report grow."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def growth_without_the_plugin(folder: Path, size: Size) -> int:
 def test_long_run_does_not_leak(
     tiny_project: Callable[[str], Project], record_figures: Callable[[str], None], size: Size
 ) -> None:
-    """Memory is held at full size only: a browser still grows during its first tests."""
+    """Memory is checked at full size only: a browser grows during its first tests."""
     project = tiny_project(f"load-{size.each}")
     project.write(test_many=inner_tests(size))
     unknown = [placeholder("x", -1, 3), node("NoSuchOp", "odd", "x"), node("Identity", "y", "odd")]
@@ -161,7 +161,7 @@ def test_long_run_does_not_leak(
         assert stock["artifacts"] == first["artifacts"]
         assert stock["gpu"]["numBytesInGPU"] == 0
         assert stock["gpu"]["numBytesInGPUAllocated"] <= 2 * first["gpu"]["numBytesInGPUAllocated"]
-        # A connection or a thread of the server's pool may just come or go.
+        # A connection or a pool thread may be opening or closing.
         assert stock["files"] <= first["files"] + 2
         assert stock["threads"] <= first["threads"] + 1
     assert last["jobs"] > size.last

@@ -66,11 +66,11 @@ def einsum(folder):
 
 def test_missing_kernel_is_named_before_the_run(harness, tmp_path):
     page = open_page(harness, "wasm")
-    told = failure(page, einsum(tmp_path), "graph", node_tap("product"), timing=TimingPlan(0, 1, 1.0))
-    assert told.reason == (
+    error = failure(page, einsum(tmp_path), "graph", node_tap("product"), timing=TimingPlan(0, 1, 1.0))
+    assert error.reason == (
         "wasm on chrome: 'product' needs the kernel Einsum, which wasm does not register; cpu, webgl do"
     )
-    assert (told.stage, told.stack) == (None, None)
+    assert (error.stage, error.stack) == (None, None)
     assert page.healthy
 
 
@@ -83,10 +83,10 @@ def test_operation_runs_on_backends_with_the_kernel(harness, tmp_path):
 
 
 def test_missing_kernel_error_names_the_row(lacking, tmp_path):
-    told = failure(
+    error = failure(
         open_page(lacking, "cpu"), dense_graph(tmp_path), "graph", Tap("block/relu", {"node": "relu:0"})
     )
-    assert told.reason == (
+    assert error.reason == (
         "cpu on chrome: 'block/relu' needs the kernel Relu, which cpu does not register; webgl does"
     )
 
@@ -106,11 +106,11 @@ def test_kernel_missing_during_the_run_is_named_with_its_layer(lacking, tmp_path
         inputs={"x": "serving_x:0"},
         outputs={"y": "Identity:0"},
     )
-    told = failure(open_page(lacking, "cpu"), model, "graph", node_tap("broad"))
-    assert told.reason == (
+    error = failure(open_page(lacking, "cpu"), model, "graph", node_tap("broad"))
+    assert error.reason == (
         "cpu on chrome: 'broad' needs the kernel Tile, which cpu does not register; webgl does"
     )
-    assert re.search(r"runKernel|tf\.min\.js", told.stack)
+    assert re.search(r"runKernel|tf\.min\.js", error.stack)
 
 
 def test_weight_that_needs_a_kernel_is_named(harness, tmp_path):
@@ -125,8 +125,8 @@ def test_weight_that_needs_a_kernel_is_named(harness, tmp_path):
     model = write_graph_model(
         tmp_path, nodes, {"turn": turn}, inputs={"x": "serving_x:0"}, outputs={"y": "Identity:0"}
     )
-    told = failure(open_page(harness, "wasm"), model, "graph", node_tap("turned"))
-    assert told.reason == (
+    error = failure(open_page(harness, "wasm"), model, "graph", node_tap("turned"))
+    assert error.reason == (
         "wasm on chrome: 'turn' needs the kernel Complex, which wasm does not register; cpu, webgl do"
     )
 
@@ -163,8 +163,8 @@ def test_first_line_names_layer_kernel_and_backends(project):
 @pytest.mark.parametrize("timing", [None, TimingPlan(0, 1, 1.0)])
 def test_layer_with_a_missing_kernel_is_named(lacking, tmp_path, timing):
     page = open_page(lacking, "cpu")
-    told = failure(page, dense_model(tmp_path), "layers", layer_tap("relu"), timing=timing)
-    assert told.reason == (
+    error = failure(page, dense_model(tmp_path), "layers", layer_tap("relu"), timing=timing)
+    assert error.reason == (
         "cpu on chrome: 'dense' needs the kernel _FusedMatMul, which cpu does not register; webgl does"
     )
     assert page.healthy

@@ -32,7 +32,7 @@ def test_every_layer_is_accounted_for_and_close(tfjs, mobilenet, format_):
     assert {row.coverage for row in rows} <= {"compared", "fused", "eliminated"}
     assert all(row.reason for row in rows if row.coverage == "eliminated")
     assert all(row.into for row in rows if row.coverage == "fused")
-    # 52 convolutions and a dense layer, each with all that is fused into it or a row of its own.
+    # 52 convolutions and a dense layer; every other layer is fused into one or has its own row.
     assert len([row for row in rows if row.coverage == "compared"]) >= 53
     assert {row.name for row in rows if row.output} == set(comparison.outputs) != set()
 
@@ -46,9 +46,9 @@ def test_too_small_tolerance_suggests_a_larger_one(tfjs, mobilenet, format_):
     comparison = failure.value.comparison
     assert comparison.verdict == "diverged"
     assert comparison.first_divergence
-    said = " ".join(str(failure.value).split())
+    message = " ".join(str(failure.value).split())
     needed = max(
-        float(number) for number in re.findall(r"atol=(\S+) (?:would have passed|at all layers)", said)
+        float(number) for number in re.findall(r"atol=(\S+) (?:would have passed|at all layers)", message)
     )
     assert 1e-6 < needed < 1e-4
     tfjs.assert_close(mobilenet, feed, format=format_, atol=needed)

@@ -1,4 +1,4 @@
-"""Models within models, in real browsers: every inner layer is compared."""
+"""Nested models in real browsers: every inner layer is compared."""
 
 from __future__ import annotations
 

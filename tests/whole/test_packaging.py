@@ -1,4 +1,4 @@
-"""The vendoring script and the wheel hold what they should."""
+"""Contents of the vendored TF.js and of the wheel."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def script() -> ModuleType:
 
 
 class Registry:
-    """Stands for npm: tarballs in a folder, and a script named npm that hands them out."""
+    """A fake npm: tarballs in a folder, and a script named npm that serves them."""
 
     def __init__(self, folder: Path, script: ModuleType) -> None:
         self.tarballs = folder / "tarballs"
@@ -249,7 +249,7 @@ def test_licences_name_the_shipped_versions():
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """Built from a copy of the checkout, so that the installed plugin stays as it is."""
+    """Built from a copy of the checkout, so the installed plugin does not change."""
     project = tmp_path_factory.mktemp("project")
     for name in BUILD_INPUTS:
         shutil.copy2(ROOT / name, project / name)

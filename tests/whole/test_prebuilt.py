@@ -93,7 +93,7 @@ def test_same_name_with_another_shape_or_dtype_is_not_paired():
 def test_input_with_another_shape_is_not_paired_by_tensor_name():
     converted, source = spec("x", "x:0"), spec("x", "serving_default_x:0", (4,))
     assert conflicting([converted], [source], by_tensor_name=True) == [(converted, source)]
-    # Of outputs such a name only numbers an order.
+    # For outputs, such a name is only a position.
     assert conflicting([converted], [source], by_tensor_name=False) == []
 
 
@@ -127,7 +127,7 @@ def rewired(tmp_path):
 
 
 def outputs(reference):
-    """Which converted node gives each of the source's outputs."""
+    """The converted node of each source output."""
     return {layer.name: layer.tap["node"] for layer in reference.plan.layers if layer.output}
 
 

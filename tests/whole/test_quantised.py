@@ -21,7 +21,7 @@ FORMATS = ["graph", "layers"]
 
 @pytest.fixture(scope="module")
 def path_of(tmp_path_factory):
-    """The file of a sample model, made once."""
+    """The file of a sample model, built once."""
     folder = tmp_path_factory.mktemp("models")
 
     def path(name):
@@ -50,7 +50,7 @@ def test_quantised_cnn_is_close_and_its_cost_reported(tfjs, path_of, format_, we
     assert comparison.weight_check.differences == ()
     assert comparison.weight_check.counts["quantised"] > 0
     (output,) = outputs_of(comparison)
-    # The weights were rounded, and the browser computes with what they were rounded to.
+    # The browser computes with the rounded weights.
     moved = cost.costs[output.layer.name].max_abs
     assert output.metrics.max_abs < moved / 10
     assert 0 < cost.costs[output.layer.name].share < cost.allowed
@@ -73,11 +73,11 @@ def test_uint8_mobilenet_is_close_but_costs_too_much(tfjs, path_of, format_):
         r"largest value, 1\.0e-01 allowed; the browser computes the quantised model correctly",
         line,
     )
-    said = " ".join(" ".join(lines).split())
+    text = " ".join(" ".join(lines).split())
     assert re.search(
-        r"layers \d+ close(, \d+ fused)?(, \d+ eliminated)? weights same as the source's: ", said
+        r"layers \d+ close(, \d+ fused)?(, \d+ eliminated)? weights same as the source's: ", text
     )
-    assert f"compression to uint8: changes '{name}' by " in said
+    assert f"compression to uint8: changes '{name}' by " in text
     needed = comparison.compression.costs[name].share
     assert needed > 0.1
     assert output.metrics.max_abs < comparison.compression.costs[name].max_abs / 1000
@@ -102,7 +102,7 @@ def test_by_pattern(tfjs, path_of):
 
 @pytest.mark.parametrize("format_", FORMATS)
 def test_wrong_quantised_weight_is_named(tfjs, path_of, tmp_path, format_):
-    """The reference computes with the weights as they are stored, so no layer can tell."""
+    """The reference uses the stored weights, so activations cannot show the fault."""
     built = tfjs.convert(path_of("cnn"), format=format_, weights="uint8")
     name = next(name for name in built.weight_names() if "mix_conv" in name)
     changed = built.read_weights()[name] * 1.01
@@ -161,12 +161,12 @@ def test_report_json_and_command_have_both_errors(run):
     assert any("--tfjs-weights=uint8:hidden/*,float16" in line for line in dear.error_lines)
     nothing = run.cases["test_nothing_matches[chrome-wasm]"].message
     assert "weights pattern '*/nothing' matches no float32 weight of 'tiny.h5'; " in nothing
-    told = {one["test"].rpartition("::")[2]: one for one in run.results["comparisons"]}
-    options = told["test_options[chrome-wasm]"]
+    by_test = {one["test"].rpartition("::")[2]: one for one in run.results["comparisons"]}
+    options = by_test["test_options[chrome-wasm]"]
     assert options["weights"] == "float16+uint8"
     assert options["compression"]["allowed"] == 0.1
     assert 0 < options["compression"]["share"] < 0.1
     assert all(row["compression"]["max_abs"] > row["max_abs"] for row in options["layers"])
-    exact = told["test_exact[chrome-wasm]"]
+    exact = by_test["test_exact[chrome-wasm]"]
     assert exact["compression"] is None
     assert exact["weights_checked"] == {"equal": 4}

@@ -32,14 +32,14 @@ STACKS = settings(
     derandomize=not LONG,
     database=None,
     deadline=None,
-    # To make a failing stack smaller takes minutes.
+    # Shrinking a failing stack takes minutes.
     phases=[Phase.generate, Phase.shrink] if LONG else [Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
 
 
 def rows_behind(run):
-    """For each weight that one node takes: the rows whose value changes first when the weight does."""
+    """For each weight of a single node: the first rows that change with the weight."""
     nodes = [converted_node(node.name, node.op, node.inputs, node.attr) for node in run.artifacts.nodes()]
     graph = Graph.of(nodes, [parse_ref(spec.tensor) for spec in run.artifacts.outputs])
     rows = defaultdict(set)
@@ -61,7 +61,7 @@ def rows_behind(run):
 
 
 def layers_of(run, rows):
-    """The Keras layers of rows, with those of what is fused into them."""
+    """The Keras layers of rows, including layers fused into them."""
     layers = run.reference.plan.layers
     return {layer.group for layer in layers if layer.name in rows or layer.into in rows}
 
@@ -98,7 +98,7 @@ def check_graph(cache, keras, recipe, data):
         judgement = run.judge(activations)
         diverged = {result.layer.name for result in judgement.results if result.verdict == "diverged"}
         if not diverged & weights[name]:
-            # Behind a dead unit or within the tolerance: then it shows nowhere else either.
+            # Behind a dead unit or within the tolerance, the change shows in no layer.
             assert not diverged, name
             continue
         event("a changed weight shows")

@@ -1,4 +1,4 @@
-"""What TF.js 4.22 computes otherwise than Python: found in a model, blamed on the one node, and explained.
+"""Operations that TF.js 4.22 computes wrongly are found, blamed on their node and explained.
 
 In each model honest layers stand before the node, beside it and after it, and what is wrong goes on through
 the latter. On the backends that compute it rightly the same model is close.
@@ -43,7 +43,7 @@ class Divergence:
 
 
 def _mean_of_none(tf, left, right, ids):
-    """The mean over what is above 0, of which there is nothing in places."""
+    """The mean of the elements above 0, of which some rows have none."""
     return tf.realdiv(left, tf.nn.relu(tf.multiply(left, 2.0, name="weights"), name="total"), name="faulty")
 
 
@@ -52,7 +52,7 @@ def _floor_under_nan(tf, left, right, ids):
 
 
 def _wave(tf, left, right, ids):
-    """The angles are whole numbers up to 1e6, which float32 holds: nothing is lost before the sine."""
+    """The angles are integers up to 1e6, exact in float32, so only the sine differs."""
     steps = tf.cast(tf.minimum(ids, 1000, name="steps"), tf.float32, name="steps_float")
     return tf.sin(tf.multiply(steps, 1000.0, name="angle"), name="faulty")
 
@@ -66,7 +66,7 @@ def _square(tf, left, right, ids):
 
 
 def _large_product(tf, left, right, ids):
-    """Products over 2**53, which JavaScript's numbers do not hold before they are cut to 32 bits."""
+    """Products over 2**53, which JavaScript rounds before truncating to 32 bits."""
     large = tf.multiply(ids, 20001, name="large")
     return tf.multiply(large, tf.maximum(large, 2, name="at_least"), name="faulty")
 
@@ -142,7 +142,7 @@ QUICK = ("0/0", "maximum with NaN", "exp of 20")
 
 
 def build(tf: Any, divergence: Divergence) -> Any:
-    """A module whose `serve` has the node `faulty` among honest layers."""
+    """A module whose `serve` has the node `faulty` among correct layers."""
     rng = np.random.default_rng(12)
     kernels = [tf.constant((rng.standard_normal((6, 6)) / 2).astype(np.float32)) for _ in range(3)]
     bias = tf.constant(rng.uniform(0.1, 0.4, 6).astype(np.float32))
@@ -198,12 +198,12 @@ def test_diverging_node_is_blamed_and_explained(tfjs, tfjs_target, saved, name):
     if target in case.right:
         assert (comparison.verdict, comparison.first_divergence) == ("close", ())
         return
-    said, cause = case.wrong[target]
+    message, cause = case.wrong[target]
     message = failure_message(comparison)
     assert (comparison.verdict, comparison.first_divergence) == ("diverged", ("faulty",)), message
     assert comparison.diagnosis.layer == "faulty"
     assert comparison.diagnosis.kind == ("half range" if target == "webgl:f16" else "kernel")
     first, *rest = message.splitlines()
     assert first.startswith(f"{target} on chrome: 'faulty' diverged first: ")
-    assert said in first
+    assert message in first
     assert cause in " ".join(" ".join(rest).split())

@@ -26,7 +26,7 @@ def test_damaged(tfjs, models, x):
 def test_half(tfjs, models, x):
     tfjs.assert_close(models / "tiny.h5", 1e6 * x)
 """
-# Of the summary's columns the times, and of pytest's last line the seconds.
+# The time columns of the summary, and the seconds in pytest's last line.
 TIMES = re.compile(r"( +[\d.]+){2}$|in [\d.]+s.*")
 
 
@@ -50,7 +50,7 @@ def words(found: InnerRun) -> list[str]:
 
 
 def test_two_runs_differ_only_in_times(project):
-    # What is derived of the models is there before both: the first computes it, and the second finds it.
+    # The first run fills the cache for both.
     first, second = run(project), run(project)
     one, other = ([without_times(each) for each in found.results["comparisons"]] for found in (first, second))
     assert len(one) == 9

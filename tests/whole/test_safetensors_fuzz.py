@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.convert, pytest.mark.tfjs(backend
 
 
 def places(value, path=()):
-    """The paths to all values in a header."""
+    """The paths of all values in a header."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, one in inner:
         yield (*path, key)
@@ -47,7 +47,7 @@ def at(value, path):
 
 
 def changed_header(chance, header):
-    """A header with one value changed, taken away, or in another's place."""
+    """A header with one value changed, removed or moved."""
     header = copy.deepcopy(header)
     *path, key = chance.choice(list(places(header)))
     holder = at(header, path)
@@ -65,7 +65,7 @@ def changed_header(chance, header):
 
 
 def misread(chance, header):
-    """A header that is valid, of which numbers are read as others: of another dtype, or another layer."""
+    """A valid header with another dtype or another layer's data."""
     header = json.loads(header)
     names = [name for name in header if name != "__metadata__"]
     if chance.random() < 0.5 and len(names) > 1:
@@ -77,7 +77,7 @@ def misread(chance, header):
 
 
 def damaged(chance, body):
-    """The frame with one thing changed by chance."""
+    """The frame with one random change."""
     body = bytes(body)
     length = int.from_bytes(body[:8], "little")
     header, data = body[8 : 8 + length], body[8 + length :]
@@ -132,7 +132,7 @@ def test_damaged_activations_are_never_close(tfjs, monkeypatch, frames):
             return tensors
 
         monkeypatch.setattr(page_channel, "decode", received)
-        # The cause is known, and to look for it takes most of the time.
+        # The cause is known; diagnosing it takes most of the time.
         monkeypatch.setattr(checker, "diagnosed", lambda comparison, *_: comparison)
         started = time.monotonic()
         comparison = tfjs.compare(model, feed, alone="none")

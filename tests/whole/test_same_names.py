@@ -1,4 +1,4 @@
-"""Names with another meaning, through the real converter: what the node computes, and what its name says."""
+"""Converted nodes whose name belongs to another source tensor are matched by value."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_node_with_an_unchanged_name_matches_both(cache):
 
 
 def test_renamed_scopes(cache):
-    """Keras 3 numbers its scopes anew in each trace: the scope of one layer is another's in the next."""
+    """Keras 3 numbers its scopes anew in each trace: one layer's scope may become another's."""
     tf = pytest.importorskip("tensorflow")
     kernels = np.random.default_rng(3).uniform(-0.5, 0.6, (3, 6, 6)).astype(np.float32)
 
@@ -108,7 +108,7 @@ def test_renamed_scopes(cache):
 
 
 def test_renamed_scopes_of_equal_branches(cache):
-    """Only their weights tell which is which; these, too, have names that are those of others."""
+    """Only weights distinguish the branches, and the weights' names are swapped too."""
     tf = pytest.importorskip("tensorflow")
     kernels = np.random.default_rng(3).uniform(-0.5, 0.6, (2, 6, 6)).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""The sample models are deterministic, alike in both versions of Keras, and look trained."""
+"""The sample models are deterministic, equal in both versions of Keras, and look trained."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_batch_norm_statistics_match_images(name: str, version: Version) -> None
         seen = seen.reshape(-1, seen.shape[-1]).astype(np.float64)
         shift = np.abs(seen.mean(axis=0) - mean) / np.sqrt(variance)
         ratio = seen.var(axis=0) / variance
-        # On the coarse grid of the statistics a single channel may be exactly 1.
+        # With coarsely rounded statistics a single channel may be exactly 1.
         assert max((gamma == 1).mean(), (mean == 0).mean(), (variance == 1).mean()) < 0.05, layer.name
         assert np.median(shift) < 0.5, layer.name
         assert shift.max() < 3, layer.name

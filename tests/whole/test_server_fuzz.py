@@ -1,4 +1,4 @@
-"""Malformed requests: the server gives nothing away, does not break and does not grow."""
+"""Malformed requests: the server leaks no file, does not crash and does not grow."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ PART = 25
 
 FULL = 10_000
 SIZES = [500, pytest.param(FULL, marks=pytest.mark.slow)]
-"""How many requests, about."""
+"""The approximate number of requests."""
 
 FUZZ = settings(
     derandomize=True,
     database=None,
     deadline=None,
     suppress_health_check=list(HealthCheck),
-    phases=(Phase.generate,),  # what is found depends on all that was asked before
+    phases=(Phase.generate,),  # failures depend on all earlier requests
 )
 WARM_UP = 0.2  # of the requests
 GROWTH = 12 << 20
@@ -44,14 +44,14 @@ GROWTH = 12 << 20
 
 @dataclass
 class Target:
-    """The process under attack, and what came of it."""
+    """The server process under attack, and counts of its responses."""
 
     process: subprocess.Popen[str]
     url: str
     page: str
     model: str
     size: int
-    asked: int = 0
+    sent: int = 0
     events: int = 0
     statuses: Counter = field(default_factory=Counter)
     warm: dict | None = None
@@ -64,7 +64,7 @@ class Target:
         return address.removeprefix(self.url)
 
     def note(self, answers: bytes) -> None:
-        """Count the answers in what came back, and look at them."""
+        """Count and check the responses."""
         for part in answers.split(b"HTTP/1.1 ")[1:]:
             self.statuses[int(part[:3])] += 1
         self.check(answers)
@@ -80,8 +80,8 @@ class Target:
         return requests * self.size // FULL
 
     def count(self, requests: int) -> None:
-        self.asked += requests
-        if self.warm is None and self.asked >= WARM_UP * self.size:
+        self.sent += requests
+        if self.warm is None and self.sent >= WARM_UP * self.size:
             self.warm = self.ask("facts")
 
 
@@ -123,7 +123,7 @@ def as_bytes(target: Target, request) -> bytes:
 
 
 def ambiguous(request) -> bool:
-    """Whether the server may rightly wait for more, or answer with no more than it began with."""
+    """Whether the server may wait for more data, or end an incomplete response."""
     method, path, _, headers, _ = request
     names = " ".join(headers).lower()
     return any(word in names for word in ("content-length", "transfer-encoding", "upgrade", "expect")) or (
@@ -132,7 +132,7 @@ def ambiguous(request) -> bool:
 
 
 class Asker:
-    """Asks over one connection for as long as the server keeps it."""
+    """Sends requests over one connection while the server keeps it open."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -225,10 +225,10 @@ def test_server_has_not_grown_and_serves_a_job(target, capsys):
     after = target.ask("facts")
     grown = after["rss"] - target.warm["rss"]
     with capsys.disabled():
-        print(f"\n{target.asked} requests, answers {dict(sorted(target.statuses.items()))};"
+        print(f"\n{target.sent} requests, answers {dict(sorted(target.statuses.items()))};"
               f" memory {target.warm['rss'] >> 20} MB after a fifth, {after['rss'] >> 20} MB at the end;"
               f" {after['job']} jobs")  # fmt: skip
-    assert target.asked >= target.size
+    assert target.sent >= target.size
     assert {200, 204, 400, 404, 405, 421, 101} <= target.statuses.keys()
     assert grown < GROWTH
     assert after["threads"] <= target.warm["threads"] + 2
@@ -239,7 +239,7 @@ def test_server_has_not_grown_and_serves_a_job(target, capsys):
 
 
 def do_a_job(target, job):
-    """What a page does, by hand."""
+    """The requests of a page, sent by hand."""
     with contextlib.ExitStack() as stack:
         connect = lambda: stack.enter_context(Raw(target.url))  # noqa: E731
         api = f"/api/{target.page}/jobs/{job}"
@@ -251,8 +251,8 @@ def do_a_job(target, job):
         for chunk in (0, 1):
             given = {"dense": np.full((1, 2), chunk, np.float32), "relu": np.full((1, 2), 8, np.float32)}
             body = encode(given)
-            told = {"job": job, "chunk": chunk, "feed": 0, "bytes": len(body)}
-            uploads.send(frame(1, json.dumps(told).encode()) + frame(2, body))
+            announcement = {"job": job, "chunk": chunk, "feed": 0, "bytes": len(body)}
+            uploads.send(frame(1, json.dumps(announcement).encode()) + frame(2, body))
             assert uploads.socket.recv(16).endswith(b"ok")
         result = json.dumps(RESULT).encode()
         client.send(client.head(f"{api}/result", f"Content-Length: {len(result)}", method="POST") + result)

@@ -36,7 +36,7 @@ def test_only_make_test_deselects_slow_tests(target, all_sizes):
 
 
 def pytest_line(target: str, *arguments: str) -> str:
-    """The command by which make runs pytest for this target."""
+    """The pytest command of a make target."""
     outer = ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "ARGS", "WORKERS")
     commands = subprocess.run(
         ["make", "--dry-run", "--always-make", target, *arguments],

@@ -26,7 +26,7 @@ pytestmark = [
 
 LIMIT_S = 60.0
 
-# Tells over a pipe when the browser is there, then keeps the page busy for longer than anybody waits.
+# Signals over a pipe that the browser runs, then keeps the page busy for long.
 TESTS = """
 import os
 import numpy as np
@@ -43,24 +43,24 @@ def test_never(tfjs): pass
 
 
 class Running:
-    """A run of pytest in a process group of its own, which is in the midst of `test_long`."""
+    """A pytest run in its own process group, in the middle of `test_long`."""
 
     def __init__(self, project: Project, *arguments: str) -> None:
         dense_model(project.folder)
         project.write(test_long=TESTS)
-        ready, told = os.pipe()
+        ready, write_end = os.pipe()
         self.process = subprocess.Popen(
             project.command("--tfjs-backends=cpu", "--tfjs-json=results.json", *arguments),
             cwd=project.folder,
-            env=project.environment(READY=str(told)),
+            env=project.environment(READY=str(write_end)),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             text=True,
-            pass_fds=(told,),
+            pass_fds=(write_end,),
             start_new_session=True,
         )
-        os.close(told)
+        os.close(write_end)
         with os.fdopen(ready, "rb") as stream:
             answer = stream.read(5)
         if answer != b"ready":
@@ -68,7 +68,7 @@ class Running:
         self.others = psutil.Process(self.process.pid).children(recursive=True)
 
     def end(self) -> str:
-        """What it printed, once it ended by itself."""
+        """The output, after the run has ended."""
         return self.process.communicate(timeout=LIMIT_S)[0]
 
     def kill(self) -> None:
@@ -96,12 +96,14 @@ def running(project: Project) -> Iterator[Running]:
 )
 def test_signal_ends_the_run_and_its_browser(project, running, signum):
     assert any("chrom" in process.name() for process in running.others)
-    # As a terminal does for Ctrl-C: to all of the group.
+    # As a terminal does for Ctrl-C: to the whole group.
     os.killpg(running.process.pid, signum)
     printed = running.end()
     assert running.process.returncode == pytest.ExitCode.INTERRUPTED
-    told = "KeyboardInterrupt" if signum == signal.SIGINT else f"KeyboardInterrupt: stopped by {signum.name}"
-    assert told in printed
+    expected = (
+        "KeyboardInterrupt" if signum == signal.SIGINT else f"KeyboardInterrupt: stopped by {signum.name}"
+    )
+    assert expected in printed
     assert "1 passed" in printed.splitlines()[-1]
     assert (project.folder / "results.json").exists()
     assert project.left_behind() == []

@@ -32,7 +32,7 @@ def script(harness, text):
 
 
 def small_graph(folder, nodes, weights=None, shape=(2, 3)):
-    """From `x` to the node `out`."""
+    """A model from `x` to the node `out`."""
     return write_graph_model(
         folder,
         [placeholder("serving_x", *shape), *nodes],
@@ -43,7 +43,7 @@ def small_graph(folder, nodes, weights=None, shape=(2, 3)):
 
 
 def padded(folder):
-    """A Pad of rank 5, for which TF.js 4.22 writes a shader that no GPU takes."""
+    """A Pad of rank 5, for which TF.js 4.22 writes an invalid shader."""
     sides = np.array([[0, 0], [1, 1], [1, 1], [1, 1], [0, 0]], np.int32)
     nodes = [constant("sides", sides), node("Pad", "out", "serving_x", "sides")]
     return small_graph(folder, nodes, {"sides": sides}, shape=(1, 2, 2, 2, 1))
@@ -62,7 +62,7 @@ def test_adapter_and_software_rendering_are_reported(page):
 
 
 def test_small_tensors_are_computed_on_the_gpu(harness, page):
-    """With CPU forwarding on, JavaScript would compute what is under 1000 elements."""
+    """With CPU forwarding on, JavaScript would compute tensors under 1000 elements."""
     left = script(
         harness,
         "const sum = tf.add(tf.tensor([1, 2], [2], 'int32'), tf.tensor([3, 4], [2], 'int32'));"
@@ -72,7 +72,7 @@ def test_small_tensors_are_computed_on_the_gpu(harness, page):
 
 
 def test_shape_arithmetic_reads_tensors_synchronously(harness, page, tmp_path):
-    """TF.js does that through a canvas, which costs the device where the browser is not started for it."""
+    """TF.js reads through a canvas, which loses the device without the right browser arguments."""
     low = np.array([3, 1], np.int32)
     nodes = [
         constant("low", low),
@@ -98,7 +98,7 @@ def test_shape_arithmetic_reads_tensors_synchronously(harness, page, tmp_path):
 
 
 def test_invalid_shader_fails_only_its_job(harness, page, tmp_path):
-    """It does not run, and what was in its buffer before is read in its place."""
+    """The shader does not run, so its buffer holds old data."""
     job = Job(padded(tmp_path / "padded"), "graph", ({"x": FIVE},), ((node_tap("out"),),))
     for _ in range(2):
         page = open_page(harness, "webgpu")

@@ -60,7 +60,7 @@ def verdicts(run: InnerRun) -> list[tuple[str, str, str]]:
 
 
 def rows(run: InnerRun) -> list[list[str]]:
-    """The summary's table without its times and errors."""
+    """The summary's table without times and errors."""
     return [line.split()[:5] for line in run.section("tfjs")[1:5]]
 
 
@@ -124,7 +124,7 @@ def test_none(): pass
         "test_own[chrome-cpu]@own",
         "test_own[chrome-webgl:f16]@own",
     }
-    # Elsewhere the tests are as they were.
+    # Without xdist the tests keep their names.
     plain = project.run("--tfjs-backends=cpu,webgl:f16", "-n2")
     assert plain.code == 0
     assert not any("@" in name for name in plain.cases)
@@ -227,7 +227,7 @@ def test_model(tfjs, models, x, name):
 
 @pytest.fixture
 def cold(tiny: Path, tiny_project: Callable[[str], Project]) -> Project:
-    """A project of which nothing is cached, whose tests wait for a second process before they begin."""
+    """A project with an empty cache whose tests wait for a second process."""
     made = tiny_project("cold")
     made.cache = made.folder / "cache"
     made.write(conftest=(made.folder / "conftest.py").read_text() + MEETING, test_same=SAME_MODELS)
@@ -235,7 +235,7 @@ def cold(tiny: Path, tiny_project: Callable[[str], Project]) -> Project:
 
 
 def built(project: Project) -> dict[str, int]:
-    """How many entries of each kind were built, none of them twice."""
+    """The number of cache entries of each kind; each was built once."""
     entries = (project.folder / "built").read_text().splitlines()
     assert len(set(entries)) == len(entries)
     return Counter(entry.split()[0] for entry in entries)

@@ -1,4 +1,4 @@
-"""Every kind of browser that is here does the jobs, tells when it is lost, and leaves nothing behind."""
+"""Every installed browser runs jobs, reports its loss and leaves no process or file."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from tests.support.tiny_models import DENSE, RELU, X, dense_graph, dense_model
 pytestmark = pytest.mark.browser
 
 TESTED = ("chrome", "firefox", "webkitgtk")
-# What tells, among the arguments of a process, that pages run in it.
+# The argument that marks a browser's content process.
 CONTENT = {"chrome": "--type=renderer", "firefox": "tab", "webkitgtk": "WebKitWebProcess"}
 BUSY = "data:text/html,<title>busy</title><script>onload=()=>{setTimeout(()=>{for(;;);})}</script>"
-# A workspace that has ended by itself is one whose owner could not end it.
+# Ends without closing the browser, as a killed owner would.
 OWNER = """
 import os, sys
 from pytest_tfjs.browsers.engines.engine import LaunchOptions
@@ -69,14 +69,14 @@ def browser(name, temporary):
 
 @pytest.fixture(scope="module", params=[name for name in TESTED if name != "chrome"])
 def other(request):
-    """The name of a browser that is not Chrome, which test_harness.py is about, and its harness."""
+    """A browser other than Chrome, which test_harness.py covers, and its harness."""
     harness = Harness(dist=Dist.shipped())
     yield is_here(request.param), harness
     harness.close()
 
 
 def display_sockets(browser):
-    """What its virtual screen has outside the workspace: none where it has no screen of its own."""
+    """The sockets of its virtual screen outside the workspace; none without a screen."""
     display = psutil.Process(browser._driver.service.process.pid).environ().get("DISPLAY")
     if display == os.environ.get("DISPLAY"):
         return []
@@ -84,17 +84,17 @@ def display_sockets(browser):
 
 
 def content(browser):
-    """The processes that pages run in."""
+    """The content processes."""
     found = []
     for process in find_processes(browser._workspace.directory):
-        with contextlib.suppress(psutil.NoSuchProcess):  # it ended in the meantime
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended
             if any(word.endswith(CONTENT[browser.name]) for word in process.cmdline()):
                 found.append(process)
     return found
 
 
 def used(process):
-    """The seconds that it has computed for."""
+    """The CPU seconds of a process."""
     with contextlib.suppress(psutil.NoSuchProcess):
         return process.cpu_times().user
     return 0.0
@@ -105,7 +105,7 @@ def has_title(browser, title):
 
     try:
         return browser._driver.title == title
-    except WebDriverException:  # it is about to show another page
+    except WebDriverException:  # the page is being replaced
         return False
 
 
@@ -261,16 +261,16 @@ def test_run_over_all_browsers_has_a_verdict_for_each(tiny_project, backends):
     project = tiny_project("engines")
     project.write(test_model=TESTS)
     names = [is_here(name) for name in TESTED]
-    told = project.run(f"--tfjs-browsers={','.join(names)}", f"--tfjs-backends={backends}")
-    verdicts = {one["test"].partition("::")[2]: one["verdict"] for one in told.results["comparisons"]}
+    inner_run = project.run(f"--tfjs-browsers={','.join(names)}", f"--tfjs-backends={backends}")
+    verdicts = {one["test"].partition("::")[2]: one["verdict"] for one in inner_run.results["comparisons"]}
     expected = {"test_close": "close", "test_graph": "close", "test_damaged": "diverged"}
     assert verdicts == {
         f"{test}[{name}-{backend}]": verdict
         for test, verdict in expected.items()
         for name in names
         for backend in backends.split(",")
-    }, told.text
-    for one in told.results["comparisons"]:
+    }, inner_run.text
+    for one in inner_run.results["comparisons"]:
         coverage = {layer["name"]: layer["coverage"] for layer in one["layers"]}
         assert list(coverage.values()).count("compared") >= 2, coverage
         assert set(coverage.values()) <= {"compared", "fused", "eliminated"}, coverage

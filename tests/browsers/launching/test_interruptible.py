@@ -1,4 +1,4 @@
-"""What is created in a thread ends where the wait for it is given up, whenever that is."""
+"""An object created in a thread is closed if the wait for it ends early."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pytest_tfjs.errors import BrowserError
 
 
 class Making:
-    """Something whose making takes until `go` is set; what is made, and what is ended of it, is kept."""
+    """Creates an object once `go` is set, and records the objects closed."""
 
     def __init__(self) -> None:
         self.go = threading.Event()
@@ -47,7 +47,7 @@ def test_object_created_after_the_limit_is_closed(making):
 
 
 def test_object_is_closed_when_ctrl_c_comes_at_thread_start(making, monkeypatch):
-    """Ctrl-C comes to the main thread, which waits there until the other one is at work."""
+    """Ctrl-C reaches the main thread while it starts the other one."""
     start = threading.Thread.start
 
     def interrupted(thread: threading.Thread) -> None:

@@ -20,7 +20,7 @@ from pytest_tfjs.errors import BrowserError
 from pytest_tfjs.settings.addresses import parse_remote
 from tests.support.processes import running
 
-# A driver that is ready, and never answers the request for a session; then it does `then`.
+# A driver that reports ready but never answers a session request; on the request it runs `then`.
 HANGING_DRIVER = """#!{python}
 import http.server, os, pathlib, signal, sys, time
 
@@ -71,7 +71,7 @@ def bare(monkeypatch, tmp_path):
 
 @pytest.fixture
 def started(monkeypatch):
-    """The programs that browsers are started with, which all fail."""
+    """Records the programs of each launch; every launch fails."""
     places = []
 
     def start(_self, _chosen, place):
@@ -217,35 +217,35 @@ def test_driver_that_exits_is_reported_and_leaves_no_files(bare, temporary):
 
 @pytest.fixture
 def hanging(bare, tmp_path):
-    """Makes a driver hang; gives a function that waits until it is asked, and gives its process id."""
-    told = tmp_path / "pid"
+    """Installs a hanging driver; returns the file with the driver's process id."""
+    pid_file = tmp_path / "pid"
 
     def make(then):
         program(bare, "chromium")
-        script = HANGING_DRIVER.format(python=sys.executable, pid=str(told), then=then)
+        script = HANGING_DRIVER.format(python=sys.executable, pid=str(pid_file), then=then)
         program(bare, "chromedriver").write_text(script)
-        return told
+        return pid_file
 
     return make
 
 
 def test_hanging_driver_is_killed_and_the_next_attempt_made(hanging, monkeypatch, temporary):
-    told = hanging("pass")
+    pid_file = hanging("pass")
     monkeypatch.setattr(local, "START_S", 5.0)
     with pytest.raises(BrowserError) as caught:
         launch("chrome", LaunchOptions())
     lines = str(caught.value).splitlines()
     assert lines[1] == "- on PATH: it did not start within 5 s and was stopped"
     assert lines[2].startswith("- Selenium Manager: ")
-    assert not running(int(told.read_text()))
+    assert not running(int(pid_file.read_text()))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 def test_ctrl_c_during_launch_kills_the_driver(hanging, temporary):
-    told = hanging("os.kill(os.getppid(), signal.SIGINT)")
+    pid_file = hanging("os.kill(os.getppid(), signal.SIGINT)")
     with pytest.raises(KeyboardInterrupt):
         launch("chrome", LaunchOptions())
-    assert not running(int(told.read_text()))
+    assert not running(int(pid_file.read_text()))
 
 
 def test_failure_after_launch_leaves_no_files(monkeypatch, temporary):

@@ -1,4 +1,4 @@
-"""A browser's or a driver's program that the user named is started as that browser and as no other."""
+"""A named browser or driver program must match the selected browser."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_marked(tfjs): pass
 
 @pytest.fixture
 def collect(pytester):
-    """Collects tests where an option names a program of that name; `marker`: the browsers of one of them."""
+    """Collects tests with an option that names a program; `marker`: the browsers of a marked test."""
 
     def run(option, name, *arguments, marker=None):
         path = pytester.path / name
@@ -59,7 +59,7 @@ def test_program_of_another_browser_is_rejected(collect, option, name, owner, br
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments", "marker", "told"),
+    ("name", "arguments", "marker", "message"),
     [
         ("chrome", (), "firefox", "this is a program of chrome, but the tests run in firefox"),
         (
@@ -71,10 +71,10 @@ def test_program_of_another_browser_is_rejected(collect, option, name, owner, br
         ("own-build", (), "chrome,firefox", "one program cannot serve chrome, firefox"),
     ],
 )
-def test_marker_with_another_browser_is_rejected(collect, name, arguments, marker, told):
+def test_marker_with_another_browser_is_rejected(collect, name, arguments, marker, message):
     result = collect(BINARY, name, *arguments, marker=marker)
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([f"*test_marked: {BINARY}=*{name}: {told}*"])
+    result.stdout.fnmatch_lines([f"*test_marked: {BINARY}=*{name}: {message}*"])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Browsers of a Grid: what is asked for, what is told where none is given, and what is never told."""
+"""Browsers of a Grid: session requests, messages if no session starts, and secrecy of credentials."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def status(*nodes):
 
 
 class Hub:
-    """What of a Grid a session needs; `answers` are given to requests for one, in turn, the last for ever."""
+    """A minimal Grid; session requests get `answers` in turn, then the last one again."""
 
     def __init__(self) -> None:
         self.status: Any = status(node("http://node:5555", slot()))
         self.answers: list[tuple[int, Any]] = [(200, session())]
-        self.asked: list[dict[str, Any]] = []
+        self.requested: list[dict[str, Any]] = []
         self.authorizations: list[str | None] = []
         self.sessions = 0
         self.deleted = threading.Event()
@@ -58,7 +58,7 @@ class Hub:
         if path == "/status":
             return 200, self.status
         if (method, path) == ("POST", "/session"):
-            self.asked.append(json.loads(body)["capabilities"]["alwaysMatch"])
+            self.requested.append(json.loads(body)["capabilities"]["alwaysMatch"])
             self.wait()
             self.sessions += 1
             return self.answers[0] if len(self.answers) == 1 else self.answers.pop(0)
@@ -72,8 +72,8 @@ class Hub:
 
 
 def session(version="120.0"):
-    told = {"browserName": "chrome", "browserVersion": version, "setWindowRect": True}
-    return {"value": {"sessionId": "ours", "capabilities": told}}
+    value = {"browserName": "chrome", "browserVersion": version, "setWindowRect": True}
+    return {"value": {"sessionId": "ours", "capabilities": value}}
 
 
 def failure(kind, message):
@@ -87,8 +87,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.hub.authorizations.append(self.headers.get("Authorization"))
-        code, told = self.hub.answer(self.command, self.path, body)
-        data = json.dumps(told).encode()
+        code, value = self.hub.answer(self.command, self.path, body)
+        data = json.dumps(value).encode()
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
@@ -119,22 +119,22 @@ def start(hub, *, user="", webgpu=False, **options):
 
 
 def test_session_request_merges_engine_and_user_capabilities(hub):
-    asked = {
+    requested = {
         "goog:chromeOptions": {"args": ["--no-sandbox"], "prefs": {"a": 1}},
         "cloud:options": {"accessKey": "secret"},
         "browserVersion": "120",
     }
-    with contextlib.closing(start(hub, capabilities=asked, trusted="http://10.0.0.7:80")) as browser:
+    with contextlib.closing(start(hub, capabilities=requested, trusted="http://10.0.0.7:80")) as browser:
         assert (browser.name, browser.version, browser.webgpu) == ("chrome", "120.0", False)
         assert browser.alive()
-    (got,) = hub.asked
+    (got,) = hub.requested
     assert got["browserName"] == "chrome"
     assert got["browserVersion"] == "120"
     assert got["pageLoadStrategy"] == "none"
     assert got["cloud:options"] == {"accessKey": "secret"}
     arguments = got["goog:chromeOptions"]["args"]
     assert "--headless=new" in arguments
-    assert "--enable-unsafe-swiftshader" in arguments  # whether there is a GPU is not known here
+    assert "--enable-unsafe-swiftshader" in arguments  # a remote machine may have a GPU
     assert not any("swiftshader" in one and "unsafe" not in one for one in arguments)
     assert "--unsafely-treat-insecure-origin-as-secure=http://10.0.0.7:80" in arguments
     assert not any("user-data-dir" in one for one in arguments)
@@ -210,11 +210,11 @@ def test_error_lists_requested_capabilities_and_nodes(hub):
     hub.answers = [(500, failure("session not created", "Could not start a new session. It timed out\nmore"))]
     with pytest.raises(BrowserError) as caught:
         start(hub, capabilities={"platformName": "windows", "cloud:options": {}})
-    first, asked, *rest = str(caught.value).splitlines()
+    first, requested, *rest = str(caught.value).splitlines()
     stated = "Could not start a new session. It timed out"
     assert first == f"{hub.url} did not start a session with Chrome or Chromium: {stated}"
     names = "cloud:options, goog:chromeOptions, pageLoadStrategy"
-    assert asked == f"Requested: browserName chrome, platformName windows; also set: {names}."
+    assert requested == f"Requested: browserName chrome, platformName windows; also set: {names}."
     assert rest[:3] == [
         "It offers:",
         "  http://one:5555: 2 × chrome linux (1 in use), 1 × firefox 153 linux",
@@ -253,10 +253,10 @@ def test_session_is_requested_where_nodes_start_on_demand(hub, monkeypatch, node
     assert hub.sessions == 1
 
 
-@pytest.mark.parametrize("told", [[], {"value": {"ready": True}}, {"value": {"nodes": [1]}}, None, "busy"])
-def test_session_is_requested_without_a_readable_status(hub, told):
-    hub.status = told
-    assert parse_status(told) is None
+@pytest.mark.parametrize("value", [[], {"value": {"ready": True}}, {"value": {"nodes": [1]}}, None, "busy"])
+def test_session_is_requested_without_a_readable_status(hub, value):
+    hub.status = value
+    assert parse_status(value) is None
     start(hub).close()
     hub.answers = [(500, failure("session not created", "no"))]
     with pytest.raises(BrowserError, match="It offers:\n  unknown: it does not report its status"):
@@ -297,7 +297,7 @@ def test_unreachable_grid_is_reported(hub):
 def test_session_ended_by_the_grid_is_reported_with_its_reason(hub, monkeypatch):
     browser = start(hub)
     hub.handles = (404, {"error": "invalid session id", "message": "Unable to find session with ID: ours"})
-    assert browser.alive()  # the Grid was asked just now
+    assert browser.alive()  # the last check is too recent for another
     assert "Unable to find session" in browser.trouble()
     assert not browser.alive()
     assert browser.ended.startswith("its session ended: Unable to find session with ID: ours")

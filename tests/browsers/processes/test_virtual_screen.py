@@ -32,7 +32,7 @@ def socket_of(environment):
 
 
 def admits(environment, cookie):
-    """Whether the screen takes a client that has this cookie: the first byte of X11's answer to a client."""
+    """Whether the screen accepts a client with this cookie: the first byte of X11's response."""
     name = b"MIT-MAGIC-COOKIE-1" if cookie else b""
     greeting = struct.pack("<BxHHHHxx", ord("l"), 11, 0, len(name), len(cookie))
     padded = [part + bytes(-len(part) % 4) for part in (name, cookie)]
@@ -89,7 +89,7 @@ def test_missing_xvfb_error_names_the_remedy(workspace, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("script", "told"),
+    ("script", "message"),
     [
         ("exit 1", "Xvfb exited with status 1 before it created a screen"),
         ("echo nonsense", "Xvfb exited with status 0 before it created a screen"),
@@ -100,7 +100,7 @@ def test_missing_xvfb_error_names_the_remedy(workspace, monkeypatch, tmp_path):
         ("echo 'no fonts' >&2; exec sleep 600", "Xvfb did not create a screen within 2 s: no fonts"),
     ],
 )
-def test_failing_xvfb_is_reported(workspace, monkeypatch, tmp_path, script, told):
+def test_failing_xvfb_is_reported(workspace, monkeypatch, tmp_path, script, message):
     server = tmp_path / "Xvfb"
     server.write_text(f"#!/bin/sh\n{script}\n")
     server.chmod(0o755)
@@ -108,7 +108,7 @@ def test_failing_xvfb_is_reported(workspace, monkeypatch, tmp_path, script, told
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     with pytest.raises(BrowserError) as caught:
         start_screen(workspace)
-    assert str(caught.value) == told
+    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("name", ["DISPLAY", "WAYLAND_DISPLAY"])

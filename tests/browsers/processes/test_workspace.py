@@ -1,4 +1,4 @@
-"""A workspace ends its processes, and does not outlive its owner."""
+"""A workspace ends its processes and ends with its owner."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ time.sleep(600)
     assert not workspace.directory.exists()
     workspace.close()
     parent.stdout.close()
-    # Selenium asks how its driver ended, and takes it for alive where nobody can tell any more.
+    # Selenium waits for its driver's exit status, and treats it as alive if another process took the status.
     assert parent.wait() == -signal.SIGKILL
 
 
@@ -53,7 +53,7 @@ def test_workspace_ends_with_its_owner(end):
 def test_workspace_with_a_non_ascii_folder_is_removed(tmp_path):
     folder = tmp_path / "größe"
     folder.mkdir()
-    # Without these Python would take UTF-8 where the locale has ASCII alone.
+    # Without these, Python would use UTF-8 in an ASCII locale.
     locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     assert_goes_with_its_owner("import os; os._exit(1)", TMPDIR=str(folder), **locale)
 

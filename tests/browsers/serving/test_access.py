@@ -1,4 +1,4 @@
-"""The server at other addresses than its default one, and behind a user's proxy: who is let in, and how."""
+"""The server at other addresses and behind a proxy: which hosts and origins are accepted."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def serving(bind, public=None, remote=None):
 
 
 def answer(server, *, host=None, path="/page/index.html", method="GET", to=None, **headers):
-    """The status of a request to the port bound, whatever the address that it says it is for."""
+    """The status of a request to the bound port with any Host header."""
     listening = server._socket.getsockname()
     own = urlsplit(server.url)
     connection = http.client.HTTPConnection(to or listening[0], listening[1], timeout=30)
@@ -64,9 +64,9 @@ def policy(server):
     listening = server._socket.getsockname()
     connection = http.client.HTTPConnection(listening[0], listening[1], timeout=30)
     connection.request("GET", "/", headers={"Host": "none"})
-    told = connection.getresponse().headers["Content-Security-Policy"]
+    policy = connection.getresponse().headers["Content-Security-Policy"]
     connection.close()
-    return next(part.split()[1:] for part in told.split("; ") if part.startswith("connect-src"))
+    return next(part.split()[1:] for part in policy.split("; ") if part.startswith("connect-src"))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.2", "::1", "localhost"])
@@ -107,7 +107,7 @@ def test_server_on_all_addresses_accepts_only_its_own_host(bind):
         for own in ("127.0.0.1", "127.0.0.2"):
             assert answer(server, to=own, host=f"{own}:{port}") == 200
         assert answer(server, to="127.0.0.2", host="localhost:1") == 421
-        # Not a name, which another site may have pointed here.
+        # Names are rejected: another site's DNS may point here.
         for wrong in (f"evil.example:{port}", f"127.0.0.3:{port}", f"0.0.0.0:{port}", "127.0.0.2"):
             assert answer(server, to="127.0.0.2", host=wrong) == 421
 
@@ -246,13 +246,13 @@ def test_page_runs_jobs_at_every_server_address(bind, tmp_path):
     address = Address(parse_bind(bind))
     with contextlib.closing(Harness(dist=Dist.shipped(), address=address)) as harness:
         page = open_page(harness)
-        told = tap(page, dense_graph(tmp_path), "graph", {"x": X}, Tap("relu", {"node": "relu:0"}))
-    np.testing.assert_allclose(told["relu"], RELU)
+        activations = tap(page, dense_graph(tmp_path), "graph", {"x": X}, Tap("relu", {"node": "relu:0"}))
+    np.testing.assert_allclose(activations["relu"], RELU)
 
 
 @pytest.mark.browser
 def test_missing_page_error_names_the_url(monkeypatch):
-    """Though the driver takes its time to answer, as one that is far away may."""
+    """The driver responds slowly, as a remote one may."""
     monkeypatch.setattr(watchdog, "FIRST_SIGN_S", 4.0)
     monkeypatch.setattr(LocalBrowser, "trouble", lambda _: threading.Event().wait(1.5) or None)
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -267,7 +267,7 @@ def test_missing_page_error_names_the_url(monkeypatch):
 
 
 class OtherHost(BaseHTTPRequestHandler):
-    """A proxy that tells the server behind it another host than the browser named."""
+    """A proxy that forwards another host than the browser's."""
 
     def do_GET(self):
         behind = http.client.HTTPConnection(*self.server.behind(), timeout=30)
@@ -299,7 +299,7 @@ def test_wrong_proxy_host_error_lists_rejected_requests(monkeypatch):
 @pytest.mark.browser
 @pytest.mark.parametrize(("backend", "what"), [("wasm:threads", "shared memory"), ("webgpu", "WebGPU")])
 def test_insecure_origin_is_reported(monkeypatch, backend, what):
-    """Were the browser not told to trust our origin, as it is where it knows how."""
+    """Simulates a browser that cannot be configured to trust the server's origin."""
     host = local_address_towards(*module._ELSEWHERE)
     if host is None:
         pytest.skip("this machine has no address besides loopback")
@@ -308,8 +308,8 @@ def test_insecure_origin_is_reported(monkeypatch, backend, what):
         assert open_page(harness, backend).healthy
     monkeypatch.setattr(module.Access, "is_secure", True)
     with contextlib.closing(Harness(dist=Dist.shipped(), address=address)) as harness:
-        told = (
+        message = (
             rf"{what} needs a secure context, which this page is not: serve it by https \(--tfjs-public-url"
         )
-        with pytest.raises(TargetUnavailableError, match=told):
+        with pytest.raises(TargetUnavailableError, match=message):
             open_page(harness, backend)

@@ -1,4 +1,4 @@
-"""What a connection may ask of the server: sizes, times and numbers."""
+"""Limits of a connection: sizes, times and counts."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def client(server):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """The server waits for nobody."""
+    """Sets the server's time limits to nearly 0."""
     for name in ("HEAD_S", "BODY_S", "STALL_S", "LINGER_S"):
         monkeypatch.setattr(connection_limits, name, SOON_S)
 
 
 def ended(client) -> bool:
-    """Whether the server ends the connection without a word."""
+    """Whether the server closes the connection without a response."""
     return client.rest() == b""
 
 
@@ -124,7 +124,7 @@ def test_blank_lines_do_not_keep_a_connection_open(impatient, client):
 
 
 def cut_off(client) -> bool:
-    """Whether the connection ended; waits a moment for it."""
+    """Whether the connection ends within a moment."""
     client.socket.settimeout(0.05)
     try:
         return client.socket.recv(1) == b""
@@ -266,7 +266,7 @@ def test_rejected_socket_has_the_security_headers(client, channel, headers):
 
 
 def closing(client) -> bytes:
-    """The reason with which the server closes a WebSocket."""
+    """The server's close reason of a WebSocket."""
     reason = client.socket.recv(4096)
     client.send(frame(8, reason[2:4]))
     assert ended(client)
@@ -309,10 +309,10 @@ def test_only_public_modules_of_uvicorn_and_websockets_are_imported():
 def test_unread_messages_are_bounded(server, channel):
     for number in range(page_channel.PENDING + 10):
         channel.add_events(number, [{"type": "console", "level": "log", "arguments": [str(number)]}])
-    said = [channel.next_message(0) for _ in range(page_channel.PENDING)]
+    messages = [channel.next_message(0) for _ in range(page_channel.PENDING)]
     assert channel.next_message(0) is None
-    assert said[0] == ConsoleLine("log", ("10",))
-    assert said[-1] == ConsoleLine("log", (str(page_channel.PENDING + 9),))
+    assert messages[0] == ConsoleLine("log", ("10",))
+    assert messages[-1] == ConsoleLine("log", (str(page_channel.PENDING + 9),))
 
 
 def test_bounded_mailbox_keeps_job_messages(server, channel):

@@ -1,4 +1,4 @@
-"""What the page and the harness hand each other, in order and once."""
+"""Messages between page and harness arrive in order and once."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def activations(*names, value=0.0):
 
 @pytest.fixture
 def channel():
-    """The mailbox of a page that was given a job with two chunks."""
+    """The mailbox of a page with a job of two chunks."""
     channel = PageChannel({})
     channel.assign(job(), "http://m")
     return channel

@@ -1,4 +1,4 @@
-"""The reference's activations on their way to the page, and what comes back of layers that were run alone."""
+"""Reference activations sent to the page, and results of layers run alone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RESULT = {"loadMs": 1, "firstMs": None, "warmMs": [], "memory": {}, "model": {}}
 
 
 def references(feed, names):
-    return {name: np.full((2, 3), feed, np.float32) for name in [*names, "more than was asked for"]}
+    return {name: np.full((2, 3), feed, np.float32) for name in [*names, "not requested"]}
 
 
 def job(**changes):
@@ -106,7 +106,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def ask(server, channel):
-    """Asks for references as the page does."""
+    """Requests references as the page does."""
     with httpx.Client(base_url=server.url, timeout=30) as client:
         yield lambda path, **what: client.post(f"/api/{channel.page}/jobs/{path}", **what)
 
@@ -122,7 +122,7 @@ def test_page_receives_only_the_references_it_requests(ask, channel):
 
 
 @pytest.mark.parametrize(
-    ("changes", "asked", "refusal"),
+    ("changes", "requested", "refusal"),
     [
         ({}, ("1/references/2", ["a"]), (404, "no feed 2")),
         ({}, ("2/references/0", ["a"]), (410, "not the current one")),
@@ -137,9 +137,9 @@ def test_page_receives_only_the_references_it_requests(ask, channel):
         ({}, ("1/references/0", [1]), (400, "of the form {names}")),
     ],
 )
-def test_unknown_references_are_rejected(ask, channel, changes, asked, refusal):
+def test_unknown_references_are_rejected(ask, channel, changes, requested, refusal):
     channel.assign(job(**changes), "http://m")
-    path, names = asked
+    path, names = requested
     answer = ask(path, json={"names": names})
     status, why = refusal
     assert (answer.status_code, why in answer.text) == (status, True), answer.text

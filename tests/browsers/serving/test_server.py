@@ -213,16 +213,16 @@ def test_malformed_messages_are_rejected_and_change_nothing(client, channel, pat
 def test_token_is_removed_from_page_messages(client, server, channel):
     secret = token(server).strip("/")
     stack = f"f@{server.url}/dist/{TFJS}:17:10059\ng ({server.url}/page/main.js:1:2)\n at {server.url[:-5]}"
-    said = {"type": "console", "level": "error", "arguments": [f"at {server.url}/page", f"token {secret}"]}
+    console = {"type": "console", "level": "error", "arguments": [f"at {server.url}/page", f"token {secret}"]}
     events = [
         {"type": "fault", "kind": "error", "message": f"no {server.url}/x", "stack": stack},
         {"type": "failed", "reason": f"could not load {server.url}/dist/{TFJS}", "stack": stack},
-        said,
+        console,
     ]
     assert client.post(f"/api/{channel.page}/events", json={"first": 0, "events": events}).status_code == 204
-    kept = f"f@…/dist/{TFJS}:17:10059\ng (…/page/main.js:1:2)\n at …"
-    assert channel.next_message(0) == PageFault("error", "no …/x", kept)
-    assert channel.next_message(0) == Failure(f"could not load …/dist/{TFJS}", kept)
+    cleaned = f"f@…/dist/{TFJS}:17:10059\ng (…/page/main.js:1:2)\n at …"
+    assert channel.next_message(0) == PageFault("error", "no …/x", cleaned)
+    assert channel.next_message(0) == Failure(f"could not load …/dist/{TFJS}", cleaned)
     assert channel.next_message(0) == ConsoleLine("error", ("at …/page", "token …"))
 
 

@@ -20,7 +20,7 @@ from tests.support.raw_http import Raw, frame
 
 FEED = {"x": np.zeros(1, np.float32)}
 LIMIT = 4 << 20
-# Since websockets 15 its client goes through the proxy of the environment.
+# The client of websockets 15 and later uses the proxy of the environment.
 NO_PROXY = {"proxy": None} if "proxy" in inspect.signature(open_socket).parameters else {}
 
 
@@ -41,7 +41,7 @@ def channel(server, tmp_path):
 
 
 class Client:
-    """A page's end of the socket."""
+    """The page's end of the socket."""
 
     def __init__(self, socket):
         self.socket = socket
@@ -58,7 +58,7 @@ class Client:
         return self.socket.recv(timeout=30)
 
     def refused(self):
-        """The code and the reason with which the server closes."""
+        """The server's close code and reason."""
         with pytest.raises(ConnectionClosed) as closed:
             self.answer()
         assert closed.value.rcvd is not None
@@ -240,7 +240,7 @@ def test_chunk_with_wrong_contents_is_rejected(connect, channel, body):
 
 
 def renamed(body, name):
-    """The tensors with `NAME` written otherwise in the header."""
+    """The tensors with `NAME` replaced in the header."""
     start = 8 + int.from_bytes(body[:8], "little")
     header = body[8:start].replace(b'"NAME"', b'"%s"' % name)
     return len(header).to_bytes(8, "little") + header + body[start:]
@@ -272,8 +272,8 @@ def test_server_error_is_sent_to_the_page(connect, monkeypatch):
     monkeypatch.setattr(PageChannel, "deliver", fail)
     client = connect()
     client.send(tensors())
-    told = "the server cannot receive them: MemoryError('Unable to allocate 745. GiB')"
-    assert client.refused() == (1011, told)
+    reason = "the server cannot receive them: MemoryError('Unable to allocate 745. GiB')"
+    assert client.refused() == (1011, reason)
 
 
 def test_connection_lost_within_a_chunk_delivers_nothing(connect, channel):
