@@ -66,7 +66,7 @@ def test_a_tolerance_that_allows_zeros_is_vacuous(tfjs, damaged, x):
     assert tfjs.compare(damaged, x, rtol=2).verdict == "vacuous"
 
 @pytest.mark.tfjs(rtol=0.5)
-def test_call_wins_over_marker(tfjs, damaged, x):
+def test_call_overrides_marker(tfjs, damaged, x):
     assert tfjs.assert_close(damaged, x).verdict == "close"
     assert tfjs.compare(damaged, x, rtol=0).verdict == "diverged"
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PACKAGE = "pytest_tfjs"
 ROOT = paths.ROOT / PACKAGE
 
-# Each part may import itself and those after it.
+# Each part may import itself and the parts after it.
 ORDER = (
     "plugin",
     "fixtures",
@@ -38,7 +38,7 @@ ORDER = (
     "errors",
     "formats",
 )
-STRANGERS = {("models", "browsers"), ("browsers", "models")}
+INDEPENDENT = {("models", "browsers"), ("browsers", "models")}
 MAY_IMPORT_PYTEST = {"plugin", "fixtures", "outcomes", "settings"}
 TENSORFLOW = {"tensorflow", "tf_keras", "keras", "tensorflowjs"}
 MAY_IMPORT_TENSORFLOW = {"models", "reference"}
@@ -116,8 +116,8 @@ def _internal_rule(module: str, found: Import) -> str | None:
         return None if found.in_function or found.typing_only else "the package itself imports lazily"
     if there not in ORDER:
         return "go to the module, not through the package"
-    if (here, there) in STRANGERS:
-        return f"{here} and {there} do not know each other"
+    if (here, there) in INDEPENDENT:
+        return f"{here} and {there} must not import each other"
     if ORDER.index(there) < ORDER.index(here):
         return "imports run downward only"
     return None
@@ -162,7 +162,7 @@ def test_every_module_belongs_to_a_layer_of_the_order():
 
 
 def edges(sources: Mapping[str, str]) -> set[tuple[str, str]]:
-    """Which module of the package imports which other one, types included."""
+    """Pairs of a module and a module that it imports, imports for types included."""
     found = set()
     for module, source in sources.items():
         name = module.removesuffix(".__init__")
@@ -176,7 +176,7 @@ def edges(sources: Mapping[str, str]) -> set[tuple[str, str]]:
 
 
 def circles(found: set[tuple[str, str]]) -> list[str]:
-    """Circles of imports among the modules and folders of any one folder."""
+    """The import cycles between modules and folders of the same folder."""
     inside: dict[str, dict[str, dict[str, str]]] = {}
     for source, target in sorted(found):
         path, other = source.split("."), target.split(".")

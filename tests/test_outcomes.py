@@ -32,7 +32,7 @@ def test_flags(flags, tfjs):
 def damaged(models):
     return Prebuilt(models / "damaged", models / "tiny.h5")
 
-THROW_ONCE = """
+FAIL_NEXT_KERNEL = """
 const engine = tf.engine(), run = engine.runKernel;
 engine.runKernel = () => { engine.runKernel = run; throw new Error("TF.js cannot"); };
 """
@@ -56,7 +56,7 @@ class TestExpected:
 
     def test_cannot_be_timed(self, tfjs, tfjs_harness, models, x):
         if tfjs.target.backend == "cpu":
-            tfjs_harness._browser._driver.execute_script(THROW_ONCE)
+            tfjs_harness._browser._driver.execute_script(FAIL_NEXT_KERNEL)
             tfjs.time(models / "tiny.h5", x)
 
     @pytest.fixture
@@ -113,8 +113,8 @@ def outcomes(run):
 
 @pytest.mark.browser
 @pytest.mark.convert
-class TestUnavailable:
-    def test_it_is_skipped_with_its_reason_in_summary_and_json(self, project):
+class TestUnavailableTarget:
+    def test_is_skipped_with_its_reason_in_summary_and_json(self, project):
         run = project.run("--tfjs-backends=webgl,cpu", "-rs", "-k", "test_close or test_flags")
         assert run.code == pytest.ExitCode.OK
         reason = "webgl on chrome: not available on this machine: the browser gives no WebGL context"
@@ -125,7 +125,7 @@ class TestUnavailable:
         assert {one["reason"] for one in run.results["not_run"]} == {reason}
         assert [one["target"]["backend"] for one in run.results["comparisons"]] == ["cpu"]
 
-    def test_it_fails_with_strict_targets(self, project):
+    def test_fails_with_strict_targets(self, project):
         run = project.run("--tfjs-backends=webgl", "--tfjs-strict-targets", "-k", "test_close")
         assert run.code == pytest.ExitCode.TESTS_FAILED
         assert "gives no WebGL context" in run.cases["test_close[chrome-webgl]"].message
@@ -257,11 +257,12 @@ class TestClass:
         (
             "@pytest.mark.tfjs_xfail(target='*/webgl', reason='r')",
             "*/webgl",
-            "test_bare: .*does not ask for the",
+            "test_bare: .*does not use the fixture 'tfjs'",
         ),
         ("", "nonsense", "TestClass::test_bare: .*'nonsense' matches no target"),
         ("", "*/webgl", None),
     ],
+    ids=["on the test", "on the class, invalid", "on the class"],
 )
 def test_an_xfail_marker_directly_on_a_test_without_tfjs_is_rejected(
     pytester, only_this_plugin, own, target, message
@@ -282,8 +283,10 @@ def test_the_xfail_marker_is_documented(pytester, only_this_plugin):
 @pytest.mark.browser
 @pytest.mark.convert
 def test_a_custom_variant_runs_with_its_flags(project):
-    own = "wasm:mine WASM_HAS_SIMD_SUPPORT=false\ncpu:odd NO_SUCH_FLAG=3"
-    run = project.run("-o", f"tfjs_variants={own}", "--tfjs-backends=wasm:mine,cpu:odd", "-k", "test_close")
+    variants = "wasm:mine WASM_HAS_SIMD_SUPPORT=false\ncpu:odd NO_SUCH_FLAG=3"
+    run = project.run(
+        "-o", f"tfjs_variants={variants}", "--tfjs-backends=wasm:mine,cpu:odd", "-k", "test_close"
+    )
     by = SimpleNamespace(**{one["target"]["variant"]: one for one in run.results["comparisons"]})
     assert (by.mine["verdict"], by.odd["verdict"]) == ("close", "error")
     assert by.mine["target"]["flags"]["WASM_HAS_SIMD_SUPPORT"] is False

@@ -44,7 +44,7 @@ UNRELATED = {
 }
 """The modules that a run without TF.js tests imports."""
 
-# Writes which modules are imported at the end of the run.
+# Writes the names of the imported modules at the end of the run.
 WRITE_MODULES = """
 import json, sys
 def pytest_unconfigure():
@@ -74,7 +74,7 @@ def run_alone(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_pa
     return run
 
 
-def test_an_unrelated_run_imports_these_modules_and_nothing_heavy(pytester, run_alone):
+def test_an_unrelated_run_imports_only_the_listed_modules(pytester, run_alone):
     pytester.makepyfile("def test_a(tmp_path): pass\ndef test_b(): assert 0")
     result, modules = run_alone()
     result.assert_outcomes(passed=1, failed=1)
@@ -92,14 +92,14 @@ def test_importing_the_package_imports_no_other_module(pytester):
     assert result.outlines == ["pytest_tfjs"]
 
 
-def test_collection_starts_nothing_and_writes_nothing(pytester, run_alone):
+def test_collection_starts_no_browser_and_writes_no_files(pytester, run_alone):
     pytester.makepyfile("def test_model(tfjs): tfjs.assert_close('model.h5', None)")
     result, modules = run_alone(
         "--collect-only", "-q", "--tfjs-json=results.json", "--tfjs-backends=wasm,cpu"
     )
     assert result.outlines[:2] == [
-        "test_collection_starts_nothing_and_writes_nothing.py::test_model[chrome-wasm]",
-        "test_collection_starts_nothing_and_writes_nothing.py::test_model[chrome-cpu]",
+        "test_collection_starts_no_browser_and_writes_no_files.py::test_model[chrome-wasm]",
+        "test_collection_starts_no_browser_and_writes_no_files.py::test_model[chrome-cpu]",
     ]
     assert not HEAVY & modules
     assert not (pytester.path / "results.json").exists()
@@ -108,7 +108,7 @@ def test_collection_starts_nothing_and_writes_nothing(pytester, run_alone):
     assert list((pytester.path / "scratch").iterdir()) == []
 
 
-def test_a_test_that_does_not_use_its_fixture_starts_no_browser(pytester, run_alone):
+def test_an_unused_tfjs_fixture_starts_no_browser(pytester, run_alone):
     pytester.makepyfile("def test_model(tfjs): pass")
     result, modules = run_alone("--tfjs-backends=cpu")
     result.assert_outcomes(passed=1)
@@ -158,7 +158,7 @@ def test_other_parameters_and_fixtures_that_use_tfjs_are_parametrized_too(pytest
     ]
 
 
-def test_the_closest_of_the_markers_on_function_class_and_module_wins(pytester):
+def test_the_closest_marker_of_function_class_and_module_applies(pytester):
     pytester.makepyfile(
         """
         import pytest
@@ -189,7 +189,7 @@ def test_the_marker_is_documented(pytester):
     )
 
 
-def test_getfixturevalue_of_tfjs_fails_with_what_to_do(pytester):
+def test_getfixturevalue_of_tfjs_fails_with_a_hint(pytester):
     pytester.makepyfile("def test_a(request): request.getfixturevalue('tfjs')\ndef test_b(): pass")
     result = pytester.runpytest_inprocess()
     result.assert_outcomes(failed=1, passed=1)

@@ -30,7 +30,7 @@ def test_an_array_is_the_feed_of_a_single_input():
 
 
 @pytest.mark.parametrize("inputs", [{"state": STATE, "view": VIEW}, (VIEW, STATE)])
-def test_a_dict_and_a_tuple_give_signature_order(inputs):
+def test_dicts_and_tuples_are_put_in_signature_order(inputs):
     (feed,) = normalise_feeds(inputs, TWO)
     assert list(feed.reference) == ["view", "state"]
     assert feed.browser["state"] is STATE
@@ -126,9 +126,9 @@ def test_a_float_out_of_range_is_rejected():
     assert_rejected(np.array([1e300]), one("float32"), "beyond the range of float32")
 
 
-@pytest.mark.parametrize("given", [np.int64, np.uint8, np.int16])
-def test_integers_in_range_are_cast_with_a_note(given):
-    (feed,) = normalise_feeds(np.array([3, 4], given), one("int32"))
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.int16])
+def test_integers_in_range_are_cast_with_a_note(dtype):
+    (feed,) = normalise_feeds(np.array([3, 4], dtype), one("int32"))
     assert feed.reference["x"].dtype == np.int32
     assert len(feed.notes) == 1
 
@@ -156,7 +156,7 @@ def test_values_out_of_the_browsers_range_are_rejected():
 
 
 @pytest.mark.parametrize(
-    ("given", "wanted"),
+    ("dtype", "expected"),
     [
         (np.uint8, "float32"),
         (np.int64, "float32"),
@@ -167,11 +167,11 @@ def test_values_out_of_the_browsers_range_are_rejected():
         (np.complex64, "float32"),
     ],
 )
-def test_casts_between_kinds_are_rejected_with_a_hint(given, wanted):
+def test_casts_between_kinds_are_rejected_with_a_hint(dtype, expected):
     assert_rejected(
-        np.ones(2, given),
-        one(wanted),
-        rf"takes {wanted}, but .* was given; write inputs\.astype\('{wanted}'\)",
+        np.ones(2, dtype),
+        one(expected),
+        rf"takes {expected}, but .* was given; write inputs\.astype\('{expected}'\)",
     )
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import types
 import zipfile
 
 import numpy as np
@@ -72,8 +71,8 @@ def test_a_saved_model_is_recognised_by_folder_or_file(tmp_path):
 @pytest.mark.parametrize("format_", ["graph", "layers"])
 def test_artifacts_without_a_source_cannot_be_compared(tmp_path, format_):
     path = artifacts(tmp_path / "net", f"{format_}-model")
-    for given in (path, path.parent):
-        source = as_source(given)
+    for location in (path, path.parent):
+        source = as_source(location)
         assert (source.kind, source.format, source.label) == ("prebuilt", format_, "net")
         with pytest.raises(SourceError, match=r"Prebuilt\(artifacts, source\)"):
             source.load()
@@ -165,7 +164,7 @@ def test_a_weights_file_is_rejected(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("model", "message"),
     [
         (None, "None was given"),
         (3, "type builtins.int"),
@@ -174,9 +173,9 @@ def test_a_weights_file_is_rejected(tmp_path):
         (lambda x: x, r"Python function '<lambda>'.*tf\.function"),
     ],
 )
-def test_other_objects_are_rejected(given, message):
+def test_other_objects_are_rejected(model, message):
     with pytest.raises(SourceError, match=f"{message}.*{EXPECTED}"):
-        as_source(given)
+        as_source(model)
 
 
 def test_a_pytorch_module_is_rejected():
@@ -220,25 +219,3 @@ def test_recognising_a_file_imports_no_tensorflow(tmp_path):
         cwd=ROOT,
     )
     assert result.stdout == "[]\n"
-
-
-@pytest.fixture(scope="module")
-def tf():
-    return pytest.importorskip("tensorflow")
-
-
-@pytest.fixture(params=["tf_keras", "keras"])
-def keras(request, tf):
-    return pytest.importorskip(request.param)
-
-
-def module(tf, *names):
-    def method(self, x):
-        return x
-
-    spec = [tf.TensorSpec([None], tf.float32)]
-    body = {
-        name: tf.function(types.FunctionType(method.__code__, {}, name), input_signature=spec)
-        for name in names
-    }
-    return type("Net", (tf.Module,), body)()

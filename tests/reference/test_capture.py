@@ -41,10 +41,10 @@ def tf():
 def captured(cache):
     """Converts a model and captures its reference: the artifacts, the feeds and the reference."""
 
-    def run(model, given, *, layers="all", **options):
+    def run(model, feed, *, layers="all", **options):
         source = as_source(model)
         artifacts = convert(source, cache=cache, **options)
-        feeds = normalise_feeds(given, artifacts.inputs)
+        feeds = normalise_feeds(feed, artifacts.inputs)
         return artifacts, feeds, capture_reference(source, artifacts, feeds, layers, cache)
 
     return run
@@ -200,10 +200,10 @@ def test_a_capture_decodes_the_weights_once_and_frees_them(cache, monkeypatch, f
 # The cache.
 
 
-def folder_of(cache, model, given=X, layers="all", **options):
+def folder_of(cache, model, feed=X, layers="all", **options):
     source = as_source(model)
     artifacts = convert(source, cache=cache, **options)
-    feeds = normalise_feeds(given, artifacts.inputs)
+    feeds = normalise_feeds(feed, artifacts.inputs)
     return capture_reference(source, artifacts, feeds, layers, cache).folder
 
 

@@ -18,7 +18,7 @@ from tests.support.graph_building import graph, node
         ("a:b:1", ("a:b", 1)),
     ],
 )
-def test_parse_ref_gives_node_and_output(text, ref):
+def test_parse_ref_splits_node_and_output(text, ref):
     assert parse_ref(text) == ref
 
 

@@ -13,7 +13,7 @@ def test_options_and_settings_have_the_same_fields():
     assert set(Settings._fields) - {"variants", "origins"} == OPTIONS.keys()
 
 
-def test_every_row_has_a_value_that_the_tests_use():
+def test_every_option_has_a_value_in_the_tests():
     assert VALUES.keys() == OPTIONS.keys()
 
 

@@ -101,7 +101,7 @@ def test_an_empty_ini_value_is_ignored(resolve):
     assert resolve(ini="tfjs_rtol =\ntfjs_backends =") == Settings()
 
 
-def test_the_closest_origin_wins_separately_for_each_setting(resolve):
+def test_the_origin_of_highest_precedence_applies_per_setting(resolve):
     run = resolve("--tfjs-rtol=3", "--tfjs-atol=3", "--tfjs-timeout=3", ini=
         "tfjs_rtol = 4\ntfjs_atol = 4\ntfjs_timeout = 4\ntfjs_weights = uint8"
     )  # fmt: skip

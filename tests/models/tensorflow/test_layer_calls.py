@@ -15,10 +15,10 @@ from tests.whole.test_converted_models import IMAGE, SEQUENCE, built
 pytestmark = pytest.mark.convert
 
 
-def rows_of(model, given, cache):
+def rows_of(model, inputs, cache):
     source = as_source(model)
     artifacts = convert(source, format="graph", cache=cache)
-    feeds = normalise_feeds(given, artifacts.inputs)
+    feeds = normalise_feeds(inputs, artifacts.inputs)
     return capture_reference(source, artifacts, feeds, "all", cache).plan.layers
 
 

@@ -48,12 +48,12 @@ def _tensorflow():
     pytest.importorskip("tensorflow")
 
 
-def measured(build, **given):
+def measured(build, **inputs):
     """The arithmetic of a layer, its activation, and its activation in float64."""
-    alone, value = one_layer(build, **given)
-    wide = {name: v.astype(np.float64) if v.dtype.kind == "f" else v for name, v in given.items()}
+    alone, value = one_layer(build, **inputs)
+    wide = {name: v.astype(np.float64) if v.dtype.kind == "f" else v for name, v in inputs.items()}
     _, exact = one_layer(build, **wide)
-    return Magnitudes(alone).of("y", given, value), value, exact
+    return Magnitudes(alone).of("y", inputs, value), value, exact
 
 
 def const(tf, value, like):
@@ -123,14 +123,14 @@ def test_the_magnitude_explains_the_float32_error_of_a_layer(name):
 
 
 @pytest.mark.parametrize("name", UNARY)
-@pytest.mark.parametrize("before", ["given", "computed"])
+@pytest.mark.parametrize("before", ["input", "computed"])
 def test_the_magnitude_explains_the_float32_error_of_a_function(name, before):
     x = RNG.uniform(0.05, 0.9, (50, 40)).astype(np.float32)
     x = -x if name in ("elu", "selu") else x
 
     def layer(tf, x):
         function = next(getattr(home, name) for home in (tf.math, tf.nn) if hasattr(home, name))
-        return function(x if before == "given" else (x + const(tf, 30, x)) - const(tf, 30, x))
+        return function(x if before == "input" else (x + const(tf, 30, x)) - const(tf, 30, x))
 
     arithmetic, value, exact = measured(layer, x=x)
     _require_explained(arithmetic, value, exact)
@@ -226,13 +226,13 @@ def test_the_magnitude_of_resizing_includes_rounded_coordinates():
     _require_explained(arithmetic, value, exact)
 
 
-def _between(taken, given):
+def _between(size_in, size_out):
     """The weights of bilinear resizing of one axis, with centres at half pixels."""
-    at = np.clip((np.arange(given) + 0.5) * taken / given - 0.5, 0, taken - 1)
-    low = np.minimum(np.floor(at).astype(int), taken - 2)
-    weights = np.zeros((given, taken))
-    weights[np.arange(given), low] = 1 - (at - low)
-    weights[np.arange(given), low + 1] = at - low
+    at = np.clip((np.arange(size_out) + 0.5) * size_in / size_out - 0.5, 0, size_in - 1)
+    low = np.minimum(np.floor(at).astype(int), size_in - 2)
+    weights = np.zeros((size_out, size_in))
+    weights[np.arange(size_out), low] = 1 - (at - low)
+    weights[np.arange(size_out), low + 1] = at - low
     return weights
 
 

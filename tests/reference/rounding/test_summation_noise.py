@@ -42,12 +42,12 @@ def _tensorflow():
     pytest.importorskip("tensorflow")
 
 
-def measured(build, **given):
+def measured(build, **inputs):
     """The arithmetic of a layer, its activation, and its activation in float64."""
-    alone, value = one_layer(build, **given)
-    wide = {name: v.astype(np.float64) if v.dtype.kind == "f" else v for name, v in given.items()}
+    alone, value = one_layer(build, **inputs)
+    wide = {name: v.astype(np.float64) if v.dtype.kind == "f" else v for name, v in inputs.items()}
     _, exact = one_layer(build, **wide)
-    return Magnitudes(alone).of("y", given, value), value, exact
+    return Magnitudes(alone).of("y", inputs, value), value, exact
 
 
 def const(tf, value, like):
@@ -171,7 +171,7 @@ def test_sampled_summands_add_up_to_the_element(name):
     assert noise_of(step) == noise_of(step)
 
 
-def main_step(alone, given):
+def main_step(alone, activations):
     subgraph = alone.subgraph("y")
     operation = subgraph.operations[-1]
 
@@ -180,7 +180,7 @@ def main_step(alone, given):
 
         rows = {at: row for row, at in subgraph.inputs.items()}
         return (
-            given[rows[tensor]]
+            activations[rows[tensor]]
             if tensor in rows
             else constant_value(alone.graph.get_tensor_by_name(tensor).op)
         )

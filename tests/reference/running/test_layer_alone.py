@@ -19,12 +19,12 @@ X = np.float32([[1, -2, 3], [0.5, 0, -1]])
 QUICK = ("classifier", "lstm", "gru", "attention")
 
 
-def off(loaded):
-    """Each layer's largest error alone, relative to its largest value; None where it cannot be run."""
-    return {name: _off(loaded, name) for name in loaded.activations if name in loaded.plan.tensors}
+def errors_of(loaded):
+    """The largest error of each layer run alone, relative to its largest value; None if it cannot run."""
+    return {name: _error(loaded, name) for name in loaded.activations if name in loaded.plan.tensors}
 
 
-def _off(loaded, name):
+def _error(loaded, name):
     if loaded.alone.obstacle(name) is not None:
         return None
     value = loaded.alone.run(name, loaded.activations)
@@ -44,7 +44,7 @@ def _off(loaded, name):
 @pytest.mark.parametrize("name", slow_except([name for name in SAMPLES if name != "mobilenet_v2"], SAMPLES))
 def test_each_layer_of_a_sample_run_alone_equals_its_reference(cache, name, format_):
     pytest.importorskip("tf_keras")
-    found = off(load(build(name, 2), inputs(name), cache, format=format_))
+    found = errors_of(load(build(name, 2), inputs(name), cache, format=format_))
     assert len(found) >= 3
     assert None not in found.values()
     assert max(found.values()) < 5e-6  # the order of sums differs between processors
@@ -64,12 +64,12 @@ def test_weights_passed_to_run_replace_the_stored_weights(cache):
         weights = {value.shape: (key, value) for key, value in alone.weights_of(name).items()}
         assert weights.keys() >= {(3, 4), (4,)}
         np.testing.assert_allclose(weights[3, 4][1], kernel, rtol=1e-6)
-        given = {weights[3, 4][0]: -weights[3, 4][1]}
+        negated = {weights[3, 4][0]: -weights[3, 4][1]}
         before = -X @ kernel + np.float32([0.5, 0.25, -0.5, 1])
         np.testing.assert_allclose(
-            alone.run(name, activations, given), np.maximum(before, 0), rtol=1e-5, atol=1e-6
+            alone.run(name, activations, negated), np.maximum(before, 0), rtol=1e-5, atol=1e-6
         )
-        linear = alone.run(name, activations, given, before_activation=True)
+        linear = alone.run(name, activations, negated, before_activation=True)
         np.testing.assert_allclose(linear, before, rtol=1e-5, atol=1e-6)
         # The next call uses the artifacts' own weights again.
         np.testing.assert_allclose(alone.run(name, activations), activations[name], rtol=1e-6, atol=1e-6)
@@ -78,14 +78,14 @@ def test_weights_passed_to_run_replace_the_stored_weights(cache):
         assert attributes["transpose_b"] is False
 
 
-def test_other_inputs_give_another_activation(cache):
+def test_other_inputs_change_the_activation(cache):
     pytest.importorskip("tf_keras")
     for format_ in ("layers", "graph"):
         loaded = load(build("cnn", 2), inputs("cnn"), cache, format=format_)
         name = next(layer.name for layer in loaded.plan.layers if layer.output)
         (before,) = loaded.alone.inputs_of(name)
-        given = {before: loaded.activations[before][:, ::-1]}
-        turned = loaded.alone.run(name, {**loaded.activations, **given})
+        reversed_inputs = {before: loaded.activations[before][:, ::-1]}
+        turned = loaded.alone.run(name, {**loaded.activations, **reversed_inputs})
         assert np.abs(turned - loaded.activations[name]).max() > 1e-3
 
 
@@ -175,7 +175,7 @@ def test_a_nested_model_is_a_copy_of_its_last_layer(cache):
     first = outer(x)
     model = keras.Model(x, layers.Concatenate(name="both")([outer(first), first]), name="nested")
     loaded = load(model, np.float32([[1, -2, 3, 0.5]]), cache, format="layers")
-    assert max(off(loaded).values()) < 1e-6
+    assert max(errors_of(loaded).values()) < 1e-6
     assert loaded.alone.inputs_of("outer") == ("outer/sum",)
     assert loaded.alone.attributes("outer")["ops"] == ("Identity",)
     assert loaded.alone.inputs_of("outer#2/inner/turn") == ("outer",)
@@ -188,5 +188,5 @@ def test_each_layer_of_special_models_run_alone_equals_its_reference(cache, name
     for case in cases():
         if case.family is FAMILIES.get(name):
             path = case.family.save(case.keras, tmp_path)
-            found = off(load(path, case.family.inputs(), cache, format=case.format))
+            found = errors_of(load(path, case.family.inputs(), cache, format=case.format))
             assert max(value for value in found.values() if value is not None) < 1e-5

@@ -34,9 +34,9 @@ def checked(stored, computes, storage=None, next_to=TRUE, **known):
     values = {"bias": stored, "beside": next_to}
 
     def run(row, constants):
-        given = {**values, **constants}
+        merged = {**values, **constants}
         expected = computes(row.name, TRUE, TRUE)
-        return computes(row.name, given["bias"], given["beside"]), expected
+        return computes(row.name, merged["bias"], merged["beside"]), expected
 
     by_effect = ConstantsByEffect(
         stored=values,

@@ -141,12 +141,12 @@ def test_a_stored_weight_of_another_shape_is_an_error():
 
 @pytest.fixture
 def reference_of(cache):
-    def run(model, given, changes=None, folder=None):
+    def run(model, feed, changes=None, folder=None):
         source = as_source(model)
         artifacts = convert(source, format="graph", cache=cache)
         if changes is not None:
             artifacts = with_weights(artifacts, changes(artifacts.read_weights()), folder)
-        feeds = normalise_feeds(given, artifacts.inputs)
+        feeds = normalise_feeds(feed, artifacts.inputs)
         return artifacts, capture_reference(source, artifacts, feeds, "all", cache)
 
     return run
@@ -206,8 +206,8 @@ def test_a_layer_whose_values_exceed_int32_is_unmapped_and_has_no_cost(cache, fe
     source = as_source(function)
     artifacts = convert(source, format="graph", weights="uint8", cache=cache)
     rows = [np.float32([[0, 1, 0]]), np.float32([[0, 0.1, 0]])]
-    given = normalise_feeds([rows[number] for number in feeds], artifacts.inputs)
-    reference = capture_reference(source, artifacts, given, "all", cache)
+    normalised = normalise_feeds([rows[number] for number in feeds], artifacts.inputs)
+    reference = capture_reference(source, artifacts, normalised, "all", cache)
     (unmapped,) = (layer for layer in reference.plan.layers if layer.coverage == "unmapped")
     assert "the only integer dtype of TF.js, holds" in unmapped.reason
     stored = any(unmapped.name in reference.sizes(number) for number in range(len(feeds)))
