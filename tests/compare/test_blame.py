@@ -1,4 +1,4 @@
-"""Where a divergence begins: the frontier of a graph, layers that were run alone, and errors that grow."""
+"""Where a divergence begins: the frontier of a graph, layers run alone, and growing errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.comparisons import layer, measured
 
 
 def results(*rows, diverged=""):
-    """Rows are a name and the names of its inputs; those named in `diverged` are wrong."""
+    """One result for each row of a name and its inputs; the names in `diverged` are wrong."""
     return [
         LayerResult(
             layer(name, *inputs), "diverged" if name in diverged.split() else "close", None, None, None
@@ -36,7 +36,7 @@ DIAMOND = [("in",), ("left", "in"), ("right", "in"), ("add", "left", "right"), (
         ("left right add out", ("left", "right")),
         ("in left right add out", ("in",)),
         ("add out", ("add",)),
-        # What comes through a layer that is close, as the error is below its tolerance, is no new fault.
+        # An error that passes through a close layer, below its tolerance, is not a new fault.
         ("left out", ("left",)),
         ("in out", ("in",)),
     ],
@@ -95,7 +95,7 @@ def test_frontier_of_any_acyclic_graph(graph):
 
 
 def alone_results(*rows):
-    """Rows are a name, the names of its inputs, its verdict, whether it is right run alone, and its error."""
+    """One result for each row: name, inputs, whether it diverged, whether it is right alone, error."""
     return [
         LayerResult(
             layer(name, *inputs.split()),
@@ -135,7 +135,7 @@ def test_layer_whose_inputs_the_backend_cannot_represent_is_not_blamed():
     )
     assert blame(rows, {"b", "cast", "c"}).first == ("a", "b", "e")
     assert blame(rows, {"b"}).first == ("a", "b", "c", "d", "e")
-    # Nothing wrong before it: what it was given has no part in it.
+    # No earlier layer is wrong, so its inputs do not explain its error.
     assert blame(rows, {"cast"}).first == ("a", "b", "c", "d", "e")
 
 

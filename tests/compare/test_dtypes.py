@@ -1,4 +1,4 @@
-"""Names of dtypes are TensorFlow's own, and limits are those of IEEE 754."""
+"""Dtype names match TensorFlow, and limits match IEEE 754."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""Matching layer names against patterns, and the message when nothing matches."""
+
 from __future__ import annotations
 
 import ast

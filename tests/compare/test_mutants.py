@@ -1,4 +1,4 @@
-"""Each operator changes what it says, and nothing else."""
+"""Each mutation operator makes its change and no other."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_change_one_multiplies_one_weight_by_1_01(weight, rng):
     value = mutated_value(change_one(weight, rng))
     assert np.array_equal(weight, before)
     changed = value != before
-    assert changed.sum() <= 1  # a denormal one may round to itself
+    assert changed.sum() <= 1  # a denormal weight may round to itself
     assert value[changed] == pytest.approx(before[changed] * 1.01, rel=1e-6)
 
 
@@ -133,7 +133,7 @@ def test_relu6_swapped_to_relu_differs_only_above_6():
 
 
 def test_harmless_case_of_each_swap_changes_no_bit():
-    """What `harmless` says of a swap: an activation made of such elements alone is the same after it."""
+    """An activation that holds only elements described by `harmless` is the same after the swap."""
     right = {
         "Relu6": ([-1, 5], lambda x: np.clip(x, 0, 6)),
         "Relu": ([-1, 5], lambda x: np.maximum(x, 0)),

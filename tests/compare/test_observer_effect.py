@@ -1,4 +1,4 @@
-"""Whether reading alters outputs, and what is read then: over arrays and rows alone."""
+"""Detecting that reading activations changes outputs, and choosing fewer layers to read."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_boundaries_are_layers_with_weights_branch_points_and_outputs():
     assert rows["relu"].reason == (
         "not read: reading it changes the outputs; it is compared as part of 'scale'"
     )
-    # What was fused into a row that is no longer read follows it.
+    # A row fused into one that is no longer read moves to the same row.
     assert (rows["taken"].coverage, rows["taken"].into) == ("fused", "scale")
     assert rows["product"].inputs == ("scale",)
     assert (rows["stray"].coverage, rows["stray"].into) == ("eliminated", None)

@@ -1,4 +1,4 @@
-"""The table of operations: its names exist, its sets agree, and it says of TF.js what TF.js does."""
+"""The table of operations: its names exist, its sets agree, and it matches TF.js."""
 
 from __future__ import annotations
 

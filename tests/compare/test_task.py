@@ -1,4 +1,4 @@
-"""What is counted of classes, and how sure it is."""
+"""Agreement, IoU and accuracy over classes, with their intervals and verdicts."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_too_few_samples_are_reported_and_do_not_fail():
     assert enough.proven
     assert unproven(enough, 381) is None
     low = Measure("top-1 agreement", 0.5, wilson(0.5, 20), "Wilson", 0.99)
-    assert unproven(low, 20) is None  # it failed, and that is told
+    assert unproven(low, 20) is None  # a failure is reported as such
     without = Measure("mean IoU", 1.0, None, "bootstrap", 0.9)
     assert unproven(without, 5) == (
         "5 samples do not prove a mean IoU of 0.9: all of them agree equally, so there is no interval"

@@ -1,3 +1,5 @@
+"""The verdict of a comparison and of its layers, and the reason in words."""
+
 from __future__ import annotations
 
 from types import SimpleNamespace
@@ -74,14 +76,14 @@ def test_comparison_of_no_layer_is_vacuous():
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "expected"),
     [([0, 0], "every element of all 3 compared layers is 0, "), ([float("nan"), 0], "is 0, NaN or Inf, ")],
 )
-def test_all_zero_comparison_is_vacuous(values, said):
+def test_all_zero_comparison_is_vacuous(values, expected):
     zeros = measured(values, values)
     found = verdict(CHAIN, a=zeros, b=zeros, c=zeros)
     assert found.verdict == "vacuous"
-    assert said in found.reason
+    assert expected in found.reason
 
 
 def test_one_nonzero_element_is_enough_not_to_be_vacuous():

@@ -1,4 +1,4 @@
-"""Whether one weight is another: to the bit, to the declared quantisation, or folded."""
+"""Comparing a weight with its source: exactly, after quantisation, or folded into another."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LEVELS = {"uint8": 255, "uint16": 65535}
 
 
 def quantised(values, dtype):
-    """As the converter does it: the range is moved so that 0 is on the grid, if it is in it."""
+    """Quantises as the converter does: a range that includes 0 is moved so that 0 is on the grid."""
     low, high = float(values.min()), float(values.max())
     if low == high:
         return values, Storage(dtype, 1.0, low)
@@ -67,7 +67,7 @@ def test_dtype_casts_of_tfjs_are_not_differences(found, source):
 
 
 @pytest.mark.parametrize(
-    ("found", "source", "said"),
+    ("found", "source", "expected"),
     [
         (np.int32([1]), np.int64([2**32 + 1]), "1 of 1 values differ"),
         (np.int32([1]), np.float32([1]), "dtype int32 in the artifacts, float32 in the source"),
@@ -77,10 +77,10 @@ def test_dtype_casts_of_tfjs_are_not_differences(found, source):
         (np.array([True, True]), np.array([True, False]), "1 of 2 values differ, most at [1]"),
     ],
 )
-def test_other_dtypes_shapes_and_values_are_differences(found, source, said):
-    told = difference(found, source, None)
-    assert told is not None
-    assert said in told
+def test_other_dtypes_shapes_and_values_are_differences(found, source, expected):
+    text = difference(found, source, None)
+    assert text is not None
+    assert expected in text
 
 
 FLOATS = arrays.arrays(

@@ -1,3 +1,5 @@
+"""The JSON of a comparison: its schema, its numbers, and that it is strict JSON."""
+
 from __future__ import annotations
 
 import json
@@ -23,7 +25,7 @@ OPTIONAL_NUMBER = (int, float, types.NoneType)
 OPTIONAL_STR = (str, types.NoneType)
 
 
-# The schema of the design, by hand: of each key the types it may have.
+# The documented schema: each key with the types it may have.
 COMPARISON = {
     "test": str,
     "model": str,
@@ -135,9 +137,9 @@ def assert_scalars(properties: list) -> None:
     ],
 )
 def test_every_documented_key_has_its_type(fields):
-    told = comparison_to_json(everything(**fields))
-    assert_conforms(told)
-    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    entry = comparison_to_json(everything(**fields))
+    assert_conforms(entry)
+    assert json.loads(json.dumps(entry, allow_nan=False)) == entry
 
 
 def test_missing_and_infinite_numbers_have_null_reasons():
@@ -153,8 +155,8 @@ def test_missing_and_infinite_numbers_have_null_reasons():
 
 def test_flags_keep_their_type():
     flags = {"A": np.bool_(True), "B": np.int64(2), "C": 0.5}
-    told = comparison_to_json(everything(target=target(flags=flags)))["target"]["flags"]
-    assert [type(value) for value in told.values()] == [bool, int, float]
+    entry = comparison_to_json(everything(target=target(flags=flags)))["target"]["flags"]
+    assert [type(value) for value in entry.values()] == [bool, int, float]
 
 
 def test_numbers_match_the_metrics():
@@ -168,8 +170,8 @@ def test_numbers_match_the_metrics():
 
 
 def test_page_error_has_reason_stage_and_stack():
-    told = comparison_to_json(everything(verdict="error", reason="boom", stage="loading", stack="at f"))
-    assert (told["verdict"], told["reason"], told["stage"], told["stack"]) == (
+    entry = comparison_to_json(everything(verdict="error", reason="boom", stage="loading", stack="at f"))
+    assert (entry["verdict"], entry["reason"], entry["stage"], entry["stack"]) == (
         "error",
         "boom",
         "loading",
@@ -185,7 +187,7 @@ def test_page_error_has_reason_stage_and_stack():
 @settings(max_examples=200)
 def test_json_is_strict_for_any_names_and_numbers(name, actual, reference):
     made = comparison([layer(name)], {name: measured(actual, reference)}, model=name, test=name)
-    told = comparison_to_json(made)
-    assert_conforms(told)
-    assert json.loads(json.dumps(told, allow_nan=False)) == told
-    assert_scalars(junit_properties(told))
+    entry = comparison_to_json(made)
+    assert_conforms(entry)
+    assert json.loads(json.dumps(entry, allow_nan=False)) == entry
+    assert_scalars(junit_properties(entry))

@@ -1,3 +1,5 @@
+"""The message of a failed comparison: in full, its first line, and its facts."""
+
 from __future__ import annotations
 
 import math
@@ -27,7 +29,7 @@ def first_line(*arguments, **fields) -> str:
 
 
 def network(actual, *, reference=REFERENCE, op="Conv2D+BiasAdd+Relu6", tolerances=None, **fields):
-    """Five layers in a row of which `block_2/conv` gives `actual`, and all after it are wrong as well."""
+    """A comparison of five layers: `block_2/conv` gives `actual`, and all layers after it are wrong."""
     actual, reference = np.asarray(actual), np.asarray(reference)
     shape, dtype = reference.shape, "str" if reference.dtype == object else reference.dtype.name
     wrong_one = measure(actual, reference, (tolerances or {}).get("block_2/conv", TOLERANCE))
@@ -150,7 +152,7 @@ CHAIN = (layer("in"), layer("conv", "in"), layer("out", "conv", output=True))
     [
         (wrong(), "max |error| 5.0e+00 at [3], 4.4e-03 allowed"),
         (measured([1.00111], [1]), "max |error| 1.11e-03 at [0], 1.10e-03 allowed"),
-        # The greatest error is within what is allowed there: the one that is not is told.
+        # The greatest error is within its allowance, so the message gives the one that is not.
         (measured([1001, 1.2], [1000, 1]), "|error| 2.0e-01 at [1], 1.0e-01 allowed"),
         (measured([1, math.nan], [1, 2.5]), "NaN in the browser, 2.5 in the reference at [1]"),
         (
@@ -206,10 +208,10 @@ def test_first_line_mentions_an_input_near_its_tolerance():
 
 def test_advice_for_an_unmapped_output_is_not_to_leave_it_out():
     about = {"coverage": "unmapped", "reason": "its reference is int64, with values up to 5000000000"}
-    for output, said in ((False, "compare only the model's"), (True, "an output cannot be left out: if")):
+    for output, expected in ((False, "compare only the model's"), (True, "an output cannot be left out: if")):
         text = failure_message(comparison([layer("a"), layer("b", output=output, **about)], {"a": close()}))
         (advice,) = [line for line in text.splitlines() if line.startswith("  what to do")]
-        assert said in advice
+        assert expected in advice
 
 
 def test_first_line_mentions_an_unmapped_layer_as_possible_origin():
@@ -252,35 +254,35 @@ def facts_under(label, *arguments, others=(), **fields) -> list[str]:
 
 
 def test_suggested_tolerance_passes():
-    (told,) = facts_under("tolerance", REFERENCE + np.float32(0.01))
-    needed = float(told.split("; atol=")[1].split()[0])
+    (fact,) = facts_under("tolerance", REFERENCE + np.float32(0.01))
+    needed = float(fact.split("; atol=")[1].split()[0])
     assert measure(REFERENCE + np.float32(0.01), REFERENCE, Tolerance(1e-3, needed)).passed
 
 
 def test_tolerance_for_all_layers_is_suggested_unless_layers_have_their_own():
-    (told,) = facts_under("tolerance", REFERENCE + np.float32(0.01))
-    assert told.endswith("would have passed here, atol=1.3 at all layers")
+    (fact,) = facts_under("tolerance", REFERENCE + np.float32(0.01))
+    assert fact.endswith("would have passed here, atol=1.3 at all layers")
     loose = {"block_2/conv": Tolerance(1e-6, 1e-6)}
-    (told,) = facts_under("tolerance", REFERENCE + np.float32(0.01), tolerances=loose)
-    assert told.endswith("would have passed here")
+    (fact,) = facts_under("tolerance", REFERENCE + np.float32(0.01), tolerances=loose)
+    assert fact.endswith("would have passed here")
 
 
 @pytest.mark.parametrize(
-    ("actual", "reference", "said"),
+    ("actual", "reference", "expected"),
     [
         ([math.nan], [1], "no tolerance would have passed"),
         ([0.125], [0], "only Tolerance(rtol=0, atol=0.13, absolute=True) would have passed"),
     ],
 )
-def test_tolerance_line_if_no_relative_tolerance_would_pass(actual, reference, said):
-    (told,) = facts_under("tolerance", np.float32(actual), reference=np.float32(reference))
-    assert told.endswith(said)
+def test_tolerance_line_if_no_relative_tolerance_would_pass(actual, reference, expected):
+    (fact,) = facts_under("tolerance", np.float32(actual), reference=np.float32(reference))
+    assert fact.endswith(expected)
 
 
 def test_tolerance_line_of_exact_dtypes():
     integers = {"reference": np.array([5, 7], np.int32), "tolerances": {"block_2/conv": EXACT}}
-    (told,) = facts_under("tolerance", np.array([5, 9], np.int32), **integers)
-    assert told.startswith("exact, the default for int32; atol=0.29 would have passed here")
+    (fact,) = facts_under("tolerance", np.array([5, 9], np.int32), **integers)
+    assert fact.startswith("exact, the default for int32; atol=0.29 would have passed here")
     assert facts_under("tolerance", np.array([True]), reference=np.array([False])) == [
         "exact, as always for bool"
     ]
@@ -289,18 +291,18 @@ def test_tolerance_line_of_exact_dtypes():
 
 
 @pytest.mark.parametrize(
-    ("wrong_ones", "said"),
+    ("wrong_ones", "expected"),
     [
         (slice(0, 1), "1 / 10000 elements (under 0.1%)"),
         (slice(0, 9999), "9999 / 10000 elements (99.9%), all within [0..9998] of [10000]"),
         (slice(None), "10000 / 10000 elements (100.0%)"),
     ],
 )
-def test_mismatched_elements_are_counted(wrong_ones, said):
+def test_mismatched_elements_are_counted(wrong_ones, expected):
     reference = np.linspace(1, 2, 10000, dtype=np.float32)
     actual = reference.copy()
     actual[wrong_ones] += 1
-    assert facts_under("mismatched", actual, reference=reference) == [said]
+    assert facts_under("mismatched", actual, reference=reference) == [expected]
 
 
 def test_nan_and_inf_are_counted_on_both_sides():

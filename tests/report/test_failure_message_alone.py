@@ -1,4 +1,4 @@
-"""What a failure says of a layer that is wrong by itself, though the whole run lets it pass."""
+"""Failure messages for a layer that is wrong run alone but passes in the whole run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DIFFERENT = WeightCheck.of([WeightFinding("b/kernel", "b", "differs", "1 of 4 va
 
 
 def failure_text(actual: np.ndarray, check: WeightCheck | None = None, kind: str = "growth") -> str:
-    """The failure in one line; of each element 1e-5 is allowed, in root mean square a tenth of it."""
+    """The failure message on one line. The allowance is 1e-5 for an element, 1e-6 in root mean square."""
     allowed = Allowance(1e-5, 0.0, 1e-6)
     magnitude = np.ones_like(REFERENCE)
     local = measure_local(actual, REFERENCE, Arithmetic(terms=9, magnitude=magnitude), allowed)
@@ -48,9 +48,9 @@ def test_message_counts_elements_that_are_wrong_run_alone():
 
 
 def test_message_gives_the_root_mean_square_if_it_exceeds_its_allowance():
-    said = failure_text(EVERYWHERE)
-    assert "0 / 32 elements run alone, none in the whole run; the root mean square error" in said
-    assert "times its allowance" in said.split(", root mean square ", 1)[1][:30]
+    text = failure_text(EVERYWHERE)
+    assert "0 / 32 elements run alone, none in the whole run; the root mean square error" in text
+    assert "times its allowance" in text.split(", root mean square ", 1)[1][:30]
     assert ", root mean square " not in failure_text(SCATTERED)
 
 

@@ -22,7 +22,7 @@ def first_line(*arguments, **fields) -> str:
 
 
 def network(actual, *, reference=REFERENCE, op="Conv2D+BiasAdd+Relu6", tolerances=None, **fields):
-    """Five layers in a row of which `block_2/conv` gives `actual`, and all after it are wrong as well."""
+    """A comparison of five layers: `block_2/conv` gives `actual`, and all layers after it are wrong."""
     actual, reference = np.asarray(actual), np.asarray(reference)
     shape, dtype = reference.shape, "str" if reference.dtype == object else reference.dtype.name
     wrong_one = measure(actual, reference, (tolerances or {}).get("block_2/conv", TOLERANCE))
@@ -91,9 +91,9 @@ CAUSES = {
 }
 
 
-@pytest.mark.parametrize(("actual", "fields", "said"), CAUSES.values(), ids=CAUSES.keys())
-def test_likely_cause(actual, fields, said):
-    assert any(said in cause for cause in causes(actual, **fields))
+@pytest.mark.parametrize(("actual", "fields", "expected"), CAUSES.values(), ids=CAUSES.keys())
+def test_likely_cause(actual, fields, expected):
+    assert any(expected in cause for cause in causes(actual, **fields))
 
 
 def test_noise_has_no_likely_cause():
@@ -101,12 +101,12 @@ def test_noise_has_no_likely_cause():
     assert causes(REFERENCE + noise) == []
 
 
-@pytest.mark.parametrize(("largest", "told"), [(1e6, True), (1, False)])
-def test_large_angles_are_a_likely_cause_for_sin(largest, told):
+@pytest.mark.parametrize(("largest", "shown"), [(1e6, True), (1, False)])
+def test_large_angles_are_a_likely_cause_for_sin(largest, shown):
     angle = measured([largest, 0], [largest, 0])
     rows = [layer("in"), layer("sin", "in", op="Sin")]
     message = failure_message(comparison(rows, {"in": angle, "sin": measured([0.5, 0], [0.6, 0])}))
-    assert ("GPU sines of large angles are inexact: this input reaches 1.0e+06" in message) == told
+    assert ("GPU sines of large angles are inexact: this input reaches 1.0e+06" in message) == shown
 
 
 def test_weights_are_not_suspected_if_another_target_is_right():
@@ -123,9 +123,9 @@ DIAGNOSIS = Diagnosis(
 
 def test_diagnosis_replaces_likely_causes_which_become_evidence():
     assert causes(doubled_channel(), diagnosis=DIAGNOSIS) == ["kernel: the kernel of webgl"]
-    told = facts_under("evidence", doubled_channel(), diagnosis=DIAGNOSIS)
-    assert told[0].startswith("browser = 2 * reference at the mismatched elements")
-    assert told[0].endswith("cpu agrees not tried: wasm: lost")
+    evidence = facts_under("evidence", doubled_channel(), diagnosis=DIAGNOSIS)
+    assert evidence[0].startswith("browser = 2 * reference at the mismatched elements")
+    assert evidence[0].endswith("cpu agrees not tried: wasm: lost")
 
 
 def test_diagnosis_without_a_layer_is_shown():
@@ -164,7 +164,7 @@ def test_nearest_layers_are_shown_and_the_rest_counted():
 
 
 @pytest.mark.parametrize(
-    ("name", "group", "said"),
+    ("name", "group", "expected"),
     [
         ("conv/Conv2D", "conv", "'conv/Conv2D'"),
         ("conv", "conv", "'conv'"),
@@ -173,9 +173,9 @@ def test_nearest_layers_are_shown_and_the_rest_counted():
         ("convolution", None, "'convolution'"),
     ],
 )
-def test_first_line_names_the_keras_layer(name, group, said):
+def test_first_line_names_the_keras_layer(name, group, expected):
     rows = [layer(name, op="Conv2D", group=group, output=True)]
-    assert first_line(rows, {name: wrong()}).startswith(f"webgl on chrome: {said} diverged first: ")
+    assert first_line(rows, {name: wrong()}).startswith(f"webgl on chrome: {expected} diverged first: ")
 
 
 def test_notes_are_shown_up_to_eight_and_then_counted():

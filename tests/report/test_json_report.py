@@ -1,3 +1,5 @@
+"""Writing the file of --tfjs-json."""
+
 from __future__ import annotations
 
 import json
@@ -17,11 +19,11 @@ def reject_constant(constant: str) -> None:
 
 def test_file_has_environment_and_comparisons(tmp_path):
     path = tmp_path / "new" / "folders" / "results.json"
-    told = comparison_to_json(everything())
-    write_json(path, environment_to_json(tfjs="4.22.0", tensorflow="2.19.0", pytest_tfjs="1.0"), [told])
+    entry = comparison_to_json(everything())
+    write_json(path, environment_to_json(tfjs="4.22.0", tensorflow="2.19.0", pytest_tfjs="1.0"), [entry])
     found = json.loads(path.read_text(encoding="utf-8"), parse_constant=reject_constant)
     assert found["schema"] == 1
-    assert found["comparisons"] == [told]
+    assert found["comparisons"] == [entry]
     assert found["environment"].keys() == {"pytest_tfjs", "tfjs", "tensorflow", "python", "platform"}
     assert found["environment"]["tfjs"] == "4.22.0"
     assert [each.name for each in path.parent.iterdir()] == ["results.json"]

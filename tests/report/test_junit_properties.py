@@ -1,3 +1,5 @@
+"""The properties of a test in the JUnit XML."""
+
 from __future__ import annotations
 
 import numpy as np

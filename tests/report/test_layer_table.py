@@ -80,7 +80,7 @@ def test_nodes_of_a_layer_are_listed_below_it_with_nodes():
 
 
 def test_row_fused_into_a_group_follows_it():
-    """The row of a fused operation has the place of the last one that it took in."""
+    """A fused operation has the place of the last node that it includes."""
     gone = {"shape": None, "dtype": None, "coverage": "fused", "into": "c/conv"}
     made = reported(
         [

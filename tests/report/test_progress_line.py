@@ -1,4 +1,4 @@
-"""Progress is for who watches: on a terminal it comes and goes, in a file it is never seen."""
+"""The progress line is shown and cleared on a terminal, and never written to a file."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ TESTS = """
 import numpy as np
 def test_before(): pass
 def test_timed(tfjs):
-    print("said by the test")
+    print("printed by the test")
     tfjs.time("model.json", np.ones((1, 3), np.float32), runs=2)
 """
 
-# What a page tells, without a page.
+# Reports progress as a page does, without a page.
 SHOWN = """
 from pytest_tfjs.browsers.messages import Progress
 def test_shown(tfjs):
@@ -37,7 +37,7 @@ def test_shown(tfjs):
 
 
 def on_terminal(project: Project, *arguments: str) -> str:
-    """All that a run writes to a terminal of its own, 100 columns wide."""
+    """All output of a run on its own terminal of 100 columns."""
     import fcntl
     import pty
     import struct
@@ -61,14 +61,14 @@ def on_terminal(project: Project, *arguments: str) -> str:
         try:
             while part := stream.read(65536):
                 written += part
-        except OSError:  # so Linux tells that the other end is closed
+        except OSError:  # Linux: the other end is closed
             pass
     assert process.wait() == pytest.ExitCode.OK, written.decode()
     return written.decode()
 
 
 def on_screen(written: str) -> list[str]:
-    """The lines that are left on the screen, if none is longer than it is wide."""
+    """The lines left on the screen, if no line is wider than the screen."""
     lines, line, column, saved = [], "", 0, 0
     position = 0
     while position < len(written):
@@ -103,7 +103,7 @@ def test_stages_are_shown_on_a_terminal_and_cleared_at_the_end(project):
     screen = on_screen(written)
     assert not any("cpu on chrome" in line for line in screen), "\n".join(screen)
     assert any(line.startswith("test_model.py ..") and line.endswith("[100%]") for line in screen)
-    assert "said by the test" not in written
+    assert "printed by the test" not in written
 
 
 def test_progress_follows_the_test_name_and_is_cleared_before_the_result(project):

@@ -1,3 +1,5 @@
+"""The command that repeats one test."""
+
 from __future__ import annotations
 
 import shlex
@@ -11,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("only_this_plugin")
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"),
+    ("given", "expected"),
     [
         ([], []),
         (["tests", "-k", "cnn", "-x", "-v", "--durations=3"], []),
@@ -32,9 +34,9 @@ pytestmark = pytest.mark.usefixtures("only_this_plugin")
         (["-otfjs_remote=https://me:key@hub"], ["-otfjs_remote=https://***@hub"]),
     ],
 )
-def test_command_has_only_options_that_affect_the_test(given, kept):
+def test_command_has_only_options_that_affect_the_test(given, expected):
     command = repeat_command("test_a.py::test", given, flags=FLAGS)
-    assert shlex.split(command) == ["pytest", "test_a.py::test", *kept]
+    assert shlex.split(command) == ["pytest", "test_a.py::test", *expected]
 
 
 def test_special_characters_are_quoted_for_the_shell():
@@ -54,8 +56,8 @@ def test_command_runs_from_the_folder_where_pytest_was_started(pytester, monkeyp
     result = pytester.runpytest_inprocess(
         "--tfjs-backends=cpu", f"--rootdir={pytester.path}", str(pytester.path)
     )
-    told = next(line for line in result.outlines if line.startswith("E  ") and "RuntimeError: " in line)
-    command = shlex.split(told.partition("RuntimeError: ")[2])
+    message = next(line for line in result.outlines if line.startswith("E  ") and "RuntimeError: " in line)
+    command = shlex.split(message.partition("RuntimeError: ")[2])
     again = pytester.runpytest_inprocess(*command[1:])
     again.assert_outcomes(failed=1)
     assert "TestA.test_a[chrome-cpu]" in again.stdout.str()

@@ -1,3 +1,5 @@
+"""The README of a reproducer: its figures, its diagnosis, and escaped names."""
+
 from __future__ import annotations
 
 import math
@@ -15,10 +17,10 @@ NASTY = "a`b``<script>alert(1)</script>|*x*\n# [y](z)\x1b[31m"
 
 
 def case(**fields):
-    told = comparison([layer("conv", op="Conv2D")], {"conv": wrong()}, target=target())
+    compared = comparison([layer("conv", op="Conv2D")], {"conv": wrong()}, target=target())
     given = {
-        "comparison": told,
-        "result": told.layers[0],
+        "comparison": compared,
+        "result": compared.layers[0],
         "held": check_elements(np.array([1.0, 9.0]), np.array([1.0, 4.0]), np.array([0.1, 0.25])),
         "target": "webgl",
         "environment": {"TF.js": "4.22.0", "renderer": "", "browser": "chrome 156"},
@@ -52,18 +54,18 @@ def test_readme_has_the_figures_and_the_environment():
     ):
         assert line in text.splitlines()
     assert "python -m http.server" in text
-    assert "renderer" not in text  # nothing is known of it
+    assert "renderer" not in text  # its value is empty
     assert "cross-origin" not in text
 
 
 def test_names_are_escaped_in_markdown():
-    told = comparison([layer(NASTY, op=NASTY)], {NASTY: wrong()}, model=NASTY)
-    text = readme(case(comparison=told, result=told.layers[0], environment={"browser": NASTY}))
+    compared = comparison([layer(NASTY, op=NASTY)], {NASTY: wrong()}, model=NASTY)
+    text = readme(case(comparison=compared, result=compared.layers[0], environment={"browser": NASTY}))
     lines = text.splitlines()
     assert lines[0] == r"# ```a`b``<script>alert(1)</script>\|*x*\n# [y](z)\x1b[31m``` on webgl"
     assert "\x1b" not in text
     assert len([line for line in lines if line.startswith("# ")]) == 1
-    assert r"\<script\>" in text  # where it is no code
+    assert r"\<script\>" in text  # outside of code
 
 
 def test_readme_says_if_the_layer_is_right_alone():
@@ -72,10 +74,10 @@ def test_readme_says_if_the_layer_is_right_alone():
 
 
 def test_readme_shows_only_the_diagnosis_of_its_layer():
-    told = Diagnosis("kernel", "conv", "webgl computes it *otherwise*", ("cpu agrees", "wasm agrees"))
-    text = readme(case(comparison=replace(case().comparison, diagnosis=told)))
+    diagnosis = Diagnosis("kernel", "conv", "webgl computes it *otherwise*", ("cpu agrees", "wasm agrees"))
+    text = readme(case(comparison=replace(case().comparison, diagnosis=diagnosis)))
     assert "## The likely cause\n\nwebgl computes it \\*otherwise\\*\n\n- cpu agrees\n- wasm agrees\n" in text
-    of_another = replace(case().comparison, diagnosis=replace(told, layer="other"))
+    of_another = replace(case().comparison, diagnosis=replace(diagnosis, layer="other"))
     assert "The likely cause" not in readme(case(comparison=of_another))
 
 
@@ -99,6 +101,7 @@ def test_the_root_mean_square_is_shown_if_it_was_checked():
 
 @pytest.mark.parametrize("threads", [True, False])
 def test_headers_are_mentioned_only_for_threads(threads):
-    told = case().comparison
-    told = replace(told, target=target(backend="wasm", flags={"WASM_HAS_MULTITHREAD_SUPPORT": threads}))
-    assert ("Cross-Origin-Opener-Policy" in readme(case(comparison=told))) == threads
+    compared = replace(
+        case().comparison, target=target(backend="wasm", flags={"WASM_HAS_MULTITHREAD_SUPPORT": threads})
+    )
+    assert ("Cross-Origin-Opener-Policy" in readme(case(comparison=compared))) == threads

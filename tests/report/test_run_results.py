@@ -1,3 +1,5 @@
+"""The results of a run: compressed, in order, and found by test."""
+
 from __future__ import annotations
 
 from pytest_tfjs.report.comparison_json import comparison_to_json
@@ -8,7 +10,7 @@ TEST = "test_digits.py::test_classifier[chrome-webgl]"
 
 
 def numbered_comparison(number: int, **fields: object):
-    """A comparison of many layers, of which one has diverged."""
+    """A comparison of 40 layers, one of which diverged."""
     names = [f"block_{at}/conv" for at in range(40)]
     rows = [layer(name, output=name == names[-1]) for name in names]
     found = {name: close() for name in names} | {names[number % 40]: wrong()}
@@ -16,30 +18,30 @@ def numbered_comparison(number: int, **fields: object):
 
 
 def test_entries_come_back_unchanged():
-    told, entries = Told(), [comparison_to_json(numbered_comparison(number)) for number in range(3)]
-    told.extend(entries[:1])
-    told.extend(entries[1:])
-    told.extend([])
-    assert told.all() == entries
-    assert told.all() == entries
+    results, entries = Told(), [comparison_to_json(numbered_comparison(number)) for number in range(3)]
+    results.extend(entries[:1])
+    results.extend(entries[1:])
+    results.extend([])
+    assert results.all() == entries
+    assert results.all() == entries
 
 
 def test_entries_are_ordered_by_place():
-    told = Told()
+    results = Told()
     for place, names in ((2, "cd"), (0, "a"), (1, "b"), (2, "e")):
-        told.extend([{"test": name} for name in names], place)
-    assert [one["test"] for one in told.all()] == list("abcde")
+        results.extend([{"test": name} for name in names], place)
+    assert [one["test"] for one in results.all()] == list("abcde")
 
 
 def test_similar_entries_are_compressed():
-    told, earlier = Told(), Earlier()
+    results, earlier = Told(), Earlier()
     for number in range(200):
         one = numbered_comparison(number)
-        told.extend([comparison_to_json(one)])
+        results.extend([comparison_to_json(one)])
         earlier.add(one)
-    kept = [pressed for _, pressed in told._kept]
-    kept += [pressed for one in earlier._kept.values() for _, pressed in one]
-    assert sum(map(len, kept)) / 200 < 1_500
+    compressed = [pressed for _, pressed in results._kept]
+    compressed += [pressed for one in earlier._kept.values() for _, pressed in one]
+    assert sum(map(len, compressed)) / 200 < 1_500
     assert len(str(comparison_to_json(numbered_comparison(0)))) > 30_000
 
 

@@ -1,4 +1,4 @@
-"""What is told of the faults that a comparison would have caught."""
+"""The summary of the mutants that a comparison would have caught."""
 
 from __future__ import annotations
 
@@ -72,11 +72,11 @@ def test_headline_names_some_survivors_and_counts_the_rest():
 
 
 def test_json_is_strict_and_complete():
-    told = MIXED.to_json()
-    assert json.loads(json.dumps(told, allow_nan=False)) == told
-    assert told["share"] == MIXED.share
-    assert told["layers"][1]["smallest"] is None
-    assert told["layers"][0]["mutants"][2] == {
+    entry = MIXED.to_json()
+    assert json.loads(json.dumps(entry, allow_nan=False)) == entry
+    assert entry["share"] == MIXED.share
+    assert entry["layers"][1]["smallest"] is None
+    assert entry["layers"][0]["mutants"][2] == {
         "kind": KINDS[2],
         "fate": "survived",
         "what": f"change of {KINDS[2]}",

@@ -1,4 +1,4 @@
-"""Tasks in a real browser: classes, maps of classes and figures of the user's, over many samples."""
+"""Tasks in a real browser: classes, class maps and the user's own metric, over many samples."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_wrong_weight_flips_classes_and_the_worst_are_named(tfjs, models, tmp_pa
     worst = agreement.worst_flips[0]
     assert any(f"sample {worst.sample}: class {worst.browser} in the browser" in line for line in rest)
     assert any("repeat" in line and "test_agreement.py" in line for line in rest)
-    # What is told of it is so.
+    # The reported class is the source's.
     reference = tfjs.agreement(source, X[[worst.sample]], metric=lambda ours, _: float(ours.argmax()))
     assert reference.measure("metric").value == worst.reference
 
@@ -161,7 +161,7 @@ def feed(a, b):
     ("specs", "given", "sizes"),
     [
         (SPECS, feed(5, 5), [2, 2, 1]),
-        (SPECS, feed(5, 3), [5]),  # rows are no samples
+        (SPECS, feed(5, 3), [5]),  # the inputs have different numbers of rows
         ((TensorSpec("a", (5, 2), "float32"), SPECS[1]), feed(5, 5), [5]),  # made for a batch of 5
         ((TensorSpec("a", None, "float32"), SPECS[1]), feed(5, 5), [5]),
     ],
@@ -198,9 +198,9 @@ def test_low(tfjs, models, x):
     assert (few["measures"][0]["value"], few["measures"][0]["proven"]) == (1.0, False)
     assert (low["verdict"], low["measures"][0]["name"]) == ("diverged", "share")
     assert low["measures"][0]["null_reasons"] == dict.fromkeys(("low", "high"), "no interval can be drawn")
-    first, told, second = run.section("tfjs tasks")[:3]
+    first, warning, second = run.section("tfjs tasks")[:3]
     assert first == "tiny.h5, wasm on chrome: top-1 agreement 1 (0.3424 to 1), 2 samples, 0.9 required"
-    assert told.startswith(
+    assert warning.startswith(
         "  2 samples do not prove a top-1 agreement of 0.9: the 95 % interval begins at 0.3424"
     )
     assert second == "tiny.h5, wasm on chrome: share 0.25, 2 samples, 0.5 required"

@@ -1,4 +1,4 @@
-"""Faults put into artifacts, feeds and precision: each is told for what it is, in a real browser."""
+"""Faults put into artifacts, feeds and precision are named by the diagnosis, in a real browser."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def values(*shape, seed=0, low=-2.0, high=2.0):
 
 
 def with_nonzero_weights(model):
-    """The model with weights that are neither 0 nor 1 anywhere."""
+    """The model, with all weights between 0.1 and 1."""
     model.set_weights(
         [values(*each.shape, seed=n, low=0.1, high=1.0) for n, each in enumerate(model.get_weights())]
     )
@@ -36,7 +36,7 @@ def with_nonzero_weights(model):
 
 
 def edit_topology(artifacts, out, change):
-    """A copy of the artifacts, whose topology `change` has altered."""
+    """Copies the artifacts to `out` and applies `change` to their topology."""
     shutil.copytree(artifacts.model_json.parent, out)
     path = out / "model.json"
     content = json.loads(path.read_text())
@@ -57,7 +57,7 @@ def keras_layer(topology, name):
 
 
 def diagnosis(tfjs, tmp_path, source, x, change, *, format_):
-    """What is told of artifacts that `change` has altered."""
+    """The diagnosis of artifacts whose topology `change` has altered."""
     path = tmp_path / ("source.keras" if format_ == "graph" else "source.h5")
     source.save(path)
     altered = edit_topology(tfjs.convert(path, format=format_), tmp_path / "altered", change)
@@ -177,7 +177,7 @@ def test_transposed_weight_is_named(tfjs, tmp_path):
 
 
 def save_folded_convolution(tmp_path):
-    """A convolution without bias whose batch-norm the converter folds into it, saved."""
+    """Saves a convolution without bias, into which the converter folds a batch-norm."""
     layers = keras.layers
     image = keras.Input((8, 8, 3), name="image")
     x = layers.BatchNormalization(name="norm")(layers.Conv2D(4, 3, use_bias=False, name="conv")(image))
@@ -188,7 +188,7 @@ def save_folded_convolution(tmp_path):
 
 
 def test_wrong_folded_weight_is_named(tfjs, tmp_path):
-    """That the batch-norm is gone is sound; that its factor differs from the source's is not."""
+    """A folded batch-norm is no fault; a factor other than the source's is one."""
     from pytest_tfjs.models.artifacts import with_weights
 
     path = save_folded_convolution(tmp_path)
@@ -200,7 +200,7 @@ def test_wrong_folded_weight_is_named(tfjs, tmp_path):
 
 
 def test_wrong_padding_is_named_when_the_next_node_rejects_the_shape(tfjs, tmp_path):
-    """As TensorFlow refuses what the artifacts' next nodes would take, no weight can be judged by it."""
+    """TensorFlow rejects the shape at the next node, so no weight can be checked by its effect."""
     path = save_folded_convolution(tmp_path)
 
     def pad(topology):
@@ -216,7 +216,7 @@ def test_wrong_padding_is_named_when_the_next_node_rejects_the_shape(tfjs, tmp_p
 
 
 def test_artifacts_of_an_earlier_training_are_blamed_on_their_weights(tfjs, tmp_path):
-    """Whose layers have other names: no weight can be held against the source's by itself."""
+    """The layers have other names, so no weight can be compared with the source's directly."""
 
     def trained(seed):
         rng = np.random.default_rng(seed)
@@ -235,7 +235,7 @@ def test_artifacts_of_an_earlier_training_are_blamed_on_their_weights(tfjs, tmp_
 
 @pytest.mark.parametrize("change", ["scaled", "reversed"])
 def test_lost_preprocessing_is_blamed_on_the_feed(tfjs, tmp_path, change):
-    """The artifacts are those of the same model without its first layer."""
+    """The artifacts are of the same model without its first layer."""
 
     def build(*, whole):
         image = keras.Input((8, 8, 3), name="image")
@@ -257,11 +257,11 @@ def test_lost_preprocessing_is_blamed_on_the_feed(tfjs, tmp_path, change):
     assert {"scaled": "the feed times 255", "reversed": "BGR for RGB"}[change] in found.said
 
 
-# ---- what it does to the run ----
+# ---- effects on the run ----
 
 
 class OpenedPages:
-    """The pages that are opened while a test runs."""
+    """Records the backend of each page that is opened during a test."""
 
     def __init__(self, monkeypatch):
         self.targets = []
@@ -281,7 +281,7 @@ def opened_backends(monkeypatch):
 
 @pytest.fixture
 def compare_broken(tfjs, tmp_path):
-    """Compares a model with artifacts whose activation is another."""
+    """A function that compares a model with artifacts that have another activation."""
     x = tf_keras.Input((6,), name="x")
     path = tmp_path / "source.h5"
     with_nonzero_weights(

@@ -1,4 +1,4 @@
-"""What backends are known to compute otherwise, and half precision: each is told for what it is."""
+"""Known differences of backends, and half precision, are named by the diagnosis."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ NAN = float("nan")
 
 @pytest.fixture
 def diagnosis(tfjs, tmp_path):
-    """What is told of a function of one vector that diverges."""
+    """A function that runs a model of one vector and returns the diagnosis of its divergence."""
 
-    def tell(function, x, **settings):
+    def diagnose(function, x, **settings):
         made = tf.Module()
         made.call = tf.function(function, input_signature=[tf.TensorSpec([None], x.dtype, name="x")])
         tf.saved_model.save(made, str(tmp_path / "saved"), signatures=made.call)
@@ -24,7 +24,7 @@ def diagnosis(tfjs, tmp_path):
         assert tfjs.target.backend == comparison.target.backend
         return comparison.diagnosis
 
-    return tell
+    return diagnose
 
 
 @pytest.mark.tfjs(backends="webgl")
@@ -53,11 +53,11 @@ def test_sine_of_large_angles_on_webgl_is_a_kernel_fault(diagnosis):
 @pytest.mark.tfjs(backends="cpu,wasm,webgl")
 def test_overflowing_integer_product_is_a_kernel_fault(tfjs, diagnosis):
     if tfjs.target.backend == "wasm":
-        pytest.skip("wasm wraps as Python does; it is asked for as it agrees")
+        pytest.skip("wasm wraps as Python does, and agrees")
     found = diagnosis(lambda x: {"y": x * x}, np.int32([3, 65537, 123456789]))
     assert found.kind == "kernel"
-    held = {"cpu": "rounded to float32", "webgl": "in float32"}
-    assert f"Mul {held[tfjs.target.backend]}, keeping the last 32 bits" in found.said
+    arithmetic = {"cpu": "rounded to float32", "webgl": "in float32"}
+    assert f"Mul {arithmetic[tfjs.target.backend]}, keeping the last 32 bits" in found.said
 
 
 @pytest.mark.tfjs(backends="webgl:f16")

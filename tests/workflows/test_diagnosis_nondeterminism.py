@@ -1,4 +1,4 @@
-"""A kernel that gives other values each time it runs, in the user's copy of TF.js."""
+"""A kernel in the user's copy of TF.js that gives different values on each run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.convert, pytest.mark.tfjs(backend
 
 tf_keras = pytest.importorskip("tf_keras")
 
-# No two of its runs come near each other, which two random numbers may.
+# Adds multiples of 0.618 modulo 1: unlike random numbers, no two runs are close to each other.
 UNSTEADY = """
 {
   const plain = tf.getKernel("Tanh", "cpu");

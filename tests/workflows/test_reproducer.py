@@ -1,4 +1,4 @@
-"""A wrong layer's folder shows, over any static server, the error that the run measured."""
+"""The reproducer of a wrong layer shows, over any static server, the error that the run measured."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def served_url(tmp_path):
-    """The address of `repro/`, by the server that README.md names."""
+    """Serves `repro/` with the server that README.md names, and gives its address."""
     (tmp_path / "repro").mkdir()
     handler = partial(QuietHandler, directory=str(tmp_path / "repro"))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -79,9 +79,9 @@ class ReproducerPage:
 
         browser.open(url)
         driver = browser._driver
-        ask = "return document.getElementById('verdict')?.dataset.state ?? 'running'"
-        WebDriverWait(driver, LIMIT_S).until(lambda _: driver.execute_script(ask) != "running")
-        self.state = driver.execute_script(ask)
+        query = "return document.getElementById('verdict')?.dataset.state ?? 'running'"
+        WebDriverWait(driver, LIMIT_S).until(lambda _: driver.execute_script(query) != "running")
+        self.state = driver.execute_script(query)
         self.headline, self.detail, self.layer = (
             driver.execute_script(f"return document.getElementById('{name}').textContent")
             for name in ("headline", "detail", "layer")
@@ -100,17 +100,17 @@ def diverged(tfjs, *args, **kwargs):
 
 
 def reproducer_of(failure):
-    """The folder of the one layer that is blamed."""
+    """The reproducer's folder of the one blamed layer."""
     (reproducer,) = failure.comparison.reproducers
     assert reproducer.note is None
     (blamed,) = (one for one in failure.comparison.layers if one.layer.name == reproducer.layer)
     check, local = check_of(Path(reproducer.path)), blamed.local.metrics
-    # The layer alone, as the run measured it.
+    # The files give the error that the run measured with the layer alone.
     assert (check.max_abs, check.worst) == (local.max_abs, local.worst)
     if np.isfinite(local.max_abs):
         assert check.allowed == pytest.approx(local.allowed)
-    (told,) = comparison_to_json(failure.comparison)["reproducer"]
-    assert told == {"layer": blamed.layer.name, "path": reproducer.path, "note": None}
+    (entry,) = comparison_to_json(failure.comparison)["reproducer"]
+    assert entry == {"layer": blamed.layer.name, "path": reproducer.path, "note": None}
     assert f"  reproducer   {reproducer.path}" in str(failure).splitlines()
     return Path(reproducer.path)
 
@@ -121,7 +121,7 @@ def array(folder, header):
 
 
 def check_of(folder):
-    """The error, from nothing but the folder's files."""
+    """The check of the browser's elements, computed from the folder's files alone."""
     described = json.loads((folder / "reproducer.json").read_text())
     actual, reference, allowed = (
         array(folder, described[name]) for name in ("browser", "reference", "allowed")
@@ -134,7 +134,7 @@ def url_of(served_url, folder, tmp_path, query=""):
 
 
 def check_page(page, check):
-    """The page computed the same here as pytest did, and says what Python says of the files."""
+    """The page computes what pytest measured, and shows the figures that Python gets from the files."""
     assert page.state == "wrong", page.detail
     here, before = page.figures["largest |error|"]
     assert here == before
@@ -207,7 +207,7 @@ def test_page_shows_half_precision_overflow_of_a_keras_layer(tfjs_repro, served_
     failure = diverged(tfjs_repro, model, 2 * X, format="layers")
     assert failure.comparison.first_divergence == ("grow",)
     folder = reproducer_of(failure)
-    assert folder.parts[-2:] != ("webgl:f16", "grow")  # no file system of Windows takes a colon
+    assert folder.parts[-2:] != ("webgl:f16", "grow")  # Windows allows no colon in a file name
     assert read_artifacts(folder / "model").weight_names() == ["grow/kernel", "grow/bias"]
     page = ReproducerPage(browser, url_of(served_url, folder, tmp_path))
     check_page(page, check_of(folder))
@@ -219,7 +219,7 @@ def test_page_shows_half_precision_overflow_of_a_keras_layer(tfjs_repro, served_
 @pytest.mark.tfjs(backends="wasm")
 @pytest.mark.parametrize("format_", ["graph", "layers"])
 def test_page_shows_changed_attribute_for_the_worst_feed(tfjs_repro, served_url, browser, tmp_path, format_):
-    """Of the worst of several feeds, after a layer that is right."""
+    """The feed is the worst of several, and the layer before is right."""
     keras = pytest.importorskip("tf_keras")
     keras.utils.set_random_seed(1)
     layers = keras.layers
@@ -251,9 +251,9 @@ def test_page_shows_changed_attribute_for_the_worst_feed(tfjs_repro, served_url,
     check_page(page, check)
     for name in ("README.md", "tfjs/NOTICE.txt", "tfjs/tf.min.js", "tfjs/tfjs-backend-wasm-simd.wasm"):
         assert (folder / name).stat().st_size > 0
-    told = (folder / "README.md").read_text()
+    text = (folder / "README.md").read_text()
     for fact in ("4.22.0", "wasm", "pool", f"{check.wrong} of {check.elements}", str(list(check.worst))):
-        assert fact in told
+        assert fact in text
 
 
 @pytest.mark.tfjs(backends="wasm", weight_check="tell")
@@ -266,15 +266,15 @@ def test_wrong_weight_is_stored_unchanged(tfjs_repro, served_url, browser, tmp_p
     damaged = double_largest_weight(sound, "dense", tmp_path / "damaged")
     failure = diverged(tfjs_repro, Prebuilt(damaged.model_json, tmp_path / "model.h5"), X)
     folder = reproducer_of(failure)
-    kept = read_artifacts(folder / "model").read_weights()
-    assert any(value.shape == (4, 3) for value in kept.values())
-    for name, value in kept.items():
+    stored = read_artifacts(folder / "model").read_weights()
+    assert any(value.shape == (4, 3) for value in stored.values())
+    for name, value in stored.items():
         np.testing.assert_array_equal(value, damaged.read_weights()[name])
     check_page(ReproducerPage(browser, url_of(served_url, folder, tmp_path)), check_of(folder))
 
 
 def clear_earlier(tfjs):
-    """Let the next comparison be the first of a run."""
+    """Makes the next comparison the first of a run."""
     tfjs._context = replace(tfjs._context, earlier=Earlier())
 
 

@@ -1,4 +1,4 @@
-"""What a lost browser ended is done once more on a fresh one, and that is said wherever results are told."""
+"""Work interrupted by a lost browser runs once more in a fresh one, and every report says so."""
 
 from __future__ import annotations
 
@@ -115,9 +115,9 @@ def test_lost_browser_is_replaced_once_and_reported(run, test):
 
 
 def test_json_and_layer_table_report_the_retry(run):
-    told = {one["test"].partition("::")[2]: one["retried"] for one in run.results["comparisons"]}
-    assert told["test_compare[chrome-cpu]"] == LOST
-    assert told["test_without_loss[chrome-cpu]"] is None
+    retried = {one["test"].partition("::")[2]: one["retried"] for one in run.results["comparisons"]}
+    assert retried["test_compare[chrome-cpu]"] == LOST
+    assert retried["test_without_loss[chrome-cpu]"] is None
     assert [one["retried"] for one in run.results["task"]] == [LOST, LOST]
     note = f"note: {LOST}; these results are from a second run in a fresh browser"
     assert note in run.section("tfjs layers")
@@ -131,19 +131,19 @@ def test_second_loss_fails_with_a_message_about_both(run, test):
 
 
 def test_verdict_after_a_second_loss_is_error(run):
-    told = [one for one in (*run.results["comparisons"], *run.results["task"]) if "_twice" in one["test"]]
-    assert [(one["verdict"], one["retried"]) for one in told] == [("error", LOST)] * 2
+    entries = [one for one in (*run.results["comparisons"], *run.results["task"]) if "_twice" in one["test"]]
+    assert [(one["verdict"], one["retried"]) for one in entries] == [("error", LOST)] * 2
 
 
 def test_timeout_is_not_retried(run):
-    told = case(run, "test_hangs")
-    assert "not done after 5 s" in told.message
-    assert "tfjs_retried" not in told.properties
+    hung = case(run, "test_hangs")
+    assert "not done after 5 s" in hung.message
+    assert "tfjs_retried" not in hung.properties
 
 
 def test_message_names_the_loss_if_no_new_browser_starts(run):
-    told = "\n".join(case(run, "test_no_other_browser_starts").error_lines)
-    assert re.search(rf"could not be started\.\n(.*\n)*It was to replace another browser: {LOST}", told)
+    text = "\n".join(case(run, "test_no_other_browser_starts").error_lines)
+    assert re.search(rf"could not be started\.\n(.*\n)*It was to replace another browser: {LOST}", text)
 
 
 def test_unknown_argument_is_rejected(run):

@@ -1,4 +1,4 @@
-"""Faults put into each layer are caught, or it is told that they are not, and why."""
+"""Mutants of each layer are caught, or listed with the reason why not."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SWAPPED = "activation swapped"
 
 @dataclass
 class PreparedCase:
-    """A model with its reference, on which mutants are tried for any target and settings."""
+    """A model with its reference, to measure the sensitivity for any target and settings."""
 
     model: PreparedModel
     cache: ContentCache
@@ -66,7 +66,7 @@ def outcome_of(found: Sensitivity, layer: str, kind: str) -> Outcome:
 
 @pytest.fixture(scope="module")
 def clipped(cache):
-    """A dense layer and a ReLU6 behind it, for feeds of which only the second exceeds 6."""
+    """A dense layer and a ReLU6; only the feed `large` exceeds 6."""
     keras = pytest.importorskip("tf_keras")
     x = keras.Input((3,), name="x")
     dense = keras.layers.Dense(4, name="dense")(x)
@@ -138,7 +138,7 @@ def test_mutant_that_needs_missing_inputs_is_not_applicable(clipped):
 
 
 def test_mutant_of_a_layer_that_is_wrong_alone_is_not_applicable(clipped, monkeypatch):
-    """Else each fault in it would pass for caught, though the judge had only seen the other error."""
+    """Otherwise the layer's own error would count as a caught mutant."""
     monkeypatch.setattr(LayerAlone, "right", property(lambda layer: layer.run() + 1))
     dropped = outcome_of(clipped(["small"]).on("cpu"), "dense", "bias dropped")
     assert dropped.fate == "not applicable"

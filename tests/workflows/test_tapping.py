@@ -1,4 +1,4 @@
-"""Reading activations without altering the outputs: in a page made up, and in a real one."""
+"""Reading activations without changing the outputs, in a fake page and in a real one."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_measurements_remain_if_the_page_fails_later(reference):
 
 CASES = {
     "layers": (dense_model, [layer_tap("dense"), layer_tap("relu")]),
-    # Its output is an Identity, which nobody compares, of the last one.
+    # Its output is an Identity of the last layer, and is not compared.
     "graph": (dense_graph, [node_tap("sum"), node_tap("relu")]),
 }
 
@@ -162,7 +162,7 @@ CASES = {
 def test_plain_run_returns_only_outputs_under_their_layer_names(harness, tmp_path, backend, form):
     write, (aside, output) = CASES[form]
     feeds = ({"x": X}, {"x": 2 * X})
-    # What is no output a plain run does not give.
+    # A plain run returns outputs only.
     job = Job(write(tmp_path), form, feeds, ((aside, output),), outputs=(output, aside), plain_runs=2)
     seen = []
     result = open_page(harness, backend).run(job, seen.append)
@@ -216,7 +216,7 @@ def test_failure_says_that_two_runs_of_a_random_model_differ(project):
     assert {name for name, case in run.cases.items() if case.outcome != "passed"} == {
         "test_noisy_fails[chrome-cpu]"
     }, run.text
-    told = " ".join(run.cases["test_noisy_fails[chrome-cpu]"].failure.split())
-    assert "two runs on the same feed gave different outputs" in told
+    text = " ".join(run.cases["test_noisy_fails[chrome-cpu]"].failure.split())
+    assert "two runs on the same feed gave different outputs" in text
     effects = [one["observer_effect"] for one in run.results["comparisons"]]
     assert [effect["cause"] for effect in effects] == ["nondeterministic", None, "nondeterministic"]

@@ -1,4 +1,4 @@
-"""What `--tfjs-tap-budget` bounds: the groups of the reference, and the chunks of the page."""
+"""`--tfjs-tap-budget` bounds the groups of the reference and the chunks of the page."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ X = np.linspace(-1, 1, 12, dtype=np.float32).reshape(2, 6)
 
 
 def reference(*feeds):
-    """A reference of layers with these sizes, one list for each feed."""
+    """A reference whose layers have these sizes, one list for each feed."""
     names = [f"layer {number}" for number in range(len(feeds[0]))]
     rows = [layer(name, tap={"node": name}) for name in names]
     rows.append(layer("gone", coverage="eliminated"))
@@ -71,7 +71,7 @@ def model(k):
 
 @pytest.fixture
 def passes(monkeypatch):
-    """The tensors that each pass through a source computed, and their bytes."""
+    """The bytes of the tensors computed by each pass through a source."""
     seen = []
 
     def watch(owner):
@@ -124,8 +124,8 @@ def test_dynamic_shapes_are_measured_within_the_budget(passes, tmp_path):
 
     @tf.function(input_signature=[tf.TensorSpec([None, 6], tf.float32, name="x")])
     def some(x):
-        kept = tf.boolean_mask(x, x[:, 0] < 0)
-        return {"a": tf.tanh(kept), "b": tf.exp(kept), "c": tf.sigmoid(x)}
+        negative = tf.boolean_mask(x, x[:, 0] < 0)
+        return {"a": tf.tanh(negative), "b": tf.exp(negative), "c": tf.sigmoid(x)}
 
     with ContentCache(tmp_path) as cache:
         reference = capture(some, X, cache, 40)
@@ -183,7 +183,7 @@ def test_page_holds_at_most_two_chunks_and_returns_the_same_activations(tmp_path
         harness.close()
     (one, _), (many, most) = held
     assert (one, many) == (1, 6)
-    # The feed beside the two chunks, of which the budget is made.
+    # The feed and two chunks, which fill the budget.
     assert most <= size + 4 * size
     assert found[0].keys() == found[1].keys() == set(names)
     for name in names:

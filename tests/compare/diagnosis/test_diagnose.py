@@ -1,4 +1,4 @@
-"""One cause out of the evidence: each kind where it holds, and no other."""
+"""Choosing one cause from the evidence: each kind of cause and its conditions."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def spread(*values):
 
 
 @pytest.mark.parametrize(
-    ("values", "told", "zero"),
+    ("values", "expected", "zero"),
     [
         ([f32(0, 0)], "0", True),
         ([f32(0.001, 0.001, 0.001)], "0.001", False),
@@ -48,9 +48,9 @@ def spread(*values):
         ([f32()], None, False),
     ],
 )
-def test_the_common_value_of_an_activation(values, told, zero):
+def test_the_common_value_of_an_activation(values, expected, zero):
     found = spread(*values)
-    assert (found.value, found.zero) == (told, zero)
+    assert (found.value, found.zero) == (expected, zero)
 
 
 @given(arrays.arrays(np.float32, st.integers(1, 30_000), elements=st.floats(-1, 1, width=32)), st.data())

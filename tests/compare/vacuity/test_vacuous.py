@@ -92,7 +92,7 @@ def vacuity(output=LIVE, *, feeds=None, allow=(), strict=True, **more):
 
 
 @pytest.mark.parametrize(
-    ("output", "said"),
+    ("output", "expected"),
     [
         (Spread(4, "0", zero=True, moved=True), "is 0 everywhere"),
         (Spread(4, "0.001", moved=False), "is 0.001 everywhere"),
@@ -109,10 +109,10 @@ def vacuity(output=LIVE, *, feeds=None, allow=(), strict=True, **more):
         (Spread(4, "3", moved=False, decided_by=("hidden",)), None),
     ],
 )
-def test_the_reason_why_an_output_is_vacuous(output, said):
+def test_the_reason_why_an_output_is_vacuous(output, expected):
     reason = vacuity(output).reason
-    assert (reason is None) == (said is None)
-    assert said is None or reason.startswith(f"the output 'y' {said}")
+    assert (reason is None) == (expected is None)
+    assert expected is None or reason.startswith(f"the output 'y' {expected}")
 
 
 def test_a_class_computed_from_dead_floats_is_vacuous():
@@ -134,7 +134,7 @@ ONES, ZEROS = np.ones((2, 3), np.float32), np.zeros((2, 3), np.float32)
 
 
 @pytest.mark.parametrize(
-    ("feeds", "said"),
+    ("feeds", "expected"),
     [
         ({"x": [ONES]}, "the input 'x' is 1 everywhere"),
         ({"x": [np.zeros((1, 4), np.int32)]}, "the input 'x' is 0 everywhere"),
@@ -153,11 +153,11 @@ ONES, ZEROS = np.ones((2, 3), np.float32), np.zeros((2, 3), np.float32)
         ({"x": [ONES], "t": [f32(3)]}, "the input 'x' is 1 everywhere"),
     ],
 )
-def test_the_reason_why_feeds_are_vacuous(feeds, said):
+def test_the_reason_why_feeds_are_vacuous(feeds, expected):
     reason = vacuity(feeds=feeds).reason
-    assert (reason is None) == (said is None)
-    assert said is None or reason.startswith(said)
-    assert said is None or "load trained weights" not in reason
+    assert (reason is None) == (expected is None)
+    assert expected is None or reason.startswith(expected)
+    assert expected is None or "load trained weights" not in reason
 
 
 @pytest.mark.parametrize("allow", ["y", "[xy]", "*"])
@@ -255,19 +255,19 @@ def test_summary_and_failure_list_dead_layers_once():
     runs = [
         comparison(layers, metrics, target=target(backend=name), vacuity=dead) for name in ("cpu", "webgl")
     ]
-    told = [comparison_to_json(run) for run in runs]
-    assert [row["dead"] for row in told[0]["layers"]] == ["is 0 everywhere"] * 4 + [None]
-    assert told[0]["dead_layers"] == 4
-    *_, last = summary_table(told, width=200)
-    said = (
+    entries = [comparison_to_json(run) for run in runs]
+    assert [row["dead"] for row in entries[0]["layers"]] == ["is 0 everywhere"] * 4 + [None]
+    assert entries[0]["dead_layers"] == 4
+    *_, last = summary_table(entries, width=200)
+    expected = (
         "4 layers are dead and hide errors in the layers before them: 'a' is 0 everywhere, "
         "'b' is 0 everywhere, "
         "'c' is 0 everywhere and 1 more"
     )
-    assert last.text == f"digits, graph: {said}"
-    assert len(summary_table(told, width=200)) == 1 + 2 + 1
+    assert last.text == f"digits, graph: {expected}"
+    assert len(summary_table(entries, width=200)) == 1 + 2 + 1
     broken = comparison(layers, metrics | {"y": wrong()}, vacuity=dead)
-    assert said in " ".join(failure_message(broken).split())
+    assert expected in " ".join(failure_message(broken).split())
     assert dead_layers_text({}) is None
 
 
@@ -322,8 +322,8 @@ def test_a_vacuous_comparison_names_the_input_and_the_user_allows_it(tiny_projec
     assert "allow_vacuous pattern 'y' matches no layer, output or input" in (
         outcomes["test_no_such_input"].message
     )
-    told, allowed = run.results["comparisons"]
-    assert (told["verdict"], told["vacuous"], told["dead_layers"]) == ("vacuous", ["x"], 0)
+    vacuous, allowed = run.results["comparisons"]
+    assert (vacuous["verdict"], vacuous["vacuous"], vacuous["dead_layers"]) == ("vacuous", ["x"], 0)
     assert (allowed["verdict"], allowed["vacuous"]) == ("close", [])
     again = project.run("--tfjs-backends=cpu", "--tfjs-allow-vacuous=x,y", "-k", "ones")
     assert [case.outcome for case in again.cases.values()] == ["passed"], again.text
