@@ -9,7 +9,7 @@ from pytest_tfjs.compare.diagnosis.recomputing.keras_layers import keras_steps
 from pytest_tfjs.compare.diagnosis.recomputing.steps import CannotRecompute
 from tests.support.recomputed_steps import assert_steps_give, values
 
-tf = pytest.importorskip("tensorflow")
+pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.convert
 
 
