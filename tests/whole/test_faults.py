@@ -47,7 +47,8 @@ def own_project(tmp_path: Path, tiny: Path) -> Iterator[Callable[..., Project]]:
 
         def make(cache: Path | None = None) -> Project:
             models = tmp_path / "models"
-            shutil.copytree(tiny, models)
+            # Not the sessions of runs that use the shared folder meanwhile.
+            shutil.copytree(tiny, models, ignore=shutil.ignore_patterns("sessions"))
             made = stack.enter_context(contextlib.closing(Project(tmp_path / "project", models)))
             if cache is not None:
                 shutil.copytree(made.cache, cache, dirs_exist_ok=True)
