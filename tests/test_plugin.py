@@ -283,7 +283,7 @@ def test_invalid_browser_arguments_are_refused(pytester, arguments, message):
     result.stdout.fnmatch_lines([f"*SettingsError: tfjs_browser_args: {escaped}"])
 
 
-def test_an_error_writing_the_json_does_not_hide_test_results(pytester, monkeypatch):
+def test_json_write_errors_do_not_hide_test_results(pytester, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
