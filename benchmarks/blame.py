@@ -62,9 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--models", default=",".join(sorted({name for name, _ in MODELS})), help="some of them"
     )
-    asked = parser.parse_args(arguments)
-    models = [one for one in MODELS if one[0] in asked.models.split(",")]
-    (target,) = parse_targets(["chrome"], [asked.backend])
+    options = parser.parse_args(arguments)
+    models = [one for one in MODELS if one[0] in options.models.split(",")]
+    (target,) = parse_targets(["chrome"], [options.backend])
     harness = Harness(dist=Dist.shipped())
     started = time.monotonic()
     single: list[Case] = []
@@ -78,13 +78,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     path, feed, format_=format_, harness=harness, target=target, cache=cache, folder=folder
                 )
                 # As many of each, and what is left over of the first ones.
-                wanted = asked.faults // len(models) + (place < asked.faults % len(models))
-                found = list(run_single(blaming, wanted, asked.seed + place))
+                wanted = options.faults // len(models) + (place < options.faults % len(models))
+                found = list(run_single(blaming, wanted, options.seed + place))
                 single += found
-                several += run_several(blaming, found, np.random.default_rng(asked.seed + place))
+                several += run_several(blaming, found, np.random.default_rng(options.seed + place))
     finally:
         harness.close()
-    facts = f"{target}, seed {asked.seed}, {os.cpu_count()} cores, {time.monotonic() - started:.0f} s"
+    facts = f"{target}, seed {options.seed}, {os.cpu_count()} cores, {time.monotonic() - started:.0f} s"
     print(f"Faults in artifacts of {len(models)} models: {facts}")
     return report(single, several)
 

@@ -34,8 +34,8 @@ def main() -> int:
         project.mkdir()
         (project / "test_unrelated.py").write_text("def test_unrelated(tmp_path): pass\n")
         modules = run(python, project)[1]["modules"]["pytest_tfjs"]
-        ours = [module for module in modules if module.startswith("pytest_tfjs")]
-        add_empty_plugin(python, len(ours))
+        own = [module for module in modules if module.startswith("pytest_tfjs")]
+        add_empty_plugin(python, len(own))
         run(python, project)  # pytest compiles its own bytecode of a plugin in the first run
         measured = [(run(python, project), run(python, project, "-p", "no:tfjs")) for _ in range(RUNS)]
     heavy = sorted({module.partition(".")[0] for module in modules} & set(HEAVY))
@@ -43,14 +43,12 @@ def main() -> int:
     print(f"milliseconds, CPU time, the median of {RUNS} runs of one unrelated test (least to greatest):")
     print(f"{shown(load)} loading the plugin by its entry point; aim: under {AIM_MS:g}")
     print(f"{shown(times(measured, 'pytest_tfjs', 'hooks'))} more imports in its hooks, for the run's header")
-    print(
-        f"{shown(times(measured, EMPTY, 'load'))} loading an empty plugin of {len(ours)} modules: the floor"
-    )
+    print(f"{shown(times(measured, EMPTY, 'load'))} loading an empty plugin of {len(own)} modules: the floor")
     with_it, without = ([1000 * one[at][0] for one in measured] for at in (0, 1))
     print(f"{shown(with_it)} the whole run with the plugin, wall-clock time")
     print(f"{shown(without)} the whole run without it (-p no:tfjs)")
-    print(f"modules: {', '.join(ours)}")
-    print(f"others: {', '.join(sorted(set(modules) - set(ours))) or 'none'}")
+    print(f"modules: {', '.join(own)}")
+    print(f"others: {', '.join(sorted(set(modules) - set(own))) or 'none'}")
     print(f"heavy packages imported: {', '.join(heavy) or 'none'}")
     return 1 if heavy or statistics.median(load) >= AIM_MS else 0
 

@@ -71,29 +71,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
     parser.add_argument("--budget", default="256MB", help="the tap budget (default: 256MB)")
     parser.add_argument("--format", default="graph", choices=("graph", "layers"), help="(default: graph)")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="pytest-tfjs-memory-") as name:
         folder = Path(name)
-        text = TESTS.format(size=SIZE, channels=CHANNELS, blocks=BLOCKS, format=given.format)
+        text = TESTS.format(size=SIZE, channels=CHANNELS, blocks=BLOCKS, format=options.format)
         (folder / "test_memory.py").write_text(text, encoding="utf-8")
         (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
         start = time.perf_counter()
-        idle, peak = watch(folder, given.budget)
+        idle, peak = watch(folder, options.budget)
         seconds = time.perf_counter() - start
         (comparison,) = json.loads((folder / "results.json").read_text(encoding="utf-8"))["comparisons"]
     nbytes = comparison["bytes"]["activations"]
     rows = sum(layer["coverage"] == "compared" for layer in comparison["layers"])
-    print(f"{given.format}, wasm, {rows} activations, {nbytes / 1e9:.2f} GB, budget {given.budget}: ", end="")
+    print(
+        f"{options.format}, wasm, {rows} activations, {nbytes / 1e9:.2f} GB, budget {options.budget}: ",
+        end="",
+    )
     print(f"{comparison['verdict']}, {seconds:.0f} s in all, {os.cpu_count()} cores")
     print(f"resident memory in MB ({'PSS' if has_pss() else 'RSS'}, every {SAMPLE_S:g} s)")
     over = 0
     for what, before, most in zip(("pytest", "browser"), idle, peak, strict=True):
         over = max(over, most - before)
-        told = (
+        columns = (
             f"{label} {size / 1e6:6.0f}"
             for label, size in (("idle", before), ("peak", most), ("over idle", most - before))
         )
-        print(f"{what:<8}", *told, sep="   ")
+        print(f"{what:<8}", *columns, sep="   ")
     print(f"the aim is under {LIMIT / 1e6:.0f} over idle")
     return 1 if over >= LIMIT or nbytes < LEAST_BYTES else 0
 
@@ -104,8 +107,8 @@ def watch(folder: Path, budget: str) -> tuple[Memory, Memory]:
     command += ["--tfjs-timeout=1200", "--tfjs-json=results.json"]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     environment.pop("PYTEST_ADDOPTS", None)
-    with (folder / "said").open("w+") as said:
-        run = subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said)
+    with (folder / "output").open("w+") as output:
+        run = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
         process = psutil.Process(run.pid)
         peak = idle = Memory(0, 0)
         for now in samples(run, process):
@@ -115,8 +118,8 @@ def watch(folder: Path, budget: str) -> tuple[Memory, Memory]:
                 idle = peak = memory_of(process)
                 (folder / "go").touch()
         if run.returncode != 0:
-            said.seek(0)
-            sys.exit(f"the test did not pass:\n{said.read()}")
+            output.seek(0)
+            sys.exit(f"the test did not pass:\n{output.read()}")
     return idle, peak
 
 

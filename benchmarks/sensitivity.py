@@ -41,15 +41,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sensitivity", description=__doc__)
     parser.add_argument("--models", default=",".join(NAMES), help="names, separated by commas")
     parser.add_argument("--table", action="store_true", help="print the whole tables")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     make_models()
     missed = 0
     with ContentCache(CACHE) as cache:
-        for name in given.models.split(","):
+        for name in options.models.split(","):
             for format_ in FORMATS:
                 start = time.perf_counter()
                 for found in _measured(name, format_, cache):
-                    _tell(found, format_, table=given.table)
+                    _print_result(found, format_, table=options.table)
                     missed += "f16" not in found.target and (found.share or 0.0) < AIM
                 print(f"  all of these in {time.perf_counter() - start:.1f} s\n")
     return 1 if missed else 0
@@ -69,7 +69,7 @@ def _measured(name: str, format_: str, cache: ContentCache) -> Iterator[Sensitiv
         yield sensitivity_of(mutating, feeds, reference, judge, label=name)
 
 
-def _tell(found: Sensitivity, format_: str, *, table: bool) -> None:
+def _print_result(found: Sensitivity, format_: str, *, table: bool) -> None:
     lines = str(found).splitlines()
     print(f"{format_}: {lines[0]}")
     smallest = sorted(layer.smallest for layer in found.layers if layer.smallest is not None)

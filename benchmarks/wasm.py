@@ -38,21 +38,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.wasm", description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of all three (default: {ROUNDS})")
     parser.add_argument("--runs", type=int, default=RUNS, help=f"in each page (default: {RUNS})")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     make_models()
     targets = parse_targets(["chrome"], VARIANTS)
     harness = Harness(dist=Dist.shipped())
     try:
-        job = make_job(asked.runs)
-        rounds = [[median_ms(harness, target, job) for target in targets] for _ in range(asked.rounds)]
+        job = make_job(options.runs)
+        rounds = [[median_ms(harness, target, job) for target in targets] for _ in range(options.rounds)]
         facts = harness.open(targets[0]).facts
     finally:
         harness.close()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     print(f"MobileNetV2, one picture, {facts.browser} {facts.browser_version}, TF.js {facts.tfjs_version},")
     print(
-        f"{cores} cores, load {os.getloadavg()[0]:.1f}; {asked.rounds} rounds of {asked.runs} warm runs in a"
-        " fresh page each"
+        f"{cores} cores, load {os.getloadavg()[0]:.1f}; {options.rounds} rounds of {options.runs} warm runs"
+        " in a fresh page each"
     )
     return report(rounds)
 

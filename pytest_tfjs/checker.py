@@ -70,7 +70,7 @@ class Checker:
         `allow_vacuous`: names or glob patterns of outputs, layers and inputs that may have one value only, or
         may not change with the feed; any other such output or feed makes the comparison `vacuous`.
 
-        Arguments that are not given come from the marker, the command line, the ini file or the default.
+        Arguments that are left out come from the marker, the command line, the ini file or the default.
         Raises NotClose for any verdict but `close`, and TfjsError for a model that cannot be compared at all.
         """
         __tracebackhide__ = True
@@ -89,9 +89,9 @@ class Checker:
         return compare(model, inputs, per_layer, self._context.updated(arguments))
 
     def assert_agrees(self, model: Any, inputs: Any, **arguments: Unpack[AgreementArguments]) -> Agreement:
-        """The `agreement` of `model` in the browser with Python, if it reaches the given minimums.
+        """The `agreement` of `model` in the browser with Python, if it reaches every minimum.
 
-        At least one of `min_top1`, `min_topk`, `min_iou` and `min_metric` is given. Raises NotAgreed for any
+        Requires at least one of `min_top1`, `min_topk`, `min_iou` and `min_metric`. Raises NotAgreed for any
         verdict but `close`, and TfjsError for a model that cannot be compared at all.
         """
         __tracebackhide__ = True

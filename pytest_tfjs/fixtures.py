@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.cache import ContentCache
     from pytest_tfjs.models.tensorflow.process import TensorFlowProcess
     from pytest_tfjs.report.progress_line import ProgressLine
-    from pytest_tfjs.report.run_results import Earlier
+    from pytest_tfjs.report.run_results import EarlierComparisons
 
     BrowserArguments = Sequence[str] | Mapping[str, Sequence[str]]
 
@@ -37,7 +37,7 @@ COMPARISONS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
 TASKS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
 """Where a test's `Item.stash` holds its agreements, as the JSON has them."""
 
-EARLIER: pytest.StashKey[Earlier] = pytest.StashKey()
+EARLIER: pytest.StashKey[EarlierComparisons] = pytest.StashKey()
 """Where a run's `Config.stash` holds its comparisons so far."""
 
 RETRIED = "tfjs_retried"
@@ -125,7 +125,7 @@ def tfjs(
 ) -> Checker:
     """Compares and times models in the browser: `tfjs.assert_close(model, inputs)`."""
     from pytest_tfjs.checker import Checker
-    from pytest_tfjs.report.run_results import Earlier
+    from pytest_tfjs.report.run_results import EarlierComparisons
     from pytest_tfjs.workflows.context import Context
 
     item: pytest.Item = request.node
@@ -138,7 +138,7 @@ def tfjs(
             tfjs_tensorflow,
             test=id_of(item),
             repeat=repeat_command_of(item),
-            earlier=item.config.stash.setdefault(EARLIER, Earlier()),
+            earlier=item.config.stash.setdefault(EARLIER, EarlierComparisons()),
             progress=progress_of(item, tfjs_target),
             record=partial(record_comparison, item),
             record_agreement=partial(record_agreement, item),
@@ -185,12 +185,12 @@ def record_comparison(item: pytest.Item, comparison: Comparison) -> None:
     from pytest_tfjs.outcomes import expected_verdict
     from pytest_tfjs.report.comparison_json import comparison_to_json
     from pytest_tfjs.report.junit_properties import junit_properties
-    from pytest_tfjs.report.run_results import Earlier
+    from pytest_tfjs.report.run_results import EarlierComparisons
 
     content = comparison_to_json(comparison, expected=expected_verdict(item, comparison))
     item.stash.setdefault(COMPARISONS, []).append(content)
     item.user_properties.extend(junit_properties(content))
-    item.config.stash.setdefault(EARLIER, Earlier()).add(comparison)
+    item.config.stash.setdefault(EARLIER, EarlierComparisons()).add(comparison)
 
 
 def record_agreement(item: pytest.Item, agreement: Agreement) -> None:

@@ -1,7 +1,7 @@
 """The pytest hooks: options, targets, expected failures, the summary and the JSON file.
 
-Every run of an environment that has the plugin installed imports this module, so whatever a run without TF.js
-tests does not need is imported inside the hooks that use it.
+Every pytest run in an environment with the plugin imports this module. Modules that a run without TF.js tests
+does not need are therefore imported inside the hooks that use them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from pytest_tfjs.settings.settings import SETTINGS, resolve_settings
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
-    from pytest_tfjs.report.run_results import Told
+    from pytest_tfjs.report.run_results import StoredResults
     from pytest_tfjs.report.text_layout import Line
 
 __all__ = ["tfjs", "tfjs_browser_args", "tfjs_cache", "tfjs_harness", "tfjs_target", "tfjs_tensorflow"]
@@ -71,22 +71,22 @@ class _Results:
         self.lost: list[tuple[str, str]] = []
         self.not_run: list[dict[str, str]] = []
         self.unwritten: str | None = None
-        self._told: dict[str, Told] = {}
+        self._stored: dict[str, StoredResults] = {}
 
     def extend(self, kind: str, entries: Sequence[Mapping[str, Any]], place: int) -> None:
         """Adds comparisons or tasks of the test at a place in the order of collection."""
         if entries:
-            from pytest_tfjs.report.run_results import Told
+            from pytest_tfjs.report.run_results import StoredResults
 
-            self._told.setdefault(kind, Told()).extend(entries, place)
+            self._stored.setdefault(kind, StoredResults()).extend(entries, place)
 
     @property
     def comparisons(self) -> list[dict[str, Any]]:
-        return self._told["comparisons"].all() if "comparisons" in self._told else []
+        return self._stored["comparisons"].all() if "comparisons" in self._stored else []
 
     @property
     def tasks(self) -> list[dict[str, Any]]:
-        return self._told["tasks"].all() if "tasks" in self._told else []
+        return self._stored["tasks"].all() if "tasks" in self._stored else []
 
 
 _RESULTS: pytest.StashKey[_Results] = pytest.StashKey()
@@ -131,7 +131,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         progress.clear()
     terminal = config.stash.get(TERMINAL, None)
     if terminal is not None:
-        with contextlib.suppress(OSError):  # it went away
+        with contextlib.suppress(OSError):  # the terminal was closed
             terminal.close()
 
 

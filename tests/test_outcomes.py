@@ -117,7 +117,7 @@ class TestUnavailableTarget:
     def test_is_skipped_with_its_reason_in_summary_and_json(self, project):
         run = project.run("--tfjs-backends=webgl,cpu", "-rs", "-k", "test_close or test_flags")
         assert run.code == pytest.ExitCode.OK
-        reason = "webgl on chrome: not available on this machine: the browser gives no WebGL context"
+        reason = "webgl on chrome: not available on this machine: the browser provides no WebGL context"
         assert f"not run: {reason} (2 tests)" in run.text
         assert re.search(rf"SKIPPED \[1\] test_model\.py:\d+: {reason}", run.text)
         tests = {one["test"] for one in run.results["not_run"]}
@@ -128,7 +128,7 @@ class TestUnavailableTarget:
     def test_fails_with_strict_targets(self, project):
         run = project.run("--tfjs-backends=webgl", "--tfjs-strict-targets", "-k", "test_close")
         assert run.code == pytest.ExitCode.TESTS_FAILED
-        assert "gives no WebGL context" in run.cases["test_close[chrome-webgl]"].message
+        assert "provides no WebGL context" in run.cases["test_close[chrome-webgl]"].message
         assert run.results["not_run"] == []
 
 

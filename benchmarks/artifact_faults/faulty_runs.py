@@ -19,7 +19,7 @@ from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.models.tensorflow.process import TensorFlowProcess
 from pytest_tfjs.reference.capture import capture_reference
-from pytest_tfjs.report.run_results import Earlier
+from pytest_tfjs.report.run_results import EarlierComparisons
 from pytest_tfjs.settings.settings import Settings
 from pytest_tfjs.workflows.comparison import compare_prepared
 from pytest_tfjs.workflows.context import Context
@@ -178,7 +178,7 @@ class Blaming:
             TensorFlowProcess(),
             test="",
             repeat="",
-            earlier=Earlier(),
+            earlier=EarlierComparisons(),
             record=_ignore,
             record_agreement=_ignore,
             attach=_ignore,

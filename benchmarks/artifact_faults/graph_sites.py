@@ -92,8 +92,8 @@ class GraphSites:
             for other, candidate in self._row_of.items():
                 same = (candidate.shape, candidate.dtype) == (row.shape, row.dtype)
                 if same and other != tensor and other.rpartition(":")[0] not in after:
-                    said = f"input {place} of {node['name']!r} is {candidate.name!r}, not {row.name!r}"
-                    yield said, _with_input(node["name"], place, other)
+                    description = f"input {place} of {node['name']!r} is {candidate.name!r}, not {row.name!r}"
+                    yield description, _with_input(node["name"], place, other)
 
     def _paddings(self) -> Iterator[Site]:
         """Paddings of unequal sides, turned round."""

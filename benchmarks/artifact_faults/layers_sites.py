@@ -83,8 +83,8 @@ class LayersSites:
             for other, candidate in self._rows.items() if row is not None else ():
                 same = (candidate.shape, candidate.dtype) == (row.shape, row.dtype)
                 if same and other != name and other not in after:
-                    said = f"input {place} of {layer['name']!r} is {other!r}, not {name!r}"
-                    yield said, _with_input(layer["name"], place, other)
+                    description = f"input {place} of {layer['name']!r} is {other!r}, not {name!r}"
+                    yield description, _with_input(layer["name"], place, other)
 
 
 def _variants(layer: Config) -> Iterator[tuple[str, list[tuple[str, Edit]]]]:
@@ -96,8 +96,8 @@ def _variants(layer: Config) -> Iterator[tuple[str, list[tuple[str, Edit]]]]:
             [(f"{name!r} is {other}, not {kind}", _with_class(name, other)) for other in _CLASSES[kind]],
         )
     for fault, path, changes in _changes(kind, config):
-        said = ", ".join(f"{key}={value!r}" for key, value in changes.items())
-        yield fault, [(f"{name!r} has {said}", _with_config(name, path, changes))]
+        description = ", ".join(f"{key}={value!r}" for key, value in changes.items())
+        yield fault, [(f"{name!r} has {description}", _with_config(name, path, changes))]
     if kind in _ORDERED and len(_inputs(layer)) == 2:
         yield "inputs swapped", [(f"those of {name!r}", _with_swapped_inputs(name))]
 

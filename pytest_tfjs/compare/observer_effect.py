@@ -53,11 +53,11 @@ class Observation:
                 f"two runs on the same feed gave different outputs ({names}), although nothing else was read:"
                 " the model is not deterministic, and the layers come from another run than the outputs"
             )
-        said = f"reading activations changed the outputs ({names})"
+        text = f"reading activations changed the outputs ({names})"
         if self.settled:
-            return f"{said}, so {_READ[self.read]}: this did not change them"
-        said += f", even when {_READ[self.read]}"
-        return f"{said}: the outputs that are compared come from a run that read nothing else"
+            return f"{text}, so {_READ[self.read]}: this did not change them"
+        text += f", even when {_READ[self.read]}"
+        return f"{text}: the outputs that are compared come from a run that read nothing else"
 
 
 _READ: Mapping[Extent, str] = {
@@ -139,10 +139,10 @@ def _without(
             into = _next_compared(into, takers, compared) or into
         return replace(layer, inputs=tuple(inputs), into=into)
     into = _next_compared(layer.name, takers, compared)
-    said = "not read: reading it changes the outputs"
+    text = "not read: reading it changes the outputs"
     if into is None:
-        return replace(layer, inputs=(), shape=None, dtype=None, tap=None, coverage="eliminated", reason=said)
-    reason = f"{said}; it is compared as part of {into!r}"
+        return replace(layer, inputs=(), shape=None, dtype=None, tap=None, coverage="eliminated", reason=text)
+    reason = f"{text}; it is compared as part of {into!r}"
     return replace(
         layer, inputs=(), shape=None, dtype=None, tap=None, coverage="fused", into=into, reason=reason
     )

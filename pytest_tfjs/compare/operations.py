@@ -164,7 +164,7 @@ PIECEWISE_LINEAR = frozenset({"Relu", "Relu6", "Abs", "Neg", "Conj", "Real", "Im
 
 
 ROUNDS_TO_FEW = frozenset({"Cast", "Ceil", "Floor", "OneHot", "Rint", "Round", "Sign"})
-"""The output has few values, in whatever dtype: all elements are often the same."""
+"""The output has few values, in any dtype: all elements are often the same."""
 
 DISCONTINUOUS = frozenset({
     "Equal", "NotEqual", "Less", "LessEqual", "Greater", "GreaterEqual", "LogicalAnd", "LogicalOr",

@@ -78,8 +78,8 @@ class Agreement:
 
     `flips` counts the places that have another class, `near_ties` those of them that are `Flip.near_tie`, and
     `worst_flips` are those with the largest margin. `accuracy`: of the browser and of the reference, where
-    the right classes were told. `reason`: why it is not close, in words. `retried`: how a first browser was
-    lost over it, in words; all the rest is of a second, fresh one. `refused`: of an `error`, whether TF.js
+    `labels` were passed. `reason`: why it is not close, in words. `retried`: how a first browser was lost, in
+    words; all other values then come from the second browser. `refused`: of an `error`, whether TF.js
     itself cannot load or run the model there.
     """
 
@@ -131,18 +131,18 @@ class Classified:
 
         `labels` are the right classes, of the shape of the classes.
         """
-        ours, theirs = scores_of(actual), scores_of(reference)
+        got, want = scores_of(actual), scores_of(reference)
         # NaN has no class; the two sides get different values, so that they never agree.
-        found, expected = classes_of(ours, nan=_NO_CLASS), classes_of(theirs, nan=_NO_CLASS - 1)
+        found, expected = classes_of(got, nan=_NO_CLASS), classes_of(want, nan=_NO_CLASS - 1)
         for k in self.ks:
-            self._shares.setdefault(k, []).append(_per_sample(among_first(ours, expected, k)))
+            self._shares.setdefault(k, []).append(_per_sample(among_first(got, expected, k)))
         if self.overlapping:
-            self._overlaps.append(_overlaps(found, expected, max(map(_class_count, (ours, theirs)))))
+            self._overlaps.append(_overlaps(found, expected, max(map(_class_count, (got, want)))))
         self._seen.update(np.unique(expected).tolist())
-        self._add_flips(theirs, found, expected)
+        self._add_flips(want, found, expected)
         if labels is not None:
-            for right, given in zip(self._right, (found, expected), strict=True):
-                right.append(_per_sample(given == labels.reshape(given.shape)))
+            for right, classes in zip(self._right, (found, expected), strict=True):
+                right.append(_per_sample(classes == labels.reshape(classes.shape)))
         self.samples += len(reference)
 
     def agreement(self, k: int, least: float | None = None) -> Measure:
@@ -165,12 +165,12 @@ class Classified:
         """The share of samples with the right class: of the browser, and of the reference."""
         if not self._right[0]:
             return None
-        ours, theirs = (
+        got, want = (
             Measure(f"accuracy of the {side}", value, wilson(value, self.samples), "Wilson")
             for side, right in zip(("browser", "reference"), self._right, strict=True)
             for value in (float(np.concatenate(right).mean()),)
         )
-        return ours, theirs
+        return got, want
 
     def vacuous(self) -> str | None:
         """Why the classes could not have differed, in words; None if they could."""
@@ -180,12 +180,12 @@ class Classified:
         samples = "the one sample" if self.samples == 1 else f"all {self.samples} samples"
         return f"the reference gives class {only} for {samples}: a model that always does so would also agree"
 
-    def _add_flips(self, theirs: NDArray[Any], found: NDArray[Any], expected: NDArray[Any]) -> None:
+    def _add_flips(self, want: NDArray[Any], found: NDArray[Any], expected: NDArray[Any]) -> None:
         places = np.nonzero(found != expected)
         self.flips += len(places[0])
         if not len(places[0]):
             return
-        margins, near = self._margins(theirs, found, expected, places)
+        margins, near = self._margins(want, found, expected, places)
         self.near_ties += int(near.sum())
         for at in _largest_first(margins)[:_SHOWN_FLIPS]:
             index = tuple(int(axis[at]) for axis in places)
@@ -203,15 +203,15 @@ class Classified:
 
     def _margins(
         self,
-        theirs: NDArray[Any],
+        want: NDArray[Any],
         found: NDArray[Any],
         expected: NDArray[Any],
         places: tuple[NDArray[Any], ...],
     ) -> tuple[Floats, NDArray[np.bool_]]:
         """By how much the reference prefers its class at each place, and where that may be rounding."""
-        if theirs.dtype.kind == "i":
+        if want.dtype.kind == "i":
             return np.full(len(places[0]), np.nan), np.zeros(len(places[0]), np.bool_)
-        rows = theirs[places].astype(np.float64)
+        rows = want[places].astype(np.float64)
         classes = np.stack([expected[places], found[places]], axis=-1)
         own, other = np.take_along_axis(rows, np.maximum(classes, 0), axis=-1).T
         margins = np.where((classes >= 0).all(axis=-1), own - other, np.nan)
@@ -272,9 +272,9 @@ def _overlaps(found: NDArray[Any], expected: NDArray[Any], classes: int) -> Floa
     """The counts of places where both sides have a class, and where either has: (samples, 2, classes)."""
     result = np.zeros((len(found), 2, classes))
     flat = (one.reshape(len(found), -1) for one in (found, expected))
-    for sample, (ours, theirs) in enumerate(zip(*flat, strict=True)):
-        both = _counts(theirs[ours == theirs], classes)
-        result[sample] = both, _counts(ours, classes) + _counts(theirs, classes) - both
+    for sample, (got, want) in enumerate(zip(*flat, strict=True)):
+        both = _counts(want[got == want], classes)
+        result[sample] = both, _counts(got, classes) + _counts(want, classes) - both
     return result
 
 
@@ -300,9 +300,9 @@ def unproven(measure: Measure, samples: int) -> str | None:
     """A note that the samples are too few to prove a figure that reaches its minimum; None otherwise."""
     if measure.least is None or not measure.passed or measure.proven:
         return None
-    said = f"{samples} samples do not prove a {measure.name} of {measure.least:g}"
+    text = f"{samples} samples do not prove a {measure.name} of {measure.least:g}"
     if measure.interval is None:
-        return f"{said}: all of them agree equally, so there is no interval"
-    said += f": the 95 % interval begins at {measure.interval[0]:.4g}"
+        return f"{text}: all of them agree equally, so there is no interval"
+    text += f": the 95 % interval begins at {measure.interval[0]:.4g}"
     needed = samples_to_prove(measure.least) if measure.method == "Wilson" else None
-    return said if needed is None else f"{said} (it takes at least {needed} samples, if all agree)"
+    return text if needed is None else f"{text} (it takes at least {needed} samples, if all agree)"

@@ -61,8 +61,8 @@ def judge(
         blamed = Blame()
     weights = _weights_reason(weight_check)
     if blamed.first:
-        said = "; ".join(filter(None, (_diverged_reason(results, blamed), weights)))
-        return Judgement("diverged", said, results, blamed)
+        text = "; ".join(filter(None, (_diverged_reason(results, blamed), weights)))
+        return Judgement("diverged", text, results, blamed)
     compared = {layer.name for layer in layers if layer.coverage == "compared"}
     unmapped = _unmapped_reason(results, [name for name in metrics if name not in compared])
     vacuous = None if vacuity is None else vacuity.reason
@@ -131,8 +131,8 @@ def _with_local(result: LayerResult, alone: Alone, given: bool) -> LayerResult:
 def _diverged_reason(results: Sequence[LayerResult], blamed: Blame) -> str:
     diverged = sum(result.verdict == "diverged" for result in results)
     compared = sum(result.layer.coverage == "compared" for result in results)
-    said = f"{diverged} of {compared} compared layers diverged, first {_names(blamed.first)}"
-    return said if blamed.growth is None else f"{said}; {blamed.growth}"
+    text = f"{diverged} of {compared} compared layers diverged, first {_names(blamed.first)}"
+    return text if blamed.growth is None else f"{text}; {blamed.growth}"
 
 
 def _weights_reason(check: WeightCheck | None) -> str | None:
@@ -149,11 +149,11 @@ def _compression_reason(compression: Compression | None, *, is_proven: bool) -> 
         return None
     share = compression.costs[compression.worst].share
     cost = f"{share:.1e} of its largest value" if math.isfinite(share) else "NaN, Inf or another shape"
-    said = (
+    text = (
         f"quantising the weights to {compression.stored} changes {compression.worst!r} by {cost}, "
         f"{compression.allowed:.1e} allowed"
     )
-    return f"{said}; the browser computes the quantised model correctly" if is_proven else said
+    return f"{text}; the browser computes the quantised model correctly" if is_proven else text
 
 
 def _unmapped_reason(results: Sequence[LayerResult], unknown: Sequence[str]) -> str | None:
@@ -184,7 +184,7 @@ def _vacuous_reason(results: Sequence[LayerResult], allowed: Collection[str]) ->
 
 
 def _meaningful(results: Sequence[LayerResult]) -> list[LayerResult]:
-    """The outputs and the layers in floats: shapes are integers, correct whatever the weights are."""
+    """The outputs and the layers in floats; shapes are integers, which do not depend on the weights."""
     seen = [result for result in results if result.metrics is not None]
     floats = [one for one in seen if one.layer.dtype is None or is_inexact(one.layer.dtype)]
     return [one for one in seen if one.layer.output or one in floats] if floats else seen

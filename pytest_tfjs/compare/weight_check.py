@@ -158,7 +158,7 @@ def _halved(values: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _half_step(source: NDArray[Any], storage: Storage | None) -> float:
-    """Half a step of the quantisation's grid, by the source's own range, whatever the artifacts declare."""
+    """Half a step of the quantisation's grid, from the source's own range, not the declared scale."""
     if storage is None or storage.dtype not in _LEVELS or not source.size:
         return 0.0
     low, high = float(source.min()), float(source.max())
@@ -172,12 +172,12 @@ def _wide(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _difference_of_text(found: NDArray[Any], source: NDArray[Any]) -> str | None:
-    ours, theirs = ([_bytes(item) for item in array.reshape(-1).tolist()] for array in (found, source))
-    wrong = [place for place, pair in enumerate(zip(ours, theirs, strict=True)) if pair[0] != pair[1]]
+    got, want = ([_bytes(item) for item in array.reshape(-1).tolist()] for array in (found, source))
+    wrong = [place for place, pair in enumerate(zip(got, want, strict=True)) if pair[0] != pair[1]]
     if not wrong:
         return None
-    first = f"{ours[wrong[0]]!r} in the artifacts, {theirs[wrong[0]]!r} in the source"
-    return f"{len(wrong)} of {len(ours)} strings differ, first {first}"
+    first = f"{got[wrong[0]]!r} in the artifacts, {want[wrong[0]]!r} in the source"
+    return f"{len(wrong)} of {len(got)} strings differ, first {first}"
 
 
 def _bytes(item: Any) -> bytes:

@@ -83,9 +83,11 @@ class Artifacts:
     def storage(self) -> dict[str, Storage]:
         """How each quantised weight is stored, by name."""
         return {
-            str(entry["name"]): Storage(given["dtype"], given.get("scale"), given.get("min"))
+            str(entry["name"]): Storage(
+                quantization["dtype"], quantization.get("scale"), quantization.get("min")
+            )
             for entry in self._entries()
-            if (given := entry.get("quantization")) is not None
+            if (quantization := entry.get("quantization")) is not None
         }
 
     def weights_digest(self) -> str:
@@ -123,7 +125,7 @@ def _change(path: Path, size: int, digest: str) -> str | None:
 
 
 def read_artifacts(path: Path | str) -> Artifacts:
-    """Reads and checks a `model.json`, given by its own path or its folder's.
+    """Reads and checks a `model.json`, quantization by its own path or its folder's.
 
     Raises ArtifactsError where the file is missing or not a TF.js model, and where a shard is missing, too
     short or too long.

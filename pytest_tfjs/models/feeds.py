@@ -155,9 +155,9 @@ def _cast(array: Array, dtype: str, place: str, notes: list[str]) -> Array:
     if array.dtype == wanted:
         return array
     if _kind(array.dtype) != _kind(wanted):
-        given = "strings" if array.dtype.kind == "O" else str(array.dtype)
-        remedy = "" if given == "strings" else f"; write inputs.astype('{dtype}') if that is intended"
-        raise FeedError(f"{place} takes {dtype}, but {given} was given{remedy}")
+        actual = "strings" if array.dtype.kind == "O" else str(array.dtype)
+        remedy = "" if actual == "strings" else f"; write inputs.astype('{dtype}') if that is intended"
+        raise FeedError(f"{place} takes {dtype}, but {actual} was given{remedy}")
     return _narrow(array, wanted, place, notes, "as the model takes")
 
 

@@ -43,9 +43,9 @@ class GraphNode:
 
 def tensorflow_dtype(name: str) -> str:
     """TensorFlow's name for numpy's (`DT_FLOAT` for `float32`). Raises ValueError for others."""
-    for theirs, ours in NUMPY_NAMES.items():
-        if ours == name:
-            return theirs
+    for numpy_name, tfjs_name in NUMPY_NAMES.items():
+        if tfjs_name == name:
+            return numpy_name
     raise ValueError(f"a graph model has no dtype {name!r}")
 
 

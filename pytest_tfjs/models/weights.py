@@ -171,11 +171,11 @@ def _check_entry(entry: Mapping[str, Any]) -> None:
         _check_quantisation(name, dtype, entry["quantization"])
 
 
-def _check_quantisation(name: str, dtype: str, given: Mapping[str, Any]) -> None:
-    stored = given["dtype"]
+def _check_quantisation(name: str, dtype: str, quantization: Mapping[str, Any]) -> None:
+    stored = quantization["dtype"]
     if stored not in QUANTISED or dtype not in _DEQUANTISED or (stored == "float16" and dtype != "float32"):
         raise ValueError(f"the weight '{name}' is {dtype} quantised as {stored!r}")
-    numbers = [given.get("scale"), given.get("min")]
+    numbers = [quantization.get("scale"), quantization.get("min")]
     if not all(type(number) in (int, float) for number in numbers) and (
         stored != "float16" or numbers != [None, None]
     ):

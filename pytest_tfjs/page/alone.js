@@ -205,7 +205,7 @@ function countUses(taps) {
 function pickAll(tensors, names) {
   return new Map(names.map((name) => {
     const tensor = tensors.get(name);
-    if (tensor === undefined) throw new Error(`the server gave no reference of '${name}', which the page asked for`);
+    if (tensor === undefined) throw new Error(`the server sent no reference of '${name}', which the page requested`);
     return /** @type {const} */ ([name, tensor]);
   }));
 }

@@ -16,7 +16,7 @@
 import { CannotRunAloneError } from "./cannot_run_alone.js";
 import { pick, toList } from "./lists.js";
 
-// These layers use the mask that they are called with; all others only hand it on.
+// These layers use the mask that they are called with; all others only pass it on.
 const MASKED = new Set(["Softmax", "RNN", "SimpleRNN", "LSTM", "GRU", "ConvRNN2D", "ConvLSTM2D", "Bidirectional", "TimeDistributed"]);
 
 /**
@@ -43,15 +43,15 @@ export function aloneRunner(tf, layers) {
     const { steps, output } = /** @type {LayersPlan} */ (tap.alone);
     const computation = new Computation(steps, { find, masked, rows, feed });
     const result = pick(computation.run(steps.length - 1), output);
-    // A layer that gives back what it is given gives that very tensor.
+    // A layer that returns its input unchanged returns the same tensor object.
     const taken = new Set([...rows.values(), ...feed.values()]);
     return taken.has(result) ? result.clone() : result;
   });
 }
 
 /**
- * Note which layers the model calls with a mask. Once TF.js's executor has met a mask it gives it to all layers that
- * it calls later, whether their inputs carry one or not.
+ * Note which layers the model calls with a mask. Once TF.js's executor has found a mask, it passes it to all layers that
+ * it calls later, whether their inputs have one or not.
  *
  * @param {Layer[]} layers
  */
@@ -103,10 +103,10 @@ class Computation {
     const step = pick(this.steps, at);
     const layer = this.find(step.layer);
     const masks = step.masks.map((mask) => this.mask(mask));
-    // As TF.js's executor does: the first mask counts, and it may be none where another input has one.
+    // Like TF.js's executor: only the first input's mask counts, even if it is null and another input has one.
     const options = masks.some((mask) => mask !== null) ? { mask: pick(masks, 0) } : undefined;
     if (options === undefined && this.masked.has(layer)) {
-      throw new CannotRunAloneError(`in the model TF.js gives '${layer.name}' a mask, though no input of it carries one`);
+      throw new CannotRunAloneError(`in the model TF.js gives '${layer.name}' a mask, although none of its inputs has one`);
     }
     const outputs = toList(layer.apply(this.inputsOf(step), options));
     this.outputs.set(at, outputs);
@@ -114,7 +114,7 @@ class Computation {
   }
 
   /**
-   * The mask of a step's first output; null where it has none.
+   * The mask of a step's first output; null if it has none.
    *
    * @param {number | null} at
    * @returns {Mask}

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Loads TF.js and starts the backend asked for, and no other.
+ * Loads TF.js and starts the requested backend, without a fallback to another.
  *
  * @typedef {import("./types").TF} TF
  * @typedef {import("./types").Setup} Setup
@@ -30,8 +30,8 @@ export async function loadTF(scripts) {
 }
 
 /**
- * Start the backend under the flags asked for. Throws UnavailableError where the browser or the machine lacks it, and
- * an Error with what was asked for and what runs where these differ.
+ * Start the requested backend under the requested flags. Throws UnavailableError if the browser or the machine lacks
+ * it, and an Error if another backend or other flags are in use.
  *
  * @param {TF} tf
  * @param {Setup} setup
@@ -43,10 +43,10 @@ export async function makeBackend(tf, { backend, flags, wasmDirectory }) {
   const made = await tf.setBackend(backend);
   await tf.ready();
   if (!made || tf.getBackend() !== backend) {
-    if (backend === "webgl" && !hasWebGL()) throw new UnavailableError("the browser gives no WebGL context");
+    if (backend === "webgl" && !hasWebGL()) throw new UnavailableError("the browser provides no WebGL context");
     throw new Error(
-      `the backend asked for is ${backend}, with the flags ${JSON.stringify(flags)}; setBackend() gave ${made},` +
-        ` and the backend there is ${tf.getBackend()}`,
+      `the requested backend is ${backend}, with the flags ${JSON.stringify(flags)}; setBackend() returned ${made},` +
+        ` and the backend in use is ${tf.getBackend()}`,
     );
   }
   // TF.js changes some flags while it starts the backend.
@@ -73,7 +73,7 @@ export function factsOf(tf, { flags }) {
   };
 }
 
-/** Throws UnavailableError where the browser has no WebGPU, or no adapter for it. */
+/** Throws UnavailableError if the browser has no WebGPU, or no adapter for it. */
 async function requireAdapter() {
   requireSecureContext("WebGPU");
   const { gpu } = /** @type {{gpu?: {requestAdapter(): Promise<unknown>}}} */ (/** @type {unknown} */ (navigator));

@@ -24,7 +24,7 @@ export function setFlags(tf, flags) {
 }
 
 /**
- * Throws where a flag has another value in `found` than was asked for; flags that are not in `found` are not checked.
+ * Throws if a flag has another value in `found` than in `flags`; flags that are not in `found` are not checked.
  *
  * @param {Setup["flags"]} flags
  * @param {Record<string, unknown>} found
@@ -32,7 +32,7 @@ export function setFlags(tf, flags) {
 export function checkFlags(flags, found) {
   const other = Object.entries(flags).filter(([name, value]) => Object.hasOwn(found, name) && found[name] !== value);
   if (other.length > 0) {
-    const pairs = other.map(([name, value]) => `${name} is ${found[name]}, ${value} was asked for`);
-    throw new Error(`the backend was made, but not under the flags asked for: ${pairs.join("; ")}`);
+    const pairs = other.map(([name, value]) => `${name} is ${found[name]}, ${value} was requested`);
+    throw new Error(`the backend was created, but not under the requested flags: ${pairs.join("; ")}`);
   }
 }

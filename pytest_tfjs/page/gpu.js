@@ -12,9 +12,9 @@ import { checkFlags } from "./flags.js";
 import { UnavailableError } from "./unavailable.js";
 
 const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render|\bwarp\b/i;
-// WebKit gives this name on any machine, so that pages cannot identify people by their GPU.
+// WebKit reports this name on any machine, so that pages cannot identify people by their GPU.
 const HIDDEN = "Apple GPU";
-// How long to wait after a failure for the news that the device was lost.
+// How long to wait after a failure for the event that the device was lost.
 const LOST_MS = 500;
 
 /** @type {Record<string, boolean>} */
@@ -47,7 +47,7 @@ export function isGPU(tf) {
 }
 
 /**
- * The facts about a GPU backend, for the report; each is null where the backend has no such thing.
+ * The facts about a GPU backend, for the report; each is null if the backend has no such fact.
  *
  * @param {TF} tf
  */
@@ -65,7 +65,7 @@ export function gpuFacts(tf) {
 }
 
 /**
- * Throws where webgl does not run under its flags, whatever values TF.js gives for them.
+ * Throws if webgl does not run under its flags; checked by what WebGL does, not by the values that TF.js reports.
  *
  * @param {TF} tf
  * @param {Setup["flags"]} flags
@@ -91,7 +91,7 @@ export function checkWebGL(tf, flags) {
 }
 
 /**
- * Report it when the GPU is lost. TF.js then goes on, with zeros.
+ * Report the loss of the GPU, after which TF.js continues with zeros.
  *
  * @param {TF} tf
  */
@@ -99,7 +99,7 @@ export function watchGPU(tf) {
   contextOf(tf)?.canvas.addEventListener("webglcontextlost", reportContextLost);
   const device = deviceOf(tf);
   device?.lost.then(({ reason, message }) => {
-    fault("devicelost", `its GPU device was lost (${reason}: ${message || "no reason was given"})`);
+    fault("devicelost", `its GPU device was lost (${reason}: ${message || "no reason given"})`);
   });
   device?.addEventListener("uncapturederror", ({ error }) => {
     refused.push(new GPUError(error.message, error.constructor.name === "GPUValidationError"));
@@ -107,7 +107,7 @@ export function watchGPU(tf) {
 }
 
 /**
- * Whether the GPU was lost, which may be why something failed. A lost GPU is reported.
+ * Whether the GPU was lost, which may be the cause of a failure. A lost GPU is reported.
  *
  * @param {TF} tf
  * @returns {Promise<boolean>}
@@ -124,8 +124,8 @@ export async function wasLost(tf) {
 }
 
 /**
- * Throws where tensors may hold other numbers than were to be computed, though nothing failed: the WebGL context is
- * lost, or the GPU refused a kernel. Reading from a lost WebGPU device fails by itself.
+ * Throws if tensors may hold wrong numbers although nothing failed: the WebGL context is lost, or the GPU refused a
+ * kernel. Reading from a lost WebGPU device fails by itself.
  *
  * @param {TF} tf
  */
@@ -135,7 +135,7 @@ export function checkGPU(tf) {
   if (error !== null) throw error;
 }
 
-/** The first error of the GPU since `forgetRefused`; null where there is none. */
+/** The first error of the GPU since `forgetRefused`; null if there is none. */
 export function refusal() {
   return refused[0] ?? null;
 }

@@ -11,10 +11,10 @@
 import { toList } from "./lists.js";
 import { byTF } from "./model_refusal.js";
 
-// The categories of nodes whose execution gives a promise, so that TF.js requires executeAsync(); its executor checks
-// these same ones.
+// The categories of nodes whose execution returns a promise, so that TF.js requires executeAsync(); its executor checks
+// the same categories.
 const ASYNC_CATEGORIES = new Set(["control", "dynamic", "hash_table"]);
-// For these operations the executor requires executeAsync() even where they are fed.
+// For these operations the executor requires executeAsync() even if their tensors are fed.
 const ASYNC_THOUGH_FED = new Set([
   ...["Switch", "Merge", "Enter", "Exit", "NextIteration", "StatelessIf", "StatelessWhile", "if", "While"],
   ...["NonMaxSuppressionV2", "NonMaxSuppressionV3", "NonMaxSuppressionV5", "Where"],
@@ -23,7 +23,7 @@ const ASYNC_THOUGH_FED = new Set([
 ]);
 
 /**
- * One pass. `names` are the tensors to give; undefined for the model's outputs. The caller disposes of them: a tensor
+ * One pass. `names` are the tensors to return; undefined for the model's outputs. The caller disposes of them: a tensor
  * that the model only passes on is cloned.
  *
  * @param {GraphModel} model
@@ -64,8 +64,8 @@ export function needsAsync(model, names, fed = new Set()) {
 }
 
 /**
- * The name of a tap's tensor, always with its index: TF.js takes a bare name for the key of a model's output, if there
- * is one of that name.
+ * The name of a tap's tensor, always with its index: TF.js treats a bare name as the key of a model's output, if there
+ * is such a key.
  *
  * @param {GraphModel} model
  * @param {Tap} tap

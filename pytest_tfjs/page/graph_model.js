@@ -19,7 +19,7 @@ import { byTF } from "./model_refusal.js";
 
 const UNCHANGED = new Set(["Identity", "StopGradient", "PreventGradient", "Snapshot", "CheckNumerics"]);
 
-// Placeholders that TensorFlow puts into loops, and that version 1.0 of the converter left over.
+// Placeholders that TensorFlow puts into loops, and that version 1.0 of the converter did not remove.
 const LEFT_OVER = "unused_control_flow_input";
 
 /**
@@ -94,7 +94,7 @@ function inputNodes(model) {
   // TF.js feeds resources itself, and an input that nothing uses has no node.
   const named = signature.filter(([, info]) => info.resourceId == null && Object.hasOwn(nodes, nodeOf(info.name)));
   return named.length > 0
-    // For a name that it does not know the converter writes that of the tensor, `x:0`.
+    // The converter writes the tensor's name, `x:0`, for an input whose name it does not know.
     ? new Map(named.map(([name, info]) => [nodeOf(name), info.name]))
     : placeholders(model);
 }

@@ -125,7 +125,7 @@ function applied(tf, inner, symbols, inputs) {
 }
 
 /**
- * A model with these outputs. TF.js gives null for the second of two equal outputs, so each is in it once.
+ * A model with these outputs. TF.js returns null for the second of two equal outputs, so the model has each output once.
  *
  * @param {TF} tf
  * @param {LayersModel} container
@@ -139,7 +139,7 @@ function modelOver(tf, container, symbols) {
 }
 
 /**
- * The feed in the order of the inputs. Throws where names or dtypes differ: TF.js would cast without a word.
+ * The feed in the order of the inputs. Throws if names or dtypes differ: TF.js would cast without a warning.
  *
  * @param {LayersModel} model
  * @param {Map<string, Tensor>} feed

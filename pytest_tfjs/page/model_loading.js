@@ -12,13 +12,13 @@
 import { openGraph } from "./graph_model.js";
 import { openLayers } from "./layers_model.js";
 
-// Artifacts of larger models are not kept after the job.
+// Artifacts of larger models are not cached after the job.
 const CACHED_BYTES = 256 << 20;
 /** @type {{url: string, artifacts: ModelArtifacts} | null} */
 let cached = null;
 
 /**
- * A model.json and its shards. The last ones are kept for the next job; `fresh` loads them again, to time it.
+ * A model.json and its shards. The last ones are cached for the next job; `fresh` loads them again, to time it.
  *
  * @param {TF} tf
  * @param {string} url
@@ -51,7 +51,7 @@ function load(tf, url) {
 
 /**
  * A fetch for TF.js that checks the status and reads each body at once. TF.js reads no body before all responses have
- * come, and a browser has six connections for a server: with more shards the rest, and the heartbeat, would never come.
+ * arrived, and a browser opens six connections to a server: with more shards, the others would never arrive.
  *
  * @param {RequestInfo | URL} resource
  * @param {RequestInit} [init]

@@ -1,13 +1,13 @@
 // @ts-check
 /**
- * Tells errors of the model (TF.js cannot load or run it on this backend) from all others: of a request, an upload,
- * the memory, the GPU, or this code.
+ * Distinguishes errors of the model (TF.js cannot load or run it on this backend) from all others: of a request, an
+ * upload, the memory, the GPU, or this code.
  */
 
 import { GPUError } from "./gpu.js";
 import { KernelError } from "./kernels.js";
 
-// As browsers word it, and TF.js where WebGL gives it no context.
+// The messages of browsers, and of TF.js if it gets no WebGL context.
 const MEMORY = /memory|allocation|array (buffer )?length|unable to create webgl/i;
 
 /** The errors that TF.js threw when it loaded or ran a model. @type {WeakSet<object>} */

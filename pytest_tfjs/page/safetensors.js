@@ -61,14 +61,14 @@ export function plan(tensors) {
  * @returns {Uint8Array<ArrayBuffer>}
  */
 export function bytesOf({ dtype, shape, data }) {
-  // For a tensor without elements webgl gives an untyped array, whatever its dtype.
+  // For a tensor without elements webgl returns an untyped array, for any dtype.
   const numbers = Array.isArray(data) && data.length === 0 ? new Uint8Array(0) : data;
   if (dtype === "string" || Array.isArray(numbers)) throw new TypeError("strings have no bytes of their own");
   const { array, width } = READ[WRITE[dtype]];
   const { buffer, byteOffset, byteLength } = numbers instanceof array ? numbers : array.from(numbers);
   const expected = shape.reduce((size, dimension) => size * dimension, width);
   if (byteLength !== expected) {
-    throw new Error(`TF.js gave ${byteLength} bytes for a ${dtype} tensor of shape [${shape}], which has ${expected}`);
+    throw new Error(`TF.js returned ${byteLength} bytes for a ${dtype} tensor of shape [${shape}], which has ${expected}`);
   }
   return new Uint8Array(/** @type {ArrayBuffer} */ (buffer), byteOffset, byteLength);
 }
@@ -107,7 +107,7 @@ export function decode(buffer) {
 function read(name, { dtype, shape, data_offsets: [begin, end] }, buffer, start) {
   const type = READ[/** @type {keyof typeof READ} */ (dtype)];
   if (type === undefined) {
-    throw new Error(`feed '${name}' has dtype ${dtype}, which TF.js does not have: it takes float32, int32, bool, complex64 and str`);
+    throw new Error(`feed '${name}' has dtype ${dtype}, which TF.js does not have: expected float32, int32, bool, complex64 or str`);
   }
   const at = start + begin;
   const { array } = type;

@@ -10,7 +10,7 @@
 
 /** @type {WebSocket | null} */
 let socket = null;
-/** The messages that came before the socket was open. @type {UploadMessage[]} */
+/** The messages that arrived before the socket was open. @type {UploadMessage[]} */
 let waiting = [];
 
 /** @param {MessageEvent<UploadMessage>} message */

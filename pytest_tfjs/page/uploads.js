@@ -22,7 +22,7 @@ let broken = null;
 worker.onmessage = (/** @type {MessageEvent} */ { data }) => {
   if (data.type === "free" && free.length < KEPT_BUFFERS) free.push(data.buffer);
   if (data.type === "arrived") settle(null);
-  if (data.type === "closed") settle(new Error(`the server did not take the activations: ${data.reason}`));
+  if (data.type === "closed") settle(new Error(`the server refused the activations: ${data.reason}`));
 };
 worker.onerror = (/** @type {ErrorEvent} */ { message }) => {
   broken = new Error(`upload_worker.js failed: ${message ?? "it did not load"}`);
@@ -72,7 +72,7 @@ export function flush() {
 export function reset() {
   gathered = 0;
   worker.postMessage({ type: "reset" });
-  settle(new Error("the activations were not sent completely"));
+  settle(new Error("only a part of the activations was sent"));
 }
 
 /** @param {Error | null} error */

@@ -19,7 +19,7 @@ const SIMD = new Uint8Array([
 ]);
 
 /**
- * Prepare TF.js before the backend is made. Throws UnavailableError where the browser lacks what the flags need.
+ * Prepare TF.js before the backend is created. Throws UnavailableError if the browser lacks what the flags need.
  *
  * @param {TF} tf
  * @param {string} directory
@@ -48,8 +48,8 @@ function prepareThreads(wasm) {
 }
 
 /**
- * Throws where the wasm that runs is not the one that the flags ask for. TF.js's flags only say what was requested, so
- * this checks the file that was loaded and the number of threads.
+ * Throws if the wasm in use does not match the flags. TF.js's flags only say what was requested, so this checks the
+ * file that was loaded and the number of threads.
  *
  * @param {TF} tf
  * @param {Setup["flags"]} flags
@@ -63,16 +63,16 @@ export function checkWasm(tf, flags) {
   const threads = tf.wasm?.getThreadsCount?.();
   if (flags.WASM_HAS_MULTITHREAD_SUPPORT && !(threads !== undefined && threads >= MIN_THREADS)) {
     throw new Error(
-      `the backend was made, but not under the flags asked for: WASM_HAS_MULTITHREAD_SUPPORT is true with` +
-        ` ${threads ?? "an unknown number of"} threads, at least ${MIN_THREADS} were asked for`,
+      `the backend was created, but not under the requested flags: WASM_HAS_MULTITHREAD_SUPPORT is true with` +
+        ` ${threads ?? "an unknown number of"} threads, at least ${MIN_THREADS} were requested`,
     );
   }
 }
 
-/** The name of the .wasm file that the backend was made from. */
+/** The name of the .wasm file that the backend was created from. */
 function loadedFile() {
   const files = performance.getEntriesByType("resource").flatMap(({ name }) => /[^/]+\.wasm$/.exec(new URL(name).pathname) ?? []);
   const file = files.at(-1);
-  if (file === undefined) throw new Error("the backend was made, but the browser lists no .wasm file that was loaded");
+  if (file === undefined) throw new Error("the backend was created, but the browser lists no .wasm file that was loaded");
   return file;
 }

@@ -1,1 +1,1 @@
-"""What Python computes, and which of its tensors stands for which layer of the artifacts."""
+"""Computes reference activations in Python, and matches them with the layers of the artifacts."""

@@ -190,21 +190,21 @@ def _build(
     casts = Casts()
     activations = Stored(out)
     facts = _store(activations, model.from_source, feeds, sizes, budget=budget, casts=casts)
-    given = activations
+    reference_activations = activations
     if artifacts.quantised:
         (out / _QUANTISED).mkdir()
-        given = Stored(out / _QUANTISED)
-        _store(given, model.from_artifacts, feeds, sizes, budget=budget, casts=casts)
+        reference_activations = Stored(out / _QUANTISED)
+        _store(reference_activations, model.from_artifacts, feeds, sizes, budget=budget, casts=casts)
     if arithmetic:
         (out / _ARITHMETIC).mkdir()
-        store_arithmetic(out / _ARITHMETIC, model, feeds, given, budget=budget)
+        store_arithmetic(out / _ARITHMETIC, model, feeds, reference_activations, budget=budget)
     check = model.check_weights(feeds[0], lambda names: activations.read(0, names))
     (out / _WEIGHTS).write_text(json.dumps(check.to_json()), encoding="utf-8")
     plan = plan.with_facts(facts).cast(casts.unfit, casts.notes)
     (out / _PLAN).write_text(json.dumps(plan.to_json()), encoding="utf-8")
     spreads = find_spreads(model, plan, feeds, activations, budget=budget)
-    told = {name: spread.to_json() for name, spread in spreads.items()}
-    (out / _SPREADS).write_text(json.dumps(told), encoding="utf-8")
+    content = {name: spread.to_json() for name, spread in spreads.items()}
+    (out / _SPREADS).write_text(json.dumps(content), encoding="utf-8")
 
 
 def _store(

@@ -38,7 +38,7 @@ _DECLARED = "comparing the layer's attributes in model.json"
 
 
 @dataclass(frozen=True)
-class Examined:
+class LayerFindings:
     """The operations of one layer for one feed, and the results of trials in Python.
 
     `steps`: the operations in the source, on the reference's own inputs; `declared`: those in the artifacts.
@@ -54,7 +54,7 @@ class Examined:
     not_tried: tuple[str, ...] = ()
 
 
-def examine(
+def examine_layer(
     source: Source,
     artifacts: Artifacts,
     feeds: Sequence[Feed],
@@ -63,7 +63,7 @@ def examine(
     name: str,
     number: int,
     tapped: Array | None,
-) -> Examined:
+) -> LayerFindings:
     """Examines the layer `name` for the feed `number`; needs TensorFlow and loads the model.
 
     `tapped`: the browser's activation of the layer in the whole model; None skips the trials.
@@ -73,7 +73,7 @@ def examine(
     found.read()
     if tapped is not None:
         found.try_feeds(tapped)
-    return Examined(
+    return LayerFindings(
         found.steps, found.declared, found.over_artifacts, tuple(found.tried), tuple(found.not_tried)
     )
 
@@ -116,13 +116,14 @@ class _Examination:
         run = self._model.from_artifacts if self._artifacts.quantised else self._model.from_source
         for change, changed in feed_changes(self._feed.reference):
             try:
-                given = run(replace(self._feed, reference=changed), [self._name])[self._name]
+                recomputed = run(replace(self._feed, reference=changed), [self._name])[self._name]
             except Exception as error:  # noqa: BLE001  (a model may raise anything for other values)
                 lines = str(error).splitlines()
                 self.not_tried.append(f"the feed {change}: {lines[0] if lines else repr(error)}")
                 continue
-            if error_left(given, expected, tapped) > 0:  # otherwise the layer does not depend on the change
-                self.tried.append(Trial(change, error_left(tapped, given, expected)))
+            # Otherwise the layer does not depend on the change.
+            if error_left(recomputed, expected, tapped) > 0:
+                self.tried.append(Trial(change, error_left(tapped, recomputed, expected)))
 
     def _try(self, what: str, read: Callable[[], Any]) -> Any:
         try:

@@ -225,7 +225,7 @@ def _leaves_shape(shape: tuple[int, ...], other: Any) -> bool:
     if other.rank is None or len(shape) > other.rank:
         return False
     trailing = other.as_list()[other.rank - len(shape) :]
-    return all(size in (1, theirs) for size, theirs in zip(shape, trailing, strict=True))
+    return all(size in (1, other) for size, other in zip(shape, trailing, strict=True))
 
 
 def _same_shape(before: Any, after: Any) -> bool:

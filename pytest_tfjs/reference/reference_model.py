@@ -218,14 +218,16 @@ class GraphReferenceModel:
             if source.kind == "prebuilt"
             else identical_signatures(artifacts)
         )
-        ours, theirs = (tuple(map(parse_ref, side)) for side in zip(*self._signature.outputs, strict=True))
+        source_outputs, converted_outputs = (
+            tuple(map(parse_ref, side)) for side in zip(*self._signature.outputs, strict=True)
+        )
         used = {name for node in nodes for name, _ in node.inputs}
         # Old converters left unused placeholders of loops behind.
         live = [node for node in nodes if node.op != "Placeholder" or node.name in used]
-        self._nodes = Graph.of(renamed(live, self._signature.renamed), theirs)
+        self._nodes = Graph.of(renamed(live, self._signature.renamed), converted_outputs)
         calls = read_calls(artifacts.saved_model)
         grouping = by_scope if calls is None else by_layer(calls)
-        plan = plan_graph(Graph(self._frozen.graph.nodes, ours), self._nodes, grouping)
+        plan = plan_graph(Graph(self._frozen.graph.nodes, source_outputs), self._nodes, grouping)
         self.plan = replace(plan, notes=self._signature.notes)
 
     def sizes(self, feed: Feed, layers: Sequence[str]) -> dict[str, int]:
@@ -256,10 +258,10 @@ class GraphReferenceModel:
             values = dict(stored([*entering, layer])) if stored is not None else {}
             missing = [name for name in (*entering, layer) if name not in values]
             values.update(self.from_source(feed, missing) if missing else {})
-            given = self._given_converted(feed) | {f"{name}:0": value for name, value in constants.items()}
-            given |= {self._tap(name): values[name] for name in entering}
+            fed = self._given_converted(feed) | {f"{name}:0": value for name, value in constants.items()}
+            fed |= {self._tap(name): values[name] for name in entering}
             tap = self._tap(layer)
-            return self._converted.run(given, [tap])[tap], values[layer]
+            return self._converted.run(fed, [tap])[tap], values[layer]
 
         return self._weights.check(run)
 

@@ -128,14 +128,14 @@ def _mismatched(comparison: Comparison, result: LayerResult, metrics: Metrics) -
         alone = f"{own.mismatched} / {own.elements} elements run alone, none in the whole run"
         by_rms = local.failed_by == "rms" and not own.mismatched
         return f"{alone}; the root mean square error is too large" if by_rms else alone
-    said = f"{metrics.mismatched} / {metrics.elements} elements ({_percent(metrics)})"
+    text = f"{metrics.mismatched} / {metrics.elements} elements ({_percent(metrics)})"
     box, shape = None if metrics.symptoms is None else metrics.symptoms.box, result.layer.shape
     if box is None or shape is None or metrics.mismatched == 1:
-        return said
+        return text
     if all(last - first + 1 == size for (first, last), size in zip(box, shape, strict=False)):
-        return said
+        return text
     ranges = ", ".join(str(first) if first == last else f"{first}..{last}" for first, last in box)
-    return f"{said}, all{_of_feed(comparison, metrics)} within [{ranges}] of {_index(shape)}"
+    return f"{text}, all{_of_feed(comparison, metrics)} within [{ranges}] of {_index(shape)}"
 
 
 def _percent(metrics: Metrics) -> str:
@@ -207,11 +207,11 @@ def _nonfinite(metrics: Metrics) -> str:
         return "none in either"
     browser = f"{metrics.nan_actual} NaN and {metrics.inf_actual} Inf in the browser"
     reference = f"{metrics.nan_reference} NaN and {metrics.inf_reference} Inf in the reference"
-    said = f"{browser}, {reference}"
+    text = f"{browser}, {reference}"
     if metrics.first_nonfinite_mismatch is None:
-        return f"{said}, at the same places"
+        return f"{text}, at the same places"
     return (
-        f"{said}; {metrics.nonfinite_mismatched} differ, first at {_index(metrics.first_nonfinite_mismatch)}"
+        f"{text}; {metrics.nonfinite_mismatched} differ, first at {_index(metrics.first_nonfinite_mismatch)}"
     )
 
 
@@ -225,8 +225,8 @@ def _fused(result: LayerResult) -> list[str]:
 
 def _elsewhere(other: Comparison, found: LayerResult) -> str:
     first = found.layer.name in other.first_divergence
-    said = "diverged first there too" if first else f"{found.verdict} there"
-    return f"{said}: {divergence_text(other, found)}"
+    text = "diverged first there too" if first else f"{found.verdict} there"
+    return f"{text}: {divergence_text(other, found)}"
 
 
 def _values(result: LayerResult, metrics: Metrics) -> tuple[str, str]:

@@ -59,8 +59,8 @@ def _reproducers(comparison: Comparison) -> list[str]:
     lines = []
     for one in comparison.reproducers:
         note = "" if one.note is None else f" ({one.note})"
-        told = f"{quoted(one.layer, _NAME_WIDTH)}: {one.note}" if one.path is None else f"{one.path}{note}"
-        lines += fact("reproducer", told, wrap=one.path is None)
+        text = f"{quoted(one.layer, _NAME_WIDTH)}: {one.note}" if one.path is None else f"{one.path}{note}"
+        lines += fact("reproducer", text, wrap=one.path is None)
     return ["", *lines] if lines else []
 
 
@@ -118,8 +118,8 @@ def _subject(comparison: Comparison) -> list[str]:
         lines += fact("flags", ", ".join(flags))
     if comparison.layers and comparison.verdict != "error":
         lines += fact("layers", _counts(comparison))
-    if said := str(comparison.observation):
-        lines += fact("observer", said)
+    if observation := str(comparison.observation):
+        lines += fact("observer", observation)
     lines += weight_facts(comparison)
     dead = None if comparison.vacuity is None else dead_layers_text(comparison.vacuity.dead)
     lines += [] if dead is None else fact("dead", dead)

@@ -25,11 +25,11 @@ class Grouped:
 
     def place(self, places: Mapping[str, int]) -> tuple[int, bool, int]:
         """The sort key of the group, given the place of each row."""
-        kept = [row for row in self.rows if row["coverage"] in ("compared", "unmapped")]
+        members = [row for row in self.rows if row["coverage"] in ("compared", "unmapped")]
         fused = [row for row in self.rows if row["coverage"] == "fused"]
         own = places[self.rows[0]["name"]]
-        if kept or not fused:
-            return places[(kept or self.rows)[0]["name"]], False, own
+        if members or not fused:
+            return places[(members or self.rows)[0]["name"]], False, own
         return places.get(fused[0]["into"], own), True, own
 
     @property

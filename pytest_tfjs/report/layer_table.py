@@ -65,16 +65,16 @@ def layer_table(
         columns = _LAYERS if nodes else _GROUPS
         rows, verdicts = _grouped_rows(comparison["layers"], first, nodes, encoding)
     unknown = {*(() if comparison["compression"] else COSTS), *(() if _ran_alone(comparison) else _ALONE)}
-    kept = [place for place, column in enumerate(columns) if column not in unknown]
-    columns = [columns[place] for place in kept]
-    rows = [[row[place] for place in kept] for row in rows]
+    shown = [place for place, column in enumerate(columns) if column not in unknown]
+    columns = [columns[place] for place in shown]
+    rows = [[row[place] for place in shown] for row in rows]
     heading, *lines = table(columns, rows, width, encoding)
-    told = [Line(text, colour(comparison, verdict)) for text, verdict in zip(lines, verdicts, strict=True)]
+    body = [Line(text, colour(comparison, verdict)) for text, verdict in zip(lines, verdicts, strict=True)]
     return [
         *(Line(text, colour(comparison, comparison["verdict"])) for text in wrapped(title, width)),
         *(Line(text) for note in notes for text in wrapped(note, width)),
         Line(heading),
-        *told,
+        *body,
     ]
 
 

@@ -41,10 +41,10 @@ def neighbours(
     for name, entering in inputs.items():
         for each in entering:
             consumers.setdefault(each, []).append(name)
-    kept = {result.layer.name, *(other.layer.name for other in others)}
-    kept |= set(_nearest(result.layer.name, lambda name: inputs.get(name, ()), _BEFORE))
-    kept |= set(_nearest(result.layer.name, lambda name: consumers.get(name, ()), _AFTER))
-    return [each for each in comparison.layers if each.layer.name in kept]
+    shown = {result.layer.name, *(other.layer.name for other in others)}
+    shown |= set(_nearest(result.layer.name, lambda name: inputs.get(name, ()), _BEFORE))
+    shown |= set(_nearest(result.layer.name, lambda name: consumers.get(name, ()), _AFTER))
+    return [each for each in comparison.layers if each.layer.name in shown]
 
 
 def _nearest(start: str, step: Callable[[str], Iterable[str]], most: int) -> list[str]:

@@ -41,8 +41,10 @@ class Case:
     @property
     def diagnosis(self) -> Diagnosis | None:
         """The diagnosis, if it applies to this layer or to the whole model."""
-        said = self.comparison.diagnosis
-        return said if said is not None and said.layer in (None, self.result.layer.name) else None
+        diagnosis = self.comparison.diagnosis
+        return (
+            diagnosis if diagnosis is not None and diagnosis.layer in (None, self.result.layer.name) else None
+        )
 
 
 def readme(case: Case) -> str:

@@ -1,4 +1,4 @@
-"""What a run keeps of its comparisons to the end: small, as a run may have thousands."""
+"""Stores the results of a run in memory, compressed, as a run may have thousands."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ _LEVEL = 9
 _WINDOW = 1 << 15
 
 
-class _Press:
-    """Makes entries small: much of each stands in the first one as well."""
+class _Compressor:
+    """Compresses entries with the first one as the dictionary, as they have much in common."""
 
     def __init__(self) -> None:
         self._first = b""
 
-    def press(self, entry: bytes) -> bytes:
+    def compress(self, entry: bytes) -> bytes:
         self._first = self._first or entry[:_WINDOW]
-        press = zlib.compressobj(_LEVEL, zdict=self._first)
-        return press.compress(entry) + press.flush()
+        compressor = zlib.compressobj(_LEVEL, zdict=self._first)
+        return compressor.compress(entry) + compressor.flush()
 
-    def restore(self, pressed: bytes) -> bytes:
-        return zlib.decompressobj(zdict=self._first).decompress(pressed)
+    def restore(self, compressed: bytes) -> bytes:
+        return zlib.decompressobj(zdict=self._first).decompress(compressed)
 
 
-class Told:
-    """What the JSON tells of each of a run's comparisons, or tasks."""
+class StoredResults:
+    """The JSON entries of a run's comparisons, or of its tasks."""
 
     def __init__(self) -> None:
-        self._press = _Press()
-        self._kept: list[tuple[int, bytes]] = []
+        self._compressor = _Compressor()
+        self._entries: list[tuple[int, bytes]] = []
 
     def all(self) -> list[dict[str, Any]]:
-        """All that was kept, in the order of places; of one place in the order in which it came."""
-        in_order = sorted(self._kept, key=lambda kept: kept[0])
-        return [json.loads(self._press.restore(pressed)) for _, pressed in in_order]
+        """All entries in the order of their places; entries of one place in the order of `extend`."""
+        in_order = sorted(self._entries, key=lambda entry: entry[0])
+        return [json.loads(self._compressor.restore(compressed)) for _, compressed in in_order]
 
     def extend(self, entries: Iterable[Mapping[str, Any]], place: int = 0) -> None:
-        """Keep entries of the test at that place."""
+        """Add entries of the test at `place` in the order of the tests."""
         for entry in entries:
-            self._kept.append((place, self._press.press(json.dumps(entry).encode())))
+            self._entries.append((place, self._compressor.compress(json.dumps(entry).encode())))
 
 
 class _Subject(NamedTuple):
@@ -56,32 +56,32 @@ class _Subject(NamedTuple):
     weights: str
 
 
-class Earlier:
-    """The comparisons of a run so far, for what a later one tells of them."""
+class EarlierComparisons:
+    """The comparisons of a run so far, for the messages of later ones."""
 
     def __init__(self) -> None:
-        self._press = _Press()
-        self._kept: dict[_Subject, list[tuple[str, bytes]]] = {}
+        self._compressor = _Compressor()
+        self._by_subject: dict[_Subject, list[tuple[str, bytes]]] = {}
         self._counts: dict[str, int] = {}
 
     def __len__(self) -> int:
         return sum(self._counts.values())
 
     def add(self, comparison: Comparison) -> None:
-        """Keep one more."""
-        pressed = self._press.press(pickle.dumps(comparison, pickle.HIGHEST_PROTOCOL))
-        self._kept.setdefault(_subject(comparison), []).append((str(comparison.target), pressed))
+        """Add a comparison."""
+        compressed = self._compressor.compress(pickle.dumps(comparison, pickle.HIGHEST_PROTOCOL))
+        self._by_subject.setdefault(_subject(comparison), []).append((str(comparison.target), compressed))
         self._counts[comparison.test] = self.count(comparison.test) + 1
 
     def count(self, test: str) -> int:
-        """How many there were in the test of that node id."""
+        """The number of comparisons so far in the test with this node id."""
         return self._counts.get(test, 0)
 
     def elsewhere(self, comparison: Comparison) -> list[Comparison]:
-        """The same comparison of the same test on other targets, in the order in which they were made."""
+        """The comparisons of the same model in the same test on other targets, the earliest first."""
         return [
-            pickle.loads(self._press.restore(pressed))  # noqa: S301  (of our own making)
-            for target, pressed in self._kept.get(_subject(comparison), ())
+            pickle.loads(self._compressor.restore(compressed))  # noqa: S301  (written by `add`)
+            for target, compressed in self._by_subject.get(_subject(comparison), ())
             if target != str(comparison.target)
         ]
 

@@ -71,9 +71,9 @@ def headline(sensitivity: Mapping[str, Any]) -> str:
     if share is None:
         return "no mutant changes an activation, so the sensitivity cannot be measured"
     of = counts["caught"] + counts["survived"]
-    said = f"{counts['caught']} of {plural(of, 'mutant')} caught ({_percent(share)})"
+    text = f"{counts['caught']} of {plural(of, 'mutant')} caught ({_percent(share)})"
     if counts["equivalent"]:
-        said += f", {counts['equivalent']} more change nothing"
+        text += f", {counts['equivalent']} more change nothing"
     survivors = [
         _named(layer["name"], mutant["kind"], None)
         for layer in sensitivity["layers"]
@@ -81,9 +81,9 @@ def headline(sensitivity: Mapping[str, Any]) -> str:
         if mutant["fate"] == "survived"
     ]
     if not survivors:
-        return said
+        return text
     more = f" and {len(survivors) - _NAMED} more" if len(survivors) > _NAMED else ""
-    return f"{said}; survived: {', '.join(survivors[:_NAMED])}{more}"
+    return f"{text}; survived: {', '.join(survivors[:_NAMED])}{more}"
 
 
 def _percent(share: float) -> str:

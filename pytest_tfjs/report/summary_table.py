@@ -52,9 +52,9 @@ def summary_table(
         for comparison in comparisons
     ]
     heading, *lines = table(columns, rows, width, encoding)
-    told = [Line(text, colour(one, one["verdict"])) for text, one in zip(lines, comparisons, strict=True)]
+    body = [Line(text, colour(one, one["verdict"])) for text, one in zip(lines, comparisons, strict=True)]
     reasons, dead = _reasons(comparisons, width, encoding), _dead(comparisons, width, encoding)
-    return [Line(heading), *told, *reasons, *dead]
+    return [Line(heading), *body, *reasons, *dead]
 
 
 def _summary_row(comparison: Mapping[str, Any], with_browser: bool, encoding: str) -> list[str]:
@@ -75,8 +75,10 @@ def _times(comparison: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _compression(comparison: Mapping[str, Any]) -> tuple[str, str]:
-    told = comparison["compression"]
-    return (NOTHING, NOTHING) if told is None else (cost([told]), number(told["allowed"]))
+    compression = comparison["compression"]
+    return (
+        (NOTHING, NOTHING) if compression is None else (cost([compression]), number(compression["allowed"]))
+    )
 
 
 def _format(comparison: Mapping[str, Any]) -> str:
@@ -103,11 +105,11 @@ def _reasons(comparisons: Sequence[Mapping[str, Any]], width: int, encoding: str
 
 def _dead(comparisons: Sequence[Mapping[str, Any]], width: int, encoding: str) -> list[Line]:
     """The dead layers of each model, once for all targets."""
-    told: dict[str, None] = {}
+    notes: dict[str, None] = {}
     for comparison in comparisons:
-        said = dead_layers_text(
+        dead = dead_layers_text(
             {layer["name"]: layer["dead"] for layer in comparison["layers"] if layer["dead"]}
         )
-        if said is not None:
-            told[printable(f"{comparison['model']}, {comparison['format']}: {said}", encoding)] = None
-    return [Line(part) for text in told for part in wrapped(text, width)]
+        if dead is not None:
+            notes[printable(f"{comparison['model']}, {comparison['format']}: {dead}", encoding)] = None
+    return [Line(part) for text in notes for part in wrapped(text, width)]

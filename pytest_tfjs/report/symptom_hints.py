@@ -139,12 +139,12 @@ def _large_angle(case: DivergedLayer) -> str | None:
 def _factor(case: DivergedLayer) -> str | None:
     ratio, offset = case.symptoms.ratio, case.symptoms.offset
     if ratio is not None:
-        said, advice = f"browser = {ratio:.5g} * reference", "a weight or a scale factor differs"
+        text, advice = f"browser = {ratio:.5g} * reference", "a weight or a scale factor differs"
     elif offset is not None:
-        said, advice = f"browser = reference {offset:+.5g}", "a bias or a constant differs"
+        text, advice = f"browser = reference {offset:+.5g}", "a bias or a constant differs"
     else:
         return None
-    return f"{said} at the mismatched elements{_of_artifacts(case, advice)}"
+    return f"{text} at the mismatched elements{_of_artifacts(case, advice)}"
 
 
 def _channel(case: DivergedLayer) -> str | None:

@@ -29,8 +29,8 @@ def error_against_allowed(layer: Mapping[str, Any] | None) -> tuple[str, str]:
         return NOTHING, NOTHING
     error, allowed = decisive(layer)
     unknown = "inf" if layer["nonfinite_mismatched"] else NOTHING
-    told = unknown if error is None else number(error)
-    return told, NOTHING if allowed is None else number(allowed)
+    text = unknown if error is None else number(error)
+    return text, NOTHING if allowed is None else number(allowed)
 
 
 def wrapped(text: str, width: int) -> list[str]:

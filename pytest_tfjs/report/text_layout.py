@@ -61,11 +61,11 @@ def shorten(text: str, width: int, encoding: str = "ascii") -> str:
     if width_of(text) <= width:
         return text
     ellipsis = "…" if _encodes("…", encoding) else "..."
-    kept = width - width_of(ellipsis)
-    if kept < len("ab"):
+    room = width - width_of(ellipsis)
+    if room < len("ab"):
         return _head(text, max(width, 0))
-    tail = _head(text[::-1], kept - kept // 2)[::-1]
-    return _head(text, kept - width_of(tail)) + ellipsis + tail
+    tail = _head(text[::-1], room - room // 2)[::-1]
+    return _head(text, room - width_of(tail)) + ellipsis + tail
 
 
 def fact(label: str, text: str, *, wrap: bool = True) -> list[str]:
@@ -89,33 +89,33 @@ def table(
     """
     cells = [[column.heading for column in columns], *rows]
     widths = [max(width_of(row[place]) for row in cells) for place in range(len(columns))]
-    kept = _kept(widths, columns, width)
-    columns, widths = [columns[place] for place in kept], [widths[place] for place in kept]
+    places = _columns_that_fit(widths, columns, width)
+    columns, widths = [columns[place] for place in places], [widths[place] for place in places]
     _shrink(widths, columns, width - len(_GAP) * (len(columns) - 1))
     lines = []
     for row in cells:
         aligned = [
             _aligned(shorten(row[place], room, encoding), room, column.align)
-            for place, room, column in zip(kept, widths, columns, strict=True)
+            for place, room, column in zip(places, widths, columns, strict=True)
         ]
         lines.append(_head(_GAP.join(aligned).rstrip(), width))
     return lines
 
 
-def _kept(widths: Sequence[int], columns: Sequence[Column], width: int) -> list[int]:
+def _columns_that_fit(widths: Sequence[int], columns: Sequence[Column], width: int) -> list[int]:
     """The places of the columns that stay, so that flexible ones keep a readable width."""
     least = [
         min(natural, _READABLE) if column.flexible else natural
         for natural, column in zip(widths, columns, strict=True)
     ]
-    kept = list(range(len(columns)))
+    places = list(range(len(columns)))
     droppable = [
         (column.dropped, place) for place, column in enumerate(columns) if column.dropped is not None
     ]
     for _, place in sorted(droppable):
-        if sum(least[each] for each in kept) + len(_GAP) * (len(kept) - 1) > width:
-            kept.remove(place)
-    return kept
+        if sum(least[each] for each in places) + len(_GAP) * (len(places) - 1) > width:
+            places.remove(place)
+    return places
 
 
 def _shrink(widths: list[int], columns: Sequence[Column], room: int) -> None:

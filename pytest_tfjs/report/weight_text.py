@@ -86,14 +86,14 @@ def _cost(compression: Compression) -> str:
     if worst is None:
         return f"to {compression.stored}: no output was measured"
     change = _moved(compression, worst)
-    said = f"to {compression.stored}: changes {change}, {number(compression.allowed)} allowed"
+    text = f"to {compression.stored}: changes {change}, {number(compression.allowed)} allowed"
     most = max(compression.costs, key=lambda name: compression.costs[name].share)
     if most != worst:
-        said += f"; largest change of any layer: {_moved(compression, most)}"
+        text += f"; largest change of any layer: {_moved(compression, most)}"
     if compression.unmeasured:
         outputs = ", ".join(quoted(name, _NAME_WIDTH) for name in compression.unmeasured)
-        said += f"; not measured at {outputs}, which TF.js does not hold"
-    return said
+        text += f"; not measured at {outputs}, which TF.js does not hold"
+    return text
 
 
 def _moved(compression: Compression, name: str) -> str:

@@ -82,7 +82,7 @@ class PublicUrl:
 
     @property
     def parts(self) -> SplitResult:
-        """Scheme, host, port and path; call it only if there is no `{port}` in the address."""
+        """Scheme, host, port and path; only for an address without `{port}`."""
         return urlsplit(self.text)
 
     def __str__(self) -> str:

@@ -23,7 +23,7 @@ class Option(NamedTuple):
     """One row of the table.
 
     - `parse`: gives the value from text or from a value in Python, or raises SettingsError.
-    - `metavar`: what stands for the value in `--help`; None for an option that takes no value.
+    - `metavar`: the placeholder for the value in `--help`; None for an option without a value.
     - `help`: the text of `--help`, with the default.
     - `marker`: whether `@pytest.mark.tfjs` takes it too.
     - `is_path`: a relative path in an ini file starts at pytest's root directory.

@@ -29,7 +29,7 @@ def wilson(mean: float, samples: int) -> Interval:
 
     E. B. Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", J. Am. Stat. Assoc.
     22 (1927), 209-212, for a share of samples. Of other values it is wider than need be: none of that mean
-    vary more than those that are 0 or 1.
+    vary more than shares of 0 or 1.
     """
     z2 = _Z * _Z
     middle = mean + z2 / (2 * samples)
@@ -39,7 +39,7 @@ def wilson(mean: float, samples: int) -> Interval:
 
 
 def samples_to_prove(least: float) -> int | None:
-    """How many samples, all of which agree, have a Wilson interval from `least` on; None for 1."""
+    """How many samples, if all agree, have a Wilson interval that begins at `least`; None for 1."""
     if least >= 1:
         return None
     needed = max(1, math.ceil(_Z * _Z * least / (1 - least)))
@@ -52,8 +52,8 @@ def bootstrap_of_sums(
     """The interval of a statistic of the sum over the samples, which are the rows of `parts`.
 
     By percentiles of RESAMPLES resamples with repetition (B. Efron and R. Tibshirani, "An
-    Introduction to the Bootstrap", 1993, chapter 13), with a fixed seed. None where all give the same, which
-    tells nothing of what no sample shows.
+    Introduction to the Bootstrap", 1993, chapter 13), with a fixed seed. None if all resamples give the same
+    value: the samples then show no variation to estimate from.
     """
     count = len(parts)
     random = np.random.default_rng(SEED)

@@ -123,7 +123,7 @@ def _interval(figure: Callable[[Any], float], samples: int) -> tuple[float, floa
 
 
 class _OutputReader:
-    """Reads the outputs of all feeds in one page; holds the results, as far as it came."""
+    """Reads the outputs of all feeds in one page; holds the results, partial ones if the page fails."""
 
     def __init__(self, model: PreparedModel, task: Task, layers: tuple[Layer, ...], context: Context) -> None:
         self._model = model
@@ -210,14 +210,14 @@ def _agree(model: PreparedModel, task: Task, context: Context) -> Agreement:
         refused=failure is not None and failure.refused,
     )
     if reason is None:
-        agreement = _judged(agreement, reader.outputs, context.settings.allow_vacuous)
+        agreement = _with_verdict(agreement, reader.outputs, context.settings.allow_vacuous)
     changed = None if agreement.verdict == "close" else model.changed()
     if changed is None:
         return agreement
     return replace(agreement, verdict="error", reason=changed.reason, measures=())
 
 
-def _judged(agreement: Agreement, outputs: _Outputs, allowed: Sequence[str]) -> Agreement:
+def _with_verdict(agreement: Agreement, outputs: _Outputs, allowed: Sequence[str]) -> Agreement:
     measures, classified = tuple(outputs.measures()), outputs.classified
     is_allowed = all(_is_allowed(layer, allowed) for layer in outputs.layers)
     verdict, reason = judge_task(measures, None if is_allowed else outputs.vacuous())

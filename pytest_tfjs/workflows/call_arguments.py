@@ -85,7 +85,7 @@ def require_minimum(arguments: AgreementArguments) -> None:
 class Task:
     """What an agreement measures of a model's outputs, and the minimum of each figure.
 
-    `output` names the output that has classes; `labels` are the correct classes. `metric` computes a figure
+    `output` names the output that has classes; `labels` are the correct classes. `metric` computes a figure;
     from the browser's and the reference's outputs: arrays of one output, or dicts of several by name. Each
     `min_...` is the figure's minimum; `min_topk` is (k, share). Raises SettingsError for invalid values.
     """

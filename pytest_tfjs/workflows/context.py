@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.cache import ContentCache
     from pytest_tfjs.models.sources import Source
     from pytest_tfjs.models.tensorflow.process import Runner, TensorFlowProcess
-    from pytest_tfjs.report.run_results import Earlier
+    from pytest_tfjs.report.run_results import EarlierComparisons
     from pytest_tfjs.settings.settings import Settings
 
 
@@ -39,7 +39,7 @@ class Context:
     tensorflow: TensorFlowProcess
     test: str
     repeat: str
-    earlier: Earlier
+    earlier: EarlierComparisons
     record: Callable[[Comparison], None]
     record_agreement: Callable[[Agreement], None]
     attach: Callable[[str, str], None]

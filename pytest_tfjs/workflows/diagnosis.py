@@ -24,7 +24,7 @@ from pytest_tfjs.compare.operations import PLACEHOLDERS
 from pytest_tfjs.compare.weight_check import wrong_weight
 from pytest_tfjs.errors import TfjsError
 from pytest_tfjs.models.alone.planner import plan_alone
-from pytest_tfjs.reference.diverged_layer import Examined, examine
+from pytest_tfjs.reference.diverged_layer import LayerFindings, examine_layer
 from pytest_tfjs.workflows.layer_measurement import with_plans
 
 if TYPE_CHECKING:
@@ -107,14 +107,14 @@ class _Diagnosing:
     def _of_layer(self, row: LayerResult, base: Evidence) -> Evidence:
         evidence = replace(base, layer=row.layer.name)
         if row.local is not None and row.local.passed and not base.half:
-            said = "the layer itself is correct; the given tolerance is smaller than its rounding error"
-            return replace(evidence, growth=said)
+            text = "the layer itself is correct; the given tolerance is smaller than its rounding error"
+            return replace(evidence, growth=text)
         finding = wrong_weight(self._comparison.weight_check, row.layer)
         if finding is not None:
-            said = f"its weight {finding.name!r} differs from the source's"
+            text = f"its weight {finding.name!r} differs from the source's"
             if finding.by_effect:
-                said = f"its weight {finding.name!r}, or another of its weights, may differ from the source's"
-            evidence = replace(evidence, weight=said, by_effect=finding.by_effect)
+                text = f"its weight {finding.name!r}, or another of its weights, may differ from the source's"
+            evidence = replace(evidence, weight=text, by_effect=finding.by_effect)
         found = self._tried("a second run of the layer", lambda: self._look_at(row, evidence))
         return evidence if found is None else found
 
@@ -127,25 +127,25 @@ class _Diagnosing:
                 f"a closer look at {name!r}: its activation is {expected.nbytes} bytes of {expected.dtype}"
             )
             return evidence
-        ours = self._run(self._page(self._context.target), row, number, runs=2)
-        actual = None if ours is None else ours.best
-        if ours is None or actual is None:
+        outputs = self._run(self._page(self._context.target), row, number, runs=2)
+        actual = None if outputs is None else outputs.best
+        if outputs is None or actual is None:
             return evidence
         evidence = replace(
             evidence,
-            repeated=apart(ours.alone, expected),
-            takes=ours.takes,
+            repeated=apart(outputs.alone, expected),
+            takes=outputs.takes,
             source_takes=tuple(row.layer.inputs),
             others=tuple(self._others(row, number, actual, expected)),
         )
         known = evidence.weight is not None and not evidence.by_effect
-        return evidence if known else self._examined(row, number, evidence, ours, expected)
+        return evidence if known else self._with_findings(row, number, evidence, outputs, expected)
 
     def _others(self, row: LayerResult, number: int, actual: Array, expected: Array) -> Iterator[OtherResult]:
         """The activations of other backends, one by one, as far as time allows."""
         for target in self._other_targets():
-            given = self._run(self._page(target), row, number, runs=1)
-            value = None if given is None else given.best
+            outputs = self._run(self._page(target), row, number, runs=1)
+            value = None if outputs is None else outputs.best
             if value is not None:
                 yield OtherResult(
                     str(target), error_left(expected, value, actual), error_left(actual, value, expected)
@@ -208,7 +208,7 @@ class _Diagnosing:
     def _page(self, target: Target) -> Page | None:
         """The page of a target; None if there is none or no time is left."""
         if self._left_s <= 0:
-            self._not_tried.append(f"{target}: {BUDGET_S:g} s for the diagnosis were used up")
+            self._not_tried.append(f"{target}: the {BUDGET_S:g} s for the diagnosis were used up")
             return None
         context = self._context
         return self._tried(
@@ -218,15 +218,15 @@ class _Diagnosing:
             ),
         )
 
-    def _examined(
-        self, row: LayerResult, number: int, evidence: Evidence, ours: _TargetOutputs, expected: Array
+    def _with_findings(
+        self, row: LayerResult, number: int, evidence: Evidence, outputs: _TargetOutputs, expected: Array
     ) -> Evidence:
         """The evidence with what Python computes for the layer."""
-        actual = ours.best
+        actual = outputs.best
         assert actual is not None
-        # Another backend that is right had the same feed.
+        # If another backend is right, the feed is too: both have the same one.
         fed_right = bool(evidence.right) or not self._is_near_the_feed(row)
-        found = self._examine(row, number, None if fed_right else ours.tapped)
+        found = self._examine_in_python(row, number, None if fed_right else outputs.tapped)
         tried: list[Trial] = []
         predicted = None
         if found.steps is not None:
@@ -250,15 +250,15 @@ class _Diagnosing:
             else evidence.sizes,
         )
 
-    def _examine(self, row: LayerResult, number: int, tapped: Array | None) -> Examined:
+    def _examine_in_python(self, row: LayerResult, number: int, tapped: Array | None) -> LayerFindings:
         model, context = self._model, self._context
         nbytes = model.artifacts.bytes
         if self._left_s <= 0 or nbytes > _MOST_MODEL_BYTES:
             why = "no time was left" if self._left_s <= 0 else f"the model is {nbytes} bytes"
             self._not_tried.append(f"other interpretations and changed feeds: {why}")
-            return Examined()
+            return LayerFindings()
         context.progress(Progress("looking for the cause in Python"))
-        task = partial(examine, name=row.layer.name, number=number, tapped=tapped)
+        task = partial(examine_layer, name=row.layer.name, number=number, tapped=tapped)
         found = self._tried(
             "other interpretations and changed feeds",
             lambda: context.runner(model.source)(
@@ -266,7 +266,7 @@ class _Diagnosing:
             ),
         )
         if found is None:
-            return Examined()
+            return LayerFindings()
         self._not_tried += found.not_tried
         return found
 

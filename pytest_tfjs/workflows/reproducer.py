@@ -176,9 +176,9 @@ class _Reproduction:
     def _fed(self, content: AloneContent, feed: int) -> dict[str, Array]:
         rows = [one.row for one in content.fed if one.row is not None]
         activations = self._model.reference.activations(feed, rows)
-        given = self._model.feeds[feed].browser
+        inputs = self._model.feeds[feed].browser
         return {
-            one.name: given[str(one.source_input)] if one.row is None else activations[one.row]
+            one.name: inputs[str(one.source_input)] if one.row is None else activations[one.row]
             for one in content.fed
         }
 

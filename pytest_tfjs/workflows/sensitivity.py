@@ -1,7 +1,7 @@
 """Measures sensitivity: puts faults into each layer, and judges whether a comparison would catch them.
 
 No browser runs: each mutant takes the place of the browser's activation of a layer that was run alone on the
-reference's inputs, and is judged by the same allowance.
+reference's inputs, and is check by the same allowance.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ _FILE = "sensitivity.json"
 _SCHEMA = 1
 
 _RESOLUTION = 2.0**-24
-"""A float32 that is off by less than this part of itself is not off."""
+"""Relative errors below this are smaller than the spacing of float32 numbers."""
 
 _PROBE = 2.0**-6
-"""By how much an activation is scaled to learn what share of its allowance that takes up."""
+"""The relative change by which an activation is scaled to measure how much of its allowance that uses."""
 
 
 @dataclass(frozen=True)
@@ -75,23 +75,23 @@ class Judge:
     precision: Precision | None
     half: bool
 
-    def judge(self, layer: Layer, actual: Array, reference: Array, arithmetic: Arithmetic) -> Judged:
+    def judge(self, layer: Layer, actual: Array, reference: Array, arithmetic: Arithmetic) -> ErrorCheck:
         """The judgement on one layer's activation for one feed, given correct inputs."""
         if self.precision is not None and layer.name not in self.tolerances.by_user:
             backend, half = self.precision.backend, self.precision.half
             allowed = allowance(layer, arithmetic, reference, backend=backend, half=half)
             local = measure_local(actual, reference, arithmetic, allowed, symptoms=False)
-            judged = Judged(local.passed, local.share, _described_local(local))
+            check = ErrorCheck(local.passed, local.share, _described_local(local))
             if not local.passed:
-                return judged
+                return check
             whole = self._whole(layer, actual, reference)
-            return judged if whole.passed else whole
+            return check if whole.passed else whole
         return self._whole(layer, actual, reference)
 
-    def _whole(self, layer: Layer, actual: Array, reference: Array) -> Judged:
+    def _whole(self, layer: Layer, actual: Array, reference: Array) -> ErrorCheck:
         tolerance = self.tolerances.of(layer.name, alone=self.precision is not None)
         metrics = measure(actual, reference, tolerance, symptoms=False)
-        return Judged(metrics.passed, metrics.share, _described(metrics))
+        return ErrorCheck(metrics.passed, metrics.share, _described(metrics))
 
 
 def _described(metrics: Metrics) -> str:
@@ -107,8 +107,8 @@ def _described_local(local: Local) -> str:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """`share`: the error in parts of what is allowed; `described`: the same in words."""
+class ErrorCheck:
+    """The check of an activation's error; `share`: error / allowed error; `described`: the same in words."""
 
     passed: bool
     share: float
@@ -162,7 +162,7 @@ def measure_sensitivity(
 
 
 def _key(reference: Reference, judge: Judge) -> str:
-    """The reference's own key stands for the model, the feeds and the versions."""
+    """The cache key; the reference's key in it covers the model, the feeds and the versions."""
     tolerances = judge.tolerances
     digest = hashlib.sha256(f"{_SCHEMA} {SEED} {reference.folder.parent.name}".encode())
     allowed = (sorted(tolerances.by_layer.items(), key=str), sorted(tolerances.by_user))
@@ -230,9 +230,9 @@ class _Trial:
 
     def _inputs(self, layer: Layer, feed: int) -> Mapping[str, Array]:
         names = self._mutating.inputs_of(layer.name)
-        given = self._feeds[feed].reference
-        entering = [name for name in names if name not in given]
-        return {**given, **self._reference.activations(feed, entering)}
+        fed = self._feeds[feed].reference
+        entering = [name for name in names if name not in fed]
+        return {**fed, **self._reference.activations(feed, entering)}
 
 
 @dataclass(frozen=True)
@@ -253,12 +253,12 @@ class _Case:
             return Outcome(kind, "not applicable", None, "the target itself computes in half precision")
         if same_bits(made.value, mutant.right):
             return Outcome(kind, "equivalent", made.what, made.harmless or _UNCHANGED)
-        if mutant.right is not self.reference and not self._judged(mutant.right).passed:
+        if mutant.right is not self.reference and not self._check(mutant.right).passed:
             why = "recomputed alone, the layer does not reproduce its activation"
             return Outcome(kind, "not applicable", made.what, why)
-        judged = self._judged(made.value)
-        if judged.passed:
-            return Outcome(kind, "survived", made.what, f"it changes an element by {judged.described}")
+        check = self._check(made.value)
+        if check.passed:
+            return Outcome(kind, "survived", made.what, f"it changes an element by {check.described}")
         return Outcome(kind, "caught", made.what)
 
     def smallest(self) -> list[float]:
@@ -266,14 +266,14 @@ class _Case:
         if self.reference.dtype.kind not in "fc" or not self.reference.any():
             return []
         probed = self.reference * self.reference.dtype.type(1 + _PROBE)
-        share = self._judged(probed).share
+        share = self._check(probed).share
         if share <= 0:
             return []
         # What is allowed does not depend on the error, so that the share grows with it.
         found = _PROBE / share
         return [found if found > _RESOLUTION else 0.0]
 
-    def _judged(self, actual: Array) -> Judged:
+    def _check(self, actual: Array) -> ErrorCheck:
         return self.by.judge(self.layer, actual, self.reference, self.arithmetic)
 
 

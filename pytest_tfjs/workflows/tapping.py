@@ -28,7 +28,7 @@ _SMALLER_EXTENTS: tuple[Extent, ...] = ("boundaries", "outputs")
 
 
 class ActivationReader:
-    """Reads and measures a model's activations in one page; the results are of use also if `run` raises.
+    """Reads and measures a model's activations in one page; the results remain valid if `run` raises.
 
     `facts`: what the page runs on. `reference` has the layers that were read in the end, `measurements` their
     metrics, `result` the result of the first job. With a `precision` each layer is run alone as well;

@@ -186,7 +186,7 @@ def out_of_memory(*_):
         (("feed", full_disk), "the server answered 500 to jobs/"),
         (
             ("deliver", out_of_memory),
-            "the server did not take the activations: the server cannot receive them: MemoryError",
+            "the server refused the activations: the server cannot receive them: MemoryError",
         ),
     ],
     ids=["references", "feed", "activations"],
@@ -299,7 +299,9 @@ def test_unavailable_backend_is_an_error_without_fallback(tmp_path):
     harness = Harness(dist=Dist.shipped(), options=options)
     try:
         for _ in range(2):
-            with pytest.raises(TargetUnavailableError, match=r"webgl on chrome: .* gives no WebGL context"):
+            with pytest.raises(
+                TargetUnavailableError, match=r"webgl on chrome: .* provides no WebGL context"
+            ):
                 open_page(harness, "webgl")
         assert_runs(harness, tmp_path)
     finally:

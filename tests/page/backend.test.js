@@ -85,12 +85,12 @@ test("a failed backend error names the requested and the active backend", async 
   const { tf } = fakeTF({ made: false, there: "cpu" });
   await assert.rejects(makeBackend(tf, setup("webgl", { WEBGL_PACK: false })), {
     message:
-      'the backend asked for is webgl, with the flags {"WEBGL_PACK":false}; setBackend() gave false, and the backend there is cpu',
+      'the requested backend is webgl, with the flags {"WEBGL_PACK":false}; setBackend() returned false, and the backend in use is cpu',
   });
 });
 
 test("another active backend is an error even if setBackend() succeeds", async () => {
-  await assert.rejects(makeBackend(fakeTF({ there: "wasm" }).tf, setup("webgl")), /the backend there is wasm/);
+  await assert.rejects(makeBackend(fakeTF({ there: "wasm" }).tf, setup("webgl")), /the backend in use is wasm/);
 });
 
 test("a backend the browser does not support is unavailable", async () => {
@@ -98,7 +98,7 @@ test("a backend the browser does not support is unavailable", async () => {
   const failure = await makeBackend(fakeTF({ made: false, there: "cpu" }).tf, setup("webgl")).catch((error) => error);
   contexts = { webgl2: {} };
   assert.ok(failure instanceof UnavailableError);
-  assert.equal(failure.message, "the browser gives no WebGL context");
+  assert.equal(failure.message, "the browser provides no WebGL context");
   await assert.rejects(makeBackend(fakeTF().tf, setup("webgpu")), UnavailableError);
 });
 
@@ -108,7 +108,7 @@ test("a GPU without float32 textures supports only half-precision webgl", async 
   await makeBackend(fakeTF(lacking).tf, setup("webgl", { WEBGL_FORCE_F16_TEXTURES: true }));
   await assert.rejects(
     makeBackend(fakeTF().tf, setup("webgl", { WEBGL_FORCE_F16_TEXTURES: true })),
-    /WEBGL_FORCE_F16_TEXTURES is false, true was asked for/,
+    /WEBGL_FORCE_F16_TEXTURES is false, true was requested/,
   );
 });
 
@@ -131,7 +131,7 @@ test("a flag that disables float32 textures is an error of the flag", async () =
 
 test("a flag changed by TF.js is an error", async () => {
   const { tf } = fakeTF({ change: { WEBGL_PACK: true } });
-  await assert.rejects(makeBackend(tf, setup("webgl", { WEBGL_PACK: false })), /WEBGL_PACK is true, false was asked for/);
+  await assert.rejects(makeBackend(tf, setup("webgl", { WEBGL_PACK: false })), /WEBGL_PACK is true, false was requested/);
 });
 
 test("an unknown flag is an error with the requested value", async () => {
@@ -141,7 +141,7 @@ test("an unknown flag is an error with the requested value", async () => {
 });
 
 test("a WebGL context of another version than the flag's is an error", async () => {
-  await assert.rejects(makeBackend(fakeTF().tf, setup("webgl", { WEBGL_VERSION: 1 })), /WEBGL_VERSION is 2, 1 was asked for/);
+  await assert.rejects(makeBackend(fakeTF().tf, setup("webgl", { WEBGL_VERSION: 1 })), /WEBGL_VERSION is 2, 1 was requested/);
 });
 
 const SIMD = { WASM_HAS_SIMD_SUPPORT: true };
@@ -150,12 +150,12 @@ const THREADS = { ...SIMD, WASM_HAS_MULTITHREAD_SUPPORT: true };
 test("the loaded wasm file shows which build runs", async () => {
   loaded = ["tfjs-backend-wasm.wasm", "tf.min.js"];
   await makeBackend(fakeTF().tf, setup("wasm", { WASM_HAS_SIMD_SUPPORT: false }));
-  await assert.rejects(makeBackend(fakeTF().tf, setup("wasm", SIMD)), /WASM_HAS_SIMD_SUPPORT is false, true was asked for/);
+  await assert.rejects(makeBackend(fakeTF().tf, setup("wasm", SIMD)), /WASM_HAS_SIMD_SUPPORT is false, true was requested/);
   loaded = ["tfjs-backend-wasm-simd.wasm"];
   await makeBackend(fakeTF().tf, setup("wasm", SIMD));
   await assert.rejects(
     makeBackend(fakeTF({ threads: 2 }).tf, setup("wasm", THREADS)),
-    /WASM_HAS_MULTITHREAD_SUPPORT is false, true was asked for/,
+    /WASM_HAS_MULTITHREAD_SUPPORT is false, true was requested/,
   );
   loaded = [];
   await assert.rejects(makeBackend(fakeTF().tf, setup("wasm", SIMD)), /no \.wasm file/);

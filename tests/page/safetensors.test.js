@@ -37,7 +37,7 @@ test("data is converted to its dtype", () => {
 
 test("data of another length than its shape is rejected", () => {
   const short = { dtype: /** @type {const} */ ("float32"), shape: [2, 2], data: new Float32Array(3) };
-  assert.throws(() => bytesOf(short), /TF.js gave 12 bytes for a float32 tensor of shape \[2,2\], which has 16/);
+  assert.throws(() => bytesOf(short), /TF.js returned 12 bytes for a float32 tensor of shape \[2,2\], which has 16/);
 });
 
 test("a file written by Python is read", async () => {
@@ -118,6 +118,6 @@ test("the reserved name __metadata__ is rejected", () => {
 test("an empty tensor has no bytes, even if webgl returns a plain array", () => {
   const empty = { dtype: /** @type {const} */ ("float32"), shape: [0, 3], data: [] };
   assert.equal(bytesOf(empty).byteLength, 0);
-  assert.throws(() => bytesOf({ ...empty, shape: [3] }), /gave 0 bytes/);
+  assert.throws(() => bytesOf({ ...empty, shape: [3] }), /returned 0 bytes/);
   assert.throws(() => bytesOf({ ...empty, data: ["a"] }), /strings have no bytes/);
 });

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytest_tfjs.report.comparison_json import comparison_to_json
-from pytest_tfjs.report.run_results import Earlier, Told
+from pytest_tfjs.report.run_results import EarlierComparisons, StoredResults
 from tests.support.comparisons import close, comparison, layer, target, wrong
 
 TEST = "test_digits.py::test_classifier[chrome-webgl]"
@@ -18,7 +18,10 @@ def numbered_comparison(number: int, **fields: object):
 
 
 def test_entries_come_back_unchanged():
-    results, entries = Told(), [comparison_to_json(numbered_comparison(number)) for number in range(3)]
+    results, entries = (
+        StoredResults(),
+        [comparison_to_json(numbered_comparison(number)) for number in range(3)],
+    )
     results.extend(entries[:1])
     results.extend(entries[1:])
     results.extend([])
@@ -27,26 +30,26 @@ def test_entries_come_back_unchanged():
 
 
 def test_entries_are_ordered_by_place():
-    results = Told()
+    results = StoredResults()
     for place, names in ((2, "cd"), (0, "a"), (1, "b"), (2, "e")):
         results.extend([{"test": name} for name in names], place)
     assert [one["test"] for one in results.all()] == list("abcde")
 
 
 def test_similar_entries_are_compressed():
-    results, earlier = Told(), Earlier()
+    results, earlier = StoredResults(), EarlierComparisons()
     for number in range(200):
         one = numbered_comparison(number)
         results.extend([comparison_to_json(one)])
         earlier.add(one)
-    compressed = [pressed for _, pressed in results._kept]
-    compressed += [pressed for one in earlier._kept.values() for _, pressed in one]
+    compressed = [pressed for _, pressed in results._entries]
+    compressed += [pressed for one in earlier._by_subject.values() for _, pressed in one]
     assert sum(map(len, compressed)) / 200 < 1_500
     assert len(str(comparison_to_json(numbered_comparison(0)))) > 30_000
 
 
 def test_elsewhere_finds_the_same_comparison_on_other_targets():
-    earlier, here = Earlier(), numbered_comparison(0, test=TEST)
+    earlier, here = EarlierComparisons(), numbered_comparison(0, test=TEST)
     on_wasm, on_cpu = (
         numbered_comparison(
             0, test=f"test_digits.py::test_classifier[chrome-{name}]", target=target(backend=name)
@@ -67,7 +70,7 @@ def test_elsewhere_finds_the_same_comparison_on_other_targets():
 
 
 def test_count_is_the_number_of_comparisons_of_a_test():
-    earlier = Earlier()
+    earlier = EarlierComparisons()
     assert (earlier.count(TEST), len(earlier)) == (0, 0)
     earlier.add(numbered_comparison(0, test=TEST))
     earlier.add(numbered_comparison(1, test=TEST, model="another"))

@@ -244,7 +244,9 @@ def test_mask_of_another_layer_is_reported(page, tmp_path):
     result, (tapped,), (alone,) = run_alone(page, job, [reference])
     assert result.alone == {"hide": (), "a": ("hide",), "both": ("b", "a")}
     assert_the_same(alone["a"], tapped["a"])
-    assert result.not_alone == {"b": "in the model TF.js gives 'b' a mask, though no input of it carries one"}
+    assert result.not_alone == {
+        "b": "in the model TF.js gives 'b' a mask, although none of its inputs has one"
+    }
 
 
 def test_missing_reference_fails_the_job(page, tmp_path):

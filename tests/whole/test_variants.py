@@ -74,7 +74,7 @@ def test_unpacked_variant_packs_no_textures(harness, backend, packed):
 
 def test_threads_without_simd_are_rejected(harness):
     flags = (("WASM_HAS_SIMD_SUPPORT", False), ("WASM_HAS_MULTITHREAD_SUPPORT", True))
-    with pytest.raises(PageError, match="WASM_HAS_MULTITHREAD_SUPPORT is false, true was asked for"):
+    with pytest.raises(PageError, match="WASM_HAS_MULTITHREAD_SUPPORT is false, true was requested"):
         harness.open(Target("chrome", "wasm", "odd", flags))
 
 

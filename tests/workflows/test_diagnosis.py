@@ -325,7 +325,7 @@ def test_failing_parts_of_a_diagnosis_are_listed_and_leave_the_verdict(compare_b
         raise RuntimeError("boom")
 
     monkeypatch.setattr(Harness, "open", no_cpu)
-    monkeypatch.setattr(workflow, "examine", boom)
+    monkeypatch.setattr(workflow, "examine_layer", boom)
     comparison = compare_broken()
     assert (comparison.verdict, comparison.first_divergence) == ("diverged", ("dense",))
     assert comparison.diagnosis.kind == "unknown"
@@ -338,7 +338,9 @@ def test_diagnosis_stops_when_its_time_is_used_up(compare_broken, monkeypatch, o
     monkeypatch.setattr(workflow, "BUDGET_S", 0.0)
     comparison = compare_broken()
     assert comparison.diagnosis.kind == "unknown"
-    assert "not tried: wasm on chrome: 0 s for the diagnosis were used up" in comparison.diagnosis.evidence
+    assert (
+        "not tried: wasm on chrome: the 0 s for the diagnosis were used up" in comparison.diagnosis.evidence
+    )
     assert "cpu" not in opened_backends
 
 

@@ -20,7 +20,7 @@ from pytest_tfjs.browsers.launching.launch import launch
 from pytest_tfjs.compare.numbers.element_check import check_elements
 from pytest_tfjs.models.artifacts import read_artifacts, with_weights
 from pytest_tfjs.report.comparison_json import comparison_to_json
-from pytest_tfjs.report.run_results import Earlier
+from pytest_tfjs.report.run_results import EarlierComparisons
 
 pytestmark = [pytest.mark.browser, pytest.mark.convert]
 
@@ -275,7 +275,7 @@ def test_wrong_weight_is_stored_unchanged(tfjs_repro, served_url, browser, tmp_p
 
 def clear_earlier(tfjs):
     """Makes the next comparison the first of a run."""
-    tfjs._context = replace(tfjs._context, earlier=Earlier())
+    tfjs._context = replace(tfjs._context, earlier=EarlierComparisons())
 
 
 @pytest.mark.tfjs(backends="webgl")

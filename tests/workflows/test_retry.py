@@ -143,7 +143,9 @@ def test_timeout_is_not_retried(run):
 
 def test_message_names_the_loss_if_no_new_browser_starts(run):
     text = "\n".join(case(run, "test_no_other_browser_starts").error_lines)
-    assert re.search(rf"could not be started\.\n(.*\n)*It was to replace another browser: {LOST}", text)
+    assert re.search(
+        rf"could not be started\.\n(.*\n)*It was to replace a browser that was lost: {LOST}", text
+    )
 
 
 def test_unknown_argument_is_rejected(run):

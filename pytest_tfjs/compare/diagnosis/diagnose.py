@@ -45,7 +45,7 @@ class Diagnosis:
     - `half range`, `half resolution`: half precision cannot hold values over 65504 or close to 0; it rounds
       to 2**-11 of a value, and such errors may grow.
     - `quantised weights`: quantising the weights changes the outputs too much.
-    - `semantics`: the operation means something else in the browser, which `said` names.
+    - `semantics`: the operation means something else in the browser; `said` names the difference.
     - `feed`: the browser's model expects the feed in another range, layout or channel order.
     - `nondeterminism`: two runs on the same inputs differ.
     - `weight`: a weight of the layer differs from the source's.
@@ -163,8 +163,8 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     for cause in _CAUSES:
         found = cause(evidence)
         if found is not None:
-            kind, said = found
-            return Diagnosis(kind, evidence.layer, said, facts)
+            kind, text = found
+            return Diagnosis(kind, evidence.layer, text, facts)
     return Diagnosis("unknown", evidence.layer, "nothing that was tried explains it", facts)
 
 
@@ -183,13 +183,13 @@ def _no_layer(evidence: Evidence) -> Found:
     return None
 
 
-def _growth(said: str, *, half: bool) -> Found:
+def _growth(text: str, *, half: bool) -> Found:
     if half:
         return (
             "half resolution",
-            f"half precision has 11 significant bits, and its rounding errors grow: {said}",
+            f"half precision has 11 significant bits, and its rounding errors grow: {text}",
         )
-    return "growth", said
+    return "growth", text
 
 
 def _nondeterminism(evidence: Evidence) -> Found:
@@ -246,8 +246,8 @@ def _half_range(evidence: Evidence) -> Found:
         return "half range", f"half precision overflows above 65504, but {what} reaches {largest[what]:.3g}"
     if sizes.flushed >= _FLUSHED:
         share = _percent(sizes.flushed)
-        said = f"{share} of the mismatched elements are 0 in the browser and below 6.1e-05 in Python"
-        return "half range", f"half precision flushes values this small to 0: {said}"
+        text = f"{share} of the mismatched elements are 0 in the browser and below 6.1e-05 in Python"
+        return "half range", f"half precision flushes values this small to 0: {text}"
     return None
 
 
@@ -255,12 +255,12 @@ def _interpretation(evidence: Evidence) -> Found:
     found = _best(evidence.interpretations)
     if found is None:
         return None
-    said = f"the browser's result matches {found.name}{_declared(found)}"
+    text = f"the browser's result matches {found.name}{_declared(found)}"
     if evidence.right:
-        return "kernel", f"{_kernel(evidence)}: {said}"
+        return "kernel", f"{_kernel(evidence)}: {text}"
     if found.kind == "weight" and evidence.over_artifacts is not None and evidence.over_artifacts.same:
-        return "weight", said
-    return "semantics", said
+        return "weight", text
+    return "semantics", text
 
 
 def _half_resolution(evidence: Evidence) -> Found:
@@ -272,13 +272,13 @@ def _half_resolution(evidence: Evidence) -> Found:
     predicted = sizes.predicted is not None and sizes.predicted >= 1 / _PREDICTED
     if not predicted and units > _COARSE:
         return None
-    said = (
+    text = (
         f"half precision has 11 significant bits: the error is {units:.2g} times 2**-11 of the layer's "
         "largest value"
     )
     if predicted:
-        said += ", as expected from rounding inputs, weights and result to half precision"
-    return "half resolution", said
+        text += ", as expected from rounding inputs, weights and result to half precision"
+    return "half resolution", text
 
 
 def _kernel_alone(evidence: Evidence) -> Found:
@@ -290,8 +290,8 @@ def _conversion(evidence: Evidence) -> Found:
     if evidence.same:
         alike = f"{_and(evidence.same)} and {evidence.target} give the same wrong values"
         if python is not None and python.right:
-            said = "TensorFlow gets the right values from the same artifacts: TF.js computes this differently"
-            return "semantics", f"{alike}, but {said}"
+            text = "TensorFlow gets the right values from the same artifacts: TF.js computes this differently"
+            return "semantics", f"{alike}, but {text}"
         whose = "the artifacts" if python is not None else "the artifacts, or TF.js on every backend,"
         return "conversion", f"{whose} compute something else than the source: {alike}"
     if python is None:

@@ -22,13 +22,13 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 def sizes_of(actual: Array, expected: Array, entering: Sequence[Array], predicted: float | None) -> Sizes:
     """The sizes and errors of one activation and its inputs; see `Sizes`."""
-    ours, truth = actual.astype(np.float64), expected.astype(np.float64)
-    size, finite = np.abs(truth), np.isfinite(ours) & np.isfinite(truth)
-    over = np.isfinite(truth) & ~np.isfinite(ours)
-    over |= (size > LARGEST_HALF) & (ours == 0)
-    wrong = finite & (ours != truth)
-    flushed = wrong & (ours == 0) & (size < SMALLEST_NORMAL_HALF)
-    error = np.abs(ours - truth, where=finite, out=np.zeros_like(ours))
+    got, truth = actual.astype(np.float64), expected.astype(np.float64)
+    size, finite = np.abs(truth), np.isfinite(got) & np.isfinite(truth)
+    over = np.isfinite(truth) & ~np.isfinite(got)
+    over |= (size > LARGEST_HALF) & (got == 0)
+    wrong = finite & (got != truth)
+    flushed = wrong & (got == 0) & (size < SMALLEST_NORMAL_HALF)
+    error = np.abs(got - truth, where=finite, out=np.zeros_like(got))
     return Sizes(
         reference=_largest(truth),
         inputs=max((_largest(each) for each in entering if each.dtype.kind in "iuf"), default=0.0),

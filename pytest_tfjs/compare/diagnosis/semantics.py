@@ -131,21 +131,21 @@ def error_left(actual: Array, candidate: Array, reference: Array) -> float:
         return math.inf
     if actual.shape != reference.shape:
         reference = np.zeros(actual.shape)
-    ours, theirs, truth = (np.asarray(each, np.float64) for each in (actual, candidate, reference))
-    finite = np.isfinite(ours)
-    if not np.array_equal(finite, np.isfinite(theirs)) or not _same_where(ours, theirs, ~finite):
+    got, want, truth = (np.asarray(each, np.float64) for each in (actual, candidate, reference))
+    finite = np.isfinite(got)
+    if not np.array_equal(finite, np.isfinite(want)) or not _same_where(got, want, ~finite):
         return math.inf
     both = finite & np.isfinite(truth)
     with np.errstate(over="ignore"):
-        left, error = _rms(ours[finite] - theirs[finite]), _rms(ours[both] - truth[both])
+        left, error = _rms(got[finite] - want[finite]), _rms(got[both] - truth[both])
     if np.array_equal(finite, np.isfinite(truth)):
         return left / error if error else (0.0 if left == 0 else math.inf)
-    scale = max(error, 1e-3 * _rms(ours[finite]))
+    scale = max(error, 1e-3 * _rms(got[finite]))
     return left / scale if scale else (0.0 if left == 0 else math.inf)
 
 
-def _same_where(ours: Array, theirs: Array, where: Array) -> bool:
-    return np.array_equal(ours[where], theirs[where], equal_nan=True)
+def _same_where(got: Array, want: Array, where: Array) -> bool:
+    return np.array_equal(got[where], want[where], equal_nan=True)
 
 
 def _rms(values: Array) -> float:
@@ -158,13 +158,13 @@ def differing(steps: Sequence[Step], declared: Sequence[Step]) -> tuple[str, ...
     Only attributes present on both sides are compared, because a converter leaves out defaults: those of
     operations at the same place or, if the lists of operations differ, of operations that occur once in both.
     """
-    ours, theirs = ([step for step in each if step.op not in _COPIES] for each in (declared, steps))
-    names = [[_name(step.op) for step in each] for each in (ours, theirs)]
+    got, want = ([step for step in each if step.op not in _COPIES] for each in (declared, steps))
+    names = [[_name(step.op) for step in each] for each in (got, want)]
     if names[0] == names[1]:
-        pairs = list(zip(ours, theirs, strict=True))
+        pairs = list(zip(got, want, strict=True))
     else:
         once = [name for name in names[0] if names[0].count(name) == names[1].count(name) == 1]
-        pairs = [(ours[names[0].index(name)], theirs[names[1].index(name)]) for name in once]
+        pairs = [(got[names[0].index(name)], want[names[1].index(name)]) for name in once]
     found = tuple(
         _attribute_change(one, other, key)
         for one, other in pairs
@@ -181,25 +181,25 @@ def _name(op: str) -> str:
     return op if op in PADS else same_operation(op)
 
 
-def _attribute_change(ours: Step, theirs: Step, key: str) -> str:
-    values = (attribute_text(step.attributes[key]) for step in (ours, theirs))
-    return f"{ours.op} with {key}={' instead of '.join(values)}"
+def _attribute_change(got: Step, want: Step, key: str) -> str:
+    values = (attribute_text(step.attributes[key]) for step in (got, want))
+    return f"{got.op} with {key}={' instead of '.join(values)}"
 
 
-def _changed(ours: list[str], theirs: list[str]) -> tuple[str, ...]:
+def _changed(got: list[str], want: list[str]) -> tuple[str, ...]:
     """Descriptions of where two lists of operations differ, except for what conversion folds into weights.
 
     A converter moves factors into the weights of a contraction, and sums into its bias if there is one.
     """
-    folds = not FOLDING_CONTRACTIONS.isdisjoint(ours)
+    folds = not FOLDING_CONTRACTIONS.isdisjoint(got)
     foldable = (
-        (MULTIPLICATIVE | (ADDITIVE | {BATCH_NORM} if "Add" in ours else frozenset()))
+        (MULTIPLICATIVE | (ADDITIVE | {BATCH_NORM} if "Add" in got else frozenset()))
         if folds
         else frozenset()
     )
     changes = []
-    for tag, a, b, c, d in SequenceMatcher(None, theirs, ours, autojunk=False).get_opcodes():
-        lost, made = theirs[a:b], ours[c:d]
+    for tag, a, b, c, d in SequenceMatcher(None, want, got, autojunk=False).get_opcodes():
+        lost, made = want[a:b], got[c:d]
         written_out = made == ["Add"] and BATCH_NORM in lost
         if tag != "equal" and not (foldable.issuperset(lost) and (not made or written_out)):
             changes.append(f"{_listed(made)} instead of {_listed(lost)}")

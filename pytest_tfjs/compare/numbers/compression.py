@@ -110,7 +110,7 @@ def _cost_of_numbers(stored: NDArray[Any], original: NDArray[Any]) -> Cost:
 def _cost_of_discrete(stored: NDArray[Any], original: NDArray[Any], kind: Kind) -> Cost:
     if kind is Kind.TEXT:
         pairs = zip(text_elements(stored), text_elements(original), strict=True)
-        error = np.array([ours != theirs for ours, theirs in pairs], np.float64)
+        error = np.array([got != want for got, want in pairs], np.float64)
     else:
         error = np.abs(stored.astype(np.float64) - original.astype(np.float64)).reshape(-1)
     return Cost(

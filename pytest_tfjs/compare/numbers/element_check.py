@@ -98,11 +98,11 @@ def errors(actual: NDArray[Any], reference: NDArray[Any]) -> NDArray[np.float64]
     It is 0 where both are NaN or the same Inf, and infinite where only one is NaN or Inf.
     """
     wide = np.complex128 if reference.dtype.kind == "c" else np.float64
-    ours, theirs = actual.astype(wide), reference.astype(wide)
-    same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
+    got, want = actual.astype(wide), reference.astype(wide)
+    same = (got == want) | (np.isnan(got) & np.isnan(want))
     with np.errstate(invalid="ignore", over="ignore"):
-        error = np.abs(ours - theirs)
-    broken = ~np.isfinite(ours) | ~np.isfinite(theirs)
+        error = np.abs(got - want)
+    broken = ~np.isfinite(got) | ~np.isfinite(want)
     return np.where(same, 0.0, np.where(broken, np.inf, error))
 
 

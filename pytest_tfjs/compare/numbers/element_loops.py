@@ -104,13 +104,13 @@ class Tally:
             self.worst_share, self.worst_at = float(share[at]), start + at
             self.worst_error = float(error[at])
 
-    def add_nonfinite(self, start: int, ours: NDArray[Any], theirs: NDArray[Any]) -> None:
+    def add_nonfinite(self, start: int, got: NDArray[Any], want: NDArray[Any]) -> None:
         """Counts the NaN and Inf of the block that begins at the flat index `start`."""
-        self.nan_actual += int(np.count_nonzero(np.isnan(ours)))
-        self.nan_reference += int(np.count_nonzero(np.isnan(theirs)))
-        self.inf_actual += _count_inf(ours)
-        self.inf_reference += _count_inf(theirs)
-        wrong = np.flatnonzero(_nonfinite_mismatch(ours, theirs))
+        self.nan_actual += int(np.count_nonzero(np.isnan(got)))
+        self.nan_reference += int(np.count_nonzero(np.isnan(want)))
+        self.inf_actual += _count_inf(got)
+        self.inf_reference += _count_inf(want)
+        wrong = np.flatnonzero(_nonfinite_mismatch(got, want))
         self.nonfinite_mismatched += len(wrong)
         self.mismatched += len(wrong)
         if len(wrong) and self.first_nonfinite is None:
@@ -166,10 +166,10 @@ def tally(
     in every result relative to it.
     """
     result = Tally()
-    for start, ours, theirs, entering in _blocks(actual, reference, magnitude):
-        errors = _errors(ours, theirs, entering)
+    for start, got, want, entering in _blocks(actual, reference, magnitude):
+        errors = _errors(got, want, entering)
         if errors.finite is not None:
-            result.add_nonfinite(start, ours, theirs)
+            result.add_nonfinite(start, got, want)
         result.add_errors(start, errors, rtol, floor)
     return result
 
@@ -183,12 +183,12 @@ def mismatches(
 ) -> NDArray[np.bool_]:
     """Which elements `tally` counts as mismatched, in the arrays' shape."""
     mask = np.empty(reference.size, dtype=np.bool_)
-    for start, ours, theirs, entering in _blocks(actual, reference, magnitude):
-        block = mask[start : start + len(theirs)]
-        errors = _errors(ours, theirs, entering)
+    for start, got, want, entering in _blocks(actual, reference, magnitude):
+        block = mask[start : start + len(want)]
+        errors = _errors(got, want, entering)
         np.greater(errors.excess(rtol), floor, out=block)
         if errors.finite is not None:
-            block |= _nonfinite_mismatch(ours, theirs)
+            block |= _nonfinite_mismatch(got, want)
     return mask.reshape(reference.shape)
 
 
@@ -245,14 +245,14 @@ def partial_sum(entering: NDArray[np.float64], size: NDArray[np.float64]) -> NDA
 def _blocks(
     actual: NDArray[Any], reference: NDArray[Any], magnitude: NDArray[Any] | None
 ) -> Iterator[tuple[int, NDArray[Any], NDArray[Any], NDArray[np.float64] | None]]:
-    ours, theirs = actual.reshape(-1), reference.reshape(-1)
+    got, want = actual.reshape(-1), reference.reshape(-1)
     entering = None if magnitude is None else magnitude.reshape(-1)
-    for start in range(0, theirs.size, BLOCK):
+    for start in range(0, want.size, BLOCK):
         block = slice(start, start + BLOCK)
         yield (
             start,
-            _wide(ours[block]),
-            _wide(theirs[block]),
+            _wide(got[block]),
+            _wide(want[block]),
             None if entering is None else entering[block].astype(np.float64),
         )
 
@@ -264,19 +264,19 @@ def _wide(block: NDArray[Any]) -> NDArray[Any]:
     return block.astype(np.complex128 if block.dtype.kind == "c" else np.float64)
 
 
-def _errors(ours: NDArray[Any], theirs: NDArray[Any], entering: NDArray[np.float64] | None = None) -> _Errors:
-    if theirs.dtype.kind in "iu":
-        size = theirs.astype(np.float64)
-        error = np.abs(ours.astype(np.float64) - size)
+def _errors(got: NDArray[Any], want: NDArray[Any], entering: NDArray[np.float64] | None = None) -> _Errors:
+    if want.dtype.kind in "iu":
+        size = want.astype(np.float64)
+        error = np.abs(got.astype(np.float64) - size)
         # Adjacent integers above 2**53 are the same float64, but they differ by at least 1.
-        np.maximum(error, ours != theirs, out=error)
+        np.maximum(error, got != want, out=error)
         return _Errors(error, np.abs(size))
     with np.errstate(invalid="ignore", over="ignore"):
-        error, size = np.abs(ours - theirs), np.abs(theirs)
+        error, size = np.abs(got - want), np.abs(want)
     finite = None
     if not math.isfinite(error.max()):
-        finite = np.isfinite(ours) & np.isfinite(theirs)
-        error, size = np.where(finite, error, 0.0), np.where(np.isfinite(theirs), size, 0.0)
+        finite = np.isfinite(got) & np.isfinite(want)
+        error, size = np.where(finite, error, 0.0), np.where(np.isfinite(want), size, 0.0)
     return _Errors(error, size if entering is None else partial_sum(entering, size), finite)
 
 
@@ -289,15 +289,15 @@ def _greatest_ratio(error: NDArray[np.float64], size: NDArray[np.float64]) -> fl
     return float((error * ~zero / (size + zero)).max())
 
 
-def _nonfinite_mismatch(ours: NDArray[Any], theirs: NDArray[Any]) -> NDArray[np.bool_]:
+def _nonfinite_mismatch(got: NDArray[Any], want: NDArray[Any]) -> NDArray[np.bool_]:
     """Where one is NaN or Inf and the other differs; real and imaginary parts separately."""
-    same = _same(ours.real, theirs.real) & _same(ours.imag, theirs.imag)
-    wrong: NDArray[np.bool_] = ~(np.isfinite(ours) & np.isfinite(theirs)) & ~same
+    same = _same(got.real, want.real) & _same(got.imag, want.imag)
+    wrong: NDArray[np.bool_] = ~(np.isfinite(got) & np.isfinite(want)) & ~same
     return wrong
 
 
-def _same(ours: NDArray[Any], theirs: NDArray[Any]) -> NDArray[np.bool_]:
-    equal: NDArray[np.bool_] = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
+def _same(got: NDArray[Any], want: NDArray[Any]) -> NDArray[np.bool_]:
+    equal: NDArray[np.bool_] = (got == want) | (np.isnan(got) & np.isnan(want))
     return equal
 
 

@@ -116,7 +116,7 @@ def measure(
     """The metrics of one layer for one feed.
 
     `actual` and `reference` have any shape and dtype; differences are taken in float64. NaN equals NaN at the
-    same place, and Inf equals Inf of the same sign. Bools and strings must be equal whatever the tolerance.
+    same place, and Inf equals Inf of the same sign. Bools and strings must be equal at any tolerance.
     Nothing about `actual` raises an error: another shape or dtype than the reference's, no activation (None)
     and no elements are results that do not pass.
 
@@ -245,9 +245,7 @@ def _measure_numbers(
 
 def _measure_text(actual: NDArray[Any], reference: NDArray[Any]) -> Metrics:
     found, expected = text_elements(actual), text_elements(reference)
-    wrong = [
-        place for place, (ours, theirs) in enumerate(zip(found, expected, strict=True)) if ours != theirs
-    ]
+    wrong = [place for place, (got, want) in enumerate(zip(found, expected, strict=True)) if got != want]
     at = wrong[0] if wrong else 0
     error = 1.0 if wrong else 0.0
     return Metrics(

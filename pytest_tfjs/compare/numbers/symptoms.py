@@ -50,9 +50,9 @@ def symptoms_of(actual: NDArray[Any], reference: NDArray[Any], mask: NDArray[np.
     `mask`: which elements are mismatched; at least one.
     """
     zeros, low, high = 0, math.inf, -math.inf
-    for ours, theirs in _mismatched_blocks(actual, reference, mask):
-        sizes = np.abs(theirs.astype(np.complex128 if theirs.dtype.kind == "c" else np.float64))
-        zeros += int(np.count_nonzero((ours == 0) & (sizes != 0)))
+    for got, want in _mismatched_blocks(actual, reference, mask):
+        sizes = np.abs(want.astype(np.complex128 if want.dtype.kind == "c" else np.float64))
+        zeros += int(np.count_nonzero((got == 0) & (sizes != 0)))
         sizes = sizes[np.isfinite(sizes)]
         low, high = float(sizes.min(initial=low)), float(sizes.max(initial=high))
     ratio, offset = _factor_or_shift(actual, reference, mask)
@@ -94,16 +94,16 @@ def _factor_or_shift(
     if reference.dtype.kind not in "iuf":
         return None, None
     step = max(1, math.ceil(np.count_nonzero(mask) / _SAMPLE))
-    ours, theirs = _sample(actual, reference, mask, step)
-    usable = np.isfinite(ours) & np.isfinite(theirs)
-    ours, theirs = ours[usable], theirs[usable]
+    got, want = _sample(actual, reference, mask, step)
+    usable = np.isfinite(got) & np.isfinite(want)
+    got, want = got[usable], want[usable]
     # One or two elements, or elements of equal value, fit any ratio and offset.
-    if ours.size < _FEWEST_TO_FIT or np.ptp(theirs) == 0:
+    if got.size < _FEWEST_TO_FIT or np.ptp(want) == 0:
         return None, None
     with np.errstate(all="ignore"):
-        error = ours - theirs
-        ratio, offset = float(np.dot(ours, theirs) / np.dot(theirs, theirs)), float(error.mean())
-        total, scaled, shifted = (_squares(each) for each in (error, ours - ratio * theirs, error - offset))
+        error = got - want
+        ratio, offset = float(np.dot(got, want) / np.dot(want, want)), float(error.mean())
+        total, scaled, shifted = (_squares(each) for each in (error, got - ratio * want, error - offset))
     if scaled <= _UNEXPLAINED * total and scaled <= shifted:
         return (ratio if ratio != 0 else None), None
     return None, offset if shifted <= _UNEXPLAINED * total else None
@@ -113,10 +113,10 @@ def _mismatched_blocks(
     actual: NDArray[Any], reference: NDArray[Any], mask: NDArray[np.bool_]
 ) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
     """The mismatched elements of both, block by block, so that a whole layer is never copied."""
-    flat, ours, theirs = mask.reshape(-1), actual.reshape(-1), reference.reshape(-1)
+    flat, got, want = mask.reshape(-1), actual.reshape(-1), reference.reshape(-1)
     for start in range(0, flat.size, _BLOCK):
         block = slice(start, start + _BLOCK)
-        yield ours[block][flat[block]], theirs[block][flat[block]]
+        yield got[block][flat[block]], want[block][flat[block]]
 
 
 def _sample(
@@ -125,9 +125,9 @@ def _sample(
     """Every `step`-th mismatched element of both, in float64."""
     samples = []
     skip = 0
-    for ours, theirs in _mismatched_blocks(actual, reference, mask):
-        samples.append((ours[skip::step], theirs[skip::step]))
-        skip = (skip - ours.size) % step
+    for got, want in _mismatched_blocks(actual, reference, mask):
+        samples.append((got[skip::step], want[skip::step]))
+        skip = (skip - got.size) % step
     found, expected = (np.concatenate(parts).astype(np.float64) for parts in zip(*samples, strict=True))
     return found, expected
 

@@ -1,1 +1,1 @@
-"""Vacuous comparisons: those that would pass even if the browser computed something else."""
+"""Finds vacuous comparisons, which would pass even if the browser computed something else."""

@@ -83,13 +83,13 @@ def is_same(one: NDArray[Any], other: NDArray[Any], *, exactly: bool = False) ->
         return text_elements(one) == text_elements(other)
     if exactly or one.dtype.kind not in "fc":
         return bool(np.array_equal(one, other, equal_nan=one.dtype.kind in "fc"))
-    ours, theirs = _wide(one).reshape(-1), _wide(other).reshape(-1)
-    finite = np.isfinite(ours) & np.isfinite(theirs)
-    if not np.array_equal(ours[~finite], theirs[~finite], equal_nan=True):
+    got, want = _wide(one).reshape(-1), _wide(other).reshape(-1)
+    finite = np.isfinite(got) & np.isfinite(want)
+    if not np.array_equal(got[~finite], want[~finite], equal_nan=True):
         return False
-    ours, theirs = ours[finite], theirs[finite]
-    largest = max(np.abs(ours).max(initial=0.0), np.abs(theirs).max(initial=0.0))
-    return bool(np.abs(ours - theirs).max(initial=0.0) <= SAME * largest)
+    got, want = got[finite], want[finite]
+    largest = max(np.abs(got).max(initial=0.0), np.abs(want).max(initial=0.0))
+    return bool(np.abs(got - want).max(initial=0.0) <= SAME * largest)
 
 
 def constant_of(values: Sequence[Any | None], elements: int) -> Spread:

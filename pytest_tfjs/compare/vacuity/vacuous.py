@@ -148,8 +148,8 @@ def judge_vacuity(
             dead[layer.name] = f"is {spread.value} everywhere"
     for name in _dead_by_design(layers, dead):
         dead.pop(name, None)
-    given = {name: values for name, values in feeds.items() if name not in inputs}
-    return Vacuity(_of_feeds(given), outputs, dead, frozenset(allowed))
+    others = {name: values for name, values in feeds.items() if name not in inputs}
+    return Vacuity(_of_feeds(others), outputs, dead, frozenset(allowed))
 
 
 def _of_output(layer: Layer, spread: Spread, spreads: Mapping[str, Spread]) -> str | None:

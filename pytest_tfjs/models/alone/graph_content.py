@@ -75,7 +75,7 @@ def _renamed(node: Mapping[str, Any], names: Mapping[str, str], nodes: set[str])
 
 
 def _functions(topology: Mapping[str, Any], part: list[dict[str, Any]]) -> list[Any]:
-    """The functions that the nodes call, and those that these call."""
+    """The functions that the nodes call, directly or through other functions."""
     library = functions_of(topology)
     found: dict[str, Any] = {}
     ahead = [name for node in part for name in functions_called(node.get("attr", {}))]

@@ -164,7 +164,7 @@ class KerasTensors:
         return self._calls.setdefault(key, LayerCall(scope, called))
 
     def _fill_masks(self, scope: Scope) -> None:
-        """Notes which calls give a mask: those that make one, and those that hand on that of an input."""
+        """Notes which calls return a mask: they compute one, or pass on an input's mask."""
         for called in in_order(list(scope.calls.values())):
             if called.is_model:
                 self._fill_masks(scope.within(called))

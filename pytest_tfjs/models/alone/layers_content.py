@@ -66,7 +66,7 @@ class _Builder:
         if called.is_model:
             raise CannotRunAloneError("it is a model within the model, and its own layers are compared")
         if called.layer["class_name"] == "InputLayer":
-            raise CannotRunAloneError("it is an input, which is given back")
+            raise CannotRunAloneError("it is an input, which is returned unchanged")
         name, number, index = self._add(scope, called, index)
         names = [one.name for one in self.included.values()]
         if len(set(names)) < len(names):

@@ -22,7 +22,7 @@ class _Sources:
     masks: tuple[LayerCall | None, ...]
 
     def calls(self) -> Iterator[LayerCall]:
-        """The calls that compute the inputs, then those that make the masks."""
+        """The calls that compute the inputs, then the calls that compute the masks."""
         yield from (one.call for one in self.inputs if isinstance(one, Output))
         yield from (one for one in self.masks if one is not None)
 
@@ -80,7 +80,7 @@ class LayersPlanner:
         return self._sources[call]
 
     def _in_order(self, target: LayerCall) -> Iterable[LayerCall]:
-        """The target and all calls that it needs, each behind those that it takes something of."""
+        """The target and all calls that it needs, each after the calls whose results it uses."""
         done: dict[LayerCall, None] = {}
         ahead = [(target, False)]
         while ahead:

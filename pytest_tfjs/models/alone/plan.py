@@ -89,7 +89,8 @@ class LayersPlan:
     """How an output of a layer of a layers model is computed alone: `output` of the last of `steps`.
 
     A step takes outputs and masks of earlier steps only. `takes`: the layers whose reference the layer itself
-    is computed from, in the order of the artifacts. `fetched`: these, and those that masks are made of.
+    is computed from, in the order of the artifacts. `fetched`: these, and the layers that
+    masks are computed from.
     """
 
     steps: tuple[Step, ...]

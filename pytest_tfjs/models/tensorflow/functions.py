@@ -107,7 +107,7 @@ def choose_signature(names: Iterable[str], label: str) -> str:
 def graph_fingerprint(concrete: Any, unreadable: str) -> str:
     """SHA-256 in hex over a graph and its captured values; equal for every trace of the same computation.
 
-    `unreadable` stands for captured values that cannot be read, such as a lookup table's content.
+    `unreadable` replaces captured values that cannot be read, such as a lookup table's content.
     """
     tf = import_tensorflow()
     digest = hashlib.sha256(_canonical_graph(concrete.graph.as_graph_def()))

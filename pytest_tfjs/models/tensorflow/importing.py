@@ -103,7 +103,7 @@ def import_converter() -> Converter:
 def versions() -> dict[str, str | None]:
     """The installed versions of every package that affects a conversion, without importing any.
 
-    None stands for a package that is not installed.
+    The version of a package that is not installed is None.
     """
     found = {name: _version(name) for name in ("tensorflowjs", "tf-keras", "keras", "pytest-tfjs")}
     return {"tensorflow": next(filter(None, map(_version, TENSORFLOW_DISTRIBUTIONS)), None), **found}

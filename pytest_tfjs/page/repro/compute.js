@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * What this reproducer computes with TF.js: the backend, the model, its inputs, and the one output.
+ * Runs the layer's model with TF.js: starts the backend, loads model and inputs, computes the output.
  *
  * @typedef {import("./types").TF} TF
  * @typedef {import("./types").Tensor} Tensor
@@ -14,7 +14,7 @@ const ARRAYS = { float32: Float32Array, int32: Int32Array, bool: Uint8Array, com
 const MODEL = "model/model.json";
 
 /**
- * The backend with its flags, which are set before it is made. Throws where another came of it.
+ * Start the backend under its flags, which are set before. Throws if another backend or other flags are in use.
  *
  * @param {Target} target
  * @param {string} wasmDirectory
@@ -33,14 +33,14 @@ export async function makeBackend({ backend, flags, scripts }, wasmDirectory) {
   }
   const made = await tf.setBackend(backend);
   await tf.ready();
-  if (!made || tf.getBackend() !== backend) throw new Error(`there is no backend ${backend} in this browser`);
+  if (!made || tf.getBackend() !== backend) throw new Error(`this browser does not support the backend ${backend}`);
   const other = Object.entries(flags).filter(([name, value]) => tf.env().get(name) !== value);
   if (other.length > 0) throw new Error(`in this browser ${other.map(([name]) => `${name} is ${tf.env().get(name)}`).join(", ")}`);
   return tf;
 }
 
 /**
- * Two threads at least. TF.js starts no more than half of the logical cores that it is told of.
+ * Let TF.js start at least two threads: it starts one for every two logical cores that the browser reports.
  *
  * @param {TF} tf
  */

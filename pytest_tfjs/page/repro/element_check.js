@@ -51,14 +51,14 @@ function insertWorst(worst, place) {
 }
 
 /**
- * Why the two cannot be compared; null where they can.
+ * Why the two cannot be compared; null if they can.
  *
  * @param {Values} actual
  * @param {Values} reference
  */
 function difference(actual, reference) {
-  const both = (/** @type {unknown} */ ours, /** @type {unknown} */ theirs) =>
-    `${ours} in the browser, ${theirs} in the reference`;
+  const both = (/** @type {unknown} */ got, /** @type {unknown} */ want) =>
+    `${got} in the browser, ${want} in the reference`;
   if (String(actual.shape) !== String(reference.shape) || actual.shape.length !== reference.shape.length) {
     return `shape ${both(shown(actual.shape), shown(reference.shape))}`;
   }
@@ -72,13 +72,13 @@ function difference(actual, reference) {
  * @param {number} at
  */
 function errorAt(actual, reference, at) {
-  const ours = partsAt(actual, at);
-  const theirs = partsAt(reference, at);
-  if (ours.every((value, part) => Object.is(value, theirs[part]) || value === theirs[part])) return 0;
+  const got = partsAt(actual, at);
+  const want = partsAt(reference, at);
+  if (got.every((value, part) => Object.is(value, want[part]) || value === want[part])) return 0;
   const isNaN = (/** @type {number[]} */ parts) => parts.some(Number.isNaN);
-  if (isNaN(ours) && isNaN(theirs)) return 0;
-  if (![...ours, ...theirs].every(Number.isFinite)) return Infinity;
-  return Math.hypot(...ours.map((value, part) => value - (theirs[part] ?? 0)));
+  if (isNaN(got) && isNaN(want)) return 0;
+  if (![...got, ...want].every(Number.isFinite)) return Infinity;
+  return Math.hypot(...got.map((value, part) => value - (want[part] ?? 0)));
 }
 
 /**

@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * Computes the layer on the target that the address names (?target=webgl:f16), and shows how far it is from the
- * reference. compute.js is what it does with TF.js.
+ * reference. compute.js runs TF.js.
  *
  * @typedef {import("./types").TF} TF
  * @typedef {import("./types").Description} Description
@@ -27,7 +27,7 @@ async function main() {
   showSubject(description, chosen);
   showDiagnosis(description);
   const target = description.targets.find(({ name }) => name === chosen);
-  if (target === undefined) throw new Error(`there is no target ${chosen}`);
+  if (target === undefined) throw new Error(`unknown target ${chosen}`);
   const [reference, written, allowed] = await Promise.all([
     read(description.reference),
     read(description.browser),
@@ -151,7 +151,7 @@ function showFigures({ environment }, { here: check, written, shape }, here) {
 }
 
 /**
- * The same facts as were written, of this page.
+ * The facts about this page's environment, under the same names as in reproducer.json.
  *
  * @param {TF} tf
  * @param {Target} target

@@ -1,1 +1,1 @@
-"""Matching of layers: which source tensor each tensor of the artifacts stands for."""
+"""Matches each tensor of the artifacts with the source tensor that it computes."""

@@ -16,13 +16,14 @@ from pytest_tfjs.compare.operations import (
     same_operation,
 )
 from pytest_tfjs.reference.comparison_plan import Plan
-from pytest_tfjs.reference.matching.graph_matching import Match, Matching, match_graphs
+from pytest_tfjs.reference.matching.graph_matching import match_graphs
 from pytest_tfjs.reference.matching.groups import Grouping, by_scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pytest_tfjs.reference.graph import Graph, Node, Ref
+    from pytest_tfjs.reference.matching.matches import Match, Matching
 
 _HANDLES = {"variant": "tensor list", "resource": "resource"}
 """Dtypes of outputs that are not tensors, and their names for users."""
@@ -76,8 +77,8 @@ class _Planner:
             if self.converted.branch_depth[name]:
                 continue
             self._put(Layer(name, self.converted.nodes[name].op, (), None, None, "unmapped", reason=reason))
-        for theirs, ours in zip(self.source.outputs, self.converted.outputs, strict=True):
-            self._mark_output(theirs, ours)
+        for source_output, converted_output in zip(self.source.outputs, self.converted.outputs, strict=True):
+            self._mark_output(source_output, converted_output)
         return Plan(tuple(self.layers.values()), self.tensors)
 
     def _put(self, layer: Layer, node: str | None = None) -> None:
@@ -230,18 +231,18 @@ class _Planner:
             return "constant: computed from weights during conversion"
         return "constant: computed from weights alone; an error in it shows in the layers that use it"
 
-    def _mark_output(self, theirs: Ref, ours: Ref) -> None:
+    def _mark_output(self, source_output: Ref, converted_output: Ref) -> None:
         """Marks the layer that computes an output; unmaps it if the signature contradicts the match."""
-        tensor = self.source.resolve(theirs)
-        node = self.converted.resolve(ours)
+        tensor = self.source.resolve(source_output)
+        node = self.converted.resolve(converted_output)
         match = self.matching.matches.get(node[0])
         row = None if match is None else self._name(match) + (f":{node[1]}" if node[1] else "")
         if match is not None and row in self.tensors and (match.tail, node[1]) == tensor:
             self._put(replace(self.layers[row], output=True))
             return
-        name = ours[0]
-        tap = {"node": f"{ours[0]}:{ours[1]}"}
-        self.tensors[name] = f"{theirs[0]}:{theirs[1]}"
+        name = converted_output[0]
+        tap = {"node": f"{converted_output[0]}:{converted_output[1]}"}
+        self.tensors[name] = f"{source_output[0]}:{source_output[1]}"
         inputs = tuple(self._rows_behind(tensor))
         self._put(Layer(name, "Identity", inputs, None, None, "compared", tap=tap, output=True))
         if match is not None and row in self.layers and (match.tail, node[1]) != tensor:

@@ -13,7 +13,6 @@ layers; where weights show that, or names lead to no match, the graphs are match
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_tfjs.compare.operations import (
@@ -28,6 +27,7 @@ from pytest_tfjs.compare.operations import (
 )
 from pytest_tfjs.reference.matching.backtracking import Backtracking
 from pytest_tfjs.reference.matching.evidence import Names, Weights, is_renamed
+from pytest_tfjs.reference.matching.matches import Match, Matching, Part
 from pytest_tfjs.reference.matching.rewrites import (
     ABSORBED,
     NodeOperations,
@@ -35,8 +35,6 @@ from pytest_tfjs.reference.matching.rewrites import (
 from pytest_tfjs.reference.matching.subgraphs import Operand, Subgraphs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pytest_tfjs.reference.graph import Graph, Node, Ref
     from pytest_tfjs.reference.matching.evidence import Evidence
 
@@ -45,30 +43,6 @@ _MAX_BACKTRACK_DISTANCE = 6
 
 FOLDED_KERNEL, FOLDED_OFFSET = "_weights", "_bn_offset"
 """The suffixes of constants made by folding a batch-norm (`fold_batch_norms.py` of the converter)."""
-
-
-@dataclass(frozen=True)
-class Match:
-    """The converted `node` computes what the source node `tail` does, output for output.
-
-    `subgraph`: the source operations that it computes, in order; `tail` is the last of them.
-    """
-
-    node: str
-    tail: str
-    subgraph: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Matching:
-    """What became of the converted graph: matches by converted node, and why the rest has none.
-
-    `stands_for` gives the source node for each converted one; None for constants.
-    """
-
-    matches: Mapping[str, Match]
-    unmatched: Mapping[str, str]
-    stands_for: Mapping[str, str | None]
 
 
 def match_graphs(source: Graph, converted: Graph) -> Matching:
@@ -93,21 +67,7 @@ def _has_misnamed_parts(source: Graph, converted: Graph, found: Matching) -> boo
     )
 
 
-@dataclass(frozen=True)
-class _Part:
-    """A converted node that computes no source tensor alone, but may do so together with a later node.
-
-    The optimiser makes such nodes: a regrouped sum (`AddOpsRewrite_Leaf`), a convolution with a folded
-    batch-norm whose offset follows as a BiasAdd, a concatenation moved before the Relus of its parts.
-    """
-
-    names: frozenset[str]
-    ops: Counter[str]
-    entering: Operand
-    foldable: frozenset[str]
-
-
-_State = tuple[dict[str, "str | None"], dict[str, Match], dict[str, str], dict[str, _Part]]
+_State = tuple[dict[str, "str | None"], dict[str, Match], dict[str, str], dict[str, Part]]
 
 
 class _Matcher:
@@ -121,7 +81,7 @@ class _Matcher:
         self.stands_for: dict[str, str | None] = {}
         self.matches: dict[str, Match] = {}
         self.unmatched: dict[str, str] = {}
-        self.parts: dict[str, _Part] = {}
+        self.parts: dict[str, Part] = {}
         self.at = 0
         self.backtracking: Backtracking[_State] = Backtracking()
         self.subgraphs = Subgraphs(source)
@@ -219,16 +179,16 @@ class _Matcher:
         left_out = self.subgraphs.left_out.get(twin, frozenset()) | shifts
         return twin if same_operation(node.op) in left_out else None
 
-    def _parts_of(self, node: Node) -> list[_Part]:
+    def _parts_of(self, node: Node) -> list[Part]:
         return [
             self.parts[name]
             for name, index in self.converted.inputs(node)
             if name in self.parts and not index
         ]
 
-    def _part(self, node: Node, operands: list[Operand | None]) -> _Part:
+    def _part(self, node: Node, operands: list[Operand | None]) -> Part:
         before = self._parts_of(node)
-        return _Part(
+        return Part(
             names=frozenset({node.name}).union(*(part.names for part in before)),
             ops=self._ops(node),
             entering=frozenset().union(*(operand for operand in operands if operand is not None)),
@@ -359,12 +319,12 @@ class _Matcher:
         twins = [self.source.nodes[name] for name in subgraph if not self.source.nodes[name].acts_as]
         same = (twin for twin in twins if same_operation(twin.op) == operation)
         candidates = [self.subgraphs.operands(twin, entering) for twin in same]
-        candidates = [theirs for theirs in candidates if len(theirs) == len(operands)]
+        candidates = [candidate for candidate in candidates if len(candidate) == len(operands)]
         if not candidates or self._parts_of(node):
             return True
         if operation in COMMUTATIVE:
-            return any(Counter(operands) == Counter(theirs) for theirs in candidates)
-        return any(operands == theirs for theirs in candidates)
+            return any(Counter(operands) == Counter(candidate) for candidate in candidates)
+        return any(operands == candidate for candidate in candidates)
 
     def _sharing_weights(
         self, node: Node, candidates: dict[str, tuple[str, ...]]
@@ -387,19 +347,21 @@ class _Matcher:
             return None
         if node.fused_ops or self._has_folded(node):
             return None
-        ours, theirs = self._entering(self.converted, node), self._entering(self.source, twin)
-        pairs = zip(ours, operands, strict=True)
+        inputs, source_inputs = self._entering(self.converted, node), self._entering(self.source, twin)
+        pairs = zip(inputs, operands, strict=True)
         if node.op == "Exit":
-            agrees = all(any(self._same(*pair, there) for there in theirs) for pair in pairs)
+            agrees = all(any(self._same(*pair, ref) for ref in source_inputs) for pair in pairs)
         else:
-            agrees = len(ours) == len(theirs) and all(map(self._same, ours, operands, theirs))
+            agrees = len(inputs) == len(source_inputs) and all(
+                map(self._same, inputs, operands, source_inputs)
+            )
         return Match(node.name, twin.name, (twin.name,)) if agrees else None
 
-    def _same(self, ours: Ref, operand: Operand | None, theirs: Ref) -> bool:
-        """Whether `ours`, with `operand` behind it, is the tensor `theirs`; by name if it is unmatched."""
-        if ours[0] not in self.stands_for:
-            return ours == theirs
-        return operand == frozenset({theirs}) or (theirs[0] in self.free and not operand)
+    def _same(self, ref: Ref, operand: Operand | None, source_ref: Ref) -> bool:
+        """Whether `ref`, computed from `operand`, is the tensor `source_ref`; by name if it is unmatched."""
+        if ref[0] not in self.stands_for:
+            return ref == source_ref
+        return operand == frozenset({source_ref}) or (source_ref[0] in self.free and not operand)
 
 
 def _unfolded(name: str) -> str:

@@ -32,9 +32,9 @@ def plan_keras(source: Mapping[str, Any], converted: Mapping[str, Any]) -> Plan:
     Both are `{"class_name": ..., "config": ...}` of a Functional or Sequential model.
     """
     rows = _Planner().plan(source)
-    theirs = {layer.name: layer for layer in _Planner().plan(converted).layers}
-    layers = [_compared_with(layer, theirs.pop(layer.name, None)) for layer in rows.layers]
-    layers.extend(_unmapped(layer, "only the artifacts have this layer") for layer in theirs.values())
+    in_artifacts = {layer.name: layer for layer in _Planner().plan(converted).layers}
+    layers = [_compared_with(layer, in_artifacts.pop(layer.name, None)) for layer in rows.layers]
+    layers.extend(_unmapped(layer, "only the artifacts have this layer") for layer in in_artifacts.values())
     compared = {layer.name for layer in layers if layer.coverage == "compared"}
     return Plan(tuple(layers), {name: at for name, at in rows.tensors.items() if name in compared})
 
@@ -80,8 +80,8 @@ class _Planner:
             inner: list[tuple[str, ...]] = []
             if called.layer["class_name"] in MODELS:
                 inside = (*path, called.step)
-                given = dict(zip(inputs_of(called.layer), behind, strict=False))
-                inner = self._model(called.layer, inside, given)
+                fed = dict(zip(inputs_of(called.layer), behind, strict=False))
+                inner = self._model(called.layer, inside, fed)
             before = tuple(dict.fromkeys(row for group in behind for row in group))
             for index in sorted({i for n, k, i in used if (n, k) == (called.name, called.number)} | {0}):
                 row = self._row(called, index, path, inner[index] if index < len(inner) else before)

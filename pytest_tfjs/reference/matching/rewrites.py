@@ -86,7 +86,7 @@ class NodeOperations:
     foldable: frozenset[str] = frozenset()
 
     def explains(self, ops: Counter[str], last: str) -> bool:
-        """Whether the node may compute the source operations `ops`, of which `last` gives the result."""
+        """Whether the node may compute the source operations `ops`; `last` is the one with the result."""
         return any(each.is_made_of(ops, last) for each in self._before_rewrites)
 
     def rearranges(self, ops: Counter[str]) -> bool:

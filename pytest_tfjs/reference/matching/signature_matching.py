@@ -122,19 +122,23 @@ class _Matcher:
             ),
         ]
         return SignatureMatch(
-            {ours.name: _tensor(theirs) for ours, theirs in input_pairs},
-            tuple((_tensor(theirs), _tensor(ours)) for ours, theirs in output_pairs),
-            {_node(ours): _node(theirs) for ours, theirs in input_pairs if _node(ours) != _node(theirs)},
+            {converted.name: _tensor(source) for converted, source in input_pairs},
+            tuple((_tensor(source), _tensor(converted)) for converted, source in output_pairs),
+            {
+                _node(converted): _node(source)
+                for converted, source in input_pairs
+                if _node(converted) != _node(source)
+            },
             tuple(filter(None, notes)),
         )
 
     def _by_value(self, orders: list[tuple[int, ...]]) -> SignatureMatch:
         """Tries each order of the inputs and takes the one whose outputs agree with the source's."""
         converted = self.converted()
-        theirs = [self._converted_values(converted, feed) for feed in self.feeds]
+        converted_values = [self._converted_values(converted, feed) for feed in self.feeds]
         found: list[tuple[float, tuple[int, ...], list[list[float]]]] = []
         for order in orders:
-            errors = self._errors(order, theirs)
+            errors = self._errors(order, converted_values)
             worst = max(
                 min(row[at] for at in options) for row, options in zip(errors, self.outputs, strict=True)
             )
@@ -155,24 +159,24 @@ class _Matcher:
         return first
 
     def _converted_values(self, converted: ConvertedGraph, feed: Feed) -> list[Array]:
-        given = {_tensor(spec): feed.reference[spec.name] for spec in self.artifacts.inputs}
+        fed = {_tensor(spec): feed.reference[spec.name] for spec in self.artifacts.inputs}
         wanted = [_tensor(spec) for spec in self.artifacts.outputs]
-        values = converted.run(given, list(dict.fromkeys(wanted)))
+        values = converted.run(fed, list(dict.fromkeys(wanted)))
         return [values[name] for name in wanted]
 
-    def _errors(self, order: Sequence[int], theirs: Sequence[Sequence[Array]]) -> list[list[float]]:
+    def _errors(self, order: Sequence[int], converted_values: Sequence[Sequence[Array]]) -> list[list[float]]:
         """For each of the source's outputs, the largest distance of each of the artifacts' over all feeds."""
         wanted = list(dict.fromkeys(map(_tensor, self.source.outputs)))
         errors = [[0.0] * len(self.artifacts.outputs) for _ in self.source.outputs]
-        for feed, values in zip(self.feeds, theirs, strict=True):
-            given = {
+        for feed, values in zip(self.feeds, converted_values, strict=True):
+            fed = {
                 _tensor(spec): feed.reference[self.artifacts.inputs[at].name]
                 for at, spec in zip(order, self.used, strict=True)
             }
-            ours = self.source.run(given, wanted)
+            source_values = self.source.run(fed, wanted)
             for row, spec in zip(errors, self.source.outputs, strict=True):
                 for at, value in enumerate(values):
-                    row[at] = max(row[at], _distance(value, ours[_tensor(spec)]))
+                    row[at] = max(row[at], _distance(value, source_values[_tensor(spec)]))
         return errors
 
     def _check_conflicts(
@@ -180,12 +184,12 @@ class _Matcher:
     ) -> None:
         pairs = conflicting(artifacts, source, by_tensor_name=what == "input")
         if pairs:
-            ours, theirs = zip(*pairs, strict=True)
+            in_artifacts, in_source = zip(*pairs, strict=True)
             raise ArtifactsError(
                 f"{self.artifacts.model_json} and the source have {what}s of the same name that cannot be "
-                f"the same tensor: {describe(ours)} in the artifacts, {describe(theirs)} in the source. "
-                "Convert the model again, correct the signature in model.json, or pass the model that it was "
-                "converted from"
+                f"the same tensor: {describe(in_artifacts)} in the artifacts, {describe(in_source)} in the "
+                "source. Convert the model again, correct the signature in model.json, or pass the model "
+                "that it was converted from"
             )
 
     def _check_counts(
@@ -218,13 +222,15 @@ class _Matcher:
 
 
 def _note(
-    what: str, ours: TensorSpec, theirs: TensorSpec, *, by_tensor_name: bool, by_value: bool
+    what: str, converted: TensorSpec, source: TensorSpec, *, by_tensor_name: bool, by_value: bool
 ) -> str | None:
     """A sentence on a pair with two names; None for a pair with one."""
-    criterion = matched_by(ours, theirs, by_tensor_name=by_tensor_name, by_value=by_value)
+    criterion = matched_by(converted, source, by_tensor_name=by_tensor_name, by_value=by_value)
     if criterion is None:
         return None
-    return f"the artifacts' {what} {ours.name!r} was matched to the source's {theirs.name!r} by {criterion}"
+    return (
+        f"the artifacts' {what} {converted.name!r} was matched to the source's {source.name!r} by {criterion}"
+    )
 
 
 def _orders(options: _Candidates) -> Iterator[tuple[int, ...]]:
@@ -253,12 +259,12 @@ def _distance(actual: Array, expected: Array) -> float:
         same = all(map(_same_text, actual.flat, expected.flat))
         return 0.0 if same else math.inf
     wide = np.complex128 if "c" in (actual.dtype.kind, expected.dtype.kind) else np.float64
-    ours, theirs = actual.astype(wide), expected.astype(wide)
-    if not np.array_equal(np.isfinite(ours), np.isfinite(theirs)):
+    got, want = actual.astype(wide), expected.astype(wide)
+    if not np.array_equal(np.isfinite(got), np.isfinite(want)):
         return math.inf
-    finite = np.isfinite(theirs)
-    scale = float(np.abs(theirs[finite]).max(initial=0)) or 1.0
-    return float(np.abs(ours[finite] - theirs[finite]).max(initial=0)) / scale
+    finite = np.isfinite(want)
+    scale = float(np.abs(want[finite]).max(initial=0)) or 1.0
+    return float(np.abs(got[finite] - want[finite]).max(initial=0)) / scale
 
 
 def _same_text(one: Any, other: Any) -> bool:

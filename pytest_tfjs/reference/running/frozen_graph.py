@@ -51,7 +51,7 @@ class FrozenGraph:
         self._tables = {
             inner.name: outer for outer, inner in function.graph.captures if inner.name in resources
         }
-        # The last of each is kept: many feeds are read for the same tensors.
+        # The last of each is cached, as many feeds are read for the same tensors.
         self._pruned: tuple[list[str], Any] = [], None
         self._known_shapes: tuple[Any, dict[str, tuple[int, ...] | None]] = None, {}
         self.graph = _plain(self._frozen.graph, [tensor.name for tensor in function.outputs])

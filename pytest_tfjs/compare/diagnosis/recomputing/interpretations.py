@@ -73,12 +73,12 @@ def _padding(step: Step) -> Iterator[tuple[str, Step]]:
         if padding != own:
             yield f"with padding {padding}", _changed(step, padding=padding)
     if own == "SAME":
-        said = "with the odd row of its padding before the image instead of after it"
-        yield said, _changed(step, odd="before")
+        text = "with the odd row of its padding before the image instead of after it"
+        yield text, _changed(step, odd="before")
     if own == "EXPLICIT":
         pads = np.asarray(step.attributes["explicit_paddings"]).reshape(-1, 2)[:, ::-1]
-        said = "with its padding before and after the image swapped"
-        yield said, _changed(step, explicit_paddings=pads.reshape(-1).tolist())
+        text = "with its padding before and after the image swapped"
+        yield text, _changed(step, explicit_paddings=pads.reshape(-1).tolist())
 
 
 def _moved_padding(step: Step) -> Iterator[tuple[str, Step]]:
@@ -90,10 +90,10 @@ def _moved_padding(step: Step) -> Iterator[tuple[str, Step]]:
             moved = pads.copy()
             moved[axis] += (by, -by)
             if pads[axis].any() and (moved[axis] >= 0).all():
-                given = (step.inputs[0], moved, *step.inputs[2:])
+                inputs = (step.inputs[0], moved, *step.inputs[2:])
                 yield (
                     f"with {abs(by)} more of axis {axis}'s padding {_SIDES[by]}",
-                    replace(step, inputs=given),
+                    replace(step, inputs=inputs),
                 )
     if step.op == "MirrorPad":
         mode = {"REFLECT": "SYMMETRIC", "SYMMETRIC": "REFLECT"}[step.attributes["mode"]]
@@ -105,14 +105,14 @@ _SIDES = {1: "before and less after it", -1: "after and less before it"}
 
 def _strides(step: Step) -> Iterator[tuple[str, Step]]:
     for key in ("strides", "dilations", "ksize"):
-        given = list(step.attributes.get(key) or [])
-        if given and given != given[::-1]:
+        current = list(step.attributes.get(key) or [])
+        if current and current != current[::-1]:
             middle = (
                 slice(2, 4) if str(step.attributes.get("data_format", "")).startswith("NC") else slice(1, 3)
             )
-            turned = list(given)
-            turned[middle] = given[middle][::-1]
-            if turned != given:
+            turned = list(current)
+            turned[middle] = current[middle][::-1]
+            if turned != current:
                 yield f"with {key} of rows and columns swapped", _changed(step, **{key: turned})
     if any(size != 1 for size in step.attributes.get("dilations") or []):
         yield "without dilation", _changed(step, dilations=[1, 1, 1, 1])
@@ -147,8 +147,8 @@ def _parameter(step: Step) -> Iterator[tuple[str, Step]]:
                 yield f"with the slope {name}", _changed(step, slope=slope)
     elif step.op == "Gelu":
         tanh = bool(step.attributes.get("approximate", False))
-        said = "computed with the error function instead of tanh" if tanh else "approximated with tanh"
-        yield said, _changed(step, approximate=not tanh)
+        text = "computed with the error function instead of tanh" if tanh else "approximated with tanh"
+        yield text, _changed(step, approximate=not tanh)
         yield "replaced by x * sigmoid(1.702 x)", Step("Swish", step.inputs, {"beta": 1.702})
 
 
@@ -156,8 +156,8 @@ def _activation(step: Step) -> Iterator[tuple[str, Step]]:
     """Another activation, or none."""
     for op in ACTIVATIONS:
         if op not in (step.op, "Exp"):
-            said = "left out" if op == "Identity" else f"replaced by {op}"
-            yield said, Step(op, step.inputs[:1])
+            text = "left out" if op == "Identity" else f"replaced by {op}"
+            yield text, Step(op, step.inputs[:1])
 
 
 def _axis(step: Step) -> Iterator[tuple[str, Step]]:

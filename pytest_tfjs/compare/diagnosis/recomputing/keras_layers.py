@@ -141,19 +141,19 @@ def _dense(config: Mapping[str, Any], weights: list[Array], inputs: list[Array])
 
 
 def _batch_norm(config: Mapping[str, Any], weights: list[Array], inputs: list[Array]) -> list[Step]:
-    given = list(weights)
-    channels = given[-1].shape
-    gamma = given.pop(0) if config.get("scale", True) else np.ones(channels)
-    beta = given.pop(0) if config.get("center", True) else np.zeros(channels)
+    remaining = list(weights)
+    channels = remaining[-1].shape
+    gamma = remaining.pop(0) if config.get("scale", True) else np.ones(channels)
+    beta = remaining.pop(0) if config.get("center", True) else np.zeros(channels)
     axis = config.get("axis", -1)
     attributes = {"epsilon": config.get("epsilon", 1e-3), "axis": axis[0] if isinstance(axis, list) else axis}
-    return [Step("FusedBatchNormV3", (inputs[0], gamma, beta, *given), attributes)]
+    return [Step("FusedBatchNormV3", (inputs[0], gamma, beta, *remaining), attributes)]
 
 
 def _layer_norm(config: Mapping[str, Any], weights: list[Array], inputs: list[Array]) -> list[Step]:
-    given = list(weights)
-    gamma = given.pop(0) if config.get("scale", True) else np.ones(inputs[0].shape[-1])
-    beta = given.pop(0) if config.get("center", True) else np.zeros(gamma.shape)
+    remaining = list(weights)
+    gamma = remaining.pop(0) if config.get("scale", True) else np.ones(inputs[0].shape[-1])
+    beta = remaining.pop(0) if config.get("center", True) else np.zeros(gamma.shape)
     attributes = {"epsilon": config.get("epsilon", 1e-3), "axis": config.get("axis", -1)}
     return [Step("LayerNorm", (inputs[0], gamma, beta), attributes)]
 
@@ -192,8 +192,8 @@ def _pool(op: str) -> Callable[..., list[Step]]:
     def make(config: Mapping[str, Any], weights: list[Array], inputs: list[Array]) -> list[Step]:
         del weights
         size = config.get("pool_size", 2)
-        given = {**config, "strides": config.get("strides") or size, "dilation_rate": 1}
-        attributes = _windowed(given, ksize=_spread(size, _format(config)))
+        pooling = {**config, "strides": config.get("strides") or size, "dilation_rate": 1}
+        attributes = _windowed(pooling, ksize=_spread(size, _format(config)))
         return [Step(op, (inputs[0],), attributes)]
 
     return make
@@ -234,10 +234,10 @@ def _padded(config: Mapping[str, Any], weights: list[Array], inputs: list[Array]
     del weights
     pads = np.zeros((inputs[0].ndim, 2), np.int64)
     first = 2 if config.get("data_format") == "channels_first" else 1
-    given = config.get("padding", 1)
-    if isinstance(given, int):
-        given = [[given, given]] * (inputs[0].ndim - 2)
-    pads[first : first + len(given)] = [[one, one] if isinstance(one, int) else one for one in given]
+    padding = config.get("padding", 1)
+    if isinstance(padding, int):
+        padding = [[padding, padding]] * (inputs[0].ndim - 2)
+    pads[first : first + len(padding)] = [[one, one] if isinstance(one, int) else one for one in padding]
     return [Step("Pad", (inputs[0], pads))]
 
 

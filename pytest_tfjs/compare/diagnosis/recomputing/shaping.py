@@ -35,8 +35,8 @@ def _matmul(inputs: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
     return np.asarray(a @ b)
 
 
-def _axes(given: Array | int | Sequence[int]) -> tuple[int, ...]:
-    return tuple(int(axis) for axis in np.asarray(given).reshape(-1))
+def _axes(axes: Array | int | Sequence[int]) -> tuple[int, ...]:
+    return tuple(int(axis) for axis in np.asarray(axes).reshape(-1))
 
 
 def _reduction(function: Callable[..., Any]) -> Any:

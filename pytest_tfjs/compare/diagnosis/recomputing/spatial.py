@@ -45,9 +45,9 @@ def _first(attributes: Mapping[str, Any]) -> int:
 
 
 def _pair(attributes: Mapping[str, Any], key: str) -> tuple[int, int]:
-    given = attributes.get(key) or [1, 1, 1, 1]
+    values = attributes.get(key) or [1, 1, 1, 1]
     first = _first(attributes)
-    return int(given[first]), int(given[first + 1])
+    return int(values[first]), int(values[first + 1])
 
 
 def _last(array: Array, attributes: Mapping[str, Any]) -> Array:
@@ -86,9 +86,9 @@ def _convolved(inputs: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
     each, filters = kernel.shape[2], kernel.shape[3] // groups
     parts = []
     for group in range(groups):
-        given = x[..., group * each : (group + 1) * each]
+        part = x[..., group * each : (group + 1) * each]
         weights = kernel[..., group * filters : (group + 1) * filters]
-        windows = _windows(given, kernel.shape[:2], attributes, 0.0)
+        windows = _windows(part, kernel.shape[:2], attributes, 0.0)
         parts.append(sum(part @ weights[row, column] for row, column, part in windows))
     return _back(np.concatenate(parts, axis=-1), attributes)
 

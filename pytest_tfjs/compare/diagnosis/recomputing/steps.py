@@ -25,7 +25,7 @@ _OPERATIONS: Mapping[str, Callable[[Sequence[Array], Mapping[str, Any]], Array]]
 }
 
 
-class CannotRecompute(Exception):  # noqa: N818  (told as it stands: what could not be tried, and why)
+class CannotRecompute(Exception):  # noqa: N818  (the message is reported as it is: what could not be tried, and why)
     """An operation, or a use of one, cannot be recomputed; the text says which."""
 
 
