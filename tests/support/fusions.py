@@ -17,7 +17,7 @@ CONV_BIAS_BN = (
 )
 
 FUSIONS = {
-    "a convolution named after the last operation it took in": Case(
+    "convolution named after its last fused operation": Case(
         graph(
             node("conv", "Conv2D", "x", "k"), node("bias", "BiasAdd", "conv", "b"), node("r", "Relu6", "bias")
         ),
@@ -25,7 +25,7 @@ FUSIONS = {
         {"r": "r"},
         names_suffice=True,
     ),
-    "a depthwise convolution that kept its own name": Case(
+    "depthwise convolution with its own name": Case(
         graph(
             node("depthwise", "DepthwiseConv2dNative", "x", "k"),
             node("bias", "BiasAdd", "depthwise", "b"),
@@ -34,7 +34,7 @@ FUSIONS = {
         graph(node("depthwise", "FusedDepthwiseConv2dNative", "x", "k", "b", fused=["BiasAdd", "Relu6"])),
         {"depthwise": "r"},
     ),
-    "a depthwise convolution that took in a batch-norm, and what follows": Case(
+    "depthwise convolution with a fused batch-norm": Case(
         graph(
             node("depthwise", "DepthwiseConv2dNative", "x", "k"),
             node("bn", "FusedBatchNormV3", "depthwise", "gamma", "beta", "mean", "variance"),
@@ -54,12 +54,12 @@ FUSIONS = {
         ),
         {"depthwise": "r", "next": "next"},
     ),
-    "a matrix product": Case(
+    "matrix product": Case(
         graph(node("mm", "MatMul", "x", "k"), node("bias", "BiasAdd", "mm", "b"), node("r", "Relu", "bias")),
         graph(node("mm", "_FusedMatMul", "x", "k", "b", fused=["BiasAdd", "Relu"])),
         {"mm": "r"},
     ),
-    "a batch-norm after a convolution": Case(
+    "batch-norm folded into a convolution": Case(
         graph(*CONV_BN),
         graph(
             node("conv", "Conv2D", "x", "conv_weights"),
@@ -68,13 +68,13 @@ FUSIONS = {
         ),
         {"bn": "bn", "relu6": "relu6"},
     ),
-    "a batch-norm after a convolution with a bias": Case(
+    "batch-norm folded into a convolution with a bias": Case(
         graph(*CONV_BIAS_BN),
         graph(node("relu", "_FusedConv2D", "x", "conv_weights", "conv_bn_offset", fused=["BiasAdd", "Relu"])),
         {"relu": "relu"},
         names_suffice=True,
     ),
-    "a batch-norm without its activation, in a node with the convolution's name": Case(
+    "folded batch-norm under the convolution's name": Case(
         graph(*CONV_BIAS_BN),
         graph(
             node("conv", "_FusedConv2D", "x", "conv_weights", "conv_bn_offset", fused=["BiasAdd"]),
@@ -82,7 +82,7 @@ FUSIONS = {
         ),
         {"conv": "bn", "relu": "relu"},
     ),
-    "a batch-norm that is not folded": Case(
+    "batch-norm not folded": Case(
         graph(
             node("bn", "FusedBatchNormV3", "x", "gamma", "beta", "mean", "variance"), node("r", "Relu", "bn")
         ),
@@ -94,7 +94,7 @@ FUSIONS = {
         {"bn": "bn", "r": "r"},
         names_suffice=True,
     ),
-    "a product pushed into a convolution's weights": Case(
+    "product folded into a convolution's weights": Case(
         graph(
             node("conv", "Conv2D", "x", "k"),
             node("mul", "Mul", "conv", "c"),
@@ -104,7 +104,7 @@ FUSIONS = {
         {"mul": "mul", "add": "add"},
         names_suffice=True,
     ),
-    "a PReLU": Case(
+    "PReLU": Case(
         graph(
             node("relu", "Relu", "x"),
             node("neg", "Neg", "x"),
@@ -115,7 +115,7 @@ FUSIONS = {
         graph(node("relu", "Prelu", "x", "neg_alpha")),
         {"relu": "add"},
     ),
-    "a PReLU within a convolution": Case(
+    "PReLU fused into a convolution": Case(
         graph(
             node("conv", "Conv2D", "x", "k"),
             node("bias", "BiasAdd", "conv", "b"),

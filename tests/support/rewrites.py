@@ -6,13 +6,13 @@ from tests.support.fusions import FUSIONS
 from tests.support.graph_building import Case, graph, node
 
 CASES = FUSIONS | {
-    "the same": Case(
+    "no rewrite": Case(
         graph(node("a", "Tanh", "x"), node("b", "Sub", "a", "x")),
         graph(node("a", "Tanh", "x"), node("b", "Sub", "a", "x")),
         {"a": "a", "b": "b"},
         names_suffice=True,
     ),
-    "a sum regrouped": Case(
+    "regrouped sum": Case(
         graph(
             node("a", "Tanh", "x"),
             node("one", "AddV2", "a", "x"),
@@ -51,13 +51,13 @@ CASES = FUSIONS | {
         {"a": "a"},
         names_suffice=True,
     ),
-    "constants that follow each other": Case(
+    "consecutive constants": Case(
         graph(node("a", "AddV2", "x", "c"), node("b", "AddV2", "d", "a"), node("r", "Relu", "b")),
         graph(node("b", "AddV2", "ConstantFolding/b", "x"), node("r", "Relu", "b")),
         {"b": "b", "r": "r"},
         names_suffice=True,
     ),
-    "branches that only their weights tell apart": Case(
+    "branches distinguished by weights": Case(
         graph(
             node("left", "Conv2D", "x", "left/k"),
             node("left_bias", "BiasAdd", "left", "left/b"),
@@ -70,18 +70,18 @@ CASES = FUSIONS | {
         ),
         {"one": "right_bias", "two": "left_bias"},
     ),
-    "branches that only their names tell apart": Case(
+    "branches distinguished by names": Case(
         graph(node("left", "Softmax", "x"), node("right", "Softmax", "x")),
         graph(node("right", "Softmax", "x"), node("left", "Softmax", "x")),
         {"left": "left", "right": "right"},
         names_suffice=True,
     ),
-    "inputs that entered the other way round": Case(
+    "swapped inputs": Case(
         graph(node("a", "Sub", "x", "y"), node("b", "Sub", "y", "x")),
         graph(node("one", "Sub", "y", "x"), node("two", "Sub", "x", "y")),
         {"one": "b", "two": "a"},
     ),
-    "outputs of one node": Case(
+    "several outputs of one node": Case(
         graph(
             node("split", "Split", "axis", "x"),
             node("a", "Tanh", "split:1"),
@@ -96,7 +96,7 @@ CASES = FUSIONS | {
         ),
         {"split": "split", "new_a": "a", "b": "b", "c": "c"},
     ),
-    "a square": Case(
+    "product replaced by square": Case(
         graph(node("mul", "Mul", "x", "x"), node("r", "Relu", "mul")),
         graph(
             node("ArithmeticOptimizer/ReplaceMulWithSquare_mul", "Square", "x"),
@@ -104,12 +104,12 @@ CASES = FUSIONS | {
         ),
         {"ArithmeticOptimizer/ReplaceMulWithSquare_mul": "mul", "r": "r"},
     ),
-    "a quotient by a constant, taken before a product": Case(
+    "constant quotient moved before a product": Case(
         graph(node("mul", "Mul", "x", "x"), node("div", "RealDiv", "mul", "c"), node("r", "Relu", "div")),
         graph(node("mul", "Mul", "div_recip", "x"), node("div", "Mul", "x", "mul"), node("r", "Relu", "div")),
         {"div": "div", "r": "r"},
     ),
-    "a quotient by a constant, taken before a product with what was to be divided": Case(
+    "constant quotient moved before a product with its dividend": Case(
         graph(
             node("gate", "Relu6", "x"),
             node("div", "RealDiv", "gate", "c"),
@@ -124,7 +124,7 @@ CASES = FUSIONS | {
         ),
         {"gate": "gate", "mul": "mul", "r": "r"},
     ),
-    "a squared difference that kept the difference's name": Case(
+    "squared difference with the difference's name": Case(
         graph(
             node("sub", "Sub", "x", "y"),
             node("square", "Square", "sub"),
@@ -133,7 +133,7 @@ CASES = FUSIONS | {
         graph(node("sub", "SquaredDifference", "x", "y"), node("mean", "Mean", "sub", "axis")),
         {"sub": "square", "mean": "mean"},
     ),
-    "a negated comparison that kept the comparison's name": Case(
+    "negated comparison with the comparison's name": Case(
         graph(
             node("gt", "Greater", "x", "y"),
             node("not", "LogicalNot", "gt"),
@@ -142,18 +142,18 @@ CASES = FUSIONS | {
         graph(node("gt", "LessEqual", "x", "y"), node("s", "SelectV2", "gt", "x", "y")),
         {"gt": "not", "s": "s"},
     ),
-    "reshapes that follow each other": Case(
+    "consecutive reshapes": Case(
         graph(node("a", "Reshape", "x", "s"), node("b", "Reshape", "a", "t"), node("r", "Relu", "b")),
         graph(node("b", "Reshape", "x", "t"), node("r", "Relu", "b")),
         {"b": "b", "r": "r"},
         names_suffice=True,
     ),
-    "a transposition within a product": Case(
+    "transposition folded into a product": Case(
         graph(node("t", "Transpose", "x", "perm"), node("mm", "BatchMatMulV2", "y", "t")),
         graph(node("ArithmeticOptimizer/FoldTransposeIntoMatMul_mm", "BatchMatMulV2", "y", "x")),
         {"ArithmeticOptimizer/FoldTransposeIntoMatMul_mm": "mm"},
     ),
-    "a transposition within a product, and by itself for another": Case(
+    "transposition folded into a product and also kept": Case(
         graph(
             node("t", "Transpose", "x", "perm"),
             node("r", "Relu", "t"),
@@ -166,7 +166,7 @@ CASES = FUSIONS | {
         ),
         {"t": "t", "r": "r", "ArithmeticOptimizer/FoldTransposeIntoMatMul_mm": "mm"},
     ),
-    "concatenations within another": Case(
+    "nested concatenations": Case(
         graph(
             node("left", "ConcatV2", "x", "y", "axis"),
             node("a", "Tanh", "x"),
@@ -182,7 +182,7 @@ CASES = FUSIONS | {
         {"a": "a", "join": "join", "r": "r"},
         names_suffice=True,
     ),
-    "an activation moved behind a concatenation": Case(
+    "activation moved after a concatenation": Case(
         graph(
             node("a", "Relu", "x"),
             node("b", "Relu", "y"),
@@ -196,12 +196,12 @@ CASES = FUSIONS | {
         ),
         {"a": "join", "c": "c"},
     ),
-    "an activation moved behind a maximum": Case(
+    "activation moved after a maximum": Case(
         graph(node("r", "Relu", "x"), node("max", "Max", "r", "axes"), node("t", "Tanh", "max")),
         graph(node("max", "Max", "x", "axes"), node("r", "Relu", "max"), node("t", "Tanh", "r")),
         {"r": "max", "t": "t"},
     ),
-    "a bias moved before a squeeze": Case(
+    "bias moved before a squeeze": Case(
         graph(
             node("conv", "Conv2D", "x", "k"),
             node("squeeze", "Squeeze", "conv"),
@@ -212,7 +212,7 @@ CASES = FUSIONS | {
         ),
         {"bias": "bias"},
     ),
-    "a list of what was reversed along an axis of one": Case(
+    "list of a tensor reversed along an axis of size 1": Case(
         graph(
             node("r", "ReverseV2", "x", "axis", same="x"),
             node("list", "TensorListFromTensor", "r", "shape"),
@@ -224,7 +224,7 @@ CASES = FUSIONS | {
         {"list": "list", "loop": "loop"},
         names_suffice=True,
     ),
-    "an operation that leaves its input as it is": Case(
+    "operation without effect": Case(
         graph(
             node("beta", "Mul", "one", "x", same="x"),
             node("s", "Sigmoid", "beta"),
@@ -234,7 +234,7 @@ CASES = FUSIONS | {
         {"s": "s", "m": "m"},
         names_suffice=True,
     ),
-    "arithmetic on shapes": Case(
+    "shape arithmetic": Case(
         graph(
             node("shape", "Shape", "x"),
             node("size", "Prod", "shape", "axes"),
@@ -249,7 +249,7 @@ CASES = FUSIONS | {
         {"shape": "shape", "r": "r"},
         names_suffice=True,
     ),
-    "a loop as Switch and Merge, over a count that a shape gives": Case(
+    "Switch and Merge loop with a count from a shape": Case(
         graph(
             node("shape", "Shape", "x"),
             node("count", "StridedSlice", "shape", "begin", "end"),
@@ -278,7 +278,7 @@ CASES = FUSIONS | {
         ),
         {"shape": "shape", "count": "count", "a": "a", "exit": "exit"},
     ),
-    "a loop as one node": Case(
+    "loop as one node": Case(
         graph(node("a", "Tanh", "x"), node("loop", "While", "zero", "a"), node("b", "Relu", "loop:1")),
         graph(node("a", "Tanh", "x"), node("loop", "While", "zero", "a"), node("new_b", "Relu", "loop:1")),
         {"a": "a", "loop": "loop", "new_b": "b"},

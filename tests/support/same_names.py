@@ -41,7 +41,7 @@ _DEPTHWISE_BN = (
 _FOLDED = ("x", "expand/depthwise_weights", "expand/depthwise_bn_offset")
 
 SAME_NAMES = {
-    "MobileNetV2's depthwise convolution, which keeps its name and means its Relu6": Case(
+    "MobileNetV2 depthwise convolution that computes its Relu6": Case(
         graph(
             *_DEPTHWISE_BN,
             node("relu/Relu6", "Relu6", "bn/FusedBatchNormV3"),
@@ -61,7 +61,7 @@ SAME_NAMES = {
         ),
         {"expand/depthwise": "relu/Relu6", "project_bn": "project_bn"},
     ),
-    "a depthwise convolution of Keras 3, which means its BiasAdd": Case(
+    "Keras 3 depthwise convolution that computes its BiasAdd": Case(
         graph(
             node("d_1/depthwise", "DepthwiseConv2dNative", "x", "d_1/depthwise/ReadVariableOp"),
             node("d_1/BiasAdd", "BiasAdd", "d_1/depthwise", "d_1/Squeeze"),
@@ -86,7 +86,7 @@ SAME_NAMES = {
             "bn_1/batchnorm/add_1": "bn_1/batchnorm/add_1",
         },
     ),
-    "a batch-norm folded into a depthwise convolution that keeps its name": Case(
+    "batch-norm folded into a depthwise convolution": Case(
         graph(*_DEPTHWISE_BN, node("s/Softmax", "Softmax", "bn/FusedBatchNormV3")),
         graph(
             node("expand/depthwise", "FusedDepthwiseConv2dNative", *_FOLDED, fused=["BiasAdd"]),
@@ -94,7 +94,7 @@ SAME_NAMES = {
         ),
         {"expand/depthwise": "bn/FusedBatchNormV3", "s/Softmax": "s/Softmax"},
     ),
-    "a batch-norm folded, whose activation has another reader than the depthwise convolution": Case(
+    "folded batch-norm whose activation has another reader": Case(
         graph(
             *_DEPTHWISE_BN,
             node("relu/Relu", "Relu", "bn/FusedBatchNormV3"),
@@ -107,7 +107,7 @@ SAME_NAMES = {
         ),
         {"expand/depthwise": "bn/FusedBatchNormV3", "relu/Relu": "relu/Relu", "skip/add": "skip/add"},
     ),
-    "a PReLU fused into a convolution, under the name of the convolution's bias": Case(
+    "PReLU fused into a convolution under the bias's name": Case(
         graph(
             node("c1/Conv2D", "Conv2D", "x", "c1/k"),
             node("c1/BiasAdd", "BiasAdd", "c1/Conv2D", "c1/b"),
@@ -130,7 +130,7 @@ SAME_NAMES = {
         ),
         {"c1/BiasAdd": "p1/add", "c2/BiasAdd": "p2/add"},
     ),
-    "a PReLU fused into a depthwise convolution": Case(
+    "PReLU fused into a depthwise convolution": Case(
         graph(
             node("d/depthwise", "DepthwiseConv2dNative", "x", "d/k"),
             node("d/BiasAdd", "BiasAdd", "d/depthwise", "d/b"),
@@ -149,12 +149,12 @@ SAME_NAMES = {
         ),
         {"d/depthwise": "p/add"},
     ),
-    "Keras 3's scopes in one trace and in another": Case(
+    "Keras 3 scopes that differ between traces": Case(
         graph(*_convolution("conv", "x"), *_convolution("conv_1", "conv/Relu")),
         graph(_fused("conv_1", "x"), _fused("conv_1_2", "conv_1/Relu")),
         {"conv_1/Relu": "conv/Relu", "conv_1_2/Relu": "conv_1/Relu"},
     ),
-    "renamed scopes of layers that are not alike": Case(
+    "renamed scopes of different layers": Case(
         graph(
             node("dense/MatMul", "MatMul", "x", "dense/k"),
             node("dense/Tanh", "Tanh", "dense/MatMul"),
@@ -177,7 +177,7 @@ SAME_NAMES = {
             "dense_3/MatMul": "dense_2/MatMul",
         },
     ),
-    "renamed scopes of branches that are alike, which their weights tell apart": Case(
+    "renamed scopes of equal branches with different weights": Case(
         graph(
             *_convolution("conv", "x"),
             *_convolution("conv_1", "x"),
@@ -192,12 +192,12 @@ SAME_NAMES = {
         ),
         {"conv_1/Relu": "conv/Relu", "conv_1_2/Relu": "conv_1/Relu", "join": "join"},
     ),
-    "names that were swapped": Case(
+    "swapped names": Case(
         graph(node("sub", "Sub", "x", "y"), node("sub_1", "Sub", "y", "x")),
         graph(node("sub_1", "Sub", "x", "y"), node("sub", "Sub", "y", "x")),
         {"sub_1": "sub", "sub": "sub_1"},
     ),
-    "functions inlined under other prefixes, one of which was there before": Case(
+    "functions inlined under a prefix already in use": Case(
         graph(
             node("PartitionedCall/MatMul", "MatMul", "x", "k"),
             node("PartitionedCall/Relu", "Relu", "PartitionedCall/MatMul"),
@@ -217,7 +217,7 @@ SAME_NAMES = {
             "PartitionedCall_2/Relu": "PartitionedCall_1/Relu",
         },
     ),
-    "an element-wise operation moved behind a concatenation": Case(
+    "element-wise operation moved after a concatenation": Case(
         graph(
             node("Exp", "Exp", "x"),
             node("Exp_1", "Exp", "y"),
@@ -226,7 +226,7 @@ SAME_NAMES = {
         graph(node("concat", "ConcatV2", "x", "y", "concat/axis"), node("Exp", "Exp", "concat")),
         {"Exp": "concat"},
     ),
-    "a loop of TensorFlow 1 whose input and output were fused": Case(
+    "TensorFlow 1 loop with fused input and output": Case(
         graph(
             node("before/depthwise", "DepthwiseConv2dNative", "x", "k"),
             node("before/Relu", "Relu", "before/depthwise"),
@@ -254,7 +254,7 @@ SAME_NAMES = {
         ),
         {"before/depthwise": "before/Relu", "while/Exit": "while/Exit", "after": "after"},
     ),
-    "a branch of TensorFlow 2 on what a fused operation gives": Case(
+    "TensorFlow 2 branch on a fused operation": Case(
         graph(
             node("d/depthwise", "DepthwiseConv2dNative", "x", "k"),
             node("d/BiasAdd", "BiasAdd", "d/depthwise", "b"),

@@ -68,15 +68,15 @@ FUNCTIONS = {
     "a square over a constant": lambda tf, x, y: x - y * y / 3.0,
     "signs": lambda tf, x, y: (x + (-y), x - (-y), (-x) + y, -(x - y)),
     "sums": lambda tf, x, y: tf.nn.relu(x + y + x * 2.0 + y * 3.0) + tf.add_n([x, y, tf.tanh(x)]),
-    "the same three times": lambda tf, x, y: tf.nn.relu(x + x + x) + y,
+    "one tensor added three times": lambda tf, x, y: tf.nn.relu(x + x + x) + y,
     "a common factor": lambda tf, x, y: x * C + y * C,
-    "computed twice": lambda tf, x, y: (tf.tanh(x) + y, tf.nn.relu(tf.tanh(x))),
+    "duplicate computation": lambda tf, x, y: (tf.tanh(x) + y, tf.nn.relu(tf.tanh(x))),
     "without effect": lambda tf, x, y: (
         tf.nn.relu(tf.reshape(tf.transpose(tf.transpose(x * 1.0)), [-1, 4])) + y
     ),
     "reshaped": lambda tf, x, y: tf.nn.relu(tf.reshape(tf.reshape(x, [-1, 2]), [4, -1])),
-    "moved behind a join": lambda tf, x, y: tf.concat([tf.exp(x), tf.exp(y)], 1),
-    "joined in another join": lambda tf, x, y: tf.concat(
+    "moved after a concatenation": lambda tf, x, y: tf.concat([tf.exp(x), tf.exp(y)], 1),
+    "nested concatenations": lambda tf, x, y: tf.concat(
         [tf.concat([x, y], 1), tf.nn.relu(tf.concat([y, x], 1)), tf.concat([tf.exp(x), y], 1)], 1
     ),
     "products": lambda tf, x, y: (x @ W + B) * (x @ W + C) + (y @ W) * C + B,
@@ -94,10 +94,10 @@ FUNCTIONS = {
     "loop": lambda tf, x, y: (
         tf.while_loop(lambda i, a: i < 3, lambda i, a: (i + 1, tf.tanh(a @ W)), (0, x))[1] * y
     ),
-    "several results of a loop": lambda tf, x, y: tf.while_loop(
+    "loop with several results": lambda tf, x, y: tf.while_loop(
         lambda i, a, b: i < 3, lambda i, a, b: (i + 1, tf.tanh(a @ W), a + b), (0, x, y)
     )[1:],
-    "a loop in a loop": lambda tf, x, y: tf.while_loop(
+    "nested loop": lambda tf, x, y: tf.while_loop(
         lambda i, a: i < tf.shape(x)[0],
         lambda i, a: (
             i + 1,
@@ -105,13 +105,17 @@ FUNCTIONS = {
         ),
         (0, x),
     ),
-    "a list": lambda tf, x, y: tf.map_fn(lambda row: tf.tanh(row) + row[0], x) * y,
+    "tensor list": lambda tf, x, y: tf.map_fn(lambda row: tf.tanh(row) + row[0], x) * y,
     "branch": lambda tf, x, y: tf.cond(tf.reduce_sum(x) > 0, lambda: x * 2.0, lambda: y - 1.0) + 1.0,
     "einsum": lambda tf, x, y: tf.einsum("bi,ij->bj", x, W) + tf.einsum("bi,bj->ij", x, y)[:3],
     "quotients": lambda tf, x, y: (1.0 / (tf.abs(x) + 1.0), y / tf.sqrt(tf.abs(x) + 1.0)),
-    "given back": lambda tf, x, y: {"same": x, "constant": tf.constant([1.0, 2.0]), "y": tf.nn.relu(y)},
-    "the same twice": lambda tf, x, y: {"a": tf.nn.relu(x), "b": tf.identity(tf.nn.relu(x)), "c": y + 1.0},
-    "branch in a branch": lambda tf, x, y: tf.cond(
+    "returned input": lambda tf, x, y: {"same": x, "constant": tf.constant([1.0, 2.0]), "y": tf.nn.relu(y)},
+    "output returned twice": lambda tf, x, y: {
+        "a": tf.nn.relu(x),
+        "b": tf.identity(tf.nn.relu(x)),
+        "c": y + 1.0,
+    },
+    "nested branch": lambda tf, x, y: tf.cond(
         tf.reduce_sum(x) > 0,
         lambda: tf.cond(tf.reduce_max(y) > 0, lambda: (x, tf.tanh(y)), lambda: (y, x)),
         lambda: (x - y, y),

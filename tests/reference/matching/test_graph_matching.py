@@ -46,7 +46,7 @@ def test_matching_by_name_alone_is_wrong(case):
 
 
 def test_a_match_lists_its_operations_in_order():
-    case = CASES["a batch-norm without its activation, in a node with the convolution's name"]
+    case = CASES["folded batch-norm under the convolution's name"]
     assert match_graphs(case.source, case.converted).matches["conv"].subgraph == ("conv", "bias", "bn")
 
 
