@@ -5,87 +5,111 @@ from __future__ import annotations
 import json
 import pickle
 import zlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from array import array
+from bisect import bisect_right
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pytest_tfjs.compare.results import Comparison
 
 _LEVEL = 9
-_WINDOW = 1 << 15
+_BLOCK = 1 << 18
 
 
-class _Compressor:
-    """Compresses entries with the first one as the dictionary, as they have much in common."""
+class _Archive:
+    """A list of bytes, compressed in blocks: the entries of a run resemble each other.
+
+    A block is compressed as soon as its entries have `_BLOCK` bytes.
+    """
 
     def __init__(self) -> None:
-        self._first = b""
+        self._blocks: list[bytes] = []
+        self._starts = [0]  # the number of the first entry of each block, and of the open one
+        self._open: list[bytes] = []
+        self._open_size = 0
 
-    def compress(self, entry: bytes) -> bytes:
-        self._first = self._first or entry[:_WINDOW]
-        compressor = zlib.compressobj(_LEVEL, zdict=self._first)
-        return compressor.compress(entry) + compressor.flush()
+    def __len__(self) -> int:
+        return self._starts[-1] + len(self._open)
 
-    def restore(self, compressed: bytes) -> bytes:
-        return zlib.decompressobj(zdict=self._first).decompress(compressed)
+    def append(self, entry: bytes) -> None:
+        self._open.append(entry)
+        self._open_size += len(entry)
+        if self._open_size >= _BLOCK:
+            self._blocks.append(zlib.compress(pickle.dumps(self._open), _LEVEL))
+            self._starts.append(len(self))
+            self._open, self._open_size = [], 0
+
+    def read(self, numbers: Iterable[int]) -> Iterator[bytes]:
+        """The entries of these numbers; each block is decompressed once if the numbers ascend."""
+        for block, group in groupby(numbers, lambda number: bisect_right(self._starts, number) - 1):
+            entries = self._entries(block)
+            yield from (entries[number - self._starts[block]] for number in group)
+
+    def _entries(self, block: int) -> list[bytes]:
+        if block == len(self._blocks):
+            return self._open
+        entries: list[bytes] = pickle.loads(zlib.decompress(self._blocks[block]))  # noqa: S301  (written by this module)
+        return entries
 
 
 class StoredResults:
     """The JSON entries of a run's comparisons, or of its tasks."""
 
     def __init__(self) -> None:
-        self._compressor = _Compressor()
-        self._entries: list[tuple[int, bytes]] = []
+        self._archive = _Archive()
+        self._places = array("q")
 
     def all(self) -> list[dict[str, Any]]:
         """All entries in the order of their places; entries of one place in the order of `extend`."""
-        in_order = sorted(self._entries, key=lambda entry: entry[0])
-        return [json.loads(self._compressor.restore(compressed)) for _, compressed in in_order]
+        entries = list(self._archive.read(range(len(self._archive))))
+        in_order = sorted(range(len(entries)), key=self._places.__getitem__)
+        return [json.loads(entries[number]) for number in in_order]
 
     def extend(self, entries: Iterable[Mapping[str, Any]], place: int = 0) -> None:
         """Add entries of the test at `place` in the order of the tests."""
         for entry in entries:
-            self._entries.append((place, self._compressor.compress(json.dumps(entry).encode())))
-
-
-class _Subject(NamedTuple):
-    test: str
-    model: str
-    format: str
-    weights: str
+            self._archive.append(json.dumps(entry).encode())
+            self._places.append(place)
 
 
 class EarlierComparisons:
-    """The comparisons of a run so far, for the messages of later ones."""
+    """The comparisons of a run so far, for the messages of later ones.
+
+    They are looked up by hashes, as the texts would take more memory than the comparisons.
+    """
 
     def __init__(self) -> None:
-        self._compressor = _Compressor()
-        self._by_subject: dict[_Subject, list[tuple[str, bytes]]] = {}
-        self._counts: dict[str, int] = {}
+        self._archive = _Archive()
+        self._tests, self._subjects, self._targets = array("q"), array("q"), array("q")
 
     def __len__(self) -> int:
-        return sum(self._counts.values())
+        return len(self._archive)
 
     def add(self, comparison: Comparison) -> None:
         """Add a comparison."""
-        compressed = self._compressor.compress(pickle.dumps(comparison, pickle.HIGHEST_PROTOCOL))
-        self._by_subject.setdefault(_subject(comparison), []).append((str(comparison.target), compressed))
-        self._counts[comparison.test] = self.count(comparison.test) + 1
+        self._archive.append(pickle.dumps(comparison, pickle.HIGHEST_PROTOCOL))
+        self._tests.append(hash(comparison.test))
+        self._subjects.append(hash(_subject(comparison)))
+        self._targets.append(hash(str(comparison.target)))
 
     def count(self, test: str) -> int:
         """The number of comparisons so far in the test with this node id."""
-        return self._counts.get(test, 0)
+        return self._tests.count(hash(test))
 
     def elsewhere(self, comparison: Comparison) -> list[Comparison]:
         """The comparisons of the same model in the same test on other targets, the earliest first."""
-        return [
-            pickle.loads(self._compressor.restore(compressed))  # noqa: S301  (written by `add`)
-            for target, compressed in self._by_subject.get(_subject(comparison), ())
-            if target != str(comparison.target)
-        ]
+        subject, target = hash(_subject(comparison)), hash(str(comparison.target))
+        numbers = (
+            number
+            for number, its in enumerate(zip(self._subjects, self._targets, strict=True))
+            if its[0] == subject and its[1] != target
+        )
+        return [pickle.loads(entry) for entry in self._archive.read(numbers)]  # noqa: S301  (written by this module)
 
 
-def _subject(comparison: Comparison) -> _Subject:
+def _subject(comparison: Comparison) -> tuple[str, ...]:
     test = comparison.test.partition("[")[0]
-    return _Subject(test, comparison.model, comparison.format, comparison.weights)
+    return test, comparison.model, comparison.format, comparison.weights

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytest_tfjs.report.comparison_json import comparison_to_json
-from pytest_tfjs.report.run_results import EarlierComparisons, StoredResults
+from pytest_tfjs.report.run_results import _BLOCK, EarlierComparisons, StoredResults
 from tests.support.comparisons import close, comparison, layer, target, wrong
 
 TEST = "test_digits.py::test_classifier[chrome-webgl]"
@@ -29,6 +29,15 @@ def test_entries_come_back_unchanged():
     assert results.all() == entries
 
 
+def test_entries_of_several_blocks_are_ordered_by_place():
+    results = StoredResults()
+    entries = [{"test": number, "text": "x" * (_BLOCK // 3)} for number in range(10)]
+    for number in (3, 7, 0, 9, 4, 1, 8, 6, 2, 5):
+        results.extend([entries[number]], number)
+    assert len(results._archive._blocks) == 3
+    assert results.all() == entries
+
+
 def test_entries_are_ordered_by_place():
     results = StoredResults()
     for place, names in ((2, "cd"), (0, "a"), (1, "b"), (2, "e")):
@@ -42,9 +51,9 @@ def test_similar_entries_are_compressed():
         one = numbered_comparison(number)
         results.extend([comparison_to_json(one)])
         earlier.add(one)
-    compressed = [pressed for _, pressed in results._entries]
-    compressed += [pressed for one in earlier._by_subject.values() for _, pressed in one]
-    assert sum(map(len, compressed)) / 200 < 1_500
+    for archive in (results._archive, earlier._archive):
+        assert sum(map(len, archive._blocks)) / archive._starts[-1] < 500
+        assert archive._open_size < _BLOCK
     assert len(str(comparison_to_json(numbered_comparison(0)))) > 30_000
 
 
@@ -67,6 +76,18 @@ def test_elsewhere_finds_the_same_comparison_on_other_targets():
     earlier.add(on_cpu)
     assert earlier.elsewhere(here) == [on_wasm, on_cpu]
     assert earlier.elsewhere(on_cpu) == [on_wasm, here]
+
+
+def test_elsewhere_finds_comparisons_in_all_blocks():
+    earlier, here = EarlierComparisons(), numbered_comparison(0, test=TEST)
+    on_cpu = numbered_comparison(
+        0, test="test_digits.py::test_classifier[chrome-cpu]", target=target(backend="cpu")
+    )
+    for number in range(100):
+        earlier.add(on_cpu if number % 40 == 0 else numbered_comparison(number))
+    assert len(earlier._archive._blocks) > 1
+    assert earlier.elsewhere(here) == [on_cpu] * 3
+    assert earlier.count(on_cpu.test) == 3
 
 
 def test_count_is_the_number_of_comparisons_of_a_test():
