@@ -18,8 +18,9 @@ from random import Random
 import numpy as np
 import pytest
 
-from pytest_tfjs import Prebuilt, TfjsError, checker
+from pytest_tfjs import Prebuilt, TfjsError
 from pytest_tfjs.browsers.jobs import Job, Tap
+from pytest_tfjs.workflows import comparison as comparison_workflow
 from tests.support.artifact_mutants import attributes_read, mutant, normal
 
 MUTANTS = int(os.environ.get("TFJS_MUTANTS", "1050"))
@@ -85,7 +86,7 @@ def test_a_damaged_model_is_never_close(tfjs, sample, kind, mutants, tmp_path):
         model = Prebuilt(changed.write(tmp_path / str(number)), source)
         with pytest.MonkeyPatch.context() as patch:
             if number % 5:  # the cause is known; diagnosing it takes most of the time
-                patch.setattr(checker, "diagnosed", as_it_is)
+                patch.setattr(comparison_workflow, "diagnosed", as_it_is)
             verdict = verdict_of(tfjs, model, x, changed)
         slowest = max(slowest, time.monotonic() - started)
         if verdict == "close" and computed(tfjs, artifacts, tmp_path / str(number) / "model.json") == before:

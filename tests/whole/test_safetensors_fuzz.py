@@ -17,9 +17,9 @@ from random import Random
 import numpy as np
 import pytest
 
-from pytest_tfjs import checker
 from pytest_tfjs.browsers.serving import page_channel
 from pytest_tfjs.formats.safetensors import decode
+from pytest_tfjs.workflows import comparison as comparison_workflow
 
 FRAMES = int(os.environ.get("TFJS_FRAMES", "250"))
 SEED = int(os.environ.get("TFJS_FRAMES_SEED", "1"))
@@ -133,7 +133,7 @@ def test_damaged_activations_are_never_close(tfjs, monkeypatch, frames):
 
         monkeypatch.setattr(page_channel, "decode", received)
         # The cause is known; diagnosing it takes most of the time.
-        monkeypatch.setattr(checker, "diagnosed", lambda comparison, *_: comparison)
+        monkeypatch.setattr(comparison_workflow, "diagnosed", lambda comparison, *_: comparison)
         started = time.monotonic()
         comparison = tfjs.compare(model, feed, alone="none")
         slowest = max(slowest, time.monotonic() - started)
