@@ -1,4 +1,4 @@
-"""The message of a failed `assert_agrees`, whose first line stands alone, and the terminal's task lines."""
+"""The message of a failed `assert_agrees`, and the task lines of the terminal report."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _flips(agreement: Agreement) -> list[str]:
         return []
     text = f"the class differs at {plural(agreement.flips, 'place')}"
     if agreement.near_ties:
-        text += f", {agreement.near_ties} of them near ties: either class is right within rounding"
+        text += f", {agreement.near_ties} of them near ties, where rounding can decide the class"
     lines = fact("flips", text)
     for flip in agreement.worst_flips[:_SHOWN]:
         lines += fact("", _flip(flip))
@@ -115,7 +115,7 @@ def _flips(agreement: Agreement) -> list[str]:
 def _flip(flip: Flip) -> str:
     place = f" at {list(flip.place)}" if flip.place else ""
     sides = f"class {_class(flip.browser)} in the browser, {_class(flip.reference)} in the reference"
-    margin = "" if math.isnan(flip.margin) else f", which prefers it by {number(flip.margin)}"
+    margin = "" if math.isnan(flip.margin) else f", with a margin of {number(flip.margin)}"
     near = " (a near tie)" if flip.near_tie else ""
     return f"sample {flip.sample}{place}: {sides}{margin}{near}"
 

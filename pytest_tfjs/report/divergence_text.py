@@ -1,4 +1,4 @@
-"""Describes one diverged layer: its error, where it is, what was allowed, how it looks elsewhere."""
+"""Describes one diverged layer: error, place, tolerance, and the results on other targets."""
 
 from __future__ import annotations
 
@@ -102,15 +102,15 @@ def _alone(result: LayerResult) -> list[str]:
         return [] if result.not_alone is None else fact("run alone", f"no: {printable(result.not_alone)}")
     if result.propagated is None or not math.isfinite(local.metrics.max_abs):
         return []
-    own = f"on the reference's inputs its error is {number(local.metrics.max_abs)}"
-    propagated = f"the error of its inputs adds {number(result.propagated)}"
+    own = f"the layer's error on the reference's inputs is {number(local.metrics.max_abs)}"
+    propagated = f"the errors of the inputs add {number(result.propagated)}"
     return fact("run alone", f"{own}, {_against_allowance(local)}; {propagated}")
 
 
 def _against_allowance(local: Local) -> str:
     allowed = local.rms_allowed if local.failed_by == "rms" else local.metrics.allowed
     if local.share > 1 and not allowed > _DENORMAL:
-        return "and nothing is allowed here: no value is rounded"
+        return "but the allowance is 0 because the layer rounds no value"
     by = "root mean square " if local.failed_by == "rms" else ""
     if local.share > 1:
         return f"{by}{local.share:.3g} times its allowance"
@@ -125,9 +125,9 @@ def _mismatched(comparison: Comparison, result: LayerResult, metrics: Metrics) -
     local = result.local
     if result.made_error and not metrics.mismatched and local is not None:
         own = local.metrics
-        alone = f"{own.mismatched} / {own.elements} elements run alone, none in the whole run"
+        alone = f"{own.mismatched} / {own.elements} elements when the layer runs alone, none in the whole run"
         by_rms = local.failed_by == "rms" and not own.mismatched
-        return f"{alone}; the root mean square error is too large" if by_rms else alone
+        return f"{alone}; only the root mean square error is too large" if by_rms else alone
     text = f"{metrics.mismatched} / {metrics.elements} elements ({_percent(metrics)})"
     box, shape = None if metrics.symptoms is None else metrics.symptoms.box, result.layer.shape
     if box is None or shape is None or metrics.mismatched == 1:
@@ -165,8 +165,8 @@ def _tolerance(comparison: Comparison, result: LayerResult, metrics: Metrics) ->
     if _fails_for_weights(comparison):
         passing += ", apart from the weights"
     if result.made_error and not result.given:
-        explicitly = "" if metrics.nonfinite_mismatched else "given explicitly, "
-        return f"its own allowance, and over the whole run {allowed}; {explicitly}{passing}"
+        explicitly = "" if metrics.nonfinite_mismatched else "if given explicitly, "
+        return f"the layer's allowance when run alone, and {allowed} in the whole run; {explicitly}{passing}"
     return f"{allowed}; {passing}"
 
 
@@ -187,7 +187,7 @@ def _would_have_passed(comparison: Comparison, tolerance: Tolerance, metrics: Me
     if overall is None:
         return f"{here} would have passed here"
     if not math.isfinite(overall):
-        return f"{here} would have passed here, nothing at all layers"
+        return f"{here} would have passed here, but no atol at all layers"
     if number_up(overall) == number_up(metrics.needed):
         return f"{here} would have passed, here and at all layers"
     return f"{here} would have passed here, atol={number_up(overall)} at all layers"
@@ -283,5 +283,5 @@ def origin(comparison: Comparison, result: LayerResult) -> str:
     largest = max(shares, key=lambda name: shares[name], default=None)
     if largest is not None and shares[largest] > _LARGE_SHARE:
         name = quoted(largest, _INPUT_NAME_WIDTH)
-        return f"its input {name} is at {100 * shares[largest]:.0f}% of its tolerance"
+        return f"the error of its input {name} is {100 * shares[largest]:.0f}% of the tolerance"
     return "made there, not passed on"

@@ -170,6 +170,6 @@ def _advice(unmapped: Sequence[LayerResult]) -> str:
     if not any(result.layer.output for result in unmapped):
         return "compare only the model's outputs with layers='outputs'"
     return (
-        "an output cannot be left out: if TF.js cannot hold its values, cast it in the model or feed smaller "
-        "values; if it is empty, feed other inputs"
+        "every output must be compared. If TF.js cannot hold the values of an output, cast the output in the "
+        "model or feed smaller values. If an output is empty, feed other inputs"
     )

@@ -94,7 +94,8 @@ def _notes(comparison: Mapping[str, Any]) -> Iterator[str]:
     differences = comparison["weight_differences"] if comparison["verdict"] == "close" else []
     for one in differences[:_MOST_WEIGHTS]:
         of = "" if one["layer"] is None else f" of {one['layer']!r}"
-        yield f"the weight {one['name']!r}{of} differs from the source's: {one['what'] or 'it differs'}"
+        what = one["what"] or "the values differ"
+        yield f"the weight {one['name']!r}{of} differs from the source's: {what}"
     if len(differences) > _MOST_WEIGHTS:
         yield f"and {len(differences) - _MOST_WEIGHTS} more weights differ from the source's"
 

@@ -81,7 +81,7 @@ def readme(case: Case) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-_HOW = """To see it, serve this folder with any server and open it in a browser:
+_HOW = """To see the error, serve this folder with any web server and open the page in a browser:
 
 ```
 python -m http.server
@@ -90,14 +90,14 @@ python -m http.server
 The page at <http://localhost:8000> computes the layer with TensorFlow.js from the inputs in this folder and
 shows its output beside the reference. It can run the other backends too."""
 
-_HEADERS = """Threads need a page that is cross-origin isolated: for this backend the server has to send
-the headers `Cross-Origin-Opener-Policy: same-origin` and `Cross-Origin-Embedder-Policy: require-corp`. The
-other backends do not need them."""
+_HEADERS = """This backend uses threads, which browsers allow only in a cross-origin isolated page. The server
+has to send the headers `Cross-Origin-Opener-Policy: same-origin` and
+`Cross-Origin-Embedder-Policy: require-corp`. The other backends do not need these headers."""
 
 _FILES = """## The files
 
 - `index.html`, `repro.js`, `element_check.js`, `repro.css`: the page
-- `compute.js`: everything it does with TensorFlow.js
+- `compute.js`: everything that the page does with TensorFlow.js
 - `reproducer.json`: what the page computes, and the dtype and shape of each file of numbers
 - `model/`: the layer as a model of its own, with its weights
 - `input-*.bin`: the inputs, from the reference
@@ -115,8 +115,8 @@ def _what(case: Case) -> str:
     subject = f"{_code(layer.name)} ({_cell(layer.op)}) of the model {_code(comparison.model)}"
     if held.passed:
         return (
-            f"{subject} diverged from its Python reference {where}. Run alone on the reference's inputs, its "
-            "error is within its allowance: the error came in through its inputs."
+            f"{subject} diverged from its Python reference {where}. When the layer runs alone on the "
+            "reference's inputs, its error is within its allowance, so the divergence comes from its inputs."
         )
     if held.reason is not None:
         return f"{subject}, run on the reference's inputs, is wrong {where}: {_cell(held.reason)}."

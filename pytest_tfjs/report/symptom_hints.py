@@ -63,7 +63,7 @@ def _nonfinite(case: DivergedLayer) -> str | None:
     if case.half and not (metrics.nan_reference or metrics.inf_reference):
         return "half precision overflows: values over 65504 become Inf, and Inf - Inf is NaN"
     if metrics.nan_actual and not metrics.nan_reference:
-        return "only the browser has NaN: from a division by 0, the log or root of a negative, or an overflow"
+        return "only the browser has NaN. Possible causes: division by 0, overflow, log or root of a negative"
     if metrics.nan_reference > metrics.nan_actual:
         return "the browser loses NaN: webgl computes 0/0 as 1, and wasm's maximum and minimum ignore NaN"
     if metrics.inf_actual and not metrics.inf_reference:
@@ -88,7 +88,7 @@ def _beyond_half(case: DivergedLayer) -> bool:
 def _all_zero(case: DivergedLayer) -> str | None:
     if not case.symptoms.all_zero or _denormal(case) or _beyond_half(case):
         return None
-    return "the browser gives 0 everywhere: its kernel wrote nothing, or it lost its inputs or weights"
+    return "the browser gives 0 everywhere: the kernel wrote no output, or the inputs or weights were lost"
 
 
 def _integers(case: DivergedLayer) -> str | None:
@@ -98,7 +98,7 @@ def _integers(case: DivergedLayer) -> str | None:
     if low is not None and low > _EXACT_INTEGERS:
         held = "every mismatched |reference| is over 16777216"
     elif (largest := _largest_product(case)) > _EXACT_INTEGERS:
-        held = f"its products reach {number(largest)}"
+        held = f"the products of the inputs reach {number(largest)}"
     else:
         return None
     backend = case.comparison.target.backend

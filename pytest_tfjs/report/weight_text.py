@@ -39,7 +39,9 @@ def weight_facts(comparison: Comparison) -> list[str]:
         counts = ", ".join(f"{count} {state}" for state, count in sound.items())
         lines += fact("weights", f"same as the source's: {counts}") if sound else []
     for finding in unverified[:_MOST_LISTED]:
-        lines += fact("unverified", f"{_named(finding)}: {printable(finding.what or 'it was not checked')}")
+        lines += fact(
+            "unverified", f"{_named(finding)}: {printable(finding.what or 'the weight was not checked')}"
+        )
     if len(unverified) > _MOST_LISTED:
         lines += fact("", f"and {len(unverified) - _MOST_LISTED} more")
     if comparison.compression is not None:
@@ -60,13 +62,13 @@ def _sentences(differences: Sequence[WeightFinding]) -> list[str]:
     """A sentence for each weight, and one for all weights known only by the same effect."""
     together: dict[tuple[str | None, str], list[WeightFinding]] = defaultdict(list)
     for finding in differences:
-        what = finding.what or "it differs"
+        what = finding.what or "the values differ"
         together[finding.layer, what if finding.by_effect else finding.name].append(finding)
     return [_sentence(findings) for findings in together.values()]
 
 
 def _sentence(findings: Sequence[WeightFinding]) -> str:
-    first, what = findings[0], printable(findings[0].what or "it differs")
+    first, what = findings[0], printable(findings[0].what or "the values differ")
     if not first.by_effect:
         return f"{_named(first)} differs from the source's: {what}"
     names = [quoted(finding.name) for finding in findings]
@@ -92,7 +94,7 @@ def _cost(compression: Compression) -> str:
         text += f"; largest change of any layer: {_moved(compression, most)}"
     if compression.unmeasured:
         outputs = ", ".join(quoted(name, _NAME_WIDTH) for name in compression.unmeasured)
-        text += f"; not measured at {outputs}, which TF.js does not hold"
+        text += f"; not measured for {outputs}, because TF.js does not hold the values"
     return text
 
 

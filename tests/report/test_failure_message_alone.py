@@ -44,12 +44,14 @@ def failure_text(actual: np.ndarray, check: WeightCheck | None = None, kind: str
 
 
 def test_message_counts_elements_that_are_wrong_run_alone():
-    assert "mismatched 4 / 32 elements run alone, none in the whole run" in failure_text(SCATTERED)
+    assert "mismatched 4 / 32 elements when the layer runs alone, none in the whole run" in failure_text(
+        SCATTERED
+    )
 
 
 def test_message_gives_the_root_mean_square_if_it_exceeds_its_allowance():
     text = failure_text(EVERYWHERE)
-    assert "0 / 32 elements run alone, none in the whole run; the root mean square error" in text
+    assert "0 / 32 elements when the layer runs alone, none in the whole run; only the root mean" in text
     assert "times its allowance" in text.split(", root mean square ", 1)[1][:30]
     assert ", root mean square " not in failure_text(SCATTERED)
 

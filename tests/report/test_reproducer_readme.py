@@ -70,7 +70,7 @@ def test_names_are_escaped_in_markdown():
 
 def test_readme_says_if_the_layer_is_right_alone():
     text = readme(case(held=check_elements(np.ones(2), np.ones(2), np.zeros(2))))
-    assert "Run alone on the reference's inputs, its error is within its allowance" in text
+    assert "When the layer runs alone on the reference's inputs, its error is within its allowance" in text
 
 
 def test_readme_shows_only_the_diagnosis_of_its_layer():

@@ -190,7 +190,7 @@ def test_an_output_without_a_cost_is_reported():
     more = replace(found, outputs=("classes", "count"))
     assert (more.worst, more.unmeasured) == ("classes", ("count",))
     text = " ".join(" ".join(weight_facts(judged(compression=more))).split())
-    assert text.endswith("; not measured at 'count', which TF.js does not hold")
+    assert text.endswith("; not measured for 'count', because TF.js does not hold the values")
 
 
 def test_tables_and_properties_have_error_and_cost():
