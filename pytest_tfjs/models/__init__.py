@@ -1,1 +1,1 @@
-"""From what the user hands in to artifacts: sources, conversion, artifacts, feeds and the content cache."""
+"""Loads and converts models: sources, artifacts, feeds and the cache."""

@@ -85,7 +85,7 @@ class ContentCache:
         for name in (kind, key):
             if not _NAME.fullmatch(name):
                 raise ValueError(
-                    f"a cache name has at most 128 letters, digits, '-' and '_'; this is {name!r}"
+                    f"the cache name {name!r} is invalid: expected 1 to 128 letters, digits, '-' or '_'"
                 )
         session = self._open_session()
         folder = self.root / "entries" / kind / key

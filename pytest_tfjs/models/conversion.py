@@ -135,8 +135,8 @@ def _check_overlap(source: Source, weights: str, error: Exception) -> None:
     name = found["name"]
     both = [pattern for pattern in patterns_of(weights) if fnmatch.fnmatch(name, pattern)]
     raise ConversionError(
-        f"weights={weights!r}: the weight {name!r} of '{source.label}' is matched by "
-        f"{' and '.join(map(repr, both))}, which have different dtypes: make one of them narrower"
+        f"weights={weights!r}: the patterns {' and '.join(map(repr, both))} have different dtypes, but both "
+        f"match the weight {name!r} of '{source.label}'. Make one of the patterns narrower"
     ) from error
 
 

@@ -111,7 +111,7 @@ def _as_array(value: Any, place: str) -> Array:
             "strings; pass a numpy array"
         )
     if array.dtype.kind not in "biufcO" and array.dtype.name != "bfloat16":
-        raise FeedError(f"{place}: no model takes the dtype {array.dtype}")
+        raise FeedError(f"{place} has the dtype {array.dtype}, which no model accepts")
     return array
 
 
@@ -128,9 +128,7 @@ def _check_shape(array: Array, spec: TensorSpec, place: str) -> None:
             f"{place} has the shape {_shape(array.shape)}, but {_shape(spec.shape)} is expected{hint}"
         )
     if array.size == 0:
-        raise FeedError(
-            f"{place} is empty (shape {_shape(array.shape)}): a comparison over nothing proves nothing"
-        )
+        raise FeedError(f"{place} is empty (shape {_shape(array.shape)}), so nothing would be compared")
 
 
 def _check_values(array: Array, place: str) -> None:
@@ -140,8 +138,8 @@ def _check_values(array: Array, place: str) -> None:
     if nan.any():
         first = [int(index) for index in np.argwhere(nan)[0]]
         raise FeedError(
-            f"{place} has {int(nan.sum())} NaN, the first at {first}: NaN hides every error behind it. "
-            "Feed numbers only"
+            f"{place} has {int(nan.sum())} NaN, the first at {first}: NaN spreads to later layers and "
+            "hides their errors. Replace each NaN by a number"
         )
 
 
@@ -158,7 +156,7 @@ def _cast(array: Array, dtype: str, place: str, notes: list[str]) -> Array:
         actual = "strings" if array.dtype.kind == "O" else str(array.dtype)
         remedy = "" if actual == "strings" else f"; write inputs.astype('{dtype}') if that is intended"
         raise FeedError(f"{place} takes {dtype}, but {actual} was given{remedy}")
-    return _narrow(array, wanted, place, notes, "as the model takes")
+    return _narrow(array, wanted, place, notes, "the dtype of the model's input")
 
 
 def _for_browser(array: Array, place: str, notes: list[str]) -> Array:
@@ -167,7 +165,9 @@ def _for_browser(array: Array, place: str, notes: list[str]) -> Array:
     if name is None:
         return array
     wanted = np.dtype(name)
-    return array if array.dtype == wanted else _narrow(array, wanted, place, notes, "for the browser")
+    return (
+        array if array.dtype == wanted else _narrow(array, wanted, place, notes, "its dtype in the browser")
+    )
 
 
 def _narrow(array: Array, wanted: np.dtype[Any], place: str, notes: list[str], why: str) -> Array:
@@ -176,7 +176,8 @@ def _narrow(array: Array, wanted: np.dtype[Any], place: str, notes: list[str], w
         low, high = int(array.min()), int(array.max())
         if low < info.min or high > info.max:
             raise FeedError(
-                f"{place} has values from {low} to {high}; {why}, {wanted} holds {info.min} to {info.max}"
+                f"{place} has values from {low} to {high}, but {wanted}, {why}, holds only {info.min} "
+                f"to {info.max}"
             )
         cast = array.astype(wanted)
     else:

@@ -62,11 +62,11 @@ def graph_nodes(topology: Mapping[str, Any]) -> tuple[GraphNode, ...]:
 def _node(node: Mapping[str, Any]) -> GraphNode:
     name, op, inputs, attr = node["name"], node["op"], node.get("input", []), node.get("attr", {})
     if not all(isinstance(text, str) and text for text in (name, op)):
-        raise ValueError(f"a node has the name {name!r} and the operation {op!r}")
+        raise ValueError(f"a node has the invalid name {name!r} or operation {op!r}")
     if not isinstance(inputs, list) or not all(isinstance(text, str) for text in inputs):
-        raise ValueError(f"the node {name!r} has the inputs {inputs!r:.200}")
+        raise ValueError(f"the node {name!r} has the invalid inputs {inputs!r:.200}")
     if not isinstance(attr, dict) or not all(isinstance(value, dict) for value in attr.values()):
-        raise ValueError(f"the node {name!r} has the attributes {attr!r:.200}")
+        raise ValueError(f"the node {name!r} has the invalid attributes {attr!r:.200}")
     return GraphNode(name, op, tuple(inputs), attr)
 
 

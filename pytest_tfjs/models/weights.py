@@ -72,7 +72,7 @@ def replace_weights(
     """
     names = {str(entry["name"]) for group in manifest for entry in group["weights"]}
     if unknown := sorted(set(changes) - names):
-        raise ArtifactsError(f"no weight is named {unknown}; there are {sorted(names)}")
+        raise ArtifactsError(f"no weight is named {unknown}; the weights are {sorted(names)}")
     result: list[dict[str, Any]] = []
     for number, group in enumerate(manifest, start=1):
         entries, blobs = [], []
@@ -160,11 +160,11 @@ def _check_entry(entry: Mapping[str, Any]) -> None:
     """Raises ValueError, TypeError or KeyError for an entry that TF.js or numpy cannot read."""
     name, dtype, shape = entry["name"], entry["dtype"], entry["shape"]
     if not isinstance(name, str) or not isinstance(dtype, str):
-        raise TypeError(f"a weight has the name {name!r} and the dtype {dtype!r}")
+        raise TypeError(f"a weight has the invalid name {name!r} or dtype {dtype!r}")
     if not isinstance(shape, list) or not all(type(size) is int for size in shape):
-        raise ValueError(f"the weight '{name}' has the shape {shape}")
+        raise ValueError(f"the weight '{name}' has the shape {shape}, which is not a list of whole numbers")
     if len(shape) > _HIGHEST_RANK or not all(0 <= size <= _LARGEST_SIZE for size in shape):
-        raise ValueError(f"the weight '{name}' has the shape {shape}")
+        raise ValueError(f"the weight '{name}' has the impossible shape {shape}")
     if math.prod(size for size in shape if size > 0) > _MOST_ELEMENTS:
         raise ValueError(f"the weight '{name}' has the shape {shape}, which does not fit into memory")
     if "quantization" in entry:
@@ -174,12 +174,12 @@ def _check_entry(entry: Mapping[str, Any]) -> None:
 def _check_quantisation(name: str, dtype: str, quantization: Mapping[str, Any]) -> None:
     stored = quantization["dtype"]
     if stored not in QUANTISED or dtype not in _DEQUANTISED or (stored == "float16" and dtype != "float32"):
-        raise ValueError(f"the weight '{name}' is {dtype} quantised as {stored!r}")
+        raise ValueError(f"the weight '{name}' is {dtype} quantised as {stored!r}, which is not supported")
     numbers = [quantization.get("scale"), quantization.get("min")]
     if not all(type(number) in (int, float) for number in numbers) and (
         stored != "float16" or numbers != [None, None]
     ):
-        raise ValueError(f"the weight '{name}' has the scale and minimum {numbers}")
+        raise ValueError(f"the weight '{name}' has the invalid scale and minimum {numbers}")
 
 
 def _bytes_with_strings(model_json: Path, group: Mapping[str, Any], data: bytes) -> int:
@@ -197,7 +197,7 @@ def _wrong_length(
 ) -> ArtifactsError:
     if not shards:
         return ArtifactsError(
-            f"{model_json} names no shard for weights of {expected} bytes; convert the model again"
+            f"{model_json} names no shard file for its {expected} bytes of weights; convert the model again"
         )
     due = _due_sizes(found, expected)
     index = next(
@@ -224,14 +224,19 @@ def _due_sizes(found: Sequence[int], expected: int) -> list[int]:
 def _shard(model_json: Path, name: Any) -> Path:
     folder = model_json.parent
     if not isinstance(name, str):
-        raise ArtifactsError(f"{model_json} names the weight shard {name!r:.300}; convert the model again")
+        raise ArtifactsError(
+            f"{model_json} names the weight shard {name!r:.300}, which is not a file name; "
+            "convert the model again"
+        )
     pure, windows = PurePosixPath(name), PureWindowsPath(name)
     leaves = pure.is_absolute() or windows.drive or windows.root or ".." in {*pure.parts, *windows.parts}
     try:
         leaves = leaves or not (folder / pure).resolve().is_relative_to(folder.resolve())
         (folder / pure).exists()
     except (OSError, ValueError, RuntimeError) as error:  # a NUL, too long, or circular links
-        raise ArtifactsError(f"{model_json} names the weight shard {name!r:.300}: {error}") from error
+        raise ArtifactsError(
+            f"{model_json} names the weight shard {name!r:.300}, which is not a usable path: {error}"
+        ) from error
     if leaves:
         raise ArtifactsError(
             f"{model_json} names a weight shard outside its own folder: {name!r}. Put the shards "
@@ -303,8 +308,8 @@ def _encode(entry: Mapping[str, Any], value: Array) -> bytes:
     declared = _STORED.get(entry["dtype"])
     if declared is None or value.dtype != declared or list(value.shape) != list(entry["shape"]):
         raise ArtifactsError(
-            f"the weight '{entry['name']}' is {entry['dtype']} of shape {list(entry['shape'])}; "
-            f"the new value is {value.dtype} of shape {list(value.shape)}"
+            f"the weight '{entry['name']}' is {entry['dtype']} of shape {list(entry['shape'])}, "
+            f"but its new value is {value.dtype} of shape {list(value.shape)}"
         )
     return value.astype(declared).tobytes()
 

@@ -91,7 +91,9 @@ class _Outputs:
             return self.classified.vacuous()
         first = self.arrays[0][1]
         alike = all((found[name] == one[:1]).all() for _, found in self.arrays for name, one in first.items())
-        return "the reference gives the same output for all samples: feed different ones" if alike else None
+        return (
+            "the reference gives the same output for all samples: pass samples that differ" if alike else None
+        )
 
     def _metric(self, metric: Callable[[Any, Any], float]) -> Measure:
         sides = [

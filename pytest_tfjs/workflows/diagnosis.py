@@ -124,7 +124,8 @@ class _Diagnosing:
         expected = reference.activations(number, [name])[name]
         if expected.dtype.kind not in "biuf" or expected.nbytes > _MOST_BYTES:
             self._not_tried.append(
-                f"a closer look at {name!r}: its activation is {expected.nbytes} bytes of {expected.dtype}"
+                f"a second run of {name!r}: its activation ({expected.nbytes} bytes of {expected.dtype}) is "
+                "too large or has an unsupported dtype"
             )
             return evidence
         outputs = self._run(self._page(self._context.target), row, number, runs=2)

@@ -83,7 +83,10 @@ class LayerMeasurements:
             self.measure_waiting()
             self._waiting = activations
         elif self._waiting is None or self._waiting.feed != activations.feed:
-            raise PageError("the page returned layers run alone without their activations in the whole run")
+            raise PageError(
+                "the page returned outputs of layers run alone, but not the activations of these layers "
+                "in the whole run"
+            )
         else:
             tapped, self._waiting = self._waiting, None
             self._measure(tapped, activations.tensors)

@@ -115,7 +115,7 @@ class _Reproduction:
                 held = self._write(comparison, result, folder)
         except Exception as error:  # noqa: BLE001 (must not hide the divergence)
             return Reproducer(name, None, f"not written: {str(error) or type(error).__name__}")
-        note = "run alone, its error is within its allowance" if held.passed else None
+        note = "when the layer runs alone, its error is within its allowance" if held.passed else None
         return Reproducer(name, str(target), note)
 
     def _cut_out(self, result: LayerResult, model: Path) -> _Alone:

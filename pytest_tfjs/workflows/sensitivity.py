@@ -277,6 +277,6 @@ class _Case:
         return self.by.judge(self.layer, actual, self.reference, self.arithmetic)
 
 
-_UNCHANGED = "no bit of the activation changes for these feeds"
+_UNCHANGED = "the fault does not change the activation for these feeds"
 _PRIORITY: Mapping[Fate, int] = {"not applicable": 0, "equivalent": 1, "survived": 2, "caught": 3}
 """Which fate counts if a mutant has different ones for several feeds: the highest."""

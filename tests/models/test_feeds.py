@@ -119,7 +119,7 @@ def test_the_error_has_the_index_of_the_feed():
 def test_a_wider_float_is_cast_with_a_note():
     (feed,) = normalise_feeds(IMAGE.astype(np.float64), ONE)
     assert feed.reference["image"].dtype == feed.browser["image"].dtype == np.float32
-    assert feed.notes == ("input 'image' was cast from float64 to float32, as the model takes",)
+    assert feed.notes == ("input 'image' was cast from float64 to float32, the dtype of the model's input",)
 
 
 def test_a_float_out_of_range_is_rejected():
@@ -135,13 +135,13 @@ def test_integers_in_range_are_cast_with_a_note(dtype):
 
 @pytest.mark.parametrize(("value", "dtype"), [(2**31, "int32"), (-1, "uint8"), (256, "uint8")])
 def test_integers_out_of_range_are_rejected(value, dtype):
-    assert_rejected(np.array([value]), one(dtype), f"values from {value} to {value}.*{dtype} holds")
+    assert_rejected(np.array([value]), one(dtype), f"values from {value} to {value}.*{dtype}, .*holds only")
 
 
 def test_the_reference_has_the_sources_dtype_and_the_browser_its_own():
     (feed,) = normalise_feeds(np.array([1, 2], np.int64), one("int64"))
     assert (feed.reference["x"].dtype, feed.browser["x"].dtype) == (np.int64, np.int32)
-    assert feed.notes == ("input 'x' was cast from int64 to int32, for the browser",)
+    assert feed.notes == ("input 'x' was cast from int64 to int32, its dtype in the browser",)
     (feed,) = normalise_feeds(np.array([0.1]), one("float64"))
     assert (feed.reference["x"].dtype, feed.browser["x"].dtype) == (np.float64, np.float32)
     (feed,) = normalise_feeds(np.array([1j]), one("complex128"))
@@ -151,8 +151,10 @@ def test_the_reference_has_the_sources_dtype_and_the_browser_its_own():
 
 
 def test_values_out_of_the_browsers_range_are_rejected():
-    assert_rejected(np.array([2**40]), one("int64"), r"for the browser, int32 holds")
-    assert_rejected(np.array([1e300]), one("float64"), r"beyond the range of float32, for the browser")
+    assert_rejected(np.array([2**40]), one("int64"), r"int32, its dtype in the browser, holds only")
+    assert_rejected(
+        np.array([1e300]), one("float64"), r"beyond the range of float32, its dtype in the browser"
+    )
 
 
 @pytest.mark.parametrize(
@@ -193,7 +195,7 @@ def test_values_that_are_not_arrays_are_rejected(value):
 
 
 def test_dates_are_rejected():
-    assert_rejected(np.array(["2020-01-01"], "datetime64[D]"), one("float32"), "no model takes the dtype")
+    assert_rejected(np.array(["2020-01-01"], "datetime64[D]"), one("float32"), "which no model accepts")
 
 
 def test_bfloat16_is_a_float():

@@ -139,7 +139,7 @@ EXPECTED = {
     "input_dtype": [
         "FeedError: input 'x' takes float32, but int64 was given; write inputs.astype('float32')"
     ],
-    "input_nan": ["FeedError: input 'x' has 1 NaN, the first at [1, 2]:", "Feed numbers only"],
+    "input_nan": ["FeedError: input 'x' has 1 NaN, the first at [1, 2]:", "Replace each NaN by a number"],
     "no_feeds": ["FeedError: the list of feeds is empty, so nothing would be compared"],
     "pattern": [
         "ToleranceError: per_layer pattern 'hiden*' matches no compared layer; close names: 'hidden'"

@@ -149,7 +149,7 @@ def test_casts_are_noted_and_int32_overflow_is_unmapped(tfjs, tf):
     comparison = tfjs.compare(serve, np.array([5000, 7]))
     rows = {row.layer.op: row for row in comparison.layers}
     assert comparison.notes == (
-        "input 'n' was cast from int64 to int32, for the browser",
+        "input 'n' was cast from int64 to int32, its dtype in the browser",
         "the reference of 'add' was cast from int64 to int32, because TF.js has no int64",
     )
     assert comparison.verdict == "unmapped"

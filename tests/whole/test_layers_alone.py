@@ -176,7 +176,7 @@ def test_random_operation_is_not_run_alone_but_its_consumer_is(page, tmp_path):
     )
     assert result.alone == {"noisy:0": ("drawn:0",), "end:0": ("noisy:0",)}
     assert result.not_alone == {
-        "drawn:0": "'drawn' (RandomUniform) gives random numbers, which differ each time it runs"
+        "drawn:0": "'drawn' (RandomUniform) gives different random numbers in each run"
     }
     np.testing.assert_array_equal(alone["noisy:0"], 2 * R)
 

@@ -144,7 +144,7 @@ def test_timeout_is_not_retried(run):
 def test_message_names_the_loss_if_no_new_browser_starts(run):
     text = "\n".join(case(run, "test_no_other_browser_starts").error_lines)
     assert re.search(
-        rf"could not be started\.\n(.*\n)*It was to replace a browser that was lost: {LOST}", text
+        rf"could not be started\.\n(.*\n)*This browser was to replace one that was lost: {LOST}", text
     )
 
 

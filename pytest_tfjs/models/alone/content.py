@@ -1,4 +1,4 @@
-"""The content of a model of one layer, in either format."""
+"""The model that runs one layer alone: its inputs, weights and model.json."""
 
 from __future__ import annotations
 

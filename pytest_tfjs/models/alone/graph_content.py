@@ -60,7 +60,9 @@ def _check_resources(artifacts: Artifacts, plan: GraphPlan) -> None:
     ops = {node.name: node.op for node in artifacts.nodes()}
     for name in (*plan.nodes, *plan.resources):
         if name in plan.resources or ops[name].startswith(_RESOURCES):
-            raise CannotRunAloneError(f"it takes {name!r}, which is filled when the whole model is loaded")
+            raise CannotRunAloneError(
+                f"the layer depends on {name!r}, which is filled only when the whole model is loaded"
+            )
 
 
 def _renamed(node: Mapping[str, Any], names: Mapping[str, str], nodes: set[str]) -> dict[str, Any]:

@@ -118,11 +118,11 @@ class GraphPlanner:
         if name in self._inputs:
             raise CannotRunAloneError(f"it is the model's input {self._inputs[name]!r}")
         if node.op.startswith("Placeholder") and not node.inputs:
-            raise CannotRunAloneError(f"it takes {name!r}, which is not in the feed")
+            raise CannotRunAloneError(f"the layer depends on {name!r}, which is not in the feed")
         random = self._random(name)
         if random is not None:
             raise CannotRunAloneError(
-                f"{random[0]!r} ({random[1]}) gives random numbers, which differ each time it runs"
+                f"{random[0]!r} ({random[1]}) gives different random numbers in each run"
             )
         return node
 

@@ -157,7 +157,7 @@ class KerasTensors:
             return Output(self._call(scope, called), call[2])
         if scope.parent is None and call in scope.inputs:
             return Fed(source_input=self._input_names[scope.inputs.index(call)])
-        raise CannotRunAloneError(f"it takes {call[0]!r}, which is no input of the model")
+        raise CannotRunAloneError(f"the layer depends on {call[0]!r}, which is not an input of the model")
 
     def _call(self, scope: Scope, called: Called) -> LayerCall:
         key = scope.key((called.name, called.number, 0))

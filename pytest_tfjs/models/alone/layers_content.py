@@ -64,14 +64,15 @@ class _Builder:
         scope, (layer, call, index) = self.tensors.at(tap)
         called = scope.calls[layer, call]
         if called.is_model:
-            raise CannotRunAloneError("it is a model within the model, and its own layers are compared")
+            raise CannotRunAloneError("the layer is a nested model, whose layers are compared instead")
         if called.layer["class_name"] == "InputLayer":
-            raise CannotRunAloneError("it is an input, which is returned unchanged")
+            raise CannotRunAloneError("the layer is an input of the model, so it computes nothing")
         name, number, index = self._add(scope, called, index)
         names = [one.name for one in self.included.values()]
         if len(set(names)) < len(names):
             raise CannotRunAloneError(
-                f"layers of one name lead to it, in several models: {', '.join(sorted(names))}"
+                "layers that have to run together have the same name, in different nested models: "
+                f"{', '.join(sorted(names))}"
             )
         scopes = tuple(scope for one in self.included.values() for scope in _scopes(one.layer))
         return AloneContent(

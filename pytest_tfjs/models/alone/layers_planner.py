@@ -114,4 +114,4 @@ def _check(call: LayerCall) -> None:
     # Of the wrappers, TF.js's Bidirectional keeps the state of its layer.
     wrapped = call.called.layer["class_name"] == "Bidirectional" and isinstance(inner, dict)
     if config.get("stateful") or (wrapped and inner["config"].get("stateful")):
-        raise CannotRunAloneError(f"{call.called.name!r} keeps a state from run to run")
+        raise CannotRunAloneError(f"the layer {call.called.name!r} keeps a state between runs")

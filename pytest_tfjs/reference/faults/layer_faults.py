@@ -165,13 +165,13 @@ def _with_other_epsilon(layer: LayerAlone, _: np.random.Generator) -> Made:
         return Mutated(layer.run({variance: moved}), f"{other:g} instead of {epsilon:g}")
     refolded = layer.refold(layer.weights.keys(), other_epsilon)
     if not refolded:
-        return NotApplicable("it has no batch-norm, neither its own nor folded into its weights")
+        return NotApplicable("the layer has no batch-norm, and its weights have none folded in")
     return Mutated(layer.run(refolded), "of the batch-norm folded into its weights")
 
 
 def _with_other_activation(layer: LayerAlone, _: np.random.Generator) -> Made:
     if layer.parts.activation is None:
-        return NotApplicable("it ends in no activation function")
+        return NotApplicable("the layer does not end in an activation function")
     return swap_activation(layer.parts.activation, layer.run(before_activation=True), layer.dtype)
 
 

@@ -214,7 +214,7 @@ class _Planner:
             return "eliminated", alone
         twin = self.converted.nodes.get(node.name)
         if twin is not None and same_operation(twin.op) != same_operation(node.op) and twin.op != "Const":
-            return "unmapped", f"the node of this name in the artifacts is a {twin.op}"
+            return "unmapped", f"the artifacts' node of this name is a {twin.op}, not a {node.op}"
         return "unmapped", "no matching node was found in the artifacts"
 
     def _without_feeds(self, node: Node) -> str | None:
@@ -247,7 +247,9 @@ class _Planner:
         self._put(Layer(name, "Identity", inputs, None, None, "compared", tap=tap, output=True))
         if match is not None and row in self.layers and (match.tail, node[1]) != tensor:
             computed = self.short(tensor[0])
-            reason = f"it produces the output {name!r}, which the source computes as {computed!r}"
+            reason = (
+                f"the artifacts compute the output {name!r} here, but the source computes it in {computed!r}"
+            )
             self.tensors.pop(row, None)
             self._put(replace(self.layers[row], coverage="unmapped", reason=reason, tap=None))
 

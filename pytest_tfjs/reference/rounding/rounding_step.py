@@ -1,4 +1,4 @@
-"""One operation within a layer with the rounding of its inputs, for the rounding rules."""
+"""One operation of a layer and the rounding errors of its inputs."""
 
 from __future__ import annotations
 

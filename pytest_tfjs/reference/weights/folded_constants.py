@@ -1,4 +1,4 @@
-"""Checks constants that the optimiser made by their effect on compared layers."""
+"""Checks the constants that the converter computed, by their effect on compared layers."""
 
 from __future__ import annotations
 
@@ -82,14 +82,19 @@ class ConstantsByEffect:
             try:
                 found = self._by_effect(name, self._rows[node])
             except SourceError:
-                why = "TensorFlow cannot run the operations that use it on the source's activations"
+                why = (
+                    "TensorFlow cannot run the operations that use this constant on the source's activations"
+                )
                 return WeightFinding(name, self._rows[node][0].name, "unverified", why)
             if found is not None:
                 return found
         if first is None:
             why = "the source has no constant of this name, and no compared layer uses it"
             return WeightFinding(name, None, "unverified", why)
-        why = "the source has no constant of this name, and it affects no compared layer for this feed"
+        why = (
+            "the source has no constant of this name, "
+            "and no compared layer depends on the constant for this feed"
+        )
         return WeightFinding(name, first.name, "unverified", why)
 
     def _by_effect(self, name: str, rows: Sequence[Layer]) -> WeightFinding | None:

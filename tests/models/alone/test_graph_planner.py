@@ -189,8 +189,12 @@ def test_a_known_random_tensor_is_fed():
         (CHAIN, "x:0", "it is the model's input 'image'"),
         (CHAIN, "gone:0", "the artifacts have no node 'gone'"),
         (graph("a Relu gone"), "a:0", "the artifacts have no node 'gone'"),
-        (graph("left Placeholder", "relu Relu left"), "relu:0", "it takes 'left', which is not in the feed"),
-        (NOISY, "noisy:0", "'drawn' (RandomStandardNormal) gives random numbers, which differ each time"),
+        (
+            graph("left Placeholder", "relu Relu left"),
+            "relu:0",
+            "the layer depends on 'left', which is not in the feed",
+        ),
+        (NOISY, "noisy:0", "'drawn' (RandomStandardNormal) gives different random numbers in each run"),
     ],
 )
 def test_the_error_says_why_a_node_cannot_run_alone(artifacts, tensor, reason):

@@ -123,7 +123,7 @@ def test_each_row_of_a_layers_model_alone_equals_its_activation(harness, cache):
     assert fed["stack#2/a"] == ["stack"]
     assert fed["shared#2"] == ["shared"]
     assert fed["sum"] == ["shared#2"]
-    assert fed["stack"] == "it is a model within the model, and its own layers are compared"
+    assert fed["stack"] == "the layer is a nested model, whose layers are compared instead"
     assert [row for row, found in fed.items() if isinstance(found, str)] == ["stack", "stack#2"]
 
 
@@ -210,8 +210,11 @@ def test_weights_of_other_layers_are_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("tap", "why"),
     [
-        ({"node": "found:0"}, "it takes 'table', which is filled when the whole model is loaded"),
-        ({"node": "sum:0"}, "it takes 'unfed', which is not in the feed"),
+        (
+            {"node": "found:0"},
+            "the layer depends on 'table', which is filled only when the whole model is loaded",
+        ),
+        ({"node": "sum:0"}, "the layer depends on 'unfed', which is not in the feed"),
         ({"node": "gone:0"}, "the artifacts have no node 'gone'"),
     ],
 )

@@ -257,13 +257,13 @@ def test_layers_that_pass_on_masks_are_the_same_as_in_tfjs():
     [
         (ABC, "x", "it is the model's input 'x'"),
         (ABC, "gone", 'the artifacts have no layer at {"path": ["gone"]'),
-        (chain(layer("LSTM", "keeps", stateful=True)), "keeps", "'keeps' keeps a state from run to run"),
+        (chain(layer("LSTM", "keeps", stateful=True)), "keeps", "'keeps' keeps a state between runs"),
         (
             chain(
                 layer("Bidirectional", "keeps", layer=layer("LSTM", "in", stateful=True)), layer("Dense", "b")
             ),
             "b",
-            "'keeps' keeps a state from run to run",
+            "'keeps' keeps a state between runs",
         ),
     ],
 )
@@ -276,7 +276,9 @@ def test_the_error_says_why_a_layer_cannot_run_alone(model, text, reason):
 def test_the_error_names_an_input_that_the_model_lacks():
     rows = [(input_layer("x", 3), []), (input_layer("y", 3), []), (layer("Dense", "a"), [[("y", 0, 0)]])]
     model = functional("m", rows, ["x"], [("a", 0, 0)])
-    with pytest.raises(CannotRunAloneError, match="it takes 'y', which is no input of the model"):
+    with pytest.raises(
+        CannotRunAloneError, match="the layer depends on 'y', which is not an input of the model"
+    ):
         plan_of(model, [], "a")
 
 

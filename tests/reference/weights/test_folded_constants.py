@@ -78,7 +78,7 @@ def test_a_constant_without_effect_on_a_compared_layer_is_unverified():
     for stored in (TRUE, TRUE * 100):
         found = checked(stored, by_none)
         assert (found.state, found.layer) == ("unverified", "count")
-        assert "it affects no compared layer for this feed" in found.what
+        assert "no compared layer depends on the constant for this feed" in found.what
 
 
 def test_a_constant_is_perturbed_up_and_down():
