@@ -66,7 +66,7 @@ Made = Mutated | NotApplicable
 def swap_channels(activation: Array, rng: np.random.Generator) -> Made:
     """The activation with two entries of its last axis swapped; any dtype."""
     if activation.ndim < _PAIR or activation.shape[-1] < _PAIR:
-        return NotApplicable("it has fewer than two channels")
+        return NotApplicable("the activation has fewer than two channels")
     one, other = (int(place) for place in sorted(rng.choice(activation.shape[-1], _PAIR, replace=False)))
     value = activation.copy()
     value[..., [one, other]] = activation[..., [other, one]]
@@ -76,16 +76,16 @@ def swap_channels(activation: Array, rng: np.random.Generator) -> Made:
 def transpose_map(activation: Array) -> Made:
     """A square map [batch, height, width, channels] with height and width swapped; any dtype."""
     if activation.ndim != _MAP_RANK or activation.shape[1] < _PAIR:
-        return NotApplicable("it is no map of at least 2 x 2")
+        return NotApplicable("the activation is not a map of at least 2 x 2")
     if activation.shape[1] != activation.shape[2]:
-        return NotApplicable("its map is not square, so that its shape would tell")
+        return NotApplicable("the map is not square, so a transposed map would have another shape")
     return Mutated(activation.swapaxes(1, 2).copy(), "axes 1 and 2")
 
 
 def round_to_half(activation: Array) -> Made:
     """The activation rounded to float16 and back; what is over 65504 becomes Inf."""
     if activation.dtype != np.float32:
-        return NotApplicable(f"it is {activation.dtype.name}, not float32")
+        return NotApplicable(f"the activation is {activation.dtype.name}, not float32")
     with np.errstate(over="ignore"):
         return Mutated(activation.astype(np.float16).astype(np.float32), "to float16 and back")
 
@@ -93,7 +93,7 @@ def round_to_half(activation: Array) -> Made:
 def scale(activation: Array) -> Made:
     """The activation times `SCALED_BY`; float32 and complex64."""
     if activation.dtype.kind not in "fc":
-        return NotApplicable(f"it is {activation.dtype.name}, which nothing scales")
+        return NotApplicable(f"the activation is {activation.dtype.name}, not floating-point or complex")
     return Mutated(activation * activation.dtype.type(SCALED_BY), f"times {SCALED_BY}")
 
 
@@ -104,7 +104,7 @@ def shift_map(activation: Array) -> Made:
     what a padding gives, the same.
     """
     if activation.ndim != _MAP_RANK or min(activation.shape[1:3]) < _PAIR:
-        return NotApplicable("no map of at least 2 x 2 is padded")
+        return NotApplicable("the layer pads no map of at least 2 x 2")
     value = np.zeros_like(activation)
     value[:, 1:, 1:] = activation[:, :-1, :-1]
     return Mutated(value, "by one pixel down and right")
@@ -122,7 +122,7 @@ def change_one(weight: Array, rng: np.random.Generator) -> Made:
     """The weight with one element, drawn among those that are not 0, times `WEIGHT_BY`."""
     places = np.flatnonzero(weight)
     if weight.dtype.kind != "f" or not places.size:
-        return NotApplicable("it has no weight other than 0")
+        return NotApplicable("the weight has no floating-point value other than 0")
     at = int(rng.choice(places))
     value = weight.copy()
     value.reshape(-1)[at] *= weight.dtype.type(WEIGHT_BY)
@@ -153,36 +153,38 @@ class ActivationSwap:
 
 SWAPS: Mapping[str, ActivationSwap] = {
     "Relu6": ActivationSwap(
-        "ReLU6 made ReLU", lambda x: np.maximum(x, 0.0), "nothing exceeds 6 for these feeds"
+        "ReLU6 replaced by ReLU", lambda x: np.maximum(x, 0.0), "nothing exceeds 6 for these feeds"
     ),
     "Relu": ActivationSwap(
-        "ReLU made ReLU6", lambda x: np.clip(x, 0.0, 6.0), "nothing exceeds 6 for these feeds"
+        "ReLU replaced by ReLU6", lambda x: np.clip(x, 0.0, 6.0), "nothing exceeds 6 for these feeds"
     ),
     "LeakyRelu": ActivationSwap(
-        "LeakyReLU made one with PyTorch's slope of 0.01",
+        "LeakyReLU's slope replaced by PyTorch's 0.01",
         lambda x: np.where(x < 0, 0.01 * x, x),
         "nothing is negative for these feeds",
     ),
     "Elu": ActivationSwap(
-        "ELU made ReLU", lambda x: np.maximum(x, 0.0), "nothing is negative for these feeds"
+        "ELU replaced by ReLU", lambda x: np.maximum(x, 0.0), "nothing is negative for these feeds"
     ),
     "Selu": ActivationSwap(
-        "SELU made ELU",
+        "SELU replaced by ELU",
         lambda x: np.where(x < 0, np.expm1(np.minimum(x, 0.0)), x),
-        "all that enters is 0 for these feeds",
+        "every input of the activation function is 0 for these feeds",
     ),
     "Sigmoid": ActivationSwap(
-        "sigmoid made hard sigmoid",
+        "sigmoid replaced by hard sigmoid",
         lambda x: np.clip(x / 6.0 + 0.5, 0.0, 1.0),
-        "all that enters is 0 or saturates it for these feeds",
+        "every input of the activation function is 0 or saturates it for these feeds",
     ),
     "Tanh": ActivationSwap(
-        "tanh made hard tanh",
+        "tanh replaced by hard tanh",
         lambda x: np.clip(x, -1.0, 1.0),
-        "all that enters is 0 or saturates it for these feeds",
+        "every input of the activation function is 0 or saturates it for these feeds",
     ),
     "Softplus": ActivationSwap(
-        "softplus made ReLU", lambda x: np.maximum(x, 0.0), "all that enters saturates it for these feeds"
+        "softplus replaced by ReLU",
+        lambda x: np.maximum(x, 0.0),
+        "every input of the activation function saturates it for these feeds",
     ),
 }
 """By the graph operation of an activation; each is one that it is mistaken for."""
@@ -192,7 +194,7 @@ def swap_activation(op: str, entering: Array, dtype: np.dtype[Any]) -> Made:
     """What another activation than `op` (a graph operation's name) gives for what enters it, as `dtype`."""
     swap = SWAPS.get(op)
     if swap is None:
-        return NotApplicable("it ends in no activation function that is mistaken for another")
+        return NotApplicable("the layer has no activation function that a port could confuse with another")
     with np.errstate(all="ignore"):
         value = swap.apply(entering.astype(np.float64)).astype(dtype)
     return Mutated(value, swap.what, swap.harmless)

@@ -50,19 +50,20 @@ class Observation:
         names += f" and {len(self.altered) - 3} more" if len(self.altered) > 3 else ""  # noqa: PLR2004
         if self.cause == "nondeterministic":
             return (
-                f"two runs on the same feed gave different outputs ({names}), although nothing else was read:"
-                " the model is not deterministic, and the layers come from another run than the outputs"
+                f"two runs on the same feed gave different outputs ({names}), although only the "
+                "outputs were read: the model is not deterministic, and the compared layers and outputs come "
+                "from different runs"
             )
         text = f"reading activations changed the outputs ({names})"
         if self.settled:
-            return f"{text}, so {_READ[self.read]}: this did not change them"
+            return f"{text}, so {_READ[self.read]}, which left the outputs unchanged"
         text += f", even when {_READ[self.read]}"
-        return f"{text}: the outputs that are compared come from a run that read nothing else"
+        return f"{text}. The compared outputs come from a run that read only the outputs"
 
 
 _READ: Mapping[Extent, str] = {
     "all": "all layers were read",
-    "boundaries": "only layers with weights, where branches part and outputs were read",
+    "boundaries": "only layers with weights, layers where branches part and outputs were read",
     "outputs": "only the outputs were read",
 }
 

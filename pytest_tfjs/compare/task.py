@@ -178,7 +178,8 @@ class Classified:
             return None
         only = next(iter(self._seen), None)
         samples = "the one sample" if self.samples == 1 else f"all {self.samples} samples"
-        return f"the reference gives class {only} for {samples}: a model that always does so would also agree"
+        same = f"a model that always gives class {only} would also agree"
+        return f"the reference gives class {only} for {samples}: {same}"
 
     def _add_flips(self, want: NDArray[Any], found: NDArray[Any], expected: NDArray[Any]) -> None:
         places = np.nonzero(found != expected)
@@ -302,7 +303,7 @@ def unproven(measure: Measure, samples: int) -> str | None:
         return None
     text = f"{samples} samples do not prove a {measure.name} of {measure.least:g}"
     if measure.interval is None:
-        return f"{text}: all of them agree equally, so there is no interval"
+        return f"{text}: all samples agree equally, so there is no interval"
     text += f": the 95 % interval begins at {measure.interval[0]:.4g}"
     needed = samples_to_prove(measure.least) if measure.method == "Wilson" else None
-    return text if needed is None else f"{text} (it takes at least {needed} samples, if all agree)"
+    return text if needed is None else f"{text} (at least {needed} samples are needed, if all agree)"

@@ -176,7 +176,10 @@ def _vacuous_reason(results: Sequence[LayerResult], allowed: Collection[str]) ->
     ):
         return None
     if any(metrics.scale > 0 for metrics in seen):
-        return "the tolerances allow activations that are all 0, so a broken model would pass too: lower them"
+        return (
+            "the tolerances allow activations that are all 0, so a broken model would pass too: "
+            "lower the tolerances"
+        )
     nonfinite = any(metrics.nan_reference or metrics.inf_reference for metrics in seen)
     what = "0, NaN or Inf" if nonfinite else "0"
     counted = "the one compared layer" if len(seen) == 1 else f"all {len(seen)} compared layers"

@@ -258,7 +258,7 @@ class _Case:
             return Outcome(kind, "not applicable", made.what, why)
         check = self._check(made.value)
         if check.passed:
-            return Outcome(kind, "survived", made.what, f"it changes an element by {check.described}")
+            return Outcome(kind, "survived", made.what, f"the fault changes an element by {check.described}")
         return Outcome(kind, "caught", made.what)
 
     def smallest(self) -> list[float]:

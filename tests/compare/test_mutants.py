@@ -156,8 +156,8 @@ def test_harmless_case_of_each_swap_changes_no_bit():
     [
         (lambda rng: swap_channels(np.ones((4, 1)), rng), "channels"),
         (lambda _: transpose_map(np.ones((1, 4, 5, 2))), "square"),
-        (lambda _: transpose_map(np.ones((1, 1, 1, 2))), "no map"),
-        (lambda _: transpose_map(np.ones((1, 4))), "no map"),
+        (lambda _: transpose_map(np.ones((1, 1, 1, 2))), "not a map"),
+        (lambda _: transpose_map(np.ones((1, 4))), "not a map"),
         (lambda _: round_to_half(np.ones((1, 4), np.int32)), "int32"),
         (lambda _: scale(np.ones((1, 4), np.int32)), "int32"),
         (lambda _: shift_map(np.ones((1, 4))), "no map"),

@@ -145,7 +145,7 @@ def test_one_class_for_all_samples_is_vacuous():
     made = classified(f32([0, 1], [0, 2]), f32([0, 1], [0, 2]))
     assert (
         made.vacuous()
-        == "the reference gives class 1 for all 2 samples: a model that always does so would also agree"
+        == "the reference gives class 1 for all 2 samples: a model that always gives class 1 would also agree"
     )
     made.add(f32([1, 0]), f32([1, 0]))
     assert made.vacuous() is None
@@ -177,7 +177,7 @@ def test_too_few_samples_are_reported_and_do_not_fail():
     assert few.passed
     assert unproven(few, 20) == (
         "20 samples do not prove a top-1 agreement of 0.99: the 95 % interval begins at 0.8389 "
-        "(it takes at least 381 samples, if all agree)"
+        "(at least 381 samples are needed, if all agree)"
     )
     enough = Measure("top-1 agreement", 1.0, wilson(1.0, 381), "Wilson", 0.99)
     assert enough.proven
@@ -186,7 +186,7 @@ def test_too_few_samples_are_reported_and_do_not_fail():
     assert unproven(low, 20) is None  # a failure is reported as such
     without = Measure("mean IoU", 1.0, None, "bootstrap", 0.9)
     assert unproven(without, 5) == (
-        "5 samples do not prove a mean IoU of 0.9: all of them agree equally, so there is no interval"
+        "5 samples do not prove a mean IoU of 0.9: all samples agree equally, so there is no interval"
     )
     assert samples_to_prove(1.0) is None
 

@@ -10,7 +10,7 @@ from pytest_tfjs.compare.mutants import KINDS
 from pytest_tfjs.compare.sensitivity import LayerSensitivity, Outcome
 from pytest_tfjs.report.sensitivity_summary import PrintableSensitivity, headline, summary_lines
 
-WHY = "it changes an element by at most 1.0e-07, 2.0e-07 allowed"
+WHY = "the fault changes an element by at most 1.0e-07, 2.0e-07 allowed"
 
 
 def layer(name, *fates, smallest=1e-6):

@@ -132,7 +132,7 @@ DIVERGENCES = {
     "exp of -20": Divergence(
         _small_exp,
         "Exp",
-        {"webgl:f16": ("|error| ", "half precision flushes values this small to 0")},
+        {"webgl:f16": ("|error| ", "half precision flushes values below 6.1e-05 to 0")},
         right=("webgl",),
     ),
 }  # fmt: skip

@@ -187,7 +187,7 @@ def _growth(text: str, *, half: bool) -> Found:
     if half:
         return (
             "half resolution",
-            f"half precision has 11 significant bits, and its rounding errors grow: {text}",
+            f"{text} (half precision has 11 significant bits)",
         )
     return "growth", text
 
@@ -214,7 +214,7 @@ def _feed(evidence: Evidence) -> Found:
     found = _best(evidence.feeds)
     if found is None:
         return None
-    return "feed", f"the browser's result matches Python's for the feed {found.name}"
+    return "feed", f"the browser's result matches what Python computes for the feed {found.name}"
 
 
 def _wiring(evidence: Evidence) -> Found:
@@ -224,7 +224,7 @@ def _wiring(evidence: Evidence) -> Found:
     if takes is not None and source is not None and set(takes) != set(source):
         return (
             "wiring",
-            f"its inputs are {_names(takes)} in the artifacts, but {_names(source)} in the source",
+            f"the layer's inputs are {_names(takes)} in the artifacts, but {_names(source)} in the source",
         )
     found = _best(evidence.interpretations)
     if found is None or found.kind != "wiring":
@@ -240,14 +240,14 @@ def _half_range(evidence: Evidence) -> Found:
         largest = {
             "|reference|": sizes.reference,
             "an input or weight": sizes.inputs,
-            "a sum in it": sizes.magnitude,
+            "a sum in the layer": sizes.magnitude,
         }
         what = next(name for name, size in largest.items() if size > LARGEST_HALF)
         return "half range", f"half precision overflows above 65504, but {what} reaches {largest[what]:.3g}"
     if sizes.flushed >= _FLUSHED:
         share = _percent(sizes.flushed)
         text = f"{share} of the mismatched elements are 0 in the browser and below 6.1e-05 in Python"
-        return "half range", f"half precision flushes values this small to 0: {text}"
+        return "half range", f"half precision flushes values below 6.1e-05 to 0: {text}"
     return None
 
 
@@ -273,8 +273,8 @@ def _half_resolution(evidence: Evidence) -> Found:
     if not predicted and units > _COARSE:
         return None
     text = (
-        f"half precision has 11 significant bits: the error is {units:.2g} times 2**-11 of the layer's "
-        "largest value"
+        f"the error is {units:.2g} times 2**-11 of the layer's largest value "
+        "(half precision has 11 significant bits)"
     )
     if predicted:
         text += ", as expected from rounding inputs, weights and result to half precision"
@@ -290,8 +290,8 @@ def _conversion(evidence: Evidence) -> Found:
     if evidence.same:
         alike = f"{_and(evidence.same)} and {evidence.target} give the same wrong values"
         if python is not None and python.right:
-            text = "TensorFlow gets the right values from the same artifacts: TF.js computes this differently"
-            return "semantics", f"{alike}, but {text}"
+            text = "TensorFlow gets the right values from the same artifacts"
+            return "semantics", f"{alike}, but {text}, so TF.js computes this operation differently"
         whose = "the artifacts" if python is not None else "the artifacts, or TF.js on every backend,"
         return "conversion", f"{whose} compute something else than the source: {alike}"
     if python is None:
@@ -299,7 +299,7 @@ def _conversion(evidence: Evidence) -> Found:
     if python.same:
         return (
             "conversion",
-            "the artifacts compute something else than the source: TensorFlow, too, gets the wrong values",
+            "the artifacts compute something else than the source: TensorFlow gets the wrong values, too",
         )
     if python.right:
         return "kernel", _kernel(evidence)

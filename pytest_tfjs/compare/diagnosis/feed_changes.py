@@ -29,10 +29,12 @@ _RANGES: Mapping[str, Callable[[Array], Array]] = {
     "rounded to whole numbers": np.rint,
 }
 _COLOURED: Mapping[str, Callable[[Array], Array]] = {
-    "minus ImageNet's mean, over its deviation": lambda x: (x - _MEAN) / _DEVIATION,
-    "divided by 255, minus ImageNet's mean, over its deviation": lambda x: (x / 255 - _MEAN) / _DEVIATION,
-    "times ImageNet's deviation, plus its mean": lambda x: x * _DEVIATION + _MEAN,
-    "times ImageNet's deviation, plus its mean, times 255": lambda x: (x * _DEVIATION + _MEAN) * 255,
+    "minus ImageNet's mean, divided by ImageNet's deviation": lambda x: (x - _MEAN) / _DEVIATION,
+    "divided by 255, minus ImageNet's mean, divided by ImageNet's deviation": lambda x: (
+        (x / 255 - _MEAN) / _DEVIATION
+    ),
+    "times ImageNet's deviation, plus ImageNet's mean": lambda x: x * _DEVIATION + _MEAN,
+    "times ImageNet's deviation, plus ImageNet's mean, times 255": lambda x: (x * _DEVIATION + _MEAN) * 255,
     "in BGR, minus Caffe's mean": lambda x: x[..., ::-1] - _CAFFE_MEAN,
     "plus Caffe's mean, from BGR to RGB": lambda x: (x + _CAFFE_MEAN)[..., ::-1],
 }

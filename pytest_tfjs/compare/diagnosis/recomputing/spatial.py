@@ -82,7 +82,9 @@ def _convolved(inputs: Sequence[Array], attributes: Mapping[str, Any]) -> Array:
     x, kernel = _last(inputs[0], attributes), _turned(inputs[1], attributes)
     groups = x.shape[-1] // kernel.shape[2]
     if groups * kernel.shape[2] != x.shape[-1]:
-        raise ValueError(f"{x.shape[-1]} channels enter a kernel for {kernel.shape[2]}")
+        raise ValueError(
+            f"the input has {x.shape[-1]} channels, not a multiple of the kernel's {kernel.shape[2]}"
+        )
     each, filters = kernel.shape[2], kernel.shape[3] // groups
     parts = []
     for group in range(groups):
