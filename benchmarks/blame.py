@@ -1,6 +1,7 @@
-"""Whether blame falls on the right layer: random single faults in the artifacts of sample models.
+"""Measures how often single faults in sample models are blamed on the right layer.
 
-`python -m benchmarks.blame`; ends with an exit code other than 0 where the aims are missed.
+The faults are drawn at random and put into the artifacts. `python -m benchmarks.blame`; ends with an exit
+code other than 0 where the aims are missed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 /**
- * What WebDriver runs for each call of capture.py: `benchmark[name](...values)`, whose value or error it hands on. The
- * driver makes a function of this file's text, which is why it has `arguments`.
+ * Calls `benchmark[name](...values)` in the page, for each call of capture.py.
+ *
+ * WebDriver makes a function of this file's text, which is why it has `arguments`. The last one returns the value or
+ * the error.
  */
 
 const done = arguments[arguments.length - 1];

@@ -1,7 +1,8 @@
 // @ts-check
 /**
- * What capture.py measures within the plugin's page, where TF.js is loaded and its backend made. Run once, it
- * leaves `benchmark` behind.
+ * The part of capture.py that runs in the plugin's page, once TF.js has its backend.
+ *
+ * It runs once, and defines `benchmark`.
  */
 
 "use strict";

@@ -1,7 +1,7 @@
-"""What it costs to get every activation of MobileNetV2 (graph model, wasm) out of the browser into numpy.
+"""Measures the cost of reading every activation of MobileNetV2 from wasm into numpy.
 
-Three ways in one run, in one page: (a) TF.js alone, which reads all activations within the page; (b) the
-plugin's capture of the same; (c) the same through WebDriver as JSON.
+The model is a graph model. Three ways in one run, in one page: (a) TF.js alone, which reads all activations
+within the page; (b) the plugin's capture of the same; (c) the same through WebDriver as JSON.
 """
 
 from __future__ import annotations

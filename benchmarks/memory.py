@@ -1,7 +1,7 @@
-"""The memory that a comparison takes whose activations exceed the tap budget many times, on wasm.
+"""Measures the memory of a comparison whose activations far exceed the tap budget.
 
-A pytest of its own compares a model of 66 activations of 33.6 MB (2.2 GB) under a budget of 256 MB, while
-this process reads how much memory the kernel counts for it and for its browser.
+A pytest of its own compares a model of 66 activations of 33.6 MB (2.2 GB) on wasm under a budget of
+256 MB, while this process reads how much memory the kernel counts for it and for its browser.
 """
 
 from __future__ import annotations

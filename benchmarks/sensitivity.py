@@ -1,4 +1,4 @@
-"""Which faults a comparison would have caught, at the default tolerances: on the CNN and on MobileNetV2.
+"""Measures which faults in a CNN and MobileNetV2 the default tolerances would detect.
 
 No browser runs: what the layers give with a fault in them is judged as if it came from one.
 """

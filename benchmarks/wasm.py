@@ -1,4 +1,7 @@
-"""MobileNetV2's warm inference on wasm:plain, wasm:simd and wasm:threads, by turns in one browser."""
+"""Times warm inference of MobileNetV2 on wasm:plain, wasm:simd and wasm:threads.
+
+The three take turns in one browser.
+"""
 
 from __future__ import annotations
 

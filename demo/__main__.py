@@ -1,4 +1,7 @@
-"""Runs the demonstration and checks its results; the exit code is 0 if they are as expected."""
+"""Runs the demonstration and checks its results.
+
+The exit code is 0 if they are as expected.
+"""
 
 from __future__ import annotations
 

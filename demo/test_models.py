@@ -1,5 +1,5 @@
 # ruff: noqa: A002, ANN001, ANN201, D103 (tests as users write them)
-"""Tests as a user would write them: does the browser compute what Keras computes?"""
+"""Tests as a user would write them: the browser computes what Keras computes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests that a model computes in the browser, with TensorFlow.js, what it computes in Python.
+"""Tests that a model computes in the browser (TensorFlow.js) what it computes in Python.
 
 The names below are imported on first use: importing the package costs nothing.
 """

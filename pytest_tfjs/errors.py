@@ -1,4 +1,7 @@
-"""The errors that pytest-tfjs raises. Each message says what was wrong, what was expected and what to do."""
+"""The errors that pytest-tfjs raises.
+
+Each message says what was wrong, what was expected and what to do.
+"""
 
 from __future__ import annotations
 

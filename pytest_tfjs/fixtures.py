@@ -1,4 +1,7 @@
-"""The fixtures, from the browser's arguments to the `tfjs` object; a conftest.py can override each."""
+"""The pytest fixtures, from the browser's arguments to the `tfjs` object.
+
+A conftest.py can override each.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Turns settings into targets, a copy of TF.js and a server address; checks them before a run."""
+"""Turns settings into targets, a copy of TF.js and a server address, and checks them.
+
+Impossible settings are refused before a run.
+"""
 
 from __future__ import annotations
 

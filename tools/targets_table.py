@@ -1,4 +1,4 @@
-"""Compares the model families on every browser, backend and variant, and writes `docs/targets.md`.
+"""Compares the model families on every target, and writes `docs/targets.md`.
 
 `python -m tools.targets_table`; further arguments go to pytest. With `--results FILE` nothing runs: FILE is
 the `--tfjs-json` file of an earlier run. The page is written only if every model that should be close was.

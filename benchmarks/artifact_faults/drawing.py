@@ -1,4 +1,4 @@
-"""Faults in converted artifacts, as a broken conversion, a damaged file or a wrong kernel would make them.
+"""Draws faults in converted artifacts, as a broken converter, file or kernel makes them.
 
 Each is one thing that is wrong; Hypothesis draws which, where and how much.
 """

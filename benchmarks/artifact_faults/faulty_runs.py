@@ -1,4 +1,4 @@
-"""Runs artifacts with faults in them in the browser, against the reference of the sound ones."""
+"""Runs artifacts with faults in the browser, against the reference of the sound ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a layers model's configuration and edges could be wrong, with all shapes as they are."""
+"""Where a layers model's config and edges could be wrong, with all shapes as they are."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Running jobs in a real browser: targets, TF.js's bundles, the server, the launcher and the job protocol."""
+"""Runs jobs in real browsers: targets, TF.js's bundles, server, launcher, job protocol."""

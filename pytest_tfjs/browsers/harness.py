@@ -1,4 +1,4 @@
-"""Runs jobs in a browser page: holds the server, the browser and the page of the current target."""
+"""Runs jobs in a browser page; holds the server, the browser and the current page."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Judging what the browser computed: pure functions, which know neither TensorFlow nor a browser."""
+"""Judges what the browser computed: pure functions without TensorFlow or a browser."""

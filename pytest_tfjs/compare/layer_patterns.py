@@ -1,7 +1,8 @@
-"""Matches glob patterns against layer names: `per_layer`, `allow_vacuous` and the outputs of a task.
+"""Matches glob patterns against layer names.
 
-Patterns are globs as in a shell (`*`, `?`, `[abc]`) and case-sensitive, and a name always matches
-itself: a name such as `out[0]` holds what a glob reads as a set of characters.
+`per_layer`, `allow_vacuous` and the outputs of a task are such patterns. Patterns are globs as in a shell
+(`*`, `?`, `[abc]`) and case-sensitive, and a name always matches itself: a name such as `out[0]` holds what
+a glob reads as a set of characters.
 """
 
 from __future__ import annotations

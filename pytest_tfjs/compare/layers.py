@@ -1,4 +1,4 @@
-"""A layer: one row of a comparison, with its inputs, its coverage and where the page finds it."""
+"""A layer, one row of a comparison: its inputs, its coverage, where the page finds it."""
 
 from __future__ import annotations
 

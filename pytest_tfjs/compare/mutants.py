@@ -1,4 +1,4 @@
-"""Mutants: faults put into a layer on purpose, to see whether a comparison would catch them.
+"""Mutants: faults put into a layer, to see whether a comparison would catch them.
 
 Each function returns the activation that the browser would have given with the fault, or the weights that it
 would have used; it changes nothing in place. Random choices (which channels, which weight) come from the

@@ -1,4 +1,4 @@
-"""Observer effect: whether reading activations changes the outputs, and which layers to read instead."""
+"""Observer effect: whether reading activations changes outputs; what to read instead."""
 
 from __future__ import annotations
 

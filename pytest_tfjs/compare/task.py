@@ -1,4 +1,4 @@
-"""Agreement: whether the browser gives the same classes, maps of classes or figures as the reference.
+"""Agreement: whether the browser gives the same classes or figures as the reference.
 
 A sample is a row of the outputs' first axis. A class is the place of the largest element of the last axis;
 where that has one element it is a probability, and class 1 is more than 0.5. Integers are classes already.

@@ -1,4 +1,4 @@
-"""Checks the artifacts' weights against the source's: bit for bit, or within the quantisation."""
+"""Checks the artifacts' weights against the source's: bit for bit, or within quantisation."""
 
 from __future__ import annotations
 

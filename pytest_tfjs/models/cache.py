@@ -1,4 +1,4 @@
-"""Caches folders by content: builds each once, checks it at every read, rebuilds it if damaged."""
+"""Caches folders by content: builds each once, checks every read, rebuilds if damaged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Converts a source to artifacts with the TensorFlow.js converter, or takes them from the cache."""
+"""Converts a source to artifacts with the TensorFlow.js converter, or reads the cache."""
 
 from __future__ import annotations
 

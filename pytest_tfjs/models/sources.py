@@ -1,4 +1,4 @@
-"""Recognises sources without TensorFlow, fingerprints their content, loads them when needed."""
+"""Recognises sources without TensorFlow, fingerprints them, loads them when needed."""
 
 from __future__ import annotations
 

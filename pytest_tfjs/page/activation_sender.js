@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Reads activations from the backend, sends them to the server and disposes of them, one after another.
+ * Reads activations from the backend, sends each to the server and disposes of it.
  *
  * @typedef {import("./types").TF} TF
  * @typedef {import("./types").Job} Job

@@ -1,6 +1,8 @@
 // @ts-check
 /**
- * Computes one node of a graph model alone, as its plan says: `models/alone/graph_planner.py` writes the plans.
+ * Computes one node of a graph model alone, as its plan says.
+ *
+ * `models/alone/graph_planner.py` writes the plans.
  *
  * @typedef {import("./types").Fed} Fed
  * @typedef {import("./types").GraphModel} GraphModel

@@ -1,6 +1,8 @@
 // @ts-check
 /**
- * Calls one layer of a layers model alone, as its plan says: `models/alone/layers_planner.py` writes the plans.
+ * Calls one layer of a layers model alone, as its plan says.
+ *
+ * `models/alone/layers_planner.py` writes the plans.
  *
  * @typedef {import("./types").TF} TF
  * @typedef {import("./types").Fed} Fed

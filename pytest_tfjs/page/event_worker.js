@@ -1,6 +1,8 @@
 // @ts-check
 /**
- * A worker that sends events to the server, in order, and the heartbeat, also while the page's main thread computes.
+ * A worker that sends the page's events and its heartbeat to the server.
+ *
+ * The events arrive in order, also while the page's main thread computes.
  *
  * @typedef {{type: "start", api: string, first: number}
  *   | {type: "event", event: Record<string, unknown>}

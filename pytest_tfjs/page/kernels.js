@@ -1,7 +1,8 @@
 // @ts-check
 /**
- * Finds the kernel of each operation of a graph, and the backends that have it. TF.js reports a missing kernel only
- * when it is about to run it, and not for which layer.
+ * Finds the kernel of each operation of a graph, and the backends that have it.
+ *
+ * TF.js reports a missing kernel only when it is about to run it, and not for which layer.
  *
  * @typedef {import("./types").TF} TF
  * @typedef {import("./types").Graph} Graph

@@ -1,5 +1,10 @@
 // @ts-check
-// Reports errors until main.js runs. It is a classic script, so that it also runs where a module does not load.
+/**
+ * Reports errors to the server until main.js runs.
+ *
+ * It is a classic script, so that it also runs where a module does not load.
+ */
+
 "use strict";
 
 (() => {

@@ -1,6 +1,8 @@
 // @ts-check
 /**
- * Distinguishes errors of the model (TF.js cannot load or run it on this backend) from all others: of a request, an
+ * Distinguishes errors of the model from all other errors.
+ *
+ * An error of the model means that TF.js cannot load or run it on this backend. Other errors come from a request, an
  * upload, the memory, the GPU, or this code.
  */
 

@@ -1,6 +1,8 @@
 // @ts-check
 /**
- * Reads and writes safetensors, with string tensors in the metadata, as formats/safetensors.py does.
+ * Reads and writes safetensors, with string tensors in the metadata.
+ *
+ * formats/safetensors.py does the same in Python.
  *
  * @typedef {import("./types").DType} DType
  * @typedef {import("./types").Data} Data

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Finds the tensor of a tap in a layers model: layer, call and output, through nested models.
+ * Finds a tap's tensor in a layers model: layer, call and output, through nested models.
  *
  * @typedef {import("./types").Layer} Layer
  * @typedef {import("./types").LayersModel} LayersModel

@@ -1,7 +1,9 @@
 // @ts-check
 /**
- * A worker that sends activations over a WebSocket while the page's main thread reads the next tensor: a socket takes
- * its data piece by piece on the thread that owns it. uploads.js is the other end.
+ * A worker that sends activations to the server over a WebSocket.
+ *
+ * A socket takes its data piece by piece on the thread that owns it. Meanwhile the page's main thread reads the next
+ * tensor. uploads.js is the other end.
  *
  * @typedef {{type: "announce", url: string, announcement: Record<string, number>}
  *   | {type: "bytes", buffer: ArrayBuffer, length: number}

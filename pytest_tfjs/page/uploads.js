@@ -1,5 +1,9 @@
 // @ts-check
-/** Sends activations to the server over a WebSocket (serving/uploads.py says why), from a worker. */
+/**
+ * Sends activations to the server over a WebSocket, through a worker.
+ *
+ * serving/uploads.py says why it is a WebSocket.
+ */
 
 import { UPLOADS } from "./api.js";
 

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Prepares and checks the wasm backend in its three forms: plain, with SIMD, with SIMD and threads.
+ * Prepares and checks the wasm backend: plain, with SIMD, with SIMD and threads.
  *
  * @typedef {import("./types").TF} TF
  * @typedef {import("./types").Setup} Setup

@@ -1,1 +1,1 @@
-"""Computes reference activations in Python, and matches them with the layers of the artifacts."""
+"""Computes reference activations in Python, and matches them with the artifacts' layers."""

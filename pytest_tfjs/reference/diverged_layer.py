@@ -1,4 +1,4 @@
-"""Examines a diverged layer in Python: its operations, and its activations for changed feeds."""
+"""Examines a diverged layer in Python: its operations, its activations for changed feeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recognises operations without effect, such as multiplying by 1 or an identity transposition.
+"""Recognises operations without effect, such as a multiplication by 1.
 
 Keras makes them (`beta * x` in swish, the transposition in a Tensordot), and the converter removes them.
 """

@@ -1,4 +1,4 @@
-"""Measures how far activations vary: constant or saturated layers, and dependence on the feed."""
+"""Measures how activations vary: constant or saturated layers, dependence on the feed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The terminal's summary table: a row for each comparison of the run, from the JSON's dicts."""
+"""The terminal's summary table: a row for each comparison, from the JSON's dicts."""
 
 from __future__ import annotations
 

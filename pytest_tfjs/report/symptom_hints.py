@@ -1,4 +1,4 @@
-"""Hints about the cause from patterns in the wrong numbers: permuted axes, overflow, a factor."""
+"""Hints about the cause from wrong numbers: permuted axes, overflow, a constant factor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lays out text for terminals and logs: tables within a width, labelled facts, shortened names."""
+"""Lays out text for terminals and logs: tables, labelled facts, shortened names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Describes a comparison's weights: differences from the source's, and the cost of quantising."""
+"""Describes the weights: differences from the source's, and the cost of quantising."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parses addresses: of a Selenium Grid, where the server listens, and where browsers reach it."""
+"""Parses addresses: of a Selenium Grid, and where the server listens and is reached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The markers `tfjs` (settings of one test) and `tfjs_xfail` (expected failures on some targets)."""
+"""The markers `tfjs` (a test's settings) and `tfjs_xfail` (expected failures by target)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""The table of options: each row is a command line option, an ini value and perhaps a marker argument.
+"""The table of options: each row is a command line option and an ini value.
 
-To add an option, add a row to `OPTIONS` here and a field of the same name, with its default, to
-`pytest_tfjs.settings.settings.Settings`. The option `--tfjs-NAME`, the ini value `tfjs_NAME`, parsing and
-messages follow from these two; `docs/settings.md` lists the option for users, and a test compares the two.
+Some options are marker arguments too. To add an option, add a row to `OPTIONS` here and a field of the same
+name, with its default, to `pytest_tfjs.settings.settings.Settings`. The option `--tfjs-NAME`, the ini value
+`tfjs_NAME`, parsing and messages follow from these two; `docs/settings.md` lists the option for users, and
+a test compares the two.
 """
 
 from __future__ import annotations

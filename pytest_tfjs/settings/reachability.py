@@ -1,4 +1,4 @@
-"""Checks that browsers can reach the server under the settings, and gives each worker its port."""
+"""Checks that browsers can reach the server, and gives each worker its port."""
 
 from __future__ import annotations
 

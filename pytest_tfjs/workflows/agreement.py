@@ -1,4 +1,4 @@
-"""Agreement over many samples: whether the browser's outputs do the same task as the source's.
+"""Agreement over many samples: whether the browser does the same task as the source.
 
 Only outputs are read, from runs without taps.
 """

@@ -1,4 +1,4 @@
-"""The assertion errors of `tfjs`: a comparison that is not close, an agreement that is too low."""
+"""The assertion errors of `tfjs`: a comparison not close, an agreement too low."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compares a model in the browser with its reference: one run, one verdict, and the likely cause."""
+"""Compares a model in the browser with its reference: one run, one verdict, likely cause."""
 
 from __future__ import annotations
 

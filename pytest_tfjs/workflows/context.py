@@ -1,4 +1,4 @@
-"""What a workflow works with: a test's settings and target, shared resources, and callbacks."""
+"""The context of a workflow: a test's settings and target, shared resources, callbacks."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Writes reproducers: a folder for each blamed layer, to attach to a TF.js issue (`--tfjs-repro`).
+"""Writes reproducers (`--tfjs-repro`): a folder for each blamed layer.
 
-The layer alone is written as a model of its own and run in the browser on the reference's inputs; the folder
-has the results and a page that shows them.
+Users attach the folder to a TF.js issue. The layer alone is written as a model of its own and run in the
+browser on the reference's inputs; the folder has the results and a page that shows them.
 """
 
 from __future__ import annotations

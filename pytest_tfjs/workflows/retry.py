@@ -1,4 +1,4 @@
-"""Runs work in the target's page; retries it once, on a new browser, if the browser is lost."""
+"""Runs work in the target's page; retries once in a new browser if the browser is lost."""
 
 from __future__ import annotations
 

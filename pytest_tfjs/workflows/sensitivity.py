@@ -1,7 +1,7 @@
-"""Measures sensitivity: puts faults into each layer, and judges whether a comparison would catch them.
+"""Measures sensitivity: which faults, put into each layer, a comparison would catch.
 
 No browser runs: each mutant takes the place of the browser's activation of a layer that was run alone on the
-reference's inputs, and is check by the same allowance.
+reference's inputs, and is checked by the same allowance.
 """
 
 from __future__ import annotations

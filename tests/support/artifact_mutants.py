@@ -1,4 +1,7 @@
-"""Random single changes to converted models: in model.json, as values or as text, or in the weights."""
+"""Random single changes to converted models, in `model.json` or in the weights.
+
+`model.json` is changed as values or as text.
+"""
 
 from __future__ import annotations
 

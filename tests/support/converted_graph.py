@@ -1,4 +1,4 @@
-"""Runs converted nodes in TensorFlow, and compares them with the reference activations of a plan."""
+"""Compares converted nodes, run in TensorFlow, with a plan's reference activations."""
 
 from __future__ import annotations
 

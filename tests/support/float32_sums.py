@@ -1,4 +1,4 @@
-"""Sums of products in float32, in the summation orders of real kernels, with their arithmetic."""
+"""Float32 sums of products in the summation orders of real kernels, and their arithmetic."""
 
 from __future__ import annotations
 

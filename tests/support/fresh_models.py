@@ -1,6 +1,6 @@
-"""Models as Keras initialises them: biases 0, scales 1, of which the optimiser removes much.
+"""Models as Keras initialises them, with biases 0 and scales 1.
 
-Many people try a tool with such a model first.
+The optimiser removes much of these. Many people try a tool with such a model first.
 """
 
 from __future__ import annotations

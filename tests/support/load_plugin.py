@@ -1,4 +1,4 @@
-"""A pytest plugin for `test_load.py`: targets take turns, and memory is measured between tests."""
+"""A pytest plugin for `test_load.py`: alternates targets, measures memory between tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-// Prints the classes of layers that TF.js can load and that hand on masks, as a list in JSON.
+/** Prints the layer classes of TF.js that can be loaded and that hand on masks, as JSON. */
+
 import * as tf from "@tensorflow/tfjs-core";
 import { layers } from "@tensorflow/tfjs-layers";
 

@@ -1,8 +1,8 @@
-"""Random stacks of Keras layers, as recipes that Hypothesis draws and shrinks, built for Keras 2 and Keras 3.
+"""Random stacks of Keras layers, as recipes that Hypothesis draws and shrinks.
 
-A recipe is a trunk (image, sequence or vector) and the names of layers in order; what a layer's sizes are
-follows from its place. The weights are as if trained, so that the converter can fold nothing away for being
-neutral; or as they are initialised; or here so and there so.
+The stacks are built for Keras 2 and Keras 3. A recipe is a trunk (image, sequence or vector) and the names
+of layers in order; what a layer's sizes are follows from its place. The weights are as if trained, so that
+the converter can fold nothing away for being neutral; or as they are initialised; or here so and there so.
 """
 
 from __future__ import annotations

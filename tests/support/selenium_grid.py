@@ -1,4 +1,4 @@
-"""Starts a Selenium Grid on loopback: a hub and two nodes, each with a Chrome and a Firefox."""
+"""Starts a Selenium Grid on loopback: a hub and two nodes, each with Chrome and Firefox."""
 
 from __future__ import annotations
 

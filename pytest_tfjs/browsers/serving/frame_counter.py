@@ -1,4 +1,4 @@
-"""Counts the fragments of WebSocket messages by the headers of their frames (RFC 6455, section 5.2)."""
+"""Counts fragments of WebSocket messages by their frame headers (RFC 6455, section 5.2)."""
 
 from __future__ import annotations
 

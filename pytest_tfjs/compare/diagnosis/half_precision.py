@@ -1,4 +1,4 @@
-"""Measures whether half precision explains an activation's error, and how far two runs differ."""
+"""Measures whether half precision explains an error, and how far two runs differ."""
 
 from __future__ import annotations
 

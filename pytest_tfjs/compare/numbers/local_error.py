@@ -1,4 +1,4 @@
-"""Local error: how far one layer, run alone on the reference's inputs, is from the reference."""
+"""Local error: how far a layer run alone on the reference's inputs is from the reference."""
 
 from __future__ import annotations
 

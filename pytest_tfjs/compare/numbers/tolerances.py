@@ -1,4 +1,4 @@
-"""Tolerances: the defaults by dtype and backend, and the tolerance of each layer of a comparison."""
+"""Tolerances: the defaults by dtype and backend, and the tolerance of each layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Decides from feeds and reference whether a comparison is vacuous: a broken model would pass it too."""
+"""Decides whether a comparison is vacuous: a broken model would pass it too.
+
+The feeds and the reference suffice to decide it.
+"""
 
 from __future__ import annotations
 

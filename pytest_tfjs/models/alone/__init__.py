@@ -1,1 +1,1 @@
-"""One layer of converted artifacts alone: plans for running it, and models of just that layer."""
+"""One layer of artifacts alone: plans for running it, and models of just that layer."""

@@ -1,4 +1,4 @@
-"""Plans how a node of a graph model is computed alone, from the nearest layers in front of it."""
+"""Plans how to compute a node of a graph model alone, from the nearest layers before it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plans how a layer of a layers model is computed alone, from the nearest layers in front of it."""
+"""Plans how to compute a layer of a layers model alone, from the layers before it."""
 
 from __future__ import annotations
 

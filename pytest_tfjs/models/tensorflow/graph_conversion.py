@@ -1,4 +1,4 @@
-"""Converts a SavedModel to a graph model whose inputs and outputs have the signature's names."""
+"""Converts a SavedModel to a graph model that keeps the signature's input and output names."""
 
 from __future__ import annotations
 

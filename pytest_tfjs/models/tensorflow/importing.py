@@ -1,4 +1,4 @@
-"""Imports TensorFlow, Keras and the TensorFlow.js converter when needed, without their log output."""
+"""Imports TensorFlow, Keras and the TensorFlow.js converter on demand, without their logs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads, loads and exports Keras 2 (tf_keras) and Keras 3 models; names their inputs and outputs."""
+"""Reads, loads and exports Keras 2 and Keras 3 models; names their inputs and outputs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Starts the TensorFlow process and calls functions in it; process_main.py is what runs there.
+"""Starts the TensorFlow process and calls functions in it.
 
-A crash, a hang or a lack of memory there fails one test and not the run.
+process_main.py runs in that process. A crash, a hang or a lack of memory there fails one test and not the
+run.
 """
 
 from __future__ import annotations

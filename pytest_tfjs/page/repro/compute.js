@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Runs the layer's model with TF.js: starts the backend, loads model and inputs, computes the output.
+ * Runs the layer's model with TF.js, from starting the backend to computing the output.
  *
  * @typedef {import("./types").TF} TF
  * @typedef {import("./types").Tensor} Tensor

@@ -1,6 +1,8 @@
 // @ts-check
 /**
- * Checks each element of an output against the reference, as pytest-tfjs does (compare/numbers/element_check.py).
+ * Checks each element of an output against the reference, as pytest-tfjs does.
+ *
+ * compare/numbers/element_check.py is the same check in Python.
  *
  * @typedef {import("./types").Values} Values
  * @typedef {import("./types").ElementCheck} ElementCheck

@@ -1,7 +1,8 @@
 // @ts-check
 /**
- * Computes the layer on the target that the address names (?target=webgl:f16), and shows how far it is from the
- * reference. compute.js runs TF.js.
+ * Computes the reproducer's layer on the chosen target, and shows its error.
+ *
+ * The address names the target (?target=webgl:f16). compute.js runs TF.js.
  *
  * @typedef {import("./types").TF} TF
  * @typedef {import("./types").Description} Description

@@ -1,4 +1,4 @@
-"""Matches each node of the converted graph with the tensor of the source's graph that it computes.
+"""Matches each node of the converted graph with the source tensor that it computes.
 
 The converter folds, fuses and renames: a fused node may have the name of its first or its last operation, and
 a name may stay while its meaning changes. So nodes are not matched by name. The matching goes through both

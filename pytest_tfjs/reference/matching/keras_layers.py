@@ -1,4 +1,4 @@
-"""Plans the comparison of a layers model from its Keras 2 config: one row for each call of a layer."""
+"""Plans a layers model's comparison from its Keras 2 config: one row for each layer call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The matches of converted nodes with source nodes, and nodes that match only with a later node."""
+"""Matches between converted and source nodes; some nodes match only with a later node."""
 
 from __future__ import annotations
 

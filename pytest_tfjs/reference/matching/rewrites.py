@@ -1,4 +1,4 @@
-"""The algebraic rewrites of the converter's optimiser, and which source operations they explain.
+"""Algebraic rewrites of the converter's optimiser, and the source operations they explain.
 
 Each rule lists the operations that the optimiser makes and the operations that they replace.
 """

@@ -1,1 +1,1 @@
-"""Recomputes a layer in numpy, with the semantics of the source or other interpretations of them."""
+"""Recomputes a layer in numpy, as the source defines it or by other interpretations."""

@@ -1,4 +1,4 @@
-"""Other interpretations of an operation: padding side, epsilon, formula, axis, order of inputs, ...
+"""Other interpretations of an operation: padding side, epsilon, formula, axis and so on.
 
 Each changes one thing about one step. Its description follows the operation's name, as in
 `ResizeBilinear with align_corners=true and half_pixel_centers=false`.

@@ -1,4 +1,4 @@
-"""Operations over axes in numpy: matrix products, reductions, normalisations, and moving elements."""
+"""Operations over axes in numpy: matrix products, reductions, norms, moving elements."""
 
 from __future__ import annotations
 
