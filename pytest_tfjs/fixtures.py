@@ -109,9 +109,9 @@ def tfjs_target(request: pytest.FixtureRequest) -> Target:
     """The target this test runs on; tests with this fixture run once for each target."""
     if not hasattr(request, "param"):
         pytest.fail(
-            "the fixture 'tfjs' makes one test for each target, when tests are collected: name it among the "
-            "arguments of the test or of a fixture that the test names; request.getfixturevalue('tfjs') runs "
-            "too late",
+            "the fixture 'tfjs' creates one test for each target while pytest collects the tests, so "
+            "request.getfixturevalue('tfjs') runs too late. Add tfjs to the arguments of the test, or of a "
+            "fixture that the test uses",
             pytrace=False,
         )
     target: Target = request.param

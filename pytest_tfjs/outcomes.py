@@ -38,8 +38,8 @@ def check_expected(definition: pytest.Item, own: Mapping[str, Flags], *, targete
             raise SettingsError(f"@pytest.mark.{XFAIL} target: {error}") from None
     if not targeted and any(mark.name == XFAIL for mark in definition.own_markers):
         raise SettingsError(
-            f"@pytest.mark.{XFAIL} is for tests that run on a target, and this test does not use the"
-            " fixture 'tfjs': name it among the test's arguments, or use @pytest.mark.xfail"
+            f"@pytest.mark.{XFAIL} applies only to tests that run on a target, but this test does not use the"
+            " fixture 'tfjs'. Add tfjs to the test's arguments, or use @pytest.mark.xfail"
         )
 
 

@@ -185,7 +185,7 @@ def test_the_closest_marker_of_function_class_and_module_applies(pytester):
 def test_the_marker_is_documented(pytester):
     result = pytester.runpytest_inprocess("--markers")
     result.stdout.fnmatch_lines(
-        ["@pytest.mark.tfjs(backends, browsers, layers, *timeout, tap_budget): settings of one test*"]
+        ["@pytest.mark.tfjs(backends, browsers, layers, *timeout, tap_budget): settings for the*"]
     )
 
 
@@ -194,7 +194,7 @@ def test_getfixturevalue_of_tfjs_fails_with_a_hint(pytester):
     result = pytester.runpytest_inprocess()
     result.assert_outcomes(failed=1, passed=1)
     result.stdout.fnmatch_lines(
-        ["the fixture 'tfjs' makes one test for each target*name it among the arguments*"]
+        ["the fixture 'tfjs' creates one test for each target*Add tfjs to the arguments*"]
     )
     assert "fixtures.py" not in result.stdout.str()
 

@@ -230,7 +230,7 @@ class Page:
         if self._channel.last_message_at() is not None:
             return trouble
         base = self._harness.server.access.base
-        trouble += f": it may not be able to reach {base} (set --tfjs-bind and --tfjs-public-url)"
+        trouble += f"; the browser may not be able to reach {base} (set --tfjs-bind and --tfjs-public-url)"
         refused = self._server.refused()[:3]
         return f"{trouble}; the server refused {', '.join(refused)}" if refused else trouble
 

@@ -96,7 +96,7 @@ def parse_targets(
     chosen = [_known("backend", text, known) for text in backends]
     if not names or not chosen:
         what, all_of_them = ("backend", known) if names else ("browser", ENGINES)
-        raise SettingsError(f"no {what} to run on: name at least one of {', '.join(all_of_them)}")
+        raise SettingsError(f"no {what} is selected: expected at least one of {', '.join(all_of_them)}")
     targets = (_target(browser, backend, known[backend]) for browser in names for backend in chosen)
     return tuple(dict.fromkeys(targets))
 
@@ -156,13 +156,13 @@ def _check_flags(line: str, backend: str, flags: Flags) -> None:
         other = next((one for one in BACKENDS if one != "cpu" and name.startswith(one.upper())), backend)
         if other != backend:
             raise SettingsError(
-                f"{line!r}: {name} is a flag of {other} and has no effect on {backend}: remove it, or name"
-                f" the variant {other}:…"
+                f"{line!r}: {name} is a flag of {other} and has no effect on {backend}. Remove the flag,"
+                f" or name the variant {other}:…"
             )
         if name.endswith("_CPU_FORWARD") and value is not False:
             raise SettingsError(
                 f"{line!r}: {name} must stay false, or TF.js computes small tensors in JavaScript instead of"
-                f" on {backend}: remove it"
+                f" on {backend}. Remove the flag"
             )
 
 

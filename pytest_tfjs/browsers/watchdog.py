@@ -75,8 +75,10 @@ def state_of(busy_s: float, silence_s: float) -> str:
     there was no heartbeat.
     """
     if busy_s > BUSY_S:
-        return f"its main thread has been busy for {busy_s:.0f} s (the tab is alive: it sends heartbeats)"
+        return (
+            f"the page's main thread has been busy for {busy_s:.0f} s (the tab is alive and sends heartbeats)"
+        )
     if silence_s > BUSY_S:
         # In WebKit a worker's messages go through the page's main thread.
-        return f"its main thread is busy: there has been no heartbeat for {silence_s:.0f} s"
-    return "its main thread is idle: it waits for the GPU, or for a promise that never settles"
+        return f"the page's main thread is busy: there has been no heartbeat for {silence_s:.0f} s"
+    return "the page's main thread is idle: the page waits for the GPU, or for a promise that never settles"

@@ -98,11 +98,11 @@ def decode(data: bytes | bytearray | memoryview) -> dict[str, NDArray[Any]]:
     for name, entry in sorted(header.items(), key=_offset):
         tensors[name], end = _tensor(name, entry, view[start:], end)
     if start + end != len(view):
-        raise WireError(f"{len(view) - start - end} bytes after the last tensor")
+        raise WireError(f"{len(view) - start - end} unexpected bytes follow the last tensor")
     strings = _strings(metadata)
     both = tensors.keys() & strings
     if both:
-        raise WireError(f"tensor {min(both)!r} appears twice: with numbers and with strings")
+        raise WireError(f"tensor {min(both)!r} is stored twice, once with numbers and once with strings")
     return {**tensors, **strings}
 
 
@@ -116,7 +116,9 @@ def _split(tensors: Mapping[str, NDArray[Any]]) -> tuple[dict[str, NDArray[Any]]
     plain = {name: value for name, value in tensors.items() if value.dtype.kind not in "USO"}
     for name, value in plain.items():
         if value.dtype.newbyteorder("<").str not in _NAMES:
-            raise WireError(f"tensor {name!r} has dtype {value.dtype}: expected one of {_dtype_names()}")
+            raise WireError(
+                f"tensor {name!r} has the unsupported dtype {value.dtype}: expected one of {_dtype_names()}"
+            )
     strings = {
         name: {
             "shape": list(value.shape),
@@ -160,10 +162,14 @@ def _text(name: str, item: Any) -> str:
 def _header(view: memoryview) -> tuple[dict[str, Any], int]:
     """The header, and the offset of the data."""
     if len(view) < 8:  # noqa: PLR2004 (the length of the header has 8 bytes)
-        raise WireError(f"{len(view)} bytes are too few for a header")
+        raise WireError(
+            f"the data has {len(view)} bytes, expected at least the 8 that give the length of the header"
+        )
     start = 8 + int.from_bytes(view[:8], "little")
     if start > len(view):
-        raise WireError(f"a header of {start - 8} bytes in {len(view)} bytes")
+        raise WireError(
+            f"the header should have {start - 8} bytes, but only {len(view) - 8} bytes follow its length"
+        )
     try:
         header = strict_json.loads(bytes(view[8:start]))
     except ValueError as error:
@@ -178,7 +184,7 @@ def _offset(item: tuple[str, Any]) -> tuple[int, int]:
     offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
     if isinstance(offsets, list) and [type(offset) for offset in offsets] == [int, int]:
         return offsets[0], offsets[1]
-    raise WireError(f"tensor {name!r} has no data_offsets of two whole numbers")
+    raise WireError(f"tensor {name!r} has invalid data_offsets: expected two whole numbers")
 
 
 def _tensor(name: str, entry: Any, data: memoryview, expected: int) -> tuple[NDArray[Any], int]:
@@ -189,24 +195,30 @@ def _tensor(name: str, entry: Any, data: memoryview, expected: int) -> tuple[NDA
     shape, dtype = entry.get("shape"), _DTYPES.get(str(entry.get("dtype")))
     if dtype is None:
         raise WireError(
-            f"tensor {name!r} has dtype {entry.get('dtype')!r}: expected one of {', '.join(_DTYPES)}"
+            f"tensor {name!r} has the unsupported dtype {entry.get('dtype')!r}: expected one of"
+            f" {', '.join(_DTYPES)}"
         )
     size = math.prod(_shape(name, shape)) * np.dtype(dtype).itemsize
     if begin != expected or end != begin + size or end > len(data):
-        raise WireError(f"tensor {name!r} of shape {shape} has bytes {begin} to {end} of {len(data)}")
+        raise WireError(
+            f"tensor {name!r} of shape {shape} has bytes {begin} to {end}, expected {expected} to"
+            f" {expected + size}; the data has {len(data)} bytes"
+        )
     array: NDArray[Any] = np.frombuffer(data[begin:end], "|u1" if dtype == "|b1" else dtype)
     if dtype == "|b1":
         array = array.view(np.bool_) if not (array > 1).any() else array != 0
     try:
         return array.reshape(shape), end
     except ValueError as error:  # more dimensions than numpy supports, or too large ones beside a 0
-        raise WireError(f"tensor {name!r} has the shape {shape}: {error}") from error
+        raise WireError(f"tensor {name!r} has the invalid shape {shape}: {error}") from error
 
 
 def _shape(name: str, shape: Any) -> tuple[int, ...]:
     if isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape):
         return tuple(shape)
-    raise WireError(f"tensor {name!r} has the shape {shape!r}")
+    raise WireError(
+        f"tensor {name!r} has the invalid shape {shape!r}: expected a list of whole numbers from 0"
+    )
 
 
 def _strings(metadata: Any) -> dict[str, NDArray[Any]]:

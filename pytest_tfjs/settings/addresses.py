@@ -116,7 +116,7 @@ def parse_public_url(value: Any) -> PublicUrl:
     text = str(value).rstrip("/")
     parts = _split(text.replace(PORT_FIELD, "1"), "https://ci.example/tfjs or http://192.0.2.7:{port}")
     if "@" in parts.netloc:
-        raise SettingsError("expected no user name or password: requests of the page would not send them")
+        raise SettingsError("expected no user name or password: the requests of the page would not send them")
     return PublicUrl(text)
 
 
@@ -227,8 +227,8 @@ def _check_can_listen(host: str) -> None:
             probe.bind(address)
     except OSError as error:
         raise SettingsError(
-            f"this machine cannot listen there ({error.strerror}); expected one of its own addresses, such as"
-            " 127.0.0.1, or 0.0.0.0 for all of them"
+            f"this machine cannot listen at this address ({error.strerror}); expected one of its own"
+            " addresses, such as 127.0.0.1, or 0.0.0.0 for all of them"
         ) from None
 
 

@@ -26,12 +26,12 @@ def add_markers(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         f"{TFJS}({', '.join(ARGUMENTS)}): "
-        "settings of one test for its TensorFlow.js models, over those of the command line",
+        "settings for the TensorFlow.js models of one test; they override the command line",
     )
     config.addinivalue_line(
         "markers",
         f"{XFAIL}(target, reason): on the targets that match, such as 'firefox/webgl' or '*/webgpu', "
-        "the test is expected to fail by its verdict, and fails if it passes",
+        "the verdict is expected to be a failure, and a pass counts as a failure of the test",
     )
 
 
@@ -46,7 +46,7 @@ def apply_markers(settings: Settings, markers: Iterable[pytest.Mark]) -> Setting
         if marker.args:
             raise SettingsError(
                 "@pytest.mark.tfjs takes keyword arguments only, such as backends='wasm'; "
-                f"it was given {marker.args!r}"
+                f"got {marker.args!r}"
             )
         for name, value in marker.kwargs.items():
             if name not in ARGUMENTS:
@@ -67,7 +67,8 @@ def expected_failure(mark: pytest.Mark) -> tuple[str, str]:
     if mark.args or not texts or mark.kwargs.keys() != {"target", "reason"}:
         arguments = [*map(repr, mark.args), *(f"{name}={value!r}" for name, value in mark.kwargs.items())]
         raise SettingsError(
-            "@pytest.mark.tfjs_xfail takes target= and reason=, and nothing else: such as"
-            f' target="firefox/webgl", reason="..."; it was given {", ".join(arguments) or "nothing"}'
+            "@pytest.mark.tfjs_xfail takes target= and reason=, both non-empty strings, and no other"
+            ' arguments, such as (target="firefox/webgl", reason="...");'
+            f" got {', '.join(arguments) or 'no arguments'}"
         )
     return mark.kwargs["target"], mark.kwargs["reason"]

@@ -122,7 +122,7 @@ OPTIONS: Mapping[str, Option] = {
     "alone": Option(
         values.one_of("all", "none"),
         "WHICH",
-        "all: also run each layer alone, on the reference's inputs, to find the one that makes an error; "
+        "all: also run each layer alone, on the reference's inputs, to find the layer that causes an error; "
         "none: run only the whole model (default: all)",
         marker=True,
     ),
@@ -142,7 +142,8 @@ OPTIONS: Mapping[str, Option] = {
     "allow_vacuous": Option(
         values.names,
         "LIST",
-        "names or patterns of outputs, layers and inputs that may have one value only, or never change",
+        "names or patterns of the outputs, layers and inputs that may be constant: a single value, or the "
+        "same values for every feed",
         marker=True,
     ),
     "sensitivity": Option(

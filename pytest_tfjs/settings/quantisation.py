@@ -64,7 +64,9 @@ def _parts_of_mapping(value: Mapping[Any, Any]) -> list[_Part]:
 
 
 def _parts_of_dtype(dtype: str, patterns: Any) -> list[_Part]:
-    invalid = SettingsError(f"{dtype} has {patterns!r}: expected a pattern, a list of patterns, or True")
+    invalid = SettingsError(
+        f"{dtype} is mapped to {patterns!r}: expected a pattern, a list of patterns, or True"
+    )
     listed = [patterns] if isinstance(patterns, str) else patterns
     if not isinstance(listed, Iterable) or isinstance(listed, (Mapping, bytes, bytearray)):
         raise invalid
@@ -82,7 +84,8 @@ def _canonical(parts: list[_Part]) -> str:
             raise SettingsError(f"expected one of {', '.join(WEIGHTS)}, or DTYPE:PATTERN")
         if dtype == "float32":
             raise SettingsError(
-                "float32 cannot be combined: weights that no pattern matches are float32 anyway"
+                "float32 cannot be combined with other dtypes. Leave float32 out: weights that no pattern"
+                " matches stay float32 anyway"
             )
         if pattern is not None and (not pattern or "," in pattern):
             raise SettingsError(
@@ -94,6 +97,6 @@ def _canonical(parts: list[_Part]) -> str:
     mixed = [dtype for dtype in rest if any(other == dtype and pattern for other, pattern in parts)]
     if mixed:
         raise SettingsError(
-            f"{mixed[0]} is already for all weights that no pattern matches, so it needs no pattern"
+            f"{mixed[0]} already applies to every weight that no pattern matches. Remove its pattern"
         )
     return ",".join(dtype if pattern is None else f"{dtype}:{pattern}" for dtype, pattern in parts)

@@ -26,7 +26,8 @@ def check_reach(settings: Settings, workers: int) -> None:
     for name in ("browser_binary", "driver_binary"):
         if remote is not None and settings.origin(name) == "command line":
             raise SettingsError(
-                f"{settings.spelled(name)}: --tfjs-remote runs the Grid's own browsers, not a program here"
+                f"{settings.spelled(name)}: with --tfjs-remote, the tests run in the Grid's browsers, not in"
+                " a program on this machine. Leave out one of the two options"
             )
     if settings.capabilities is not None:
         _check_capabilities(settings, settings.capabilities)
@@ -35,13 +36,13 @@ def check_reach(settings: Settings, workers: int) -> None:
     elif remote is not None and is_loopback(bind.host) and not is_loopback(remote.host):
         raise SettingsError(
             f"{settings.spelled('remote')}: browsers on the Grid cannot reach the server, which listens on"
-            f" {bind}: add --tfjs-bind=0.0.0.0, or for a tunnel or a proxy --tfjs-bind=127.0.0.1:PORT and"
-            " --tfjs-public-url=URL"
+            f" {bind}. Add --tfjs-bind=0.0.0.0, or, for a tunnel or a proxy, both --tfjs-bind=127.0.0.1:PORT"
+            " and --tfjs-public-url=URL"
         )
     if bind.port and bind.port + workers - 1 > HIGHEST_PORT:
         raise SettingsError(
-            f"{settings.spelled('bind')}: {workers} workers listen at as many ports, from this one upwards,"
-            f" and the highest is {HIGHEST_PORT}: name a lower port"
+            f"{settings.spelled('bind')} gives the first of {workers} consecutive ports, one for each worker,"
+            f" and the last would exceed {HIGHEST_PORT}. Choose a lower port"
         )
 
 
@@ -50,24 +51,26 @@ def _check_capabilities(settings: Settings, file: JsonFile) -> None:
     # An ini file may hold capabilities for the runs that name a Grid.
     if settings.remote is None and settings.origin("capabilities") != "ini":
         raise SettingsError(
-            f"{written}: capabilities are requested from a Grid: name it with --tfjs-remote=URL"
+            f"{written}: only a Grid accepts capabilities. Name the Grid with --tfjs-remote=URL"
         )
     if "browserName" in file.content:
-        raise SettingsError(f"{written}: expected no browserName: choose browsers with --tfjs-browsers")
+        raise SettingsError(
+            f"{written}: the file must not contain browserName. Choose browsers with --tfjs-browsers"
+        )
 
 
 def _check_public(settings: Settings, workers: int) -> None:
     written = settings.spelled("public_url")
     if settings.bind is None:
         raise SettingsError(
-            f"{written}: also name where the server listens, with --tfjs-bind=HOST:PORT, so that the proxy or"
-            " tunnel behind this address can reach it"
+            f"{written}: the option --tfjs-bind=HOST:PORT is missing. It sets where the server listens, so"
+            " that the proxy or tunnel behind the public URL can reach the server"
         )
     assert settings.public_url is not None
     if workers > 1 and not settings.public_url.names_port:
         raise SettingsError(
-            f"{written}: each of {workers} workers has its own server at its own port: put {{port}} into the"
-            " address, which is replaced by that port"
+            f"{written}: each of {workers} workers has its own server and port. Put {{port}} into the"
+            " address: each worker replaces {port} by the port of its server"
         )
 
 
@@ -84,13 +87,13 @@ def bind_of(settings: Settings, worker: str | None = None) -> Bind:
     numbered = _WORKER.fullmatch(worker)
     if numbered is None:
         raise SettingsError(
-            f"{written}: the worker {worker!r} has no port, because its name has no number: name no port, or"
-            " let pytest-xdist name the workers (gw0, gw1, …)"
+            f"{written}: the worker {worker!r} has no port, because its name has no number. Leave the port"
+            " out, or let pytest-xdist name the workers (gw0, gw1, …)"
         )
     port = bind.port + int(numbered["number"])
     if port > HIGHEST_PORT:
         raise SettingsError(
-            f"{written}: the worker {worker} listens {numbered['number']} ports above this one, and the"
-            f" highest port is {HIGHEST_PORT}: name a lower port"
+            f"{written}: the worker {worker} would listen at port {port}, but the highest port is"
+            f" {HIGHEST_PORT}. Choose a lower port"
         )
     return replace(bind, port=port)

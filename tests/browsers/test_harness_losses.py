@@ -124,7 +124,8 @@ def test_busy_main_thread_reaches_the_timeout(trouble, tmp_path):
 
     message = trouble.during_a_job(tmp_path, hang, JobTimeoutError, timeout_s=8)
     assert re.search(
-        r"not done after 8 s, while warm runs \d+/1000000000; its main thread has been busy for", message
+        r"not done after 8 s, while warm runs \d+/1000000000; the page's main thread has been busy for",
+        message,
     )
     assert "--tfjs-timeout" in message
 

@@ -82,5 +82,5 @@ def test_unknown_browser_error_lists_names():
     ("browsers", "backends", "what"), [([], ["cpu"], "browser"), (["chrome"], [], "backend")]
 )
 def test_empty_target_list_is_rejected(browsers, backends, what):
-    with pytest.raises(SettingsError, match=f"no {what} to run on"):
+    with pytest.raises(SettingsError, match=f"no {what} is selected"):
         parse_targets(browsers, backends)

@@ -80,7 +80,8 @@ def test_job_times_out_at_its_limit(clock, watch):
 def test_heartbeats_tell_a_busy_page_from_a_silent_one():
     late = BUSY_S + 1
     assert (
-        state_of(late, 0) == "its main thread has been busy for 4 s (the tab is alive: it sends heartbeats)"
+        state_of(late, 0)
+        == "the page's main thread has been busy for 4 s (the tab is alive and sends heartbeats)"
     )
     assert "there has been no heartbeat for 4 s" in state_of(0, late)
     assert "main thread is idle" in state_of(BUSY_S, BUSY_S)

@@ -32,7 +32,7 @@ def test_a_marker_accepts_lists_and_numbers():
         ("rtol=True", "expected a number"),
         ("backend='cpu'", "has no argument 'backend': expected one of backends, browsers, layers"),
         ("headed=True", "has no argument 'headed'"),
-        ("'cpu'", "takes keyword arguments only, such as backends='wasm'; it was given ('cpu',)"),
+        ("'cpu'", "takes keyword arguments only, such as backends='wasm'; got ('cpu',)"),
     ],
 )
 def test_an_invalid_marker_is_a_collection_error_that_names_the_test(pytester, arguments, message):
@@ -60,7 +60,7 @@ def test_tfjs_xfail_has_a_target_and_a_reason():
 @pytest.mark.parametrize(
     ("args", "arguments", "shown"),
     [
-        ((), {}, "nothing"),
+        ((), {}, "got no arguments"),
         (("firefox/*",), {"reason": "x"}, "'firefox/*', reason='x'"),
         ((), {"target": "firefox/*"}, "target='firefox/*'"),
         ((), {"target": "firefox/*", "reason": " "}, "reason=' '"),
@@ -68,6 +68,8 @@ def test_tfjs_xfail_has_a_target_and_a_reason():
     ],
 )
 def test_invalid_arguments_of_tfjs_xfail_are_rejected(args, arguments, shown):
-    with pytest.raises(SettingsError, match=r"takes target= and reason=, and nothing else") as caught:
+    with pytest.raises(
+        SettingsError, match=r"takes target= and reason=, both non-empty strings, and no other"
+    ) as caught:
         expected_failure(pytest.mark.tfjs_xfail.with_args(*args, **arguments).mark)
     assert shown in str(caught.value)

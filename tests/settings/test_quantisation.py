@@ -54,7 +54,7 @@ def test_weights_are_normalised_for_messages_and_the_converter(value, text, dtyp
         ("uint8,float16", "expected one dtype for all"),
         (
             "uint8,uint8:*/kernel",
-            "uint8 is already for all weights that no pattern matches, so it needs no pattern",
+            "uint8 already applies to every weight that no pattern matches. Remove its pattern",
         ),
         ("float32:*/bias,uint8", "float32 cannot be combined"),
     ],

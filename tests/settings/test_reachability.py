@@ -48,11 +48,14 @@ def test_settings_that_reach_the_server_are_accepted(values):
             {"remote": THERE},
             "--tfjs-remote=http://grid:4444: browsers on the Grid cannot reach the server, which",
         ),
-        ({"remote": CLOUD}, "listens on 127.0.0.1: add --tfjs-bind=0.0.0.0, or for a tunnel or a proxy"),
-        ({"remote": THERE, "bind": "[::1]:80"}, "listens on [::1]:80: add --tfjs-bind=0.0.0.0"),
+        (
+            {"remote": CLOUD},
+            "listens on 127.0.0.1. Add --tfjs-bind=0.0.0.0, or, for a tunnel or a proxy, both",
+        ),
+        ({"remote": THERE, "bind": "[::1]:80"}, "listens on [::1]:80. Add --tfjs-bind=0.0.0.0"),
         (
             {"public_url": PUBLIC},
-            "--tfjs-public-url=https://ci.example: also name where the server listens",
+            "--tfjs-public-url=https://ci.example: the option --tfjs-bind=HOST:PORT is missing",
         ),
         ({"remote": THERE, "public_url": PUBLIC}, "--tfjs-bind=HOST:PORT"),
     ],
@@ -68,21 +71,25 @@ def test_capabilities_need_a_grid_unless_they_are_in_the_ini_file(capabilities):
     check_reach(settings("ini", capabilities=capabilities), 1)
     check_reach(settings(capabilities=capabilities, remote=HERE), 1)
     with pytest.raises(
-        SettingsError, match=r"--tfjs-capabilities=.*: capabilities are requested from a Grid: name it with"
+        SettingsError, match=r"--tfjs-capabilities=.*: only a Grid accepts capabilities. Name the Grid with"
     ):
         check_reach(settings(capabilities=capabilities), 1)
 
 
 def test_capabilities_must_not_choose_the_browser(capabilities):
     capabilities.write_text('{"browserName": "firefox"}')
-    with pytest.raises(SettingsError, match="choose browsers with --tfjs-browsers"):
+    with pytest.raises(
+        SettingsError, match=r"must not contain browserName\. Choose browsers with --tfjs-browsers"
+    ):
         check_reach(settings(capabilities=capabilities, remote=HERE), 1)
 
 
 @pytest.mark.parametrize("name", ["browser_binary", "driver_binary"])
 def test_local_programs_are_rejected_with_a_grid(name):
     check_reach(settings("ini", **{name: sys.executable}).updated({"remote": HERE}, "command line"), 1)
-    with pytest.raises(SettingsError, match="--tfjs-remote runs the Grid's own browsers, not a program here"):
+    with pytest.raises(
+        SettingsError, match="the tests run in the Grid's browsers, not in a program on this machine"
+    ):
         check_reach(settings(remote=HERE, **{name: sys.executable}), 1)
 
 
@@ -93,12 +100,13 @@ def test_each_worker_has_its_own_port_and_address():
     assert [bind_of(run, worker).port for worker in workers] == [65000, 65000, 65001, 65002]
     for worker in ("gw3", "gw70000", "west"):
         assert bind_of(settings(bind="127.0.0.2"), worker).port == 0
-    with pytest.raises(SettingsError, match="the highest is 65535: name a lower port"):
+    with pytest.raises(SettingsError, match=r"the last would exceed 65535\. Choose a lower port"):
         check_reach(run, 537)
     one = settings(bind="127.0.0.1:65000", public_url=PUBLIC)
     check_reach(one, 1)
     with pytest.raises(
-        SettingsError, match=r"each of 2 workers has its own server.*: put \{port\} into the address"
+        SettingsError,
+        match=r"each of 2 workers has its own .* Put \{port\} into the address: each worker replaces",
     ):
         check_reach(one, 2)
 
@@ -109,7 +117,7 @@ def test_each_worker_has_its_own_port_and_address():
         ("west", "the worker 'west' has no port, because its name has no number"),
         ("west2", "the worker 'west2' has no port"),
         ("gw", "the worker 'gw' has no port"),
-        ("gw536", "the worker gw536 listens 536 ports above this one, and the highest port is 65535"),
+        ("gw536", "the worker gw536 would listen at port 65536, but the highest port is 65535"),
     ],
 )
 def test_a_worker_without_a_port_is_refused(worker, message):

@@ -83,8 +83,8 @@ INVALID = [
     ("bind", "127.0.0.1:65536", "with a port from 0 to 65535"),
     ("bind", "127.0.0.1:http", "with a port from 0 to 65535"),
     ("bind", "[::1", "expected HOST or HOST:PORT"),
-    ("bind", "198.51.100.1", "this machine cannot listen there"),
-    ("bind", "no.such.host.invalid:80", "this machine cannot listen there"),
+    ("bind", "198.51.100.1", "this machine cannot listen at this address"),
+    ("bind", "no.such.host.invalid:80", "this machine cannot listen at this address"),
     (
         "capabilities",
         "/nowhere/capabilities.json",

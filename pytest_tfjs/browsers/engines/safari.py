@@ -50,8 +50,9 @@ class Safari(Engine):
             raise BrowserError(f"this machine runs {platform.system()}")
         if options.binary is not None:
             raise BrowserError(
-                f"{options.binary} cannot be chosen: safaridriver starts the Safari that it was installed"
-                " with. Name that driver with --tfjs-driver-binary"
+                f"--tfjs-browser-binary cannot choose {options.binary}, because a safaridriver always starts"
+                " the Safari that it was installed with. Choose the driver of that Safari with"
+                " --tfjs-driver-binary"
             )
         return None
 

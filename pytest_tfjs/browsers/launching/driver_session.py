@@ -97,7 +97,7 @@ def first_line(error: BaseException) -> str:
     ):
         return "its driver did not respond in time"
     if isinstance(error, HTTPError | ConnectionError):
-        return "its driver has stopped: the connection to it failed"
+        return "its driver has stopped (the connection to the driver failed)"
     message = getattr(error, "msg", None)
     text = (
         str(error if message is None else message).partition("; For documentation on this error")[0].strip()

@@ -20,8 +20,8 @@ def launch(name: str, options: LaunchOptions, *, webgpu: bool = False) -> Browse
     if options.arguments and not engine.takes_arguments:
         raise BrowserError(
             f"{engine.label} accepts no command line arguments, but the fixture tfjs_browser_args returns"
-            f" {', '.join(options.arguments)} for it: return a mapping from the names of other browsers to"
-            " their arguments"
+            f" {', '.join(options.arguments)} for this browser. Return a mapping that"
+            " gives arguments only to other browsers"
         )
     if options.remote is not None:
         return RemoteBrowser(engine, options, webgpu=webgpu)

@@ -31,8 +31,8 @@ def check_programs(settings: Settings, targets: Iterable[Target]) -> None:
         setting = settings.spelled(name)
         if len(browsers) > 1:
             raise SettingsError(
-                f"{setting}: one program cannot serve {', '.join(browsers)}: select one browser with"
-                " --tfjs-browsers, or leave this out to use the programs on PATH"
+                f"{setting}: one program cannot run several browsers ({', '.join(browsers)}). Select one"
+                " browser with --tfjs-browsers, or leave this setting out to use the programs on PATH"
             )
         own = owner(program) or _only_one(settings.browsers)
         if own is not None and own != browsers[0]:

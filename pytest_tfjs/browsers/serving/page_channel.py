@@ -146,7 +146,8 @@ class PageChannel:
         wanted = set(names)
         unknown = wanted - job.fetched
         if unknown:
-            raise ProtocolError(f"no layer of job {number} is fed {', '.join(sorted(unknown)[:5])}")
+            some = ", ".join(sorted(unknown)[:5])
+            raise ProtocolError(f"the page requested references that no layer of job {number} uses: {some}")
         tensors = {name: value for name, value in job.references(feed, wanted).items() if name in wanted}
         size = sum(value.nbytes for value in tensors.values())
         if size > job.chunk_limit:
@@ -174,7 +175,7 @@ class PageChannel:
         with self._changed:
             order = self._current(number)
             if order.expected() != (chunk, feed):
-                raise ProtocolError(f"chunk {chunk} of feed {feed} arrived, {order.expected()} was expected")
+                raise ProtocolError(f"got chunk and feed {(chunk, feed)}, expected {order.expected()}")
             plain, alone = chunk < order.job.plain_runs, order.job.runs_alone(chunk)
             names = {tap.name for tap in order.job.groups[chunk]}
             # A plain run may not have all outputs, and not every layer may run alone.
@@ -202,7 +203,9 @@ class PageChannel:
         with self._changed:
             order = self._current(number)
             if order.expected() is not None:
-                raise ProtocolError(f"the job ended before chunk and feed {order.expected()} arrived")
+                raise ProtocolError(
+                    f"the job ended before the activations of chunk and feed {order.expected()} arrived"
+                )
             self._order = None
             self._put(result)
 
@@ -212,7 +215,7 @@ class PageChannel:
         with self._changed:
             self.alive()
             if first != self._events:
-                raise ProtocolError(f"event {first} arrived, {self._events} was expected")
+                raise ProtocolError(f"got event {first}, expected event {self._events}")
             self._events += len(events)
             for event in events:
                 self._ended |= isinstance(event, Failure) and event.fatal

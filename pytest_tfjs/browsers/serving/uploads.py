@@ -1,4 +1,4 @@
-"""Receives activations from pages over a WebSocket, into the memory of the arrays.
+"""Receives activations from pages over a WebSocket, each upload into one buffer.
 
 A browser copies the body of a POST several times before it sends the first byte. Chromium takes 150 to 190 ms
 for a POST of 35.5 MB with any server, and half of that over a WebSocket, which also sends the first tensor

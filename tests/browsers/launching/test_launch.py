@@ -175,7 +175,7 @@ def test_arguments_for_safari_are_rejected(monkeypatch, started, remote):
     with pytest.raises(BrowserError) as caught:
         launch("safari", LaunchOptions(own_arguments={"safari": ("--lang=de",)}, remote=remote))
     assert str(caught.value).startswith("Safari accepts no command line arguments, but the fixture")
-    assert "returns --lang=de for it: return a mapping" in str(caught.value)
+    assert "returns --lang=de for this browser. Return a mapping" in str(caught.value)
     assert started == []
 
 

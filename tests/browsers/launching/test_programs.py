@@ -37,7 +37,7 @@ def test_program_for_several_browsers_is_rejected(collect, option):
     result = collect(option, "own-build", "--tfjs-browsers=firefox,chrome")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
-        [f"ERROR: {option}=*own-build: one program cannot serve firefox, chrome: select one browser*"]
+        [f"ERROR: {option}=*own-build: one program cannot run several browsers (firefox, chrome). Select*"]
     )
 
 
@@ -68,7 +68,12 @@ def test_program_of_another_browser_is_rejected(collect, option, name, owner, br
             "firefox",
             "this is a program of chrome, but the tests run in firefox",
         ),
-        ("own-build", (), "chrome,firefox", "one program cannot serve chrome, firefox"),
+        (
+            "own-build",
+            (),
+            "chrome,firefox",
+            "one program cannot run several browsers (chrome, firefox). Select one browser",
+        ),
     ],
 )
 def test_marker_with_another_browser_is_rejected(collect, name, arguments, marker, message):

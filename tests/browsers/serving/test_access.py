@@ -261,7 +261,7 @@ def test_missing_page_error_names_the_url(monkeypatch):
         harness = Harness(dist=Dist.shipped(), address=address)
         with contextlib.closing(harness), pytest.raises(BrowserLostError) as caught:
             open_page(harness)
-    assert f"it may not be able to reach {public} (set --tfjs-bind and --tfjs-public-url)" in str(
+    assert f"; the browser may not be able to reach {public} (set --tfjs-bind and --tfjs-public-url)" in str(
         caught.value
     )
 
