@@ -88,6 +88,6 @@ function checkSize(bytes, names, limit) {
   if (bytes > limit) {
     const some = names.slice(0, 5).map((name) => `'${name}'`).join(", ");
     const more = names.length > 5 ? ", …" : "";
-    throw new Error(`the activations of ${some}${more} have ${bytes} bytes; this job takes at most ${limit} at once`);
+    throw new Error(`the activations of ${some}${more} have ${bytes} bytes; this job can send at most ${limit} bytes at once`);
   }
 }

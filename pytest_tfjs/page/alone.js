@@ -58,7 +58,7 @@ export class AloneRuns {
       if (tap.alone === null || this.reasons.has(tap.name)) return false;
       const bytes = tap.alone.rows.reduce((sum, name) => sum + sizeOf(name), 0);
       if (bytes <= this.limit) return true;
-      this.reasons.set(tap.name, `its inputs have ${bytes} bytes, and a job takes at most ${this.limit} at once`);
+      this.reasons.set(tap.name, `its inputs have ${bytes} bytes, and a job can receive at most ${this.limit} bytes at once`);
       return false;
     });
     const pieces = inPieces(runnable, sizeOf, Math.min(PIECE_BYTES, this.limit));

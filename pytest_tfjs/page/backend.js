@@ -45,7 +45,7 @@ export async function makeBackend(tf, { backend, flags, wasmDirectory }) {
   if (!made || tf.getBackend() !== backend) {
     if (backend === "webgl" && !hasWebGL()) throw new UnavailableError("the browser provides no WebGL context");
     throw new Error(
-      `the requested backend is ${backend}, with the flags ${JSON.stringify(flags)}; setBackend() returned ${made},` +
+      `TF.js does not use the requested backend ${backend} with the flags ${JSON.stringify(flags)}: setBackend() returned ${made},` +
         ` and the backend in use is ${tf.getBackend()}`,
     );
   }

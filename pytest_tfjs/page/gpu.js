@@ -77,8 +77,8 @@ export function checkWebGL(tf, flags) {
     const off = Object.entries(flags).find(([name, value]) => Boolean(value) === WITHOUT_FLOAT32[name]);
     if (off !== undefined) {
       throw new Error(
-        `the flag ${off.join("=")} leaves webgl without float32 textures: it would compute in half precision and be` +
-          " judged as in single precision. Set WEBGL_FORCE_F16_TEXTURES=true instead, as webgl:f16 does",
+        `the flag ${off.join("=")} leaves webgl without float32 textures: webgl would compute in half precision, but` +
+          " be judged by the tolerances of single precision. Set WEBGL_FORCE_F16_TEXTURES=true instead, as webgl:f16 does",
       );
     }
     throw new UnavailableError(

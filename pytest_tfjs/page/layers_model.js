@@ -153,7 +153,7 @@ function inOrder(model, feed) {
     if (tensor === undefined || feed.size !== names.length) {
       throw new Error(`the model's inputs are ${names.join(", ")}; the feed has ${[...feed.keys()].join(", ")}`);
     }
-    if (tensor.dtype !== dtype) throw new Error(`the model's input '${name}' is ${dtype}; the feed has ${tensor.dtype}`);
+    if (tensor.dtype !== dtype) throw new Error(`the model's input '${name}' has the dtype ${dtype}; the feed has ${tensor.dtype}`);
     return tensor;
   });
   return single(tensors);

@@ -64,7 +64,7 @@ export function checkWasm(tf, flags) {
   if (flags.WASM_HAS_MULTITHREAD_SUPPORT && !(threads !== undefined && threads >= MIN_THREADS)) {
     throw new Error(
       `the backend was created, but not under the requested flags: WASM_HAS_MULTITHREAD_SUPPORT is true with` +
-        ` ${threads ?? "an unknown number of"} threads, at least ${MIN_THREADS} were requested`,
+        ` ${threads ?? "an unknown number of"} threads, instead of at least ${MIN_THREADS}`,
     );
   }
 }

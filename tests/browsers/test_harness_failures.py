@@ -109,7 +109,7 @@ def test_feed_with_unknown_names_is_rejected(harness, page, tmp_path, form, feed
         ("graph", X.astype(np.float64), "dtype F64, which TF.js does not have"),
         ("layers", X.astype(np.float16), "dtype F16, which TF.js does not have"),
         ("graph", X.astype(np.int32), "must be float32, but was int32"),
-        ("layers", X.astype(np.int32), "'x' is float32; the feed has int32"),
+        ("layers", X.astype(np.int32), "'x' has the dtype float32; the feed has int32"),
         ("graph", X[:, :2], r"must be \[-1,3\], but was \[2,2\]"),
     ],
 )
@@ -121,7 +121,9 @@ def test_feed_is_not_cast(page, tmp_path, form, value, why):
 
 def test_chunk_over_the_limit_is_rejected_before_it_is_sent(harness, page, tmp_path):
     assert_fails(
-        page, graph_job(tmp_path, chunk_limit=10), r"'relu' have \d+ bytes; this job takes at most 10 at once"
+        page,
+        graph_job(tmp_path, chunk_limit=10),
+        r"'relu' have \d+ bytes; this job can send at most 10 bytes at once",
     )
     assert_runs(harness, tmp_path)
 

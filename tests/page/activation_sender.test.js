@@ -70,7 +70,7 @@ test("a chunk over the job's limit is not sent", async () => {
   const what = { ...WHAT, job: { job: 1, chunkLimit: 100 } };
   await assert.rejects(
     sendActivations(tf, uploads, what, new Map([["a", tensor("a", 1000)]]), () => undefined),
-    /the activations of 'a' have \d+ bytes; this job takes at most 100 at once/,
+    /the activations of 'a' have \d+ bytes; this job can send at most 100 bytes at once/,
   );
   assert.deepEqual(log, []);
 });

@@ -85,7 +85,7 @@ test("a failed backend error names the requested and the active backend", async 
   const { tf } = fakeTF({ made: false, there: "cpu" });
   await assert.rejects(makeBackend(tf, setup("webgl", { WEBGL_PACK: false })), {
     message:
-      'the requested backend is webgl, with the flags {"WEBGL_PACK":false}; setBackend() returned false, and the backend in use is cpu',
+      'TF.js does not use the requested backend webgl with the flags {"WEBGL_PACK":false}: setBackend() returned false, and the backend in use is cpu',
   });
 });
 
@@ -168,7 +168,7 @@ test("wasm files come from the server and at least two threads run", async () =>
   await makeBackend(tf, setup("wasm", THREADS));
   assert.deepEqual(calls.slice(0, 2), ["http://127.0.0.1/token/dist/@tensorflow/tfjs-backend-wasm/dist/", 2]);
   assert.equal(navigator.hardwareConcurrency, 4); // TF.js starts half as many
-  await assert.rejects(makeBackend(fakeTF({ threads: 1 }).tf, setup("wasm", THREADS)), /with 1 threads, at least 2/);
+  await assert.rejects(makeBackend(fakeTF({ threads: 1 }).tf, setup("wasm", THREADS)), /with 1 threads, instead of at least 2/);
 });
 
 test("threads need a cross-origin isolated page", async () => {

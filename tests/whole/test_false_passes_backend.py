@@ -82,5 +82,5 @@ def test_backend_fallback_fails(tfjs, tf, served, with_script, gives):
     """The copy of TF.js sets another backend, and setBackend() returns true or false."""
     with_script(FALLEN_BACK % gives)
     message = reason_of(tfjs, served(two_outputs(tf)), X, "error")
-    assert message.startswith("the requested backend is wasm")
+    assert message.startswith("TF.js does not use the requested backend wasm")
     assert message.endswith("and the backend there is cpu")

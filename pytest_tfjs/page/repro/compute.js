@@ -35,7 +35,10 @@ export async function makeBackend({ backend, flags, scripts }, wasmDirectory) {
   await tf.ready();
   if (!made || tf.getBackend() !== backend) throw new Error(`this browser does not support the backend ${backend}`);
   const other = Object.entries(flags).filter(([name, value]) => tf.env().get(name) !== value);
-  if (other.length > 0) throw new Error(`in this browser ${other.map(([name]) => `${name} is ${tf.env().get(name)}`).join(", ")}`);
+  if (other.length > 0) {
+    const pairs = other.map(([name, value]) => `${name} is ${tf.env().get(name)} instead of ${value}`);
+    throw new Error(`this browser did not apply the requested flags: ${pairs.join(", ")}`);
+  }
   return tf;
 }
 
