@@ -78,7 +78,7 @@ class Growth:
     factor: float
 
     def __str__(self) -> str:
-        return f"no layer is wrong by itself; errors grow {self.factor:.3g}-fold starting at {self.start!r}"
+        return f"no layer is wrong alone; errors grow {self.factor:.3g}-fold starting at {self.start!r}"
 
 
 @dataclass(frozen=True)

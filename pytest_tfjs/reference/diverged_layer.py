@@ -186,7 +186,7 @@ def steps_of(subgraph: Subgraph, values: Mapping[str, Array]) -> tuple[Step, ...
             return made[tensor.name]
         if tensor.name in constants:
             return constants[tensor.name]
-        raise CannotRecompute(f"the value of its input {tensor.name!r} is unknown")
+        raise CannotRecompute("it has an operation with several outputs, which cannot be recomputed in numpy")
 
     computed = {name.rpartition(":")[0] for name in constants}
     for operation in subgraph.operations:

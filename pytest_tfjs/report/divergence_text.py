@@ -163,7 +163,7 @@ def _tolerance(comparison: Comparison, result: LayerResult, metrics: Metrics) ->
     allowed = f"rtol={tolerance.rtol:g}, atol={tolerance.atol:g}{scale}"
     passing = _would_have_passed(comparison, tolerance, metrics)
     if _fails_for_weights(comparison):
-        passing += ", apart from the weights"
+        passing += "; the wrong weights would still fail"
     if result.made_error and not result.given:
         explicitly = "" if metrics.nonfinite_mismatched else "if given explicitly, "
         return f"the layer's allowance when run alone, and {allowed} in the whole run; {explicitly}{passing}"

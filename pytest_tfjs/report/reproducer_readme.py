@@ -64,7 +64,7 @@ def readme(case: Case) -> str:
         f"```json\n{json.dumps(list(case.operations), indent=2)}\n```",
         "Its inputs:",
         _table(
-            ("input", "stands for", "dtype", "shape", "file"),
+            ("input", "what it is", "dtype", "shape", "file"),
             [
                 (
                     _code(one["name"]),

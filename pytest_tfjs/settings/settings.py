@@ -82,12 +82,19 @@ class Settings(NamedTuple):
         text = ",".join(value) if isinstance(value, tuple) else str(value)
         return f"{_written(name, self.origin(name))}={text}"
 
-    def updated(self, values: Mapping[str, Any], origin: str) -> "Settings":
+    def updated(
+        self, values: Mapping[str, Any], origin: str, written: Mapping[str, Any] = MappingProxyType({})
+    ) -> "Settings":
         """These settings, overridden by those of `values` that are not None.
 
         Raises SettingsError for a value that is not valid; the message shows it as `origin` writes it.
+        `written`: values as the user wrote them, where `values` has others.
         """
-        parsed = {name: _parse(name, value, origin) for name, value in values.items() if value is not None}
+        parsed = {
+            name: _parse(name, value, origin, written.get(name, value))
+            for name, value in values.items()
+            if value is not None
+        }
         if not parsed:
             return self
         return self._replace(**parsed, origins={**self.origins, **dict.fromkeys(parsed, origin)})
@@ -101,7 +108,8 @@ def resolve_settings(config: pytest.Config) -> Settings:
     ini = {name: _ini_value(config, name) for name in OPTIONS}
     command_line = {name: config.getoption(f"tfjs_{name}") for name in OPTIONS}
     settings = Settings(variants=tuple(config.getini("tfjs_variants")))
-    return settings.updated(ini, "ini").updated(command_line, "command line")
+    written = {name: config.getini(f"tfjs_{name}") for name in OPTIONS if OPTIONS[name].is_path}
+    return settings.updated(ini, "ini", written).updated(command_line, "command line")
 
 
 def _ini_value(config: pytest.Config, name: str) -> Any | None:
@@ -117,11 +125,11 @@ def _ini_value(config: pytest.Config, name: str) -> Any | None:
         raise _invalid(name, value, "ini", error) from None
 
 
-def _parse(name: str, value: Any, origin: str) -> Any:
+def _parse(name: str, value: Any, origin: str, written: Any) -> Any:
     try:
         return OPTIONS[name].parse(value)
     except SettingsError as error:
-        raise _invalid(name, value, origin, error) from None
+        raise _invalid(name, written, origin, error) from None
 
 
 def _invalid(name: str, value: Any, origin: str, error: SettingsError) -> SettingsError:
@@ -129,7 +137,10 @@ def _invalid(name: str, value: Any, origin: str, error: SettingsError) -> Settin
         from pytest_tfjs.settings.addresses import without_user_info
 
         value = without_user_info(value)
-    return SettingsError(f"{_written(name, origin)}={value!r}: {error}")
+    text = repr(value)
+    if origin in ("ini", "command line") and isinstance(value, str) and value.isprintable():
+        text = value
+    return SettingsError(f"{_written(name, origin)}={text}: {error}")
 
 
 def _written(name: str, origin: str) -> str:

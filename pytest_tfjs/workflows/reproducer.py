@@ -99,7 +99,7 @@ class _Reproduction:
 
     def write(self, comparison: Comparison) -> tuple[Reproducer, ...]:
         """A reproducer for each blamed layer, with a note if it could not be written."""
-        if comparison.growth is not None:  # then no layer is wrong by itself
+        if comparison.growth is not None:  # then no layer is wrong alone
             return ()
         by_name = {result.layer.name: result for result in comparison.layers}
         blamed = [by_name[name] for name in comparison.first_divergence if name in by_name]

@@ -58,7 +58,7 @@ def test_the_credentials_of_a_grid_are_not_shown():
 def test_the_message_for_an_invalid_address_hides_the_key(wrong):
     with pytest.raises(SettingsError) as caught:
         Settings().updated({"remote": wrong}, "command line")
-    assert "--tfjs-remote='" in str(caught.value)
+    assert "--tfjs-remote=" in str(caught.value)
     assert "***@" in str(caught.value)
     assert "ret" not in str(caught.value)
 

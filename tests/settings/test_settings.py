@@ -94,7 +94,14 @@ def test_an_unknown_home_directory_in_the_ini_file_is_a_usage_error(pytester):
     pytester.makefile(".ini", pytest="[pytest]\ntfjs_json = ~nobody-has-this-name/x.json")
     result = pytester.runpytest_inprocess()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert result.stderr.str().startswith("ERROR: ini value tfjs_json='~nobody-has-this-name/x.json': ")
+    assert result.stderr.str().startswith("ERROR: ini value tfjs_json=~nobody-has-this-name/x.json: ")
+
+
+def test_the_message_for_an_invalid_path_shows_it_as_the_ini_file_has_it(pytester):
+    pytester.makefile(".ini", pytest="[pytest]\ntfjs_dist = ~/there-is-no-such-folder")
+    result = pytester.runpytest_inprocess()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert result.stderr.str().startswith("ERROR: ini value tfjs_dist=~/there-is-no-such-folder: ")
 
 
 def test_an_empty_ini_value_is_ignored(resolve):

@@ -148,7 +148,7 @@ class Engine(ABC):
     def found_here(self, options: LaunchOptions) -> tuple[str, Finder]:
         """The first way: the programs that the user named, and the installed ones."""
         named = [str(path) for path in (options.binary, options.driver) if path is not None]
-        label = f"named ({', '.join(named)}) and on PATH" if named else "on PATH"
+        label = f"the programs that you named ({', '.join(named)})" if named else "on PATH"
         return label, lambda: (self.browser_path(options), self.driver_path(options))
 
     def fetch_driver(self, binary: str | None) -> str:

@@ -50,7 +50,7 @@ class Diagnosis:
     - `nondeterminism`: two runs on the same inputs differ.
     - `weight`: a weight of the layer differs from the source's.
     - `wiring`: the layer has other inputs, or the same inputs in another order.
-    - `growth`: no layer is wrong by itself, but rounding errors grow from layer to layer.
+    - `growth`: no layer is wrong alone, but rounding errors grow from layer to layer.
     - `unknown`: nothing that was tried explains the divergence.
 
     `said`: the cause in words. `evidence`: one sentence for each finding, then what was not tried and why.
@@ -362,7 +362,7 @@ def _other_result(seen: OtherResult, target: str) -> str:
 
 
 def _remainder(share: float) -> str:
-    return f", apart from {_percent(share)} of the error" if share else ""
+    return f" (they differ by {_percent(share)} of the error)" if share else ""
 
 
 def _of_tried(what: str, tried: tuple[Trial, ...]) -> str:

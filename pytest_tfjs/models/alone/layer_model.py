@@ -59,7 +59,7 @@ def single_layer_model(
     """The model that computes the tensor at `tap` from the nearest inputs and layers of `known`.
 
     `known`: the taps of the layers whose activation can be fed, by name; the layer itself may be among them.
-    Raises AloneModelError, with the reason, where the layer cannot be computed by itself.
+    Raises AloneModelError, with the reason, where the layer cannot be computed alone.
     """
     content_of = graph_content if artifacts.format == "graph" else layers_content
     try:

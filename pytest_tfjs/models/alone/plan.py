@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class CannotRunAloneError(ValueError):
-    """A layer cannot be computed by itself; the message says why."""
+    """A layer cannot be computed alone; the message says why."""
 
 
 @dataclass(frozen=True)

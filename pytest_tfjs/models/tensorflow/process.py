@@ -127,8 +127,7 @@ class TensorFlowProcess:
             log = child.log()
             self.close()
             raise ConversionError(
-                f"{activity}: the TensorFlow process {end}"
-                + (f"\nIts log ends with:\n{log}" if log else "\nIts log is empty")
+                f"{activity}: the TensorFlow process {end}" + (f"\nIts log ends with:\n{log}" if log else "")
             ) from None
         except BaseException:
             # Interrupted: the process still works on this call and would answer the next one with it.
@@ -208,7 +207,7 @@ class _Child:
             left -= poll
         raise _NoAnswer(
             f"did not finish within {timeout_s:g} s and was stopped. Give it more time with"
-            " --tfjs-timeout=SECONDS, or the marker's timeout where there is one"
+            " --tfjs-timeout=SECONDS, or @pytest.mark.tfjs(timeout=...)"
         )
 
     def _how_it_ended(self) -> str:
