@@ -188,3 +188,9 @@ class Comparison:
     diagnosis: Diagnosis | None = None
     sensitivity: Sensitivity | None = None
     retried: str | None = None
+
+    def __repr__(self) -> str:
+        """The model, the target, the verdict with its reason, and how many layers there are."""
+        reason = "" if self.reason is None else f" ({self.reason})"
+        layers = "1 layer" if len(self.layers) == 1 else f"{len(self.layers)} layers"
+        return f"<Comparison of {self.model!r} on {self.target}: {self.verdict}{reason}, {layers}>"

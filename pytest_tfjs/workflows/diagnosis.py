@@ -15,7 +15,8 @@ import numpy as np
 from pytest_tfjs.browsers.jobs import Activations, Job, Tap
 from pytest_tfjs.browsers.messages import Progress
 from pytest_tfjs.browsers.targets import parse_targets, parse_variants
-from pytest_tfjs.compare.diagnosis.diagnose import AGREE, Evidence, OtherResult, diagnose
+from pytest_tfjs.compare.diagnosis.diagnose import diagnose
+from pytest_tfjs.compare.diagnosis.evidence import AGREE, Evidence, OtherResult
 from pytest_tfjs.compare.diagnosis.half_precision import apart, predicted_error, sizes_of
 from pytest_tfjs.compare.diagnosis.recomputing.steps import CannotRecompute, evaluate
 from pytest_tfjs.compare.diagnosis.semantics import error_left, interpretations, try_one
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
     from pytest_tfjs.browsers.harness import Page
     from pytest_tfjs.browsers.targets import Target
-    from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis, Sizes
+    from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis
+    from pytest_tfjs.compare.diagnosis.evidence import Sizes
     from pytest_tfjs.compare.diagnosis.recomputing.steps import Step
     from pytest_tfjs.compare.diagnosis.semantics import Trial
     from pytest_tfjs.compare.results import Comparison, LayerResult

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.compare.diagnosis.diagnose import Sizes
+from pytest_tfjs.compare.diagnosis.evidence import Sizes
 from pytest_tfjs.compare.diagnosis.recomputing.steps import CannotRecompute, evaluate
 from pytest_tfjs.compare.diagnosis.semantics import error_left
 from pytest_tfjs.compare.dtypes import LARGEST_HALF, SMALLEST_NORMAL_HALF

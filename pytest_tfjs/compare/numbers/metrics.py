@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.numbers.symptoms import Symptoms
     from pytest_tfjs.compare.numbers.tolerances import Tolerance
 
-_EXCERPT = 80
+_LONGEST_TEXT = 80
 
 MISSING = "the browser returned no activation"
 _EMPTY = "empty"
@@ -270,7 +270,7 @@ def _measure_text(actual: NDArray[Any], reference: NDArray[Any]) -> Metrics:
         first_nonfinite_mismatch=None,
         needed=math.inf if wrong else 0.0,
         passed=not wrong,
-        worst_text=(_excerpt(found[at]), _excerpt(expected[at])),
+        worst_text=(_shortened(found[at]), _shortened(expected[at])),
     )
 
 
@@ -372,6 +372,6 @@ def _dtype(array: NDArray[Any]) -> str:
     return "str" if kind_of(array) is Kind.TEXT else array.dtype.name
 
 
-def _excerpt(text: bytes) -> str:
+def _shortened(text: bytes) -> str:
     decoded = text.decode("utf-8", "backslashreplace")
-    return decoded if len(decoded) <= _EXCERPT else f"{decoded[: _EXCERPT - 3]}..."
+    return decoded if len(decoded) <= _LONGEST_TEXT else f"{decoded[: _LONGEST_TEXT - 3]}..."

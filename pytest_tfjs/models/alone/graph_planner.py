@@ -64,15 +64,15 @@ class GraphPlanner:
         if name in self._weights:
             raise CannotRunAloneError("it is a weight, which is not computed")
         row_of = self._rows_before(target)
-        uncut = {name}
+        computed = {name}
         while True:
-            walk = self._walk(name, row_of, uncut)
+            walk = self._walk(name, row_of, computed)
             ambiguous = walk.ambiguous()
             if not ambiguous:
                 return GraphPlan(
                     target, walk.fed, tuple(walk.nodes), frozenset(walk.weights), frozenset(walk.resources)
                 )
-            uncut |= ambiguous
+            computed |= ambiguous
 
     def _rows_before(self, target: str) -> Callable[[str], str | None]:
         """The layer whose reference a tensor can be fed, for computing `target`."""
@@ -87,8 +87,8 @@ class GraphPlanner:
 
         return row_of
 
-    def _walk(self, target: str, row_of: Callable[[str], str | None], uncut: set[str]) -> _Walk:
-        """Walks back from a node to what is fed; the nodes of `uncut` are computed and not fed."""
+    def _walk(self, target: str, row_of: Callable[[str], str | None], computed: set[str]) -> _Walk:
+        """Walks back from a node to what is fed; the nodes of `computed` are computed and not fed."""
         walk = _Walk()
         # The first input of a node is visited first, so that `fed` is in the order of the artifacts.
         ahead = [f"{target}:0"]
@@ -102,7 +102,7 @@ class GraphPlanner:
                 walk.resources.add(name)
                 continue
             walk.read.setdefault(name, set()).add(tensor)
-            row = None if name in uncut else row_of(tensor)
+            row = None if name in computed else row_of(tensor)
             if row is not None:
                 walk.fed.setdefault(tensor, Fed(row=row))
             elif name in self._inputs and name != target:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pytest_tfjs.compare.diagnosis.diagnose import Cause, Evidence, OtherResult, Sizes, diagnose
+from pytest_tfjs.compare.diagnosis.diagnose import Cause, diagnose
+from pytest_tfjs.compare.diagnosis.evidence import Evidence, OtherResult, Sizes
 from pytest_tfjs.compare.diagnosis.feed_changes import feed_changes
 from pytest_tfjs.compare.diagnosis.half_precision import apart, predicted_error, sizes_of
 from pytest_tfjs.compare.diagnosis.recomputing.steps import Step, evaluate
