@@ -15,47 +15,22 @@ from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.jobs import Job, Tap, TimingPlan
 from pytest_tfjs.browsers.serving.page_channel import PageChannel
 from pytest_tfjs.browsers.serving.server import PAGE_ROOT, Server
-from pytest_tfjs.browsers.targets import Target, parse_targets
+from pytest_tfjs.browsers.targets import Target
 from pytest_tfjs.browsers.tfjs_dist import Dist
 from pytest_tfjs.errors import (
     ArtifactsError,
     PageError,
     TargetUnavailableError,
 )
-from tests.support.tiny_models import RELU, X, dense_graph, dense_model, node, placeholder, write_graph_model
+from tests.support.harness_pages import RELU_TAP, assert_runs, graph_job, open_page, script
+from tests.support.tiny_models import X, dense_graph, dense_model, node, placeholder, write_graph_model
 
 pytestmark = pytest.mark.browser
-
-
-RELU_TAP = Tap("relu", {"node": "relu:0"})
 
 
 @pytest.fixture
 def page(harness):
     return open_page(harness)
-
-
-def open_page(harness, backend="cpu"):
-    return harness.open(parse_targets(["chrome"], [backend])[0])
-
-
-def script(harness, text):
-    """Run JavaScript in the page through the driver."""
-    return harness._browser._driver.execute_script(text)
-
-
-def graph_job(folder, *, feed=None, taps=(RELU_TAP,), **more):
-    return Job(
-        dense_graph(folder), "graph", ({"x": X} if feed is None else feed,), (taps,) if taps else (), **more
-    )
-
-
-def assert_runs(harness, folder, backend="cpu"):
-    """Check that the next job runs normally."""
-    received = []
-    result = open_page(harness, backend).run(graph_job(folder), received.append)
-    np.testing.assert_allclose(received[0].tensors["relu"], RELU)
-    assert result.memory["numTensors"] == result.memory["numTensorsBefore"]
 
 
 def assert_fails(page, job, pattern, error=PageError):

@@ -5,26 +5,22 @@ from __future__ import annotations
 import logging
 import re
 
-import numpy as np
 import pytest
 
 from pytest_tfjs.browsers import watchdog
 from pytest_tfjs.browsers.harness import Harness
-from pytest_tfjs.browsers.jobs import Job, Tap, TimingPlan
+from pytest_tfjs.browsers.jobs import TimingPlan
 from pytest_tfjs.browsers.messages import Progress
 from pytest_tfjs.browsers.processes.workspace import find_processes
-from pytest_tfjs.browsers.targets import Target, parse_targets
+from pytest_tfjs.browsers.targets import Target
 from pytest_tfjs.browsers.tfjs_dist import Dist
 from pytest_tfjs.errors import (
     BrowserLostError,
     JobTimeoutError,
 )
-from tests.support.tiny_models import RELU, X, dense_graph
+from tests.support.harness_pages import assert_runs, graph_job, open_page, script
 
 pytestmark = pytest.mark.browser
-
-
-RELU_TAP = Tap("relu", {"node": "relu:0"})
 
 
 LONG = TimingPlan(warmup=0, runs=10**9, budget_ms=1e12)
@@ -33,29 +29,6 @@ LONG = TimingPlan(warmup=0, runs=10**9, budget_ms=1e12)
 @pytest.fixture
 def page(harness):
     return open_page(harness)
-
-
-def open_page(harness, backend="cpu"):
-    return harness.open(parse_targets(["chrome"], [backend])[0])
-
-
-def script(harness, text):
-    """Run JavaScript in the page through the driver."""
-    return harness._browser._driver.execute_script(text)
-
-
-def graph_job(folder, *, feed=None, taps=(RELU_TAP,), **more):
-    return Job(
-        dense_graph(folder), "graph", ({"x": X} if feed is None else feed,), (taps,) if taps else (), **more
-    )
-
-
-def assert_runs(harness, folder, backend="cpu"):
-    """Check that the next job runs normally."""
-    received = []
-    result = open_page(harness, backend).run(graph_job(folder), received.append)
-    np.testing.assert_allclose(received[0].tensors["relu"], RELU)
-    assert result.memory["numTensors"] == result.memory["numTensorsBefore"]
 
 
 class Trouble:

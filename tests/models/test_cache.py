@@ -3,48 +3,19 @@ from __future__ import annotations
 import errno
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from pytest_tfjs.errors import TfjsError
 from pytest_tfjs.models.cache import ContentCache
-from tests.support.paths import ROOT
-
-DATA = bytes(range(256)) * 64
-
-
-class Builder:
-    """A build function that counts its calls."""
-
-    def __init__(self, data=DATA):
-        self.calls = 0
-        self.data = data
-
-    def __call__(self, folder):
-        self.calls += 1
-        assert list(folder.iterdir()) == []
-        (folder / "sub").mkdir()
-        (folder / "sub" / "weights.bin").write_bytes(self.data)
-        (folder / "model.json").write_text("{}")
+from tests.support.cache_entries import DATA, Builder, rebuilt, start
 
 
 @pytest.fixture
 def cache(tmp_path):
     with ContentCache(tmp_path / "cache") as cache:
         yield cache
-
-
-def rebuilt(cache, folder):
-    """Whether the next read of the entry `kind/key` builds it again; checks its content."""
-    builder = Builder()
-    again = cache.entry("kind", "key", builder)
-    assert again == folder
-    assert (folder / "sub" / "weights.bin").read_bytes() == DATA
-    assert sorted(path.name for path in folder.rglob("*")) == ["model.json", "sub", "weights.bin"]
-    return builder.calls == 1
 
 
 def test_an_entry_is_built_once(cache):
@@ -239,16 +210,6 @@ def test_close_removes_the_session(tmp_path):
         cache.entry("kind", "key", Builder())
         assert len(list((tmp_path / "sessions").iterdir())) == 2
     assert list((tmp_path / "sessions").iterdir()) == []
-
-
-def start(script, *args):
-    return subprocess.Popen(
-        [sys.executable, "-c", script, *map(str, args)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
 
 
 def age(folder, seconds):

@@ -3,47 +3,18 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from threading import Barrier, Thread
 
 import pytest
 
 from pytest_tfjs.models.cache import ContentCache
-from tests.support.paths import ROOT
-
-DATA = bytes(range(256)) * 64
-
-
-class Builder:
-    """A build function that counts its calls."""
-
-    def __init__(self, data=DATA):
-        self.calls = 0
-        self.data = data
-
-    def __call__(self, folder):
-        self.calls += 1
-        assert list(folder.iterdir()) == []
-        (folder / "sub").mkdir()
-        (folder / "sub" / "weights.bin").write_bytes(self.data)
-        (folder / "model.json").write_text("{}")
+from tests.support.cache_entries import Builder, rebuilt, start
 
 
 @pytest.fixture
 def cache(tmp_path):
     with ContentCache(tmp_path / "cache") as cache:
         yield cache
-
-
-def rebuilt(cache, folder):
-    """Whether the next read of the entry `kind/key` builds it again; checks its content."""
-    builder = Builder()
-    again = cache.entry("kind", "key", builder)
-    assert again == folder
-    assert (folder / "sub" / "weights.bin").read_bytes() == DATA
-    assert sorted(path.name for path in folder.rglob("*")) == ["model.json", "sub", "weights.bin"]
-    return builder.calls == 1
 
 
 SCRIPT = """
@@ -68,16 +39,6 @@ with ContentCache(root) as cache:
             assert (folder / f"{number}.bin").read_bytes() == bytes([number]) * 1000
 print("done", flush=True)
 """
-
-
-def start(script, *args):
-    return subprocess.Popen(
-        [sys.executable, "-c", script, *map(str, args)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
 
 
 def test_concurrent_processes_build_each_entry_once(tmp_path):

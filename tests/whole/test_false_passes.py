@@ -20,6 +20,7 @@ from pytest_tfjs import NotClose, Prebuilt, TfjsError
 from pytest_tfjs.browsers.harness import Page
 from pytest_tfjs.errors import ArtifactsError, FeedError
 from pytest_tfjs.models.artifacts import with_weights
+from tests.support.false_passes import X, reason_of, two_outputs
 
 pytestmark = [
     pytest.mark.browser,
@@ -27,9 +28,6 @@ pytestmark = [
     # Disables the weight check, which would find the fault without a browser.
     pytest.mark.tfjs(backends="cpu", weight_check="tell"),
 ]
-
-
-X = np.array([[1, -2, 3], [0.5, 0.25, -4]], np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -96,18 +94,6 @@ def answering(monkeypatch):
         monkeypatch.setattr(Page, "run", run_changed)
 
     return answer
-
-
-def reason_of(tfjs, model, feeds, verdict, **options):
-    """The reason of a comparison with that verdict."""
-    with pytest.raises(NotClose) as caught:
-        tfjs.assert_close(model, feeds, **options)
-    assert caught.value.comparison.verdict == verdict, caught.value
-    return caught.value.comparison.reason
-
-
-def two_outputs(tf):
-    return lambda x: {"a": tf.tanh(x), "b": tf.sigmoid(x * 2.0)}
 
 
 def test_output_missing_in_the_browser_fails(tfjs, tf, served, answering):

@@ -6,12 +6,11 @@ import contextlib
 import shutil
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from pytest_tfjs import NotClose
 from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.tfjs_dist import Dist
+from tests.support.false_passes import X, reason_of, two_outputs
 
 pytestmark = [
     pytest.mark.browser,
@@ -19,9 +18,6 @@ pytestmark = [
     # Disables the weight check, which would find the fault without a browser.
     pytest.mark.tfjs(backends="cpu", weight_check="tell"),
 ]
-
-
-X = np.array([[1, -2, 3], [0.5, 0.25, -4]], np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -38,18 +34,6 @@ def served(tf):
         return tf.function(compute, input_signature=signature)
 
     return make
-
-
-def reason_of(tfjs, model, feeds, verdict, **options):
-    """The reason of a comparison with that verdict."""
-    with pytest.raises(NotClose) as caught:
-        tfjs.assert_close(model, feeds, **options)
-    assert caught.value.comparison.verdict == verdict, caught.value
-    return caught.value.comparison.reason
-
-
-def two_outputs(tf):
-    return lambda x: {"a": tf.tanh(x), "b": tf.sigmoid(x * 2.0)}
 
 
 FALLEN_BACK = """

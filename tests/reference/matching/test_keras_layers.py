@@ -2,28 +2,10 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 
 from pytest_tfjs.reference.matching.keras_layers import plan_keras
-
-
-def layer(class_name, name, **config):
-    return {"class_name": class_name, "config": {"name": name, **config}}
-
-
-def functional(name, layers, inputs, outputs):
-    """`layers`: pairs of a layer and its calls, each a list of input tensors (layer, call, index)."""
-    entries = [
-        {
-            **entry,
-            "name": entry["config"]["name"],
-            "inbound_nodes": [[[*t, {}] for t in call] for call in calls],
-        }
-        for entry, calls in layers
-    ]
-    config = {"name": name, "layers": entries, "input_layers": inputs, "output_layers": outputs}
-    return {"class_name": "Functional", "config": config}
+from tests.support.keras_layer_models import encoder, functional, layer
 
 
 def sequential(name, *layers):
@@ -115,19 +97,6 @@ def test_an_input_returned_by_the_model_is_a_row():
         ("a", "Dense", ("x",), True),
     ]
     assert plan.layers[0].tap == {"path": ["x"], "node": 0, "tensor": 0}
-
-
-def encoder():
-    return functional(
-        "encoder",
-        [
-            (layer("InputLayer", "e"), []),
-            (layer("Dense", "d"), [[("e", 0, 0)]]),
-            (layer("ReLU", "r"), [[("d", 0, 0)]]),
-        ],
-        [["e", 0, 0]],
-        [["r", 0, 0], ["d", 0, 0]],
-    )
 
 
 def test_each_call_of_a_nested_model_has_its_rows():
@@ -264,42 +233,3 @@ def test_a_cyclic_config_is_rejected():
     model = functional("loop", [(layer("Dense", "a"), [[("a", 0, 0)]])], [], [["a", 0, 0]])
     with pytest.raises(ValueError, match="'a' depends on its own output"):
         plan_keras(model, model)
-
-
-RNG = np.random.default_rng(5)
-
-
-X = RNG.standard_normal((2, 6)).astype(np.float32)
-
-
-SEQUENCE = RNG.standard_normal((2, 5, 3)).astype(np.float32)
-
-
-def dense(k, name, units=6):
-    return k.layers.Dense(units, activation="tanh", bias_initializer="ones", name=name)
-
-
-def shared(k):
-    x = k.Input((6,), name="x")
-    d = dense(k, "d")
-    model = k.Model(x, k.layers.Add(name="sum")([d(d(x)), d(x)]), name="shared")
-    once = d(X)
-    twice = d(once)
-    calls = {"d": once, "d#2": twice, "d#3": d(X)}
-    return model, [X], {**calls, "sum": twice + once}
-
-
-def states(k):
-    x = k.Input((5, 3), name="x")
-    whole, h, c = k.layers.LSTM(4, return_sequences=True, return_state=True, name="lstm")(x)
-    model = k.Model(x, k.layers.Concatenate(name="join")([h, c]), name="states")
-    whole, h, c = model.get_layer("lstm")(SEQUENCE)
-    return model, [SEQUENCE], {"lstm": whole, "lstm:1": h, "lstm:2": c, "join": np.concatenate([h, c], 1)}
-
-
-def wrapped(k):
-    x = k.Input((5, 3), name="x")
-    y = k.layers.TimeDistributed(dense(k, "inside", 4), name="each")(x)
-    model = k.Model(x, k.layers.Bidirectional(k.layers.GRU(3, name="gru"), name="both")(y), name="wrapped")
-    each = model.get_layer("each")(SEQUENCE)
-    return model, [SEQUENCE], {"each": each, "both": model.get_layer("both")(each)}
