@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.topology import GraphNode
 
-"""Operations whose numbers differ from run to run, or from TensorFlow's for the same seed."""
-
 
 @dataclass
 class _Walk:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.models.alone.content import AloneContent, ModelInput, unique
 from pytest_tfjs.models.alone.keras_tensors import KerasTensors, Output
+from pytest_tfjs.models.alone.layers_planner import LayersPlanner
 from pytest_tfjs.models.alone.plan import CannotRunAloneError
 from pytest_tfjs.models.keras_config import MODELS, Call, Called, calls_of
 
@@ -28,11 +29,18 @@ def layers_content(
 ) -> AloneContent:
     """The layers between the tensor at `tap` and the nearest ones that can be fed; see `single_layer_model`.
 
-    Raises CannotRunAloneError, with the reason.
+    Raises CannotRunAloneError, with the reason, where the layer's plan cannot be made or has a mask: the
+    model's inputs are tensors without masks, so it would compute something else than the whole model.
     """
     model = artifacts.topology.get("model_config", artifacts.topology)
     names = [spec.name for spec in artifacts.inputs]
-    return _Builder(artifacts, KerasTensors(model, names, known)).build(tap)
+    tensors = KerasTensors(model, names, known)
+    content = _Builder(artifacts, tensors).build(tap)
+    for step in reversed(LayersPlanner(tensors).plan(tap).steps):
+        if any(mask is not None for mask in step.masks):
+            name = step.layer[-1]
+            raise CannotRunAloneError(f"the layer {name!r} takes a mask, which a reproducer cannot be fed")
+    return content
 
 
 _Layer = tuple[str, ...]
@@ -161,8 +169,7 @@ def _models_in(value: Any) -> Iterator[Mapping[str, Any]]:
 def _model_json(
     topology: Mapping[str, Any], layers: list[_Included], output: Call, fed: Mapping[str, Array]
 ) -> dict[str, Any]:
-    stateful = any(one.layer["config"].get("stateful") for one in layers)
-    inputs = [_input(name, value, stateful=stateful) for name, value in fed.items()]
+    inputs = [_input(name, value) for name, value in fed.items()]
     configs = [{**one.layer, "name": one.name, "inbound_nodes": list(one.calls.values())} for one in layers]
     config = {
         "name": _NAME,
@@ -175,9 +182,9 @@ def _model_json(
     return {"format": "layers-model", "modelTopology": {**about, "model_config": model}}
 
 
-def _input(name: str, value: Array, *, stateful: bool) -> dict[str, Any]:
-    """The config of an input of any batch, as in a model; a layer that keeps its state is bound to one."""
-    shape = [value.shape[0] if stateful else None, *value.shape[1:]]
+def _input(name: str, value: Array) -> dict[str, Any]:
+    """The config of an input of any batch size."""
+    shape = [None, *value.shape[1:]]
     dtype = "string" if value.dtype.kind in "OSU" else value.dtype.name
     config = {"name": name, "batch_input_shape": shape, "dtype": dtype}
     return {"class_name": "InputLayer", "config": config, "name": name, "inbound_nodes": []}

@@ -1,7 +1,8 @@
 """Plans for running one layer alone: what it is fed, and what is computed.
 
 The planners make a plan from model.json. The page executes it (`page/alone_graph.js`,
-`page/alone_layers.js`), and a reproducer's model is written from it.
+`page/alone_layers.js`). A reproducer's model of a graph model's layer is written from the plan. Of a layers
+model, the plan only says whether one can be written; `layers_content` finds the layers that the model needs.
 """
 
 from __future__ import annotations

@@ -230,3 +230,34 @@ def test_a_row_that_cannot_run_alone_is_an_error(tmp_path, tap, why):
     path = write_graph_model(tmp_path, nodes, {"bias": BIAS}, inputs={"x": "x:0"}, outputs={"y": "sum:0"})
     with pytest.raises(AloneModelError, match=why):
         single_layer_model(read_artifacts(path), tap, {})
+
+
+def masked_chain(folder, *, masked):
+    """Layers `dense` and `lstm`, behind a Masking layer if `masked`, and the tap of each layer."""
+    first = [layer("Masking", "hides", mask_value=0.0)] if masked else []
+    layers = [*first, layer("Dense", "dense", units=2), layer("LSTM", "lstm", units=2)]
+    weights = {"dense/kernel": KERNEL, "dense/bias": BIAS, "lstm/kernel": np.ones((2, 8), np.float32)}
+    path = write_layers_model(folder, sequential("m", [input_layer("x", 4, 3), *layers]), weights)
+    return read_artifacts(path), {one["config"]["name"]: {"path": [one["config"]["name"]]} for one in layers}
+
+
+def test_a_layer_that_takes_a_mask_is_refused(tmp_path):
+    artifacts, taps = masked_chain(tmp_path, masked=True)
+    why = "the layer 'lstm' takes a mask, which a reproducer cannot be fed"
+    with pytest.raises(AloneModelError, match=why):
+        single_layer_model(artifacts, taps["lstm"], taps)
+
+
+def test_the_same_layer_without_a_mask_is_written(tmp_path):
+    artifacts, taps = masked_chain(tmp_path / "whole", masked=False)
+    found = single_layer_model(artifacts, taps["lstm"], taps)
+    assert [one.row for one in found.content.fed] == ["dense"]
+    written = found.write(tmp_path / "lstm", {found.content.fed[0].name: np.ones((1, 4, 2), np.float32)})
+    assert written.weight_names() == ["lstm/kernel"]
+
+
+def test_a_layer_that_keeps_its_state_is_refused(tmp_path):
+    layers = [input_layer("x", 4, 3), layer("LSTM", "lstm", units=2, stateful=True)]
+    artifacts = read_artifacts(write_layers_model(tmp_path, sequential("m", layers), {}))
+    with pytest.raises(AloneModelError, match="the layer 'lstm' keeps a state between runs"):
+        single_layer_model(artifacts, {"path": ["lstm"]}, {})
