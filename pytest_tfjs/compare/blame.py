@@ -48,6 +48,17 @@ def blame(results: Sequence[LayerResult], unrepresentable: Collection[str] = ())
     return Blame(edge, growth=_growth(results, edge[0]))
 
 
+def input_error_text(results: Sequence[LayerResult], result: LayerResult) -> str:
+    """Where the error of a layer that is right alone comes from, in words.
+
+    The inputs were not read if no compared layer before it has an error.
+    """
+    text = "the error came in through its inputs"
+    before = [one for one in results if one.layer.name in result.layer.inputs]
+    seen = any(one.metrics is not None and one.metrics.max_abs != 0 for one in before)
+    return text if seen else f"{text}, which were not read"
+
+
 def _lost(results: Sequence[LayerResult], wrong: Collection[str], names: Collection[str]) -> set[str]:
     """The wrong layers, and those of `names` that are downstream of them through layers of `names`."""
     inputs = {result.layer.name: result.layer.inputs for result in results if result.layer.name in names}

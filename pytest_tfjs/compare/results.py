@@ -50,6 +50,12 @@ class LayerResult:
         """Whether the layer diverged and its local error exceeds its allowance."""
         return self.verdict == "diverged" and self.local is not None and not self.local.passed
 
+    @property
+    def error_from_inputs(self) -> bool:
+        """Whether the layer diverged in the whole run only, and not by a tolerance that the user gave."""
+        passed = self.local is not None and self.local.passed
+        return self.verdict == "diverged" and passed and not self.given
+
 
 @dataclass(frozen=True)
 class Alone:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from pytest_tfjs.compare.blame import input_error_text
 from pytest_tfjs.compare.numbers.symptoms import Symptoms
 from pytest_tfjs.compare.numbers.tolerances import Tolerance, is_inexact
 from pytest_tfjs.formats.escaping import printable
@@ -89,7 +90,8 @@ def likely_cause(diagnosis: Diagnosis | None, hints: Sequence[str] = ()) -> list
     """The diagnosis with its evidence; without one, the hints from the numbers."""
     if diagnosis is None:
         return [line for one in hints for line in fact("likely", one)]
-    lines = fact("likely", f"{diagnosis.kind}: {diagnosis.said}")
+    label = "cause" if diagnosis.kind == "unknown" else "likely"
+    lines = fact(label, f"{diagnosis.kind}: {diagnosis.said}")
     for place, one in enumerate((*hints, *diagnosis.evidence)):
         lines += fact("" if place else "evidence", one)
     return lines
@@ -274,7 +276,7 @@ def origin(comparison: Comparison, result: LayerResult) -> str:
     if result.made_error:
         return "made there, not passed on"
     if result.local is not None:
-        return "made by rounding only"
+        return "made by rounding only" if result.given else input_error_text(comparison.layers, result)
     compared = [each for each in comparison.layers if each.layer.coverage == "compared"]
     if not result.layer.inputs and all(each.layer.output for each in compared):
         return "no layer before it was compared"

@@ -161,7 +161,8 @@ def _diagnosis(case: Case) -> list[str]:
     if diagnosis is None:
         return []
     evidence = "\n".join(f"- {_cell(one)}" for one in diagnosis.evidence)
-    return ["## The likely cause", _cell(diagnosis.said), *([evidence] if evidence else [])]
+    title = "## The cause" if diagnosis.kind == "unknown" else "## The likely cause"
+    return [title, _cell(diagnosis.said), *([evidence] if evidence else [])]
 
 
 def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -167,6 +167,8 @@ def _rounding(case: DivergedLayer) -> str | None:
     diagnosis = case.comparison.diagnosis
     if diagnosis is not None and diagnosis.kind in _NO_ROUNDING:
         return None
+    if case.result.error_from_inputs and case.comparison.growth is None:
+        return None
     local = case.result.local
     share = case.metrics.share if local is None or local.passed else local.share
     if not 1 < share <= _ROUNDING:

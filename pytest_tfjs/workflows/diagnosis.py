@@ -15,7 +15,8 @@ import numpy as np
 from pytest_tfjs.browsers.jobs import Activations, Job, Tap
 from pytest_tfjs.browsers.messages import Progress
 from pytest_tfjs.browsers.targets import parse_targets, parse_variants
-from pytest_tfjs.compare.diagnosis.diagnose import diagnose
+from pytest_tfjs.compare.blame import input_error_text
+from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis, diagnose
 from pytest_tfjs.compare.diagnosis.evidence import AGREE, Evidence, OtherResult
 from pytest_tfjs.compare.diagnosis.half_precision import apart, predicted_error, sizes_of
 from pytest_tfjs.compare.diagnosis.recomputing.steps import CannotRecompute, evaluate
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
     from pytest_tfjs.browsers.harness import Page
     from pytest_tfjs.browsers.targets import Target
-    from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis
     from pytest_tfjs.compare.diagnosis.evidence import Sizes
     from pytest_tfjs.compare.diagnosis.recomputing.steps import Step
     from pytest_tfjs.compare.diagnosis.semantics import Trial
@@ -103,12 +103,16 @@ class _Diagnosing:
         row = _blamed(comparison)
         if row is None or comparison.growth is not None:
             return diagnose(_of_no_layer(comparison, base))
+        if row.error_from_inputs and not base.half:
+            if base.unsteady is not None:
+                return diagnose(replace(base, layer=row.layer.name))
+            return Diagnosis("unknown", row.layer.name, input_error_text(comparison.layers, row))
         evidence = self._of_layer(row, base)
         return diagnose(replace(evidence, not_tried=tuple(self._not_tried)))
 
     def _of_layer(self, row: LayerResult, base: Evidence) -> Evidence:
         evidence = replace(base, layer=row.layer.name)
-        if row.local is not None and row.local.passed and not base.half:
+        if row.given and row.local is not None and row.local.passed and not base.half:
             text = "the layer itself is correct; the given tolerance is smaller than its rounding error"
             return replace(evidence, growth=text)
         finding = wrong_weight(self._comparison.weight_check, row.layer)

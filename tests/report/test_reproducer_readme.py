@@ -81,6 +81,17 @@ def test_readme_shows_only_the_diagnosis_of_its_layer():
     assert "The likely cause" not in readme(case(comparison=of_another))
 
 
+def test_unknown_cause_is_not_called_likely():
+    compared = comparison(
+        [layer("conv", op="Conv2D")],
+        {"conv": wrong()},
+        diagnosis=Diagnosis("unknown", "conv", "nothing explains it"),
+    )
+    text = readme(case(comparison=compared, result=compared.layers[0]))
+    assert "## The cause\n\nnothing explains it\n" in text
+    assert "likely" not in text
+
+
 def test_nan_is_described_in_words():
     held = check_elements(np.array([math.nan]), np.array([1.0]), np.array([0.1]))
     assert "| \\|error\\| there | one value is NaN or Inf and the other differs |" in readme(case(held=held))

@@ -49,7 +49,7 @@ class Diagnosis:
     - `weight`: a weight of the layer differs from the source's.
     - `wiring`: the layer has other inputs, or the same inputs in another order.
     - `growth`: no layer is wrong alone, but rounding errors grow from layer to layer.
-    - `unknown`: nothing that was tried explains the divergence.
+    - `unknown`: nothing that was tried explains the divergence, or it came in through inputs not read.
 
     `said`: the cause in words. `evidence`: one sentence for each finding, then what was not tried and why.
     """
