@@ -1,4 +1,4 @@
-"""The build hook: copies TF.js's browser bundles into the package before the wheel is built."""
+"""The build hook: copies TF.js's browser bundles into the package before a wheel is built."""
 
 from __future__ import annotations
 

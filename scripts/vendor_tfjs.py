@@ -1,4 +1,4 @@
-"""Copies TF.js's browser bundles from npm into the package, checked against package-lock.json.
+"""Copies TF.js's browser bundles from npm into the package, as package-lock.json pins them.
 
 The build hook calls `ensure`; `python scripts/vendor_tfjs.py` does the same by hand. package-lock.json pins
 the versions and their contents, and the user's npm configuration names the registry. Only files that the

@@ -1,4 +1,4 @@
-"""Imports run downward only, and heavy packages are imported only where the rules allow them."""
+"""Imports run downward only; heavy packages are imported only where the rules allow it."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from tests.support.paths import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-FOLDERS = ("pytest_tfjs", "tests/support", "tools", "benchmarks", "demo", "fixtures")
+FOLDERS = ("pytest_tfjs", "tests/support", "tools", "benchmarks", "demo", "fixtures", "scripts")
 SUFFIXES = {".py", ".js", ".mjs"}
 LIMIT = 90
 # The block comment at the top of a JavaScript module, after lines such as `// @ts-check`.
@@ -47,6 +47,12 @@ def test_a_module_begins_with_one_short_sentence(module):
     assert line, f"{module} has no docstring"
     assert len(line) < LIMIT, f"the first line has {len(line)} characters; the limit is under {LIMIT}"
     assert line.endswith("."), "the first sentence does not end on the first line, or has no period"
+
+
+@pytest.mark.parametrize("module", [module for module in modules("tests") if module not in MODULES])
+def test_the_first_line_of_a_test_module_is_short(module):
+    line = first_line(ROOT / module)
+    assert len(line) < LIMIT, f"the first line has {len(line)} characters; the limit is under {LIMIT}"
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

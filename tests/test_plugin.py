@@ -1,4 +1,4 @@
-"""What the plugin imports in a run that does not use it, and how one test becomes a test for each target."""
+"""Runs that do not use the plugin, and one test for each target in those that do."""
 
 from __future__ import annotations
 

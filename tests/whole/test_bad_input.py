@@ -1,4 +1,4 @@
-"""Bad input: the message says what is wrong and what to do, and the next test runs normally."""
+"""Bad input: the message says what is wrong and what to do; the next test runs normally."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many small models through the real converter: each row of the plan matches its converted node."""
+"""Many small models through the real converter: each row matches its converted node."""
 
 from __future__ import annotations
 

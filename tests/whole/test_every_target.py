@@ -1,4 +1,4 @@
-"""The model families are close on every browser, backend and variant, as docs/targets.md says."""
+"""The model families are close on every target, as docs/targets.md says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each fault of docs/faults.md is reported; the next test passes, and nothing is left behind."""
+"""Each fault of docs/faults.md is reported; the next test passes; nothing is left behind."""
 
 from __future__ import annotations
 

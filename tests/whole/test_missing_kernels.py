@@ -1,4 +1,4 @@
-"""A kernel that a backend lacks is reported with its layer, before anything runs where possible."""
+"""A kernel that a backend lacks is reported with its layer, before the run if possible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random stacks of layers through the real converter: every row is right, and a changed weight is named.
+"""Random stacks of layers through the real converter: rows and changed weights are right.
 
 What a browser would compute of the artifacts is computed by TensorFlow (`converted_graph.py`) and by Keras,
 so that an example takes seconds. The examples are the same in every run; TFJS_STACKS=500 draws 500 others in

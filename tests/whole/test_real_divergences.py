@@ -1,4 +1,4 @@
-"""Operations that TF.js 4.22 computes wrongly are found, blamed on their node and explained.
+"""Operations that TF.js 4.22 computes wrongly are found, blamed and explained.
 
 In each model honest layers stand before the node, beside it and after it, and what is wrong goes on through
 the latter. On the backends that compute it rightly the same model is close.

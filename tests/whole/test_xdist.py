@@ -1,4 +1,4 @@
-"""Under pytest-xdist: the same verdicts, and one summary and one results file for all workers."""
+"""Under pytest-xdist: the same verdicts, one summary and one results file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tasks in a real browser: classes, class maps and the user's own metric, over many samples."""
+"""Tasks in a real browser: classes, class maps and the user's metric, over many samples."""
 
 from __future__ import annotations
 

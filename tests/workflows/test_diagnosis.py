@@ -1,4 +1,4 @@
-"""Faults put into artifacts, feeds and precision are named by the diagnosis, in a real browser."""
+"""Faults in artifacts, feeds and precision are named by the diagnosis, in a real browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reproducer of a wrong layer shows, over any static server, the error that the run measured."""
+"""The reproducer of a wrong layer shows the error that the run measured, on any server."""
 
 from __future__ import annotations
 

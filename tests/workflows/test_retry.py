@@ -1,4 +1,4 @@
-"""Work interrupted by a lost browser runs once more in a fresh one, and every report says so."""
+"""Work interrupted by a lost browser runs once more in a fresh one, and reports say so."""
 
 from __future__ import annotations
 

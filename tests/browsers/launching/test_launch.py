@@ -1,4 +1,4 @@
-"""Browsers are found and started on this machine; a failed launch says why and leaves nothing."""
+"""Browsers start on this machine; a failed launch says why and leaves nothing behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Browsers of a Grid: session requests, messages if no session starts, and secrecy of credentials."""
+"""Browsers of a Grid: session requests, messages of failures, secrecy of credentials."""
 
 from __future__ import annotations
 

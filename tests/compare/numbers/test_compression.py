@@ -1,4 +1,4 @@
-"""The cost of quantised weights: measured, judged only at outputs, reported beside the browser's error."""
+"""The cost of quantised weights is measured, and judged only at outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Element by element: what is wrong and where it is worst; tests/page/holding.test.js has the same cases."""
+"""Element by element, what is wrong and where it is worst.
+
+tests/page/holding.test.js has the same cases.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What makes a comparison vacuous and what does not, from the spreads of activations and the feeds."""
+"""Which spreads of activations, and which feeds, make a comparison vacuous."""
 
 from __future__ import annotations
 

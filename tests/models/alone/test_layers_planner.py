@@ -1,4 +1,4 @@
-"""Plans to run a Keras layer alone: its calls and what they are fed, for shared, nested and masked layers."""
+"""Plans to run a Keras layer alone: shared, nested and masked layers, and their feeds."""
 
 from __future__ import annotations
 

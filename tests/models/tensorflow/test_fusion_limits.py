@@ -1,4 +1,4 @@
-"""Fusions that TF.js does not support are not made, although TensorFlow makes them on some processors."""
+"""Fusions that TF.js does not support are not made, whatever the processor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Imports of TensorFlow, Keras and the converter: missing packages, stand-ins, versions, captured output."""
+"""Imports of TensorFlow, Keras and the converter: missing packages, versions, output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs of pytest over model files: TensorFlow stays in its process; a failed conversion fails one test."""
+"""Runs over model files: TensorFlow stays in its process; a failure fails one test."""
 
 from __future__ import annotations
 

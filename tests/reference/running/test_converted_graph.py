@@ -1,4 +1,4 @@
-"""Converted graphs run in TensorFlow with the stored weights, or raise an error with a reason."""
+"""Converted graphs run in TensorFlow with the stored weights, or the error has a reason."""
 
 from __future__ import annotations
 

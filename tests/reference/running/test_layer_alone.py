@@ -1,4 +1,4 @@
-"""A layer run alone on the reference's inputs gives the reference's activation, or an error with a reason."""
+"""A layer run alone gives the reference's activation, or an error with a reason."""
 
 from __future__ import annotations
 

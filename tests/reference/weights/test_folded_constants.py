@@ -1,4 +1,4 @@
-"""Folded constants are checked by their effect on the first compared layer that depends on them."""
+"""Folded constants are checked by their effect on the first layer that uses them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The artifacts' weights are compared with the source's, after conversion by the real converter."""
+"""The artifacts' weights are compared with the source's, after a real conversion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Matrix products, reductions, normalisations, slices and padding give what TensorFlow gives."""
+"""Products, reductions, normalisations, slices and padding give what TensorFlow gives."""
 
 from __future__ import annotations
 
