@@ -106,7 +106,7 @@ def _with_outputs_facts(
         first = value if first is None else first
         is_one = is_one and is_same(first, value)
         are_one = are_one and all(
-            is_same(first, other, exactly=True) for first, other in zip(first_inputs, inputs, strict=True)
+            is_same(value, other, exactly=True) for value, other in zip(first_inputs, inputs, strict=True)
         )
         saturated = saturated and (not value.size or is_saturated(value))
         batch = batch and is_repeated(value, inputs)
