@@ -272,7 +272,10 @@ def test_a_violated_rule_is_detected(module: str, source: str):
             "checker",
             "from pytest_tfjs.models.sources import as_source\nfrom pytest_tfjs.browsers.jobs import Job",
         ),
-        ("reference.graphs", "from pytest_tfjs.models.artifacts import Artifacts\nfrom .plan import Plan"),
+        (
+            "reference.graphs",
+            "from pytest_tfjs.models.artifacts import Artifacts\nfrom .comparison_plan import Plan",
+        ),
         ("compare.metrics", "from . import layers\nfrom ..errors import ToleranceError\nimport numpy"),
         ("report.text", "from pytest_tfjs.compare.verdict import Comparison"),
         ("__init__", "if TYPE_CHECKING:\n    from pytest_tfjs.errors import TfjsError"),

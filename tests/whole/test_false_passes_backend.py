@@ -67,4 +67,4 @@ def test_backend_fallback_fails(tfjs, tf, served, with_script, gives):
     with_script(FALLEN_BACK % gives)
     message = reason_of(tfjs, served(two_outputs(tf)), X, "error")
     assert message.startswith("TF.js does not use the requested backend wasm")
-    assert message.endswith("and the backend there is cpu")
+    assert message.endswith("and the backend in use is cpu")

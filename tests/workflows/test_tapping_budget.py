@@ -139,7 +139,7 @@ def test_dynamic_shapes_are_measured_within_the_budget(passes, tmp_path):
 def test_full_disk_is_reported_before_the_reference_is_written(monkeypatch, tmp_path):
     free = SimpleNamespace(total=1000, used=901, free=99)
     monkeypatch.setattr("shutil.disk_usage", lambda folder: free)
-    with ContentCache(tmp_path) as cache, pytest.raises(TfjsError, match="has 99 left: make room"):
+    with ContentCache(tmp_path) as cache, pytest.raises(TfjsError, match="has 99 left: free some space"):
         capture(model(pytest.importorskip("tf_keras")), X, cache, 1 << 20)
 
 

@@ -148,7 +148,7 @@ def test_each_way_to_find_a_driver_is_tried_in_turn(bare, started, name):
 def test_safari_rejects_a_browser_binary(bare, monkeypatch, started):
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
     binary, driver = program(bare, "Safari"), program(bare, "safaridriver")
-    with pytest.raises(BrowserError, match="Name that driver"):
+    with pytest.raises(BrowserError, match="Choose the driver of that Safari"):
         launch("safari", LaunchOptions(binary=binary))
     assert started == []
     with pytest.raises(BrowserError, match="not today"):
