@@ -1,5 +1,5 @@
 // @ts-check
-/** The error for a target that the machine or the browser cannot run, and its checks. */
+/** The error for a target that this machine cannot run, and the checks that raise it. */
 
 /** The machine or the browser lacks what the target needs. Neither the flags nor the model are wrong. */
 export class UnavailableError extends Error {}

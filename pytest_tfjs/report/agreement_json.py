@@ -1,4 +1,4 @@
-"""One agreement as JSON values: an entry of the file's `task`."""
+"""Converts the result of `agreement` to JSON: an entry of `task` in the `--tfjs-json` file."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def add_markers(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         f"{XFAIL}(target, reason): on the targets that match, such as 'firefox/webgl' or '*/webgpu', "
-        "the verdict is expected to be a failure, and a pass counts as a failure of the test",
+        "the comparison is expected to fail; if it passes, the test fails",
     )
 
 

@@ -1,4 +1,4 @@
-"""Reads activations without changing the outputs; reads fewer if reading changed them."""
+"""Reads activations; reads fewer if reading them changed the outputs of the model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cause named for a layer that diverges in the whole run and is right when it runs alone."""
+"""The diagnosis of a layer whose error came in through its inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One layer of a graph model as a graph model of its own."""
+"""Builds a graph model that consists of one layer of another graph model."""
 
 from __future__ import annotations
 

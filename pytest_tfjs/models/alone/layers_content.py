@@ -1,4 +1,4 @@
-"""One layer of a layers model as a layers model of its own."""
+"""Builds a layers model that consists of one layer of another layers model."""
 
 from __future__ import annotations
 

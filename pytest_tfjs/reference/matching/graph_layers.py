@@ -248,7 +248,8 @@ class _Planner:
         if match is not None and row in self.layers and (match.tail, node[1]) != tensor:
             computed = self.short(tensor[0])
             reason = (
-                f"the artifacts compute the output {name!r} here, but the source computes it in {computed!r}"
+                f"the artifacts compute the output {name!r} in this layer,"
+                f" but the source computes it in {computed!r}"
             )
             self.tensors.pop(row, None)
             self._put(replace(self.layers[row], coverage="unmapped", reason=reason, tap=None))

@@ -1,4 +1,4 @@
-"""Matches between converted and source nodes; some nodes match only with a later node."""
+"""Matches between converted and source nodes, also of nodes that match only together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Algebraic rewrites of the converter's optimiser, and the source operations they explain.
+"""Algebraic rewrites by the converter's optimiser, and the source operations they replace.
 
 Each rule lists the operations that the optimiser makes and the operations that they replace.
 """

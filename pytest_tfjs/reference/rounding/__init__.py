@@ -1,1 +1,1 @@
-"""How much rounding a layer's operations and inputs explain."""
+"""Computes how much of a layer's error rounding can explain."""

@@ -1,4 +1,4 @@
-"""Estimates the rounding of layers without a rule, by running them on perturbed inputs.
+"""Estimates rounding in layers that have no rounding rule, by perturbing their inputs.
 
 The method is Monte Carlo arithmetic (D. S. Parker, "Monte Carlo Arithmetic: exploiting randomness in
 floating-point arithmetic", UCLA CSD-970002, 1997): inputs are perturbed at random by some units in the last

@@ -250,7 +250,8 @@ def test_a_node_that_produces_the_wrong_output_is_unmapped():
     assert (found["out"].coverage, found["out"].output, plan.tensors["out"]) == ("compared", True, "out:0")
     assert found["a"].coverage == "unmapped"
     assert (
-        found["a"].reason == "the artifacts compute the output 'out' here, but the source computes it in 'b'"
+        found["a"].reason
+        == "the artifacts compute the output 'out' in this layer, but the source computes it in 'b'"
     )
     assert "a" not in plan.tensors
 
