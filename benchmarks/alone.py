@@ -1,4 +1,4 @@
-"""What it costs to run every layer of MobileNetV2 (wasm) alone on the reference's inputs.
+"""Measures the cost of running every layer of MobileNetV2 alone, on wasm.
 
 A job that only captures all activations, and one that runs each layer alone as well, by turns, in one page.
 """

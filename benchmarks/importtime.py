@@ -1,4 +1,4 @@
-"""What the installed plugin adds to the start of a pytest run that does not use it.
+"""Measures how much the plugin slows the start of a pytest run that does not use it.
 
 Builds the wheel, installs it with pytest into a fresh environment and runs one unrelated test, in which
 pytest finds the plugin by its entry point. An empty plugin of as many modules shows the least time that

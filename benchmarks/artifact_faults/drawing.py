@@ -1,4 +1,4 @@
-"""Draws faults in converted artifacts, as a broken converter, file or kernel makes them.
+"""Draws random faults in converted artifacts, like those of a broken converter or kernel.
 
 Each is one thing that is wrong; Hypothesis draws which, where and how much.
 """

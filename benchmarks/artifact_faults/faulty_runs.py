@@ -1,4 +1,4 @@
-"""Runs artifacts with faults in the browser, against the reference of the sound ones."""
+"""Runs faulty artifacts in the browser, against the reference of the sound artifacts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a graph model's nodes and edges could be wrong, with all shapes as they are."""
+"""Finds the nodes and edges of a graph model that can be changed without changing a shape."""
 
 from __future__ import annotations
 

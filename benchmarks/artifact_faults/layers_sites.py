@@ -1,4 +1,4 @@
-"""Where a layers model's config and edges could be wrong, with all shapes as they are."""
+"""Finds where a layers model's config can be changed without changing a shape."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Blame: which layers made the errors of a comparison, and which only propagated them."""
+"""Finds which layers made the errors of a comparison, and which only propagated them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def input_error_text(results: Sequence[LayerResult], result: LayerResult) -> str
     text = "the error came in through its inputs"
     before = [one for one in results if one.layer.name in result.layer.inputs]
     seen = any(one.metrics is not None and one.metrics.max_abs != 0 for one in before)
-    return text if seen else f"{text}, which were not read"
+    return text if seen else f"{text}, whose activations were not read"
 
 
 def _lost(results: Sequence[LayerResult], wrong: Collection[str], names: Collection[str]) -> set[str]:

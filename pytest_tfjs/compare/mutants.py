@@ -104,7 +104,7 @@ def shift_map(activation: Array) -> Made:
     what a padding gives, the same.
     """
     if activation.ndim != _MAP_RANK or min(activation.shape[1:3]) < _PAIR:
-        return NotApplicable("the layer pads no map of at least 2 x 2")
+        return NotApplicable("the padded activation is not a map of at least 2 x 2")
     value = np.zeros_like(activation)
     value[:, 1:, 1:] = activation[:, :-1, :-1]
     return Mutated(value, "by one pixel down and right")
@@ -153,18 +153,24 @@ class ActivationSwap:
 
 SWAPS: Mapping[str, ActivationSwap] = {
     "Relu6": ActivationSwap(
-        "ReLU6 replaced by ReLU", lambda x: np.maximum(x, 0.0), "nothing exceeds 6 for these feeds"
+        "ReLU6 replaced by ReLU",
+        lambda x: np.maximum(x, 0.0),
+        "no input of the activation function exceeds 6 for these feeds",
     ),
     "Relu": ActivationSwap(
-        "ReLU replaced by ReLU6", lambda x: np.clip(x, 0.0, 6.0), "nothing exceeds 6 for these feeds"
+        "ReLU replaced by ReLU6",
+        lambda x: np.clip(x, 0.0, 6.0),
+        "no input of the activation function exceeds 6 for these feeds",
     ),
     "LeakyRelu": ActivationSwap(
         "LeakyReLU's slope replaced by PyTorch's 0.01",
         lambda x: np.where(x < 0, 0.01 * x, x),
-        "nothing is negative for these feeds",
+        "no input of the activation function is negative for these feeds",
     ),
     "Elu": ActivationSwap(
-        "ELU replaced by ReLU", lambda x: np.maximum(x, 0.0), "nothing is negative for these feeds"
+        "ELU replaced by ReLU",
+        lambda x: np.maximum(x, 0.0),
+        "no input of the activation function is negative for these feeds",
     ),
     "Selu": ActivationSwap(
         "SELU replaced by ELU",

@@ -1,4 +1,4 @@
-"""Observer effect: whether reading activations changes outputs; what to read instead."""
+"""Detects whether reading activations changes the outputs, and selects fewer to read."""
 
 from __future__ import annotations
 
@@ -51,19 +51,19 @@ class Observation:
         if self.cause == "nondeterministic":
             return (
                 f"two runs on the same feed gave different outputs ({names}), although only the "
-                "outputs were read: the model is not deterministic, and the compared layers and outputs come "
-                "from different runs"
+                "outputs were read. The model is not deterministic. The compared layers and the compared "
+                "outputs come from different runs"
             )
         text = f"reading activations changed the outputs ({names})"
         if self.settled:
-            return f"{text}, so {_READ[self.read]}, which left the outputs unchanged"
+            return f"{text}, so {_READ[self.read]}. This left the outputs unchanged"
         text += f", even when {_READ[self.read]}"
         return f"{text}. The compared outputs come from a run that read only the outputs"
 
 
 _READ: Mapping[Extent, str] = {
     "all": "all layers were read",
-    "boundaries": "only layers with weights, layers where branches part and outputs were read",
+    "boundaries": "only layers with weights, layers where branches part, and outputs were read",
     "outputs": "only the outputs were read",
 }
 

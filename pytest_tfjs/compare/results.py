@@ -84,7 +84,7 @@ class Growth:
     factor: float
 
     def __str__(self) -> str:
-        return f"no layer is wrong alone; errors grow {self.factor:.3g}-fold starting at {self.start!r}"
+        return f"no layer is wrong alone; the error grows {self.factor:.3g}-fold from {self.start!r} on"
 
 
 @dataclass(frozen=True)

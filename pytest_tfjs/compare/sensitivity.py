@@ -1,4 +1,4 @@
-"""Which faults a comparison would have caught: the fate of each fault put into a layer."""
+"""The results of a sensitivity measurement: which injected faults a comparison would catch."""
 
 from __future__ import annotations
 

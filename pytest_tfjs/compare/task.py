@@ -1,4 +1,4 @@
-"""Agreement: whether the browser gives the same classes or figures as the reference.
+"""Agreement: whether the browser gives the same classes or metric as the reference.
 
 A sample is a row of the outputs' first axis. A class is the place of the largest element of the last axis;
 where that has one element it is a probability, and class 1 is more than 0.5. Integers are classes already.
@@ -303,7 +303,7 @@ def unproven(measure: Measure, samples: int) -> str | None:
         return None
     text = f"{samples} samples do not prove a {measure.name} of {measure.least:g}"
     if measure.interval is None:
-        return f"{text}: all samples agree equally, so there is no interval"
+        return f"{text}: every sample has the same value, so there is no confidence interval"
     text += f": the 95 % interval begins at {measure.interval[0]:.4g}"
     needed = samples_to_prove(measure.least) if measure.method == "Wilson" else None
     return text if needed is None else f"{text} (at least {needed} samples are needed, if all agree)"

@@ -1,4 +1,4 @@
-"""Judges a comparison: one verdict from the metrics of all layers, and why it is not close."""
+"""Gives a comparison one verdict, from the metrics of all layers, and the reason for it."""
 
 from __future__ import annotations
 
@@ -148,9 +148,9 @@ def _compression_reason(compression: Compression | None, *, is_proven: bool) -> 
     if compression is None or compression.worst is None or not compression.exceeded:
         return None
     share = compression.costs[compression.worst].share
-    cost = f"{share:.1e} of its largest value" if math.isfinite(share) else "NaN, Inf or another shape"
+    cost = f"by {share:.1e} of its largest value" if math.isfinite(share) else "to NaN, Inf or another shape"
     text = (
-        f"quantising the weights to {compression.stored} changes {compression.worst!r} by {cost}, "
+        f"quantising the weights to {compression.stored} changes {compression.worst!r} {cost}, "
         f"{compression.allowed:.1e} allowed"
     )
     return f"{text}; the browser computes the quantised model correctly" if is_proven else text

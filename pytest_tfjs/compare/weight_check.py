@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pytest_tfjs.compare.layers import Layer
 
-BY_EFFECT = "the operations that use it give other results"
+BY_EFFECT = "the operations that use the weight give other results"
 """How a finding begins if a weight's own values could not be compared with the source's."""
 
 State = Literal["equal", "quantised", "folded", "unverified", "differs"]

@@ -173,7 +173,7 @@ def steps_of(subgraph: Subgraph, values: Mapping[str, Array]) -> tuple[Step, ...
     first of another operation.
     """
     if not subgraph.operations:
-        raise CannotRecompute("the layer only copies another")
+        raise CannotRecompute("the layer only copies another layer's activation")
     made: dict[str, Array | int] = {
         tensor: values[row] for row, tensor in subgraph.inputs.items() if row in values
     }
@@ -186,7 +186,9 @@ def steps_of(subgraph: Subgraph, values: Mapping[str, Array]) -> tuple[Step, ...
             return made[tensor.name]
         if tensor.name in constants:
             return constants[tensor.name]
-        raise CannotRecompute("it has an operation with several outputs, which cannot be recomputed in numpy")
+        raise CannotRecompute(
+            "the layer has an operation with several outputs, which cannot be recomputed in numpy"
+        )
 
     computed = {name.rpartition(":")[0] for name in constants}
     for operation in subgraph.operations:

@@ -60,7 +60,9 @@ def _measure(measure: Measure, samples: int) -> dict[str, Any]:
 
 
 def _flip(flip: Flip) -> dict[str, Any]:
-    numbers, reasons = strict_numbers({"margin": flip.margin}, {"margin": "one side has no scores, or NaN"})
+    numbers, reasons = strict_numbers(
+        {"margin": flip.margin}, {"margin": "the browser or the reference gives no scores, or NaN"}
+    )
     return {
         "sample": flip.sample,
         "place": list(flip.place),

@@ -1,4 +1,4 @@
-"""One comparison as JSON values: an entry of the file's `comparisons`."""
+"""Converts a comparison to JSON: an entry of `comparisons` in the `--tfjs-json` file."""
 
 from __future__ import annotations
 
@@ -209,11 +209,11 @@ def _layer_numbers(result: LayerResult) -> tuple[dict[str, float | None], dict[s
         places = "NaN or Inf are at different elements"
         reasons |= dict.fromkeys(("max_abs", "max_rel", "rms", "worst_error"), places)
         reasons |= {
-            "allowed": "the reference is not finite there",
-            "needed": "no tolerance would have passed",
+            "allowed": "the reference is NaN or Inf at the worst element",
+            "needed": "no tolerance would let the layer pass",
         }
     else:
-        reasons |= {"allowed": "no element is finite", "needed": "no tolerance would have passed"}
+        reasons |= {"allowed": "no element is finite", "needed": "no tolerance would let the layer pass"}
     return numbers | alone, reasons
 
 

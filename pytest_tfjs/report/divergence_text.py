@@ -113,7 +113,7 @@ def _against_allowance(local: Local) -> str:
     allowed = local.rms_allowed if local.failed_by == "rms" else local.metrics.allowed
     if local.share > 1 and not allowed > _DENORMAL:
         return "but the allowance is 0 because the layer rounds no value"
-    by = "root mean square " if local.failed_by == "rms" else ""
+    by = "with a root mean square " if local.failed_by == "rms" else ""
     if local.share > 1:
         return f"{by}{local.share:.3g} times its allowance"
     return f"{100 * local.share:.0f}% of its allowance"
@@ -127,9 +127,9 @@ def _mismatched(comparison: Comparison, result: LayerResult, metrics: Metrics) -
     local = result.local
     if result.made_error and not metrics.mismatched and local is not None:
         own = local.metrics
-        alone = f"{own.mismatched} / {own.elements} elements when the layer runs alone, none in the whole run"
-        by_rms = local.failed_by == "rms" and not own.mismatched
-        return f"{alone}; only the root mean square error is too large" if by_rms else alone
+        if local.failed_by == "rms" and not own.mismatched:
+            return f"0 / {own.elements} elements, but the layer's root mean square error is too large"
+        return f"run alone: {own.mismatched} / {own.elements} elements; whole run: none"
     text = f"{metrics.mismatched} / {metrics.elements} elements ({_percent(metrics)})"
     box, shape = None if metrics.symptoms is None else metrics.symptoms.box, result.layer.shape
     if box is None or shape is None or metrics.mismatched == 1:
@@ -137,7 +137,8 @@ def _mismatched(comparison: Comparison, result: LayerResult, metrics: Metrics) -
     if all(last - first + 1 == size for (first, last), size in zip(box, shape, strict=False)):
         return text
     ranges = ", ".join(str(first) if first == last else f"{first}..{last}" for first, last in box)
-    return f"{text}, all{_of_feed(comparison, metrics)} within [{ranges}] of {_index(shape)}"
+    those = f"those{_of_feed(comparison, metrics)}" if comparison.feeds > 1 else "all"
+    return f"{text}, {those} within [{ranges}] of shape {_index(shape)}"
 
 
 def _percent(metrics: Metrics) -> str:
@@ -158,17 +159,17 @@ def _worst(comparison: Comparison, result: LayerResult, metrics: Metrics) -> str
 def _tolerance(comparison: Comparison, result: LayerResult, metrics: Metrics) -> str:
     tolerance, dtype = result.tolerance, result.layer.dtype
     if tolerance is None or metrics.worst_text is not None or dtype == "bool":
-        return f"exact, as always for {dtype}"
+        return f"exact: {dtype} values must be equal"
     if tolerance.rtol == tolerance.atol == 0 and not is_inexact(dtype):
-        return f"exact, the default for {dtype}; {_would_have_passed(comparison, tolerance, metrics)}"
+        return f"exact, the default for {dtype}; {_would_pass(comparison, tolerance, metrics)}"
     scale = "" if tolerance.absolute else f" of the layer's largest |reference| {metrics.scale:.3g}"
     allowed = f"rtol={tolerance.rtol:g}, atol={tolerance.atol:g}{scale}"
-    passing = _would_have_passed(comparison, tolerance, metrics)
+    by_allowance = result.made_error and not result.given
+    passing = _would_pass(comparison, tolerance, metrics, explicit=by_allowance)
     if _fails_for_weights(comparison):
-        passing += "; the wrong weights would still fail"
-    if result.made_error and not result.given:
-        explicitly = "" if metrics.nonfinite_mismatched else "if given explicitly, "
-        return f"the layer's allowance when run alone, and {allowed} in the whole run; {explicitly}{passing}"
+        passing += "; the comparison would still fail because of the wrong weights"
+    if by_allowance:
+        return f"run alone: the layer's allowance; whole run: {allowed}; {passing}"
     return f"{allowed}; {passing}"
 
 
@@ -178,21 +179,26 @@ def _fails_for_weights(comparison: Comparison) -> bool:
     return check is not None and any(one.name in (comparison.reason or "") for one in check.differences)
 
 
-def _would_have_passed(comparison: Comparison, tolerance: Tolerance, metrics: Metrics) -> str:
+def _would_pass(
+    comparison: Comparison, tolerance: Tolerance, metrics: Metrics, *, explicit: bool = False
+) -> str:
+    """The tolerance with which the layer would be close, and all layers; `explicit`: if the user gave it."""
     if metrics.nonfinite_mismatched:
-        return "no tolerance would have passed"
+        return "no tolerance would let the layer pass"
     if not math.isfinite(metrics.needed):
         absolute = f"Tolerance(rtol=0, atol={number_up(metrics.max_abs)}, absolute=True)"
-        return f"the reference is 0 everywhere, so only {absolute} would have passed"
-    here = f"atol={number_up(metrics.needed)}" if metrics.needed else "any tolerance"
+        return f"the reference is 0 everywhere, so only {absolute} would let the layer pass"
+    enough = f"{'an explicit ' if explicit else ''}atol={number_up(metrics.needed)}"
+    if not metrics.needed:
+        enough = f"any {'explicit ' if explicit else ''}tolerance"
     overall = _needed_overall(comparison, tolerance)
     if overall is None:
-        return f"{here} would have passed here"
+        return f"{enough} would let the layer pass"
     if not math.isfinite(overall):
-        return f"{here} would have passed here, but no atol at all layers"
+        return f"{enough} would let the layer pass, but no atol would let all layers pass"
     if number_up(overall) == number_up(metrics.needed):
-        return f"{here} would have passed, here and at all layers"
-    return f"{here} would have passed here, atol={number_up(overall)} at all layers"
+        return f"{enough} would let all layers pass"
+    return f"{enough} would let the layer pass, and atol={number_up(overall)} all layers"
 
 
 def _needed_overall(comparison: Comparison, tolerance: Tolerance) -> float | None:

@@ -76,7 +76,9 @@ def _headline(comparison: Comparison, first: Sequence[LayerResult]) -> str:
         name = _known_as(first[0].layer)
         what = divergence_text(comparison, first[0])
         if comparison.growth is not None:
-            return printable(f"{target}: {comparison.growth}, beyond the allowance at {name}{more}: {what}")
+            return printable(
+                f"{target}: {comparison.growth} and exceeds the allowance at {name}{more}: {what}"
+            )
         where = _origin(comparison, first[0])
         return printable(f"{target}: {name} diverged first{more}: {what} ({where})")
     reason = ((comparison.reason or "no reason given").strip().splitlines() or [""])[0]

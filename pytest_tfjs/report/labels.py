@@ -64,8 +64,8 @@ def dead_layers_text(dead: Mapping[str, str]) -> str | None:
     listed = ", ".join(f"{name!r} {what}" for name, what in list(dead.items())[:_NAMED])
     more = f" and {len(dead) - _NAMED} more" if len(dead) > _NAMED else ""
     if len(dead) == 1:
-        return f"1 layer is dead and hides errors in the layers before it: {listed}"
-    return f"{len(dead)} layers are dead and hide errors in the layers before them: {listed}{more}"
+        return f"1 dead layer hides errors in the layers before it: {listed}"
+    return f"{len(dead)} dead layers hide errors in the layers before them: {listed}{more}"
 
 
 def retry_note(how: str) -> str:
@@ -74,5 +74,5 @@ def retry_note(how: str) -> str:
 
 
 def retry_line(test: str, how: str) -> str:
-    """`test_a.py::test_b[chrome-webgl]: the browser was lost while …; run again in a fresh browser`."""
-    return printable(f"{test}: {how}; run again in a fresh browser")
+    """`test_a.py::test_b[chrome-webgl]: the browser was lost while …; retried in a fresh browser`."""
+    return printable(f"{test}: {how}; retried in a fresh browser")

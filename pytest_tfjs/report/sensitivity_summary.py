@@ -73,7 +73,8 @@ def headline(sensitivity: Mapping[str, Any]) -> str:
     of = counts["caught"] + counts["survived"]
     text = f"{counts['caught']} of {plural(of, 'mutant')} caught ({_percent(share)})"
     if counts["equivalent"]:
-        text += f", {counts['equivalent']} more change nothing"
+        change = "changes" if counts["equivalent"] == 1 else "change"
+        text += f"; {counts['equivalent']} more {change} no activation"
     survivors = [
         _named(layer["name"], mutant["kind"], None)
         for layer in sensitivity["layers"]

@@ -1,4 +1,4 @@
-"""Timing a model in the browser: samples and their statistics; pure."""
+"""Inference times in the browser: samples and their statistics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Confidence intervals of a share or a figure that was measured on some samples."""
+"""Confidence intervals of a mean or a metric that was measured on a sample."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One module for each thing that the tfjs object does."""
+"""What the `tfjs` fixture does: one module for each of its tasks."""

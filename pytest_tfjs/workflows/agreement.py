@@ -1,4 +1,4 @@
-"""Agreement over many samples: whether the browser does the same task as the source.
+"""Compares the browser's classes or metric with the reference's over many samples.
 
 Only outputs are read, from runs without taps.
 """
@@ -253,7 +253,8 @@ def _chosen(model: PreparedModel, task: Task) -> tuple[Layer, ...]:
             raise SettingsError(f"output={task.output!r}: expected one of the model's outputs: {names}")
     elif task.classifies and len(outputs) != 1:
         raise SettingsError(
-            f"the model has several outputs: choose the one with the classes, output=one of {names}"
+            "the model has several outputs. Pass output= with the name of the one that gives the "
+            f"classes: {names}"
         )
     for layer in outputs:
         if layer.coverage != "compared":

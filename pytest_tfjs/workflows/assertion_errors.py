@@ -1,4 +1,4 @@
-"""The assertion errors of `tfjs`: a comparison not close, an agreement too low."""
+"""The assertion errors of `tfjs`, for comparisons not close and for low agreement."""
 
 from __future__ import annotations
 

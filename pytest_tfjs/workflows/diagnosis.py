@@ -117,9 +117,12 @@ class _Diagnosing:
             return replace(evidence, growth=text)
         finding = wrong_weight(self._comparison.weight_check, row.layer)
         if finding is not None:
-            text = f"its weight {finding.name!r} differs from the source's"
+            text = f"the layer's weight {finding.name!r} differs from the source's"
             if finding.by_effect:
-                text = f"its weight {finding.name!r}, or another of its weights, may differ from the source's"
+                text = (
+                    f"the layer's weight {finding.name!r}, or another of its weights, may differ from the "
+                    "source's"
+                )
             evidence = replace(evidence, weight=text, by_effect=finding.by_effect)
         found = self._tried("a second run of the layer", lambda: self._look_at(row, evidence))
         return evidence if found is None else found
@@ -261,7 +264,7 @@ class _Diagnosing:
         model, context = self._model, self._context
         nbytes = model.artifacts.bytes
         if self._left_s <= 0 or nbytes > _MOST_MODEL_BYTES:
-            why = "no time was left" if self._left_s <= 0 else f"the model is {nbytes} bytes"
+            why = "no time was left" if self._left_s <= 0 else f"the model is too large ({nbytes} bytes)"
             self._not_tried.append(f"other interpretations and changed feeds: {why}")
             return LayerFindings()
         context.progress(Progress("looking for the cause in Python"))

@@ -127,10 +127,10 @@ def _lost_twice(first: BrowserLostError, second: BrowserLostError) -> BrowserLos
     if second.what == first.what:
         both = f"{first.what}; a second, fresh browser was lost in the same way"
     else:
-        both = f"{second.what}; this browser had replaced one that was lost before ({first.what})"
+        both = f"{first.what}; a fresh browser replaced it and was also lost: {second.what}"
     advice = "The model may need more memory than the browser has."
     return BrowserLostError(second.target, f"{both}. {advice}", stage=second.stage)
 
 
 def _does_not_start(error: BrowserError, lost: BrowserLostError) -> BrowserError:
-    return BrowserError(f"{error}\nThis browser was to replace one that was lost: {lost.what}")
+    return BrowserError(f"{error}\nA fresh browser was needed because the first one was lost: {lost.what}")

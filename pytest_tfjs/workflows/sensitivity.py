@@ -254,7 +254,7 @@ class _Case:
         if same_bits(made.value, mutant.right):
             return Outcome(kind, "equivalent", made.what, made.harmless or _UNCHANGED)
         if mutant.right is not self.reference and not self._check(mutant.right).passed:
-            why = "recomputed alone, the layer does not reproduce its activation"
+            why = "the layer does not reproduce its activation when it is recomputed alone"
             return Outcome(kind, "not applicable", made.what, why)
         check = self._check(made.value)
         if check.passed:

@@ -177,7 +177,7 @@ def test_chain_of_right_layers_is_described_by_its_growing_error():
         ("e", "d", 1, True, 2**-9),
     )
     assert blame(rows) == Blame(("d",), growth=Growth("b", "d", 512.0))
-    assert str(blame(rows).growth) == "no layer is wrong alone; errors grow 512-fold starting at 'b'"
+    assert str(blame(rows).growth) == "no layer is wrong alone; the error grows 512-fold from 'b' on"
 
 
 def test_growth_is_not_reported_without_an_earlier_error():

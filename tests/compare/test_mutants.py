@@ -160,7 +160,7 @@ def test_harmless_case_of_each_swap_changes_no_bit():
         (lambda _: transpose_map(np.ones((1, 4))), "not a map"),
         (lambda _: round_to_half(np.ones((1, 4), np.int32)), "int32"),
         (lambda _: scale(np.ones((1, 4), np.int32)), "int32"),
-        (lambda _: shift_map(np.ones((1, 4))), "no map"),
+        (lambda _: shift_map(np.ones((1, 4))), "not a map"),
         (lambda rng: change_one(np.zeros(4), rng), "weight"),
         (lambda _: swap_activation("Conv2D", np.ones(4), np.dtype(np.float32)), "activation"),
     ],

@@ -186,7 +186,8 @@ def test_too_few_samples_are_reported_and_do_not_fail():
     assert unproven(low, 20) is None  # a failure is reported as such
     without = Measure("mean IoU", 1.0, None, "bootstrap", 0.9)
     assert unproven(without, 5) == (
-        "5 samples do not prove a mean IoU of 0.9: all samples agree equally, so there is no interval"
+        "5 samples do not prove a mean IoU of 0.9: "
+        "every sample has the same value, so there is no confidence interval"
     )
     assert samples_to_prove(1.0) is None
 

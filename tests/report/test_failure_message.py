@@ -39,10 +39,10 @@ mobilenet_v2 (graph, float32 weights) against its Python reference, 2 feeds
    pool          MaxPool               [1, 4]        5.0e+00  4.4e-03  diverged
    softmax       Softmax               [1, 4]        5.0e+00  4.4e-03  diverged
 
-  mismatched   16 / 128 elements (12.5%), all of feed 0 within [0, 0..3, 0..3, 5] of [1, 4, 4, 8]
+  mismatched   16 / 128 elements (12.5%), those of feed 0 within [0, 0..3, 0..3, 5] of shape [1, 4, 4, 8]
   worst        5.87401581 in the browser, 2.9370079 in the reference at [0, 3, 3, 5] of feed 0
-  tolerance    rtol=0.001, atol=0.0001 of the layer's largest |reference| 3; atol=0.98 would have passed here,
-               atol=1.3 at all layers
+  tolerance    rtol=0.001, atol=0.0001 of the layer's largest |reference| 3; atol=0.98 would let the layer
+               pass, and atol=1.3 all layers
   NaN, Inf     none in either
   compared     after Conv2D+BiasAdd+Relu6, one fused operation in the browser, including 'block_2/add'
   elsewhere    wasm on chrome: close there: max |error| 0 at [0, 0, 0, 0], 1.3e-03 allowed
@@ -224,17 +224,17 @@ def test_suggested_tolerance_passes():
 
 def test_tolerance_for_all_layers_is_suggested_unless_layers_have_their_own():
     (fact,) = facts_under("tolerance", REFERENCE + np.float32(0.01))
-    assert fact.endswith("would have passed here, atol=1.3 at all layers")
+    assert fact.endswith("would let the layer pass, and atol=1.3 all layers")
     loose = {"block_2/conv": Tolerance(1e-6, 1e-6)}
     (fact,) = facts_under("tolerance", REFERENCE + np.float32(0.01), tolerances=loose)
-    assert fact.endswith("would have passed here")
+    assert fact.endswith("would let the layer pass")
 
 
 @pytest.mark.parametrize(
     ("actual", "reference", "expected"),
     [
-        ([math.nan], [1], "no tolerance would have passed"),
-        ([0.125], [0], "only Tolerance(rtol=0, atol=0.13, absolute=True) would have passed"),
+        ([math.nan], [1], "no tolerance would let the layer pass"),
+        ([0.125], [0], "only Tolerance(rtol=0, atol=0.13, absolute=True) would let the layer pass"),
     ],
 )
 def test_tolerance_line_if_no_relative_tolerance_would_pass(actual, reference, expected):
@@ -245,19 +245,19 @@ def test_tolerance_line_if_no_relative_tolerance_would_pass(actual, reference, e
 def test_tolerance_line_of_exact_dtypes():
     integers = {"reference": np.array([5, 7], np.int32), "tolerances": {"block_2/conv": EXACT}}
     (fact,) = facts_under("tolerance", np.array([5, 9], np.int32), **integers)
-    assert fact.startswith("exact, the default for int32; atol=0.29 would have passed here")
+    assert fact.startswith("exact, the default for int32; atol=0.29 would let the layer pass")
     assert facts_under("tolerance", np.array([True]), reference=np.array([False])) == [
-        "exact, as always for bool"
+        "exact: bool values must be equal"
     ]
     texts = np.array(["a"], object), np.array(["b"], object)
-    assert facts_under("tolerance", texts[0], reference=texts[1]) == ["exact, as always for str"]
+    assert facts_under("tolerance", texts[0], reference=texts[1]) == ["exact: str values must be equal"]
 
 
 @pytest.mark.parametrize(
     ("wrong_ones", "expected"),
     [
         (slice(0, 1), "1 / 10000 elements (under 0.1%)"),
-        (slice(0, 9999), "9999 / 10000 elements (99.9%), all within [0..9998] of [10000]"),
+        (slice(0, 9999), "9999 / 10000 elements (99.9%), all within [0..9998] of shape [10000]"),
         (slice(None), "10000 / 10000 elements (100.0%)"),
     ],
 )

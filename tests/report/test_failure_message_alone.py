@@ -44,22 +44,20 @@ def failure_text(actual: np.ndarray, check: WeightCheck | None = None, kind: str
 
 
 def test_message_counts_elements_that_are_wrong_run_alone():
-    assert "mismatched 4 / 32 elements when the layer runs alone, none in the whole run" in failure_text(
-        SCATTERED
-    )
+    assert "mismatched run alone: 4 / 32 elements; whole run: none" in failure_text(SCATTERED)
 
 
 def test_message_gives_the_root_mean_square_if_it_exceeds_its_allowance():
     text = failure_text(EVERYWHERE)
-    assert "0 / 32 elements when the layer runs alone, none in the whole run; only the root mean" in text
-    assert "times its allowance" in text.split(", root mean square ", 1)[1][:30]
-    assert ", root mean square " not in failure_text(SCATTERED)
+    assert "0 / 32 elements, but the layer's root mean square error is too large" in text
+    assert "times its allowance" in text.split(", with a root mean square ", 1)[1][:30]
+    assert ", with a root mean square " not in failure_text(SCATTERED)
 
 
 def test_suggested_tolerance_excludes_wrong_weights():
     text = failure_text(SCATTERED, DIFFERENT)
     # Joined again: the message is wrapped.
-    passing = "any tolerance would have passed, here and at all layers; the wrong weights would still fail"
+    passing = "any explicit tolerance would let all layers pass; the comparison would still fail because"
     assert passing in " ".join(text.split())
     assert "the wrong weights" not in failure_text(SCATTERED)
 

@@ -44,7 +44,7 @@ def test_survivors_are_listed_with_their_change_and_reason():
     assert (name, outcome.kind) == ("stem", KINDS[2])
     table = str(MIXED)
     assert f"survived: {KINDS[2]} at 'stem' (change of {KINDS[2]})\n  {WHY}" in table
-    assert "digits, webgl on chrome: 5 of 6 mutants caught (83.3 %), 1 more change nothing" in table
+    assert "digits, webgl on chrome: 5 of 6 mutants caught (83.3 %); 1 more changes no activation" in table
     assert "seed 0" in table
     assert "2 feeds" in table
 

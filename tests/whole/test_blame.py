@@ -119,5 +119,5 @@ def test_chaotic_model_is_reported_without_blaming_a_layer(tfjs, tmp_path, build
     assert comparison.growth is not None
     assert comparison.growth.factor > 100
     first = failure_message(comparison).splitlines()[0]
-    assert first.startswith(f"{comparison.target}: no layer is wrong alone; errors grow ")
-    assert f", beyond the allowance at {comparison.growth.end!r}" in first
+    assert first.startswith(f"{comparison.target}: no layer is wrong alone; the error grows ")
+    assert f" on and exceeds the allowance at {comparison.growth.end!r}" in first

@@ -298,7 +298,7 @@ def test_classes_of_an_untrained_model_fail(tfjs, tf, served):
     feed = np.random.default_rng(1).standard_normal((2, 16)).astype(np.float32)
     for layers in ("all", "outputs"):
         message = reason_of(tfjs, model, feed, "vacuous", layers=layers)
-        assert re.match(r"the output '.*' follows from '.*', which is 0\.0625 everywhere: ", message)
+        assert re.match(r"the output '.*' is computed from '.*', which is 0\.0625 everywhere: ", message)
 
 
 @pytest.mark.parametrize("layers", ["all", "outputs"])

@@ -99,7 +99,7 @@ def test_metric_of_all_outputs_and_choice_of_one_output(tfjs, models):
         "number": (300, 1),
     }
     with pytest.raises(
-        SettingsError, match="choose the one with the classes, output=one of 'classes', 'number'"
+        SettingsError, match="output= with the name of the one that gives the classes: 'classes', 'number'"
     ):
         tfjs.agreement(models / "two.h5", X)
     with pytest.raises(

@@ -21,7 +21,7 @@ from tests.support.comparisons import TOLERANCE, close, comparison, layer, wrong
 
 REFERENCE = np.linspace(1, 2, 4, dtype=np.float32)
 READ = "the error came in through its inputs"
-NOT_READ = f"{READ}, which were not read"
+NOT_READ = f"{READ}, whose activations were not read"
 
 
 def message(*, given=(), before=None):
@@ -65,7 +65,7 @@ def test_tolerance_given_by_the_user_is_called_smaller_than_rounding():
 
 def test_error_that_grew_from_a_compared_input_is_called_growth():
     text = message(before=close())
-    assert "likely growth: no layer is wrong alone; errors grow" in text
+    assert "likely growth: no layer is wrong alone; the error grows" in text
     assert NOT_READ not in text
 
 

@@ -111,7 +111,7 @@ def test_lost_browser_is_replaced_once_and_reported(run, test):
     assert case(run, test).properties["tfjs_retried"].startswith("the browser was lost while ")
     lines = [line for line in run.section("tfjs browsers lost") if f"::{test}[" in line]
     assert len(lines) == 1
-    assert lines[0].endswith("; run again in a fresh browser")
+    assert lines[0].endswith("; retried in a fresh browser")
 
 
 def test_json_and_layer_table_report_the_retry(run):
@@ -144,7 +144,8 @@ def test_timeout_is_not_retried(run):
 def test_message_names_the_loss_if_no_new_browser_starts(run):
     text = "\n".join(case(run, "test_no_other_browser_starts").error_lines)
     assert re.search(
-        rf"could not be started\.\n(.*\n)*This browser was to replace one that was lost: {LOST}", text
+        rf"could not be started\.\n(.*\n)*A fresh browser was needed because the first one was lost: {LOST}",
+        text,
     )
 
 

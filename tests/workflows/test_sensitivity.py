@@ -82,7 +82,10 @@ def clipped(cache):
 def test_mutant_that_changes_no_bit_is_equivalent_and_not_counted(clipped):
     found = clipped(["small"]).on("wasm")
     swapped = outcome_of(found, "clip", SWAPPED)
-    assert (swapped.fate, swapped.why) == ("equivalent", "nothing exceeds 6 for these feeds")
+    assert (swapped.fate, swapped.why) == (
+        "equivalent",
+        "no input of the activation function exceeds 6 for these feeds",
+    )
     assert found.counts["equivalent"] == 1
     assert found.share == found.counts["caught"] / (found.counts["caught"] + found.counts["survived"])
 
@@ -142,7 +145,7 @@ def test_mutant_of_a_layer_that_is_wrong_alone_is_not_applicable(clipped, monkey
     monkeypatch.setattr(LayerAlone, "right", property(lambda layer: layer.run() + 1))
     dropped = outcome_of(clipped(["small"]).on("cpu"), "dense", "bias dropped")
     assert dropped.fate == "not applicable"
-    assert "recomputed alone, the layer does not reproduce its activation" in dropped.why
+    assert "the layer does not reproduce its activation when it is recomputed alone" in dropped.why
 
 
 def test_repeated_measurement_is_read_from_the_cache(clipped):

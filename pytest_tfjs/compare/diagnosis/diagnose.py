@@ -38,7 +38,7 @@ _COARSE = 4.0
 class Diagnosis:
     """The likely cause of a divergence. `layer`: the layer it applies to, None for the whole model.
 
-    - `conversion`: the artifacts compute something else than the source, on every backend.
+    - `conversion`: the artifacts do not compute what the source computes, on any backend.
     - `kernel`: one backend computes something else than the others, which agree with Python.
     - `half range`, `half resolution`: half precision cannot hold values over 65504 or close to 0; it rounds
       to 2**-11 of a value, and such errors may grow.
@@ -49,7 +49,7 @@ class Diagnosis:
     - `weight`: a weight of the layer differs from the source's.
     - `wiring`: the layer has other inputs, or the same inputs in another order.
     - `growth`: no layer is wrong alone, but rounding errors grow from layer to layer.
-    - `unknown`: nothing that was tried explains the divergence, or it came in through inputs not read.
+    - `unknown`: no cause that was tried explains the divergence, or it came in through inputs not read.
 
     `said`: the cause in words. `evidence`: one sentence for each finding, then what was not tried and why.
     """
@@ -68,7 +68,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
         if found is not None:
             kind, text = found
             return Diagnosis(kind, evidence.layer, text, facts)
-    return Diagnosis("unknown", evidence.layer, "nothing that was tried explains it", facts)
+    return Diagnosis("unknown", evidence.layer, "no cause that was tried explains the error", facts)
 
 
 Found = tuple[Cause, str] | None
@@ -196,13 +196,13 @@ def _conversion(evidence: Evidence) -> Found:
             text = "TensorFlow gets the right values from the same artifacts"
             return "semantics", f"{alike}, but {text}, so TF.js computes this operation differently"
         whose = "the artifacts" if python is not None else "the artifacts, or TF.js on every backend,"
-        return "conversion", f"{whose} compute something else than the source: {alike}"
+        return "conversion", f"{whose} do not compute what the source computes: {alike}"
     if python is None:
         return None
     if python.same:
         return (
             "conversion",
-            "the artifacts compute something else than the source: TensorFlow gets the wrong values, too",
+            "the artifacts do not compute what the source computes: TensorFlow gets the same wrong values",
         )
     if python.right:
         return "kernel", _kernel(evidence)
@@ -225,9 +225,9 @@ _CAUSES: tuple[Callable[[Evidence], Found], ...] = (
 
 
 def _kernel(evidence: Evidence) -> str:
-    who = _and(evidence.right) or "TensorFlow, running the same artifacts"
+    who = _and(evidence.right) or "TensorFlow, running the same artifacts,"
     agrees = "agrees" if len(evidence.right) < 2 else "agree"  # noqa: PLR2004
-    return f"{evidence.target} gives another result than {who}, which {agrees} with Python"
+    return f"{evidence.target} is wrong, but {who} {agrees} with Python"
 
 
 def _facts(evidence: Evidence) -> tuple[str, ...]:
@@ -243,11 +243,11 @@ def _facts(evidence: Evidence) -> tuple[str, ...]:
         )
         facts.append(f"two runs on the same inputs {again}")
     for what, tried in (
-        ("other interpretations of the operation", evidence.interpretations),
-        ("changes to the feed", evidence.feeds),
+        (("other interpretation", "of the operation"), evidence.interpretations),
+        (("change", "to the feed"), evidence.feeds),
     ):
         if tried:
-            facts.append(_of_tried(what, tried))
+            facts.append(_of_tried(*what, tried))
     return (*facts, *(f"not tried: {what}" for what in evidence.not_tried))
 
 
@@ -268,12 +268,13 @@ def _remainder(share: float) -> str:
     return f" (they differ by {_percent(share)} of the error)" if share else ""
 
 
-def _of_tried(what: str, tried: tuple[Trial, ...]) -> str:
+def _of_tried(what: str, of: str, tried: tuple[Trial, ...]) -> str:
     best = min(tried, key=lambda one: one.left)
     explained = [one for one in tried if one.explains]
-    counted = f"{len(tried)} {what} were tried" if len(tried) > 1 else f"one of the {what} was tried"
+    many = len(tried) > 1
+    counted = f"{len(tried)} {what}s {of} were tried" if many else f"1 {what} {of} was tried"
     if not explained:
-        return f"{counted}; none explains the error"
+        return f"{counted}; {'none explains' if many else 'it does not explain'} the error"
     also = [f"{one.name} ({_percent(1 - one.left)})" for one in explained if one is not best][:3]
     others = f"; so do {', '.join(also)}" if also else ""
     return f"{counted}: {best.name} explains {_percent(1 - best.left)} of the error{others}"
@@ -304,7 +305,7 @@ def _percent(share: float) -> str:
 
 
 def _names(names: tuple[str, ...]) -> str:
-    return ", ".join(repr(name) for name in names) or "nothing but feeds and weights"
+    return ", ".join(repr(name) for name in names) or "only feeds and weights"
 
 
 def _and(names: tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""Changes a feed as other preprocessing would: another range, channel order or layout."""
+"""Variants of a feed for other preprocessing: another range, channel order or layout."""
 
 from __future__ import annotations
 

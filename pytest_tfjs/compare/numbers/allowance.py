@@ -1,4 +1,4 @@
-"""Allowances: the local error of a layer that its rounding explains.
+"""Allowances: how large a layer's local error may be from rounding alone.
 
 The layer ran alone on the reference's inputs, so that no error of other layers enters. Let M be the sum of
 the magnitudes that enter an element (|x|·|w| + |b|), S the element itself, n the number of terms, and u the

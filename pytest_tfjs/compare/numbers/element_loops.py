@@ -1,4 +1,4 @@
-"""Loops over array elements in blocks: errors, counts and sums of two activations.
+"""Computes errors, counts and sums over two activations, one block of elements at a time.
 
 One block of both arrays at a time is converted to float64, so that the work stays in the processor's cache
 and a layer of ten million elements needs only a few hundred kilobytes of extra memory.

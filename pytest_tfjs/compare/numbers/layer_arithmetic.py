@@ -1,4 +1,4 @@
-"""How a layer computes its activation, as far as its rounding errors depend on it."""
+"""The properties of a layer's computation that determine its rounding error."""
 
 from __future__ import annotations
 

@@ -165,14 +165,14 @@ def _of_output(layer: Layer, spread: Spread, spreads: Mapping[str, Spread]) -> s
     if any(what is None for what in found.values()):
         return None
     first, what = next(iter(found.items()))
-    return what if first == layer.name else f"follows from {first!r}, which {what}"
+    return what if first == layer.name else f"is computed from {first!r}, which {what}"
 
 
 def _of_values(spread: Spread) -> str | None:
     if spread.value is not None and (spread.zero or not spread.moved):
         return f"is {spread.value} everywhere"
     if spread.saturated:
-        return "is saturated: every element is 0, 1 or -1"
+        return "is saturated (every element is 0, 1 or -1)"
     if spread.repeated == "feeds":
         return "is the same for all feeds, though they differ"
     if spread.repeated == "batch" and not spread.moved:

@@ -1,4 +1,4 @@
-"""Makes mutants of a layer: its activation with a fault, or computed with a fault."""
+"""Makes mutants of a layer: puts faults into its activation, weights, inputs or operations."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class LayerAlone:
 def _without_bias(layer: LayerAlone, _: np.random.Generator) -> Made:
     name = layer.parts.bias
     if name is None:
-        return NotApplicable("it has no bias")
+        return NotApplicable("the layer has no bias")
     dropped = drop(layer.weights[name])
     return Mutated(layer.run({name: dropped.value}), dropped.what)
 
@@ -137,7 +137,7 @@ def _without_bias(layer: LayerAlone, _: np.random.Generator) -> Made:
 def _with_one_weight_changed(layer: LayerAlone, rng: np.random.Generator) -> Made:
     name = layer.parts.kernel
     if name is None:
-        return NotApplicable("it has no weights that multiply")
+        return NotApplicable("the layer does not multiply by a weight")
     changed = change_one(layer.weights[name], rng)
     if isinstance(changed, NotApplicable):
         return changed
@@ -149,7 +149,7 @@ def _with_shifted_padding(layer: LayerAlone, _: np.random.Generator) -> Made:
         return shift_map(layer.right)
     entering = next(iter(layer.inputs), None)
     if layer.parts.pads is None or entering is None:
-        return NotApplicable("it pads nothing")
+        return NotApplicable("the layer has no padding")
     shifted = shift_map(layer.inputs[entering])
     if isinstance(shifted, NotApplicable):
         return shifted
@@ -165,7 +165,9 @@ def _with_other_epsilon(layer: LayerAlone, _: np.random.Generator) -> Made:
         return Mutated(layer.run({variance: moved}), f"{other:g} instead of {epsilon:g}")
     refolded = layer.refold(layer.weights.keys(), other_epsilon)
     if not refolded:
-        return NotApplicable("the layer has no batch-norm, and its weights have none folded in")
+        return NotApplicable(
+            "the layer has no batch-norm, neither as an operation nor folded into its weights"
+        )
     return Mutated(layer.run(refolded), "of the batch-norm folded into its weights")
 
 

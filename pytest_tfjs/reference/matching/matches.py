@@ -1,4 +1,4 @@
-"""Matches between converted and source nodes, also of nodes that match only together."""
+"""Matches between converted nodes and source nodes, one by one or as a group."""
 
 from __future__ import annotations
 

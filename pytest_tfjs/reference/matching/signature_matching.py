@@ -100,7 +100,9 @@ class _Matcher:
         if len(orders) == 1 and all(len(options) == 1 for options in self.outputs):
             return self._result(orders[0], [options[0] for options in self.outputs], one_order=True)
         if len(orders) > _MOST_ORDERS:
-            raise self._ambiguous("inputs", self.artifacts.inputs, "too many look alike to try every order")
+            raise self._ambiguous(
+                "inputs", self.artifacts.inputs, "too many inputs look alike to try every order"
+            )
         return self._by_value(orders)
 
     def _result(self, order: Sequence[int], outputs: Sequence[int], *, one_order: bool) -> SignatureMatch:

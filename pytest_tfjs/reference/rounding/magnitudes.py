@@ -1,4 +1,4 @@
-"""Finds how much each layer may round, from the operations that compute it in TensorFlow."""
+"""Finds how large each layer's rounding errors can be, from its TensorFlow operations."""
 
 from __future__ import annotations
 

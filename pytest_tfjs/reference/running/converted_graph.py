@@ -99,7 +99,7 @@ class ConvertedGraph:
         return SourceError(
             f"TensorFlow cannot run the converted graph {self._artifacts.model_json}, whose activations are "
             f"the reference for quantised weights: {first_line(error)} Compare with weights='float32', or "
-            "with format='layers' if it is a Keras 2 model"
+            "with format='layers' if the source is a Keras 2 model"
         )
 
 

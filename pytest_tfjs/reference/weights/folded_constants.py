@@ -139,8 +139,8 @@ class ConstantsByEffect:
         if moved <= _SAME or moved <= self._allowed(row):
             return None
         if not math.isfinite(moved):
-            return f"{BY_EFFECT}: another shape, or NaN or Inf elsewhere"
-        return f"{BY_EFFECT}: off by {moved:.1e} of its largest value"
+            return f"{BY_EFFECT}: another shape, or NaN or Inf at other elements"
+        return f"{BY_EFFECT}: off by {moved:.1e} of their largest value"
 
     def _compute(self, row: Layer) -> tuple[Array, Array]:
         if row.name not in self._computed:

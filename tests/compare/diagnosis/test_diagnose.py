@@ -150,7 +150,7 @@ def test_text_and_evidence_name_the_interpretation_and_its_origin():
 def test_text_for_a_kernel_names_what_it_computes():
     found = diagnose(replace(BASE, others=(RIGHT,), interpretations=(Trial("RealDiv with 0/0 = 1", 0.0),)))
     assert found.said == (
-        "webgl gives another result than cpu on chrome, which agrees with Python: "
+        "webgl is wrong, but cpu on chrome agrees with Python: "
         "the browser's result matches RealDiv with 0/0 = 1"
     )
 

@@ -118,7 +118,7 @@ def test_the_reason_why_an_output_is_vacuous(output, expected):
 def test_a_class_computed_from_dead_floats_is_vacuous():
     dead = Spread(4, "0.1", moved=False)
     reason = vacuity(Spread(2, "3", moved=False, decided_by=("hidden",)), hidden=dead).reason
-    assert reason.startswith("the output 'y' follows from 'hidden', which is 0.1 everywhere: ")
+    assert reason.startswith("the output 'y' is computed from 'hidden', which is 0.1 everywhere: ")
 
 
 def test_the_reason_names_all_outputs_and_says_what_to_do():
@@ -260,7 +260,7 @@ def test_summary_and_failure_list_dead_layers_once():
     assert entries[0]["dead_layers"] == 4
     *_, last = summary_table(entries, width=200)
     expected = (
-        "4 layers are dead and hide errors in the layers before them: 'a' is 0 everywhere, "
+        "4 dead layers hide errors in the layers before them: 'a' is 0 everywhere, "
         "'b' is 0 everywhere, "
         "'c' is 0 everywhere and 1 more"
     )

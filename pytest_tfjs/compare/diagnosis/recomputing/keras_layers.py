@@ -45,7 +45,9 @@ def keras_steps(
     try:
         return tuple(make(config, list(weights), list(inputs)))
     except (ValueError, IndexError, TypeError, KeyError, AttributeError) as error:
-        raise CannotRecompute(f"{class_name} with this config: {error!r}") from error
+        raise CannotRecompute(
+            f"{class_name} with this config cannot be recomputed in numpy: {error!r}"
+        ) from error
 
 
 def activation_op(name: Any) -> str:
@@ -125,7 +127,7 @@ def _transposed(config: Mapping[str, Any], weights: list[Array], inputs: list[Ar
 def _one_dimensional(config: Mapping[str, Any], weights: list[Array], inputs: list[Array]) -> list[Step]:
     """As TensorFlow and TF.js do: an image of one row."""
     if config.get("padding") == "causal" or config.get("data_format") == "channels_first":
-        raise CannotRecompute("a Conv1D that is causal, or channels_first, cannot be recomputed in numpy")
+        raise CannotRecompute("a causal or channels_first Conv1D cannot be recomputed in numpy")
     one = {key: [1, *np.atleast_1d(config.get(key, 1)).tolist()] for key in ("strides", "dilation_rate")}
     attributes = _windowed({**config, **one, "data_format": None})
     steps = [
@@ -294,7 +296,9 @@ def _embedded(config: Mapping[str, Any], weights: list[Array], inputs: list[Arra
 def _recurrent(op: str) -> Callable[..., list[Step]]:
     def make(config: Mapping[str, Any], weights: list[Array], inputs: list[Array]) -> list[Step]:
         if config.get("return_state") or len(inputs) > 1:
-            raise CannotRecompute(f"a {op} with states in or out cannot be recomputed in numpy")
+            raise CannotRecompute(
+                f"a {op} with an initial state or return_state cannot be recomputed in numpy"
+            )
         flags = ("return_sequences", "go_backwards", "reset_after")
         attributes: dict[str, Any] = {key: bool(config.get(key, False)) for key in flags}
         for key, usual in (("activation", "tanh"), ("recurrent_activation", "sigmoid")):

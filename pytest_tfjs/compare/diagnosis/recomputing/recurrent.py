@@ -1,4 +1,4 @@
-"""Recurrent layers in numpy, as in Keras 2: over axis 1, from a state of 0."""
+"""Computes Keras 2's recurrent layers in numpy, over axis 1 from a state of zeros."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def evaluate(steps: Sequence[Step]) -> Array:
             with np.errstate(all="ignore"):
                 values.append(np.asarray(operation(inputs, step.attributes)))
         except (ValueError, IndexError, TypeError, KeyError) as error:
-            raise CannotRecompute(f"{step.op} on these inputs: {error}") from error
+            raise CannotRecompute(f"{step.op} cannot be recomputed on these inputs: {error}") from error
     return values[-1]
 
 

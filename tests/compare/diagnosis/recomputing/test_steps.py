@@ -16,6 +16,7 @@ def test_unknown_operation_cannot_be_recomputed():
 def test_step_with_unsuitable_inputs_cannot_be_recomputed():
     with pytest.raises(
         CannotRecompute,
-        match="Conv2D on these inputs: the input has 3 channels, not a multiple of the kernel's 4",
+        match="Conv2D cannot be recomputed on these inputs: "
+        "the input has 3 channels, not a multiple of the kernel's 4",
     ):
         evaluate([Step("Conv2D", (values(1, 4, 4, 3), values(1, 1, 4, 2)))])
