@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -44,18 +43,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
     from pytest_tfjs.report.run_results import StoredResults
-    from pytest_tfjs.report.text_layout import Line
 
 __all__ = ["tfjs", "tfjs_browser_args", "tfjs_cache", "tfjs_harness", "tfjs_target", "tfjs_tensorflow"]
-
-_COLOURS = {
-    "close": "green",
-    "diverged": "red",
-    "error": "red",
-    "unmapped": "yellow",
-    "vacuous": "yellow",
-    "expected": "yellow",
-}
 
 
 class _Results:
@@ -79,6 +68,10 @@ class _Results:
             from pytest_tfjs.report.run_results import StoredResults
 
             self._stored.setdefault(kind, StoredResults()).extend(entries, place)
+
+    def found_any(self) -> bool:
+        """Whether the summary has anything to show."""
+        return bool(self._stored or self.lost or self.not_run)
 
     @property
     def comparisons(self) -> list[dict[str, Any]]:
@@ -291,55 +284,26 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     results = config.stash[_RESULTS]
     if results.unwritten is not None:
         terminalreporter.line(results.unwritten, red=True)
-    if _verbosity(config) >= 0:
-        _summarise(terminalreporter, config, results)
-    for reason, count in Counter(entry["reason"] for entry in results.not_run).items():
-        terminalreporter.line(f"not run: {reason} ({count} test{'s' if count > 1 else ''})", yellow=True)
+    if not results.found_any():
+        return
+    from pytest_tfjs.report.terminal_summary import COLOURS, summary_sections
 
-
-def _summarise(terminalreporter: pytest.TerminalReporter, config: pytest.Config, results: _Results) -> None:
-    if tasks := results.tasks:
-        from pytest_tfjs.report.agreement_message import task_lines
-
-        terminalreporter.section("tfjs tasks")
-        _write(terminalreporter, task_lines(tasks))
-    if comparisons := results.comparisons:
-        _summarise_comparisons(terminalreporter, config, comparisons)
-    if results.lost:
-        from pytest_tfjs.report.labels import retry_line
-
-        terminalreporter.section("tfjs browsers lost")
-        for test, how in results.lost:
-            terminalreporter.line(retry_line(test, how), yellow=True)
-
-
-def _summarise_comparisons(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config, results: Sequence[dict[str, Any]]
-) -> None:
-    from pytest_tfjs.report.layer_table import layer_table
-    from pytest_tfjs.report.sensitivity_summary import summary_lines
-    from pytest_tfjs.report.summary_table import summary_table
-
-    terminal = config.get_terminal_writer()
-    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
-    if _verbosity(config) > 0:
-        terminalreporter.section("tfjs layers")
-        for comparison in results:
-            table = layer_table(
-                comparison, width=terminal.fullwidth, encoding=encoding, nodes=_verbosity(config) > 1
+    sections = summary_sections(
+        comparisons=results.comparisons,
+        tasks=results.tasks,
+        lost=results.lost,
+        not_run=results.not_run,
+        verbosity=_verbosity(config),
+        width=config.get_terminal_writer().fullwidth,
+        encoding=getattr(sys.stdout, "encoding", None) or "ascii",
+    )
+    for section in sections:
+        if section.title is not None:
+            terminalreporter.section(section.title)
+        for line in section.lines:
+            terminalreporter.line(
+                line.text, **{COLOURS[line.verdict]: True} if line.verdict in COLOURS else {}
             )
-            _write(terminalreporter, table)
-            terminalreporter.line("")
-    terminalreporter.section("tfjs")
-    _write(terminalreporter, summary_table(results, width=terminal.fullwidth, encoding=encoding))
-    for line in summary_lines(results, width=terminal.fullwidth, encoding=encoding):
-        terminalreporter.line(line)
-
-
-def _write(terminalreporter: pytest.TerminalReporter, lines: Sequence[Line]) -> None:
-    for line in lines:
-        markup = {_COLOURS[line.verdict]: True} if line.verdict in _COLOURS else {}
-        terminalreporter.line(line.text, **markup)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

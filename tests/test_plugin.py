@@ -32,7 +32,6 @@ UNRELATED = {
     "pytest_tfjs.settings.markers",
     "pytest_tfjs.settings.options",
     "pytest_tfjs.settings.settings",
-    "pytest_tfjs.settings.values",
     # for the line in the header of the run
     "pytest_tfjs.browsers",
     "pytest_tfjs.browsers.tfjs_dist",

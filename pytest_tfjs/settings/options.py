@@ -8,22 +8,22 @@ a test compares the two.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_tfjs.settings import values
+from pytest_tfjs.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     import pytest
-
-    from pytest_tfjs.settings.addresses import Bind, JsonFile, PublicUrl, RemoteUrl
 
 
 class Option(NamedTuple):
     """One row of the table.
 
-    - `parse`: gives the value from text or from a value in Python, or raises SettingsError.
+    - `parser`: the words that the option accepts, or `module:function` in `pytest_tfjs.settings`, which gives
+      the value or raises SettingsError. A run that does not set the option does not import the module.
     - `metavar`: the placeholder for the value in `--help`; None for an option without a value.
     - `help`: the text of `--help`, with the default.
     - `marker`: whether `@pytest.mark.tfjs` takes it too.
@@ -31,176 +31,154 @@ class Option(NamedTuple):
     - `may_hold_password`: messages show the value without its user name and password.
     """
 
-    parse: Callable[[Any], Any]
+    parser: str | tuple[str, ...]
     metavar: str | None
     help: str
     marker: bool = False
     is_path: bool = False
     may_hold_password: bool = False
 
-
-# These parsers import their module on first use: a run that sets none of them does not pay for the import.
-
-
-def _weights(value: Any) -> str:
-    from pytest_tfjs.settings.quantisation import spell_weights
-
-    return spell_weights(value)
-
-
-def _remote(value: Any) -> RemoteUrl:
-    from pytest_tfjs.settings.addresses import parse_remote
-
-    return parse_remote(value)
-
-
-def _capabilities(value: Any) -> JsonFile:
-    from pytest_tfjs.settings.addresses import parse_json_file
-
-    return parse_json_file(value)
-
-
-def _bind(value: Any) -> Bind:
-    from pytest_tfjs.settings.addresses import parse_bind
-
-    return parse_bind(value)
-
-
-def _public_url(value: Any) -> PublicUrl:
-    from pytest_tfjs.settings.addresses import parse_public_url
-
-    return parse_public_url(value)
+    def parse(self, value: Any) -> Any:
+        """The value, from text or from a value in Python. Raises SettingsError if it is not valid."""
+        if isinstance(self.parser, tuple):
+            if value not in self.parser:
+                raise SettingsError(f"expected one of {', '.join(self.parser)}")
+            return str(value)
+        module, _, function = self.parser.partition(":")
+        return getattr(import_module(f"pytest_tfjs.settings.{module}"), function)(value)
 
 
 OPTIONS: Mapping[str, Option] = {
     "backends": Option(
-        values.names,
+        "values:names",
         "LIST",
         "backends and variants, separated by commas: cpu, wasm, webgl, webgpu, webgl:f16, ... "
         "(default: webgl,wasm)",
         marker=True,
     ),
     "browsers": Option(
-        values.names, "LIST", "browsers, separated by commas (default: the first one found)", marker=True
+        "values:names", "LIST", "browsers, separated by commas (default: the first one found)", marker=True
     ),
     "strict_targets": Option(
-        values.flag,
+        "values:flag",
         None,
         "fail the tests of a target that this machine does not support (default: skip them)",
     ),
     "layers": Option(
-        values.one_of("all", "outputs"),
+        ("all", "outputs"),
         "WHICH",
         "compare all layers, or only the model's outputs (default: all)",
         marker=True,
     ),
     "format": Option(
-        values.one_of("auto", "layers", "graph"),
+        ("auto", "layers", "graph"),
         "FORMAT",
         "auto, layers or graph (default: auto: layers for Keras 2, graph for everything else)",
         marker=True,
     ),
     "weights": Option(
-        _weights,
+        "quantisation:spell_weights",
         "DTYPE",
         "store weights as float32, float16, uint16 or uint8, or by pattern: uint8:*stem*,float16 "
         "(default: float32)",
         marker=True,
     ),
     "rtol": Option(
-        values.number,
+        "values:number",
         "X",
         "tolerance relative to each element (default: by the layer's arithmetic)",
         marker=True,
     ),
     "atol": Option(
-        values.number,
+        "values:number",
         "X",
         "tolerance relative to the layer's largest activation (default: by the layer's arithmetic)",
         marker=True,
     ),
     "alone": Option(
-        values.one_of("all", "none"),
+        ("all", "none"),
         "WHICH",
         "all: also run each layer alone, on the reference's inputs, to find the layer that causes an error; "
         "none: run only the whole model (default: all)",
         marker=True,
     ),
     "compression": Option(
-        values.number,
+        "values:number",
         "X",
         "how far quantised weights may move an output, relative to its largest value (default: by dtype)",
         marker=True,
     ),
     "weight_check": Option(
-        values.one_of("fail", "tell"),
+        ("fail", "tell"),
         "HOW",
         "fail: a test fails if the artifacts' weights differ from the source's; tell: only report the "
         "difference (default: fail)",
         marker=True,
     ),
     "allow_vacuous": Option(
-        values.names,
+        "values:names",
         "LIST",
         "names or patterns of the outputs, layers and inputs that may be constant: a single value, or the "
         "same values for every feed",
         marker=True,
     ),
     "sensitivity": Option(
-        values.flag,
+        "values:flag",
         None,
         "measure which faults each comparison would have caught (default: no)",
         marker=True,
     ),
     "timeout": Option(
-        values.seconds,
+        "values:seconds",
         "SECONDS",
         "time limit of one job in the browser, and of one call of the TensorFlow process (default: 300)",
         marker=True,
     ),
     "tap_budget": Option(
-        values.byte_count,
+        "values:byte_count",
         "BYTES",
         "activations held in memory at once, such as 256MB or 1GiB (default: 256MB)",
         marker=True,
     ),
-    "headed": Option(values.flag, None, "show the browser"),
+    "headed": Option("values:flag", None, "show the browser"),
     "browser_binary": Option(
-        values.program, "FILE", "the browser to start (default: searched for)", is_path=True
+        "values:program", "FILE", "the browser to start (default: searched for)", is_path=True
     ),
     "driver_binary": Option(
-        values.program, "FILE", "the browser's WebDriver program (default: searched for)", is_path=True
+        "values:program", "FILE", "the browser's WebDriver program (default: searched for)", is_path=True
     ),
     "remote": Option(
-        _remote,
+        "addresses:parse_remote",
         "URL",
         "run the browsers on a Selenium Grid or a cloud service, such as http://grid:4444 "
         "(default: on this machine)",
         may_hold_password=True,
     ),
     "capabilities": Option(
-        _capabilities,
+        "addresses:parse_json_file",
         "FILE",
         "a JSON object of capabilities to request from the Grid, added to the browser's own (default: none)",
         is_path=True,
     ),
-    "bind": Option(_bind, "HOST[:PORT]", "where the server listens (default: 127.0.0.1, at a free port)"),
+    "bind": Option(
+        "addresses:parse_bind", "HOST[:PORT]", "where the server listens (default: 127.0.0.1, at a free port)"
+    ),
     "public_url": Option(
-        _public_url,
+        "addresses:parse_public_url",
         "URL",
         "where browsers reach the server, such as https://ci.example/tfjs; {port} is replaced by the "
         "server's port (default: where it listens)",
         may_hold_password=True,
     ),
     "dist": Option(
-        values.directory,
+        "values:directory",
         "DIR",
         "your own copy of TF.js: a node_modules folder (default: the copy shipped with the plugin)",
         is_path=True,
     ),
-    "json": Option(values.new_file, "FILE", "write the results as JSON", is_path=True),
+    "json": Option("values:new_file", "FILE", "write the results as JSON", is_path=True),
     "repro": Option(
-        values.new_directory,
+        "values:new_directory",
         "DIR",
         "write each wrong layer as a self-contained page, for a TF.js issue",
         is_path=True,

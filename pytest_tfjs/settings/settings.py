@@ -16,7 +16,6 @@ import pytest
 
 from pytest_tfjs.errors import SettingsError
 from pytest_tfjs.settings.options import OPTIONS, option_of
-from pytest_tfjs.settings.values import expand_home
 
 if TYPE_CHECKING:
     from pytest_tfjs.settings.addresses import Bind, JsonFile, PublicUrl, RemoteUrl
@@ -119,6 +118,8 @@ def _ini_value(config: pytest.Config, name: str) -> Any | None:
         return None
     if not OPTIONS[name].is_path:
         return value
+    from pytest_tfjs.settings.values import expand_home
+
     try:
         return config.rootpath / expand_home(value)
     except SettingsError as error:

@@ -11,12 +11,9 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pytest_tfjs.errors import SettingsError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def names(value: Any) -> tuple[str, ...]:
@@ -28,17 +25,6 @@ def names(value: Any) -> tuple[str, ...]:
     if not stripped:
         raise SettingsError("expected at least one name")
     return stripped
-
-
-def one_of(*allowed: str) -> Callable[[Any], str]:
-    """A parser that accepts one of the `allowed` values."""
-
-    def parse(value: Any) -> str:
-        if value not in allowed:
-            raise SettingsError(f"expected one of {', '.join(allowed)}")
-        return str(value)
-
-    return parse
 
 
 def number(value: Any) -> float:
