@@ -65,9 +65,44 @@ def _node(node: Mapping[str, Any]) -> GraphNode:
         raise ValueError(f"a node has the invalid name {name!r} or operation {op!r}")
     if not isinstance(inputs, list) or not all(isinstance(text, str) for text in inputs):
         raise ValueError(f"the node {name!r} has the invalid inputs {inputs!r:.200}")
-    if not isinstance(attr, dict) or not all(isinstance(value, dict) for value in attr.values()):
+    if not isinstance(attr, dict) or not all(map(_is_attribute, attr.values())):
         raise ValueError(f"the node {name!r} has the invalid attributes {attr!r:.200}")
     return GraphNode(name, op, tuple(inputs), attr)
+
+
+def _is_attribute(value: Any) -> bool:
+    """Whether this is the value of an attribute, such as `{"i": "3"}` or `{"func": {"name": "f"}}`."""
+    if not isinstance(value, dict) or not isinstance(value.get("list", {}), dict):
+        return False
+    functions = value.get("list", {}).get("func", [])
+    return isinstance(functions, list) and all(
+        isinstance(function, dict) and isinstance(function.get("name"), str)
+        for function in [*functions, *([value["func"]] if "func" in value else [])]
+    )
+
+
+def graph_functions(topology: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The functions of a graph model (bodies of loops and branches) by name, as the topology has them.
+
+    Raises ValueError, or what a missing or mistyped part raises, if one of them is damaged.
+    """
+    functions: dict[str, Mapping[str, Any]] = {}
+    for function in (topology.get("library") or {}).get("function", ()):
+        name = function["signature"]["name"]
+        if not isinstance(name, str) or name in functions:
+            raise ValueError(f"a function has the invalid name {name!r}")
+        for node in function.get("nodeDef", ()):
+            _node(node)
+        functions[name] = function
+    return functions
+
+
+def functions_called(attributes: Mapping[str, Any]) -> Iterator[str]:
+    """The names of the functions that a node with these attributes calls."""
+    for value in attributes.values():
+        for function in [value.get("func"), *value.get("list", {}).get("func", ())]:
+            if function is not None:
+                yield function["name"]
 
 
 def graph_signature(content: Mapping[str, Any]) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
@@ -76,6 +111,7 @@ def graph_signature(content: Mapping[str, Any]) -> tuple[tuple[TensorSpec, ...],
     inputs = _signature_tensors(signature.get("inputs"))
     outputs = _signature_tensors(signature.get("outputs"))
     nodes = graph_nodes(content["modelTopology"])
+    graph_functions(content["modelTopology"])
     return inputs or tuple(_placeholders(nodes)), outputs or tuple(_unused_nodes(nodes))
 
 

@@ -106,6 +106,9 @@ def test_ambiguous_json_is_rejected(tmp_path, text):
         lambda nodes: nodes[3].update(input=[1]),
         lambda nodes: nodes[3].update(attr=[]),
         lambda nodes: nodes[3].update(attr={"T": "DT_FLOAT"}),
+        lambda nodes: nodes[3].update(attr={"ksize": {"list": [{"i": ["1"]}]}}),
+        lambda nodes: nodes[3].update(attr={"body": {"func": "loop"}}),
+        lambda nodes: nodes[3].update(attr={"branches": {"list": {"func": [{"name": 1}]}}}),
         lambda nodes: nodes.insert(0, None),
     ],
 )
@@ -113,6 +116,24 @@ def test_invalid_nodes_are_rejected(tmp_path, change):
     path = dense_graph(tmp_path)
     content = json.loads(path.read_text())
     change(content["modelTopology"]["node"])
+    path.write_text(json.dumps(content))
+    assert_rejected(path, "does not describe its inputs and outputs")
+
+
+@pytest.mark.parametrize(
+    "functions",
+    [
+        [{"nodeDef": []}],
+        [{"signature": {"name": 1}}],
+        [{"signature": {"name": "body"}}, {"signature": {"name": "body"}}],
+        [{"signature": {"name": "body"}, "nodeDef": [{"name": "y"}]}],
+        "body",
+    ],
+)
+def test_invalid_functions_are_rejected(tmp_path, functions):
+    path = dense_graph(tmp_path)
+    content = json.loads(path.read_text())
+    content["modelTopology"]["library"] = {"function": functions}
     path.write_text(json.dumps(content))
     assert_rejected(path, "does not describe its inputs and outputs")
 

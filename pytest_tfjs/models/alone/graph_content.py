@@ -7,14 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.models.alone.content import AloneContent, ModelInput, unique
-from pytest_tfjs.models.alone.graph_planner import (
-    GraphPlanner,
-    functions_called,
-    functions_of,
-    tensor_name,
-)
+from pytest_tfjs.models.alone.graph_planner import GraphPlanner, tensor_name
 from pytest_tfjs.models.alone.plan import CannotRunAloneError
-from pytest_tfjs.models.topology import tensorflow_dtype
+from pytest_tfjs.models.topology import functions_called, graph_functions, tensorflow_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,7 +73,7 @@ def _renamed(node: Mapping[str, Any], names: Mapping[str, str], nodes: set[str])
 
 def _functions(topology: Mapping[str, Any], part: list[dict[str, Any]]) -> list[Any]:
     """The functions that the nodes call, directly or through other functions."""
-    library = functions_of(topology)
+    library = graph_functions(topology)
     found: dict[str, Any] = {}
     ahead = [name for node in part for name in functions_called(node.get("attr", {}))]
     while ahead:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.compare.operations import PASS_THROUGH, RANDOM
 from pytest_tfjs.models.alone.plan import CannotRunAloneError, Fed, GraphPlan
+from pytest_tfjs.models.topology import functions_called, graph_functions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from pytest_tfjs.models.artifacts import Artifacts
     from pytest_tfjs.models.topology import GraphNode
@@ -40,7 +41,7 @@ class GraphPlanner:
 
     def __init__(self, artifacts: Artifacts, known: Mapping[str, Mapping[str, Any]]) -> None:
         self._nodes = {node.name: node for node in artifacts.nodes()}
-        self._library = functions_of(artifacts.topology)
+        self._library = graph_functions(artifacts.topology)
         self._weights = frozenset(artifacts.weight_names())
         self._inputs = {node_of(str(spec.tensor)): spec.name for spec in artifacts.inputs}
         self._resources = frozenset(map(node_of, artifacts.resources))
@@ -159,19 +160,6 @@ class GraphPlanner:
         if node is None:
             raise CannotRunAloneError(f"the artifacts have no node {name!r}")
         return node
-
-
-def functions_of(topology: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The functions of a graph model, bodies of its loops and branches, by name."""
-    return {one["signature"]["name"]: one for one in topology.get("library", {}).get("function", ())}
-
-
-def functions_called(attributes: Mapping[str, Any]) -> Iterator[str]:
-    """The names of the functions that a node with these attributes calls."""
-    for value in attributes.values():
-        for function in [value.get("func"), *value.get("list", {}).get("func", ())]:
-            if function is not None:
-                yield function["name"]
 
 
 def tensor_name(reference: str) -> str:
