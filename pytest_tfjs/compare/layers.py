@@ -1,4 +1,4 @@
-"""A layer, one row of a comparison: its inputs, its coverage, where the page finds it."""
+"""A layer, one row of a comparison: its inputs, its coverage, and where its activation is."""
 
 from __future__ import annotations
 

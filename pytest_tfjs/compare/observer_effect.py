@@ -63,7 +63,7 @@ class Observation:
 
 _READ: Mapping[Extent, str] = {
     "all": "all layers were read",
-    "boundaries": "only layers with weights, layers where branches part, and outputs were read",
+    "boundaries": "only layers with weights, layers that feed several others, and outputs were read",
     "outputs": "only the outputs were read",
 }
 

@@ -162,7 +162,7 @@ def _unmapped_reason(results: Sequence[LayerResult], unknown: Sequence[str]) -> 
         counted = f"{len(unmapped)} of {len(results)} layers could not be compared"
         return f"{counted}: {_names_with_reasons(unmapped)}"
     if unknown:
-        return f"the browser returned activations that no compared layer requested: {_names(unknown)}"
+        return f"the browser returned activations that were not requested: {_names(unknown)}"
     return None
 
 

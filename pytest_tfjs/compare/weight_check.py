@@ -192,7 +192,7 @@ def _counted(found: NDArray[Any], expected: NDArray[Any], wrong: NDArray[np.bool
     place = ", ".join(str(int(index)) for index in at)
     values = f"{found[at]:.9g} in the artifacts, {expected[at]:.9g} in the source"
     count = int(np.count_nonzero(wrong))
-    return f"{count} of {found.size} values differ, most at [{place}]: {values}"
+    return f"{count} of {found.size} values differ, the largest difference at [{place}]: {values}"
 
 
 def _shape(array: NDArray[Any]) -> str:

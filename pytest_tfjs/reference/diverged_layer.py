@@ -1,4 +1,4 @@
-"""Examines a diverged layer in Python: its operations, its activations for changed feeds."""
+"""Recomputes a diverged layer in Python: step by step in numpy, and for changed feeds."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def sensitivity_lines(sensitivity: Sensitivity, width: int = LOG_WIDTH) -> list[
             f"  {printable(outcome.why or '')}",
         ]
     lines += ["", *table(_LAYERS, [_layer_row(layer) for layer in sensitivity.layers], width), ""]
-    smallest = "smallest: the smallest relative error of a whole activation that would be caught"
+    smallest = "smallest: the smallest relative error that would be caught if every element had it"
     return [*lines, f"{smallest}; {plural(sensitivity.feeds, 'feed')}, seed {sensitivity.seed}"]
 
 

@@ -86,9 +86,9 @@ def _named(finding: WeightFinding) -> str:
 def _cost(compression: Compression) -> str:
     worst = compression.worst
     if worst is None:
-        return f"to {compression.stored}: no output was measured"
+        return f"no output was measured with weights quantised to {compression.stored}"
     change = _moved(compression, worst)
-    text = f"to {compression.stored}: changes {change}, {number(compression.allowed)} allowed"
+    text = f"quantising to {compression.stored} changes {change}, {number(compression.allowed)} allowed"
     most = max(compression.costs, key=lambda name: compression.costs[name].share)
     if most != worst:
         text += f"; largest change of any layer: {_moved(compression, most)}"

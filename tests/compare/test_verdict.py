@@ -58,7 +58,7 @@ def test_missing_activation_makes_the_comparison_unmapped(gone):
 def test_extra_activation_makes_the_comparison_unmapped():
     found = verdict(CHAIN, a=close(), b=close(), c=close(), extra=close())
     assert found.verdict == "unmapped"
-    assert found.reason == "the browser returned activations that no compared layer requested: 'extra'"
+    assert found.reason == "the browser returned activations that were not requested: 'extra'"
 
 
 def test_reason_lists_three_names_and_counts_the_rest():

@@ -47,7 +47,7 @@ def test_change_of_one_bit_is_found():
     assert difference(VALUES, VALUES, None) is None
     found = difference(nudged(VALUES), VALUES, None)
     assert found is not None
-    assert found.startswith("1 of 12 values differ, most at [1, 2]: ")
+    assert found.startswith("1 of 12 values differ, the largest difference at [1, 2]: ")
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,11 @@ def test_dtype_casts_of_tfjs_are_not_differences(found, source):
         (VALUES, VALUES.T, "shape [3, 4] in the artifacts, [4, 3] in the source"),
         (np.float32([np.nan]), np.float32([1]), "nan in the artifacts, 1 in the source"),
         (np.array([b"a", b"x"], object), np.array(["a", "b"], object), "1 of 2 strings differ, first b'x'"),
-        (np.array([True, True]), np.array([True, False]), "1 of 2 values differ, most at [1]"),
+        (
+            np.array([True, True]),
+            np.array([True, False]),
+            "1 of 2 values differ, the largest difference at [1]",
+        ),
     ],
 )
 def test_other_dtypes_shapes_and_values_are_differences(found, source, expected):

@@ -77,7 +77,7 @@ def test_uint8_mobilenet_is_close_but_costs_too_much(tfjs, path_of, format_):
     assert re.search(
         r"layers \d+ close(, \d+ fused)?(, \d+ eliminated)? weights same as the source's: ", text
     )
-    assert f"compression to uint8: changes '{name}' by " in text
+    assert f"compression quantising to uint8 changes '{name}' by " in text
     needed = comparison.compression.costs[name].share
     assert needed > 0.1
     assert output.metrics.max_abs < comparison.compression.costs[name].max_abs / 1000

@@ -1,4 +1,4 @@
-"""Counts the products that each element of a contraction's output sums."""
+"""Counts the products added up for each element of a convolution or matrix product."""
 
 from __future__ import annotations
 

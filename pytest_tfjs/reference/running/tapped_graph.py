@@ -1,4 +1,4 @@
-"""A TensorFlow graph of a model, with the tensors of its compared layers to feed and fetch."""
+"""A model's TensorFlow graph in which the tensors of compared layers can be fed and read."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def _moved_padding(step: Step) -> Iterator[tuple[str, Step]]:
             if pads[axis].any() and (moved[axis] >= 0).all():
                 inputs = (step.inputs[0], moved, *step.inputs[2:])
                 yield (
-                    f"with {abs(by)} more of axis {axis}'s padding {_SIDES[by]}",
+                    f"with 1 more padding element {_SIDES[by][0]} axis {axis} and 1 less {_SIDES[by][1]} it",
                     replace(step, inputs=inputs),
                 )
     if step.op == "MirrorPad":
@@ -100,7 +100,7 @@ def _moved_padding(step: Step) -> Iterator[tuple[str, Step]]:
         yield f"with mode {mode}", _changed(step, mode=mode)
 
 
-_SIDES = {1: "before and less after it", -1: "after and less before it"}
+_SIDES = {1: ("before", "after"), -1: ("after", "before")}
 
 
 def _strides(step: Step) -> Iterator[tuple[str, Step]]:
@@ -238,7 +238,7 @@ def _channels(step: Step) -> Iterator[tuple[str, Step]]:
             yield "with the channels before rows and columns", _changed(step, channels="first")
     elif step.op == "DepthwiseConv2dNative":
         yield (
-            "with the outputs of each channel spread out instead of side by side",
+            "with the outputs ordered by depth multiplier instead of by channel",
             _changed(step, multiplier="first"),
         )
     else:

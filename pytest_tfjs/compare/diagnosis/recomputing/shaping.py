@@ -1,4 +1,4 @@
-"""Operations over axes in numpy: matrix products, reductions, norms, moving elements."""
+"""Operations over axes in numpy: matrix products, reductions, norms, padding, slicing."""
 
 from __future__ import annotations
 
