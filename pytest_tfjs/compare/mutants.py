@@ -180,17 +180,17 @@ SWAPS: Mapping[str, ActivationSwap] = {
     "Sigmoid": ActivationSwap(
         "sigmoid replaced by hard sigmoid",
         lambda x: np.clip(x / 6.0 + 0.5, 0.0, 1.0),
-        "every input of the activation function is 0 or saturates it for these feeds",
+        "every input of the activation function is 0 or in the saturated range for these feeds",
     ),
     "Tanh": ActivationSwap(
         "tanh replaced by hard tanh",
         lambda x: np.clip(x, -1.0, 1.0),
-        "every input of the activation function is 0 or saturates it for these feeds",
+        "every input of the activation function is 0 or in the saturated range for these feeds",
     ),
     "Softplus": ActivationSwap(
         "softplus replaced by ReLU",
         lambda x: np.maximum(x, 0.0),
-        "every input of the activation function saturates it for these feeds",
+        "every input of the activation function is in the saturated range for these feeds",
     ),
 }
 """By the graph operation of an activation; each is one that it is mistaken for."""

@@ -198,7 +198,7 @@ def _would_pass(
         return f"{enough} would let the layer pass, but no atol would let all layers pass"
     if number_up(overall) == number_up(metrics.needed):
         return f"{enough} would let all layers pass"
-    return f"{enough} would let the layer pass, and atol={number_up(overall)} all layers"
+    return f"{enough} would let the layer pass; atol={number_up(overall)} would let all layers pass"
 
 
 def _needed_overall(comparison: Comparison, tolerance: Tolerance) -> float | None:

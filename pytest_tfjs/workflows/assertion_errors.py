@@ -1,4 +1,4 @@
-"""The assertion errors of `tfjs`, for comparisons not close and for low agreement."""
+"""The assertion errors of `tfjs`: NotClose for comparisons, NotAgreed for agreement."""
 
 from __future__ import annotations
 

@@ -106,7 +106,9 @@ class Task:
             if share is not None and not 0 < share <= 1:
                 raise SettingsError(f"{name}={share!r}: expected a share above 0 and at most 1, such as 0.99")
         if self.min_metric is not None and self.metric is None:
-            raise SettingsError("min_metric is the least value of your function `metric`: pass `metric` too")
+            raise SettingsError(
+                "min_metric is a minimum for the function `metric`, which is missing: pass metric= too"
+            )
         if self.min_metric is not None and not math.isfinite(self.min_metric):
             raise SettingsError(f"min_metric={self.min_metric!r}: expected a finite number")
 

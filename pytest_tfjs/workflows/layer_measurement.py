@@ -84,8 +84,8 @@ class LayerMeasurements:
             self._waiting = activations
         elif self._waiting is None or self._waiting.feed != activations.feed:
             raise PageError(
-                "the page returned outputs of layers run alone, but not the activations of these layers "
-                "in the whole run"
+                "the page returned the outputs of layers that it ran alone, but not the activations of these "
+                "layers from the whole run"
             )
         else:
             tapped, self._waiting = self._waiting, None

@@ -1,4 +1,4 @@
-"""Times a model in the browser: loading, the first inference and the warm ones."""
+"""Times a model in the browser: loading, the first inference and the warm inferences."""
 
 from __future__ import annotations
 

@@ -221,7 +221,7 @@ def test_bootstrap_is_reproducible_and_gives_no_interval_for_equal_draws():
         ({"min_topk": 0.99}, r"min_topk=0.99: expected \(k, share\), such as \(5, 0.99\)"),
         ({"min_topk": (0, 0.9)}, r"expected \(k, share\)"),
         ({"min_topk": (5, 9)}, "min_topk=9: expected a share"),
-        ({"min_metric": 1.0}, "min_metric is the least value of your function `metric`"),
+        ({"min_metric": 1.0}, "min_metric is a minimum for the function `metric`, which is missing"),
         ({"min_metric": NAN, "metric": max}, "min_metric=nan: expected a finite number"),
     ],
 )

@@ -42,7 +42,7 @@ mobilenet_v2 (graph, float32 weights) against its Python reference, 2 feeds
   mismatched   16 / 128 elements (12.5%), those of feed 0 within [0, 0..3, 0..3, 5] of shape [1, 4, 4, 8]
   worst        5.87401581 in the browser, 2.9370079 in the reference at [0, 3, 3, 5] of feed 0
   tolerance    rtol=0.001, atol=0.0001 of the layer's largest |reference| 3; atol=0.98 would let the layer
-               pass, and atol=1.3 all layers
+               pass; atol=1.3 would let all layers pass
   NaN, Inf     none in either
   compared     after Conv2D+BiasAdd+Relu6, one fused operation in the browser, including 'block_2/add'
   elsewhere    wasm on chrome: close there: max |error| 0 at [0, 0, 0, 0], 1.3e-03 allowed
@@ -224,7 +224,7 @@ def test_suggested_tolerance_passes():
 
 def test_tolerance_for_all_layers_is_suggested_unless_layers_have_their_own():
     (fact,) = facts_under("tolerance", REFERENCE + np.float32(0.01))
-    assert fact.endswith("would let the layer pass, and atol=1.3 all layers")
+    assert fact.endswith("would let the layer pass; atol=1.3 would let all layers pass")
     loose = {"block_2/conv": Tolerance(1e-6, 1e-6)}
     (fact,) = facts_under("tolerance", REFERENCE + np.float32(0.01), tolerances=loose)
     assert fact.endswith("would let the layer pass")

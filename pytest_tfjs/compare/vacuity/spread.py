@@ -1,4 +1,4 @@
-"""The spread of an activation's values, and disturbed feeds that should change it."""
+"""Measures the spread of activations, and makes disturbed feeds that should change them."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Computes how much of a layer's error rounding can explain."""
+"""Computes how much of a layer's error can come from rounding."""

@@ -1,4 +1,4 @@
-"""Stores the arithmetic of layers in files: magnitudes as tensors, the rest as JSON."""
+"""Stores each layer's rounding properties: magnitudes as tensors, the rest as JSON."""
 
 from __future__ import annotations
 

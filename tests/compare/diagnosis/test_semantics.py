@@ -85,7 +85,7 @@ def explanations(steps, actual, declared=None):
         ),
         (
             Step("DepthToSpace", (values(1, 2, 2, 8),), {"block_size": 2}),
-            "DepthToSpace in the order of channels first blocks",
+            "DepthToSpace with channels first in each block",
             {"order": "channels first"},
         ),
         (

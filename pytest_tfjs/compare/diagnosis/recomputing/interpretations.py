@@ -243,7 +243,7 @@ def _channels(step: Step) -> Iterator[tuple[str, Step]]:
         )
     else:
         order = "channels last" if step.attributes.get("order") else "channels first"
-        yield f"in the order of {order} blocks", _changed(step, order=order)
+        yield f"with {order} in each block", _changed(step, order=order)
 
 
 def _cumulative(step: Step) -> Iterator[tuple[str, Step]]:
