@@ -269,17 +269,17 @@ def test_browser_arguments_can_be_added_by_overriding_a_fixture(pytester, argume
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--lang=de", "expected a list of arguments for all browsers, *; got '--lang=de'"),
-        ({"chrome": "--lang=de"}, "expected a list of arguments *; got {'chrome': '--lang=de'}"),
-        (3, "expected a list of arguments *; got 3"),
-        ({"chromium": ["-a"]}, "unknown browser 'chromium': expected one of chrome, firefox, *"),
+        ("--lang=de", "must return a list of arguments for all browsers, *; got '--lang=de'"),
+        ({"chrome": "--lang=de"}, "must return a list of arguments *; got {'chrome': '--lang=de'}"),
+        (3, "must return a list of arguments *; got 3"),
+        ({"chromium": ["-a"]}, "names the unknown browser 'chromium'; expected one of chrome, firefox, *"),
     ],
 )
 def test_invalid_browser_arguments_are_refused(pytester, arguments, message):
     result = run_with_arguments(pytester, arguments)
     result.assert_outcomes(errors=1)
     escaped = message.replace("[", "[[]")
-    result.stdout.fnmatch_lines([f"*SettingsError: tfjs_browser_args: {escaped}"])
+    result.stdout.fnmatch_lines([f"*SettingsError: the fixture tfjs_browser_args {escaped}"])
 
 
 def test_json_write_errors_do_not_hide_test_results(pytester, monkeypatch):

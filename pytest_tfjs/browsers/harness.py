@@ -232,14 +232,14 @@ class Page:
         base = self._harness.server.access.base
         trouble += f"; the browser may not be able to reach {base} (set --tfjs-bind and --tfjs-public-url)"
         refused = self._server.refused()[:3]
-        return f"{trouble}; the server refused {', '.join(refused)}" if refused else trouble
+        return f"{trouble}; the server refused the requests {', '.join(refused)}" if refused else trouble
 
     def _time_out(self, watch: Watch) -> NoReturn:
         state = state_of(self._channel.main_thread_busy(), watch.silence(self._channel.last_message_at()))
         self._harness.discard_browser()
         raise JobTimeoutError(
-            f"{self.target}: not done after {watch.timeout_s:g} s, while {watch.progress}; {state}."
-            " Give it more time with --tfjs-timeout=SECONDS or the marker's `timeout`",
+            f"{self.target}: timed out after {watch.timeout_s:g} s while {watch.progress}; {state}."
+            " Raise the limit with --tfjs-timeout=SECONDS or the marker's `timeout`",
             stage=str(watch.progress),
         )
 
@@ -330,7 +330,9 @@ class Harness:
         """
         if target in self._seen:
             raise self.lose(
-                target, Progress("opening a page"), f"{why}, although it was available earlier in this run"
+                target,
+                Progress("opening a page"),
+                f"{why}, although {target} was available earlier in this run",
             )
         self._unavailable[target] = f"{target}: not available on this machine: {why}"
         raise TargetUnavailableError(self._unavailable[target])

@@ -75,7 +75,7 @@ class Job:
             raise ValueError("a job needs at least one feed")
         names = [tap.name for chunk in self.chunks for tap in chunk]
         if len(set(names)) != len(names) or not all(self.chunks):
-            raise ValueError("a job needs chunks that are not empty and taps with unique names")
+            raise ValueError("each chunk of a job needs at least one tap, and each tap a name of its own")
 
     @cached_property
     def fetched(self) -> frozenset[str]:

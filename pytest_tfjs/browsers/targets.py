@@ -144,7 +144,7 @@ def parse_variants(lines: Iterable[str]) -> dict[str, Flags]:
         backend = _known("backend", match["backend"], BACKENDS)
         own = f"{backend}:{match['name'].lower()}"
         if own in variants or own in known_backends():
-            raise SettingsError(f"{line.strip()!r}: the variant {own} exists already: choose another name")
+            raise SettingsError(f"{line.strip()!r}: the variant {own} already exists. Choose another name")
         variants[own] = tuple(dict(map(_flag, flags)).items())
         _check_flags(line.strip(), backend, variants[own])
     return variants
@@ -156,13 +156,13 @@ def _check_flags(line: str, backend: str, flags: Flags) -> None:
         other = next((one for one in BACKENDS if one != "cpu" and name.startswith(one.upper())), backend)
         if other != backend:
             raise SettingsError(
-                f"{line!r}: {name} is a flag of {other} and has no effect on {backend}. Remove the flag,"
+                f"{line!r}: the flag {name} of {other} has no effect on {backend}. Remove the flag,"
                 f" or name the variant {other}:…"
             )
         if name.endswith("_CPU_FORWARD") and value is not False:
             raise SettingsError(
-                f"{line!r}: {name} must stay false, or TF.js computes small tensors in JavaScript instead of"
-                f" on {backend}. Remove the flag"
+                f"{line!r}: the flag {name} must stay false. Otherwise TF.js computes small tensors in"
+                f" JavaScript instead of on {backend}. Remove the flag"
             )
 
 

@@ -68,9 +68,9 @@ class Dist:
         if root is None:
             what = "a folder without '@tensorflow'" if directory.is_dir() else "not a folder"
             raise DistError(
-                f"--tfjs-dist={directory}: {what}. Expected a node_modules folder, or a project that has"
-                f" one, with the package {TFJS} in it: run 'npm install {TFJS}' there, or leave the option"
-                " out to use the copy that comes with pytest-tfjs."
+                f"--tfjs-dist={directory} is {what}. Expected a node_modules folder that holds the package"
+                f" {TFJS}, or a project with such a folder. Run 'npm install {TFJS}' in the project, or leave"
+                " the option out to use the copy that comes with pytest-tfjs."
             )
         versions = _read_versions(root.resolve())
         if TFJS not in versions:

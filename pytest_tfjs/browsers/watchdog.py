@@ -1,4 +1,4 @@
-"""Watches a page that works on a job: its time limit, its silence, what it is doing."""
+"""Watches a page during a job: the time limit, how long it is silent, what it is doing."""
 
 from __future__ import annotations
 

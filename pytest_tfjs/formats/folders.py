@@ -1,4 +1,4 @@
-"""Safe file names, and folders that are replaced as a whole or not at all."""
+"""Makes safe file names, and replaces a folder either completely or not at all."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ def replaced_folder(target: Path, mark: str) -> Iterator[Path]:
     """
     if target.exists() and not (target / mark).is_file():
         raise FileExistsError(
-            f"{target} already exists and has no {mark}: remove it, or choose another folder"
+            f"{target} exists, but pytest-tfjs did not write it (it has no {mark}). Remove it, or choose"
+            " another folder"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(f".{target.name}.{os.getpid()}.new")

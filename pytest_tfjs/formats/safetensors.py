@@ -167,9 +167,7 @@ def _header(view: memoryview) -> tuple[dict[str, Any], int]:
         )
     start = 8 + int.from_bytes(view[:8], "little")
     if start > len(view):
-        raise WireError(
-            f"the header should have {start - 8} bytes, but only {len(view) - 8} bytes follow its length"
-        )
+        raise WireError(f"the header needs {start - 8} bytes, but only {len(view) - 8} bytes are left for it")
     try:
         header = strict_json.loads(bytes(view[8:start]))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Parses untrusted JSON strictly: refuses what parsers of JSON read differently."""
+"""Parses untrusted JSON strictly: rejects duplicate keys, NaN and over-long numbers."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def loads(text: str | bytes | bytearray) -> Any:
     try:
         value = _DECODER.decode(decoded)
     except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+        raise ValueError("the JSON is nested too deeply") from error
     if _depth(decoded) > DEEPEST:
-        raise ValueError(f"it is nested deeper than {DEEPEST} levels")
+        raise ValueError(f"the JSON is nested deeper than {DEEPEST} levels")
     if "\\ud" in decoded or "\\uD" in decoded:
         _refuse_surrogates(value)
     return value

@@ -118,7 +118,7 @@ def _change(path: Path, size: int, digest: str) -> str | None:
     try:
         now = path.stat().st_size
         if now != size:
-            return f"{path} had {size} bytes and now has {now}"
+            return f"the size of {path} has changed from {size} to {now} bytes"
         return None if file_digest(path) == digest else f"the content of {path} has changed"
     except OSError as error:
         return f"{path} can no longer be read: {error.strerror}"
@@ -216,7 +216,7 @@ def _parse(model_json: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict):
         raise ArtifactsError(
-            f"{model_json} is not a TensorFlow.js model: a JSON object is expected; convert the model again"
+            f"{model_json} is not a TensorFlow.js model: it holds no JSON object. Convert the model again"
         )
     return content
 

@@ -149,8 +149,8 @@ class ContentCache:
             (session / "uses").mkdir(parents=True)
         except OSError as error:
             raise TfjsError(
-                f"the cache of converted models at {self.root} cannot be written: {error}. Name a folder "
-                "that can with `-o cache_dir=DIR`, or run with `-p no:cacheprovider` to use a temporary one"
+                f"the cache of converted models at {self.root} cannot be written: {error}. Choose a "
+                "writable folder with `-o cache_dir=DIR`, or a temporary one with `-p no:cacheprovider`"
             ) from error
         return session, lock
 

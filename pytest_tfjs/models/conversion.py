@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.tensorflow.process import Runner
 
 # Part of every key: raise it when the same source would be converted differently than before.
-_SCHEMA = 5
+_SCHEMA = 6
 
 
 def convert(
@@ -72,8 +72,8 @@ def resolve_format(source: Source, wanted: str) -> Format:
         return source.format
     if source.kind == "prebuilt":
         raise ConversionError(
-            f"{source.path} is a {source.format} model and cannot become format='{wanted}': leave format at "
-            "'auto'"
+            f"{source.path} is already converted, to format '{source.format}', so it cannot be tested in "
+            f"format='{wanted}'. Use format='auto'"
         )
     if wanted == "layers" and source.keras == 3:  # noqa: PLR2004
         raise ConversionError(
@@ -197,8 +197,8 @@ def _convert_layers(source: Source, converter: converters.Converter, weights: st
             model.save(str(path), include_optimizer=False, save_format="h5")
         except NotImplementedError as error:
             raise ConversionError(
-                f"'{source.label}' is a subclass of Model, and only its code knows its layers: use "
-                "format='graph', or build it with the functional API"
+                f"'{source.label}' is a subclass of Model, so no config describes its layers. Use "
+                "format='graph', or build the model with the functional API"
             ) from error
         with h5py.File(path, "r") as file:
             topology, groups = converter.keras.h5_merged_saved_model_to_tfjs_format(file)
@@ -241,8 +241,8 @@ def _save_model(source: Source, folder: Path) -> graph_conversion.SavedModel:
             inputs = functions.save_function(source.load(), owner, target)
         except (AssertionError, ValueError) as error:
             raise SourceError(
-                f"'{source.label}' cannot be saved as a SavedModel: {str(error).splitlines()[0]} If it uses "
-                "a table or variables of another object, pass the tf.Module that owns them"
+                f"'{source.label}' cannot be saved as a SavedModel: {str(error).splitlines()[0]} If the "
+                "function uses a table or variables of another object, pass the tf.Module that owns them"
             ) from error
     (folder / "saved_model.json").write_text(json.dumps({"signature": signature}), encoding="utf-8")
     return graph_conversion.SavedModel(target, signature, source.label, tuple(inputs), tuple(outputs))

@@ -92,7 +92,7 @@ def _by_name(inputs: Mapping[Any, Any], specs: Sequence[TensorSpec], where: str)
             hint = f" Did you mean '{close[0]}'?" if close else ""
             raise FeedError(f"{where}the model has no input '{name}'; {_expected(specs)}.{hint}")
     if missing := [name for name in names if name not in inputs]:
-        raise FeedError(f"{where}nothing was given for {_quoted(missing)}; {_expected(specs)}")
+        raise FeedError(f"{where}no value was given for {_quoted(missing)}; {_expected(specs)}")
     return [inputs[name] for name in names]
 
 

@@ -129,14 +129,12 @@ def check_wiring(model: Mapping[str, Any]) -> None:
     for layer in layers_of(model):
         name, nodes = layer["config"]["name"], layer.get("inbound_nodes") or []
         if layer.get("name", name) != name:
-            raise ValueError(
-                f"the layer {name!r} has the different name {layer['name']!r} in the same config"
-            )
+            raise ValueError(f"the layer {name!r} has a second name, {layer['name']!r}, in the same config")
         tensors = (tensor for node in nodes if isinstance(node, list) for tensor in node)
         for tensor in tensors:
             if isinstance(tensor, list) and tensor[2:] and (tensor[0], tensor[1]) not in existing:
                 raise ValueError(
-                    f"an input of the layer {name!r} is call {tensor[1]} of {tensor[0]!r}, "
+                    f"the layer {name!r} takes the output of call {tensor[1]} of {tensor[0]!r}, "
                     "which does not exist"
                 )
         if layer["class_name"] in MODELS and layer["class_name"] != "Sequential":

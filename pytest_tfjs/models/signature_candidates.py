@@ -1,4 +1,4 @@
-"""Which converted inputs and outputs may be the source's, by name, dtype and shape.
+"""Matches converted inputs and outputs with the source's, by name, dtype and shape.
 
 reference/matching/signature_matching.py decides between several candidates, by computed values.
 """

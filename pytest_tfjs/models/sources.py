@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Kind = Literal["keras2", "keras3", "keras_file", "h5", "saved_model", "function", "module", "prebuilt"]
 
 _EXPECTED = (
-    "A model is a Keras model (tf_keras or Keras 3), a .keras or .h5 file, a SavedModel directory, a "
+    "Expected a Keras model (tf_keras or Keras 3), a .keras or .h5 file, a SavedModel directory, a "
     "tf.function or tf.Module with a signature, or Prebuilt(artifacts, source)"
 )
 _KERAS_2 = 2

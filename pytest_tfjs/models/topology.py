@@ -46,7 +46,7 @@ def tensorflow_dtype(name: str) -> str:
     for numpy_name, tfjs_name in NUMPY_NAMES.items():
         if tfjs_name == name:
             return numpy_name
-    raise ValueError(f"a graph model has no dtype {name!r}")
+    raise ValueError(f"graph models do not support the dtype {name!r}")
 
 
 def graph_nodes(topology: Mapping[str, Any]) -> tuple[GraphNode, ...]:
@@ -55,7 +55,7 @@ def graph_nodes(topology: Mapping[str, Any]) -> tuple[GraphNode, ...]:
     names = {node.name for node in nodes}
     if len(names) != len(nodes):
         twice = Counter(node.name for node in nodes).most_common(1)[0][0]
-        raise ValueError(f"there are two nodes {twice!r}")
+        raise ValueError(f"two nodes have the name {twice!r}")
     return nodes
 
 
@@ -203,7 +203,7 @@ def _check_layers(layers: Any) -> None:
     if not all(isinstance(text, str) for text in [*names, *(layer["class_name"] for layer in layers)]):
         raise TypeError("the name or the class of a layer is not a string")
     if len(set(names)) != len(names):
-        raise ValueError(f"there are two layers {Counter(names).most_common(1)[0][0]!r}")
+        raise ValueError(f"two layers have the name {Counter(names).most_common(1)[0][0]!r}")
 
 
 def _sequential_signature(config: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:

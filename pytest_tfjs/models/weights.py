@@ -72,7 +72,7 @@ def replace_weights(
     """
     names = {str(entry["name"]) for group in manifest for entry in group["weights"]}
     if unknown := sorted(set(changes) - names):
-        raise ArtifactsError(f"no weight is named {unknown}; the weights are {sorted(names)}")
+        raise ArtifactsError(f"the model has no weights named {unknown}; its weights are {sorted(names)}")
     result: list[dict[str, Any]] = []
     for number, group in enumerate(manifest, start=1):
         entries, blobs = [], []
@@ -207,7 +207,7 @@ def _wrong_length(
     return ArtifactsError(
         f"the weight shard {shards[index]} is too {word}: {due[index]} bytes expected, {found[index]} found "
         f"(its group of {len(shards)} shards should hold {expected} bytes, and holds {sum(found)}). "
-        "Copy it again, or convert the model again"
+        "Copy the shard again, or convert the model again"
     )
 
 

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Runs the layers of a chunk alone, each on the reference of the layers in front of it.
+ * Runs each layer of a chunk alone, on the reference activations of the layers before it.
  *
  * @typedef {import("./types").TF} TF
  * @typedef {import("./types").HostTensor} HostTensor
@@ -58,7 +58,7 @@ export class AloneRuns {
       if (tap.alone === null || this.reasons.has(tap.name)) return false;
       const bytes = tap.alone.rows.reduce((sum, name) => sum + sizeOf(name), 0);
       if (bytes <= this.limit) return true;
-      this.reasons.set(tap.name, `its inputs have ${bytes} bytes, and a job can receive at most ${this.limit} bytes at once`);
+      this.reasons.set(tap.name, `the layer's inputs have ${bytes} bytes, and a job can receive at most ${this.limit} bytes at once`);
       return false;
     });
     const pieces = inPieces(runnable, sizeOf, Math.min(PIECE_BYTES, this.limit));
@@ -112,7 +112,7 @@ export class AloneRuns {
     } catch (error) {
       checkGPU(this.tf);
       const text = error instanceof Error ? error.message : String(error);
-      this.reasons.set(tap.name, error instanceof CannotRunAloneError ? text : `it failed: ${text}`);
+      this.reasons.set(tap.name, error instanceof CannotRunAloneError ? text : `the layer failed: ${text}`);
     }
   }
 

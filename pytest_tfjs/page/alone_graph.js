@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Computes one node of a graph model alone, as its plan says.
+ * Computes one node of a graph model alone, following its plan.
  *
  * `models/alone/graph_planner.py` writes the plans.
  *

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Calls one layer of a layers model alone, as its plan says.
+ * Calls one layer of a layers model alone, following its plan.
  *
  * `models/alone/layers_planner.py` writes the plans.
  *
@@ -108,7 +108,7 @@ class Computation {
     // Like TF.js's executor: only the first input's mask counts, even if it is null and another input has one.
     const options = masks.some((mask) => mask !== null) ? { mask: pick(masks, 0) } : undefined;
     if (options === undefined && this.masked.has(layer)) {
-      throw new CannotRunAloneError(`in the model TF.js gives '${layer.name}' a mask, although none of its inputs has one`);
+      throw new CannotRunAloneError(`TF.js gives '${layer.name}' a mask in the whole model, although no input of the layer has one`);
     }
     const outputs = toList(layer.apply(this.inputsOf(step), options));
     this.outputs.set(at, outputs);

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * The requests of the page to the server.
+ * Sends the page's requests to the server.
  *
  * @typedef {import("./types").Job} Job
  * @typedef {import("./types").Setup} Setup

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Sets flags of TF.js and checks that they hold.
+ * Sets flags of TF.js and checks that the backend has them.
  *
  * @typedef {import("./types").TF} TF
  * @typedef {import("./types").Setup} Setup
@@ -32,7 +32,7 @@ export function setFlags(tf, flags) {
 export function checkFlags(flags, found) {
   const other = Object.entries(flags).filter(([name, value]) => Object.hasOwn(found, name) && found[name] !== value);
   if (other.length > 0) {
-    const pairs = other.map(([name, value]) => `${name} is ${found[name]}, ${value} was requested`);
-    throw new Error(`the backend was created, but not under the requested flags: ${pairs.join("; ")}`);
+    const pairs = other.map(([name, value]) => `${name} is ${found[name]}, but ${value} was requested`);
+    throw new Error(`the backend was created without the requested flags: ${pairs.join("; ")}`);
   }
 }

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * The GPU of webgl and webgpu: its facts, and whether it was lost or refused work.
+ * Describes the GPU of webgl and webgpu, and finds out if it was lost or refused commands.
  *
  * @typedef {import("./types").TF} TF
  * @typedef {import("./types").GPUDevice} GPUDevice
@@ -35,7 +35,7 @@ export class GPUError extends Error {
    * @param {boolean} invalid whether the command is not valid; else the GPU is out of memory, or failed internally
    */
   constructor(message, invalid) {
-    super(`the GPU refused a command of webgpu, so the numbers are not those of the model: ${message.trim().split("\n")[0]}`);
+    super(`the GPU refused a webgpu command, so the activations are wrong: ${message.trim().split("\n")[0]}`);
     this.stack = message.trim();
     this.invalid = invalid;
   }
@@ -99,7 +99,7 @@ export function watchGPU(tf) {
   contextOf(tf)?.canvas.addEventListener("webglcontextlost", reportContextLost);
   const device = deviceOf(tf);
   device?.lost.then(({ reason, message }) => {
-    fault("devicelost", `its GPU device was lost (${reason}: ${message || "no reason given"})`);
+    fault("devicelost", `the page's GPU device was lost (${reason}: ${message || "no reason given"})`);
   });
   device?.addEventListener("uncapturederror", ({ error }) => {
     refused.push(new GPUError(error.message, error.constructor.name === "GPUValidationError"));
@@ -146,7 +146,7 @@ export function forgetRefused() {
 }
 
 function reportContextLost() {
-  fault("contextlost", "its WebGL context was lost (the GPU was reset, or is out of memory)");
+  fault("contextlost", "the page's WebGL context was lost (the GPU was reset, or is out of memory)");
 }
 
 /** @param {TF} tf */

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Runs a graph model from fed tensors to named ones, synchronously or not.
+ * Runs a graph model on fed tensors, for named tensors, with or without executeAsync().
  *
  * @typedef {import("./types").GraphModel} GraphModel
  * @typedef {import("./types").GraphNode} GraphNode

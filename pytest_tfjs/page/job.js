@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Does one job: from the artifacts to activations, times and the result.
+ * Does one job: loads the model, runs it, sends activations, times and the result.
  *
  * @typedef {import("./types").TF} TF
  * @typedef {import("./types").Job} Job

@@ -2,7 +2,7 @@
 /**
  * Finds the kernel of each operation of a graph, and the backends that have it.
  *
- * TF.js reports a missing kernel only when it is about to run it, and not for which layer.
+ * TF.js reports a missing kernel only when the kernel should run, and does not name the layer.
  *
  * @typedef {import("./types").TF} TF
  * @typedef {import("./types").Graph} Graph
@@ -133,7 +133,7 @@ export function functionsOf({ attrParams = {} }, { functions = {} }) {
 export function explain(needs, backend, registered) {
   return needs.map(({ layer, kernel }) => {
     const having = [...registered].flatMap(([name, kernels]) => (kernels.has(kernel) ? [name] : []));
-    const others = having.length > 0 ? `${having.join(", ")} ${having.length > 1 ? "do" : "does"}` : "no backend in the page does";
+    const others = having.length > 0 ? `${having.join(", ")} ${having.length > 1 ? "have" : "has"} it` : "no backend in the page has it";
     const who = layer === null ? "the model" : `'${layer}'`;
     return `${who} needs the kernel ${kernel}, which ${backend} does not register; ${others}`;
   }).join("\n");

@@ -2,7 +2,7 @@
 /**
  * Reports errors to the server until main.js runs.
  *
- * It is a classic script, so that it also runs where a module does not load.
+ * This file is a classic script, so that it runs even if modules do not load.
  */
 
 "use strict";

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * The page's entry: starts the backend, reports its facts, and does one job after another.
+ * The page's entry: starts the backend, describes it, and does one job after another.
  */
 
 import { fetchJob, fetchSetup, postResult } from "./api.js";

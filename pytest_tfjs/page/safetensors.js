@@ -65,7 +65,7 @@ export function plan(tensors) {
 export function bytesOf({ dtype, shape, data }) {
   // For a tensor without elements webgl returns an untyped array, for any dtype.
   const numbers = Array.isArray(data) && data.length === 0 ? new Uint8Array(0) : data;
-  if (dtype === "string" || Array.isArray(numbers)) throw new TypeError("strings have no bytes of their own");
+  if (dtype === "string" || Array.isArray(numbers)) throw new TypeError("a tensor of strings has no bytes to copy");
   const { array, width } = READ[WRITE[dtype]];
   const { buffer, byteOffset, byteLength } = numbers instanceof array ? numbers : array.from(numbers);
   const expected = shape.reduce((size, dimension) => size * dimension, width);

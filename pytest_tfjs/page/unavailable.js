@@ -12,7 +12,7 @@ export class UnavailableError extends Error {}
 export function requireSecureContext(what) {
   if (globalThis.isSecureContext !== false) return;
   throw new UnavailableError(
-    `${what} needs a secure context, which this page is not: serve it by https (--tfjs-public-url), or run the` +
-      " browser on the machine that runs pytest",
+    `${what} needs a secure context, and this page is not one. Serve the page by https (--tfjs-public-url), or run` +
+      " the browser on the machine that runs pytest",
   );
 }

@@ -2,7 +2,7 @@
 /**
  * Sends activations to the server over a WebSocket, through a worker.
  *
- * serving/uploads.py says why it is a WebSocket.
+ * serving/uploads.py explains the choice of a WebSocket.
  */
 
 import { UPLOADS } from "./api.js";

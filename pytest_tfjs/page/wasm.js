@@ -63,8 +63,8 @@ export function checkWasm(tf, flags) {
   const threads = tf.wasm?.getThreadsCount?.();
   if (flags.WASM_HAS_MULTITHREAD_SUPPORT && !(threads !== undefined && threads >= MIN_THREADS)) {
     throw new Error(
-      `the backend was created, but not under the requested flags: WASM_HAS_MULTITHREAD_SUPPORT is true with` +
-        ` ${threads ?? "an unknown number of"} threads, instead of at least ${MIN_THREADS}`,
+      `the backend was created without the requested threads: WASM_HAS_MULTITHREAD_SUPPORT is true, but the` +
+        ` backend has ${threads ?? "an unknown number of"} threads instead of at least ${MIN_THREADS}`,
     );
   }
 }

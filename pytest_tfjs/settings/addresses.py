@@ -1,4 +1,4 @@
-"""Parses addresses: of a Selenium Grid, and where the server listens and is reached."""
+"""Parses the addresses of a Selenium Grid, and those of the local server."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def parse_public_url(value: Any) -> PublicUrl:
     text = str(value).rstrip("/")
     parts = _split(text.replace(PORT_FIELD, "1"), "https://ci.example/tfjs or http://192.0.2.7:{port}")
     if "@" in parts.netloc:
-        raise SettingsError("expected no user name or password: the requests of the page would not send them")
+        raise SettingsError("expected no user name or password: the page cannot send them with its requests")
     return PublicUrl(text)
 
 

@@ -67,8 +67,8 @@ def expected_failure(mark: pytest.Mark) -> tuple[str, str]:
     if mark.args or not texts or mark.kwargs.keys() != {"target", "reason"}:
         arguments = [*map(repr, mark.args), *(f"{name}={value!r}" for name, value in mark.kwargs.items())]
         raise SettingsError(
-            "@pytest.mark.tfjs_xfail takes target= and reason=, both non-empty strings, and no other"
-            ' arguments, such as (target="firefox/webgl", reason="...");'
+            "@pytest.mark.tfjs_xfail needs exactly two keyword arguments, both non-empty strings, such as"
+            ' (target="firefox/webgl", reason="...");'
             f" got {', '.join(arguments) or 'no arguments'}"
         )
     return mark.kwargs["target"], mark.kwargs["reason"]

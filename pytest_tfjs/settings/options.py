@@ -73,7 +73,7 @@ OPTIONS: Mapping[str, Option] = {
     "format": Option(
         ("auto", "layers", "graph"),
         "FORMAT",
-        "auto, layers or graph (default: auto: layers for Keras 2, graph for everything else)",
+        "layers, graph or auto: layers for Keras 2, graph for everything else (default: auto)",
         marker=True,
     ),
     "weights": Option(
@@ -86,13 +86,13 @@ OPTIONS: Mapping[str, Option] = {
     "rtol": Option(
         "values:number",
         "X",
-        "tolerance relative to each element (default: by the layer's arithmetic)",
+        "tolerance relative to each element (default: derived from the layer's arithmetic)",
         marker=True,
     ),
     "atol": Option(
         "values:number",
         "X",
-        "tolerance relative to the layer's largest activation (default: by the layer's arithmetic)",
+        "tolerance relative to the layer's largest activation (default: derived from the layer's arithmetic)",
         marker=True,
     ),
     "alone": Option(
@@ -105,7 +105,8 @@ OPTIONS: Mapping[str, Option] = {
     "compression": Option(
         "values:number",
         "X",
-        "how far quantised weights may move an output, relative to its largest value (default: by dtype)",
+        "how much quantised weights may change an output, relative to the largest value of the output "
+        "(default: depends on the dtype)",
         marker=True,
     ),
     "weight_check": Option(
@@ -118,8 +119,8 @@ OPTIONS: Mapping[str, Option] = {
     "allow_vacuous": Option(
         "values:names",
         "LIST",
-        "names or patterns of the outputs, layers and inputs that may be constant: a single value, or the "
-        "same values for every feed",
+        "names or patterns of the outputs, layers and inputs that may hold one single value, or the same "
+        "values for every feed",
         marker=True,
     ),
     "sensitivity": Option(
@@ -131,21 +132,24 @@ OPTIONS: Mapping[str, Option] = {
     "timeout": Option(
         "values:seconds",
         "SECONDS",
-        "time limit of one job in the browser, and of one call of the TensorFlow process (default: 300)",
+        "time limit of each job in the browser and of each call of the TensorFlow process (default: 300)",
         marker=True,
     ),
     "tap_budget": Option(
         "values:byte_count",
         "BYTES",
-        "activations held in memory at once, such as 256MB or 1GiB (default: 256MB)",
+        "memory limit for activations, such as 256MB or 1GiB (default: 256MB)",
         marker=True,
     ),
     "headed": Option("values:flag", None, "show the browser"),
     "browser_binary": Option(
-        "values:program", "FILE", "the browser to start (default: searched for)", is_path=True
+        "values:program", "FILE", "the browser to start (default: found automatically)", is_path=True
     ),
     "driver_binary": Option(
-        "values:program", "FILE", "the browser's WebDriver program (default: searched for)", is_path=True
+        "values:program",
+        "FILE",
+        "the browser's WebDriver program (default: found automatically)",
+        is_path=True,
     ),
     "remote": Option(
         "addresses:parse_remote",
@@ -161,13 +165,15 @@ OPTIONS: Mapping[str, Option] = {
         is_path=True,
     ),
     "bind": Option(
-        "addresses:parse_bind", "HOST[:PORT]", "where the server listens (default: 127.0.0.1, at a free port)"
+        "addresses:parse_bind",
+        "HOST[:PORT]",
+        "where the local server listens (default: 127.0.0.1, at a free port)",
     ),
     "public_url": Option(
         "addresses:parse_public_url",
         "URL",
-        "where browsers reach the server, such as https://ci.example/tfjs; {port} is replaced by the "
-        "server's port (default: where it listens)",
+        "where browsers reach the local server, such as https://ci.example/tfjs; {port} stands for the "
+        "server's port (default: where the server listens)",
         may_hold_password=True,
     ),
     "dist": Option(
@@ -208,7 +214,7 @@ def add_options(parser: pytest.Parser) -> None:
         parser.addini(f"tfjs_{name}", f"default of {flag}", default=None)
     parser.addini(
         "tfjs_variants",
-        "variants of your own, one a line: backend:name and TF.js flags, such as webgl:old WEBGL_VERSION=1",
+        "your own variants, one per line: backend:name and TF.js flags, such as webgl:old WEBGL_VERSION=1",
         type="linelist",
         default=[],
     )

@@ -82,7 +82,7 @@ def expand_home(value: Any) -> Path:
     try:
         return Path(value).expanduser()
     except RuntimeError:
-        raise SettingsError("expected a path that exists: there is no such home directory") from None
+        raise SettingsError("the home directory in this path does not exist") from None
 
 
 def file_path(value: Any) -> Path:
@@ -112,7 +112,7 @@ def new_file(value: Any) -> Path:
     """A path at which a file can be written; its directories need not exist yet."""
     path = file_path(value)
     if path.is_dir():
-        raise SettingsError("that is a directory; expected the name of a file")
+        raise SettingsError("the path is a directory; expected the name of a file")
     folder = next(parent for parent in path.parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise SettingsError(f"{folder} cannot be written to; expected a file in a writable directory")

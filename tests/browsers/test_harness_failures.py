@@ -163,7 +163,7 @@ def out_of_memory(*_):
         (("feed", full_disk), "the server answered 500 to jobs/"),
         (
             ("deliver", out_of_memory),
-            "the server refused the activations: the server cannot receive them: MemoryError",
+            "the server refused the activations: internal error of the server: MemoryError",
         ),
     ],
     ids=["references", "feed", "activations"],

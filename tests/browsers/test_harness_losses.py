@@ -97,7 +97,7 @@ def test_busy_main_thread_reaches_the_timeout(trouble, tmp_path):
 
     message = trouble.during_a_job(tmp_path, hang, JobTimeoutError, timeout_s=8)
     assert re.search(
-        r"not done after 8 s, while warm runs \d+/1000000000; the page's main thread has been busy for",
+        r"timed out after 8 s while warm runs \d+/1000000000; the page's main thread has been busy for",
         message,
     )
     assert "--tfjs-timeout" in message
@@ -105,14 +105,14 @@ def test_busy_main_thread_reaches_the_timeout(trouble, tmp_path):
 
 def test_long_job_reaches_the_timeout(trouble, tmp_path):
     message = trouble.during_a_job(tmp_path, lambda: None, JobTimeoutError, timeout_s=4)
-    assert "not done after 4 s, while warm runs" in message
+    assert "timed out after 4 s while warm runs" in message
 
 
 def test_lost_webgl_context_fails_the_job(trouble, tmp_path):
     trouble.backend = "webgl"
     lose = "tf.backend().gpgpu.gl.getExtension('WEBGL_lose_context').loseContext()"
     message = trouble.during_a_job(tmp_path, lambda: script(trouble.harness, lose), BrowserLostError)
-    assert re.search(r"the browser was lost while .*: its WebGL context was lost \(the GPU", message)
+    assert re.search(r"the browser was lost while .*: the page's WebGL context was lost \(the GPU", message)
 
 
 def test_driver_message_is_shown_without_the_token():

@@ -57,7 +57,7 @@ def test_a_folder_without_the_mark_is_not_replaced(tmp_path):
     (tmp_path / "target").mkdir()
     (tmp_path / "target" / "theirs").touch()
     with (
-        pytest.raises(FileExistsError, match="already exists and has no"),
+        pytest.raises(FileExistsError, match="pytest-tfjs did not write it"),
         replaced_folder(tmp_path / "target", MARK),
     ):
         pytest.fail("it is not begun")

@@ -371,7 +371,7 @@ def test_with_weights_splits_large_weights_into_shards(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"nothing": KERNEL}, "no weight is named"),
+        ({"nothing": KERNEL}, "no weights named"),
         ({"kernel": KERNEL.T}, r"shape \[3, 4\].*shape \[4, 3\]"),
         ({"kernel": KERNEL.astype(np.float64)}, "float32.*float64"),
         ({"words": np.array(WORDS, object)}, "string"),

@@ -154,12 +154,15 @@ def chain():
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda layers: layers.pop(1), "is call 0 of 'a', which does not exist"),
-        (lambda layers: layers[1].update(inbound_nodes=[]), "is call 0 of 'a', which does not exist"),
-        (lambda layers: layers[2]["inbound_nodes"][0][0].__setitem__(1, 1), "is call 1 of 'a'"),
+        (lambda layers: layers.pop(1), "the output of call 0 of 'a', which does not exist"),
+        (
+            lambda layers: layers[1].update(inbound_nodes=[]),
+            "the output of call 0 of 'a', which does not exist",
+        ),
+        (lambda layers: layers[2]["inbound_nodes"][0][0].__setitem__(1, 1), "the output of call 1 of 'a'"),
         (lambda layers: layers[1]["inbound_nodes"][0][0].__setitem__(0, "b"), "'a' depends on its own"),
-        (lambda layers: layers[1].update(name="c"), "'a' has the different name 'c' in the same config"),
-        (lambda layers: layers.append(layers[1]), "there are two layers 'a'"),
+        (lambda layers: layers[1].update(name="c"), "'a' has a second name, 'c', in the same config"),
+        (lambda layers: layers.append(layers[1]), "two layers have the name 'a'"),
         (lambda layers: layers[1].pop("class_name"), "class_name"),
     ],
 )

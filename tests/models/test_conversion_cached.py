@@ -56,7 +56,9 @@ def test_prebuilt_artifacts_are_unchanged_and_have_the_sources_saved_model(tf, t
             assert_close(run_saved_model(tf, prebuilt, FEED), run_saved_model(tf, built, FEED))
         else:
             assert prebuilt.saved_model is None
-            with pytest.raises(ConversionError, match="is a layers model and cannot become format='graph'"):
+            with pytest.raises(
+                ConversionError, match="to format 'layers', so it cannot be tested in format='graph'"
+            ):
                 made(Prebuilt(built.model_json, model), format="graph")
 
 

@@ -69,7 +69,7 @@ def test_an_unknown_input_name_suggests_the_closest():
 
 
 def test_the_error_names_a_missing_input():
-    assert_rejected({"view": VIEW}, TWO, "nothing was given for 'state'")
+    assert_rejected({"view": VIEW}, TWO, "no value was given for 'state'")
 
 
 def test_a_tuple_of_wrong_length_is_rejected():

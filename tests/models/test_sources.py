@@ -12,7 +12,7 @@ from pytest_tfjs.errors import ArtifactsError, SourceError
 from pytest_tfjs.models.sources import Prebuilt, as_source
 from tests.support.paths import ROOT
 
-EXPECTED = r"A model is a Keras model \(tf_keras or Keras 3\)"
+EXPECTED = r"Expected a Keras model \(tf_keras or Keras 3\)"
 
 
 def keras_file(path, version="3.15.1", config=None):

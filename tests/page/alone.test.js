@@ -101,7 +101,7 @@ test("a failed row has a reason and is not run for the next feed", async () => {
   assert.equal(await run("abc"), "ac");
   assert.equal(await run("abc", 1), "ac");
   assert.ok(!log.some((line) => line.startsWith("run b")));
-  assert.deepEqual(aloneRuns.failures(), [["b", "it failed: no such shape"]]);
+  assert.deepEqual(aloneRuns.failures(), [["b", "the layer failed: no such shape"]]);
 });
 
 test("a row without a plan is not run", async () => {
@@ -113,6 +113,6 @@ test("a row without a plan is not run", async () => {
 test("a row over the limit of one fetch has that as its reason", async () => {
   const { aloneRuns, run, log } = world({ a: [], b: ["a"], c: ["a", "b"] }, {}, 3 << 22);
   assert.equal(await run("abc"), "ab");
-  assert.equal(aloneRuns.failures().join(), `c,its inputs have ${6 << 24} bytes, and a job can receive at most ${1 << 26} bytes at once`);
+  assert.equal(aloneRuns.failures().join(), `c,the layer's inputs have ${6 << 24} bytes, and a job can receive at most ${1 << 26} bytes at once`);
   assert.deepEqual(log.filter((line) => line.startsWith("fetch")), ["fetch a of 0"]);
 });

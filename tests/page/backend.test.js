@@ -108,7 +108,7 @@ test("a GPU without float32 textures supports only half-precision webgl", async 
   await makeBackend(fakeTF(lacking).tf, setup("webgl", { WEBGL_FORCE_F16_TEXTURES: true }));
   await assert.rejects(
     makeBackend(fakeTF().tf, setup("webgl", { WEBGL_FORCE_F16_TEXTURES: true })),
-    /WEBGL_FORCE_F16_TEXTURES is false, true was requested/,
+    /WEBGL_FORCE_F16_TEXTURES is false, but true was requested/,
   );
 });
 
@@ -131,7 +131,7 @@ test("a flag that disables float32 textures is an error of the flag", async () =
 
 test("a flag changed by TF.js is an error", async () => {
   const { tf } = fakeTF({ change: { WEBGL_PACK: true } });
-  await assert.rejects(makeBackend(tf, setup("webgl", { WEBGL_PACK: false })), /WEBGL_PACK is true, false was requested/);
+  await assert.rejects(makeBackend(tf, setup("webgl", { WEBGL_PACK: false })), /WEBGL_PACK is true, but false was requested/);
 });
 
 test("an unknown flag is an error with the requested value", async () => {
@@ -141,7 +141,7 @@ test("an unknown flag is an error with the requested value", async () => {
 });
 
 test("a WebGL context of another version than the flag's is an error", async () => {
-  await assert.rejects(makeBackend(fakeTF().tf, setup("webgl", { WEBGL_VERSION: 1 })), /WEBGL_VERSION is 2, 1 was requested/);
+  await assert.rejects(makeBackend(fakeTF().tf, setup("webgl", { WEBGL_VERSION: 1 })), /WEBGL_VERSION is 2, but 1 was requested/);
 });
 
 const SIMD = { WASM_HAS_SIMD_SUPPORT: true };
@@ -150,12 +150,12 @@ const THREADS = { ...SIMD, WASM_HAS_MULTITHREAD_SUPPORT: true };
 test("the loaded wasm file shows which build runs", async () => {
   loaded = ["tfjs-backend-wasm.wasm", "tf.min.js"];
   await makeBackend(fakeTF().tf, setup("wasm", { WASM_HAS_SIMD_SUPPORT: false }));
-  await assert.rejects(makeBackend(fakeTF().tf, setup("wasm", SIMD)), /WASM_HAS_SIMD_SUPPORT is false, true was requested/);
+  await assert.rejects(makeBackend(fakeTF().tf, setup("wasm", SIMD)), /WASM_HAS_SIMD_SUPPORT is false, but true was requested/);
   loaded = ["tfjs-backend-wasm-simd.wasm"];
   await makeBackend(fakeTF().tf, setup("wasm", SIMD));
   await assert.rejects(
     makeBackend(fakeTF({ threads: 2 }).tf, setup("wasm", THREADS)),
-    /WASM_HAS_MULTITHREAD_SUPPORT is false, true was requested/,
+    /WASM_HAS_MULTITHREAD_SUPPORT is false, but true was requested/,
   );
   loaded = [];
   await assert.rejects(makeBackend(fakeTF().tf, setup("wasm", SIMD)), /no \.wasm file/);
@@ -168,7 +168,7 @@ test("wasm files come from the server and at least two threads run", async () =>
   await makeBackend(tf, setup("wasm", THREADS));
   assert.deepEqual(calls.slice(0, 2), ["http://127.0.0.1/token/dist/@tensorflow/tfjs-backend-wasm/dist/", 2]);
   assert.equal(navigator.hardwareConcurrency, 4); // TF.js starts half as many
-  await assert.rejects(makeBackend(fakeTF({ threads: 1 }).tf, setup("wasm", THREADS)), /with 1 threads, instead of at least 2/);
+  await assert.rejects(makeBackend(fakeTF({ threads: 1 }).tf, setup("wasm", THREADS)), /has 1 threads instead of at least 2/);
 });
 
 test("threads need a cross-origin isolated page", async () => {

@@ -85,9 +85,9 @@ test("functions that call each other are checked once", () => {
 test("a missing kernel is reported with the backends that have it", () => {
   const needs = [{ layer: "a", kernel: "Conv3D" }, { layer: "b", kernel: "TopK" }, { layer: null, kernel: "Nowhere" }];
   assert.deepEqual(explain(needs, "wasm", REGISTERED).split("\n"), [
-    "'a' needs the kernel Conv3D, which wasm does not register; cpu, webgl do",
-    "'b' needs the kernel TopK, which wasm does not register; cpu does",
-    "the model needs the kernel Nowhere, which wasm does not register; no backend in the page does",
+    "'a' needs the kernel Conv3D, which wasm does not register; cpu, webgl have it",
+    "'b' needs the kernel TopK, which wasm does not register; cpu has it",
+    "the model needs the kernel Nowhere, which wasm does not register; no backend in the page has it",
   ]);
 });
 

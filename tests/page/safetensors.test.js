@@ -119,5 +119,5 @@ test("an empty tensor has no bytes, even if webgl returns a plain array", () => 
   const empty = { dtype: /** @type {const} */ ("float32"), shape: [0, 3], data: [] };
   assert.equal(bytesOf(empty).byteLength, 0);
   assert.throws(() => bytesOf({ ...empty, shape: [3] }), /returned 0 bytes/);
-  assert.throws(() => bytesOf({ ...empty, data: ["a"] }), /strings have no bytes/);
+  assert.throws(() => bytesOf({ ...empty, data: ["a"] }), /strings has no bytes/);
 });

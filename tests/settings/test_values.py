@@ -46,5 +46,5 @@ def test_paths_are_absolute_and_expand_the_home_directory(monkeypatch, tmp_path)
 
 
 def test_an_unknown_home_directory_is_refused():
-    with pytest.raises(SettingsError, match="there is no such home directory"):
+    with pytest.raises(SettingsError, match="the home directory in this path does not exist"):
         values.file_path("~nobody-has-this-name/x")

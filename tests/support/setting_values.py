@@ -63,7 +63,7 @@ INVALID = [
     ("browser_binary", "/nowhere/chrome", "there is no such file; expected the path of a program"),
     ("driver_binary", "/nowhere/chromedriver", "there is no such file; expected the path of a program"),
     ("dist", "/nowhere/node_modules", "there is no such directory; expected one that holds @tensorflow/tfjs"),
-    ("json", "/", "that is a directory; expected the name of a file"),
+    ("json", "/", "the path is a directory; expected the name of a file"),
     ("repro", __file__, "is a file; expected the name of a directory"),
     ("repro", f"{__file__}/below", "is a file; expected the name of a directory"),
     ("json", "/dev/null/results.json", "/dev/null cannot be written to"),

@@ -128,9 +128,10 @@ EXPECTED = {
     "tensorflow": [
         "MissingPackageError:",
         "is needed",
-        "is not installed. Install both with python -m pip install 'pytest-tfjs[convert]'",
+        "is not installed. Install TensorFlow and the converter with",
+        "python -m pip install 'pytest-tfjs[convert]'",
     ],
-    "path": ["SourceError: there is no model at nothing.h5 (looked in", "). A model is a Keras model"],
+    "path": ["SourceError: there is no model at nothing.h5 (looked in", "). Expected a Keras model"],
     "directory": ["SourceError:", "has neither saved_model.pb nor model.json, only"],
     "object": ["SourceError: the Python function '<lambda>' was given; decorate it with @tf.function"],
     "artifacts_alone": ["SourceError:", "is a converted model alone,", "pass Prebuilt(artifacts, source)"],
@@ -165,12 +166,12 @@ EXPECTED = {
         "JavaScript stack:",
     ],
     "timeout": [
-        "NotClose: cpu on chrome: error: not done after 0.001 s, while",
-        "not done after 0.001 s,",
+        "NotClose: cpu on chrome: error: timed out after 0.001 s while",
+        "timed out after 0.001 s while",
         "with --tfjs-timeout=SECONDS",
     ],
     "timed_past_the_limit": [
-        "JobTimeoutError: cpu on chrome: not done after 0.001 s,",
+        "JobTimeoutError: cpu on chrome: timed out after 0.001 s while",
         "with --tfjs-timeout=SECONDS",
     ],
 }

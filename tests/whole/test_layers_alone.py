@@ -176,7 +176,7 @@ def test_random_operation_is_not_run_alone_but_its_consumer_is(page, tmp_path):
     )
     assert result.alone == {"noisy:0": ("drawn:0",), "end:0": ("noisy:0",)}
     assert result.not_alone == {
-        "drawn:0": "'drawn' (RandomUniform) gives different random numbers in each run"
+        "drawn:0": "the node 'drawn' (RandomUniform) gives different random numbers in each run"
     }
     np.testing.assert_array_equal(alone["noisy:0"], 2 * R)
 
@@ -189,7 +189,7 @@ def test_failing_layer_alone_is_reported_and_others_run(page, tmp_path):
     for reference in ([fits, unfit], [unfit, fits]):
         result, _, alone = run_alone(page, job, reference)
         assert list(result.alone) == ["product:0", "relu:0"]
-        assert result.not_alone["sum:0"].startswith("it failed: ")
+        assert result.not_alone["sum:0"].startswith("the layer failed: ")
         assert all("relu:0" in given for given in alone)
 
 
@@ -211,7 +211,7 @@ def test_failing_layer_alone_is_reported_in_a_layers_model(page, tmp_path):
     job = Job(model, "layers", ({"x": X},), ((layer_tap("dense"), layer_tap("last")),))
     result, _, _ = run_alone(page, job, [{"dense": np.zeros((2, 3), np.float32)}])
     assert list(result.alone) == ["dense"]
-    assert result.not_alone["last"].startswith("it failed: ")
+    assert result.not_alone["last"].startswith("the layer failed: ")
 
 
 def test_mask_of_another_layer_is_reported(page, tmp_path):
@@ -245,7 +245,7 @@ def test_mask_of_another_layer_is_reported(page, tmp_path):
     assert result.alone == {"hide": (), "a": ("hide",), "both": ("b", "a")}
     assert_the_same(alone["a"], tapped["a"])
     assert result.not_alone == {
-        "b": "in the model TF.js gives 'b' a mask, although none of its inputs has one"
+        "b": "TF.js gives 'b' a mask in the whole model, although no input of the layer has one"
     }
 
 

@@ -68,7 +68,7 @@ def test_missing_kernel_is_named_before_the_run(harness, tmp_path):
     page = open_page(harness, "wasm")
     error = failure(page, einsum(tmp_path), "graph", node_tap("product"), timing=TimingPlan(0, 1, 1.0))
     assert error.reason == (
-        "wasm on chrome: 'product' needs the kernel Einsum, which wasm does not register; cpu, webgl do"
+        "wasm on chrome: 'product' needs the kernel Einsum, which wasm does not register; cpu, webgl have it"
     )
     assert (error.stage, error.stack) == (None, None)
     assert page.healthy
@@ -87,7 +87,7 @@ def test_missing_kernel_error_names_the_row(lacking, tmp_path):
         open_page(lacking, "cpu"), dense_graph(tmp_path), "graph", Tap("block/relu", {"node": "relu:0"})
     )
     assert error.reason == (
-        "cpu on chrome: 'block/relu' needs the kernel Relu, which cpu does not register; webgl does"
+        "cpu on chrome: 'block/relu' needs the kernel Relu, which cpu does not register; webgl has it"
     )
 
 
@@ -108,7 +108,7 @@ def test_kernel_missing_during_the_run_is_named_with_its_layer(lacking, tmp_path
     )
     error = failure(open_page(lacking, "cpu"), model, "graph", node_tap("broad"))
     assert error.reason == (
-        "cpu on chrome: 'broad' needs the kernel Tile, which cpu does not register; webgl does"
+        "cpu on chrome: 'broad' needs the kernel Tile, which cpu does not register; webgl has it"
     )
     assert re.search(r"runKernel|tf\.min\.js", error.stack)
 
@@ -127,7 +127,7 @@ def test_weight_that_needs_a_kernel_is_named(harness, tmp_path):
     )
     error = failure(open_page(harness, "wasm"), model, "graph", node_tap("turned"))
     assert error.reason == (
-        "wasm on chrome: 'turn' needs the kernel Complex, which wasm does not register; cpu, webgl do"
+        "wasm on chrome: 'turn' needs the kernel Complex, which wasm does not register; cpu, webgl have it"
     )
 
 
@@ -156,7 +156,7 @@ def test_first_line_names_layer_kernel_and_backends(project):
     (layer,) = comparison["outputs"]
     assert run.cases["test_product[chrome-wasm]"].message.splitlines()[0] == (
         f"pytest_tfjs.NotClose: wasm on chrome: error: '{layer}' needs the kernel Einsum, which wasm does not"
-        " register; cpu, webgl do"
+        " register; cpu, webgl have it"
     )
 
 
@@ -165,6 +165,6 @@ def test_layer_with_a_missing_kernel_is_named(lacking, tmp_path, timing):
     page = open_page(lacking, "cpu")
     error = failure(page, dense_model(tmp_path), "layers", layer_tap("relu"), timing=timing)
     assert error.reason == (
-        "cpu on chrome: 'dense' needs the kernel _FusedMatMul, which cpu does not register; webgl does"
+        "cpu on chrome: 'dense' needs the kernel _FusedMatMul, which cpu does not register; webgl has it"
     )
     assert page.healthy

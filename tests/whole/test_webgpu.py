@@ -121,7 +121,7 @@ def test_invalid_shader_fails_only_its_job(harness, page, tmp_path):
 def test_lost_device_is_reported_and_the_next_job_runs(harness, page, tmp_path, lose):
     lose(harness)
     with pytest.raises(
-        PageError, match=r"webgpu on chrome: the browser was lost while .*: its GPU device was lost"
+        PageError, match=r"webgpu on chrome: the browser was lost while .*: the page's GPU device was lost"
     ) as caught:
         page.run(Job(dense_graph(tmp_path), "graph", ({"x": X},), ((node_tap("relu"),),)), lambda _: None)
     assert not caught.value.refused

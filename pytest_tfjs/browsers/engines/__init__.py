@@ -46,11 +46,12 @@ def arguments_by_browser(setting: Any) -> dict[str, tuple[str, ...]]:
     for name, arguments in lists.items():
         if name not in ENGINES:
             raise SettingsError(
-                f"tfjs_browser_args: unknown browser {name!r}: expected one of {', '.join(ENGINES)}"
+                f"the fixture tfjs_browser_args names the unknown browser {name!r}; expected one of"
+                f" {', '.join(ENGINES)}"
             )
         if isinstance(arguments, str) or not isinstance(arguments, Iterable):
             raise SettingsError(
-                "tfjs_browser_args: expected a list of arguments for all browsers, or a mapping from their"
-                f" names to lists; got {setting!r}"
+                "the fixture tfjs_browser_args must return a list of arguments for all browsers, or a mapping"
+                f" from browser names to lists of arguments; got {setting!r}"
             )
     return {name: tuple(map(str, arguments)) for name, arguments in lists.items()}

@@ -13,8 +13,9 @@ class Chrome(Chromium):
     name = "chrome"
     label = "Chrome or Chromium"
     remedy = (
-        "Install one with its driver (Debian and Ubuntu: 'apt-get install chromium chromium-driver'), so that"
-        " both are on PATH, or name them with --tfjs-browser-binary and --tfjs-driver-binary."
+        "Install Chrome or Chromium with its driver (Debian and Ubuntu: 'apt-get install chromium"
+        " chromium-driver'), so that both are on PATH, or name both programs with --tfjs-browser-binary and"
+        " --tfjs-driver-binary."
     )
     programs = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser", "chrome")
     places = (

@@ -11,7 +11,7 @@ class Edge(Chromium):
     name = "edge"
     label = "Microsoft Edge"
     remedy = (
-        "Install it (https://www.microsoft.com/edge) with the driver of the same version"
+        "Install Edge (https://www.microsoft.com/edge) with the driver of the same version"
         " (https://developer.microsoft.com/microsoft-edge/tools/webdriver), so that both are on PATH, or name"
         " them with --tfjs-browser-binary and --tfjs-driver-binary."
     )

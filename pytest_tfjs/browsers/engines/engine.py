@@ -1,4 +1,4 @@
-"""Base class of the browser engines: how to find, start and drive one."""
+"""Base class of the browser engines: finds, starts and drives one kind of browser."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Firefox(Engine):
     name = "firefox"
     label = "Firefox"
     remedy = (
-        "Install it (Debian: 'apt-get install firefox-esr') and geckodriver"
+        "Install Firefox (Debian: 'apt-get install firefox-esr') and geckodriver"
         " (https://github.com/mozilla/geckodriver/releases, or 'cargo install geckodriver --locked'), so that"
         " both are on PATH, or name them with --tfjs-browser-binary and --tfjs-driver-binary."
     )

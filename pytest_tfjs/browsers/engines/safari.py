@@ -27,9 +27,9 @@ class Safari(Engine):
     name = "safari"
     label = "Safari"
     remedy = (
-        "Safari runs only on macOS. Allow automation once with 'sudo safaridriver --enable', and close every"
-        " other session (Safari allows only one at a time, so run without pytest-xdist). On Linux, test its"
-        " engine with '--tfjs-browsers=webkitgtk'."
+        "Safari runs only on macOS. Allow automation once with 'sudo safaridriver --enable'. Safari allows"
+        " only one automated session at a time: close every other session, and run without pytest-xdist. On"
+        " Linux, test Safari's engine with '--tfjs-browsers=webkitgtk'."
     )
     programs = ("Safari",)
     places = ("/Applications/Safari.app/Contents/MacOS/Safari",)
@@ -50,9 +50,9 @@ class Safari(Engine):
             raise BrowserError(f"this machine runs {platform.system()}")
         if options.binary is not None:
             raise BrowserError(
-                f"--tfjs-browser-binary cannot choose {options.binary}, because a safaridriver always starts"
-                " the Safari that it was installed with. Choose the driver of that Safari with"
-                " --tfjs-driver-binary"
+                f"--tfjs-browser-binary cannot choose {options.binary}, because each safaridriver starts only"
+                " the Safari that it was installed with. Leave the option out, and name that Safari's driver"
+                " with --tfjs-driver-binary"
             )
         return None
 

@@ -29,7 +29,7 @@ class WebKitGTK(Engine):
     name = "webkitgtk"
     label = "WebKitGTK's MiniBrowser"
     remedy = (
-        "WebKitGTK runs only on Linux. Install it with its driver and a virtual screen (Debian and Ubuntu:"
+        "WebKitGTK runs only on Linux. Install WebKitGTK, its driver and a virtual screen (Debian and Ubuntu:"
         " 'apt-get install webkit2gtk-driver xvfb'), or name both programs with --tfjs-browser-binary and"
         " --tfjs-driver-binary."
     )

@@ -95,9 +95,9 @@ def first_line(error: BaseException) -> str:
     if isinstance(error, ReadTimeoutError) or (
         isinstance(error, MaxRetryError) and isinstance(error.reason, ReadTimeoutError)
     ):
-        return "its driver did not respond in time"
+        return "the browser's driver did not respond in time"
     if isinstance(error, HTTPError | ConnectionError):
-        return "its driver has stopped (the connection to the driver failed)"
+        return "the browser's driver has stopped (the connection to the driver failed)"
     message = getattr(error, "msg", None)
     text = (
         str(error if message is None else message).partition("; For documentation on this error")[0].strip()

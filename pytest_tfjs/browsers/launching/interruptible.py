@@ -1,4 +1,4 @@
-"""Starts something in a thread, so that waiting for it can be interrupted or time out."""
+"""Starts a browser in a thread, so that Ctrl-C or a time limit can end the wait."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class _Creation(Generic[T]):
         deadline = math.inf if limit_s is None else time.monotonic() + limit_s
         while not self.done.wait(TICK_S):
             if time.monotonic() > deadline:
-                raise BrowserError(f"it did not start within {limit_s:g} s and was stopped")
+                raise BrowserError(f"the browser did not start within {limit_s:g} s and was stopped")
 
     def abandon(self) -> None:
         """End the result as soon as there is one."""

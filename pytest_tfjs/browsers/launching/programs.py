@@ -1,4 +1,4 @@
-"""Checks that the browser and driver programs that the user named fit the targets."""
+"""Checks that --tfjs-browser-binary and --tfjs-driver-binary fit the selected browsers."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def check_programs(settings: Settings, targets: Iterable[Target]) -> None:
         own = owner(program) or _only_one(settings.browsers)
         if own is not None and own != browsers[0]:
             raise SettingsError(
-                f"{setting}: this is a program of {own}, but the tests run in {browsers[0]}: name a program"
-                f" of {browsers[0]}, or leave this out to use the one on PATH"
+                f"{setting} is a program of {own}, but the tests run in {browsers[0]}. Name a program of"
+                f" {browsers[0]}, or leave this setting out to use the one on PATH"
             )
 
 

@@ -153,13 +153,13 @@ class _Request:
         requested = [f"{name} {self._capabilities[name]}" for name in _SHOWN if name in self._capabilities]
         others = sorted(set(self._capabilities) - set(_SHOWN))
         status = grid_status(self._remote)
-        offers = "  unknown: it does not report its status" if status is None else str(status)
+        offers = "  unknown (the Grid does not report its status)" if status is None else str(status)
         if self._remote.password:
             reason = reason.replace(self._remote.password, "***")
         return (
             f"{self._remote} did not start a session with {self._engine.label}: {reason}\n"
             f"Requested: {', '.join(requested)}; also set: {', '.join(others)}.\n"
-            f"It offers:\n{offers}\n"
+            f"Browsers that {self._remote} offers:\n{offers}\n"
             "Add a node with this browser or wait until one is free, choose other browsers with"
             " --tfjs-browsers, or change the request with --tfjs-capabilities."
         )
@@ -188,7 +188,7 @@ def _reason(error: Exception) -> str:
     """The first line of an error, with its meaning if the error is a known one."""
     text = first_line(error)
     if "Authorization Required" in text or "Unauthorized" in text:
-        return f"it rejects the user name and key of --tfjs-remote ({text})"
+        return f"the user name or key in --tfjs-remote was rejected ({text})"
     if not hasattr(error, "msg"):  # an error of the connection, not of WebDriver
-        return f"it does not respond ({text})"
+        return f"there was no response ({text})"
     return text

@@ -1,4 +1,4 @@
-"""Cleans up after a browser if the process that started it ends without doing so.
+"""Ends a browser and removes its files if the test run was killed before it did so.
 
 A signal, `os._exit` or a crash leave the process no time to clean up; pytest-timeout and CI systems end runs
 in these ways.

@@ -1,4 +1,4 @@
-"""Limits each connection to the server: the size of requests, their time and their number.
+"""Limits the size, duration and number of requests on each connection to the server.
 
 uvicorn bounds how long a connection idles between requests and how large a WebSocket message is. It has no
 setting for the size of a request's head, for a client that sends or reads slowly, or for the number of

@@ -151,7 +151,7 @@ class PageChannel:
         tensors = {name: value for name, value in job.references(feed, wanted).items() if name in wanted}
         size = sum(value.nbytes for value in tensors.values())
         if size > job.chunk_limit:
-            raise ProtocolError(f"{size} bytes were requested at once; the limit is {job.chunk_limit}")
+            raise ProtocolError(f"the page requested {size} bytes at once; the limit is {job.chunk_limit}")
         body = io.BytesIO()
         write(body, tensors)
         return body.getbuffer()
@@ -161,7 +161,7 @@ class PageChannel:
         return self._current(number).job.chunk_limit
 
     async def room(self, number: int, timeout: float) -> bool:
-        """Wait until the harness has read the chunk received before, so that at most one chunk waits."""
+        """Wait until the harness has read the previous chunk, so that at most one chunk is waiting."""
         self._current(number)
         return bool(await self._wait(self._has_room, timeout))
 
@@ -175,7 +175,9 @@ class PageChannel:
         with self._changed:
             order = self._current(number)
             if order.expected() != (chunk, feed):
-                raise ProtocolError(f"got chunk and feed {(chunk, feed)}, expected {order.expected()}")
+                raise ProtocolError(
+                    f"the page sent (chunk, feed) {(chunk, feed)}; expected {order.expected()}"
+                )
             plain, alone = chunk < order.job.plain_runs, order.job.runs_alone(chunk)
             names = {tap.name for tap in order.job.groups[chunk]}
             # A plain run may not have all outputs, and not every layer may run alone.
@@ -194,7 +196,7 @@ class PageChannel:
             return self._uploads
 
     async def uploads_over(self, number: int) -> None:
-        """Wait until the page is closed, or has opened another connection than this one."""
+        """Wait until the page is closed or has opened a newer connection."""
         await self._wait(lambda: self._uploads != number, None)
 
     def finish(self, number: int, message: Any) -> None:
@@ -204,7 +206,7 @@ class PageChannel:
             order = self._current(number)
             if order.expected() is not None:
                 raise ProtocolError(
-                    f"the job ended before the activations of chunk and feed {order.expected()} arrived"
+                    f"the job ended before the activations of (chunk, feed) {order.expected()} arrived"
                 )
             self._order = None
             self._put(result)
@@ -265,7 +267,7 @@ class PageChannel:
             if isinstance(message, ConsoleLine | PageFault | Progress):
                 del self._messages[place]
                 return
-        raise ProtocolError(f"{PENDING} messages are waiting already")
+        raise ProtocolError(f"the harness has not read {PENDING} messages that the page sent earlier")
 
     def _put(self, message: Message) -> None:
         self._last_message_at = time.monotonic()
@@ -278,7 +280,7 @@ class PageChannel:
             wake()
 
     async def _wait(self, take: Callable[[], T], timeout: float | None) -> T | None:
-        """The result of `take` once it is true; None after `timeout` seconds, or if the channel is closed."""
+        """The first true result of `take`; None after `timeout` seconds, or if the channel is closed."""
         changed = asyncio.Event()
         wake = partial(asyncio.get_running_loop().call_soon_threadsafe, changed.set)
         deadline = None if timeout is None else time.monotonic() + timeout

@@ -199,7 +199,7 @@ class _Routes:
         message = await self._message(request, REFERENCES_LIMIT)
         names = message.get("names") if isinstance(message, dict) else None
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise ProtocolError("expected a request of the form {names}")
+            raise ProtocolError("expected a JSON object with 'names', a list of strings")
         job, feed = request.path_params["job"], request.path_params["feed"]
         try:
             # References are read from files, for which other requests must not wait.
@@ -273,7 +273,7 @@ async def _body(request: Request, limit: int) -> bytearray:
         raise HTTPException(411, "the message has no Content-Length")
     size = int(declared)
     if size > limit:
-        raise HTTPException(413, f"{size} bytes; the limit is {limit}")
+        raise HTTPException(413, f"the request has {size} bytes; the limit is {limit}")
     body = bytearray()
     async for piece in request.stream():
         body += piece

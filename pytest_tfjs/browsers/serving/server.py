@@ -1,4 +1,4 @@
-"""The local server of the page, TF.js and artifacts; it requires the run's token."""
+"""The local server of the page, TF.js and artifacts; every request needs the run's token."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ async def _receive_all(socket: WebSocket, channel: PageChannel) -> None:
     except _TooBigError as error:
         await _close(socket, _TOO_BIG, str(error))
     except Exception as error:  # noqa: BLE001 (the page reports it as its failure)
-        await _close(socket, _INTERNAL_ERROR, f"the server cannot receive them: {error!r}")
+        await _close(socket, _INTERNAL_ERROR, f"internal error of the server: {error!r}")
 
 
 async def _receive_chunk(socket: WebSocket, channel: PageChannel) -> None:
@@ -78,7 +78,7 @@ async def _receive_chunk(socket: WebSocket, channel: PageChannel) -> None:
     job, chunk, feed, size = _parse_announcement(await _receive(socket, "text"))
     limit = channel.chunk_limit(job)
     if size > limit:
-        raise _TooBigError(f"{size} bytes; the limit is {limit}")
+        raise _TooBigError(f"the page announced {size} bytes; the limit is {limit}")
     # No more than one chunk waits to be taken: what comes meanwhile stays in the connection.
     while not await channel.room(job, _ROOM_S):
         pass
@@ -89,7 +89,7 @@ async def _receive_chunk(socket: WebSocket, channel: PageChannel) -> None:
         piece = await _receive(socket, "bytes")
         channel.chunk_limit(job)
         if len(piece) > size - at:
-            raise _TooBigError("more bytes than were announced")
+            raise _TooBigError("the page sent more bytes than it announced")
         body[at : at + len(piece)] = piece
         at += len(piece)
     channel.deliver(job, chunk, feed, body)
@@ -103,7 +103,7 @@ async def _receive(socket: WebSocket, kind: str) -> Any:
         raise WebSocketDisconnect(message.get("code", 1000), message.get("reason"))
     content = message.get(kind)
     if content is None:
-        raise ProtocolError("expected text for an announcement, and binary messages for the bytes announced")
+        raise ProtocolError("expected a text message to announce a chunk, and binary messages for its bytes")
     return content
 
 
@@ -114,7 +114,7 @@ def _parse_announcement(text: str) -> tuple[int, int, int, int]:
     except (ValueError, TypeError, KeyError) as error:
         raise ProtocolError("expected an announcement of the form {job, chunk, feed, bytes}") from error
     if not all(type(number) is int and number >= 0 for number in numbers):
-        raise ProtocolError("expected natural numbers in an announcement")
+        raise ProtocolError("expected whole numbers from 0 in the announcement of a chunk")
     job, chunk, feed, size = numbers
     return job, chunk, feed, size
 

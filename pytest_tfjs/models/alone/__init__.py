@@ -1,1 +1,1 @@
-"""One layer of artifacts alone: plans for running it, and models of just that layer."""
+"""Plans for running a layer of the artifacts alone, and models of just that layer."""

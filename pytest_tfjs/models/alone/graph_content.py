@@ -56,7 +56,7 @@ def _check_resources(artifacts: Artifacts, plan: GraphPlan) -> None:
     for name in (*plan.nodes, *plan.resources):
         if name in plan.resources or ops[name].startswith(_RESOURCES):
             raise CannotRunAloneError(
-                f"the layer depends on {name!r}, which is filled only when the whole model is loaded"
+                f"the layer reads {name!r}, a table or variable that is filled only in the whole model"
             )
 
 

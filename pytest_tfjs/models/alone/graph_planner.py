@@ -61,7 +61,7 @@ class GraphPlanner:
         target = tensor_name(str(tap["node"]))
         name = node_of(target)
         if name in self._weights:
-            raise CannotRunAloneError("it is a weight, which is not computed")
+            raise CannotRunAloneError("the layer is a weight, which is not computed")
         row_of = self._rows_before(target)
         computed = {name}
         while True:
@@ -115,13 +115,13 @@ class GraphPlanner:
     def _computable(self, name: str) -> GraphNode:
         node = self._node(name)
         if name in self._inputs:
-            raise CannotRunAloneError(f"it is the model's input {self._inputs[name]!r}")
+            raise CannotRunAloneError(f"the layer is the model's input {self._inputs[name]!r}")
         if node.op.startswith("Placeholder") and not node.inputs:
             raise CannotRunAloneError(f"the layer depends on {name!r}, which is not in the feed")
         random = self._random(name)
         if random is not None:
             raise CannotRunAloneError(
-                f"{random[0]!r} ({random[1]}) gives different random numbers in each run"
+                f"the node {random[0]!r} ({random[1]}) gives different random numbers in each run"
             )
         return node
 

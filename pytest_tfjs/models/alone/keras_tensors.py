@@ -1,4 +1,4 @@
-"""Where a tensor of a Keras config comes from, through nested models."""
+"""Finds the layer or input that gives a tensor of a Keras config, through nested models."""
 
 from __future__ import annotations
 

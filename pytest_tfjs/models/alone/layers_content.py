@@ -39,7 +39,9 @@ def layers_content(
     for step in reversed(LayersPlanner(tensors).plan(tap).steps):
         if any(mask is not None for mask in step.masks):
             name = step.layer[-1]
-            raise CannotRunAloneError(f"the layer {name!r} takes a mask, which a reproducer cannot be fed")
+            raise CannotRunAloneError(
+                f"the layer {name!r} takes a mask, which a reproducer cannot feed to it"
+            )
     return content
 
 
@@ -79,7 +81,7 @@ class _Builder:
         names = [one.name for one in self.included.values()]
         if len(set(names)) < len(names):
             raise CannotRunAloneError(
-                "layers that have to run together have the same name, in different nested models: "
+                "a reproducer cannot hold several layers of one name, from different nested models: "
                 f"{', '.join(sorted(names))}"
             )
         scopes = tuple(scope for one in self.included.values() for scope in _scopes(one.layer))

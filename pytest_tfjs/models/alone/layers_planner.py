@@ -47,7 +47,7 @@ class LayersPlanner:
         """
         source = self.tensors.source(*self.tensors.at(tap), feed_rows=False)
         if isinstance(source, Fed):
-            raise CannotRunAloneError(f"it is the model's input {source.source_input!r}")
+            raise CannotRunAloneError(f"the layer is the model's input {source.source_input!r}")
         _check(source.call)
         steps = {call: at for at, call in enumerate(self._in_order(source.call))}
         return LayersPlan(

@@ -1,4 +1,4 @@
-"""Plans for running one layer alone: what it is fed, and what is computed.
+"""The plan for running one layer alone: which tensors are fed, and which are computed.
 
 The planners make a plan from model.json. The page executes it (`page/alone_graph.js`,
 `page/alone_layers.js`). A reproducer's model of a graph model's layer is written from the plan. Of a layers

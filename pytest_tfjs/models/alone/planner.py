@@ -1,4 +1,4 @@
-"""Plans for running each layer of a model alone in the page."""
+"""Makes the plans for running each layer of a model alone in the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps the converter's optimiser from making operations that some TF.js backend lacks.
+"""Limits the converter's optimiser to fused operations that every TF.js backend has.
 
 The converter uses the optimiser of TensorFlow's own runtime. On processors with oneDNN support it fuses
 more than TF.js knows: a tanh into `_FusedMatMul`, a layer norm into `_MklLayerNorm`, a batch-norm and its
@@ -23,8 +23,8 @@ _KNOWN = frozenset(op.encode() for op in FUSED_ACTIVATIONS | {"BiasAdd", "NoOp"}
 
 KEPT_APART = (
     "some operations were not fused, because TF.js 4.22 cannot compute the fused operation on every backend. "
-    "Artifacts that tensorflowjs_converter itself makes on this machine may not run: compare the artifacts "
-    "that you ship as Prebuilt"
+    "tensorflowjs_converter, run by itself on this machine, fuses them, and its artifacts may not run. To "
+    "test the artifacts that you ship, pass them with Prebuilt(artifacts, source)"
 )
 
 _BATCH_NORM = "FusedBatchNorm"

@@ -41,7 +41,7 @@ def signature_names(path: Path) -> list[str]:
             return sorted(graph.signature_def)
     tags = [list(graph.meta_info_def.tags) for graph in graphs]
     raise SourceError(
-        f"the SavedModel {path} has no graph tagged 'serve' (it has {tags}): save it for serving"
+        f"the SavedModel {path} has no graph with the tag 'serve', only {tags}. Save it for serving"
     )
 
 
@@ -103,9 +103,9 @@ def _observed_freezing(module: Any, label: str) -> Iterator[list[Any]]:
         if error is not None and not isinstance(error, Exception):
             raise error
         raise ConversionError(
-            f"the converter cannot freeze '{label}' ({type(error).__name__}: {error}), and would convert "
-            "another model instead. If it was saved by TensorFlow 1, save it again with TensorFlow 2; if it "
-            "has lookup tables, save a tf.Module that has only the tables of the signature"
+            f"the converter cannot freeze '{label}' ({type(error).__name__}: {error}). If TensorFlow 1 saved "
+            "the model, save the model again with TensorFlow 2. If the model has lookup tables, save a "
+            "tf.Module that has only the tables of the signature"
         ) from error
 
     try:

@@ -32,7 +32,7 @@ _UNUSED = (
     "flax",
 )
 _INSTALL = (
-    "Install both with\n"
+    "Install TensorFlow and the converter with\n"
     "    python -m pip install 'pytest-tfjs[convert]'\n"
     "or, to keep another TensorFlow,\n"
     "    python -m pip install tensorflow tf-keras six packaging\n"
@@ -229,7 +229,7 @@ def _import(name: str, purpose: str) -> Any:
     except Exception as error:
         package = name.partition(".")[0].replace("_", "-")
         absent = isinstance(error, ModuleNotFoundError) and error.name == name.partition(".")[0]
-        what = "is not installed" if absent else f"does not import ({type(error).__name__}: {error})"
+        what = "is not installed" if absent else f"cannot be imported ({type(error).__name__}: {error})"
         output = chatter.tail()
         raise MissingPackageError(
             f"{package} is needed {purpose}, but it {what}. {_INSTALL}"

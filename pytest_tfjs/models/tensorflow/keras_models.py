@@ -37,7 +37,7 @@ def h5_version(path: Path) -> int:
     if config is None:
         raise SourceError(
             f"{path} holds weights only, not a model: save the whole model with model.save(), or load the "
-            "weights into the model and pass that"
+            "weights into a model and pass that model"
         )
     return _major(version.decode() if isinstance(version, bytes) else version, path)
 
@@ -156,7 +156,7 @@ def _keras_member(path: Path, name: str) -> Any:
 def _major(version: Any, path: Path) -> int:
     major = str(version).split(".")[0]
     if major not in ("2", "3"):
-        raise SourceError(f"{path} was written by Keras {version}; Keras 2 and 3 can be read")
+        raise SourceError(f"{path} was written by Keras {version}; expected Keras 2 or 3")
     return int(major)
 
 

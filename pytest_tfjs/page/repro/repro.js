@@ -19,7 +19,7 @@ const DIGITS = 7;
 const PLAIN = { from: 1e-3, to: 1e7 }; // magnitudes that are written without an exponent
 
 await main().catch((error) => {
-  showState("failed", "This could not be computed here.", String(error?.message ?? error));
+  showState("failed", "The layer could not be computed in this browser.", String(error?.message ?? error));
 });
 
 async function main() {
@@ -85,17 +85,17 @@ function showVerdict({ layer, target, rmsAllowed }, chosen, { reason, wrong, ele
   }
   const [first] = worst;
   if (wrong > 0 && first !== undefined) {
-    const count = wrong === 1 ? "One element is wrong" : `${wrong} elements are wrong`;
-    showState("wrong", `${layer} is wrong on ${chosen}.`, `${count}, of ${elements}. At worst, ${atWorst(first, values)}.`);
+    const count = `${wrong} of ${elements} elements ${wrong === 1 ? "is" : "are"} wrong`;
+    showState("wrong", `${layer} is wrong on ${chosen}.`, `${count}. The worst: ${atWorst(first, values)}.`);
     return;
   }
   if (exceedsRms) {
     const allowed = `${number(rmsAllowed ?? 0)} is allowed`;
-    showState("wrong", `${layer} is wrong on ${chosen}.`, `No element by itself, but the root mean square of all errors is ${number(rms)}, where ${allowed}.`);
+    showState("wrong", `${layer} is wrong on ${chosen}.`, `Each element is within its allowance, but the root mean square of all errors is ${number(rms)}, and ${allowed}.`);
     return;
   }
-  const other = chosen === target ? ` It was found wrong on ${target} in another browser or version.` : "";
-  showState("right", `${layer} is right on ${chosen}.`, `All ${elements} elements are within what is allowed: |error| is ${number(maxAbs)} at most.${other}`);
+  const other = chosen === target ? ` The layer was wrong on ${target} in another browser or version.` : "";
+  showState("right", `${layer} is right on ${chosen}.`, `All ${elements} elements are within their allowance: the largest |error| is ${number(maxAbs)}.${other}`);
 }
 
 /**

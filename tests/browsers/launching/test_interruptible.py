@@ -41,7 +41,7 @@ def test_creation_error_is_raised(making):
 
 
 def test_object_created_after_the_limit_is_closed(making):
-    with pytest.raises(BrowserError, match="it did not start within 0 s"):
+    with pytest.raises(BrowserError, match="the browser did not start within 0 s"):
         interruptible(making.create, making.ended.append, halt=making.go.set, limit_s=0)
     assert making.ended == ["made"]
 

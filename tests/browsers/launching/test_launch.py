@@ -148,7 +148,7 @@ def test_each_way_to_find_a_driver_is_tried_in_turn(bare, started, name):
 def test_safari_rejects_a_browser_binary(bare, monkeypatch, started):
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
     binary, driver = program(bare, "Safari"), program(bare, "safaridriver")
-    with pytest.raises(BrowserError, match="Choose the driver of that Safari"):
+    with pytest.raises(BrowserError, match="name that Safari's driver"):
         launch("safari", LaunchOptions(binary=binary))
     assert started == []
     with pytest.raises(BrowserError, match="not today"):
@@ -235,7 +235,7 @@ def test_hanging_driver_is_killed_and_the_next_attempt_made(hanging, monkeypatch
     with pytest.raises(BrowserError) as caught:
         launch("chrome", LaunchOptions())
     lines = str(caught.value).splitlines()
-    assert lines[1] == "- on PATH: it did not start within 5 s and was stopped"
+    assert lines[1] == "- on PATH: the browser did not start within 5 s and was stopped"
     assert lines[2].startswith("- Selenium Manager: ")
     assert not running(int(pid_file.read_text()))
 
@@ -264,7 +264,7 @@ def test_driver_timeout_message_shows_no_number():
     from urllib3.exceptions import ReadTimeoutError
 
     assert first_line(ReadTimeoutError(None, "/url", "read timeout=360")) == (
-        "its driver did not respond in time"
+        "the browser's driver did not respond in time"
     )
 
 

@@ -175,7 +175,7 @@ def test_credentials_are_sent_but_never_shown(hub, caplog):
         assert "cret" not in text
         assert "hidden" not in text
         assert expected.partition(" ")[2] not in text
-    assert "it rejects the user name and key of --tfjs-remote" in str(caught.value)
+    assert "the user name or key in --tfjs-remote was rejected" in str(caught.value)
 
 
 def test_credentials_are_not_sent_to_a_redirected_host(hub):
@@ -216,7 +216,7 @@ def test_error_lists_requested_capabilities_and_nodes(hub):
     names = "cloud:options, goog:chromeOptions, pageLoadStrategy"
     assert requested == f"Requested: browserName chrome, platformName windows; also set: {names}."
     assert rest[:3] == [
-        "It offers:",
+        f"Browsers that {hub.url} offers:",
         "  http://one:5555: 2 × chrome linux (1 in use), 1 × firefox 153 linux",
         "  http://two:5555: 1 × safari mac (down)",
     ]
@@ -259,7 +259,7 @@ def test_session_is_requested_without_a_readable_status(hub, value):
     assert parse_status(value) is None
     start(hub).close()
     hub.answers = [(500, failure("session not created", "no"))]
-    with pytest.raises(BrowserError, match="It offers:\n  unknown: it does not report its status"):
+    with pytest.raises(BrowserError, match=r"offers:\n  unknown \(the Grid does not report its status\)"):
         start(hub)
 
 
@@ -289,7 +289,7 @@ def test_unreachable_grid_is_reported(hub):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with pytest.raises(
-        BrowserError, match=rf"http://127\.0\.0\.1:{port} did not start .* it does not respond \("
+        BrowserError, match=rf"http://127\.0\.0\.1:{port} did not start .* there was no response \("
     ):
         launch("chrome", LaunchOptions(remote=parse_remote(f"http://me:key@127.0.0.1:{port}")))
 

@@ -293,7 +293,8 @@ def test_wrong_proxy_host_error_lists_rejected_requests(monkeypatch):
         with contextlib.closing(harness), pytest.raises(BrowserLostError) as caught:
             open_page(harness)
         proxy.shutdown()
-    assert "; the server refused GET /page/index.html: 421 (Host: inner.example)" in str(caught.value)
+    refused = "; the server refused the requests GET /page/index.html: 421 (Host: inner.example)"
+    assert refused in str(caught.value)
 
 
 @pytest.mark.browser
@@ -308,8 +309,6 @@ def test_insecure_origin_is_reported(monkeypatch, backend, what):
         assert open_page(harness, backend).healthy
     monkeypatch.setattr(module.Access, "is_secure", True)
     with contextlib.closing(Harness(dist=Dist.shipped(), address=address)) as harness:
-        message = (
-            rf"{what} needs a secure context, which this page is not: serve it by https \(--tfjs-public-url"
-        )
+        message = rf"{what} needs a secure context, .* Serve the page by https \(--tfjs-public-url"
         with pytest.raises(TargetUnavailableError, match=message):
             open_page(harness, backend)

@@ -78,13 +78,13 @@ def test_plain_run_returns_only_outputs():
 
 @pytest.mark.parametrize(("chunk", "feed"), [(1, 0), (0, 1), (2, 0)])
 def test_activations_out_of_order_are_rejected(channel, chunk, feed):
-    with pytest.raises(ProtocolError, match=r"got chunk and feed .*, expected"):
+    with pytest.raises(ProtocolError, match=r"the page sent \(chunk, feed\) .*; expected"):
         channel.deliver(1, chunk, feed, activations("a", "b"))
 
 
 def test_repeated_activations_are_rejected(channel):
     channel.deliver(1, 0, 0, activations("a", "b"))
-    with pytest.raises(ProtocolError, match=r"got chunk and feed .*, expected"):
+    with pytest.raises(ProtocolError, match=r"the page sent \(chunk, feed\) .*; expected"):
         channel.deliver(1, 0, 0, activations("a", "b"))
 
 

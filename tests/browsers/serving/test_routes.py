@@ -135,10 +135,10 @@ def test_page_receives_only_the_references_it_requests(ask, channel):
         (
             {"chunk_limit": 47},
             ("1/references/0", ["a", "b"]),
-            (400, "48 bytes were requested at once; the limit is 47"),
+            (400, "the page requested 48 bytes at once; the limit is 47"),
         ),
-        ({}, ("1/references/0", None), (400, "of the form {names}")),
-        ({}, ("1/references/0", [1]), (400, "of the form {names}")),
+        ({}, ("1/references/0", None), (400, "a JSON object with 'names'")),
+        ({}, ("1/references/0", [1]), (400, "a JSON object with 'names'")),
     ],
 )
 def test_unknown_references_are_rejected(ask, channel, changes, requested, refusal):

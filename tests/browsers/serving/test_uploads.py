@@ -160,14 +160,14 @@ def test_next_chunk_waits_until_the_previous_is_consumed(connect, channel):
 def test_chunk_over_the_job_limit_is_rejected_before_it_is_sent(connect):
     client = connect()
     client.announce(LIMIT + 1)
-    assert client.refused() == (1009, f"{LIMIT + 1} bytes; the limit is {LIMIT}")
+    assert client.refused() == (1009, f"the page announced {LIMIT + 1} bytes; the limit is {LIMIT}")
 
 
 def test_more_bytes_than_announced_are_rejected(connect):
     client = connect()
     client.announce(8)
     client.socket.send(bytes(9))
-    assert client.refused() == (1009, "more bytes than were announced")
+    assert client.refused() == (1009, "the page sent more bytes than it announced")
 
 
 def test_oversized_message_is_rejected_by_its_header(server, channel):
@@ -209,7 +209,7 @@ def test_chunk_out_of_order_is_rejected(connect, wrong):
     client.socket.send(tensors())
     code, reason = client.refused()
     assert code == 1002
-    assert reason.startswith("got chunk and feed")
+    assert reason.startswith("the page sent (chunk, feed)")
 
 
 def test_activations_of_another_job_are_rejected(connect):
@@ -272,7 +272,7 @@ def test_server_error_is_sent_to_the_page(connect, monkeypatch):
     monkeypatch.setattr(PageChannel, "deliver", fail)
     client = connect()
     client.send(tensors())
-    reason = "the server cannot receive them: MemoryError('Unable to allocate 745. GiB')"
+    reason = "internal error of the server: MemoryError('Unable to allocate 745. GiB')"
     assert client.refused() == (1011, reason)
 
 

@@ -185,8 +185,8 @@ def test_a_known_random_tensor_is_fed():
 @pytest.mark.parametrize(
     ("artifacts", "tensor", "reason"),
     [
-        (CHAIN, "w:0", "it is a weight, which is not computed"),
-        (CHAIN, "x:0", "it is the model's input 'image'"),
+        (CHAIN, "w:0", "the layer is a weight, which is not computed"),
+        (CHAIN, "x:0", "the layer is the model's input 'image'"),
         (CHAIN, "gone:0", "the artifacts have no node 'gone'"),
         (graph("a Relu gone"), "a:0", "the artifacts have no node 'gone'"),
         (
@@ -194,7 +194,11 @@ def test_a_known_random_tensor_is_fed():
             "relu:0",
             "the layer depends on 'left', which is not in the feed",
         ),
-        (NOISY, "noisy:0", "'drawn' (RandomStandardNormal) gives different random numbers in each run"),
+        (
+            NOISY,
+            "noisy:0",
+            "the node 'drawn' (RandomStandardNormal) gives different random numbers in each run",
+        ),
     ],
 )
 def test_the_error_says_why_a_node_cannot_run_alone(artifacts, tensor, reason):

@@ -212,7 +212,7 @@ def test_weights_of_other_layers_are_left_out(tmp_path):
     [
         (
             {"node": "found:0"},
-            "the layer depends on 'table', which is filled only when the whole model is loaded",
+            "the layer reads 'table', a table or variable that is filled only in the whole model",
         ),
         ({"node": "sum:0"}, "the layer depends on 'unfed', which is not in the feed"),
         ({"node": "gone:0"}, "the artifacts have no node 'gone'"),
@@ -243,7 +243,7 @@ def masked_chain(folder, *, masked):
 
 def test_a_layer_that_takes_a_mask_is_refused(tmp_path):
     artifacts, taps = masked_chain(tmp_path, masked=True)
-    why = "the layer 'lstm' takes a mask, which a reproducer cannot be fed"
+    why = "the layer 'lstm' takes a mask, which a reproducer cannot feed to it"
     with pytest.raises(AloneModelError, match=why):
         single_layer_model(artifacts, taps["lstm"], taps)
 

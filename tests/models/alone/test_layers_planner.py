@@ -255,7 +255,7 @@ def test_layers_that_pass_on_masks_are_the_same_as_in_tfjs():
 @pytest.mark.parametrize(
     ("model", "text", "reason"),
     [
-        (ABC, "x", "it is the model's input 'x'"),
+        (ABC, "x", "the layer is the model's input 'x'"),
         (ABC, "gone", 'the artifacts have no layer at {"path": ["gone"]'),
         (chain(layer("LSTM", "keeps", stateful=True)), "keeps", "'keeps' keeps a state between runs"),
         (

@@ -75,7 +75,7 @@ def test_a_missing_converter_is_reported():
 def test_a_broken_package_is_reported_with_its_import_error():
     message = blocked("tensorflow", "import_tensorflow()", "OSError('libcuda is odd')")
     assert "tensorflow is needed" in message
-    assert "does not import (OSError: libcuda is odd)" in message
+    assert "cannot be imported (OSError: libcuda is odd)" in message
 
 
 @pytest.mark.convert
