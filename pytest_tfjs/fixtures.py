@@ -5,17 +5,11 @@ A conftest.py can override each.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO
 
 import pytest
 
-from pytest_tfjs.settings.markers import apply_markers
-from pytest_tfjs.settings.options import FLAGS
 from pytest_tfjs.settings.settings import SETTINGS, Settings
 
 if TYPE_CHECKING:
@@ -25,8 +19,6 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.messages import Progress
     from pytest_tfjs.browsers.targets import Target
     from pytest_tfjs.checker import Checker
-    from pytest_tfjs.compare.results import Comparison
-    from pytest_tfjs.compare.task import Agreement
     from pytest_tfjs.models.cache import ContentCache
     from pytest_tfjs.models.tensorflow.process import TensorFlowProcess
     from pytest_tfjs.report.progress_line import ProgressLine
@@ -35,10 +27,10 @@ if TYPE_CHECKING:
     BrowserArguments = Sequence[str] | Mapping[str, Sequence[str]]
 
 COMPARISONS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
-"""Where a test's `Item.stash` holds its comparisons, as the JSON has them."""
+"""Where a test's `Item.stash` holds the comparisons of the current phase, as the JSON has them."""
 
 TASKS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
-"""Where a test's `Item.stash` holds its agreements, as the JSON has them."""
+"""Where a test's `Item.stash` holds the agreements of the current phase, as the JSON has them."""
 
 EARLIER: pytest.StashKey[EarlierComparisons] = pytest.StashKey()
 """Where a run's `Config.stash` holds its comparisons so far."""
@@ -84,6 +76,7 @@ def tfjs_harness(pytestconfig: pytest.Config, tfjs_browser_args: BrowserArgument
     from pytest_tfjs.browsers.engines import arguments_by_browser
     from pytest_tfjs.browsers.engines.engine import LaunchOptions
     from pytest_tfjs.browsers.harness import Harness
+    from pytest_tfjs.browsers.processes.termination import interrupt_on_termination
     from pytest_tfjs.preflight import address_of, dist_of
 
     settings = pytestconfig.stash[SETTINGS]
@@ -127,11 +120,15 @@ def tfjs(
     tfjs_tensorflow: TensorFlowProcess,
 ) -> Checker:
     """Compares and times models in the browser: `tfjs.assert_close(model, inputs)`."""
+    from pytest_tfjs import outcomes
     from pytest_tfjs.checker import Checker
     from pytest_tfjs.report.run_results import EarlierComparisons
     from pytest_tfjs.workflows.context import Context
 
     item: pytest.Item = request.node
+    earlier = item.config.stash.setdefault(EARLIER, EarlierComparisons())
+    comparisons = item.stash.setdefault(COMPARISONS, [])
+    tasks = item.stash.setdefault(TASKS, [])
     return Checker(
         Context(
             settings_of(item),
@@ -139,12 +136,12 @@ def tfjs(
             tfjs_harness,
             tfjs_cache,
             tfjs_tensorflow,
-            test=id_of(item),
-            repeat=repeat_command_of(item),
-            earlier=item.config.stash.setdefault(EARLIER, EarlierComparisons()),
+            test=outcomes.id_of(item),
+            repeat=outcomes.repeat_command_of(item),
+            earlier=earlier,
             progress=progress_of(item, tfjs_target),
-            record=partial(record_comparison, item),
-            record_agreement=partial(record_agreement, item),
+            record=partial(outcomes.record_comparison, item, comparisons, earlier),
+            record_agreement=partial(outcomes.record_agreement, item, tasks),
             attach=partial(item.add_report_section, "call"),
             lost=partial(record_lost_browser, item),
         )
@@ -153,6 +150,8 @@ def tfjs(
 
 def settings_of(node: pytest.Item) -> Settings:
     """The settings of one test: its markers over those of the run. Raises SettingsError."""
+    from pytest_tfjs.settings.markers import apply_markers
+
     return apply_markers(node.config.stash[SETTINGS], node.iter_markers("tfjs"))
 
 
@@ -183,75 +182,8 @@ def _progress_line(config: pytest.Config) -> ProgressLine | None:
     return stash.get(PROGRESS, None)
 
 
-def record_comparison(item: pytest.Item, comparison: Comparison) -> None:
-    """Adds a comparison to a test's results and to those of the run."""
-    from pytest_tfjs.outcomes import expected_verdict
-    from pytest_tfjs.report.comparison_json import comparison_to_json
-    from pytest_tfjs.report.junit_properties import junit_properties
-    from pytest_tfjs.report.run_results import EarlierComparisons
-
-    content = comparison_to_json(comparison, expected=expected_verdict(item, comparison))
-    item.stash.setdefault(COMPARISONS, []).append(content)
-    item.user_properties.extend(junit_properties(content))
-    item.config.stash.setdefault(EARLIER, EarlierComparisons()).add(comparison)
-
-
-def record_agreement(item: pytest.Item, agreement: Agreement) -> None:
-    """Adds an agreement to a test's results."""
-    from pytest_tfjs.outcomes import expected_verdict
-    from pytest_tfjs.report.agreement_json import agreement_to_json
-
-    content = agreement_to_json(agreement, expected=expected_verdict(item, agreement))
-    item.stash.setdefault(TASKS, []).append(content)
-
-
 def record_lost_browser(item: pytest.Item, how: str) -> None:
     """Adds to a test's properties how a browser was lost."""
     from pytest_tfjs.formats.escaping import printable
 
     item.user_properties.append((RETRIED, printable(how)))
-
-
-def repeat_command_of(item: pytest.Item) -> str:
-    """The shell command that runs just this test again."""
-    from pytest_tfjs.report.repeat_command import repeat_command
-
-    arguments = [str(argument) for argument in item.config.invocation_params.args]
-    return repeat_command(argument_of(item), arguments, flags=FLAGS)
-
-
-def id_of(item: pytest.Item) -> str:
-    """The node id as the command line takes it, without the `@group` that pytest-xdist appends."""
-    return item.nodeid if item.parent is None else f"{item.parent.nodeid}::{item.name}"
-
-
-def argument_of(item: pytest.Item) -> str:
-    """The test as a command line argument, relative to the directory that pytest was started in."""
-    _, separator, names = id_of(item).partition("::")
-    try:
-        return os.path.relpath(item.path, item.config.invocation_params.dir) + separator + names
-    except ValueError:  # on another drive
-        return f"{item.path}{separator}{names}"
-
-
-@contextlib.contextmanager
-def interrupt_on_termination() -> Iterator[None]:
-    """Lets SIGTERM and SIGHUP end the run as Ctrl-C does, so that the browser and its files are removed."""
-
-    def interrupt(signum: int, _: object) -> None:
-        raise KeyboardInterrupt(f"stopped by {signal.Signals(signum).name}")
-
-    before: dict[int, Any] = {}
-    for name in ("SIGTERM", "SIGHUP"):
-        signum = getattr(signal, name, None)
-        if (
-            signum is not None
-            and threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signum) is signal.SIG_DFL
-        ):
-            before[signum] = signal.signal(signum, interrupt)
-    try:
-        yield
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)

@@ -1,9 +1,10 @@
-"""Test outcomes: skips for unavailable targets, expected failures, and short tracebacks."""
+"""Test outcomes: recorded results, skips, expected failures, and short tracebacks."""
 
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, NoReturn
+import os
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.targets import Flags, Target
     from pytest_tfjs.compare.results import Comparison
     from pytest_tfjs.compare.task import Agreement
+    from pytest_tfjs.report.run_results import EarlierComparisons
 
 _NOT_USERS = ("_pytest", "pluggy", __package__)
 
@@ -133,3 +135,46 @@ def end_at_the_users_line(error: BaseException) -> None:
 
 def _package(trace: TracebackType) -> str:
     return str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0]
+
+
+def record_comparison(
+    item: pytest.Item, results: list[dict[str, Any]], earlier: EarlierComparisons, comparison: Comparison
+) -> None:
+    """Adds a comparison to a test's `results`, to its properties for JUnit, and to the run's comparisons."""
+    from pytest_tfjs.report.comparison_json import comparison_to_json
+    from pytest_tfjs.report.junit_properties import junit_properties
+
+    content = comparison_to_json(comparison, expected=expected_verdict(item, comparison))
+    results.append(content)
+    item.user_properties.extend(junit_properties(content))
+    earlier.add(comparison)
+
+
+def record_agreement(item: pytest.Item, results: list[dict[str, Any]], agreement: Agreement) -> None:
+    """Adds an agreement to a test's `results`."""
+    from pytest_tfjs.report.agreement_json import agreement_to_json
+
+    results.append(agreement_to_json(agreement, expected=expected_verdict(item, agreement)))
+
+
+def repeat_command_of(item: pytest.Item) -> str:
+    """The shell command that runs just this test again."""
+    from pytest_tfjs.report.repeat_command import repeat_command
+    from pytest_tfjs.settings.options import FLAGS
+
+    arguments = [str(argument) for argument in item.config.invocation_params.args]
+    return repeat_command(argument_of(item), arguments, flags=FLAGS)
+
+
+def id_of(item: pytest.Item) -> str:
+    """The node id as the command line takes it, without the `@group` that pytest-xdist appends."""
+    return item.nodeid if item.parent is None else f"{item.parent.nodeid}::{item.name}"
+
+
+def argument_of(item: pytest.Item) -> str:
+    """The test as a command line argument, relative to the directory that pytest was started in."""
+    _, separator, names = id_of(item).partition("::")
+    try:
+        return os.path.relpath(item.path, item.config.invocation_params.dir) + separator + names
+    except ValueError:  # on another drive
+        return f"{item.path}{separator}{names}"

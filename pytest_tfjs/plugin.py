@@ -26,7 +26,6 @@ from pytest_tfjs.fixtures import (
     RETRIED,
     TASKS,
     TERMINAL,
-    id_of,
     settings_of,
     tfjs,
     tfjs_browser_args,
@@ -35,7 +34,6 @@ from pytest_tfjs.fixtures import (
     tfjs_target,
     tfjs_tensorflow,
 )
-from pytest_tfjs.settings.markers import XFAIL, add_markers
 from pytest_tfjs.settings.options import add_options
 from pytest_tfjs.settings.settings import SETTINGS, resolve_settings
 
@@ -90,6 +88,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    from pytest_tfjs.settings.markers import add_markers
+
     add_markers(config)
     try:
         settings = config.stash[SETTINGS] = resolve_settings(config)
@@ -161,6 +161,8 @@ def _tfjs_version(config: pytest.Config) -> str | None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    from pytest_tfjs.settings.markers import XFAIL
+
     targeted = "tfjs_target" in metafunc.fixturenames
     if not targeted and metafunc.definition.get_closest_marker(XFAIL) is None:
         return
@@ -242,14 +244,16 @@ def pytest_runtest_makereport(
     report = yield
     cause = None if error is None else error.__cause__
     if report.skipped and isinstance(cause, TargetUnavailableError):
-        from pytest_tfjs.outcomes import place_of_skip
+        from pytest_tfjs.outcomes import id_of, place_of_skip
 
         report.longrepr = place_of_skip(item, str(cause))
         report.tfjs_not_run = {"test": id_of(item), "reason": str(cause)}  # type: ignore[attr-defined]
     # Each phase has its own, because fixtures compare too. pytest-xdist sends attributes to the controller.
     for key, name in ((COMPARISONS, "tfjs_comparisons"), (TASKS, "tfjs_tasks")):
-        if key in item.stash:
-            setattr(report, name, item.stash[key])
+        if item.stash.get(key, []):
+            setattr(report, name, item.stash[key].copy())
+            item.stash[key].clear()
+        if call.when == "teardown" and key in item.stash:
             del item.stash[key]
     return report
 
