@@ -121,7 +121,7 @@ def parse_event(message: Any) -> Event:
 def _arguments(message: Any) -> tuple[str, ...]:
     arguments = _field(message, "arguments", list)
     if len(arguments) > _ARGUMENTS or not all(isinstance(item, str) for item in arguments):
-        raise ProtocolError(f"a console line has at most {_ARGUMENTS} arguments, all of them strings")
+        raise ProtocolError(f"a console line must have at most {_ARGUMENTS} arguments, and only strings")
     left, shortened = _TEXT_LIMIT, []
     for argument in arguments:
         shortened.append(argument[:left])

@@ -73,7 +73,7 @@ OPTIONS: Mapping[str, Option] = {
     "format": Option(
         ("auto", "layers", "graph"),
         "FORMAT",
-        "layers, graph or auto: layers for Keras 2, graph for everything else (default: auto)",
+        "layers, graph, or auto, which is layers for Keras 2 and graph for everything else (default: auto)",
         marker=True,
     ),
     "weights": Option(

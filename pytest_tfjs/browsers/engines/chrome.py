@@ -1,4 +1,4 @@
-"""Chrome and Chromium."""
+"""Finds and starts Chrome and Chromium."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Microsoft Edge."""
+"""Finds and starts Microsoft Edge."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Edge(Chromium):
     remedy = (
         "Install Edge (https://www.microsoft.com/edge) with the driver of the same version"
         " (https://developer.microsoft.com/microsoft-edge/tools/webdriver), so that both are on PATH, or name"
-        " them with --tfjs-browser-binary and --tfjs-driver-binary."
+        " both programs with --tfjs-browser-binary and --tfjs-driver-binary."
     )
     programs = ("microsoft-edge", "microsoft-edge-stable", "msedge")
     places = (

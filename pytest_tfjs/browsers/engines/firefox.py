@@ -1,4 +1,4 @@
-"""Firefox."""
+"""Finds and starts Firefox."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Firefox(Engine):
     remedy = (
         "Install Firefox (Debian: 'apt-get install firefox-esr') and geckodriver"
         " (https://github.com/mozilla/geckodriver/releases, or 'cargo install geckodriver --locked'), so that"
-        " both are on PATH, or name them with --tfjs-browser-binary and --tfjs-driver-binary."
+        " both are on PATH, or name both programs with --tfjs-browser-binary and --tfjs-driver-binary."
     )
     programs = ("firefox", "firefox-esr")
     places = (

@@ -1,4 +1,4 @@
-"""Safari."""
+"""Finds and starts Safari."""
 
 from __future__ import annotations
 

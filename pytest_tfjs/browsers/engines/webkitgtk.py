@@ -1,4 +1,4 @@
-"""WebKit on Linux, in WebKitGTK's MiniBrowser."""
+"""Finds and starts WebKit on Linux, in WebKitGTK's MiniBrowser."""
 
 from __future__ import annotations
 

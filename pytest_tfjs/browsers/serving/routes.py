@@ -221,7 +221,7 @@ class _Routes:
         first = message.get("first") if isinstance(message, dict) else None
         events = message.get("events") if isinstance(message, dict) else None
         if type(first) is not int or not isinstance(events, list):
-            raise ProtocolError("expected events of the form {first, events}")
+            raise ProtocolError("expected a JSON object with 'first', a number, and 'events', a list")
         channel.add_events(first, events)
         return Response(status_code=204)
 
@@ -230,7 +230,7 @@ class _Routes:
         message = await self._message(request, BEAT_LIMIT)
         busy: Any = message.get("busyMs") if isinstance(message, dict) else None
         if not is_number(busy):
-            raise ProtocolError("expected a heartbeat of the form {busyMs}")
+            raise ProtocolError("expected a JSON object with 'busyMs', a number")
         channel.beat(float(busy) / 1000)
         return Response(status_code=204)
 

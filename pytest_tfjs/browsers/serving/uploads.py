@@ -112,7 +112,7 @@ def _parse_announcement(text: str) -> tuple[int, int, int, int]:
         message: Any = strict_json.loads(text)
         numbers = [message[name] for name in ("job", "chunk", "feed", "bytes")]
     except (ValueError, TypeError, KeyError) as error:
-        raise ProtocolError("expected an announcement of the form {job, chunk, feed, bytes}") from error
+        raise ProtocolError("expected a JSON object with 'job', 'chunk', 'feed' and 'bytes'") from error
     if not all(type(number) is int and number >= 0 for number in numbers):
         raise ProtocolError("expected whole numbers from 0 in the announcement of a chunk")
     job, chunk, feed, size = numbers

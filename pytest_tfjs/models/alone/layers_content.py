@@ -81,7 +81,7 @@ class _Builder:
         names = [one.name for one in self.included.values()]
         if len(set(names)) < len(names):
             raise CannotRunAloneError(
-                "a reproducer cannot hold several layers of one name, from different nested models: "
+                "layers of different nested models have the same name, but a reproducer needs unique names: "
                 f"{', '.join(sorted(names))}"
             )
         scopes = tuple(scope for one in self.included.values() for scope in _scopes(one.layer))

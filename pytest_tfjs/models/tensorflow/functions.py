@@ -50,8 +50,8 @@ def concrete_function(function: Any, label: str) -> Any:
             "@tf.function(input_signature=[tf.TensorSpec(...)]), or pass function.get_concrete_function(...)"
         )
     raise SourceError(
-        f"the tf.function '{label}' was traced for {len(traced)} signatures, but one is needed: give it an "
-        "input_signature, or pass function.get_concrete_function(...) for one of them"
+        f"the tf.function '{label}' was traced for {len(traced)} signatures, but only one can be tested: add "
+        "an input_signature, or pass function.get_concrete_function(...) for one of them"
     )
 
 

@@ -23,8 +23,8 @@ _KNOWN = frozenset(op.encode() for op in FUSED_ACTIVATIONS | {"BiasAdd", "NoOp"}
 
 KEPT_APART = (
     "some operations were not fused, because TF.js 4.22 cannot compute the fused operation on every backend. "
-    "tensorflowjs_converter, run by itself on this machine, fuses them, and its artifacts may not run. To "
-    "test the artifacts that you ship, pass them with Prebuilt(artifacts, source)"
+    "Artifacts that the command tensorflowjs_converter writes on this machine may contain such operations "
+    "and fail. To test the artifacts that you ship, pass them with Prebuilt(artifacts, source)"
 )
 
 _BATCH_NORM = "FusedBatchNorm"

@@ -51,7 +51,7 @@ def load_keras_file(path: Path, version: int) -> Any:
     except Exception as error:  # the file's custom objects may raise anything
         raise SourceError(
             f"{path} cannot be loaded with {keras.__name__} {keras.__version__}: {_first_line(error)}. If "
-            "it has layers or functions of your own, or a Lambda layer, load it yourself "
+            "the model has layers or functions of your own, or a Lambda layer, load it yourself "
             "(custom_objects=..., safe_mode=False) and pass the model instead of the path"
         ) from error
 

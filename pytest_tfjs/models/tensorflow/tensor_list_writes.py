@@ -19,8 +19,8 @@ _WRITES = frozenset({"TensorListSetItem", "TensorListPushBack"})
 WRITES_MOVED = (
     "in the bodies of loops, writes into tensor lists were moved to the end of the node list, because TF.js "
     "4.22 frees the written tensors otherwise. The order of nodes does not change results. "
-    "tensorflowjs_converter, run by itself, does not move the writes, and its artifacts may fail. To test "
-    "the artifacts that you ship, pass them with Prebuilt(artifacts, source)"
+    "Artifacts that the command tensorflowjs_converter writes have another order and may fail. To test the "
+    "artifacts that you ship, pass them with Prebuilt(artifacts, source)"
 )
 
 
