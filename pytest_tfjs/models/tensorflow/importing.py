@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import io
 import logging
@@ -100,10 +101,12 @@ def import_converter() -> Converter:
     return Converter(graph, keras)
 
 
+@functools.cache
 def versions() -> dict[str, str | None]:
     """The installed versions of every package that affects a conversion, without importing any.
 
-    The version of a package that is not installed is None.
+    The version of a package that is not installed is None. The metadata are read once in each process: to
+    read them takes 2 ms, and every comparison asks twice.
     """
     found = {name: _version(name) for name in ("tensorflowjs", "tf-keras", "keras", "pytest-tfjs")}
     return {"tensorflow": next(filter(None, map(_version, TENSORFLOW_DISTRIBUTIONS)), None), **found}

@@ -141,7 +141,11 @@ def test_versions_include_every_distribution_of_tensorflow(name, tmp_path, monke
     folder.mkdir()
     (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 2.99.0\n")
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    assert importing.versions()["tensorflow"] == "2.99.0"
+    importing.versions.cache_clear()
+    try:
+        assert importing.versions()["tensorflow"] == "2.99.0"
+    finally:
+        importing.versions.cache_clear()
 
 
 def test_output_of_streams_descriptors_and_loggers_is_captured(capfd):
