@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.results import Comparison
 
 _LEVEL = 9
-_BLOCK = 1 << 18
+_BLOCK = 1 << 17
 
 
 class _Archive:
