@@ -36,14 +36,10 @@ def junit_properties(comparison: Mapping[str, Any]) -> list[tuple[str, str | flo
         "tfjs_first_ms": timing.get("first_ms"),
         "tfjs_median_ms": timing.get("median_ms"),
     }
-    return [
-        _text_property(name, value) if isinstance(value, str) else (name, value)
-        for name, value in found.items()
-        if value is not None
-    ]
+    return [_property(name, value) for name, value in found.items() if value is not None]
 
 
-@functools.lru_cache(maxsize=256)
-def _text_property(name: str, value: str) -> tuple[str, str]:
+@functools.lru_cache(maxsize=256, typed=True)
+def _property(name: str, value: str | float) -> tuple[str, str | float]:
     """A property, shared by the tests that have the same: pytest keeps the properties of all of them."""
-    return name, printable(value)
+    return name, printable(value) if isinstance(value, str) else value
