@@ -7,39 +7,12 @@ import pytest
 
 from pytest_tfjs.errors import ConversionError, SourceError
 from pytest_tfjs.models.artifacts import TensorSpec
-from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.models.tensorflow import graph_conversion
 from tests.support.twin_models import FEED, assert_close, names, run_graph, run_saved_model, twin
 
 pytestmark = pytest.mark.convert
-
-
-@pytest.fixture(scope="module")
-def tf():
-    return pytest.importorskip("tensorflow")
-
-
-@pytest.fixture(params=["tf_keras", "keras"])
-def keras(request, tf):
-    return pytest.importorskip(request.param)
-
-
-@pytest.fixture
-def tf_keras(tf):
-    return pytest.importorskip("tf_keras")
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    with ContentCache(tmp_path_factory.mktemp("cache dir")) as cache:
-        yield cache
-
-
-@pytest.fixture
-def made(cache):
-    return lambda model, **options: convert(as_source(model), cache=cache, **options)
 
 
 @pytest.mark.parametrize("structure", [{}, {"dict": True}], ids=["list", "dict"])
@@ -276,10 +249,10 @@ def test_models_convert_when_warnings_are_errors(keras, made, format_):
     assert made(keras.Model(x, keras.layers.Dense(5)(x)), format=format_).format == format_
 
 
-def test_the_converters_output_appears_only_in_errors(tf_keras, cache, capfd, monkeypatch):
+def test_the_converters_output_appears_only_in_errors(tf_keras, module_cache, capfd, monkeypatch):
     x = tf_keras.Input((3,), name="x")
     source = as_source(tf_keras.Model(x, tf_keras.layers.Dense(7)(x)))
-    convert(source, format="graph", cache=cache)
+    convert(source, format="graph", cache=module_cache)
     assert capfd.readouterr() == ("", "")
 
     def fail(*_):
@@ -290,12 +263,12 @@ def test_the_converters_output_appears_only_in_errors(tf_keras, cache, capfd, mo
     with pytest.raises(
         ConversionError, match=r"(?s)RuntimeError: no luck\nThe converter's output:\n.*last words"
     ) as caught:
-        convert(source, format="graph", weights="uint8", cache=cache)
+        convert(source, format="graph", weights="uint8", cache=module_cache)
     assert isinstance(caught.value.__cause__, RuntimeError)
     assert capfd.readouterr() == ("", "")
 
 
-def test_an_error_in_freezing_is_reported(tf, cache, monkeypatch):
+def test_an_error_in_freezing_is_reported(tf, module_cache, monkeypatch):
     from pytest_tfjs.models.tensorflow.importing import import_converter
 
     module = import_converter().graph
@@ -306,6 +279,6 @@ def test_an_error_in_freezing_is_reported(tf, cache, monkeypatch):
     monkeypatch.setattr(module, "_freeze_saved_model_v2", fail)
     function = tf.function(lambda x: x * 7.0, input_signature=[tf.TensorSpec([1], tf.float32)])
     with pytest.raises(ConversionError, match=r"the converter cannot freeze.*RuntimeError: cannot freeze"):
-        convert(as_source(function), cache=cache)
+        convert(as_source(function), cache=module_cache)
     assert module._freeze_saved_model_v2 is fail
     assert module._freeze_saved_model_v1.__module__ == module.__name__

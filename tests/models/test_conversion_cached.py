@@ -19,33 +19,7 @@ from tests.support.twin_models import FEED, assert_close, names, run_graph, run_
 pytestmark = pytest.mark.convert
 
 
-@pytest.fixture(scope="module")
-def tf():
-    return pytest.importorskip("tensorflow")
-
-
-@pytest.fixture(params=["tf_keras", "keras"])
-def keras(request, tf):
-    return pytest.importorskip(request.param)
-
-
-@pytest.fixture
-def tf_keras(tf):
-    return pytest.importorskip("tf_keras")
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    with ContentCache(tmp_path_factory.mktemp("cache dir")) as cache:
-        yield cache
-
-
-@pytest.fixture
-def made(cache):
-    return lambda model, **options: convert(as_source(model), cache=cache, **options)
-
-
-def test_prebuilt_artifacts_are_unchanged_and_have_the_sources_saved_model(tf, tf_keras, made, cache):
+def test_prebuilt_artifacts_are_unchanged_and_have_the_sources_saved_model(tf, tf_keras, made):
     model = twin(tf_keras)
     for format_ in ("layers", "graph"):
         built = made(model, format=format_, weights="uint8")

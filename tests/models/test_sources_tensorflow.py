@@ -11,16 +11,6 @@ from pytest_tfjs.errors import ConversionError, SourceError
 from pytest_tfjs.models.sources import as_source
 
 
-@pytest.fixture(scope="module")
-def tf():
-    return pytest.importorskip("tensorflow")
-
-
-@pytest.fixture(params=["tf_keras", "keras"])
-def keras(request, tf):
-    return pytest.importorskip(request.param)
-
-
 def small(keras, activation="relu", name="small"):
     keras.utils.set_random_seed(1)
     x = keras.Input((4,), name="x")

@@ -17,11 +17,6 @@ pytestmark = pytest.mark.convert
 KNOWN = {"BiasAdd", "Relu", "Relu6", "Elu", "LeakyRelu", "Prelu", "Sigmoid", "NoOp"}
 
 
-@pytest.fixture(scope="module")
-def tf():
-    return pytest.importorskip("tensorflow")
-
-
 def fused(artifacts):
     """The operations within the fused nodes."""
     lists = (node.attr["fused_ops"]["list"]["s"] for node in artifacts.nodes() if "fused_ops" in node.attr)
