@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.support.inner_runs import Project
+    from tests.support.inner_runs import InnerRun, Project
 
 pytestmark = [
     pytest.mark.browser,
@@ -125,14 +125,8 @@ def growth_without_the_plugin(folder: Path, size: Size) -> int:
     return last - first
 
 
-@pytest.mark.parametrize(
-    "size", [pytest.param(SMALL, id="66"), pytest.param(FULL, id="1014", marks=pytest.mark.slow)]
-)
-def test_long_run_does_not_leak(
-    tiny_project: Callable[[str], Project], record_figures: Callable[[str], None], size: Size
-) -> None:
-    """Memory is checked at full size only: a browser grows during its first tests."""
-    project = tiny_project(f"load-{size.each}")
+def run_long(project: Project, size: Size) -> tuple[InnerRun, list[dict[str, Any]]]:
+    """The run, and what the plugin `load_plugin` measured during it."""
     project.write(test_many=inner_tests(size))
     unknown = [placeholder("x", -1, 3), node("NoSuchOp", "odd", "x"), node("Identity", "y", "odd")]
     write_graph_model(project.folder / "unknown", unknown, {}, inputs={"x": "x:0"}, outputs={"y": "y:0"})
@@ -149,6 +143,10 @@ def test_long_run_does_not_leak(
         },
         limit_s=LIMIT_S,
     )
+    return run, [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def check_outcomes(run: InnerRun, size: Size) -> None:
     failing = sum(number % 50 in DIVERGES + THROWS for number in range(size.each)) * len(TARGETS)
     assert re.search(rf"= {failing} failed, {size.each * len(TARGETS) - failing} passed in ", run.text), (
         run.text[-2000:]
@@ -160,14 +158,10 @@ def test_long_run_does_not_leak(
         "close": compared * len(TARGETS) - failing // 2,
     }
 
-    stocks = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+def check_nothing_is_left(stocks: list[dict[str, Any]], size: Size) -> None:
     first, last = stocks[0], stocks[-1]
     assert (first["tests"], last["tests"]) == (size.first, size.last)
-    for key in ("pytest", "browser", "unshared") if size is FULL else ():
-        record_figures(
-            f"{key:<8} after {size.first} tests {first[key] / 1e6:.1f} MB, "
-            f"after {size.last} {last[key] / 1e6:.1f} MB: {last[key] / first[key]:.3f}"
-        )
     for stock in stocks:
         # What the jobs left in the page: tensors that they made, all tensors, their buffers and bytes.
         assert stock["left"] == [[0, 0, 0, 0]]
@@ -179,7 +173,26 @@ def test_long_run_does_not_leak(
         assert stock["files"] <= first["files"] + 2
         assert stock["threads"] <= first["threads"] + 1
     assert last["jobs"] > size.last
+
+
+@pytest.mark.parametrize(
+    "size", [pytest.param(SMALL, id="66"), pytest.param(FULL, id="1014", marks=pytest.mark.slow)]
+)
+def test_long_run_does_not_leak(
+    tiny_project: Callable[[str], Project], record_figures: Callable[[str], None], size: Size
+) -> None:
+    """Memory is checked at full size only: a browser grows during its first tests."""
+    project = tiny_project(f"load-{size.each}")
+    run, stocks = run_long(project, size)
+    check_outcomes(run, size)
+    check_nothing_is_left(stocks, size)
     if size is FULL:
+        first, last = stocks[0], stocks[-1]
+        for key in ("pytest", "browser", "unshared"):
+            record_figures(
+                f"{key:<8} after {size.first} tests {first[key] / 1e6:.1f} MB, "
+                f"after {size.last} {last[key] / 1e6:.1f} MB: {last[key] / first[key]:.3f}"
+            )
         floor = growth_without_the_plugin(project.folder / "plain", size)
         own = last["pytest"] - first["pytest"] - floor
         record_figures(
