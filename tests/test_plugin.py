@@ -1,4 +1,4 @@
-"""Runs that do not use the plugin, and one test for each target in those that do."""
+"""The plugin's hooks: cheap in unrelated runs, one test for each target in others."""
 
 from __future__ import annotations
 

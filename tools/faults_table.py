@@ -1,4 +1,4 @@
-"""Causes every fault, and writes what the user sees of each fault into `docs/faults.md`.
+"""Provokes each fault, and writes what the user sees into `docs/faults.md`.
 
 `python -m tools.faults_table`; further arguments go to pytest. `-k Ctrl` writes only those rows again.
 """

@@ -1,4 +1,4 @@
-"""Tables of graph operations: which compute the same, and which are of the same kind.
+"""Tables that classify graph operations: synonyms, activations, contractions and others.
 
 Names are those of graph nodes (`NodeDef.op`), both in TensorFlow's graphs and in a converted `model.json`;
 the layers of a layers model have the names of Keras classes instead. A set "by `same_operation`" holds one

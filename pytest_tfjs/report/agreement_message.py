@@ -1,4 +1,4 @@
-"""The message of a failed `assert_agrees`, and the task lines of the terminal report."""
+"""The message of a failed `assert_agrees`, and the lines on agreement in the summary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a divergence begins: the frontier of a graph, layers run alone, and growing errors."""
+"""Finding where a divergence begins, from layers run alone and from growing errors."""
 
 from __future__ import annotations
 

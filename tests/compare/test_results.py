@@ -1,4 +1,4 @@
-"""The results of a comparison, printed."""
+"""The printed form of a comparison's results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text as each encoding of a terminal can show it."""
+"""Escaping of the characters that a terminal's encoding cannot show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A feed, a function of two outputs, and the reason of a comparison that is not close."""
+"""Helpers of the false pass tests: a feed, a function, and the reason of a failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damaged safetensors of activations are refused or wrong; none is close, none hangs.
+"""Damaged activations from the page raise an error or fail the comparison; none pass.
 
 What is damaged is the header, or where the data ends; what a damaged number does is the judge's to tell.
 `TFJS_FRAMES=5000` draws more of them, `TFJS_FRAMES_SEED=7` others.

@@ -1,4 +1,4 @@
-"""Each variant computes as its name says, checked without its own flags."""
+"""Each variant runs as its name says: half precision, unpacked, SIMD, threads."""
 
 from __future__ import annotations
 

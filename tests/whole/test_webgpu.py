@@ -1,4 +1,4 @@
-"""webgpu, in software where there is no GPU: it computes, and its errors are reported."""
+"""webgpu computes correctly and reports its errors, also on a software adapter."""
 
 from __future__ import annotations
 

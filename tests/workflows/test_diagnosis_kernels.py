@@ -1,4 +1,4 @@
-"""Known differences of backends, and half precision, are named by the diagnosis."""
+"""The diagnosis names known differences of backends, and effects of half precision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`--tfjs-tap-budget` bounds the groups of the reference and the chunks of the page."""
+"""`--tfjs-tap-budget` limits the activations that Python and the page hold at once."""
 
 from __future__ import annotations
 

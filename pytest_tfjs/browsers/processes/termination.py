@@ -1,4 +1,4 @@
-"""Ends a run on SIGTERM and SIGHUP as Ctrl-C does, which removes the browser and its files."""
+"""Turns SIGTERM and SIGHUP into KeyboardInterrupt, so that the browser is closed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds the signature of tf.functions and tf.Modules, fingerprints and saves them."""
+"""Finds, hashes and saves the signature of a tf.function or a tf.Module."""
 
 from __future__ import annotations
 

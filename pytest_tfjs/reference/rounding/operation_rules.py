@@ -1,4 +1,4 @@
-"""The rounding rule of each operation: input magnitudes and the number of roundings.
+"""How each operation rounds: the magnitudes of its terms and the number of roundings.
 
 The sizes follow from the standard model of rounding error carried through to first order (N. J. Higham,
 "Accuracy and Stability of Numerical Algorithms", 2nd ed. 2002, chapters 2 and 3): where y = f(x, ...) and x

@@ -1,4 +1,4 @@
-"""What each engine asks of its browser: capabilities, arguments and the driver's version."""
+"""The capabilities, arguments and driver version that each engine requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A workspace ends its processes and ends with its owner."""
+"""A workspace kills its processes and deletes its files, even if pytest is killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reference activations sent to the page, and results of layers run alone."""
+"""The routes that send reference activations to the page and receive the results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Correct recomputation passes in every summation order; errors above a stated size do not."""
+"""Sums in any order are within the allowance; errors above a stated size are not."""
 
 from __future__ import annotations
 

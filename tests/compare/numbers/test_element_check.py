@@ -1,4 +1,4 @@
-"""Element by element, what is wrong and where it is worst.
+"""Finding the wrong elements of an activation, and the worst of them.
 
 tests/page/holding.test.js has the same cases.
 """

@@ -1,4 +1,4 @@
-"""Mutants of a layer equal the activations of models built with the fault."""
+"""A mutated activation equals that of a model built with the same fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plans of random graphs under random rewrites: rows, inputs and coverage."""
+"""Random graphs after random rewrites: the plan has the right rows, inputs and coverage."""
 
 from __future__ import annotations
 

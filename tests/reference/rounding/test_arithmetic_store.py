@@ -1,4 +1,4 @@
-"""The arithmetic of layers in the reference's cache entry."""
+"""The rounding properties of layers are stored and read back unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Magnitudes and term counts explain the float32 error of layers, measured against float64."""
+"""The magnitudes and term counts of an operation bound its float32 error."""
 
 from __future__ import annotations
 
