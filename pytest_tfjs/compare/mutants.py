@@ -200,7 +200,7 @@ def swap_activation(op: str, entering: Array, dtype: np.dtype[Any]) -> Made:
     """What another activation than `op` (a graph operation's name) gives for what enters it, as `dtype`."""
     swap = SWAPS.get(op)
     if swap is None:
-        return NotApplicable("the layer has no activation function that has a similar one")
+        return NotApplicable("no similar activation function exists to replace this layer's")
     with np.errstate(all="ignore"):
         value = swap.apply(entering.astype(np.float64)).astype(dtype)
     return Mutated(value, swap.what, swap.harmless)

@@ -1,4 +1,4 @@
-"""Detects whether reading activations changes the outputs, and selects fewer to read."""
+"""Detects whether reading activations changes the outputs; if so, fewer are read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Backtracking over ambiguous matches of converted nodes with the source's tensors.
+"""Matches ambiguous converted nodes with the source's tensors, by backtracking.
 
 Structure may leave open how much of the source a node computes: a product after a convolution may be folded
 into its weights, or be a later node. The first candidate is tried first. Where a later node then has no

@@ -140,7 +140,7 @@ class ConstantsByEffect:
             return None
         if not math.isfinite(moved):
             return f"{BY_EFFECT}: another shape, or NaN or Inf at other elements"
-        return f"{BY_EFFECT}: off by {moved:.1e} of their largest value"
+        return f"{BY_EFFECT}: they differ by {moved:.1e} of the largest value"
 
     def _compute(self, row: Layer) -> tuple[Array, Array]:
         if row.name not in self._computed:

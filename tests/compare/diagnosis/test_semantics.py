@@ -1,4 +1,4 @@
-"""Finding the interpretation of a layer that explains what the browser computed."""
+"""Finding how the browser interpreted a layer, from the values that it computed."""
 
 from __future__ import annotations
 

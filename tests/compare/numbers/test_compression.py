@@ -145,7 +145,7 @@ def test_a_wrong_weight_diverges_even_if_all_layers_are_close():
 
 def test_weights_with_one_common_effect_are_reported_together():
     """One of them may be right, or all, where something else about the operation is wrong."""
-    what = f"{BY_EFFECT}: off by 1.0e+00 of their largest value"
+    what = f"{BY_EFFECT}: they differ by 1.0e+00 of the largest value"
     names = ("v1/kernel", "v1/bias", "v1/scale")
     for count, weights in ((2, "'v1/kernel' or 'v1/bias' of"), (3, "'v1/kernel' or 2 more of")):
         check = WeightCheck.of(WeightFinding(name, "conv", "differs", what) for name in names[:count])

@@ -1,4 +1,4 @@
-"""The Keras layer of each row, recorded during the export of real models."""
+"""Recording which Keras layer makes each node, during the export of real models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Activations are cast to TF.js's dtypes, with a note, or a reason where values do not fit."""
+"""Casting activations to TF.js's dtypes: with a note, or an error if values do not fit."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def _outside(step: Step) -> Iterator[tuple[str, Step]]:
         yield "with the padding counted in the mean", _changed(step, outside="counted")
         yield "as a maximum instead of a mean", replace(step, op="MaxPool")
     else:
-        yield "padded with 0, which exceeds negative values", _changed(step, outside="zero")
+        yield "padded with 0, which is the maximum of negative values", _changed(step, outside="zero")
         yield "as a mean instead of a maximum", replace(step, op="AvgPool")
 
 
