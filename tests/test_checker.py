@@ -232,7 +232,6 @@ def test_the_json_describes_the_comparison(run):
     assert found["first_divergence"] == found["outputs"] == ["scores"]
     target = found["target"]
     assert (target["browser"], target["backend"], target["variant"]) == ("chrome", "webgl", None)
-    assert target["flags"]["WEBGL_CPU_FORWARD"] is False
     assert target["renderer"]
     hidden, scores = found["layers"]
     assert (hidden["name"], hidden["op"], hidden["shape"], hidden["dtype"]) == (

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 Flags = tuple[tuple[str, "bool | int | float"], ...]
 
-# The flags of a backend in every variant. With CPU forwarding, TF.js computes small tensors in JavaScript
-# instead of on the GPU. Threads need a cross-origin isolated page, which the harness page is and the pages of
-# most apps are not: `wasm` has no threads, like those apps; `wasm:threads` has them.
+# The flags of a backend in every variant. Threads need a cross-origin isolated page, which the harness page
+# is and the pages of most apps are not: `wasm` has no threads, like those apps; `wasm:threads` has them. CPU
+# forwarding is left on, as in apps; `page/forwarding.js` keeps float tensors on the GPU.
 BACKENDS: Mapping[str, Flags] = {
     "cpu": (),
     "wasm": (("WASM_HAS_MULTITHREAD_SUPPORT", False),),
-    "webgl": (("WEBGL_CPU_FORWARD", False),),
-    "webgpu": (("WEBGPU_CPU_FORWARD", False),),
+    "webgl": (),
+    "webgpu": (),
 }
 VARIANTS: Mapping[str, Mapping[str, Flags]] = {
     "wasm": {
@@ -130,7 +130,7 @@ def parse_variants(lines: Iterable[str]) -> dict[str, Flags]:
     """The user's own variants, by names such as `webgl:old`, from lines such as `webgl:old WEBGL_VERSION=1`.
 
     Values are true, false or numbers. Raises SettingsError for a line of another form, for a variant that
-    exists already, for CPU forwarding turned on, and for a flag of another backend.
+    exists already, and for a flag of another backend.
     """
     variants: dict[str, Flags] = {}
     for line in filter(str.strip, lines):
@@ -151,18 +151,13 @@ def parse_variants(lines: Iterable[str]) -> dict[str, Flags]:
 
 
 def _check_flags(line: str, backend: str, flags: Flags) -> None:
-    for name, value in flags:
+    for name, _ in flags:
         # The backend cpu has no flags; CPU_HANDOFF_SIZE_THRESHOLD is a flag of webgl.
         other = next((one for one in BACKENDS if one != "cpu" and name.startswith(one.upper())), backend)
         if other != backend:
             raise SettingsError(
                 f"{line!r}: the flag {name} of {other} has no effect on {backend}. Remove the flag,"
                 f" or name the variant {other}:…"
-            )
-        if name.endswith("_CPU_FORWARD") and value is not False:
-            raise SettingsError(
-                f"{line!r}: the flag {name} must stay false. Otherwise TF.js computes small tensors in"
-                f" JavaScript instead of on {backend}. Remove the flag"
             )
 
 

@@ -16,6 +16,7 @@ import { execute, needsAsync, nodeOf, tensorName } from "./graph_execution.js";
 import { missingKernels, registeredKernels, watchNodes } from "./kernels.js";
 import { pick } from "./lists.js";
 import { byTF } from "./model_refusal.js";
+import { shapeArithmetic } from "./shape_arithmetic.js";
 
 const UNCHANGED = new Set(["Identity", "StopGradient", "PreventGradient", "Snapshot", "CheckNumerics"]);
 
@@ -34,6 +35,8 @@ export async function openGraph(tf, source) {
   const outputNodes = graph.outputs.filter(({ op }) => op !== "Placeholder");
   const outputs = outputNodes.map((node) => node.name);
   const requested = outputs.length < graph.outputs.length ? outputs : undefined;
+  const shapes = shapeArithmetic(graph);
+  const current = watchNodes([graph, ...Object.values(graph.functions ?? {})].flatMap(({ nodes }) => Object.values(nodes)));
   return {
     run: (feed) => execute(model, byNode(model, feed), requested, needsAsync(model, outputs)),
     places: (taps) => {
@@ -47,7 +50,11 @@ export async function openGraph(tf, source) {
     aloneRunner: () => aloneRunner(model),
     describe: () => Object.values(graph.nodes).map(({ name, op }) => ({ name, class: op })),
     lacks: () => missingKernels(graph, weightMap, tf.getBackend(), registeredKernels(tf)),
-    watch: () => watchNodes([graph, ...Object.values(graph.functions ?? {})].flatMap(({ nodes }) => Object.values(nodes))),
+    watch: () => () => current()?.name ?? null,
+    inShapes: () => {
+      const node = current();
+      return node !== null && shapes.has(node);
+    },
     dispose: () => model.dispose(),
   };
 }

@@ -15,6 +15,7 @@
  */
 
 import { fetchFeed, fetchReferences } from "./api.js";
+import { withFloatsOnGPU } from "./forwarding.js";
 import { checkGPU, forgetRefused, isGPU, refusal } from "./gpu.js";
 import { AloneRuns } from "./alone.js";
 import { KernelError, explain, registeredKernels, unregistered } from "./kernels.js";
@@ -91,14 +92,24 @@ async function runPlainly(work) {
     const times = job.timing === null ? {} : await withFeed(tf, pick(feeds, 0), (feed) =>
       timeRuns(model, feed, /** @type {NonNullable<Job["timing"]>} */ (job.timing), { report, first }),
     );
-    for (let run = 0; run < job.plainRuns; run++) {
-      for (const [at, tensors] of feeds.entries()) {
-        report("outputs", at, feeds.length);
-        await withFeed(tf, tensors, (feed) => sendOutputs(work, model, feed, { group: run, feed: at }));
-      }
-    }
+    await withFloatsOnGPU(tf, model.inShapes, () => sendPlainRuns(work, model, feeds));
     return times;
   });
+}
+
+/**
+ * @param {Work} work
+ * @param {Model} model
+ * @param {Map<string, HostTensor>[]} feeds
+ */
+async function sendPlainRuns(work, model, feeds) {
+  const { tf, job, report } = work;
+  for (let run = 0; run < job.plainRuns; run++) {
+    for (const [at, tensors] of feeds.entries()) {
+      report("outputs", at, feeds.length);
+      await withFeed(tf, tensors, (feed) => sendOutputs(work, model, feed, { group: run, feed: at }));
+    }
+  }
 }
 
 /**
@@ -136,16 +147,26 @@ async function tapModel(work) {
     const aloneRuns = job.alone ? new AloneRuns(tf, model, job, (feed, names) => fetchDecoded(job, feed, names)) : null;
     const sender = new Sender(work);
     report("layers", 0, sender.total);
-    for (const [chunk, taps] of job.chunks.entries()) {
-      for (const [feed, tensors] of feeds.entries()) {
-        await withFeed(tf, tensors, (uploaded) => tapChunk({ tf, model, aloneRuns, sender }, uploaded, taps, { chunk, feed }));
-      }
-      sender.done += taps.length;
-      report("layers", sender.done, sender.total);
-    }
+    await withFloatsOnGPU(tf, model.inShapes, () => tapChunks(work, { tf, model, aloneRuns, sender }, feeds));
     await sender.sent.arrived;
     return { notAlone: aloneRuns?.failures() };
   });
+}
+
+/**
+ * @param {Work} work
+ * @param {{tf: TF, model: Model, aloneRuns: AloneRuns | null, sender: Sender}} tools
+ * @param {Map<string, HostTensor>[]} feeds
+ */
+async function tapChunks({ tf, job, report }, tools, feeds) {
+  const { sender } = tools;
+  for (const [chunk, taps] of job.chunks.entries()) {
+    for (const [feed, tensors] of feeds.entries()) {
+      await withFeed(tf, tensors, (uploaded) => tapChunk(tools, uploaded, taps, { chunk, feed }));
+    }
+    sender.done += taps.length;
+    report("layers", sender.done, sender.total);
+  }
 }
 
 /**

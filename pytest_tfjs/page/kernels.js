@@ -151,19 +151,19 @@ export function unregistered(error) {
 
 /**
  * Watch which node is computed: the graph's executor reads the category of each just before. Gives a function that
- * returns the last one's name.
+ * returns the last one.
  *
  * @param {GraphNode[]} nodes
- * @returns {() => string | null}
+ * @returns {() => GraphNode | null}
  */
 export function watchNodes(nodes) {
-  /** @type {string | null} */
+  /** @type {GraphNode | null} */
   let last = null;
   for (const node of nodes) {
-    const { category, name } = node;
+    const { category } = node;
     Object.defineProperty(node, "category", {
       get: () => {
-        last = name;
+        last = node;
         return category;
       },
     });

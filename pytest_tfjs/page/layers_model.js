@@ -51,6 +51,7 @@ export async function openLayers(tf, source) {
     describe: () => describe(model.layers, []).map(({ layer, name, path }) => ({ name, class: layer.getClassName(), path })),
     lacks: () => [], // only running a layer shows which kernels it needs
     watch: () => watchLayers(describe(model.layers, []).map(({ layer, path }) => ({ layer, name: path.join("/") }))),
+    inShapes: () => false, // TF.js's layers compute shapes in numbers of JavaScript
     // The tap models are not disposed of: they have no weights of their own, and it would decrement the layers' reference
     // counts. TF.js keeps a layer that is called more than once, but its weights are variables.
     dispose: () => {

@@ -59,6 +59,7 @@ export interface GraphNode {
 }
 export interface Graph {
   nodes: Record<string, GraphNode>;
+  inputs: GraphNode[];
   outputs: GraphNode[];
   functions?: Record<string, Graph>;
 }
@@ -95,7 +96,7 @@ export interface TF {
   ready(): Promise<void>;
   getBackend(): string;
   getKernelsForBackend(name: string): { kernelName: string }[];
-  backend(): { gpgpu?: { gl: WebGL2RenderingContext }; device?: GPUDevice; adapterInfo?: AdapterInfo };
+  backend(): Backend;
   wasm?: { setWasmPaths(prefix: string): void; setThreadsCount(count: number): void; getThreadsCount?(): number };
   io: { http(url: string, options: HttpOptions): IOHandler; fromMemory(artifacts: ModelArtifacts): IOHandler };
   loadGraphModel(source: IOHandler): Promise<GraphModel>;
@@ -110,6 +111,13 @@ export interface TF {
   memory(): Record<string, unknown> & { numTensors: number };
 }
 
+export interface Backend {
+  gpgpu?: { gl: WebGL2RenderingContext };
+  device?: GPUDevice;
+  adapterInfo?: AdapterInfo;
+  /** Of webgl and webgpu: whether a kernel computes these tensors in JavaScript. */
+  shouldExecuteOnCPU?(inputs: { dtype: DType }[], ...rest: unknown[]): boolean;
+}
 export interface AdapterInfo {
   vendor?: string;
   architecture?: string;
@@ -193,6 +201,8 @@ export interface Model {
   tap(feed: Map<string, Tensor>, taps: Tap[]): Promise<Tensor[]>;
   /** A function that computes taps alone. Call this before the first run, as it watches the model's own calls. */
   aloneRunner(): RunAlone;
+  /** Whether the model is computing a shape at the moment: see shape_arithmetic.js. */
+  inShapes(): boolean;
   /** Name and class of every layer, or name and op of every node. */
   describe(): { name: string; class: string; path?: string[] }[];
   /** The nodes whose kernel the backend does not have, as far as that is known before they run. */

@@ -48,6 +48,12 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
+# A layer's inputs are often so small that TF.js would compute the layer in JavaScript instead.
+_ON_GPU: Mapping[str, Mapping[str, bool]] = {
+    "webgl": {"WEBGL_CPU_FORWARD": False},
+    "webgpu": {"WEBGPU_CPU_FORWARD": False},
+}
+
 MOST = 4
 """How many layers of a comparison are written."""
 
@@ -254,7 +260,7 @@ def _described_target(target: Target, dist: Dist) -> dict[str, Any]:
     return {
         "name": target.backend_variant,
         "backend": target.backend,
-        "flags": dict(target.flags),
+        "flags": {**dict(target.flags), **_ON_GPU.get(target.backend, {})},
         "scripts": scripts,
     }
 

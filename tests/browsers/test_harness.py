@@ -97,7 +97,6 @@ def test_page_is_reused_until_the_target_changes(harness):
         ("wasm:plain", "WASM_HAS_SIMD_SUPPORT", False),
         ("wasm:simd", "WASM_HAS_SIMD_SUPPORT", True),
         ("wasm:threads", "WASM_HAS_MULTITHREAD_SUPPORT", True),
-        ("webgpu", "WEBGPU_CPU_FORWARD", False),
     ],
 )
 def test_variant_runs_with_its_flags(harness, tmp_path, backend, flag, value):

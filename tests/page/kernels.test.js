@@ -30,7 +30,7 @@ const node = (name, op, inputs = [], rest = {}) => ({ name, op, inputs, category
  * @param {Record<string, Graph>} functions
  * @returns {Graph}
  */
-const graph = (nodes, functions = {}) => ({ nodes: Object.fromEntries(nodes.map((one) => [one.name, one])), outputs: nodes.slice(-1), functions });
+const graph = (nodes, functions = {}) => ({ nodes: Object.fromEntries(nodes.map((one) => [one.name, one])), inputs: [], outputs: nodes.slice(-1), functions });
 
 for (const [op, kernel] of [
   ["Relu", "Relu"],
@@ -103,9 +103,9 @@ test("watchNodes() returns the node computed last", () => {
   const last = watchNodes([a, b]);
   assert.equal(last(), null);
   assert.equal(a.category, "basic_math");
-  assert.equal(last(), "a");
+  assert.equal(last(), a);
   assert.equal(b.category, "basic_math");
-  assert.equal(last(), "b");
+  assert.equal(last(), b);
 });
 
 test("watchLayers() returns the innermost layer that did not return", () => {

@@ -18,7 +18,7 @@ from tests.support.diverged_networks import REFERENCE, doubled_channel, facts_un
 SWIFTSHADER = target(
     renderer="ANGLE (Google, Vulkan 1.3.0 (SwiftShader Device), SwiftShader driver)",
     software=True,
-    flags={"WEBGL_CPU_FORWARD": False, "WEBGL_PACK": True},
+    flags={"WEBGL_VERSION": 1, "WEBGL_PACK": True},
 )
 
 
@@ -29,7 +29,7 @@ allowed (made there, not passed on)
 mobilenet_v2 (graph, float32 weights) against its Python reference, 2 feeds
   browser      chrome 156.0.7204.49, TF.js 4.22.0
   renderer     ANGLE (Google, Vulkan 1.3.0 (SwiftShader Device), SwiftShader driver) (software, no GPU)
-  flags        WEBGL_CPU_FORWARD=false, WEBGL_PACK=true
+  flags        WEBGL_VERSION=1, WEBGL_PACK=true
   layers       2 close, 3 diverged, 1 fused
 
    layer         op                    shape         |error|  allowed  verdict

@@ -54,7 +54,7 @@ FIVE = np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2, 1)
 
 def test_adapter_and_software_rendering_are_reported(page):
     facts = page.facts
-    assert (facts.backend, facts.flags) == ("webgpu", {"WEBGPU_CPU_FORWARD": False})
+    assert (facts.backend, facts.flags) == ("webgpu", {})
     assert facts.renderer not in (None, "unknown")
     if not has_gpu():
         assert (facts.renderer, facts.software) == ("google swiftshader", True)
