@@ -110,6 +110,7 @@ class Computation {
     if (options === undefined && this.masked.has(layer)) {
       throw new CannotRunAloneError(`TF.js gives '${layer.name}' a mask in the whole model, although no input of the layer has one`);
     }
+    if (layer.stateful) layer.resetStates?.();
     const outputs = toList(layer.apply(this.inputsOf(step), options));
     this.outputs.set(at, outputs);
     return outputs;

@@ -38,6 +38,7 @@ export async function openGraph(tf, source) {
   const shapes = shapeArithmetic(graph);
   const current = watchNodes([graph, ...Object.values(graph.functions ?? {})].flatMap(({ nodes }) => Object.values(nodes)));
   return {
+    reset: () => undefined, // TF.js keeps no state of a graph between runs
     run: (feed) => execute(model, byNode(model, feed), requested, needsAsync(model, outputs)),
     places: (taps) => {
       const names = outputNodes.map(namesOf);

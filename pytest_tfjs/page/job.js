@@ -121,6 +121,7 @@ async function sendPlainRuns(work, model, feeds) {
  * @param {{group: number, feed: number}} where
  */
 async function sendOutputs({ tf, job }, model, feed, where) {
+  model.reset();
   const outputs = await model.run(feed);
   try {
     const places = model.places(job.outputs);
@@ -238,6 +239,7 @@ class Sender {
  * @param {(activations: Map<string, Tensor>) => Promise<T>} use
  */
 async function withActivations(tf, model, feed, taps, use) {
+  model.reset();
   const activations = await model.tap(feed, taps);
   return withTensors(tf, new Map(activations.map((tensor, at) => [pick(taps, at).name, tensor])), use);
 }

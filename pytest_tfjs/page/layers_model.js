@@ -32,6 +32,9 @@ export async function openLayers(tf, source) {
   /** @type {Map<Tap[], {model: LayersModel, places: number[]}>} */
   const tapping = new Map();
   return {
+    reset: () => {
+      if (model.stateful) model.resetStates?.();
+    },
     run: async (feed) => {
       const inputs = inOrder(model, feed);
       return toList(await byTF(() => model.predict(inputs)));
@@ -56,6 +59,7 @@ export async function openLayers(tf, source) {
     // counts. TF.js keeps a layer that is called more than once, but its weights are variables.
     dispose: () => {
       model.dispose();
+      tf.dispose(statesOf(describe(model.layers, []).map(({ layer }) => layer)));
       tf.disposeVariables();
     },
   };
@@ -137,6 +141,19 @@ function modelOver(tf, container, symbols) {
   const name = `pytest_tfjs_taps_${tapModels++}`; // a name that TF.js chooses may be that of a layer
   const model = tf.model({ inputs: container.inputs, outputs, name });
   return { model, places: symbols.map((symbol) => outputs.indexOf(symbol)) };
+}
+
+/**
+ * The states that layers keep between runs, which disposing of a model leaves in memory.
+ *
+ * @param {Layer[]} layers
+ * @returns {Tensor[]}
+ */
+function statesOf(layers) {
+  return layers.flatMap(({ states_, keptStates, forwardLayer, backwardLayer }) => {
+    const wrapped = [forwardLayer, backwardLayer].filter((layer) => layer !== undefined);
+    return [...(states_ ?? []), ...(keptStates ?? []).flat(), ...(wrapped.length > 0 ? statesOf(wrapped) : [])];
+  });
 }
 
 /**

@@ -38,6 +38,7 @@ export async function timeRuns(model, feed, { warmup, runs, budgetMs }, { report
  * @param {Map<string, Tensor>} feed
  */
 async function timeRun(model, feed) {
+  model.reset();
   const start = performance.now();
   const outputs = await model.run(feed);
   await Promise.all(outputs.map((output) => output.data()));

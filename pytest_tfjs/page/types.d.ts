@@ -36,6 +36,13 @@ export interface Layer {
   apply(inputs: SymbolicTensor | SymbolicTensor[]): SymbolicTensor | SymbolicTensor[];
   apply(inputs: Tensor[], kwargs?: Record<string, unknown>): Outputs;
   supportsMasking?: boolean;
+  /** Whether the layer keeps a state between runs; of a nested model, whether one of its layers does. */
+  stateful?: boolean;
+  resetStates?(): void;
+  states_?: Tensor[] | null;
+  keptStates?: Tensor[][];
+  forwardLayer?: Layer;
+  backwardLayer?: Layer;
   computeMask?(inputs: Tensor[], masks: Mask[]): Mask | Mask[];
 }
 export type Mask = Tensor | null;
@@ -193,6 +200,8 @@ export interface Job {
 
 /** A loaded model of either format. The caller disposes of all tensors that it gives. */
 export interface Model {
+  /** Forget the state that earlier runs left in the layers: call this before each run. */
+  reset(): void;
   /** The outputs, computed as in an app. */
   run(feed: Map<string, Tensor>): Promise<Tensor[]>;
   /** The index of each tap among the tensors of run(); -1 where it is not one of them. */

@@ -8,7 +8,7 @@ import { timeRuns } from "../../pytest_tfjs/page/timing.js";
 
 /** A model that counts its runs and its disposed outputs. */
 function counter() {
-  const counts = { runs: 0, read: 0, disposed: 0 };
+  const counts = { resets: 0, runs: 0, read: 0, disposed: 0 };
   const output = () =>
     /** @type {Tensor} */ ({
       id: 0,
@@ -21,8 +21,10 @@ function counter() {
       dispose: () => void (counts.disposed += 1),
     });
   const model = {
+    reset: () => void (counts.resets += 1),
     run: async () => {
       counts.runs += 1;
+      assert.equal(counts.resets, counts.runs);
       const one = output();
       return [one, one, output()]; // a model may give one tensor as two of its outputs
     },

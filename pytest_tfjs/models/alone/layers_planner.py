@@ -109,9 +109,14 @@ class LayersPlanner:
 
 
 def _check(call: LayerCall) -> None:
+    """Raises CannotRunAloneError where an earlier call in the same run leaves the layer a state."""
+    if call.called.only and all(only for _, _, only in call.scope.path):
+        return
     config = call.called.layer["config"]
     inner = config.get("layer")
     # Of the wrappers, TF.js's Bidirectional keeps the state of its layer.
     wrapped = call.called.layer["class_name"] == "Bidirectional" and isinstance(inner, dict)
     if config.get("stateful") or (wrapped and inner["config"].get("stateful")):
-        raise CannotRunAloneError(f"the layer {call.called.name!r} keeps a state between runs")
+        raise CannotRunAloneError(
+            f"the layer {call.called.name!r} keeps a state, which its earlier calls change"
+        )

@@ -74,10 +74,11 @@ class TappedKerasModel:
         return self._variables
 
     def tapped(self, tensors: Sequence[str]) -> Callable[[list[Any]], list[Any]]:
-        """A function of the inputs that gives the values of `tensors`."""
+        """A function of the inputs that gives the values of `tensors`; stateful layers begin anew here."""
         import tf_keras
 
         model = tf_keras.Model(self._copy.inputs, self._symbols(tensors))
+        self._copy.reset_states()
 
         def call(arrays: list[Any]) -> list[Any]:
             values = model(arrays, training=False)

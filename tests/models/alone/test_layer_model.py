@@ -256,8 +256,13 @@ def test_the_same_layer_without_a_mask_is_written(tmp_path):
     assert written.weight_names() == ["lstm/kernel"]
 
 
-def test_a_layer_that_keeps_its_state_is_refused(tmp_path):
-    layers = [input_layer("x", 4, 3), layer("LSTM", "lstm", units=2, stateful=True)]
-    artifacts = read_artifacts(write_layers_model(tmp_path, sequential("m", layers), {}))
-    with pytest.raises(AloneModelError, match="the layer 'lstm' keeps a state between runs"):
-        single_layer_model(artifacts, {"path": ["lstm"]}, {})
+def test_a_layer_that_keeps_its_state_between_calls_is_refused(tmp_path):
+    layers = [
+        (input_layer("x", 4, 3), []),
+        (layer("LSTM", "lstm", units=2, stateful=True), [[("x", 0, 0)], [("x", 0, 0)]]),
+        (layer("Add", "sum"), [[("lstm", 0, 0), ("lstm", 1, 0)]]),
+    ]
+    model = functional("m", layers, ["x"], [("sum", 0, 0)])
+    artifacts = read_artifacts(write_layers_model(tmp_path, model, {}))
+    with pytest.raises(AloneModelError, match="the layer 'lstm' keeps a state, which its earlier calls"):
+        single_layer_model(artifacts, {"path": ["lstm"], "node": 1}, {})

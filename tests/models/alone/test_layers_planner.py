@@ -252,18 +252,27 @@ def test_layers_that_pass_on_masks_are_the_same_as_in_tfjs():
     assert set(json.loads(done.stdout.splitlines()[-1])) == HANDS_ON_MASKS
 
 
+def twice(stateful):
+    """A model that calls `stateful` twice, and takes both results."""
+    name = stateful["config"]["name"]
+    layers = [
+        (input_layer("x", 3), []),
+        (stateful, [[("x", 0, 0)], [("x", 0, 0)]]),
+        (layer("Add", "end"), [[(name, 0, 0), (name, 1, 0)]]),
+    ]
+    return functional("m", layers, ["x"], [("end", 0, 0)])
+
+
 @pytest.mark.parametrize(
     ("model", "text", "reason"),
     [
         (ABC, "x", "the layer is the model's input 'x'"),
         (ABC, "gone", 'the artifacts have no layer at {"path": ["gone"]'),
-        (chain(layer("LSTM", "keeps", stateful=True)), "keeps", "'keeps' keeps a state between runs"),
+        (twice(layer("LSTM", "keeps", stateful=True)), "keeps", "'keeps' keeps a state, which its earlier"),
         (
-            chain(
-                layer("Bidirectional", "keeps", layer=layer("LSTM", "in", stateful=True)), layer("Dense", "b")
-            ),
-            "b",
-            "'keeps' keeps a state between runs",
+            twice(layer("Bidirectional", "keeps", layer=layer("LSTM", "in", stateful=True))),
+            "end",
+            "'keeps' keeps a state, which its earlier",
         ),
     ],
 )
@@ -282,9 +291,10 @@ def test_the_error_names_an_input_that_the_model_lacks():
         plan_of(model, [], "a")
 
 
-def test_a_layer_after_a_stateful_layer_is_fed_the_reference():
+def test_a_layer_with_a_state_runs_alone_if_it_is_called_once():
     model = chain(layer("LSTM", "keeps", stateful=True), layer("Dense", "end"))
     assert called(model, ["keeps"], "end") == "end(keeps)"
+    assert called(model, [], "keeps") == "keeps(<x>)"
 
 
 def test_long_chains_and_long_masks_need_no_recursion():
