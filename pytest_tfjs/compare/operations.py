@@ -7,6 +7,8 @@ name for each group of operations that compute the same: test `same_operation(op
 
 from __future__ import annotations
 
+import re
+
 # Names
 
 
@@ -201,3 +203,10 @@ RANDOM = frozenset(
     }
 )
 """The output does not follow from the inputs."""
+
+_SEEDED_RANDOM = re.compile(r"Stateless(Random|Truncated|Parameterized|Multinomial|Shuffle|Sample)")
+
+
+def is_random(op: str) -> bool:
+    """Whether an operation draws random numbers, also where it takes the seed as an input."""
+    return op in RANDOM or _SEEDED_RANDOM.match(op) is not None

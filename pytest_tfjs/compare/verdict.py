@@ -33,6 +33,7 @@ def judge(
     weight_check: WeightCheck | None = None,
     compression: Compression | None = None,
     vacuity: Vacuity | None = None,
+    steady: bool = True,
 ) -> Judgement:
     """The verdict on all layers; `metrics` and `tolerances` are by name, of the compared layers.
 
@@ -47,6 +48,9 @@ def judge(
     and so is the whole if there are metrics of a name that is not a compared layer. An empty layer is
     eliminated, but an empty output of the model is unmapped. If all layers are close, the verdict is still
     `diverged` if a weight differs from the source's, or if quantised weights move an output too far.
+
+    `steady`: whether two runs on the same feed give the same outputs. If not, activations of different runs
+    are compared, and no error is said to grow from layer to layer.
     """
     alone = alone or Alone()
     results = tuple(
@@ -56,6 +60,8 @@ def judge(
         for layer in layers
     )
     blamed = blame(results, alone.unrepresentable)
+    if not steady:
+        blamed = replace(blamed, growth=None)
     if _only_drifts(results, blamed):
         results = tuple(map(_accepted, results))
         blamed = Blame()

@@ -7,7 +7,7 @@ Functional or Sequential model. It numbers a layer's calls as the model does tha
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 MODELS = frozenset({"Functional", "Model", "Sequential"})
@@ -24,13 +24,17 @@ _UNNAMED_INPUT: Call = ("", 0, 0)
 
 @dataclass(frozen=True)
 class Called:
-    """One call of a layer: its number in the config, its ordinal, and whether it is the layer's only call."""
+    """One call of a layer: its number in the config, its ordinal, and whether it is the layer's only call.
+
+    `arguments`: the keyword arguments of the call, such as `training`.
+    """
 
     layer: Mapping[str, Any]
     number: int
     ordinal: int
     only: bool
     inputs: tuple[Call, ...]
+    arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def name(self) -> str:
@@ -67,8 +71,19 @@ def calls_of(model: Mapping[str, Any]) -> list[Called]:
         nodes = layer.get("inbound_nodes") or [[]]
         for ordinal, node in enumerate(nodes):
             inputs = tuple(references(node, names))
-            calls.append(Called(layer, ordinal + first_call(layer), ordinal, len(nodes) == 1, inputs))
+            number, only = ordinal + first_call(layer), len(nodes) == 1
+            calls.append(Called(layer, number, ordinal, only, inputs, dict(_arguments(node))))
     return calls
+
+
+def _arguments(node: Any) -> Iterator[tuple[str, Any]]:
+    """The keyword arguments in an inbound node: each follows a tensor, as in `["layer", 0, 0, {...}]`."""
+    if isinstance(node, (list, tuple)):
+        if node[3:] and isinstance(node[0], str) and isinstance(node[3], Mapping):
+            yield from node[3].items()
+        else:
+            for item in node:
+                yield from _arguments(item)
 
 
 def _chain(layers: list[Mapping[str, Any]]) -> list[Called]:

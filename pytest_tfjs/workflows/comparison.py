@@ -70,6 +70,7 @@ def compare_prepared(
         weight_check=reference.weights if settings.weight_check == "fail" else None,
         compression=compression,
         vacuity=vacuity,
+        steady=reader.observation.cause != "nondeterministic",
     )
     comparison = replace(
         _comparison(model, finished, judgement),

@@ -15,7 +15,7 @@ import numpy as np
 from pytest_tfjs.browsers.jobs import Activations, Job, Tap
 from pytest_tfjs.browsers.messages import Progress
 from pytest_tfjs.browsers.targets import parse_targets, parse_variants
-from pytest_tfjs.compare.blame import input_error_text
+from pytest_tfjs.compare.blame import input_error_text, layers_before
 from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis, diagnose
 from pytest_tfjs.compare.diagnosis.evidence import AGREE, Evidence, OtherResult
 from pytest_tfjs.compare.diagnosis.half_precision import apart, predicted_error, sizes_of
@@ -101,6 +101,9 @@ class _Diagnosing:
             unsteady=_unsteady(comparison),
         )
         row = _blamed(comparison)
+        random = None if row is None else self._random_before(row)
+        if row is not None and random is not None:
+            return diagnose(replace(base, layer=row.layer.name, random=random))
         if row is None or comparison.growth is not None:
             return diagnose(_of_no_layer(comparison, base))
         if row.error_from_inputs and not base.half:
@@ -109,6 +112,23 @@ class _Diagnosing:
             return Diagnosis("unknown", row.layer.name, input_error_text(comparison.layers, row))
         evidence = self._of_layer(row, base)
         return diagnose(replace(evidence, not_tried=tuple(self._not_tried)))
+
+    def _random_before(self, row: LayerResult) -> str | None:
+        """Which layer draws the random numbers that the error of a layer may come from, in words.
+
+        The layer itself; or one before it, if the layer is not wrong alone.
+        """
+        random = plan_alone(self._model.artifacts, *self._taps()).random
+        names = [row.layer.name]
+        if row.error_from_inputs or self._comparison.growth is not None:
+            names += layers_before(self._comparison.layers, row.layer.name)
+        return next((random[name] for name in names if name in random), None)
+
+    def _taps(self) -> tuple[dict[str, Mapping[str, Any]], dict[str, Mapping[str, Any]]]:
+        """The addresses of all layers, and those of the compared ones, whose reference can be fed."""
+        layers = [one for one in self._model.reference.plan.layers if one.tap is not None]
+        taps = {one.name: one.tap for one in layers if one.tap is not None}
+        return taps, {one.name: taps[one.name] for one in layers if one.coverage == "compared"}
 
     def _of_layer(self, row: LayerResult, base: Evidence) -> Evidence:
         evidence = replace(base, layer=row.layer.name)
@@ -175,9 +195,7 @@ class _Diagnosing:
             return None
         model, outputs = self._model, _TargetOutputs()
         name, tap = row.layer.name, row.layer.tap or {}
-        layers = model.reference.plan.layers
-        known = {one.name: one.tap for one in layers if one.coverage == "compared" and one.tap}
-        plans = plan_alone(model.artifacts, {name: tap}, known)
+        plans = plan_alone(model.artifacts, {name: tap}, self._taps()[1])
 
         def reference(feed: int, names: Any) -> Mapping[str, Array]:
             del feed  # all runs have the same feed

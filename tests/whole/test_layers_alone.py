@@ -176,7 +176,8 @@ def test_random_operation_is_not_run_alone_but_its_consumer_is(page, tmp_path):
     )
     assert result.alone == {"noisy:0": ("drawn:0",), "end:0": ("noisy:0",)}
     assert result.not_alone == {
-        "drawn:0": "the node 'drawn' (RandomUniform) gives different random numbers in each run"
+        "drawn:0": "the node 'drawn' (RandomUniform) draws random numbers, which are not the same in TF.js"
+        " and in TensorFlow, even if both use the same seed"
     }
     np.testing.assert_array_equal(alone["noisy:0"], 2 * R)
 

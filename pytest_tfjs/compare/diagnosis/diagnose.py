@@ -22,6 +22,7 @@ Cause = Literal[
     "quantised weights",
     "semantics",
     "feed",
+    "random numbers",
     "nondeterminism",
     "weight",
     "wiring",
@@ -45,6 +46,7 @@ class Diagnosis:
     - `quantised weights`: quantising the weights changes the outputs too much.
     - `semantics`: the operation means something else in the browser; `said` names the difference.
     - `feed`: the browser's model expects the feed in another range, layout or channel order.
+    - `random numbers`: the layer, or one before it, draws random numbers.
     - `nondeterminism`: two runs on the same inputs differ.
     - `weight`: a weight of the layer differs from the source's.
     - `wiring`: the layer has other inputs, or the same inputs in another order.
@@ -74,9 +76,17 @@ def diagnose(evidence: Evidence) -> Diagnosis:
 Found = tuple[Cause, str] | None
 
 
+def _random(evidence: Evidence) -> Found:
+    if evidence.random is None:
+        return None
+    return "random numbers", f"{evidence.random}. Make them an input of the model, or leave them out of it"
+
+
+def _grown(evidence: Evidence) -> Found:
+    return None if evidence.growth is None else _growth(evidence.growth, half=evidence.half)
+
+
 def _no_layer(evidence: Evidence) -> Found:
-    if evidence.growth is not None:
-        return _growth(evidence.growth, half=evidence.half)
     if evidence.layer is not None:
         return None
     if evidence.weight is not None:
@@ -210,8 +220,10 @@ def _conversion(evidence: Evidence) -> Found:
 
 
 _CAUSES: tuple[Callable[[Evidence], Found], ...] = (
+    _random,
     _no_layer,
     _nondeterminism,
+    _grown,
     _weight,
     _feed,
     _half_range,

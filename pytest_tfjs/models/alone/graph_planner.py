@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs.compare.operations import PASS_THROUGH, RANDOM
-from pytest_tfjs.models.alone.plan import CannotRunAloneError, Fed, GraphPlan
+from pytest_tfjs.compare.operations import PASS_THROUGH, is_random
+from pytest_tfjs.models.alone.plan import CannotRunAloneError, Fed, GraphPlan, RandomNumbersError
 from pytest_tfjs.models.topology import functions_called, graph_functions
 
 if TYPE_CHECKING:
@@ -120,20 +120,21 @@ class GraphPlanner:
             raise CannotRunAloneError(f"the layer depends on {name!r}, which is not in the feed")
         random = self._random(name)
         if random is not None:
-            raise CannotRunAloneError(
-                f"the node {random[0]!r} ({random[1]}) gives different random numbers in each run"
+            raise RandomNumbersError(
+                f"the node {random[0]!r} ({random[1]}) draws random numbers, which are not the same in TF.js"
+                " and in TensorFlow, even if both use the same seed"
             )
         return node
 
     def _find_random(self, name: str) -> tuple[str, str] | None:
         """Name and operation of a node that gives random numbers: this one, or one in functions it calls."""
         node = self._nodes[name]
-        if node.op in RANDOM:
+        if is_random(node.op):
             return name, node.op
         called = list(functions_called(node.attr))
         for function in called:
             for inner in self._library.get(function, {}).get("nodeDef", ()):
-                if inner["op"] in RANDOM:
+                if is_random(inner["op"]):
                     return inner["name"], inner["op"]
                 more = functions_called(inner.get("attr", {}))
                 called += [other for other in more if other not in called]

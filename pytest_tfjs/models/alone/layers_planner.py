@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.models.alone.keras_tensors import KerasTensors, LayerCall, Output
-from pytest_tfjs.models.alone.plan import CannotRunAloneError, Computed, Fed, LayersPlan, Step
+from pytest_tfjs.models.alone.plan import (
+    CannotRunAloneError,
+    Computed,
+    Fed,
+    LayersPlan,
+    RandomNumbersError,
+    Step,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from pytest_tfjs.models.artifacts import Artifacts
 
@@ -108,7 +117,42 @@ class LayersPlanner:
         return tuple(rows)
 
 
+_DROPOUT = re.compile(r"(Spatial)?Dropout|Gaussian|AlphaDropout")
+"""Classes of layers that draw random numbers where they are called with `training=True`."""
+
+
 def _check(call: LayerCall) -> None:
+    """Raises CannotRunAloneError where the layer's results depend on more than its inputs and weights."""
+    _check_random(call)
+    _check_state(call)
+
+
+def _check_random(call: LayerCall) -> None:
+    layer, name = call.called.layer, call.called.name
+    class_name = layer["class_name"]
+    if class_name.startswith("Random"):
+        raise RandomNumbersError(
+            f"the layer {name!r} ({class_name}) draws random numbers, which are not the same in TF.js and in"
+            " Keras"
+        )
+    if call.called.arguments.get("training") and (_DROPOUT.match(class_name) or _drops(layer["config"])):
+        raise RandomNumbersError(
+            f"the layer {name!r} ({class_name}, called with training=True) draws random numbers in Keras,"
+            " while TF.js ignores training=True"
+        )
+
+
+def _drops(config: Any) -> bool:
+    """Whether a layer, or one that it wraps, has a rate of dropout."""
+    if not isinstance(config, Mapping):
+        return False
+    inner = (config.get(key) for key in ("layer", "cell"))
+    return bool(config.get("dropout") or config.get("recurrent_dropout")) or any(
+        _drops(one.get("config")) for one in inner if isinstance(one, Mapping)
+    )
+
+
+def _check_state(call: LayerCall) -> None:
     """Raises CannotRunAloneError where an earlier call in the same run leaves the layer a state."""
     if call.called.only and all(only for _, _, only in call.scope.path):
         return

@@ -18,6 +18,10 @@ class CannotRunAloneError(ValueError):
     """A layer cannot be computed alone; the message says why."""
 
 
+class RandomNumbersError(CannotRunAloneError):
+    """A layer draws random numbers, so nothing that it computes can be compared; the message says which."""
+
+
 @dataclass(frozen=True)
 class Fed:
     """A tensor that is fed: the reference's activation of `row`, or else the model's input `source_input`."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.models.alone.graph_planner import GraphPlanner
 from pytest_tfjs.models.alone.layers_planner import LayersPlanner
-from pytest_tfjs.models.alone.plan import CannotRunAloneError
+from pytest_tfjs.models.alone.plan import CannotRunAloneError, RandomNumbersError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AlonePlans:
-    """The plans of those layers that can be run alone, and of the others the reason, by name."""
+    """The plans of those layers that can be run alone, and of the others the reason, by name.
+
+    `random`: the reasons of those that draw random numbers, or take some that have no reference.
+    """
 
     plans: Mapping[str, AlonePlan]
     reasons: Mapping[str, str]
+    random: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan_alone(
@@ -34,21 +38,24 @@ def plan_alone(
     """
     planner = planner_of(artifacts, known)
     plans: dict[str, AlonePlan] = {}
-    reasons: dict[str, str] = {}
+    reasons: dict[str, CannotRunAloneError] = {}
     for name, address in taps.items():
         plan = _plan_or_reason(planner, address)
-        if isinstance(plan, str):
+        if isinstance(plan, CannotRunAloneError):
             reasons[name] = plan
         else:
             plans[name] = plan
-    return AlonePlans(plans, reasons)
+    random = {name: str(why) for name, why in reasons.items() if isinstance(why, RandomNumbersError)}
+    return AlonePlans(plans, {name: str(why) for name, why in reasons.items()}, random)
 
 
-def _plan_or_reason(planner: GraphPlanner | LayersPlanner, tap: Mapping[str, Any]) -> AlonePlan | str:
+def _plan_or_reason(
+    planner: GraphPlanner | LayersPlanner, tap: Mapping[str, Any]
+) -> AlonePlan | CannotRunAloneError:
     try:
         return planner.plan(tap)
     except CannotRunAloneError as error:
-        return str(error)
+        return error
 
 
 def planner_of(artifacts: Artifacts, known: Mapping[str, Mapping[str, Any]]) -> GraphPlanner | LayersPlanner:

@@ -11,8 +11,8 @@ from pytest_tfjs.compare.operations import (
     FOLDING_CONTRACTIONS,
     PASS_THROUGH,
     PLACEHOLDERS,
-    RANDOM,
     WITHOUT_VALUE,
+    is_random,
     same_operation,
 )
 from pytest_tfjs.reference.comparison_plan import Plan
@@ -64,7 +64,7 @@ class _Planner:
         found: set[str] = set()
         for name in self.source.order:
             node = self.source.nodes[name]
-            if node.op in RANDOM or any(i in found for i, _ in node.inputs):
+            if is_random(node.op) or any(i in found for i, _ in node.inputs):
                 found.add(name)
         return frozenset(found)
 

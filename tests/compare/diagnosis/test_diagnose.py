@@ -89,6 +89,18 @@ CASES = {
         replace(BASE, takes=(), source_takes=("rescaling",), feeds=(Trial("times 255", 0.0),)),
     ),
     "two runs differ": ("nondeterminism", replace(BASE, repeated=0.7, others=(SAME,))),
+    "two runs of the model differ, so nothing grows": (
+        "nondeterminism",
+        replace(BASE, unsteady="two runs differ", growth="no layer is wrong"),
+    ),
+    "two runs of the model differ, and a weight": (
+        "weight",
+        replace(BASE, layer=None, unsteady="two runs differ", weight="kernel differs"),
+    ),
+    "random numbers": (
+        "random numbers",
+        replace(BASE, random="'noise' draws", unsteady="two runs differ", others=(SAME,), repeated=0.7),
+    ),
     "two runs of the model differ": ("nondeterminism", replace(BASE, unsteady="two runs differ")),
     "over 65504": ("half range", replace(HALF, sizes=Sizes(reference=7e4, overflown=True))),
     "an input over 65504": ("half range", replace(HALF, sizes=Sizes(inputs=7e4, overflown=True, error=3.0))),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pytest_tfjs.models.alone.graph_planner import GraphPlanner, tensor_name
 from pytest_tfjs.models.alone.plan import CannotRunAloneError
+from pytest_tfjs.models.alone.planner import plan_alone
 from pytest_tfjs.models.artifacts import Artifacts, TensorSpec
 from tests.support.tiny_models import node
 
@@ -197,7 +198,7 @@ def test_a_known_random_tensor_is_fed():
         (
             NOISY,
             "noisy:0",
-            "the node 'drawn' (RandomStandardNormal) gives different random numbers in each run",
+            "the node 'drawn' (RandomStandardNormal) draws random numbers",
         ),
     ],
 )
@@ -205,6 +206,15 @@ def test_the_error_says_why_a_node_cannot_run_alone(artifacts, tensor, reason):
     with pytest.raises(CannotRunAloneError) as caught:
         plan_of(artifacts, [], tensor)
     assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize("op", ["RandomUniform", "StatelessRandomNormalV2", "StatelessTruncatedNormal"])
+def test_what_takes_random_numbers_is_told_from_what_cannot_run_alone_otherwise(op):
+    artifacts = graph("x Placeholder", "w Const", f"drawn {op} w", "noisy AddV2 x drawn", "end Relu noisy")
+    taps = {name: {"node": f"{name}:0"} for name in ("drawn", "noisy", "end", "w")}
+    found = plan_alone(artifacts, taps, {"noisy": taps["noisy"]})
+    assert set(found.random) == {"drawn", "noisy"} == set(found.reasons) - {"w"}
+    assert set(found.plans) == {"end"}
 
 
 def test_random_numbers_are_found_in_functions_that_functions_call():

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pytest_tfjs.models.alone.keras_tensors import HANDS_ON_MASKS
 from pytest_tfjs.models.alone.layers_planner import LayersPlanner
 from pytest_tfjs.models.alone.plan import CannotRunAloneError, Fed
+from pytest_tfjs.models.alone.planner import plan_alone
 from pytest_tfjs.models.artifacts import Artifacts, TensorSpec
 from tests.support.tiny_models import functional, input_layer, layer, sequential
 
@@ -280,6 +281,40 @@ def test_the_error_says_why_a_layer_cannot_run_alone(model, text, reason):
     with pytest.raises(CannotRunAloneError) as caught:
         plan_of(model, [], text)
     assert reason in str(caught.value)
+
+
+def drawing(class_name, training, **config):
+    """A model whose layer `draws` is called with `training`, and `end` on its result."""
+    model = chain(layer(class_name, "draws", **config), layer("Dense", "end"))
+    model["config"]["layers"][1]["inbound_nodes"] = [[["x", 0, 0, {"training": training}]]]
+    return artifacts(model)
+
+
+@pytest.mark.parametrize(
+    ("class_name", "training", "config", "draws"),
+    [
+        ("Dropout", True, {"rate": 0.5}, True),
+        ("Dropout", False, {"rate": 0.5}, False),
+        ("Dropout", None, {"rate": 0.5}, False),
+        ("SpatialDropout1D", True, {}, True),
+        ("GaussianNoise", True, {}, True),
+        ("AlphaDropout", True, {}, True),
+        ("LSTM", True, {"dropout": 0.1}, True),
+        ("LSTM", True, {"dropout": 0.0}, False),
+        ("Bidirectional", True, {"layer": layer("GRU", "in", recurrent_dropout=0.2)}, True),
+        ("RNN", True, {"cell": layer("GRUCell", "in", dropout=0.2)}, True),
+        ("BatchNormalization", True, {}, False),
+        ("RandomWidth", False, {}, True),
+    ],
+)
+def test_layers_that_draw_random_numbers(class_name, training, config, draws):
+    model = drawing(class_name, training, **config)
+    found = plan_alone(model, {"draws": tap("draws")}, {})
+    assert ("draws" in found.random) is draws
+    assert ("draws" in found.plans) is not draws
+    whole = plan_alone(model, {"end": tap("end")}, {})
+    assert ("end" in whole.random) is draws
+    assert "end" in plan_alone(model, {"end": tap("end")}, {"draws": tap("draws")}).plans
 
 
 def test_the_error_names_an_input_that_the_model_lacks():
