@@ -21,8 +21,18 @@ _SIMILAR = 0.4
 
 
 def names_of(layer: Layer) -> tuple[str, ...]:
-    """The names by which patterns find a layer: its own, those of its members, and that of its group."""
-    return (layer.name, *layer.members, *(() if layer.group is None else (layer.group,)))
+    """The names by which patterns find a layer: its own, those of its members and group, and as an output."""
+    return (
+        layer.name,
+        *layer.members,
+        *(() if layer.group is None else (layer.group,)),
+        *layer.output_names,
+    )
+
+
+def input_names(name: str) -> tuple[str, ...]:
+    """The names by which a user may know an input: `x` and `x:0` are the same one."""
+    return (name, name.removesuffix(":0") if name.endswith(":0") else f"{name}:0")
 
 
 def matches(pattern: str, names: Iterable[str]) -> bool:

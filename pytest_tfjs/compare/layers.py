@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 Coverage = Literal["compared", "fused", "eliminated", "unmapped"]
 
@@ -24,7 +24,8 @@ class Layer:
     activation, set when compared. `output`: whether it is one of the model's outputs. `members`: the layers
     fused into this one, and other names that a user may know it by. `group`: of a graph node the Keras layer
     that it is part of, else its scope; None where there is none, and in a layers model. `group_op`: the
-    Keras class of that layer, None where the group is a scope.
+    Keras class of that layer, None where the group is a scope. `output_names`: of an output, its names in
+    the model's signature that differ from `name`; several where the model returns one tensor several times.
     """
 
     name: str
@@ -40,3 +41,23 @@ class Layer:
     members: tuple[str, ...] = ()
     group: str | None = None
     group_op: str | None = None
+    output_names: tuple[str, ...] = ()
+
+    @property
+    def output_name(self) -> str | None:
+        """The output's name in the signature; None if it says no more than the layer's own name does."""
+        if not self.output or not self.output_names:
+            return None
+        first = self.output_names[0]
+        return None if first == self.group or f"{self.name}/".startswith(f"{first}/") else first
+
+    @property
+    def known_as(self) -> str:
+        """The name by which a user knows the layer: of an output, that in the signature."""
+        return self.output_name or self.name
+
+
+def named_output(layer: Layer, names: Iterable[str]) -> Layer:
+    """The layer with further names of it as an output."""
+    found = dict.fromkeys((*layer.output_names, *(name for name in names if name != layer.name)))
+    return replace(layer, output_names=tuple(found))

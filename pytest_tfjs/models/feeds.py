@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tfjs.compare.dtypes import browser_dtype
+from pytest_tfjs.compare.layer_patterns import input_names
 from pytest_tfjs.errors import FeedError
 
 if TYPE_CHECKING:
@@ -86,14 +87,20 @@ def _by_spec(inputs: Any, specs: Sequence[TensorSpec], where: str) -> list[Any]:
 
 def _by_name(inputs: Mapping[Any, Any], specs: Sequence[TensorSpec], where: str) -> list[Any]:
     names = [spec.name for spec in specs]
+    known = {also: name for name in names for also in input_names(name)}
+    known.update((name, name) for name in names)
+    given: dict[str, Any] = {}
     for name in inputs:
-        if name not in names:
+        if name not in known:
             close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.4)
             hint = f" Did you mean '{close[0]}'?" if close else ""
             raise FeedError(f"{where}the model has no input '{name}'; {_expected(specs)}.{hint}")
-    if missing := [name for name in names if name not in inputs]:
+        first = given.setdefault(known[name], name)
+        if first != name:
+            raise FeedError(f"{where}'{first}' and '{name}' are names of one input: pass only one of the two")
+    if missing := [name for name in names if name not in given]:
         raise FeedError(f"{where}no value was given for {_quoted(missing)}; {_expected(specs)}")
-    return [inputs[name] for name in names]
+    return [inputs[given[name]] for name in names]
 
 
 def _as_array(value: Any, place: str) -> Array:

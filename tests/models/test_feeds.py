@@ -68,6 +68,35 @@ def test_an_unknown_input_name_suggests_the_closest():
     )
 
 
+@pytest.mark.parametrize(
+    ("inputs", "specs"),
+    [
+        ({"image:0": IMAGE}, ONE),
+        ({"image": IMAGE}, (TensorSpec("image:0", (None, 2, 3), "float32"),)),
+        ({"state": STATE, "view:0": VIEW}, TWO),
+    ],
+)
+def test_an_input_is_also_known_by_the_name_of_its_tensor(inputs, specs):
+    (feed,) = normalise_feeds(inputs, specs)
+    assert list(feed.reference) == [spec.name for spec in specs]
+
+
+@pytest.mark.parametrize("name", ["image:1", "image:00", "imag:0", ":0"])
+def test_other_tensors_are_no_name_of_an_input(name):
+    assert_rejected({name: IMAGE}, ONE, f"no input '{name}'")
+
+
+def test_an_own_name_goes_before_another_inputs_tensor():
+    specs = (TensorSpec("x", (None, 4), "float32"), TensorSpec("x:0", (None, 2), "int32"))
+    (feed,) = normalise_feeds({"x:0": STATE, "x": VIEW}, specs)
+    assert feed.reference["x"] is VIEW
+    assert feed.reference["x:0"] is STATE
+
+
+def test_an_input_that_is_given_twice_is_rejected():
+    assert_rejected({"image": IMAGE, "image:0": IMAGE}, ONE, "'image' and 'image:0' are names of one input")
+
+
 def test_the_error_names_a_missing_input():
     assert_rejected({"view": VIEW}, TWO, "no value was given for 'state'")
 

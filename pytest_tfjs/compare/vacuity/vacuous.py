@@ -9,7 +9,7 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs.compare.layer_patterns import matches, matches_nothing, names_of
+from pytest_tfjs.compare.layer_patterns import input_names, matches, matches_nothing, names_of
 from pytest_tfjs.compare.numbers.tolerances import is_inexact
 from pytest_tfjs.compare.operations import (
     FILLS,
@@ -132,11 +132,11 @@ def judge_vacuity(
 
     With `strict` raises SettingsError for a pattern that matches nothing.
     """
-    inputs = _allowed(allow, {name: (name,) for name in feeds})
+    inputs = _allowed(allow, {name: input_names(name) for name in feeds})
     names = {layer.name: names_of(layer) for layer in layers}
     allowed = _allowed(allow, names)
     if strict:
-        _require_matches(allow, [*feeds, *itertools.chain(*names.values())])
+        _require_matches(allow, [*feeds, *itertools.chain(*names.values())], feeds)
     outputs: dict[str, str] = {}
     dead: dict[str, str] = {}
     for layer in layers:
@@ -232,8 +232,9 @@ def _allowed(patterns: Sequence[str], names: Mapping[str, Collection[str]]) -> s
     return {key for key, ones in names.items() if any(matches(pattern, ones) for pattern in patterns)}
 
 
-def _require_matches(patterns: Iterable[str], names: Sequence[str]) -> None:
+def _require_matches(patterns: Iterable[str], names: Sequence[str], inputs: Iterable[str]) -> None:
+    others = [name for one in inputs for name in input_names(one)]
     for pattern in patterns:
-        if not matches(pattern, names):
+        if not matches(pattern, names) and not matches(pattern, others):
             message = matches_nothing("allow_vacuous", pattern, "layer, output or input", names)
             raise SettingsError(message)
