@@ -131,9 +131,17 @@ class TargetFacts:
     software: bool | None
     float32_textures: bool | None
 
+    @property
+    def id(self) -> str:
+        """The part of a test's id that names the target: `chrome-webgl:f16`."""
+        return f"{self.browser}-{self._backend_variant}"
+
+    @property
+    def _backend_variant(self) -> str:
+        return self.backend if self.variant is None else f"{self.backend}:{self.variant}"
+
     def __str__(self) -> str:
-        variant = "" if self.variant is None else f":{self.variant}"
-        return f"{self.backend}{variant} on {self.browser}"
+        return f"{self._backend_variant} on {self.browser}"
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,10 @@ class EarlierComparisons:
         return self._tests.count(hash(test))
 
     def elsewhere(self, comparison: Comparison) -> list[Comparison]:
-        """The comparisons of the same model in the same test on other targets, the earliest first."""
+        """The comparisons of the same model on other targets, in the same test with the same parameters.
+
+        The earliest comes first.
+        """
         subject, target = hash(_subject(comparison)), hash(str(comparison.target))
         numbers = (
             number
@@ -111,5 +114,12 @@ class EarlierComparisons:
 
 
 def _subject(comparison: Comparison) -> tuple[str, ...]:
-    test = comparison.test.partition("[")[0]
+    test = _without_target(comparison.test, comparison.target.id)
     return test, comparison.model, comparison.format, comparison.weights
+
+
+def _without_target(test: str, target: str) -> str:
+    """A test's node id without the target among its parameters: `test_a[3]` of `test_a[chrome-cpu-3]`."""
+    name, bracket, parameters = test.partition("[")
+    parts = f"-{parameters.removesuffix(']')}-"
+    return f"{name}{bracket}{parts.replace(f'-{target}-', '-', 1)}" if bracket else test

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pytest_tfjs.report.comparison_json import comparison_to_json
 from pytest_tfjs.report.run_results import _BLOCK, EarlierComparisons, StoredResults
 from tests.support.comparisons import close, comparison, layer, target, wrong
@@ -76,6 +78,32 @@ def test_elsewhere_finds_the_same_comparison_on_other_targets():
     earlier.add(on_cpu)
     assert earlier.elsewhere(here) == [on_wasm, on_cpu]
     assert earlier.elsewhere(on_cpu) == [on_wasm, here]
+
+
+@pytest.mark.parametrize(
+    ("here", "same", "others"),
+    [
+        ("[chrome-cpu-3]", "[chrome-wasm-3]", ["[chrome-wasm-7]", "[chrome-wasm]", "[chrome-wasm-3-x]"]),
+        ("[3-chrome-cpu]", "[3-chrome-wasm]", ["[7-chrome-wasm]", "[x-3-chrome-wasm]"]),
+        ("[a-chrome-cpu-b]", "[a-chrome-wasm-b]", ["[b-chrome-wasm-a]", "[ab-chrome-wasm]"]),
+        # The user's own parameter looks like a target.
+        ("[chrome-cpu-chrome-cpu]", "[chrome-wasm-chrome-cpu]", ["[chrome-wasm-chrome-wasm]"]),
+    ],
+)
+def test_elsewhere_keeps_to_the_parameters_of_the_test(here, same, others):
+    earlier, wasm = EarlierComparisons(), target(backend="wasm")
+    for parameters in [*others, same]:
+        earlier.add(numbered_comparison(0, test=f"test_a.py::test_a{parameters}", target=wasm))
+    own = numbered_comparison(0, test=f"test_a.py::test_a{here}", target=target(backend="cpu"))
+    assert [one.test for one in earlier.elsewhere(own)] == [f"test_a.py::test_a{same}"]
+
+
+def test_elsewhere_recognises_variants():
+    earlier = EarlierComparisons()
+    half = target(variant="f16")
+    earlier.add(numbered_comparison(0, test="test_a.py::test_a[3-chrome-webgl:f16]", target=half))
+    own = numbered_comparison(0, test="test_a.py::test_a[3-chrome-webgl]")
+    assert [one.target for one in earlier.elsewhere(own)] == [half]
 
 
 def test_elsewhere_finds_comparisons_in_all_blocks():
