@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_tfjs.compare.blame import blame
+from pytest_tfjs.compare.lost_values import broken_by_compression
 from pytest_tfjs.compare.numbers.tolerances import is_inexact
 from pytest_tfjs.compare.results import Alone, Blame, Judgement, LayerResult
 
@@ -40,7 +41,8 @@ def judge(
     A layer is close if its error in the whole run is within its tolerance and, if it was run `alone`, its
     local error is within its allowance. For layers named in `given`, whose tolerance is the user's own, that
     tolerance alone decides. If no layer is wrong alone and all outputs are close, an inner layer may exceed
-    its tolerance: errors that grow and then fade do no harm.
+    its tolerance: errors that grow and then fade do no harm. Layers in which quantised weights make NaN or
+    Inf do not count as wrong, because the browser may treat these differently: the compression is to blame.
 
     The most severe verdict that applies is given: `diverged` (an activation is wrong), then `unmapped` (a
     layer was not compared), then `vacuous` (no activation could have been wrong), then `close`. `error` is
@@ -66,6 +68,9 @@ def judge(
         results = tuple(map(_accepted, results))
         blamed = Blame()
     weights = _weights_reason(weight_check)
+    broken = broken_by_compression(layers, compression, weight_check)
+    if blamed.first and broken is not None and weights is None and _follow(blamed, compression):
+        return Judgement("diverged", broken, results)
     if blamed.first:
         text = "; ".join(filter(None, (_diverged_reason(results, blamed), weights)))
         return Judgement("diverged", text, results, blamed)
@@ -74,7 +79,7 @@ def judge(
     vacuous = None if vacuity is None else vacuity.reason
     vacuous = vacuous or _vacuous_reason(results, () if vacuity is None else vacuity.allowed)
     is_proven = unmapped is None and vacuous is None
-    reason = weights or _compression_reason(compression, is_proven=is_proven)
+    reason = weights or _compression_reason(compression, broken, is_proven=is_proven)
     if reason is not None:
         return Judgement("diverged", reason, results)
     if unmapped is not None:
@@ -149,12 +154,22 @@ def _weights_reason(check: WeightCheck | None) -> str | None:
     return f"the artifacts' weight {first.name!r} differs from the source's{more}: {first.what}"
 
 
-def _compression_reason(compression: Compression | None, *, is_proven: bool) -> str | None:
-    """Why the compression is too strong; `is_proven`: all layers are close."""
+def _follow(blamed: Blame, compression: Compression | None) -> bool:
+    """Whether the divergence begins only where quantised weights make NaN or Inf."""
+    costs = {} if compression is None else compression.costs
+    return all(name in costs and costs[name].broken for name in blamed.first)
+
+
+def _compression_reason(
+    compression: Compression | None, broken: str | None, *, is_proven: bool
+) -> str | None:
+    """Why the compression is too strong; `broken`: where it makes NaN or Inf. `is_proven`: all are close."""
     if compression is None or compression.worst is None or not compression.exceeded:
         return None
-    share = compression.costs[compression.worst].share
-    cost = f"by {share:.1e} of its largest value" if math.isfinite(share) else "to NaN, Inf or another shape"
+    worst = compression.costs[compression.worst]
+    if worst.broken and broken is not None:
+        return f"{broken}; the browser computes the quantised model correctly" if is_proven else broken
+    cost = f"by {worst.share:.1e} of its largest value" if math.isfinite(worst.share) else "to another shape"
     text = (
         f"quantising the weights to {compression.stored} changes {compression.worst!r} {cost}, "
         f"{compression.allowed:.1e} allowed"

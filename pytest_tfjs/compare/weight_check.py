@@ -40,8 +40,8 @@ class Storage:
 class WeightFinding:
     """The result for one weight of the artifacts, or for one that they lack.
 
-    `layer`: the layer that it belongs to, None if unknown. `what`: how a weight `differs`, or why it is
-    `unverified`, in words.
+    `layer`: the layer that it belongs to, None if unknown. `what`: how a weight `differs`, why it is
+    `unverified`, or which values a `quantised` or `folded` one cannot hold, in words.
     """
 
     name: str
@@ -71,6 +71,11 @@ class WeightCheck:
     def unverified(self) -> tuple[WeightFinding, ...]:
         """The weights that could not be compared with the source."""
         return self._of_state("unverified")
+
+    @property
+    def lost(self) -> tuple[WeightFinding, ...]:
+        """The sound weights with values that their storage turns into NaN, Inf or 0."""
+        return (*self._of_state("quantised"), *self._of_state("folded"))
 
     def _of_state(self, state: State) -> tuple[WeightFinding, ...]:
         return tuple(finding for finding in self.findings if finding.state == state)
@@ -147,6 +152,9 @@ def _within(
         rounded: NDArray[np.bool_] = (low <= found) & (found <= high)
         rounded |= np.isnan(found) & np.isnan(expected)
         return rounded
+    if storage is not None and not np.isfinite(source).all():
+        # Infinite numbers have no grid; `lost_values` describes what became of the weight.
+        return np.ones(found.shape, np.bool_)
     allowed = rounding + _half_step(source, storage)
     within: NDArray[np.bool_] = same | (np.abs(_wide(found) - _wide(expected)) <= allowed)
     return within
@@ -216,9 +224,10 @@ class BatchNorm:
 
     @property
     def _scale(self) -> NDArray[np.float64]:
-        scale: NDArray[np.float64] = self.gamma.astype(np.float64) / np.sqrt(
-            self.variance.astype(np.float64) + self.epsilon
-        )
+        with np.errstate(all="ignore"):  # a batch-norm may have any numbers
+            scale: NDArray[np.float64] = self.gamma.astype(np.float64) / np.sqrt(
+                self.variance.astype(np.float64) + self.epsilon
+            )
         return scale
 
     def kernel_folded(self, *, depthwise: bool) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
@@ -227,19 +236,22 @@ class BatchNorm:
         The channels of a `depthwise` kernel are its last two axes, else the last one.
         """
         scale = self._scale.reshape(self.kernel.shape[2:]) if depthwise else self._scale
-        exact = self.kernel.astype(np.float64) * scale
-        return exact.astype(np.float32), FOLDED_ULPS * _EPSILON * np.abs(exact)
+        with np.errstate(all="ignore"):
+            exact = self.kernel.astype(np.float64) * scale
+            return exact.astype(np.float32), FOLDED_ULPS * _EPSILON * np.abs(exact)
 
     def offset_folded(self) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """Beta - (mean - bias) * gamma / sqrt(variance + epsilon), and what rounding may have changed."""
         bias = 0.0 if self.bias is None else self.bias.astype(np.float64)
         mean, beta, scale = self.mean.astype(np.float64), self.beta.astype(np.float64), self._scale
-        offset = (beta - (mean - bias) * scale).astype(np.float32)
-        return offset, FOLDED_ULPS * _EPSILON * self.offset_size()
+        with np.errstate(all="ignore"):
+            offset = (beta - (mean - bias) * scale).astype(np.float32)
+            return offset, FOLDED_ULPS * _EPSILON * self.offset_size()
 
     def offset_size(self) -> NDArray[np.float64]:
         """The sum of the magnitudes that enter the folded offset, which may cancel in it."""
         bias = 0.0 if self.bias is None else self.bias.astype(np.float64)
         mean, beta, scale = self.mean.astype(np.float64), self.beta.astype(np.float64), self._scale
-        size: NDArray[np.float64] = np.abs(mean * scale) + np.abs(bias * scale) + np.abs(beta)
+        with np.errstate(all="ignore"):
+            size: NDArray[np.float64] = np.abs(mean * scale) + np.abs(bias * scale) + np.abs(beta)
         return size

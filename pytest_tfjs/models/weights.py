@@ -286,11 +286,12 @@ def _decode(entry: Mapping[str, Any], raw: bytes) -> Array:
     scale = entry["quantization"].get("scale")
     if scale is None:  # float16
         return stored.astype(declared)
-    # In double precision and rounded once, as JavaScript does it.
-    values: Array = stored.astype(np.float64) * scale + entry["quantization"]["min"]
-    if declared.kind == "i":
-        values = values.round()
-    return values.astype(declared)
+    # In double precision and rounded once, as JavaScript does it. A range of Inf gives NaN.
+    with np.errstate(over="ignore", invalid="ignore"):
+        values: Array = stored.astype(np.float64) * scale + entry["quantization"]["min"]
+        if declared.kind == "i":
+            values = values.round()
+        return values.astype(declared)
 
 
 def _decode_strings(raw: bytes) -> Array:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 Layers = Literal["all", "outputs"]
 
-_SCHEMA = 16
+_SCHEMA = 17
 _PLAN = "plan.json"
 _WEIGHTS = "weights.json"
 _SPREADS = "spreads.json"

@@ -44,6 +44,9 @@ def weight_facts(comparison: Comparison) -> list[str]:
         )
     if len(unverified) > _MOST_LISTED:
         lines += fact("", f"and {len(unverified) - _MOST_LISTED} more")
+    is_broken = comparison.compression is not None and comparison.compression.broken
+    for finding in check.lost[:_MOST_LISTED] if check is not None and is_broken else ():
+        lines += fact("weights", f"{_named(finding)}: {printable(finding.what or '')}")
     if comparison.compression is not None:
         lines += fact("compression", _cost(comparison.compression))
     return lines
@@ -101,5 +104,6 @@ def _cost(compression: Compression) -> str:
 def _moved(compression: Compression, name: str) -> str:
     share = compression.costs[name].share
     if not math.isfinite(share):
-        return f"{quoted(name, _NAME_WIDTH)} to NaN, Inf or another shape"
+        to = "NaN or Inf" if compression.costs[name].broken else "another shape"
+        return f"{quoted(name, _NAME_WIDTH)} to {to}"
     return f"{quoted(name, _NAME_WIDTH)} by {number(share)} of its largest value"

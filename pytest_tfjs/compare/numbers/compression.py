@@ -29,13 +29,14 @@ class Cost:
     - `share`: the largest |error| / the largest |value| of the original in the feed; for integers, bools and
       strings the share of elements that changed. It is what `Compression.allowed` limits.
 
-    All are infinite if NaN, Inf or the shape changed.
+    All are infinite if NaN, Inf or the shape changed; `broken`: NaN or Inf are at other elements.
     """
 
     max_abs: float
     rms: float
     share: float
     elements: int
+    broken: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,11 @@ class Compression:
     def unmeasured(self) -> tuple[str, ...]:
         """The outputs without a cost, because TF.js cannot represent their values."""
         return tuple(name for name in self.outputs if name not in self.costs)
+
+    @property
+    def broken(self) -> bool:
+        """Whether the stored weights make NaN or Inf in a layer, or lose them."""
+        return any(cost.broken for cost in self.costs.values())
 
     @property
     def exceeded(self) -> bool:
@@ -94,13 +100,14 @@ def merge_costs(costs: Sequence[Cost]) -> Cost:
         rms=math.inf if any(math.isinf(one.rms) for one in costs) else rms,
         share=max(one.share for one in costs),
         elements=elements,
+        broken=any(one.broken for one in costs),
     )
 
 
 def _cost_of_numbers(stored: NDArray[Any], original: NDArray[Any]) -> Cost:
     counts = tally(stored, original, 0.0, 0.0)
     if counts.nonfinite_mismatched:
-        return Cost(math.inf, math.inf, math.inf, counts.finite)
+        return Cost(math.inf, math.inf, math.inf, counts.finite, broken=True)
     scale = largest(original)
     unmoved = 0.0 if counts.max_abs == 0 else math.inf
     share = counts.max_abs / scale if scale else unmoved

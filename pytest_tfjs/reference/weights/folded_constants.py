@@ -103,8 +103,17 @@ class ConstantsByEffect:
         for row in depending:
             what = self._wrong(row)
             if what is not None:
-                return WeightFinding(name, row.name, "differs", what)
+                lost = self._lost(name)
+                return WeightFinding(name, row.name, "differs" if lost is None else "quantised", lost or what)
         return WeightFinding(name, depending[0].name, "folded", None) if depending else None
+
+    def _lost(self, name: str) -> str | None:
+        """How many values of a quantised constant without a source value are NaN or Inf, in words."""
+        value, storage = self._stored[name], self._storage.get(name)
+        if storage is None or self._source_value(name) is not None or np.isfinite(value).all():
+            return None
+        count = np.count_nonzero(~np.isfinite(value))
+        return f"{count} of {value.size} values are NaN or Inf as {storage.dtype}"
 
     def _compared_users(self, name: str) -> Iterator[str]:
         """The compared nodes after a constant, nearest first."""
@@ -123,9 +132,9 @@ class ConstantsByEffect:
         found, _ = self._compute(row)
         by = max(1.0, float(np.abs(value).max()))
         # In both directions: raising an upper bound may change nothing.
-        return any(
-            self._changes(row, found, name, value + np.asarray(step, value.dtype)) for step in (by, -by)
-        )
+        with np.errstate(over="ignore", invalid="ignore"):
+            moved = [value + np.asarray(step, value.dtype) for step in (by, -by)]
+        return any(self._changes(row, found, name, each) for each in moved)
 
     def _changes(self, row: Layer, found: Array, name: str, value: Array) -> bool:
         try:
@@ -171,7 +180,8 @@ class ConstantsByEffect:
         """A constant with each value moved by half a quantisation step, up or down."""
         value, storage = self._stored[name], self._storage[name]
         half = np.abs(value) * HALF_ROUNDOFF if storage.scale is None else storage.scale / 2
-        moved: Array = (value + half * signs.choice([-1.0, 1.0], value.shape)).astype(value.dtype)
+        with np.errstate(over="ignore", invalid="ignore"):
+            moved: Array = (value + half * signs.choice([-1.0, 1.0], value.shape)).astype(value.dtype)
         return moved
 
     def _constants_of(self, row: Layer) -> tuple[dict[str, Array], list[str]]:

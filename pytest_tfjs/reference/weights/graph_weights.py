@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tfjs.compare.lost_values import lost_values
 from pytest_tfjs.compare.operations import ADDITIVE, BATCH_NORM, same_operation
 from pytest_tfjs.compare.weight_check import FOLDED_ULPS, BatchNorm, WeightCheck, WeightFinding, difference
 from pytest_tfjs.reference.matching.evidence import is_renamed
@@ -84,13 +85,19 @@ class GraphWeights:
         same_name = self._by_name(name)
         if same_name is not None:
             state, what = same_name
-            return WeightFinding(name, layer, "differs" if what and state != "unverified" else state, what)
+            differs = what is not None and state != "unverified"
+            return WeightFinding(name, layer, "differs" if differs else state, what or self._lost(name))
         folded = self._folded(name)
         if folded is not None:
             value, rounding = folded
             what = difference(self._stored[name], value, self._storage.get(name), rounding)
-            return WeightFinding(name, layer, "differs" if what else "folded", what)
+            return WeightFinding(name, layer, "differs" if what else "folded", what or self._lost(name))
         return by_effect.finding(name)
+
+    def _lost(self, name: str) -> str | None:
+        """Which values of the weight its storage cannot hold, in words."""
+        source = self._source_value(name)
+        return None if source is None else lost_values(self._stored[name], source, self._storage.get(name))
 
     def _of_renamed(self, name: str, by_effect: ConstantsByEffect) -> WeightFinding:
         """The finding in artifacts of another trace, where names do not identify weights."""
@@ -194,13 +201,14 @@ class GraphWeights:
     def folded_sizes(self) -> dict[str, Array]:
         """For each weight with a folded batch-norm, the sum of the magnitudes of its parts, by name."""
         norms = {} if self._renamed is not None else {name: self._norm(name) for name in self._stored}
-        return {
-            name: (norm.offset_size() if name.endswith(FOLDED_OFFSET) else np.abs(self._stored[name])).astype(
-                np.float32
-            )
-            for name, norm in norms.items()
-            if norm is not None
-        }
+        with np.errstate(over="ignore"):
+            return {
+                name: (
+                    norm.offset_size() if name.endswith(FOLDED_OFFSET) else np.abs(self._stored[name])
+                ).astype(np.float32)
+                for name, norm in norms.items()
+                if norm is not None
+            }
 
     def _folded(
         self, name: str, epsilon: Callable[[float], float] = lambda own: own

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tfjs.compare.lost_values import lost_values
 from pytest_tfjs.compare.weight_check import WeightCheck, WeightFinding, difference
 from pytest_tfjs.reference.running.keras_model import weight_name
 
@@ -42,7 +43,8 @@ def _findings(
             continue
         what = difference(stored[name], value, storage.get(name))
         sound: State = "quantised" if name in storage else "equal"
-        yield WeightFinding(name, layer, "differs" if what else sound, what)
+        lost = None if what else lost_values(stored[name], value, storage.get(name))
+        yield WeightFinding(name, layer, "differs" if what else sound, what or lost)
     for name in stored:
         if name not in source:
             yield WeightFinding(name, None, "differs", "the source has no weight of this name")
