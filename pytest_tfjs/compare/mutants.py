@@ -94,7 +94,8 @@ def scale(activation: Array) -> Made:
     """The activation times `SCALED_BY`; float32 and complex64."""
     if activation.dtype.kind not in "fc":
         return NotApplicable(f"the activation is {activation.dtype.name}, not floating-point or complex")
-    return Mutated(activation * activation.dtype.type(SCALED_BY), f"times {SCALED_BY}")
+    with np.errstate(all="ignore"):
+        return Mutated(activation * activation.dtype.type(SCALED_BY), f"times {SCALED_BY}")
 
 
 def shift_map(activation: Array) -> Made:
@@ -125,7 +126,8 @@ def change_one(weight: Array, rng: np.random.Generator) -> Made:
         return NotApplicable("the weight has no floating-point value other than 0")
     at = int(rng.choice(places))
     value = weight.copy()
-    value.reshape(-1)[at] *= weight.dtype.type(WEIGHT_BY)
+    with np.errstate(over="ignore"):
+        value.reshape(-1)[at] *= weight.dtype.type(WEIGHT_BY)
     index = ", ".join(str(int(place)) for place in np.unravel_index(at, weight.shape))
     return Mutated(value, f"the weight at [{index}]")
 

@@ -215,7 +215,8 @@ class Classified:
         rows = want[places].astype(np.float64)
         classes = np.stack([expected[places], found[places]], axis=-1)
         own, other = np.take_along_axis(rows, np.maximum(classes, 0), axis=-1).T
-        margins = np.where((classes >= 0).all(axis=-1), own - other, np.nan)
+        with np.errstate(invalid="ignore"):  # Inf - Inf is NaN
+            margins = np.where((classes >= 0).all(axis=-1), own - other, np.nan)
         floors = np.array([self.tolerance.floor(float(scale)) for scale in np.abs(rows).max(axis=-1)])
         near = margins <= 2 * floors + self.tolerance.rtol * (np.abs(own) + np.abs(other))
         return margins, near

@@ -37,6 +37,11 @@ def divergence_text(comparison: Comparison, result: LayerResult) -> str:
     if result.made_error:
         return _made(comparison, result)
     where = _place(comparison, metrics)
+    return _worst_element(result, metrics, where)
+
+
+def _worst_element(result: LayerResult, metrics: Metrics, where: str) -> str:
+    """The values where an error has no size, otherwise the error and the allowed one."""
     if metrics.nonfinite_mismatched or metrics.worst_text is not None or not is_inexact(result.layer.dtype):
         found, expected = _values(result, metrics)
         return f"{found} in the browser, {expected} in the reference at {where}"
@@ -55,14 +60,7 @@ def _made(comparison: Comparison, result: LayerResult) -> str:
         return f"root mean square error {error}, {allowed} allowed"
     if metrics.worst is None:
         return printable(metrics.reason or "nothing could be compared")
-    where = f"{_index(metrics.worst)}{_feed(comparison, metrics.worst_feed)}"
-    if local.failed_by == "nonfinite" or not is_inexact(result.layer.dtype):
-        dtype = result.layer.dtype or "float32"
-        found, expected = _value(metrics.worst_actual, dtype), _value(metrics.worst_reference, dtype)
-        return f"{found} in the browser, {expected} in the reference at {where}"
-    error, allowed = distinct_numbers(metrics.worst_error, metrics.allowed)
-    what = "max |error|" if metrics.worst_error == metrics.max_abs else "|error|"
-    return f"{what} {error} at {where}, {allowed} allowed"
+    return _worst_element(result, metrics, _place(comparison, metrics))
 
 
 def divergence_facts(comparison: Comparison, result: LayerResult, others: Sequence[Comparison]) -> list[str]:
@@ -150,10 +148,16 @@ def _percent(metrics: Metrics) -> str:
 
 
 def _worst(comparison: Comparison, result: LayerResult, metrics: Metrics) -> str:
+    """The element that the first line names: of the layer run alone if it made the error."""
+    alone = ""
+    if result.made_error and result.local is not None and result.local.failed_by != "rms":
+        own = result.local.metrics
+        if own.worst is not None:
+            metrics, alone = own, "; run alone" if own.worst != metrics.worst else ""
     if metrics.worst is None:
         return "none: no element is finite"
     found, expected = _values(result, metrics)
-    return f"{found} in the browser, {expected} in the reference at {_place(comparison, metrics)}"
+    return f"{found} in the browser, {expected} in the reference at {_place(comparison, metrics)}{alone}"
 
 
 def _tolerance(comparison: Comparison, result: LayerResult, metrics: Metrics) -> str:
@@ -241,12 +245,16 @@ def _values(result: LayerResult, metrics: Metrics) -> tuple[str, str]:
     if metrics.worst_text is not None:
         found, expected = metrics.worst_text
         return quoted(found), quoted(expected)
-    dtype = result.layer.dtype or ""
-    modulus = "modulus " if dtype.startswith("complex") else ""
-    return (
-        modulus + _value(metrics.worst_actual, dtype),
-        modulus + _value(metrics.worst_reference, dtype),
-    )
+    if metrics.worst_complex is not None:
+        return _complex(metrics.worst_complex[0]), _complex(metrics.worst_complex[1])
+    dtype = result.layer.dtype or "float32"
+    return _value(metrics.worst_actual, dtype), _value(metrics.worst_reference, dtype)
+
+
+def _complex(value: complex) -> str:
+    imaginary = _value(abs(value.imag), "float32")
+    sign = "-" if math.copysign(1.0, value.imag) < 0 and not math.isnan(value.imag) else "+"
+    return f"{_value(value.real, 'float32')}{sign}{imaginary}j"
 
 
 def _value(value: float, dtype: str) -> str:

@@ -17,8 +17,9 @@ from pytest_tfjs.browsers.messages import Progress
 from pytest_tfjs.browsers.targets import parse_targets, parse_variants
 from pytest_tfjs.compare.blame import input_error_text, layers_before
 from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis, diagnose
-from pytest_tfjs.compare.diagnosis.evidence import AGREE, Evidence, OtherResult
+from pytest_tfjs.compare.diagnosis.evidence import AGREE, Evidence
 from pytest_tfjs.compare.diagnosis.half_precision import apart, predicted_error, sizes_of
+from pytest_tfjs.compare.diagnosis.other_results import other_result
 from pytest_tfjs.compare.diagnosis.recomputing.steps import CannotRecompute, evaluate
 from pytest_tfjs.compare.diagnosis.semantics import error_left, interpretations, try_one
 from pytest_tfjs.compare.numbers.element_loops import largest
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from pytest_tfjs.browsers.harness import Page
     from pytest_tfjs.browsers.targets import Target
-    from pytest_tfjs.compare.diagnosis.evidence import Sizes
+    from pytest_tfjs.compare.diagnosis.evidence import OtherResult, Sizes
     from pytest_tfjs.compare.diagnosis.recomputing.steps import Step
     from pytest_tfjs.compare.diagnosis.semantics import Trial
     from pytest_tfjs.compare.results import Comparison, LayerResult
@@ -54,6 +55,7 @@ _INPUTS = PLACEHOLDERS | {"InputLayer"}
 _MOST_BEFORE = 12
 _BY_ITSELF = "cpu"
 _BESIDE_CPU = "wasm"
+_LAST_RESORT = "webgl"
 
 
 @dataclass
@@ -151,11 +153,8 @@ class _Diagnosing:
         name, reference = row.layer.name, self._model.reference
         number = _worst_feed(row)
         expected = reference.activations(number, [name])[name]
-        if expected.dtype.kind not in "biuf" or expected.nbytes > _MOST_BYTES:
-            self._not_tried.append(
-                f"a second run of {name!r}: its activation ({expected.nbytes} bytes of {expected.dtype}) is "
-                "too large or has an unsupported dtype"
-            )
+        if expected.nbytes > _MOST_BYTES:
+            self._not_tried.append(f"a second run of {name!r}: its activation has {expected.nbytes} bytes")
             return evidence
         outputs = self._run(self._page(self._context.target), row, number, runs=2)
         actual = None if outputs is None else outputs.best
@@ -173,21 +172,28 @@ class _Diagnosing:
 
     def _others(self, row: LayerResult, number: int, actual: Array, expected: Array) -> Iterator[OtherResult]:
         """The activations of other backends, one by one, as far as time allows."""
-        for target in self._other_targets():
+        found = False
+        for target, is_last_resort in self._other_targets():
+            if found and is_last_resort:
+                return
             outputs = self._run(self._page(target), row, number, runs=1)
             value = None if outputs is None else outputs.best
             if value is not None:
-                yield OtherResult(
-                    str(target), error_left(expected, value, actual), error_left(actual, value, expected)
-                )
+                found = True
+                yield other_result(str(target), value, actual, expected)
 
-    def _other_targets(self) -> list[Target]:
-        """The run's other backends in float32, and cpu or wasm, in the same browser."""
+    def _other_targets(self) -> list[tuple[Target, bool]]:
+        """The run's other backends in float32, and cpu or wasm, in the same browser.
+
+        With each comes whether it is a last resort: wasm lacks operations on texts and complex numbers.
+        """
         own, settings = self._context.target, self._context.settings
-        own_backend = _BESIDE_CPU if own.backend == _BY_ITSELF else _BY_ITSELF
-        names = [own_backend, *settings.backends]
-        targets = parse_targets([own.browser], names, parse_variants(settings.variants))
-        return [one for one in targets if one != own and not one.half][:_MOST_OTHERS]
+        is_cpu = own.backend == _BY_ITSELF
+        names = [_BESIDE_CPU if is_cpu else _BY_ITSELF, *settings.backends]
+        last = [_LAST_RESORT] if is_cpu and _LAST_RESORT not in names else []
+        targets = parse_targets([own.browser], [*names, *last], parse_variants(settings.variants))
+        others = [one for one in targets if one != own and not one.half][:_MOST_OTHERS]
+        return [(one, one.backend in last) for one in others]
 
     def _run(self, page: Page | None, row: LayerResult, number: int, *, runs: int) -> _TargetOutputs | None:
         """A page's activations of the layer; None if it fails, which is added to what was not tried."""
@@ -260,7 +266,7 @@ class _Diagnosing:
         if found.steps is not None:
             tried = self._interpretations(found.steps, found.declared, actual, expected)
             predicted = predicted_error(found.steps, actual, expected) if evidence.half else None
-        same_shape = actual.shape == expected.shape
+        measured = actual.shape == expected.shape and expected.dtype.kind in "biufc"
         over = found.over_artifacts
         return replace(
             evidence,
@@ -268,13 +274,9 @@ class _Diagnosing:
             feeds=found.feeds,
             over_artifacts=None
             if over is None
-            else OtherResult(
-                "TensorFlow, running the artifacts,",
-                error_left(expected, over, actual),
-                error_left(actual, over, expected),
-            ),
+            else other_result("TensorFlow, running the artifacts,", over, actual, expected),
             sizes=replace(self._sizes(row, number, actual, expected, found.steps or ()), predicted=predicted)
-            if same_shape
+            if measured
             else evidence.sizes,
         )
 
@@ -389,7 +391,7 @@ def _of_no_layer(comparison: Comparison, base: Evidence) -> Evidence:
     check, compression = comparison.weight_check, comparison.compression
     if check is not None and check.differences:
         return replace(base, weight=comparison.reason)
-    if compression is not None and compression.exceeded:
+    if compression is not None and (compression.exceeded or compression.broken):
         return replace(base, compressed=comparison.reason)
     return base if comparison.growth is None else replace(base, growth=str(comparison.growth))
 

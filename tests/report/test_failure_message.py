@@ -149,7 +149,7 @@ def test_first_line_describes_the_error(metrics, what):
             "complex64",
             np.array([3 + 4j], np.complex64),
             np.array([np.nan], np.complex64),
-            "modulus 5 in the browser",
+            "3+4j in the browser, NaN+0j in the reference",
         ),
     ],
 )

@@ -265,19 +265,15 @@ def _facts(evidence: Evidence) -> tuple[str, ...]:
 
 def _other_result(seen: OtherResult, target: str) -> str:
     if seen.right:
-        return f"{seen.who} agrees with Python{_remainder(seen.off)}"
+        return f"{seen.who} agrees with Python{_remainder(seen.off, seen.of)}"
     if seen.same:
-        return f"{seen.who} is wrong in the same way{_remainder(seen.apart)}"
-    off = (
-        "NaN or Inf at different elements"
-        if math.isinf(seen.off)
-        else f"off by {_percent(seen.off)} of the error"
-    )
+        return f"{seen.who} is wrong in the same way{_remainder(seen.apart, seen.of)}"
+    off = seen.off_by if math.isinf(seen.off) else f"off by {_percent(seen.off)} of {seen.of}"
     return f"{seen.who} agrees neither with Python ({off}) nor with {target}"
 
 
-def _remainder(share: float) -> str:
-    return f" (they differ by {_percent(share)} of the error)" if share else ""
+def _remainder(share: float, of: str) -> str:
+    return f" (they differ by {_percent(share)} of {of})" if share else ""
 
 
 def _of_tried(what: str, of: str, tried: tuple[Trial, ...]) -> str:

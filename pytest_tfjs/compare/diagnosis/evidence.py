@@ -17,13 +17,15 @@ class OtherResult:
     """What another backend, or TensorFlow, gave for the blamed layer on the same inputs.
 
     `who`: its name, such as `cpu on chrome`. `off`: its difference from Python, `apart`: its difference from
-    the failing target; each is an RMS relative to the failing target's error, and infinite where NaN or Inf
-    are at different elements.
+    the failing target; each is an RMS relative to the failing target's error, and infinite where they cannot
+    be compared. `off_by`: what differs from Python in that case, in words. `of`: what they are relative to.
     """
 
     who: str
     off: float
     apart: float
+    off_by: str = "NaN or Inf at different elements"
+    of: str = "the error"
 
     @property
     def right(self) -> bool:

@@ -59,7 +59,9 @@ def feed_changes(feed: Mapping[str, Array]) -> Iterator[tuple[str, dict[str, Arr
         of = f"('{name}') " if len(feed) > 1 else ""
         for description, changed in _changes(value):
             if changed.shape == value.shape and not np.array_equal(changed, value):
-                yield f"{of}{description}", {**feed, name: changed.astype(value.dtype)}
+                with np.errstate(over="ignore", invalid="ignore"):
+                    cast = changed.astype(value.dtype)
+                yield f"{of}{description}", {**feed, name: cast}
     for (one, a), (other, b) in itertools.combinations(feed.items(), 2):
         if a.shape == b.shape and a.dtype == b.dtype:
             yield f"with '{one}' and '{other}' swapped", {**feed, one: b, other: a}

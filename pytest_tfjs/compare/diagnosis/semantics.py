@@ -23,6 +23,7 @@ from pytest_tfjs.compare.diagnosis.recomputing.interpretations import (
     same_value,
 )
 from pytest_tfjs.compare.diagnosis.recomputing.steps import CannotRecompute, Step, evaluate
+from pytest_tfjs.compare.numbers.element_loops import Kind, kind_of, text_elements
 from pytest_tfjs.compare.operations import (
     ADDITIVE,
     BATCH_NORM,
@@ -123,15 +124,20 @@ def try_one(interpretation: Interpretation, actual: Array, reference: Array) -> 
 def error_left(actual: Array, candidate: Array, reference: Array) -> float:
     """RMS of `actual - candidate` relative to the RMS of `actual - reference`; 0 if all is explained.
 
-    Infinite if NaN or Inf are at different elements, or if the candidate has another shape. A reference of
-    another shape counts as zeros. If only NaN and Inf distinguish `actual` from `reference`, the result is
-    relative to the RMS of `actual`.
+    Infinite if NaN or Inf are at different elements, or if the candidate has another shape or texts instead
+    of numbers. A reference of another shape counts as zeros. If only NaN and Inf distinguish `actual` from
+    `reference`, the result is relative to the RMS of `actual`. A text has error 1 where it differs.
     """
-    if actual.shape != candidate.shape:
+    text = kind_of(actual) is Kind.TEXT
+    if actual.shape != candidate.shape or text is not (kind_of(candidate) is Kind.TEXT):
         return math.inf
-    if actual.shape != reference.shape:
+    if text:
+        return _text_error_left(actual, candidate, reference)
+    if actual.shape != reference.shape or kind_of(reference) is Kind.TEXT:
         reference = np.zeros(actual.shape)
-    got, want, truth = (np.asarray(each, np.float64) for each in (actual, candidate, reference))
+    wide = np.complex128 if "c" in (each.dtype.kind for each in (actual, candidate)) else np.float64
+    got, want = (np.asarray(each, wide) for each in (actual, candidate))
+    truth = np.asarray(reference, np.complex128 if reference.dtype.kind == "c" else wide)
     finite = np.isfinite(got)
     if not np.array_equal(finite, np.isfinite(want)) or not _same_where(got, want, ~finite):
         return math.inf
@@ -139,9 +145,19 @@ def error_left(actual: Array, candidate: Array, reference: Array) -> float:
     with np.errstate(over="ignore"):
         left, error = _rms(got[finite] - want[finite]), _rms(got[both] - truth[both])
     if np.array_equal(finite, np.isfinite(truth)):
-        return left / error if error else (0.0 if left == 0 else math.inf)
-    scale = max(error, 1e-3 * _rms(got[finite]))
-    return left / scale if scale else (0.0 if left == 0 else math.inf)
+        return _share(left, error)
+    return _share(left, max(error, 1e-3 * _rms(got[finite])))
+
+
+def _text_error_left(actual: Array, candidate: Array, reference: Array) -> float:
+    got, want = np.array(text_elements(actual), object), np.array(text_elements(candidate), object)
+    comparable = reference.shape == actual.shape and kind_of(reference) is Kind.TEXT
+    wrong = got != np.array(text_elements(reference), object) if comparable else np.ones(got.shape)
+    return _share(_rms((got != want).astype(np.float64)), _rms(np.asarray(wrong, np.float64)))
+
+
+def _share(left: float, error: float) -> float:
+    return left / error if error else (0.0 if left == 0 else math.inf)
 
 
 def _same_where(got: Array, want: Array, where: Array) -> bool:
@@ -149,7 +165,14 @@ def _same_where(got: Array, want: Array, where: Array) -> bool:
 
 
 def _rms(values: Array) -> float:
-    return float(np.sqrt(np.mean(np.square(values)))) if values.size else 0.0
+    """The root mean square of finite numbers, whose squares may overflow or underflow."""
+    with np.errstate(over="ignore", under="ignore"):
+        size = np.abs(values)
+    largest = float(size.max(initial=0.0))
+    if largest == 0 or not math.isfinite(largest):
+        return largest
+    with np.errstate(under="ignore"):
+        return largest * float(np.sqrt(np.mean(np.square(size / largest))))
 
 
 def differing(steps: Sequence[Step], declared: Sequence[Step]) -> tuple[str, ...]:

@@ -74,7 +74,7 @@ def check_elements(
         return ElementCheck(reference.size, reference.size, math.inf, None, math.inf, math.nan, reason=reason)
     error = errors(actual, reference)
     wrong = error > allowed
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         share = np.where(allowed > 0, error / allowed, np.where(error > 0, np.inf, 0.0))
     share[np.isinf(error)] = np.inf
     flat = error.reshape(-1)

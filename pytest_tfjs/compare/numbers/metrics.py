@@ -52,7 +52,8 @@ class Metrics:
       allowed) in the activation of feed `worst_feed`; the first of several. `worst_actual`,
       `worst_reference`, `worst_error` and `allowed` are the values at that element. An element that is NaN or
       Inf in one and different in the other is worse than any finite one. None if there is no such element.
-    - `worst_text`: for strings, the texts of browser and reference at `worst`.
+    - `worst_text`: for strings, the texts of browser and reference at `worst`. `worst_complex`: for complex
+      elements, the numbers themselves.
     - `scale`: the largest finite |reference|.
     - `nan_…`, `inf_…`: counts. `nonfinite_mismatched`: the number of elements that are NaN or Inf in one and
       different in the other.
@@ -88,6 +89,7 @@ class Metrics:
     missing: bool = False
     empty: bool = False
     worst_text: tuple[str, str] | None = None
+    worst_complex: tuple[complex, complex] | None = None
     symptoms: Symptoms | None = None
 
     @property
@@ -239,6 +241,7 @@ def _measure_numbers(
         first_nonfinite_mismatch=_index(counts.first_nonfinite, reference.shape),
         needed=_needed(counts, tolerance, scale),
         passed=counts.mismatched == 0,
+        worst_complex=_complex_pair(actual, reference, at),
         symptoms=symptoms,
     )
 
@@ -358,6 +361,14 @@ def _value_at(magnitude: NDArray[Any] | None, at: int | None) -> float | None:
 def _value(array: NDArray[Any], at: int) -> float:
     element = array.reshape(-1)[at].item()
     return float(abs(element)) if isinstance(element, complex) else float(element)
+
+
+def _complex_pair(
+    actual: NDArray[Any], reference: NDArray[Any], at: int | None
+) -> tuple[complex, complex] | None:
+    if at is None or reference.dtype.kind != "c":
+        return None
+    return complex(actual.reshape(-1)[at]), complex(reference.reshape(-1)[at])
 
 
 def _index(at: int | None, shape: tuple[int, ...]) -> tuple[int, ...] | None:

@@ -30,7 +30,8 @@ class Symptoms:
     - `low`, `high`: the range of |reference| over the mismatched elements; None if none is finite.
     - `box`: first and last index of the mismatched elements along each axis; None for a scalar.
     - `ratio`, `offset`: browser = ratio * reference, or browser = reference + offset, if that explains 99% of
-      the error of the finite mismatched elements, or of an even sample of them. At most one is set.
+      the error of the finite mismatched elements, or of an even sample of them, and if these elements follow
+      the reference. At most one is set.
     - `permutation`: the browser's activation is the reference with its axes in this order.
     """
 
@@ -51,7 +52,8 @@ def symptoms_of(actual: NDArray[Any], reference: NDArray[Any], mask: NDArray[np.
     """
     zeros, low, high = 0, math.inf, -math.inf
     for got, want in _mismatched_blocks(actual, reference, mask):
-        sizes = np.abs(want.astype(np.complex128 if want.dtype.kind == "c" else np.float64))
+        with np.errstate(over="ignore", invalid="ignore"):  # the modulus of a complex number may overflow
+            sizes = np.abs(want.astype(np.complex128 if want.dtype.kind == "c" else np.float64))
         zeros += int(np.count_nonzero((got == 0) & (sizes != 0)))
         sizes = sizes[np.isfinite(sizes)]
         low, high = float(sizes.min(initial=low)), float(sizes.max(initial=high))
@@ -103,10 +105,15 @@ def _factor_or_shift(
     with np.errstate(all="ignore"):
         error = got - want
         ratio, offset = float(np.dot(got, want) / np.dot(want, want)), float(error.mean())
-        total, scaled, shifted = (_squares(each) for each in (error, got - ratio * want, error - offset))
-    if scaled <= _UNEXPLAINED * total and scaled <= shifted:
+        # The means are subtracted first, so that a huge offset does not absorb the values.
+        varying = want - want.mean()
+        unscaled, unshifted = got - ratio * want, (got - got.mean()) - varying
+        total, scaled, shifted = (_squares(each) for each in (error, unscaled, unshifted))
+        # Constants, and values that are tiny beside the reference, do not follow it.
+        follows = _squares(got), _squares(varying)
+    if scaled <= _UNEXPLAINED * min(total, follows[0]) and scaled <= shifted:
         return (ratio if ratio != 0 else None), None
-    return None, offset if shifted <= _UNEXPLAINED * total else None
+    return None, offset if shifted <= _UNEXPLAINED * min(total, follows[1]) else None
 
 
 def _mismatched_blocks(

@@ -66,10 +66,11 @@ class Magnitudes:
             return Arithmetic(exact=True)
         if any(row not in inputs for row in subgraph.inputs):
             return UNKNOWN
-        try:
-            return self._by_rules(name, subgraph, inputs, reference)
-        except self._failures:
-            return self._by_perturbing(name, subgraph, inputs, reference)
+        with np.errstate(all="ignore"):  # activations may have any numbers, NaN and Inf included
+            try:
+                return self._by_rules(name, subgraph, inputs, reference)
+            except self._failures:
+                return self._by_perturbing(name, subgraph, inputs, reference)
 
     def _by_rules(
         self, name: str, subgraph: Subgraph, inputs: Mapping[str, Array], reference: Array

@@ -193,3 +193,25 @@ def test_interpretation_that_changes_nothing_is_dropped():
     tried = {one.name: try_one(one, values(9, seed=1), evaluate(steps)) for one in interpretations(steps)}
     assert tried["Relu6 replaced by Relu"] is None
     assert tried["Relu6 replaced by Tanh"] is not None
+
+
+def test_share_of_wrong_texts_and_complex_numbers():
+    truth, actual = np.array([b"a", b"b", b"c", b"d"], object), np.array([b"a", b"x", b"y", b"z"], object)
+    assert error_left(actual, actual, truth) == 0
+    assert error_left(actual, truth, truth) == 1
+    nearly = np.array([b"a", b"b", b"y", b"z"], object)
+    assert math.isclose(error_left(actual, nearly, truth), math.sqrt(1 / 3))
+    assert error_left(actual, actual, truth[:1]) == 0
+    assert error_left(np.float32([1, 2, 3, 4]), actual, truth) == math.inf
+    imaginary = np.complex64([1, 1j])
+    assert error_left(imaginary, np.complex64([1, 1]), np.complex64([1, 1])) == 1
+    assert error_left(imaginary, imaginary.copy(), np.complex64([1, 1])) == 0
+    assert error_left(imaginary, np.complex64([1, 0.9j]), np.complex64([1, 0])) == pytest.approx(
+        0.1, rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e-45, 1e38, 1e200])
+def test_share_of_an_error_does_not_underflow_or_overflow(size):
+    values = np.array([1.0, 2.0, 4.0]) * size
+    assert error_left(values, values * [1, 1, 0.75], values * [1, 1, 0.5]) == pytest.approx(0.5)

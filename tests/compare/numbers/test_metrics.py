@@ -161,7 +161,7 @@ def test_an_activation_is_equal_to_itself(pair):
 @given(PAIRS, TOLERANCES)
 def test_all_fields_are_builtins(pair, tolerance):
     found = measure(*pair, tolerance)
-    allowed = {bool, int, float, str, type(None)}
+    allowed = {bool, int, float, complex, str, type(None)}
     for field in dataclasses.fields(Metrics):
         value = getattr(found, field.name)
         parts = dataclasses.astuple(value) if isinstance(value, Symptoms) else (value,)

@@ -55,6 +55,20 @@ def test_equal_elements_have_neither_ratio_nor_offset():
     assert (found.ratio, found.offset) == (None, None)
 
 
+@pytest.mark.parametrize("value", [0.0, 1e-39, 1e-12, 3.4e38, -3.4e38])
+@pytest.mark.parametrize("spread", [0.0, 1e-3])
+def test_values_that_do_not_follow_the_reference_have_neither_ratio_nor_offset(value, spread):
+    reference = random(40)
+    noise = np.random.default_rng(3).uniform(1 - spread, 1, 40)
+    found = symptoms((value * noise).astype(np.float32), reference)
+    assert (found.ratio, found.offset) == (None, None)
+
+
+def test_a_small_and_a_large_ratio_are_found():
+    assert symptoms(random(40) * np.float32(1e-6), random(40)).ratio == pytest.approx(1e-6, rel=1e-3)
+    assert symptoms(random(40) * np.float32(1e6), random(40)).ratio == pytest.approx(1e6, rel=1e-3)
+
+
 @pytest.mark.parametrize("size", [1, 2, 50])
 def test_noise_has_no_ratio(size):
     noise = np.random.default_rng(2).standard_normal(size).astype(np.float32)
