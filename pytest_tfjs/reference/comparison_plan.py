@@ -75,5 +75,6 @@ def _layer(row: Mapping[str, Any]) -> Layer:
             "shape": None if shape is None else tuple(shape),
             "inputs": tuple(row["inputs"]),
             "members": tuple(row["members"]),
+            "output_names": tuple(row["output_names"]),
         }
     )

@@ -227,7 +227,8 @@ class GraphReferenceModel:
         self._nodes = Graph.of(renamed(live, self._signature.renamed), converted_outputs)
         calls = read_calls(artifacts.saved_model)
         grouping = by_scope if calls is None else by_layer(calls)
-        plan = plan_graph(Graph(self._frozen.graph.nodes, source_outputs), self._nodes, grouping)
+        source_graph = Graph(self._frozen.graph.nodes, source_outputs)
+        plan = plan_graph(source_graph, self._nodes, grouping, names=self._signature.names)
         self.plan = replace(plan, notes=self._signature.notes)
 
     def sizes(self, feed: Feed, layers: Sequence[str]) -> dict[str, int]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import zipfile
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.errors import ConversionError, SourceError
 from pytest_tfjs.models.tensorflow.importing import captured, import_h5py, import_keras, import_tensorflow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from pathlib import Path
 
 
@@ -96,9 +98,20 @@ def backend(model: Any) -> str:
 
 
 def output_names(model: Any) -> list[str]:
-    """The output layers' names in the model's order, made unique."""
-    names = getattr(model, "output_names", None) or [_layer_of(tensor) for tensor in model.outputs]
+    """The names of the outputs in the model's order, made unique: a dict's keys, or the output layers'."""
+    keys = _output_keys(model)
+    names = keys or getattr(model, "output_names", None) or [_layer_of(tensor) for tensor in model.outputs]
     return _unique(_plain(str(name)) for name in names)
+
+
+def _output_keys(model: Any) -> list[str] | None:
+    """The keys of a model that returns a flat dict, in the order in which it is flattened; otherwise None."""
+    structure = None
+    with contextlib.suppress(AttributeError, ValueError, RuntimeError):  # a model that was never called
+        structure = model.output
+    if not isinstance(structure, Mapping) or len(structure) != len(model.outputs):
+        return None
+    return [str(key) for key in sorted(structure)] if all(isinstance(key, str) for key in structure) else None
 
 
 def inference_function(model: Any) -> tuple[Any, list[Any]]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from pytest_tfjs.compare.layers import Coverage, Layer
+from pytest_tfjs.compare.layers import Coverage, Layer, named_output
 from pytest_tfjs.compare.operations import (
     FOLDING_CONTRACTIONS,
     PASS_THROUGH,
@@ -20,7 +21,7 @@ from pytest_tfjs.reference.matching.graph_matching import match_graphs
 from pytest_tfjs.reference.matching.groups import Grouping, by_scope
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from pytest_tfjs.reference.graph import Graph, Node, Ref
     from pytest_tfjs.reference.matching.matches import Match, Matching
@@ -29,14 +30,20 @@ _HANDLES = {"variant": "tensor list", "resource": "resource"}
 """Dtypes of outputs that are not tensors, and their names for users."""
 
 
-def plan_graph(source: Graph, converted: Graph, grouping: Grouping = by_scope) -> Plan:
+def plan_graph(
+    source: Graph,
+    converted: Graph,
+    grouping: Grouping = by_scope,
+    *,
+    names: Sequence[tuple[str, ...]] = (),
+) -> Plan:
     """A plan with every operation of `source` on which its outputs depend.
 
-    The nodes of `source` have the dtypes of their outputs; both graphs' `outputs` are in signature order.
-    `grouping` finds the layer of each operation of `source`.
+    The nodes of `source` have the dtypes of their outputs; both graphs' `outputs` are in signature order, as
+    are the `names` of each in the signatures. `grouping` finds the layer of each operation of `source`.
     """
     source = source.distinguishing(converted.nodes)
-    return _Planner(source, converted, match_graphs(source, converted), grouping).plan()
+    return _Planner(source, converted, match_graphs(source, converted), grouping).plan(names)
 
 
 class _Planner:
@@ -68,7 +75,7 @@ class _Planner:
                 found.add(name)
         return frozenset(found)
 
-    def plan(self) -> Plan:
+    def plan(self, names: Sequence[tuple[str, ...]]) -> Plan:
         for name in self.source.order:
             node = self.source.nodes[name]
             if name in self.source.live and node.op not in PLACEHOLDERS and not self._is_plumbing(node):
@@ -77,8 +84,10 @@ class _Planner:
             if self.converted.branch_depth[name]:
                 continue
             self._put(Layer(name, self.converted.nodes[name].op, (), None, None, "unmapped", reason=reason))
-        for source_output, converted_output in zip(self.source.outputs, self.converted.outputs, strict=True):
-            self._mark_output(source_output, converted_output)
+        pairs = zip(self.source.outputs, self.converted.outputs, strict=True)
+        for pair, known_as in zip_longest(pairs, names, fillvalue=()):
+            row = self._mark_output(*pair)
+            self.layers[row] = named_output(self.layers[row], known_as)
         return Plan(tuple(self.layers.values()), self.tensors)
 
     def _put(self, layer: Layer, node: str | None = None) -> None:
@@ -231,15 +240,18 @@ class _Planner:
             return "constant: computed from weights during conversion"
         return "constant: computed from weights alone; an error in it shows in the layers that use it"
 
-    def _mark_output(self, source_output: Ref, converted_output: Ref) -> None:
-        """Marks the layer that computes an output; unmaps it if the signature contradicts the match."""
+    def _mark_output(self, source_output: Ref, converted_output: Ref) -> str:
+        """Marks the layer that computes an output; unmaps it if the signature contradicts the match.
+
+        Gives the name of the row with the output.
+        """
         tensor = self.source.resolve(source_output)
         node = self.converted.resolve(converted_output)
         match = self.matching.matches.get(node[0])
         row = None if match is None else self._name(match) + (f":{node[1]}" if node[1] else "")
         if match is not None and row in self.tensors and (match.tail, node[1]) == tensor:
             self._put(replace(self.layers[row], output=True))
-            return
+            return row
         name = converted_output[0]
         tap = {"node": f"{converted_output[0]}:{converted_output[1]}"}
         self.tensors[name] = f"{source_output[0]}:{source_output[1]}"
@@ -253,6 +265,7 @@ class _Planner:
             )
             self.tensors.pop(row, None)
             self._put(replace(self.layers[row], coverage="unmapped", reason=reason, tap=None))
+        return name
 
 
 def _handle(node: Node, index: int) -> str | None:

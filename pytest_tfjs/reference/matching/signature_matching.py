@@ -40,20 +40,24 @@ class SignatureMatch:
     """The source's tensor (`x:0`) by input name, and pairs of output tensors, the source's first.
 
     `renamed`: the source's name of each placeholder that has another name in the artifacts. `notes`: one
-    sentence for each pair that was matched other than by name.
+    sentence for each pair that was matched other than by name. `names`: for each pair of outputs its names in
+    the signatures, the source's first.
     """
 
     inputs: Mapping[str, str]
     outputs: tuple[tuple[str, str], ...]
     renamed: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    names: tuple[tuple[str, ...], ...] = ()
 
 
 def identical_signatures(artifacts: Artifacts) -> SignatureMatch:
     """The match for artifacts that this plugin converted: both sides have the same tensor names."""
     outputs = tuple(_tensor(spec) for spec in artifacts.outputs)
     return SignatureMatch(
-        {spec.name: _tensor(spec) for spec in artifacts.inputs}, tuple(zip(outputs, outputs, strict=True))
+        {spec.name: _tensor(spec) for spec in artifacts.inputs},
+        tuple(zip(outputs, outputs, strict=True)),
+        names=tuple((spec.name,) for spec in artifacts.outputs),
     )
 
 
@@ -132,6 +136,7 @@ class _Matcher:
                 if _node(converted) != _node(source)
             },
             tuple(filter(None, notes)),
+            tuple((source.name, converted.name) for converted, source in output_pairs),
         )
 
     def _by_value(self, orders: list[tuple[int, ...]]) -> SignatureMatch:
