@@ -25,7 +25,7 @@ class Layer:
     fused into this one, and other names that a user may know it by. `group`: of a graph node the Keras layer
     that it is part of, else its scope; None where there is none, and in a layers model. `group_op`: the
     Keras class of that layer, None where the group is a scope. `output_names`: of an output, its names in
-    the model's signature that differ from `name`; several where the model returns one tensor several times.
+    the model's signature; several where the model returns one tensor several times.
     """
 
     name: str
@@ -59,5 +59,4 @@ class Layer:
 
 def named_output(layer: Layer, names: Iterable[str]) -> Layer:
     """The layer with further names of it as an output."""
-    found = dict.fromkeys((*layer.output_names, *(name for name in names if name != layer.name)))
-    return replace(layer, output_names=tuple(found))
+    return replace(layer, output_names=tuple(dict.fromkeys((*layer.output_names, *names))))

@@ -203,6 +203,11 @@ class Comparison:
     sensitivity: Sensitivity | None = None
     retried: str | None = None
 
+    @property
+    def output_names(self) -> dict[str, tuple[str, ...]]:
+        """The names of each output in the model's signature, by the name of its layer."""
+        return {one.layer.name: one.layer.output_names for one in self.layers if one.layer.output}
+
     def __repr__(self) -> str:
         """The model, the target, the verdict with its reason, and how many layers there are."""
         reason = "" if self.reason is None else f" ({self.reason})"

@@ -80,7 +80,7 @@ class Agreement:
     `worst_flips` are those with the largest margin. `accuracy`: of the browser and of the reference, where
     `labels` were passed. `reason`: why it is not close, in words. `retried`: how a first browser was lost, in
     words; all other values then come from the second browser. `refused`: of an `error`, whether TF.js
-    itself cannot load or run the model there.
+    itself cannot load or run the model there. `output_name`: the output's name in the model's signature.
     """
 
     model: str
@@ -101,6 +101,7 @@ class Agreement:
     retried: str | None = None
     notes: tuple[str, ...] = ()
     refused: bool = False
+    output_name: str | None = None
 
     def measure(self, name: str) -> Measure:
         """The measure of that name. Raises KeyError where there is none."""

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from pytest_tfjs.compare.blame import blame
 from pytest_tfjs.compare.lost_values import broken_by_compression
+from pytest_tfjs.compare.numbers.metrics import nothing_wrong
 from pytest_tfjs.compare.numbers.tolerances import is_inexact
 from pytest_tfjs.compare.results import Alone, Blame, Judgement, LayerResult
+from pytest_tfjs.compare.vacuity.vacuous import Vacuity
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.numbers.compression import Compression
     from pytest_tfjs.compare.numbers.metrics import Metrics
     from pytest_tfjs.compare.numbers.tolerances import Tolerance
-    from pytest_tfjs.compare.vacuity.vacuous import Vacuity
     from pytest_tfjs.compare.weight_check import WeightCheck
 
 _NAMED = 3
@@ -47,9 +48,10 @@ def judge(
     The most severe verdict that applies is given: `diverged` (an activation is wrong), then `unmapped` (a
     layer was not compared), then `vacuous` (no activation could have been wrong), then `close`. `error` is
     not judged here: then nothing ran. A compared layer without metrics or without an activation is unmapped,
-    and so is the whole if there are metrics of a name that is not a compared layer. An empty layer is
-    eliminated, but an empty output of the model is unmapped. If all layers are close, the verdict is still
-    `diverged` if a weight differs from the source's, or if quantised weights move an output too far.
+    and so is the whole if there are metrics of a name that is not a compared layer. A layer that is empty on
+    both sides is eliminated. An output that is empty on both sides is close, as finding nothing is a result
+    too; but if no other output could fail, the whole is vacuous. If all layers are close, the verdict is
+    still `diverged` if a weight differs from the source's, or if quantised weights move an output too far.
 
     `steady`: whether two runs on the same feed give the same outputs. If not, activations of different runs
     are compared, and no error is said to grow from layer to layer.
@@ -77,9 +79,11 @@ def judge(
     compared = {layer.name for layer in layers if layer.coverage == "compared"}
     unmapped = _unmapped_reason(results, [name for name in metrics if name not in compared])
     vacuous = None if vacuity is None else vacuity.reason
+    vacuous = vacuous or _empty_reason(results, vacuity or Vacuity())
     vacuous = vacuous or _vacuous_reason(results, () if vacuity is None else vacuity.allowed)
     is_proven = unmapped is None and vacuous is None
-    reason = weights or _compression_reason(compression, broken, is_proven=is_proven)
+    known_as = {layer.name: layer.known_as for layer in layers}
+    reason = weights or _compression_reason(compression, broken, known_as, is_proven=is_proven)
     if reason is not None:
         return Judgement("diverged", reason, results)
     if unmapped is not None:
@@ -98,7 +102,9 @@ def _result(layer: Layer, metrics: Metrics | None, tolerance: Tolerance | None) 
         return LayerResult(layer, None, None, None, layer.reason)
     if metrics is not None and metrics.empty and not layer.output:
         return LayerResult(replace(layer, coverage="eliminated"), None, None, None, metrics.reason)
-    if metrics is None or metrics.missing or metrics.empty:
+    if metrics is not None and metrics.empty:
+        return LayerResult(layer, "close", nothing_wrong(metrics), tolerance, metrics.reason)
+    if metrics is None or metrics.missing:
         reason = "the browser returned no activation" if metrics is None else metrics.reason
         return LayerResult(layer, "unmapped", metrics, tolerance, reason)
     return LayerResult(layer, "close" if metrics.passed else "diverged", metrics, tolerance, metrics.reason)
@@ -124,7 +130,8 @@ def _accepted(result: LayerResult) -> LayerResult:
 def _with_local(result: LayerResult, alone: Alone, given: bool) -> LayerResult:
     """The result with those of the layer run alone, which may make it `diverged`."""
     name = result.layer.name
-    if result.verdict not in ("close", "diverged"):
+    is_empty = result.metrics is not None and result.metrics.empty
+    if result.verdict not in ("close", "diverged") or is_empty:
         return result
     local = alone.local.get(name)
     result = replace(
@@ -161,17 +168,17 @@ def _follow(blamed: Blame, compression: Compression | None) -> bool:
 
 
 def _compression_reason(
-    compression: Compression | None, broken: str | None, *, is_proven: bool
+    compression: Compression | None, broken: str | None, known_as: Mapping[str, str], *, is_proven: bool
 ) -> str | None:
     """Why the compression is too strong; `broken`: where it makes NaN or Inf. `is_proven`: all are close."""
     if compression is None or compression.worst is None or not compression.exceeded:
         return None
-    worst = compression.costs[compression.worst]
+    worst, name = compression.costs[compression.worst], known_as.get(compression.worst, compression.worst)
     if worst.broken and broken is not None:
         return f"{broken}; the browser computes the quantised model correctly" if is_proven else broken
     cost = f"by {worst.share:.1e} of its largest value" if math.isfinite(worst.share) else "to another shape"
     text = (
-        f"quantising the weights to {compression.stored} changes {compression.worst!r} {cost}, "
+        f"quantising the weights to {compression.stored} changes {name!r} {cost}, "
         f"{compression.allowed:.1e} allowed"
     )
     return f"{text}; the browser computes the quantised model correctly" if is_proven else text
@@ -192,9 +199,9 @@ def _vacuous_reason(results: Sequence[LayerResult], allowed: Collection[str]) ->
     seen = [result.metrics for result in results if result.metrics is not None]
     if not seen:
         return "no layer was compared, so nothing could have diverged"
-    if any(map(_could_fail, _meaningful(results))) or all(
-        result.layer.name in allowed for result in results if result.metrics is not None
-    ):
+    outputs = [result.layer for result in results if result.layer.output and result.metrics is not None]
+    judged = outputs or [result.layer for result in results if result.metrics is not None]
+    if any(map(_could_fail, _meaningful(results))) or all(layer.name in allowed for layer in judged):
         return None
     if any(metrics.scale > 0 for metrics in seen):
         return (
@@ -204,7 +211,29 @@ def _vacuous_reason(results: Sequence[LayerResult], allowed: Collection[str]) ->
     nonfinite = any(metrics.nan_reference or metrics.inf_reference for metrics in seen)
     what = "0, NaN or Inf" if nonfinite else "0"
     counted = "the one compared layer" if len(seen) == 1 else f"all {len(seen)} compared layers"
-    return f"every element of {counted} is {what}, so a broken model would pass too: feed other inputs"
+    ways_out = "feed other inputs"
+    if outputs:
+        names = ",".join(layer.known_as for layer in outputs[:_NAMED])
+        ways_out += f" or, if this is intended, pass allow_vacuous={names!r}"
+    return f"every element of {counted} is {what}, so a broken model would pass too: {ways_out}"
+
+
+def _empty_reason(results: Sequence[LayerResult], vacuity: Vacuity) -> str | None:
+    """Why empty outputs prove nothing, in words; None if there are none, or if another output could fail."""
+    outputs = [result for result in results if result.layer.output and result.metrics is not None]
+    able = [one for one in outputs if _could_fail(one) and one.layer.name not in vacuity.outputs]
+    waiting = [one for one in outputs if one not in able and one.layer.name not in vacuity.allowed]
+    empty = [one for one in waiting if one.metrics is not None and one.metrics.empty]
+    if able or not empty:
+        return None
+    first = empty[0].layer
+    others = ",".join(one.layer.known_as for one in waiting)
+    return (
+        f"the output {first.known_as!r} is empty (shape {list(first.shape or ())}) in the browser and in the "
+        "reference, and no other output could have failed: a broken model could pass too. Feed inputs in "
+        "which the model finds something, alone or in a list of feeds beside these. If nothing is to be "
+        f"found, pass allow_vacuous={others!r}"
+    )
 
 
 def _meaningful(results: Sequence[LayerResult]) -> list[LayerResult]:

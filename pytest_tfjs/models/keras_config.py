@@ -174,6 +174,23 @@ def outputs_of(model: Mapping[str, Any]) -> list[Call]:
     return list(references(model["config"]["output_layers"], None))
 
 
+def output_names_of(model: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The names of each of a model's outputs, in order: the key in a dict, and Keras's own."""
+    outputs = outputs_of(model)
+    own: list[str] = []
+    for name, _, _ in outputs:
+        unique, number = name, 1
+        while unique in own:
+            unique, number = f"{name}_{number}", number + 1
+        own.append(unique)
+    config = model["config"]
+    declared = config.get("output_layers") if isinstance(config, Mapping) else None
+    if not isinstance(declared, Mapping):
+        return [(name,) for name in own]
+    keys = [str(key) for key, value in declared.items() for _ in references(value, None)]
+    return list(zip(keys, own, strict=True))
+
+
 def references(value: Any, names: set[str] | None) -> Iterator[Call]:
     """Each `["layer", call, tensor, ...]` within nested lists and dicts. Other strings are arguments."""
     if isinstance(value, Mapping):

@@ -31,6 +31,7 @@ def agreement_to_json(agreement: Agreement, *, expected: str | None = None) -> d
         "reason": agreement.reason,
         "expected": expected,
         "output": agreement.output,
+        "output_name": agreement.output_name,
         "samples": agreement.samples,
         "measures": [_measure(one, agreement.samples) for one in agreement.measures],
         "accuracy": [_measure(one, agreement.samples) for one in accuracy],

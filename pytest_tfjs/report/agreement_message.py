@@ -93,7 +93,8 @@ def _subject(agreement: Agreement) -> list[str]:
     if target.renderer is not None:
         lines += fact("renderer", target.renderer)
     if agreement.output is not None:
-        lines += fact("output", agreement.output)
+        name = agreement.output_name or agreement.output
+        lines += fact("output", name if name == agreement.output else f"{name} ({agreement.output})")
     if agreement.retried is not None and agreement.retried not in (agreement.reason or ""):
         lines += fact("note", retry_note(agreement.retried))
     return lines

@@ -46,6 +46,7 @@ def comparison_to_json(comparison: Comparison, *, expected: str | None = None) -
             "factor": comparison.growth.factor,
         },
         "outputs": list(comparison.outputs),
+        "output_names": {name: list(names) for name, names in comparison.output_names.items()},
         "vacuous": [] if vacuity is None else [*vacuity.inputs, *vacuity.outputs],
         "dead_layers": None if vacuity is None else len(vacuity.dead),
         "reproducer": [

@@ -46,7 +46,8 @@ def failure_message(
             *divergence_facts(comparison, first[0], others),
         ]
         for result in first[1 : _MOST_LISTED + 1]:
-            lines += fact("also first", f"{_known_as(result.layer)}: {divergence_text(comparison, result)}")
+            name = f"{_known_as(result.layer)}{_named(comparison, result.layer)}"
+            lines += fact("also first", f"{name}: {divergence_text(comparison, result)}")
     elif comparison.diagnosis is not None:
         lines += ["", *likely_cause(comparison.diagnosis)]
     lines += _reproducers(comparison)
@@ -79,7 +80,7 @@ def _headline(comparison: Comparison, first: Sequence[LayerResult]) -> str:
             return printable(
                 f"{target}: {comparison.growth} and exceeds the allowance at {name}{more}: {what}"
             )
-        where = _origin(comparison, first[0])
+        where = f"{_as_output(comparison, first[0].layer)}{_origin(comparison, first[0])}"
         return printable(f"{target}: {name} diverged first{more}: {what} ({where})")
     reason = ((comparison.reason or "no reason given").strip().splitlines() or [""])[0]
     stage = comparison.stage if comparison.verdict == "error" else None
@@ -92,6 +93,18 @@ def _origin(comparison: Comparison, result: LayerResult) -> str:
     if weight is not None and (diagnosis is None or diagnosis.kind == "weight"):
         return weight
     return origin(comparison, result)
+
+
+def _as_output(comparison: Comparison, layer: Layer) -> str:
+    """`output 'classes'; ` for one of several outputs that has another name in the signature."""
+    if layer.output_name is None or len(comparison.outputs) < 2:  # noqa: PLR2004  (the only output needs no name)
+        return ""
+    return f"output {quoted(layer.output_name, _NAME_WIDTH)}; "
+
+
+def _named(comparison: Comparison, layer: Layer) -> str:
+    text = _as_output(comparison, layer).removesuffix("; ")
+    return f" ({text})" if text else ""
 
 
 def _known_as(layer: Layer) -> str:
@@ -162,6 +175,7 @@ def _unmapped(comparison: Comparison) -> list[str]:
     lines = []
     for result in unmapped[:_MOST_LISTED]:
         name, op = quoted(result.layer.name, _NAME_WIDTH), printable(result.layer.op)
+        name += _named(comparison, result.layer)
         lines += fact("unmapped", f"{name} ({op}): {printable(result.reason or 'no reason is known')}")
     if len(unmapped) > _MOST_LISTED:
         lines += fact("", f"and {len(unmapped) - _MOST_LISTED} more")
@@ -173,5 +187,5 @@ def _advice(unmapped: Sequence[LayerResult]) -> str:
         return "compare only the model's outputs with layers='outputs'"
     return (
         "every output must be compared. If TF.js cannot hold the values of an output, cast the output in the "
-        "model or feed smaller values. If an output is empty, feed other inputs"
+        "model or feed smaller values"
     )

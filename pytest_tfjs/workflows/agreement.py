@@ -44,6 +44,19 @@ _RESAMPLES = 200
 _NAMES = 8
 
 
+class _ByName(dict[str, Any]):
+    """Outputs by the names of their layers; they are also found by their names in the signature."""
+
+    def __init__(self, outputs: Mapping[str, Array], layers: Sequence[Layer]) -> None:
+        super().__init__(outputs)
+        self._names = {name: layer.name for layer in layers for name in layer.output_names}
+
+    def __missing__(self, name: str) -> Any:
+        if name in self._names:
+            return self[self._names[name]]
+        raise KeyError(name)
+
+
 @dataclass
 class _Outputs:
     """The outputs of both sides, feed by feed: counts classes, and keeps the arrays that a metric needs."""
@@ -60,7 +73,7 @@ class _Outputs:
         for layer in self.layers:
             why = _incomparable(actual.get(layer.name), reference[layer.name])
             if why is not None:
-                return f"output {layer.name!r}: {why}"
+                return f"output {layer.known_as!r}: {why}"
         count = len(reference[self.layers[0].name])
         if self.classified is not None:
             name = self.layers[0].name
@@ -107,7 +120,7 @@ class _Outputs:
         def figure(chosen: Any) -> float:
             actual, reference = ({name: value[chosen] for name, value in side.items()} for side in sides)
             if len(self.layers) > 1:
-                return float(metric(actual, reference))
+                return float(metric(_ByName(actual, self.layers), _ByName(reference, self.layers)))
             (name,) = actual
             return float(metric(actual[name], reference[name]))
 
@@ -201,6 +214,7 @@ def _agree(model: PreparedModel, task: Task, context: Context) -> Agreement:
         weights=model.artifacts.weights,
         target=reader.facts,
         output=layers[0].name if len(layers) == 1 else None,
+        output_name=next(iter(layers[0].output_names), layers[0].name) if len(layers) == 1 else None,
         samples=reader.outputs.samples,
         verdict="diverged" if failure is None else "error",
         reason=reason,
@@ -246,9 +260,11 @@ def _classified(task: Task, layer: Layer, target: Target) -> Classified | None:
 def _chosen(model: PreparedModel, task: Task) -> tuple[Layer, ...]:
     """The outputs that are compared: the named one, or all for a metric. Raises SettingsError."""
     outputs = tuple(layer for layer in model.reference.plan.layers if layer.output)
-    names = ", ".join(repr(layer.name) for layer in outputs[:_NAMES])
+    names = ", ".join(repr(layer.known_as) for layer in outputs[:_NAMES])
     if task.output is not None:
-        outputs = tuple(layer for layer in outputs if task.output in names_of(layer))
+        # A name in the signature goes before an equal name of another output's layer.
+        named = [layer for layer in outputs if task.output in layer.output_names]
+        outputs = tuple(named or (layer for layer in outputs if task.output in names_of(layer)))
         if len(outputs) != 1:
             raise SettingsError(f"output={task.output!r}: expected one of the model's outputs: {names}")
     elif task.classifies and len(outputs) != 1:
@@ -258,7 +274,9 @@ def _chosen(model: PreparedModel, task: Task) -> tuple[Layer, ...]:
         )
     for layer in outputs:
         if layer.coverage != "compared":
-            raise SettingsError(f"the output {layer.name!r} cannot be read: {layer.reason or layer.coverage}")
+            raise SettingsError(
+                f"the output {layer.known_as!r} cannot be read: {layer.reason or layer.coverage}"
+            )
     return outputs
 
 

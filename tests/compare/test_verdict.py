@@ -7,11 +7,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from pytest_tfjs.compare.numbers.allowance import Allowance
+from pytest_tfjs.compare.numbers.layer_arithmetic import Arithmetic
+from pytest_tfjs.compare.numbers.local_error import measure_local
 from pytest_tfjs.compare.numbers.metrics import measure
-from pytest_tfjs.compare.numbers.tolerances import Tolerance
+from pytest_tfjs.compare.numbers.tolerances import EXACT, Tolerance
 from pytest_tfjs.compare.results import Alone
+from pytest_tfjs.compare.vacuity.vacuous import Vacuity
 from pytest_tfjs.compare.verdict import judge
-from tests.support.comparisons import TOLERANCE, close, comparison, layer, measured, target, wrong
+from tests.support.comparisons import TOLERANCE, close, comparison, f32, layer, measured, target, wrong
 
 
 def verdict(layers, **metrics):
@@ -149,11 +153,100 @@ def test_empty_layer_is_eliminated_and_never_close():
     assert row.reason == "empty: shape [0] holds no elements, so there is nothing to compare"
 
 
-def test_empty_output_makes_the_comparison_unmapped():
-    layers = [layer("some"), layer("none", "some", output=True)]
-    found = comparison(layers, {"some": close(), "none": measured([], [])})
-    assert found.verdict == "unmapped"
-    assert "'none' (empty: shape [0] holds no elements" in found.reason
+NOTHING = [layer("some"), layer("none", "some", output=True, shape=(0, 4), output_names=("found",))]
+COUNT = layer("count", "none", output=True, dtype="int32", shape=())
+ZERO = measure(np.array(0, np.int32), np.array(0, np.int32), EXACT)
+
+
+def test_an_empty_output_alone_is_vacuous_and_the_ways_out_are_said():
+    found = comparison(NOTHING, {"some": close(), "none": measured([], [])})
+    assert found.verdict == "vacuous"
+    assert found.reason.startswith("the output 'found' is empty (shape [0, 4]) in the browser and in the")
+    assert "list of feeds" in found.reason
+    assert found.reason.endswith("pass allow_vacuous='found'")
+
+
+def test_a_count_of_nothing_does_not_excuse_an_empty_output():
+    found = comparison([*NOTHING, COUNT], {"some": close(), "none": measured([], []), "count": ZERO})
+    assert found.verdict == "vacuous"
+    assert found.reason.endswith("pass allow_vacuous='found,count'")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [close(), measure(np.array(["a"], object), np.array(["a"], object), EXACT)],
+    ids=["float", "text"],
+)
+def test_an_empty_output_is_close_beside_one_that_could_fail(other):
+    layers = [*NOTHING, COUNT, layer("scores", "some", output=True)]
+    metrics = {"some": close(), "none": measured([], []), "count": ZERO, "scores": other}
+    found = comparison(layers, metrics, {"scores": EXACT})
+    assert found.verdict == "close"
+    row = found.layers[1]
+    assert (row.layer.coverage, row.verdict) == ("compared", "close")
+    assert row.reason is not None
+    assert row.reason.startswith("empty: shape [0] holds no elements")
+    assert (row.metrics.passed, row.metrics.max_abs, row.metrics.share) == (True, 0.0, -1.0)
+
+
+def test_an_empty_output_is_vacuous_beside_one_that_could_not_fail():
+    layers = [*NOTHING, layer("scores", "some", output=True)]
+    metrics = {"some": close(), "none": measured([], []), "scores": close()}
+    tolerances = dict.fromkeys(metrics, TOLERANCE)
+    for vacuity, verdict in (
+        (Vacuity(), "close"),
+        (Vacuity(outputs={"scores": "is saturated"}), "vacuous"),
+    ):
+        assert judge(layers, metrics, tolerances, vacuity=vacuity).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("allowed", "verdict"), [(("none",), "close"), (("some",), "vacuous"), (("none", "count"), "close")]
+)
+def test_an_empty_output_is_close_if_it_is_allowed(allowed, verdict):
+    layers, metrics = [*NOTHING, COUNT], {"some": close(), "none": measured([], []), "count": ZERO}
+    tolerances = {"some": TOLERANCE, "none": TOLERANCE, "count": EXACT}
+    found = judge(layers, metrics, tolerances, vacuity=Vacuity(allowed=frozenset(allowed)))
+    assert found.verdict == verdict
+
+
+def test_outputs_that_are_all_allowed_need_no_layer_that_could_fail():
+    layers, dead = [*NOTHING, COUNT], measured([0, 0], [0, 0])
+    metrics = {"some": dead, "none": measured([], []), "count": ZERO}
+    tolerances = {"some": TOLERANCE, "none": TOLERANCE, "count": EXACT}
+    for allowed, verdict in ((("none", "count"), "close"), (("none",), "vacuous")):
+        found = judge(layers, metrics, tolerances, vacuity=Vacuity(allowed=frozenset(allowed)))
+        assert found.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    "actual",
+    [
+        np.zeros((0, 5), np.float32),
+        np.zeros((0, 4), np.int32),
+        np.ones((1, 4), np.float32),
+        np.zeros(0, np.float32),
+    ],
+)
+def test_an_output_that_is_empty_in_another_way_diverges(actual):
+    metrics = {"some": close(), "none": measure(actual, np.zeros((0, 4), np.float32), TOLERANCE)}
+    tolerances = dict.fromkeys(metrics, TOLERANCE)
+    for allowed in (frozenset(), frozenset(("none", "some"))):
+        found = judge(NOTHING, metrics, tolerances, vacuity=Vacuity(allowed=allowed))
+        assert (found.verdict, found.first_divergence) == ("diverged", ("none",))
+
+
+def test_an_empty_output_that_was_run_alone_is_not_judged_by_that():
+    local = measure_local(f32(), f32(), Arithmetic(), Allowance())
+    metrics = {"some": close(), "none": measured([], [])}
+    found = judge(
+        [*NOTHING],
+        metrics,
+        dict.fromkeys(metrics, TOLERANCE),
+        alone=Alone(local={"none": local}),
+        vacuity=Vacuity(allowed=frozenset({"none"})),
+    )
+    assert found.verdict == "close"
 
 
 def test_comparison_of_only_empty_layers_is_vacuous():

@@ -1,4 +1,4 @@
-"""No function that judges activations lets a warning of numpy out, whatever the numbers are."""
+"""Functions that judge activations emit no warning of numpy, whatever the numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quantised weights that make NaN or Inf are named, also if browsers and Python then differ."""
+"""Quantised weights that make NaN or Inf are named as the cause."""
 
 from __future__ import annotations
 

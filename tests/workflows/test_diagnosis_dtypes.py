@@ -1,4 +1,4 @@
-"""Divergences in texts and complex numbers are shown as they are, and diagnosed like those in floats."""
+"""Divergences in texts and complex numbers are shown and diagnosed."""
 
 from __future__ import annotations
 

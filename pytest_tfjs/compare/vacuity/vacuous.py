@@ -45,13 +45,14 @@ class Vacuity:
     """Why a comparison is vacuous: by name of the input or output, what is wrong with it, in words.
 
     `dead`: the same for other layers, which do not make the comparison vacuous. `allowed`: the layers that
-    may be vacuous.
+    may be vacuous. `known_as`: the names in the signature of outputs that have another name there.
     """
 
     inputs: Mapping[str, str] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
     dead: Mapping[str, str] = field(default_factory=dict)
     allowed: frozenset[str] = frozenset()
+    known_as: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def reason(self) -> str | None:
@@ -59,10 +60,11 @@ class Vacuity:
         if not self.inputs and not self.outputs:
             return None
         reasons = [f"the input {name!r} {what}" for name, what in self.inputs.items()]
-        reasons += [f"the output {name!r} {what}" for name, what in self.outputs.items()]
+        outputs = {self.known_as.get(name, name): what for name, what in self.outputs.items()}
+        reasons += [f"the output {name!r} {what}" for name, what in outputs.items()]
         more = f" (and {len(reasons) - _NAMED} more)" if len(reasons) > _NAMED else ""
         trained = ", load trained weights" if self.outputs else ""
-        names = ",".join([*self.inputs, *self.outputs][:_NAMED])
+        names = ",".join([*self.inputs, *outputs][:_NAMED])
         return (
             f"{'; '.join(reasons[:_NAMED])}{more}: a broken model could pass too. Feed real inputs{trained} "
             f"or, if this is intended, pass allow_vacuous={names!r}"
@@ -141,7 +143,8 @@ def judge_vacuity(
     dead: dict[str, str] = {}
     for layer in layers:
         spread = spreads.get(layer.name)
-        if layer.coverage != "compared" or spread is None or layer.name in allowed:
+        # Whether an empty output proves anything depends on the other outputs, which `judge` knows.
+        if layer.coverage != "compared" or not (spread and spread.elements) or layer.name in allowed:
             continue
         if layer.output:
             what = _of_output(layer, spread, spreads)
@@ -152,7 +155,8 @@ def judge_vacuity(
     for name in _dead_by_design(layers, dead):
         dead.pop(name, None)
     others = {name: values for name, values in feeds.items() if name not in inputs}
-    return Vacuity(_of_feeds(others), outputs, dead, frozenset(allowed))
+    known_as = {layer.name: layer.known_as for layer in layers if layer.known_as != layer.name}
+    return Vacuity(_of_feeds(others), outputs, dead, frozenset(allowed), known_as)
 
 
 def _of_output(layer: Layer, spread: Spread, spreads: Mapping[str, Spread]) -> str | None:
@@ -161,7 +165,7 @@ def _of_output(layer: Layer, spread: Spread, spreads: Mapping[str, Spread]) -> s
     if deciders == [layer.name] and _is_discrete(layer):
         # Integers computed from integers: a count or a maximum may be the same for other values.
         return None if spread.value is None or spread.moved else f"is {spread.value} everywhere"
-    found = {one: _of_values(spreads[one]) for one in deciders}
+    found = {one: _of_values(spreads[one]) if spreads[one].elements else None for one in deciders}
     if any(what is None for what in found.values()):
         return None
     first, what = next(iter(found.items()))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pytest_tfjs.compare.layers import Layer
+from pytest_tfjs.compare.layers import Layer, named_output
 from pytest_tfjs.models.keras_config import (
     MODELS,
     Call,
@@ -18,6 +18,7 @@ from pytest_tfjs.models.keras_config import (
     in_order,
     inputs_of,
     layers_of,
+    output_names_of,
     outputs_of,
 )
 from pytest_tfjs.reference.comparison_plan import Plan
@@ -55,9 +56,9 @@ class _Planner:
     tensors: dict[str, str] = field(default_factory=dict)
 
     def plan(self, model: Mapping[str, Any]) -> Plan:
-        for row in self._model(model, (), {}):
+        for row, names in zip(self._model(model, (), {}), output_names_of(model), strict=True):
             for name in row:
-                self.layers[name] = replace(self.layers[name], output=True)
+                self.layers[name] = named_output(replace(self.layers[name], output=True), names)
         return Plan(tuple(self.layers.values()), self.tensors)
 
     def _model(

@@ -1,4 +1,4 @@
-"""What other backends give beside the failing target: values, dtypes, shapes, texts and complex numbers."""
+"""Results of other backends beside the failing one: dtypes, shapes, texts, complex."""
 
 from __future__ import annotations
 
