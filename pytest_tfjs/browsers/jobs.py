@@ -142,7 +142,9 @@ class JobResult:
     its outputs are in memory, `warm_ms` for each run after it; the latter two are empty where nothing was
     timed. `memory`: `tf.memory()` after the job, and `numTensorsBefore` it. `model`: under `layers` the name
     and class of each layer (format graph: node and op) of the loaded model, with its `path` if it is nested.
-    `not_alone`: the reason why a layer that has a plan did not run alone, or not for all feeds.
+    `not_alone`: the reason why a layer that has a plan did not run alone, or not for all feeds. `overwrites`:
+    pairs of a layer that wrote into a tensor that it was fed alone, and the layer or input of that tensor.
+    `changed_feeds`: the model's inputs that the whole model wrote into.
     """
 
     load_ms: float | None = None
@@ -151,6 +153,8 @@ class JobResult:
     memory: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
     not_alone: Mapping[str, str] = field(default_factory=dict)
+    overwrites: tuple[tuple[str, str], ...] = ()
+    changed_feeds: tuple[str, ...] = ()
 
 
 def job_message(job: Job, number: int, artifacts_url: str) -> dict[str, Any]:

@@ -157,6 +157,8 @@ def parse_result(message: Any) -> JobResult:
         memory=_field(message, "memory", dict),
         model=_field(message, "model", dict),
         not_alone=dict(_text_pairs(message, "notAlone")),
+        overwrites=tuple(_text_pairs(message, "overwrites")),
+        changed_feeds=_texts(message, "changedFeeds"),
     )
 
 
@@ -167,6 +169,13 @@ def _text_pairs(message: Any, name: str) -> list[tuple[str, str]]:
         if not (isinstance(pair, list) and [type(item) for item in pair] == [str, str]):
             raise ProtocolError(f"{name!r} must hold pairs of a name and a text")
     return [(key, value) for key, value in pairs]
+
+
+def _texts(message: Any, name: str) -> tuple[str, ...]:
+    texts = _optional(message, name, list) or []
+    if not all(isinstance(text, str) for text in texts):
+        raise ProtocolError(f"{name!r} must hold texts")
+    return tuple(texts)
 
 
 def is_number(value: Any) -> bool:

@@ -25,6 +25,9 @@ def blame(results: Sequence[LayerResult], unrepresentable: Collection[str] = ())
     be run alone is blamed if it diverged and no diverged layer leads to it. If there is neither, no layer is
     wrong alone: then the layers where the divergence begins are named, and the growth of the error.
 
+    A layer whose kernel writes into an input is right alone and makes other layers wrong: those that take the
+    same input, and the input itself, which is read after. It is blamed if such a layer diverged.
+
     `unrepresentable`: layers whose reference has values that the target cannot represent, such as values
     above 65504 in half precision. A layer downstream of a wrong one of these cannot have correct inputs, and
     is not blamed.
@@ -36,16 +39,41 @@ def blame(results: Sequence[LayerResult], unrepresentable: Collection[str] = ())
         for result in results
         if result.layer.name in wrong and not lost & set(result.layer.inputs)
     )
+    spoiled = {
+        result.layer.name: _spoiled_by(result, results, made) for result in results if result.overwrites
+    }
+    spoils = frozenset(name for name, wrong_then in spoiled.items() if wrong_then and name not in made)
+    explained = frozenset().union(*(spoiled[name] for name in spoils))
     edge = frontier(results)
     alone = {result.layer.name for result in results if result.local is not None}
     first = tuple(
         result.layer.name
         for result in results
-        if result.layer.name in made or (result.layer.name in edge and result.layer.name not in alone)
+        if result.layer.name in made | spoils
+        or (result.layer.name in edge and result.layer.name not in alone | explained)
     )
     if first or not edge:
-        return Blame(first, made)
+        return Blame(first, made, spoils)
     return Blame(edge, growth=_growth(results, edge[0]))
+
+
+def _spoiled_by(result: LayerResult, results: Sequence[LayerResult], made: Collection[str]) -> frozenset[str]:
+    """The diverged layers whose error is explained by a layer that writes into its inputs.
+
+    What depends on a model's input is not known, so all layers may. Errors that come from a layer of `made`
+    are explained already.
+    """
+    consumers = _consumers(results)
+    names = {one.layer.name for one in results}
+    passed_on = set(made).union(*(_downstream(name, consumers) for name in made))
+    taking: set[str] = set()
+    for name in result.overwrites:
+        taking |= {name} | _downstream(name, consumers) if name in names else names
+    return frozenset(
+        one.layer.name
+        for one in results
+        if one.verdict == "diverged" and one.layer.name in taking - passed_on - {result.layer.name}
+    )
 
 
 def input_error_text(results: Sequence[LayerResult], result: LayerResult) -> str:
@@ -87,10 +115,7 @@ def frontier(results: Sequence[LayerResult]) -> tuple[str, ...]:
     A layer further downstream is not named even if the layers between are close: an error below their
     tolerance may have passed through them. Of a cycle of diverged layers, the first is named.
     """
-    consumers: dict[str, list[str]] = {}
-    for result in results:
-        for name in result.layer.inputs:
-            consumers.setdefault(name, []).append(result.layer.name)
+    consumers = _consumers(results)
     diverged = [result.layer.name for result in results if result.verdict == "diverged"]
     remaining = set(diverged)
     first: list[str] = []
@@ -102,6 +127,15 @@ def frontier(results: Sequence[LayerResult]) -> tuple[str, ...]:
         # A later row may lead back to an earlier one, which then is not first.
         first = [other for other in first if other not in downstream] + [name]
     return tuple(first)
+
+
+def _consumers(results: Sequence[LayerResult]) -> dict[str, list[str]]:
+    """The layers that take each layer's activation."""
+    consumers: dict[str, list[str]] = {}
+    for result in results:
+        for name in result.layer.inputs:
+            consumers.setdefault(name, []).append(result.layer.name)
+    return consumers
 
 
 def _downstream(name: str, consumers: Mapping[str, Sequence[str]]) -> set[str]:

@@ -33,6 +33,9 @@ class LayerResult:
     error, of the layer run alone on the reference's inputs, by its allowance; None if the layer was not run
     alone, for the reason `not_alone`. `propagated`: the largest |whole run - run alone|, which is the error
     that the layer's inputs caused, in the activation's unit; infinite if NaN or Inf differ.
+
+    `overwrites`: the layers, or inputs of the model, whose activation the layer's kernel writes into.
+    `spoils_inputs`: whether this made other layers wrong, which is what the layer is blamed for.
     """
 
     layer: Layer
@@ -44,6 +47,8 @@ class LayerResult:
     propagated: float | None = None
     given: bool = False
     not_alone: str | None = None
+    overwrites: tuple[str, ...] = ()
+    spoils_inputs: bool = False
 
     @property
     def made_error(self) -> bool:
@@ -54,7 +59,7 @@ class LayerResult:
     def error_from_inputs(self) -> bool:
         """Whether the layer diverged in the whole run only, and not by a tolerance that the user gave."""
         passed = self.local is not None and self.local.passed
-        return self.verdict == "diverged" and passed and not self.given
+        return self.verdict == "diverged" and passed and not self.given and not self.spoils_inputs
 
 
 @dataclass(frozen=True)
@@ -62,13 +67,15 @@ class Alone:
     """The results of layers that were run alone, by name.
 
     `local` and `propagated`: see `LayerResult`. `reasons`: why other layers were not run alone, in words.
-    `unrepresentable`: layers whose reference has values that the target cannot represent.
+    `unrepresentable`: layers whose reference has values that the target cannot represent. `overwrites`: the
+    layers or inputs that a layer's kernel writes into, by the layer.
     """
 
     local: Mapping[str, Local] = field(default_factory=dict)
     propagated: Mapping[str, float] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
     unrepresentable: Collection[str] = ()
+    overwrites: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,11 +98,13 @@ class Growth:
 class Blame:
     """`first`: the layers that the divergence begins at, in the comparison's order; see `blame`.
 
-    `made`: those of them whose local error is too large. `growth`: how the error grew if no layer is wrong.
+    `made`: those of them whose local error is too large. `spoils`: those that are right, but write into an
+    input that a wrong layer takes. `growth`: how the error grew if no layer is wrong.
     """
 
     first: tuple[str, ...] = ()
     made: frozenset[str] = frozenset()
+    spoils: frozenset[str] = frozenset()
     growth: Growth | None = None
 
 

@@ -66,6 +66,7 @@ def judge(
     blamed = blame(results, alone.unrepresentable)
     if not steady:
         blamed = replace(blamed, growth=None)
+    results = tuple(_spoiling(result) if result.layer.name in blamed.spoils else result for result in results)
     if _only_drifts(results, blamed):
         results = tuple(map(_accepted, results))
         blamed = Blame()
@@ -113,13 +114,21 @@ def _result(layer: Layer, metrics: Metrics | None, tolerance: Tolerance | None) 
 def _only_drifts(results: Sequence[LayerResult], blamed: Blame) -> bool:
     """Whether all diverged layers are inner layers that are close alone."""
     diverged = [result for result in results if result.verdict == "diverged"]
-    return not blamed.made and all(
+    return not (blamed.made or blamed.spoils) and all(
         result.local is not None
         and result.local.passed
         and not (result.given or result.layer.output)
         and result.metrics is not None
         and math.isfinite(result.metrics.max_abs)
         for result in diverged
+    )
+
+
+def _spoiling(result: LayerResult) -> LayerResult:
+    """The result of a layer that is blamed for writing into its inputs."""
+    inputs = " and ".join(map(repr, result.overwrites))
+    return replace(
+        result, verdict="diverged", spoils_inputs=True, reason=f"its kernel writes into its input {inputs}"
     )
 
 
@@ -140,6 +149,7 @@ def _with_local(result: LayerResult, alone: Alone, given: bool) -> LayerResult:
         propagated=alone.propagated.get(name),
         given=given,
         not_alone=alone.reasons.get(name),
+        overwrites=alone.overwrites.get(name, ()),
     )
     if given or local is None or local.passed or result.verdict == "diverged":
         return result

@@ -16,7 +16,7 @@
 
 import { checkGPU } from "./gpu.js";
 import { CannotRunAloneError } from "./cannot_run_alone.js";
-import { upload } from "./model_loading.js";
+import { FedTensors } from "./fed_tensors.js";
 
 // References are fetched in pieces of about this size. The next piece is fetched while one is in use, so at most two
 // are in memory, beside references of earlier pieces that are still needed.
@@ -41,6 +41,8 @@ export class AloneRuns {
     this.reasons = new Map();
     /** @type {Map<string, number>} */
     this.sizes = new Map();
+    /** @type {Map<string, Set<string>>} */
+    this.overwritten = new Map();
   }
 
   /**
@@ -69,14 +71,13 @@ export class AloneRuns {
    * Run the layers of a chunk that was started. The caller disposes of the tensors. A layer that fails is left out.
    *
    * @param {Started} started
-   * @param {Map<string, Tensor>} input the feed
+   * @param {FedTensors} input the feed
    * @param {(done: number) => void} report reports how many were computed so far
    */
   async run({ feed, pieces, first }, input, report) {
     /** @type {Map<string, Tensor>} */
     const results = new Map();
-    /** @type {Map<string, Tensor>} */
-    const fed = new Map();
+    const fed = new FedTensors(this.tf);
     const left = countUses(pieces.flatMap(({ taps }) => taps));
     let done = 0;
     let reportedAt = performance.now();
@@ -84,7 +85,7 @@ export class AloneRuns {
     for (const [at, { taps, names }] of pieces.entries()) {
       const references = await fetched;
       fetched = this.fetchFor(feed, pieces[at + 1]);
-      for (const [name, tensor] of upload(this.tf, pickAll(references, names))) fed.set(name, tensor);
+      fed.add(pickAll(references, names));
       for (const tap of taps) {
         await this.runOne(tap, { fed, input, results });
         this.release(rowsOf(tap), fed, left);
@@ -97,6 +98,11 @@ export class AloneRuns {
     return results;
   }
 
+  /** Pairs of a layer whose kernel wrote into an input, and the row or the input of the model that it took. */
+  overwrites() {
+    return [...this.overwritten].flatMap(([name, changed]) => [...changed].map((input) => /** @type {const} */ ([name, input])));
+  }
+
   /** Pairs of a layer that failed, for any feed, and the reason. */
   failures() {
     return [...this.reasons];
@@ -104,11 +110,14 @@ export class AloneRuns {
 
   /**
    * @param {Tap} tap
-   * @param {{fed: Map<string, Tensor>, input: Map<string, Tensor>, results: Map<string, Tensor>}} tensors
+   * @param {{fed: FedTensors, input: FedTensors, results: Map<string, Tensor>}} tensors
    */
   async runOne(tap, { fed, input, results }) {
     try {
-      results.set(tap.name, await this.compute(tap, fed, input));
+      const result = await this.compute(tap, fed.tensors, input.tensors);
+      results.set(tap.name, input.apart(fed.apart(result)));
+      const changed = [...fed.restore(rowsOf(tap)), ...input.restore(inputsOf(tap))];
+      if (changed.length > 0) this.overwritten.set(tap.name, new Set([...(this.overwritten.get(tap.name) ?? []), ...changed]));
     } catch (error) {
       checkGPU(this.tf);
       const text = error instanceof Error ? error.message : String(error);
@@ -120,7 +129,7 @@ export class AloneRuns {
    * Dispose of the references that no further layer needs.
    *
    * @param {string[]} names
-   * @param {Map<string, Tensor>} fed
+   * @param {FedTensors} fed
    * @param {Map<string, number>} left how often each is still needed
    */
   release(names, fed, left) {
@@ -128,8 +137,7 @@ export class AloneRuns {
       const uses = Number(left.get(name)) - 1;
       left.set(name, uses);
       if (uses > 0) continue;
-      fed.get(name)?.dispose();
-      fed.delete(name);
+      fed.release(name);
     }
   }
 
@@ -188,6 +196,17 @@ function bytesOf({ shape, dtype }) {
  */
 function rowsOf({ alone }) {
   return alone?.rows ?? [];
+}
+
+/**
+ * The model's inputs that a tap's plan takes.
+ *
+ * @param {Tap} tap
+ */
+function inputsOf({ alone }) {
+  if (alone === null) return [];
+  const taken = "steps" in alone ? alone.steps.flatMap(({ inputs }) => inputs) : alone.fed.map(([, source]) => source);
+  return taken.flatMap((source) => ("input" in source ? [source.input] : []));
 }
 
 /** @param {Tap[]} taps */

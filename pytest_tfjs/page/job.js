@@ -11,10 +11,12 @@
  * @typedef {import("./types").ModelArtifacts} ModelArtifacts
  * @typedef {import("./types").Need} Need
  * @typedef {import("./types").Report} Report
+ * @typedef {{tf: TF, model: Model, aloneRuns: AloneRuns | null, sender: Sender, changed: Set<string>}} Tools `changed`: inputs
  * @typedef {{tf: TF, job: Job, artifacts: ModelArtifacts, feeds: Promise<Map<string, HostTensor>[]>, report: Report}} Work
  */
 
 import { fetchFeed, fetchReferences } from "./api.js";
+import { FedTensors } from "./fed_tensors.js";
 import { withFloatsOnGPU } from "./forwarding.js";
 import { checkGPU, forgetRefused, isGPU, refusal } from "./gpu.js";
 import { AloneRuns } from "./alone.js";
@@ -71,6 +73,8 @@ async function perform(tf, job, report) {
   const { layers, buildMs } = tapped ?? timing;
   return {
     notAlone: tapped?.notAlone ?? [],
+    overwrites: tapped?.overwrites ?? [],
+    changedFeeds: tapped?.changedFeeds ?? [],
     loadMs: fetchMs + (timing.buildMs ?? buildMs ?? 0),
     firstMs: timing.firstMs ?? null,
     warmMs: timing.warmMs ?? [],
@@ -147,23 +151,30 @@ async function tapModel(work) {
     const feeds = await work.feeds;
     const aloneRuns = job.alone ? new AloneRuns(tf, model, job, (feed, names) => fetchDecoded(job, feed, names)) : null;
     const sender = new Sender(work);
+    /** @type {Set<string>} */
+    const changed = new Set();
     report("layers", 0, sender.total);
-    await withFloatsOnGPU(tf, model.inShapes, () => tapChunks(work, { tf, model, aloneRuns, sender }, feeds));
+    await withFloatsOnGPU(tf, model.inShapes, () => tapChunks(work, { tf, model, aloneRuns, sender, changed }, feeds));
     await sender.sent.arrived;
-    return { notAlone: aloneRuns?.failures() };
+    return { notAlone: aloneRuns?.failures(), overwrites: aloneRuns?.overwrites(), changedFeeds: [...changed] };
   });
 }
 
 /**
  * @param {Work} work
- * @param {{tf: TF, model: Model, aloneRuns: AloneRuns | null, sender: Sender}} tools
+ * @param {Tools} tools
  * @param {Map<string, HostTensor>[]} feeds
  */
 async function tapChunks({ tf, job, report }, tools, feeds) {
   const { sender } = tools;
   for (const [chunk, taps] of job.chunks.entries()) {
     for (const [feed, tensors] of feeds.entries()) {
-      await withFeed(tf, tensors, (uploaded) => tapChunk(tools, uploaded, taps, { chunk, feed }));
+      const uploaded = new FedTensors(tf, tensors);
+      try {
+        await tapChunk(tools, uploaded, taps, { chunk, feed });
+      } finally {
+        uploaded.dispose();
+      }
     }
     sender.done += taps.length;
     report("layers", sender.done, sender.total);
@@ -180,17 +191,18 @@ async function fetchDecoded(job, feed, names) {
 }
 
 /**
- * @param {{tf: TF, model: Model, aloneRuns: AloneRuns | null, sender: Sender}} tools
- * @param {Map<string, Tensor>} input
+ * @param {Tools} tools
+ * @param {FedTensors} input
  * @param {Tap[]} taps
  * @param {{chunk: number, feed: number}} where
  */
-async function tapChunk({ tf, model, aloneRuns, sender }, input, taps, { chunk, feed }) {
-  const started = await withActivations(tf, model, input, taps, async (activations) => {
+async function tapChunk({ tf, model, aloneRuns, sender, changed }, input, taps, { chunk, feed }) {
+  const started = await withActivations(tf, model, input.tensors, taps, async (activations) => {
     const begun = aloneRuns?.start(taps, feed, activations);
     await sender.send("layers", activations, { group: aloneRuns === null ? chunk : 2 * chunk, feed });
     return begun;
   });
+  for (const name of input.restore(input.tensors.keys())) changed.add(name);
   if (aloneRuns === null || started === undefined) return;
   const alone = await aloneRuns.run(started, input, (done) => sender.reportStage("layers alone", done));
   await withTensors(tf, alone, () => sender.send("layers alone", alone, { group: 2 * chunk + 1, feed }));

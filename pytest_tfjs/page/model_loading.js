@@ -88,11 +88,13 @@ export function upload(tf, feed) {
 }
 
 /**
+ * A tensor of its own: TF.js would keep `data` itself, into which some of its kernels write.
+ *
  * @param {TF} tf
  * @param {HostTensor} tensor
  */
-function toTensor(tf, { dtype, shape, data }) {
-  if (dtype !== "complex64") return tf.tensor(data, shape, dtype);
+export function toTensor(tf, { dtype, shape, data }) {
+  if (dtype !== "complex64") return tf.tensor(data.slice(), shape, dtype);
   const pairs = /** @type {Float32Array} */ (data);
   return tf.tidy(() =>
     tf.complex(

@@ -8,7 +8,10 @@ export interface Tensor {
   readonly id: number;
   readonly shape: number[];
   readonly dtype: DType;
+  /** What tensors with the same values share. */
+  readonly dataId: object;
   data(): Promise<Data>;
+  dataSync(): Data;
   dispose(): void;
   clone(): Tensor;
 }

@@ -17,7 +17,7 @@ from pytest_tfjs.workflows.tapping import ActivationReader
 from pytest_tfjs.workflows.timing import timing_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_tfjs.browsers.targets import Target
     from pytest_tfjs.compare.numbers.tolerances import Tolerance
@@ -65,7 +65,7 @@ def compare_prepared(
         reader.reference.plan.layers,
         reader.measurements.merged(),
         reader.measurements.tolerances(),
-        alone=reader.measurements.alone(reader.not_alone),
+        alone=reader.measurements.alone(reader.not_alone, reader.overwrites),
         given=tolerances.by_user,
         weight_check=reference.weights if settings.weight_check == "fail" else None,
         compression=compression,
@@ -107,8 +107,24 @@ def _comparison(
         observation=reader.observation,
         weight_check=model.reference.weights,
         retried=finished.retried,
-        notes=model.notes,
+        notes=(*model.notes, *_overwriting_notes(judgement, reader.changed_feeds)),
     )
+
+
+def _overwriting_notes(judgement: Judgement, changed_feeds: Sequence[str]) -> Iterator[str]:
+    """Which layers write into their inputs without harm, and which inputs of the model were written into."""
+    by_layers = set()
+    for result in judgement.results:
+        by_layers |= set(result.overwrites)
+        if result.overwrites and not result.spoils_inputs:
+            inputs = " and ".join(map(repr, result.overwrites))
+            yield (
+                f"the kernel of {result.layer.name!r} ({result.layer.op}) writes into its input {inputs}."
+                " In this run the other layers were right all the same"
+            )
+    for name in changed_feeds:
+        if name not in by_layers:
+            yield f"running the model changed its input {name!r}: a kernel of TF.js writes into the input"
 
 
 def _failed(comparison: Comparison, target: Target, failure: PageError) -> Comparison:

@@ -103,6 +103,8 @@ class _Diagnosing:
             unsteady=_unsteady(comparison),
         )
         row = _blamed(comparison)
+        if row is not None and row.spoils_inputs:
+            return diagnose(replace(base, layer=row.layer.name, overwrites=self._overwriting(row)))
         random = None if row is None else self._random_before(row)
         if row is not None and random is not None:
             return diagnose(replace(base, layer=row.layer.name, random=random))
@@ -114,6 +116,13 @@ class _Diagnosing:
             return Diagnosis("unknown", row.layer.name, input_error_text(comparison.layers, row))
         evidence = self._of_layer(row, base)
         return diagnose(replace(evidence, not_tried=tuple(self._not_tried)))
+
+    def _overwriting(self, row: LayerResult) -> str:
+        inputs = " and ".join(map(repr, row.overwrites))
+        return (
+            f"{self._context.target.backend_variant}'s kernel of {row.layer.op} computes the right values,"
+            f" but writes into its input {inputs}. Other layers take the changed input"
+        )
 
     def _random_before(self, row: LayerResult) -> str | None:
         """Which layer draws the random numbers that the error of a layer may come from, in words.

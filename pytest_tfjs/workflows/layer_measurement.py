@@ -167,14 +167,18 @@ class LayerMeasurements:
         """The tolerance of each compared layer's error in the whole run."""
         return {name: self._tolerances.of(name, alone=name in self._alone) for name in self._metrics}
 
-    def alone(self, reasons: Mapping[str, str]) -> Alone:
-        """The results of the layers run alone; `reasons`: why other layers were not."""
+    def alone(self, reasons: Mapping[str, str], overwrites: Mapping[str, tuple[str, ...]]) -> Alone:
+        """The results of the layers run alone; `reasons`: why other layers were not.
+
+        `overwrites`: see `Alone`.
+        """
         found = {name: [seen[feed] for feed in sorted(seen)] for name, seen in self._alone.items()}
         return Alone(
             local={name: merge_local([local for local, _ in parts]) for name, parts in found.items()},
             propagated={name: max(size for _, size in parts) for name, parts in found.items()},
             reasons=reasons,
             unrepresentable=self._unrepresentable(),
+            overwrites=overwrites,
         )
 
     def _unrepresentable(self) -> frozenset[str]:

@@ -12,7 +12,7 @@ from pytest_tfjs.workflows.layer_measurement import LayerMeasurements, Precision
 from pytest_tfjs.workflows.retry import unopened_facts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from pytest_tfjs.browsers.harness import Page
     from pytest_tfjs.browsers.jobs import JobResult
@@ -32,7 +32,8 @@ class ActivationReader:
 
     `facts`: what the page runs on. `reference` has the layers that were read in the end, `measurements` their
     metrics, `result` the result of the first job. With a `precision` each layer is run alone as well;
-    `not_alone` says why a layer was not.
+    `not_alone` says why a layer was not. `overwrites`: which layers wrote into their inputs; `changed_feeds`:
+    which inputs of the model were written into.
     """
 
     def __init__(
@@ -48,6 +49,8 @@ class ActivationReader:
         self.reference: Reference = model.reference
         self.measurements = LayerMeasurements(model.reference, tolerances, precision)
         self.not_alone: Mapping[str, str] = {}
+        self.overwrites: Mapping[str, tuple[str, ...]] = {}
+        self.changed_feeds: tuple[str, ...] = ()
         self.observation = Observation()
         self.result: JobResult | None = None
         self.nbytes = 0
@@ -101,6 +104,8 @@ class ActivationReader:
         names = [tap.name for group in groups for tap in group]
         unplanned = {name: self._plans.reasons[name] for name in names if name in self._plans.reasons}
         self.not_alone = {**unplanned, **result.not_alone}
+        self.overwrites = _by_layer(result.overwrites)
+        self.changed_feeds = result.changed_feeds
         self.measurements.add_missing(self.reference.feeds)
         return self.measurements.replace_altered_outputs()
 
@@ -135,6 +140,13 @@ class ActivationReader:
     def _output_taps(self) -> tuple[Tap, ...]:
         layers = self._model.reference.plan.layers
         return tuple(Tap(layer.name, layer.tap) for layer in layers if layer.output and layer.tap is not None)
+
+
+def _by_layer(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for layer, taken in pairs:
+        found[layer] = (*found.get(layer, ()), taken)
+    return found
 
 
 def _plans(model: PreparedModel) -> AlonePlans:

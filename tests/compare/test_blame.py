@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -187,3 +188,51 @@ def test_growth_is_not_reported_without_an_earlier_error():
 
 def test_no_layer_is_blamed_if_none_diverged():
     assert blame(alone_results(("a", "", 0, True, 1), ("b", "a", 0, None, 1))) == Blame()
+
+
+SCATTER = [("hidden",), ("patched", "hidden"), ("scaled", "hidden"), ("end", "scaled", "patched")]
+
+
+def overwriting(diverged, *, into=("hidden",), wrong_alone="", rows=SCATTER):
+    """Results of `rows`: `patched` writes into what it takes, and all but `wrong_alone` are right alone."""
+    right, wrong = SimpleNamespace(passed=True), SimpleNamespace(passed=False)
+    return [
+        replace(
+            one,
+            local=wrong if one.layer.name in wrong_alone.split() else right,
+            overwrites=into if one.layer.name == "patched" else (),
+        )
+        for one in results(*rows, diverged=diverged)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("diverged", "more", "first", "spoils"),
+    [
+        ("scaled end", {}, ("patched",), True),
+        ("hidden scaled end", {}, ("patched",), True),
+        ("end", {}, ("patched",), True),
+        ("", {}, (), False),
+        ("patched end", {"wrong_alone": "patched"}, ("patched",), False),
+        ("hidden scaled end", {"wrong_alone": "hidden"}, ("hidden",), False),
+        ("scaled end", {"wrong_alone": "scaled"}, ("scaled",), False),
+        ("scaled end", {"into": ("x",)}, ("patched",), True),
+    ],
+)
+def test_a_layer_that_writes_into_its_input_is_blamed_for_those_that_take_the_input(
+    diverged, more, first, spoils
+):
+    found = blame(overwriting(diverged, **more))
+    assert (found.first, bool(found.spoils), found.growth) == (first, spoils, None)
+
+
+def test_a_layer_that_spoils_its_input_is_blamed_beside_another_fault():
+    rows = [*SCATTER, ("other",), ("after", "other")]
+    found = blame(overwriting("scaled end other after", wrong_alone="other", rows=rows))
+    assert (found.first, found.made, found.spoils) == (("patched", "other"), {"other"}, {"patched"})
+
+
+def test_a_layer_that_could_not_run_alone_is_not_blamed_for_a_spoilt_input():
+    rows = overwriting("scaled end")
+    rows[2] = replace(rows[2], local=None)
+    assert blame(rows).first == ("patched",)

@@ -6,6 +6,7 @@ import { test } from "node:test";
 Object.defineProperty(globalThis, "location", { value: new URL("http://127.0.0.1/token/page/index.html?page=1") });
 Object.assign(globalThis, { Worker: class { postMessage() {} } });
 const { AloneRuns, inPieces } = await import("../../pytest_tfjs/page/alone.js");
+const { FedTensors } = await import("../../pytest_tfjs/page/fed_tensors.js");
 
 /** @typedef {import("../../pytest_tfjs/page/types").TF} TF */
 
@@ -50,7 +51,7 @@ function world(needs, failing = {}, elements = 1) {
   /** @param {string} name @returns {any} */
   const tensor = (name) => ({ name, shape: [elements], dtype: "float32", dispose: () => void log.push(`dispose ${name}`) });
   const tf = /** @type {TF} */ (/** @type {unknown} */ ({
-    getBackend: () => "cpu",
+    getBackend: () => "webgl",
     backend: () => ({}),
     tensor: (/** @type {any} */ data) => tensor(`${data}#${++made}`),
     dispose: (/** @type {any[]} */ tensors) => tensors.forEach((one) => one.dispose()),
@@ -75,7 +76,7 @@ function world(needs, failing = {}, elements = 1) {
   const run = async (names, feed = 0) => {
     log.length = 0;
     const activations = new Map([...names].map((name) => [name, tensor(name)]));
-    const results = await aloneRuns.run(aloneRuns.start(taps(names), feed, activations), new Map(), () => undefined);
+    const results = await aloneRuns.run(aloneRuns.start(taps(names), feed, activations), new FedTensors(tf), () => undefined);
     return [...results.keys()].join("");
   };
   return { log, aloneRuns, run };

@@ -22,6 +22,7 @@ Cause = Literal[
     "quantised weights",
     "semantics",
     "feed",
+    "overwritten input",
     "random numbers",
     "nondeterminism",
     "weight",
@@ -46,6 +47,7 @@ class Diagnosis:
     - `quantised weights`: quantising the weights changes the outputs too much.
     - `semantics`: the operation means something else in the browser; `said` names the difference.
     - `feed`: the browser's model expects the feed in another range, layout or channel order.
+    - `overwritten input`: the layer is right, but its kernel writes into an input that other layers take.
     - `random numbers`: the layer, or one before it, draws random numbers.
     - `nondeterminism`: two runs on the same inputs differ.
     - `weight`: a weight of the layer differs from the source's.
@@ -80,6 +82,10 @@ def _random(evidence: Evidence) -> Found:
     if evidence.random is None:
         return None
     return "random numbers", f"{evidence.random}. Make them an input of the model, or leave them out of it"
+
+
+def _overwritten(evidence: Evidence) -> Found:
+    return None if evidence.overwrites is None else ("overwritten input", evidence.overwrites)
 
 
 def _grown(evidence: Evidence) -> Found:
@@ -220,6 +226,7 @@ def _conversion(evidence: Evidence) -> Found:
 
 
 _CAUSES: tuple[Callable[[Evidence], Found], ...] = (
+    _overwritten,
     _random,
     _no_layer,
     _nondeterminism,
