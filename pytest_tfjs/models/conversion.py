@@ -14,8 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pytest_tfjs.compare.layer_patterns import matches_nothing
 from pytest_tfjs.errors import ConversionError, SettingsError, SourceError, TfjsError
-from pytest_tfjs.models.artifacts import read_artifacts
-from pytest_tfjs.models.tensorflow import functions, graph_conversion, keras_models, layer_calls
+from pytest_tfjs.models.artifacts import add_note, read_artifacts
+from pytest_tfjs.models.tensorflow import (
+    float32_layers,
+    functions,
+    graph_conversion,
+    keras_models,
+    layer_calls,
+)
 from pytest_tfjs.models.tensorflow import importing as converters
 from pytest_tfjs.models.tensorflow.process import run_here
 from pytest_tfjs.settings.quantisation import patterns_of, quantisation_map, spell_weights
@@ -203,10 +209,17 @@ def _convert_layers(source: Source, converter: converters.Converter, weights: st
         with h5py.File(path, "r") as file:
             topology, groups = converter.keras.h5_merged_saved_model_to_tfjs_format(file)
     _check_input_known(source, topology)
+    half = float32_layers.declare_float32(topology)
+    float32_layers.weights_in_float32(groups)
     out.mkdir()
     converter.keras.write_artifacts(
         topology, groups, str(out), quantization_dtype_map=quantisation_map(weights)
     )
+    if half:
+        model_json = out / "model.json"
+        content = json.loads(model_json.read_text(encoding="utf-8"))
+        add_note(content, float32_layers.DECLARED_FLOAT32.format(" and ".join(half)))
+        model_json.write_text(json.dumps(content), encoding="utf-8")
 
 
 def _check_input_known(source: Source, topology: Any) -> None:

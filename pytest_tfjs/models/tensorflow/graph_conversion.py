@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.errors import ConversionError, SourceError
 from pytest_tfjs.models.artifacts import add_note
+from pytest_tfjs.models.tensorflow.float32_graphs import BFLOAT16, half_operations, in_float32
 from pytest_tfjs.models.tensorflow.fusion_limits import KEPT_APART, known_fusions_only
 from pytest_tfjs.models.tensorflow.tensor_list_writes import WRITES_MOVED, put_writes_last
 from pytest_tfjs.settings.quantisation import quantisation_map
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_tfjs.models.tensorflow.importing import Converter
+
+
+BFLOAT16_AS_FLOAT32 = (
+    "the model computes in bfloat16, which TF.js does not have and tensorflowjs_converter refuses: "
+    "pytest-tfjs converts the model with float32 instead, and keeps weights rounded to bfloat16"
+)
+"""The note on artifacts of a model with bfloat16."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,8 @@ def convert_graph(saved: SavedModel, converter: Converter, weights: str, out: Pa
         add_note(content, KEPT_APART)
     if put_writes_last(content["modelTopology"]):
         add_note(content, WRITES_MOVED)
+    if _is_bfloat16(frozen[0]):
+        add_note(content, BFLOAT16_AS_FLOAT32)
     model_json.write_text(json.dumps(content), encoding="utf-8")
 
 
@@ -92,7 +102,7 @@ def _observed_freezing(module: Any, label: str) -> Iterator[list[Any]]:
 
     def freeze(concrete: Any, *args: Any, **kwargs: Any) -> Any:
         frozen.append(concrete)
-        return originals["_freeze_saved_model_v2"](concrete, *args, **kwargs)
+        return _without_bfloat16(originals["_freeze_saved_model_v2"](concrete, *args, **kwargs))
 
     def initialise(model: Any) -> Any:
         uses_tables = len(frozen[0].captured_inputs) > len(frozen[0].graph.variables)
@@ -117,6 +127,23 @@ def _observed_freezing(module: Any, label: str) -> Iterator[list[Any]]:
             setattr(module, name, original)
 
 
+def _without_bfloat16(graph: Any) -> Any:
+    """The graph with float32 for bfloat16, which the converter cannot store; constants stay rounded."""
+    import tensorflow as tf
+
+    definition = graph.as_graph_def()
+    if "bfloat16" not in half_operations(definition).values():
+        return graph
+    found = tf.Graph()
+    with found.as_default():
+        tf.import_graph_def(in_float32(definition, [BFLOAT16], rounded_constants=True), name="")
+    return found
+
+
+def _is_bfloat16(concrete: Any) -> bool:
+    return "bfloat16" in half_operations(concrete.graph.as_graph_def()).values()
+
+
 def _name_signature(content: dict[str, Any], concrete: Any, saved: SavedModel) -> None:
     """Gives inputs and outputs the signature's names and a fixed order.
 
@@ -127,6 +154,9 @@ def _name_signature(content: dict[str, Any], concrete: Any, saved: SavedModel) -
     inputs, outputs = tensor_names(concrete)
     signature["inputs"] = _renamed(signature.get("inputs", {}), inputs, saved.inputs)
     signature["outputs"] = _renamed(signature.get("outputs", {}), outputs, saved.outputs)
+    for entry in (*signature["inputs"].values(), *signature["outputs"].values()):
+        if entry.get("dtype") == "DT_BFLOAT16":
+            entry["dtype"] = "DT_FLOAT"
 
 
 def tensor_names(concrete: Any) -> tuple[dict[str, str], dict[str, str]]:
