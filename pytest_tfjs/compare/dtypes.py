@@ -75,8 +75,14 @@ LARGEST_HALF = 65504.0
 SMALLEST_NORMAL_HALF = 2.0**-14
 """The smallest normal float16: GPUs may take numbers below it for 0."""
 
+SMALLEST_HALF = 2.0**-24
+"""The smallest float16 above 0."""
+
 HALF_ROUNDOFF = 2.0**-11
 """The largest relative error of rounding to float16."""
+
+BFLOAT16_ROUNDOFF = 2.0**-8
+"""The largest relative error of rounding to bfloat16."""
 
 HALF_ULP = 2.0**-10
 """One unit in the last place of a float16, relative to the power of two below it."""

@@ -20,6 +20,7 @@ from pytest_tfjs.models.tensorflow.importing import versions
 from pytest_tfjs.models.tensorflow.process import run_here
 from pytest_tfjs.reference.activation_store import Stored, grouped
 from pytest_tfjs.reference.comparison_plan import Plan
+from pytest_tfjs.reference.half_precision_note import half_precision_notes
 from pytest_tfjs.reference.reference_model import load_reference_model
 from pytest_tfjs.reference.rounding.arithmetic_store import StoredArithmetic, store_arithmetic
 from pytest_tfjs.reference.running.casts import Casts
@@ -200,7 +201,8 @@ def _build(
         store_arithmetic(out / _ARITHMETIC, model, feeds, reference_activations, budget=budget)
     check = model.check_weights(feeds[0], lambda names: activations.read(0, names))
     (out / _WEIGHTS).write_text(json.dumps(check.to_json()), encoding="utf-8")
-    plan = plan.with_facts(facts).cast(casts.unfit, casts.notes)
+    in_half = half_precision_notes(model, feeds, activations)
+    plan = plan.with_facts(facts).cast(casts.unfit, (*in_half, *casts.notes))
     (out / _PLAN).write_text(json.dumps(plan.to_json()), encoding="utf-8")
     spreads = find_spreads(model, plan, feeds, activations, budget=budget)
     content = {name: spread.to_json() for name, spread in spreads.items()}

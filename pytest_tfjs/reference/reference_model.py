@@ -20,10 +20,11 @@ from pytest_tfjs.reference.matching.keras_layers import plan_keras
 from pytest_tfjs.reference.matching.signature_matching import identical_signatures, match_signatures
 from pytest_tfjs.reference.running.converted_graph import ConvertedGraph
 from pytest_tfjs.reference.running.frozen_graph import FrozenGraph
-from pytest_tfjs.reference.running.keras_model import TappedKerasModel, weight_name
+from pytest_tfjs.reference.running.keras_model import TappedKerasModel, half_of, weight_name
 from pytest_tfjs.reference.running.layer_alone import GraphAlone
 from pytest_tfjs.reference.running.tapped_graph import TappedGraph
 from pytest_tfjs.reference.running.traced_keras import trace_keras
+from pytest_tfjs.reference.weights.computed_constants import ComputedConstants
 from pytest_tfjs.reference.weights.graph_weights import GraphWeights
 from pytest_tfjs.reference.weights.keras_weights import check_keras_weights
 
@@ -45,16 +46,24 @@ StoredActivations = Callable[[Sequence[str]], Mapping[str, Array]]
 class ReferenceModel(Protocol):
     """A model that Python runs, with the plan of its layers.
 
-    Layers are named as in the plan and must be compared ones. Activations have TensorFlow's dtypes.
+    Layers are named as in the plan and must be compared ones. Activations have TensorFlow's dtypes. Half
+    precision is computed in float32, as in TF.js.
     """
 
     plan: Plan
+
+    @property
+    def half(self) -> Mapping[str, str]:
+        """The dtype of each compared layer that the source itself computes in half precision, by name."""
 
     def sizes(self, feed: Feed, layers: Sequence[str]) -> dict[str, int]:
         """About how many bytes each layer's activation takes, without keeping any activation."""
 
     def from_source(self, feed: Feed, layers: Sequence[str]) -> Mapping[str, Array]:
         """Activations with the source's own weights, in one pass."""
+
+    def as_written(self, feed: Feed, layers: Sequence[str]) -> Mapping[str, Array]:
+        """As `from_source`, but in half precision where the source has it."""
 
     def from_artifacts(self, feed: Feed, layers: Sequence[str]) -> Mapping[str, Array]:
         """Activations with the artifacts' weights, dequantised, in one pass.
@@ -74,17 +83,17 @@ class ReferenceModel(Protocol):
         Raises SourceError where TensorFlow cannot build a graph of them.
         """
 
+    def source_alone(self) -> GraphAlone:
+        """The same layers in the source's own graph. They cannot be run with other weights."""
+
     def refolded(self, weights: Collection[str], epsilon: Callable[[float], float], /) -> Mapping[str, Array]:
         """The values that weights with a folded batch-norm would have if its epsilon were another.
 
         `epsilon` gives the other epsilon for the batch-norm's own. Weights without a batch-norm are left out.
         """
 
-    def folded_sizes(self) -> Mapping[str, Array]:
-        """For each weight with a folded batch-norm, the sum of the magnitudes of its terms, by weight name.
-
-        The terms may cancel in the weight. The source adds them one by one and rounds in proportion to them.
-        """
+    def computed_constants(self) -> ComputedConstants:
+        """The constants that the converter computed, and that may differ from the source's by rounding."""
 
 
 def load_reference_model(source: Source, artifacts: Artifacts, feeds: Sequence[Feed]) -> ReferenceModel:
@@ -117,9 +126,19 @@ class KerasReferenceModel:
         sizes = self._tapped.sizes(list(feed.reference.values()), list(dict.fromkeys(tensors.values())))
         return {name: sizes[tensor] for name, tensor in tensors.items()}
 
+    @cached_property
+    def half(self) -> Mapping[str, str]:
+        """The dtype of each compared layer that the source itself computes in half precision, by name."""
+        found = {name: half_of(self.layer_of(name)) for name in self.plan.tensors}
+        return {name: dtype for name, dtype in found.items() if dtype is not None}
+
     def from_source(self, feed: Feed, layers: Sequence[str]) -> Mapping[str, Array]:
         """Activations with the source's own weights."""
         return self._run(self._tapped, feed, layers)
+
+    def as_written(self, feed: Feed, layers: Sequence[str]) -> Mapping[str, Array]:
+        """As `from_source`, but in half precision where the source has it."""
+        return self._run(TappedKerasModel(self._model, as_written=True), feed, layers)
 
     def from_artifacts(self, feed: Feed, layers: Sequence[str]) -> Mapping[str, Array]:
         """Activations with the artifacts' weights."""
@@ -135,14 +154,18 @@ class KerasReferenceModel:
         model = self._with_stored_weights if self._artifacts.quantised else self._tapped
         return GraphAlone(trace_keras(model, self.plan, [spec.name for spec in self._artifacts.inputs]))
 
+    def source_alone(self) -> GraphAlone:
+        """The same layers: a layers model has those of the source."""
+        return self.alone()
+
     def refolded(self, weights: Collection[str], epsilon: Callable[[float], float], /) -> Mapping[str, Array]:
         """Empty: a layers model keeps its batch-norms."""
         del weights, epsilon
         return {}
 
-    def folded_sizes(self) -> Mapping[str, Array]:
-        """Empty: a layers model keeps its batch-norms."""
-        return {}
+    def computed_constants(self) -> ComputedConstants:
+        """None: a layers model has the source's weights only."""
+        return ComputedConstants()
 
     def layer_of(self, name: str) -> Any:
         """The source's Keras layer of a compared layer."""
@@ -243,6 +266,23 @@ class GraphReferenceModel:
         values = self._frozen.run(self._given(feed), list(dict.fromkeys(tensors.values())))
         return {name: values[tensor] for name, tensor in tensors.items()}
 
+    @cached_property
+    def half(self) -> Mapping[str, str]:
+        """The dtype of each compared layer that the source itself computes in half precision, by name.
+
+        If only layers that are not compared do, they are given by the names of their operations.
+        """
+        constant = self._frozen.graph.constants
+        half = {name: dtype for name, dtype in self._frozen.half.items() if name not in constant}
+        nodes = {name: parse_ref(tensor)[0] for name, tensor in self.plan.tensors.items()}
+        return {name: half[node] for name, node in nodes.items() if node in half} or half
+
+    def as_written(self, feed: Feed, layers: Sequence[str]) -> Mapping[str, Array]:
+        """As `from_source`, but in half precision where the source has it."""
+        tensors = {name: self.plan.tensors[name] for name in layers}
+        values = self._frozen.run_as_written(self._given(feed), list(dict.fromkeys(tensors.values())))
+        return {name: values[tensor] for name, tensor in tensors.items()}
+
     def from_artifacts(self, feed: Feed, layers: Sequence[str]) -> Mapping[str, Array]:
         """Activations with the artifacts' weights."""
         taps = {name: self._tap(name) for name in layers}
@@ -284,14 +324,14 @@ class GraphReferenceModel:
         """The values that weights with a folded batch-norm would have with another epsilon."""
         return self._weights.refolded(weights, epsilon)
 
-    def folded_sizes(self) -> Mapping[str, Array]:
-        """For each weight with a folded batch-norm, the sum of the magnitudes of its terms."""
-        return self._weights.folded_sizes()
+    def computed_constants(self) -> ComputedConstants:
+        """The constants that the converter computed, and that may differ from the source's by rounding."""
+        return self._weights.computed_constants()
 
     @cached_property
     def _weights(self) -> GraphWeights:
         storage = self._artifacts.storage()
-        return GraphWeights(self._stored_weights, storage, self._frozen, self._nodes, self.plan.layers)
+        return GraphWeights(self._stored_weights, storage, self._frozen, self._nodes, layers=self.plan.layers)
 
     def source_alone(self) -> GraphAlone:
         """The same layers in the source's own graph. They cannot be run with other weights."""

@@ -45,7 +45,7 @@ def test_allowance_covers_cancellation_in_folded_weights():
         expected = model.from_source(feed, [layer.name])[layer.name]
         alone = model.alone()
         given = alone.run(layer.name, feed.reference)
-        folded = model.folded_sizes()
+        folded = model.computed_constants().by_name
     assert len(folded) == 2
     passed = {}
     for known, sizes in ((True, folded), (False, {})):

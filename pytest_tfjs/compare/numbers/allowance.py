@@ -112,7 +112,9 @@ def allowance(
         of_sums = _of_sums(_PLAIN_SUM.search(layer.op) is not None, arithmetic, magnitude, result.rms)
         roundoff = ROUNDOFF * (_ON_A_GPU if backend in GPU_BACKENDS else 1.0)
         of_functions = _of_functions(units_of(arithmetic.functions, backend), magnitude, result)
-        total += of_sums.times(roundoff) + of_functions
+        # The constants' error is at most `constants` times M, and M is at most 2·P.
+        of_constants = Allowance(2.0 * arithmetic.constants, rms=arithmetic.constants * magnitude)
+        total += of_sums.times(roundoff) + of_functions + of_constants
     if half:
         total += _of_storing(_stores(arithmetic, terms), terms, magnitude, result)
     return total if arithmetic.noise is not None else replace(total, rms=math.inf)

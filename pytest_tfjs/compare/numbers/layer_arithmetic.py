@@ -20,6 +20,8 @@ class Arithmetic:
     - `functions`: the functions evaluated (`Exp`, `Rsqrt`, ...), as names of graph operations.
     - `noise`: the root mean square of the differences between summing orders, measured in float32 on a sample
       of elements, divided by the root mean square of their magnitudes; None if nothing is summed.
+    - `constants`: how far constants that the converter computed are from what the source computes in their
+      place, relative to the magnitudes that they enter with.
     - `tried`: the layer has operations without a rule, such as a loop, and `magnitude` was measured by
       changing its inputs.
     - `known`: False if there is no rule for the layer; then the other fields have no meaning.
@@ -30,5 +32,6 @@ class Arithmetic:
     magnitude: NDArray[Any] | None = None
     functions: tuple[str, ...] = ()
     noise: float | None = None
+    constants: float = 0.0
     tried: bool = False
     known: bool = True

@@ -11,7 +11,7 @@ import numpy as np
 from pytest_tfjs.compare.numbers.layer_arithmetic import Arithmetic
 from pytest_tfjs.errors import SourceError
 from pytest_tfjs.reference.activation_store import Stored
-from pytest_tfjs.reference.rounding.magnitudes import UNKNOWN, Magnitudes
+from pytest_tfjs.reference.rounding.magnitudes import UNKNOWN, Magnitudes, of_both_sides
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -61,13 +61,13 @@ def store_arithmetic(
     stored = Stored(folder)
     facts: list[dict[str, dict[str, Any]]] = [{} for _ in feeds]
     try:
-        magnitudes = Magnitudes(model.alone(), model.folded_sizes())
+        arithmetic = LayerArithmetic(model)
     except SourceError:
         for number, _ in enumerate(feeds):
             stored.add(number, {})
     else:
         for number, feed in enumerate(feeds):
-            each = _arithmetic_of_each(magnitudes, feed, number, activations)
+            each = _arithmetic_of_each(arithmetic, feed, number, activations)
             for group in _groups(each, budget // _PART_OF_BUDGET):
                 found = {name: one.magnitude for name, one in group.items() if one.magnitude is not None}
                 stored.add(number, found)
@@ -76,14 +76,36 @@ def store_arithmetic(
     (folder / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
 
 
+class LayerArithmetic:
+    """Finds the arithmetic of a model's layers, from the artifacts and, where it counts, from the source."""
+
+    def __init__(self, model: ReferenceModel) -> None:
+        computed = model.computed_constants()
+        self._ours = Magnitudes(model.alone(), computed.by_name)
+        self._source = Magnitudes(model.source_alone()) if computed.layers else None
+        self._of_both = computed.layers
+
+    def inputs_of(self, name: str) -> set[str]:
+        """The layers and model inputs whose activations `of` needs."""
+        sides = (self._ours, self._source if name in self._of_both else None)
+        return {entering for side in sides if side is not None for entering in side.inputs_of(name)}
+
+    def of(self, name: str, inputs: Mapping[str, Array], reference: Array) -> Arithmetic:
+        """The arithmetic of a layer that gives `reference` for `inputs`."""
+        found = self._ours.of(name, inputs, reference)
+        if self._source is None or name not in self._of_both:
+            return found
+        return of_both_sides(found, self._source.of(name, inputs, reference), reference)
+
+
 def _arithmetic_of_each(
-    magnitudes: Magnitudes, feed: Feed, number: int, activations: Stored
+    arithmetic: LayerArithmetic, feed: Feed, number: int, activations: Stored
 ) -> Iterator[tuple[str, Arithmetic]]:
     for name in activations.sizes(number):
-        needed = {*magnitudes.inputs_of(name), name}
+        needed = {*arithmetic.inputs_of(name), name}
         # Views of files: only what is used is read.
         values = {**feed.reference, **activations.read(number, needed)}
-        yield name, magnitudes.of(name, values, values[name])
+        yield name, arithmetic.of(name, values, values[name])
 
 
 def _groups(each: Iterator[tuple[str, Arithmetic]], limit: int) -> Iterator[dict[str, Arithmetic]]:
@@ -105,6 +127,7 @@ def _facts(one: Arithmetic) -> dict[str, Any]:
         "terms": one.terms,
         "functions": list(one.functions),
         "noise": one.noise,
+        "constants": one.constants,
         "tried": one.tried,
         "known": one.known,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_tfjs.reference.running.layer_alone import GraphAlone, Subgraph
+    from pytest_tfjs.reference.weights.computed_constants import ComputedConstant
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 UNKNOWN = Arithmetic(known=False)
-_FOLDINGS = 4
-"""Roundings of a weight that a batch-norm was folded into, its parts in the source included."""
-
 _FEWEST_TERMS = 16
 """The least number of terms assumed for a layer without a rule, whose sums are unknown."""
 _MATRIX_RANK = 2
@@ -36,13 +35,12 @@ _MATRIX_RANK = 2
 class Magnitudes:
     """Computes the arithmetic of the layers that `alone` runs.
 
-    `folded`: for each weight that the converter made of several, the sum of their magnitudes, by the
-    artifacts' name of the weight.
+    `computed`: constants that the converter computed, by the artifacts' names.
     """
 
-    def __init__(self, alone: GraphAlone, folded: Mapping[str, Array] | None = None) -> None:
+    def __init__(self, alone: GraphAlone, computed: Mapping[str, ComputedConstant] | None = None) -> None:
         self._alone = alone
-        self._folded = folded or {}
+        self._computed = computed or {}
         self._failures: tuple[type[Exception], ...] = (UnknownRounding, SourceError, *tensorflow_errors())
 
     def inputs_of(self, name: str) -> tuple[str, ...]:
@@ -77,9 +75,9 @@ class Magnitudes:
     ) -> Arithmetic:
         read = _Values(self._alone, name, subgraph, inputs)
         found = {
-            f"{constant}:0": Rounded(self._folded[weight], _FOLDINGS)
+            f"{constant}:0": Rounded(self._computed[weight].size, self._computed[weight].roundings)
             for weight, constant in subgraph.weights.items()
-            if weight in self._folded
+            if weight in self._computed
         }
         functions: dict[str, None] = {}
         steps = []
@@ -98,7 +96,12 @@ class Magnitudes:
             magnitude=None if result.size is None else _tidied(result.size, reference),
             functions=tuple(functions),
             noise=_noise(steps),
+            constants=self._error_of(subgraph),
         )
+
+    def _error_of(self, subgraph: Subgraph) -> float:
+        """The error of the layer's computed constants, relative to the magnitudes that they enter with."""
+        return sum(self._computed[name].error for name in subgraph.weights if name in self._computed)
 
     def _by_perturbing(
         self, name: str, subgraph: Subgraph, inputs: Mapping[str, Array], reference: Array
@@ -116,6 +119,7 @@ class Magnitudes:
             terms=max(_FEWEST_TERMS, sum(int(np.prod(weight.shape[:-1])) for weight in matrices)),
             magnitude=_tidied(size, reference),
             functions=tuple(dict.fromkeys(functions)),
+            constants=self._error_of(subgraph),
             tried=True,
         )
 
@@ -139,6 +143,32 @@ class Magnitudes:
             function.signature.name: [(node.op, _called(node)) for node in function.node_def]
             for function in self._alone.graph.as_graph_def().library.function
         }
+
+
+def of_both_sides(ours: Arithmetic, source: Arithmetic, reference: Array) -> Arithmetic:
+    """The arithmetic of a layer whose artifacts have a constant for several of the source's operations.
+
+    `ours`: the arithmetic of the artifacts; computing the constant rounds at most as often as `source`.
+    """
+    if not (ours.known and source.known) or source.exact:
+        return ours
+    return replace(
+        source if ours.exact else ours,
+        terms=max(ours.terms, source.terms) + 1,
+        magnitude=_larger(ours, source, reference),
+        functions=tuple(dict.fromkeys((*ours.functions, *source.functions))),
+        noise=max((one.noise for one in (ours, source) if one.noise is not None), default=None),
+        tried=ours.tried or source.tried,
+    )
+
+
+def _larger(ours: Arithmetic, source: Arithmetic, reference: Array) -> Array | None:
+    if ours.magnitude is None and source.magnitude is None:
+        return None
+    least = np.abs(reference).astype(np.float32)
+    sizes = [least if one.magnitude is None else one.magnitude for one in (ours, source)]
+    found: Array = np.maximum(*sizes)
+    return found
 
 
 class _Values:

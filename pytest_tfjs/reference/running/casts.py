@@ -36,7 +36,7 @@ class Casts:
     def notes(self) -> tuple[str, ...]:
         """One sentence for each pair of dtypes that was narrowed."""
         return tuple(
-            f"the reference of {_listed([name for name in names if name not in self.unfit])} was cast from "
+            f"the reference of {listed([name for name in names if name not in self.unfit])} was cast from "
             f"{own} to {wanted}, because TF.js has no {own}"
             for (own, wanted), names in self._narrowed.items()
             if names.keys() - self.unfit.keys()
@@ -78,6 +78,7 @@ def _why_unfit(value: Array, cast: Array) -> str | None:
     return f"its reference is {value.dtype} with values up to {largest:.3g}, beyond the range of {cast.dtype}"
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
+    """The first names, and how many more there are."""
     more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
     return ", ".join(repr(name) for name in names[:_MOST_NAMES]) + more

@@ -13,6 +13,7 @@ import numpy as np
 
 from pytest_tfjs.compare.operations import FUSED_ACTIVATIONS, FUSED_CONTRACTIONS
 from pytest_tfjs.errors import SourceError
+from pytest_tfjs.models.tensorflow.float32_graphs import in_float32
 from pytest_tfjs.reference.running.tapped_graph import Session, first_line, tensorflow_errors
 from pytest_tfjs.reference.running.tfjs_operations import TFJS_OPERATIONS
 
@@ -108,6 +109,7 @@ def _graph_def(topology: Mapping[str, Any], weights: Mapping[str, Array]) -> Any
     from google.protobuf.json_format import ParseDict
 
     graph_def = ParseDict(dict(topology), tf.compat.v1.GraphDef(), ignore_unknown_fields=True)
+    graph_def = in_float32(graph_def, rounded_constants=False)  # as TF.js computes it
     in_functions = [node for function in graph_def.library.function for node in function.node_def]
     for node in (*in_functions, *graph_def.node):
         if node.op not in TFJS_OPERATIONS:

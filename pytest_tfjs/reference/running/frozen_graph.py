@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pytest_tfjs.compare.operations import PASS_THROUGH
+from pytest_tfjs.models.tensorflow.float32_graphs import half_operations, in_float32
 from pytest_tfjs.models.tensorflow.graph_conversion import tensor_names
 from pytest_tfjs.models.topology import TensorSpec
 from pytest_tfjs.reference.constants import constant_operations, constant_values
@@ -33,7 +35,8 @@ class FrozenGraph:
 
     `lower_control_flow` turns loops and branches into Switch and Merge, for artifacts that have these.
     `graph`: the graph as plain data; its nodes have the dtypes of their outputs. `inputs` and `outputs` are
-    the signature's.
+    the signature's. Half precision is computed in float32, as in TF.js; `half`: the operations that the
+    source computes in half precision, each with its dtype.
     """
 
     def __init__(self, saved_model: Path, signature: str, *, lower_control_flow: bool) -> None:
@@ -51,6 +54,11 @@ class FrozenGraph:
         self._tables = {
             inner.name: outer for outer, inner in function.graph.captures if inner.name in resources
         }
+        self._as_written = self._frozen
+        definition = self._frozen.graph.as_graph_def()
+        self.half = half_operations(definition)
+        if self.half:
+            self._frozen = _replaced(self._frozen, in_float32(definition, rounded_constants=True))
         # The last of each is cached, as many feeds are read for the same tensors.
         self._pruned: tuple[list[str], Any] = [], None
         self._known_shapes: tuple[Any, dict[str, tuple[int, ...] | None]] = None, {}
@@ -68,6 +76,14 @@ class FrozenGraph:
         """The values of `tensors` (`node:0`) in one pass; `feed` is by input tensor (`image:0`)."""
         wanted = [self._frozen.graph.get_tensor_by_name(name) for name in tensors]
         return dict(zip(tensors, self._fetch(feed, wanted), strict=True))
+
+    def run_as_written(self, feed: Mapping[str, Array], tensors: Sequence[str]) -> dict[str, Array]:
+        """As `run`, but with half precision where the source has it."""
+        graph = self._as_written.graph
+        taken = [graph.get_tensor_by_name(name) for name in [*self._taken(feed), *self._tables]]
+        wanted = [graph.get_tensor_by_name(name) for name in tensors]
+        found = self._as_written.prune(taken, wanted)(*self._values(feed, taken))
+        return {name: np.asarray(value.numpy()) for name, value in zip(tensors, found, strict=True)}
 
     def sizes(self, feed: Mapping[str, Array], tensors: Sequence[str]) -> dict[str, int]:
         """The bytes that the values of `tensors` take, without keeping any of them."""
@@ -111,15 +127,20 @@ class FrozenGraph:
 
     def _fetch(self, feed: Mapping[str, Array], wanted: list[Any]) -> list[Array]:
         """The values of tensors of the frozen graph."""
-        import tensorflow as tf
-
         if not wanted:
             return []
         names = self._taken(feed)
         taken = [self._frozen.graph.get_tensor_by_name(name) for name in [*names, *self._tables]]
+        found = self._function(taken, wanted)(*self._values(feed, taken))
+        return [np.asarray(value.numpy()) for value in found]
+
+    def _values(self, feed: Mapping[str, Array], taken: Sequence[Any]) -> list[Any]:
+        """The values of `taken`: the feed's inputs that are in the graph, then the tables."""
+        import tensorflow as tf
+
+        names = self._taken(feed)
         values = [tf.constant(feed[name], tensor.dtype) for name, tensor in zip(names, taken, strict=False)]
-        values += self._tables.values()
-        return [np.asarray(value.numpy()) for value in self._function(taken, wanted)(*values)]
+        return [*values, *self._tables.values()]
 
     def _function(self, taken: list[Any], wanted: list[Any]) -> Any:
         """A function that computes `wanted` from `taken`."""
@@ -143,6 +164,20 @@ class FrozenGraph:
         """The epsilon that a batch-norm adds to its variance."""
         return float(self._frozen.graph.get_operation_by_name(batch_norm).get_attr("epsilon"))
 
+    @cached_property
+    def scalars(self) -> frozenset[float]:
+        """The values of all constants that are a single number in floats."""
+        import tensorflow as tf
+
+        values = (
+            tf.make_ndarray(operation.get_attr("value"))
+            for operation in self.tf_graph.get_operations()
+            if operation.type == "Const"
+            and operation.outputs[0].dtype.is_floating
+            and operation.outputs[0].shape.num_elements() == 1
+        )
+        return frozenset(float(value.reshape(())) for value in values)
+
     def function_constants(self) -> Iterator[tuple[str, Array]]:
         """The constants in the bodies of loops and branches, as `function/node`."""
         import tensorflow as tf
@@ -151,6 +186,18 @@ class FrozenGraph:
             for node in function.node_def:
                 if node.op == "Const":
                     yield f"{function.signature.name}/{node.name}", tf.make_ndarray(node.attr["value"].tensor)
+
+
+def _replaced(function: Any, definition: Any) -> Any:
+    """A function with the inputs and outputs of `function` that computes the graph `definition`."""
+    from tensorflow.python.eager import wrap_function
+
+    found = wrap_function.function_from_graph_def(
+        definition, [one.name for one in function.inputs], [one.name for one in function.outputs]
+    )
+    for new, old in zip(found.inputs, function.inputs, strict=True):
+        new.set_shape(old.shape)  # wrapping loses the shapes of scalars
+    return found
 
 
 def nbytes(shape: Sequence[int], dtype: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tfjs.errors import SourceError
+from pytest_tfjs.models.tensorflow.float32_layers import declare_float32
 from pytest_tfjs.reference.running.frozen_graph import nbytes
 
 if TYPE_CHECKING:
@@ -25,14 +27,18 @@ def weight_name(weight: Any) -> str:
 class TappedKerasModel:
     """A copy of a Keras 2 model that gives the activations of its layers; the user's model is not changed.
 
-    `weights`, by the artifacts' names, replace the model's own. Raises SourceError where a shape differs.
+    `weights`, by the artifacts' names, replace the model's own. Layers in half precision compute in float32,
+    as in TF.js, unless `as_written`. Raises SourceError where a shape differs.
     """
 
-    def __init__(self, model: Any, weights: Mapping[str, Array] | None = None) -> None:
+    def __init__(
+        self, model: Any, weights: Mapping[str, Array] | None = None, *, as_written: bool = False
+    ) -> None:
         import tf_keras
 
         self.config: dict[str, Any] = json.loads(model.to_json())
-        self._copy = tf_keras.models.clone_model(model)
+        widened = half_of(model) is not None and not as_written
+        self._copy = tf_keras.models.clone_model(model, clone_function=_in_float32 if widened else None)
         self._variables: list[tuple[Any, str]] = []
         for layer in model.layers:
             # By layer: one used both here and in a nested model is two layers in the copy, as in TF.js.
@@ -85,6 +91,18 @@ class TappedKerasModel:
             return list(values) if isinstance(values, (list, tuple)) else [values]
 
         return call
+
+
+def half_of(layer: Any) -> str | None:
+    """`float16` or `bfloat16` if a Keras layer, or one inside it, computes in that dtype; else None."""
+    dtypes = (getattr(one, "compute_dtype", None) for one in (layer, *layer.submodules))
+    return next((dtype for dtype in dtypes if dtype in ("float16", "bfloat16")), None)
+
+
+def _in_float32(layer: Any) -> Any:
+    config = copy.deepcopy(layer.get_config())
+    declare_float32(config)
+    return layer.__class__.from_config(config)
 
 
 def _static_shape(shape: Any, batch: int) -> tuple[int, ...] | None:

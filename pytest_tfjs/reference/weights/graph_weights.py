@@ -15,11 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tfjs.compare.dtypes import HALF_ULP, SMALLEST_HALF
 from pytest_tfjs.compare.lost_values import lost_values
 from pytest_tfjs.compare.operations import ADDITIVE, BATCH_NORM, same_operation
 from pytest_tfjs.compare.weight_check import FOLDED_ULPS, BatchNorm, WeightCheck, WeightFinding, difference
 from pytest_tfjs.reference.matching.evidence import is_renamed
 from pytest_tfjs.reference.matching.graph_matching import FOLDED_KERNEL, FOLDED_OFFSET
+from pytest_tfjs.reference.weights.computed_constants import (
+    ComputedConstant,
+    ComputedConstants,
+    measured,
+    with_error,
+)
 from pytest_tfjs.reference.weights.folded_constants import ConstantsByEffect
 
 if TYPE_CHECKING:
@@ -36,6 +43,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 _DEPTHWISE = frozenset({"DepthwiseConv2dNative"})
 _NEGATED = frozenset({"Prelu"})
 _EPSILON = float(np.finfo(np.float32).eps)
+_FOLDINGS = 4
+"""Roundings of a weight that a batch-norm was folded into, its parts in the source included."""
 
 
 class GraphWeights:
@@ -51,6 +60,7 @@ class GraphWeights:
         storage: Mapping[str, Storage],
         source: FrozenGraph,
         converted: Graph,
+        *,
         layers: Sequence[Layer],
     ) -> None:
         self._stored = stored
@@ -66,7 +76,11 @@ class GraphWeights:
 
     def check(self, run: Run) -> WeightCheck:
         """A finding for each weight; `run` computes single layers with chosen constants."""
-        by_effect = ConstantsByEffect(
+        by_effect = self._by_effect(run)
+        return WeightCheck.of(self._finding(name, by_effect) for name in self._stored)
+
+    def _by_effect(self, run: Run) -> ConstantsByEffect:
+        return ConstantsByEffect(
             stored=self._stored,
             storage=self._storage,
             converted=self._converted,
@@ -75,7 +89,6 @@ class GraphWeights:
             source_value=self._source_value,
             run=run,
         )
-        return WeightCheck.of(self._finding(name, by_effect) for name in self._stored)
 
     def _finding(self, name: str, by_effect: ConstantsByEffect) -> WeightFinding:
         if self._renamed is not None:
@@ -159,7 +172,7 @@ class GraphWeights:
     def _is_computed(self, name: str) -> bool:
         """Whether the converter computed the constant from weights, so that it is not a weight itself."""
         graph = self._source.graph
-        return graph.nodes[graph.resolve((name, 0))[0]].op != "Const"
+        return name in self._source.half or graph.nodes[graph.resolve((name, 0))[0]].op != "Const"
 
     def _is_negated(self, name: str) -> bool:
         """Whether the converter changed the constant's sign: Keras writes PReLU with -alpha."""
@@ -198,17 +211,62 @@ class GraphWeights:
         changed = {name: self._folded(name, epsilon) for name in names}
         return {name: folded[0] for name, folded in changed.items() if folded is not None}
 
-    def folded_sizes(self) -> dict[str, Array]:
-        """For each weight with a folded batch-norm, the sum of the magnitudes of its parts, by name."""
-        norms = {} if self._renamed is not None else {name: self._norm(name) for name in self._stored}
-        with np.errstate(over="ignore"):
-            return {
-                name: (
-                    norm.offset_size() if name.endswith(FOLDED_OFFSET) else np.abs(self._stored[name])
-                ).astype(np.float32)
-                for name, norm in norms.items()
-                if norm is not None
-            }
+    # Constants that the converter computed.
+
+    def computed_constants(self) -> ComputedConstants:
+        """The constants that the converter computed, and that may differ from the source's by rounding.
+
+        If weights are quantised, these are the ones with batch-norms: the reference of quantised artifacts is
+        computed with the artifacts' constants.
+        """
+        by_name = {name: self._computed(name) for name in self._stored}
+        rows = () if self._storage else (self._row_of_computed(name) for name in self._stored)
+        return ComputedConstants(
+            {name: constant for name, constant in by_name.items() if constant is not None},
+            frozenset(row for row in rows if row is not None),
+        )
+
+    def _computed(self, name: str) -> ComputedConstant | None:
+        stored = self._stored[name]
+        if self._renamed is not None or stored.dtype.kind != "f" or not stored.size:
+            return None
+        norm = self._norm(name)
+        if norm is not None:
+            return self._with_batch_norm(name, norm)
+        if self._storage or self._by_name(name) != ("folded", None):
+            return None
+        source = self._constants[name]
+        if self._is_negated(name) and difference(stored, -source, None) is None:
+            return None
+        return measured(stored, source.astype(np.float32))
+
+    def _with_batch_norm(self, name: str, norm: BatchNorm) -> ComputedConstant:
+        size = norm.offset_size() if name.endswith(FOLDED_OFFSET) else np.abs(self._stored[name])
+        folded = self._folded(name)
+        if self._storage or not self._is_half_kernel(name) or folded is None:
+            with np.errstate(over="ignore"):
+                return ComputedConstant(size.astype(np.float32), _FOLDINGS)
+        apart = np.abs(self._stored[name].astype(np.float64) - folded[0])
+        return with_error(size.astype(np.float64), apart, _FOLDINGS)
+
+    def _is_half_kernel(self, name: str) -> bool:
+        """Whether the converter stored the kernel, with a batch-norm in it, rounded to float16."""
+        return self._source.half.get(name.removesuffix(FOLDED_KERNEL)) == "float16"
+
+    def _row_of_computed(self, name: str) -> str | None:
+        """The layer that uses a constant in floats that has no value in the source; None for others."""
+        stored, node = self._stored[name], self._converted.nodes.get(name)
+        if stored.dtype.kind != "f" or node is None or node.value in self._source_values:
+            return None
+        if stored.size == 1 and float(stored.reshape(())) in self._source.scalars:
+            return None
+        known = self._renamed is None and (self._by_name(name) is not None or self._norm(name) is not None)
+        row = None if known else self._by_effect(_no_run).first_row(name)
+        return None if row is None else row.name
+
+    @cached_property
+    def _source_values(self) -> frozenset[str]:
+        return frozenset(node.value for node in self._source.graph.nodes.values() if node.value is not None)
 
     def _folded(
         self, name: str, epsilon: Callable[[float], float] = lambda own: own
@@ -221,7 +279,10 @@ class GraphWeights:
         if name.endswith(FOLDED_OFFSET):
             return norm.offset_folded()
         convolution = self._source.graph.nodes[name.removesuffix(FOLDED_KERNEL)]
-        return norm.kernel_folded(depthwise=convolution.op in _DEPTHWISE)
+        value, rounding = norm.kernel_folded(depthwise=convolution.op in _DEPTHWISE)
+        if self._is_half_kernel(name):
+            rounding = rounding + HALF_ULP * np.abs(value) + SMALLEST_HALF
+        return value, rounding
 
     def _norm(self, name: str) -> BatchNorm | None:
         """The batch-norm that is folded into the weight of this name, or None."""
@@ -266,6 +327,10 @@ class GraphWeights:
         graph = self._source.graph
         users = [user for user in graph.consumers.get(name, ()) if user in graph.live]
         return graph.nodes[users[0]] if len(users) == 1 else None
+
+
+def _no_run(layer: Layer, constants: Mapping[str, Array], /) -> tuple[Array, Array]:
+    raise NotImplementedError(layer.name, constants)
 
 
 def _is_cut_off(stored: Array, source: Array) -> bool:

@@ -21,10 +21,15 @@ Array = np.ndarray[Any, np.dtype[Any]]
 def weights_by_name(model: Any) -> dict[str, tuple[str, Array]]:
     """The layer and the value of each weight of a Keras 2 model, by the artifacts' name for it."""
     return {
-        weight_name(weight): (layer.name, np.asarray(weight))
+        weight_name(weight): (layer.name, _wide(np.asarray(weight)))
         for layer in model.layers
         for weight in layer.weights
     }
+
+
+def _wide(value: Array) -> Array:
+    """The value, in float32 if it is in bfloat16, which numpy does not know as a float."""
+    return value.astype(np.float32) if value.dtype.name == "bfloat16" else value
 
 
 def check_keras_weights(

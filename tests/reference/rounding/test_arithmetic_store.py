@@ -13,7 +13,7 @@ from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.reference.reference_model import load_reference_model
-from pytest_tfjs.reference.rounding.magnitudes import Magnitudes
+from pytest_tfjs.reference.rounding.arithmetic_store import LayerArithmetic
 
 pytestmark = pytest.mark.convert
 FEEDS = [np.float32([[1, -2, 3], [0.5, 0, -1]]), np.float32([[4, 0.25, -3]])]
@@ -49,7 +49,7 @@ def compared(reference):
 @pytest.mark.parametrize("format_", ["graph", "layers"])
 def test_arithmetic_is_stored_for_each_feed_with_the_artifacts_weights(model, cache, format_, weights):
     reference, found, feeds = captured(model, cache, format_=format_, weights=weights)
-    magnitudes = Magnitudes(found.alone())
+    magnitudes = LayerArithmetic(found)
     names = compared(reference)
     for number, feed in enumerate(feeds):
         activations = {**feed.reference, **reference.activations(number)}
