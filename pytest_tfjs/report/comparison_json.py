@@ -125,7 +125,6 @@ def _layer(result: LayerResult, comparison: Comparison) -> dict[str, Any]:
         if tolerance is None
         else {"rtol": tolerance.rtol, "atol": tolerance.atol, "absolute": tolerance.absolute},
         "given": result.given,
-        "overwrites": list(result.overwrites),
         "local": None if result.local is None else _local(result.local),
         "compression": None
         if compression is None or layer.name not in compression.costs
