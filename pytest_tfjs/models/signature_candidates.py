@@ -5,6 +5,7 @@ reference/matching/signature_matching.py decides between several candidates, by 
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -54,6 +55,14 @@ def conflicting(
         and (by_tensor_name or not _is_of_tensor(one))
         and not agrees(one, named[one.name])
     ]
+
+
+def swapped(pairs: Sequence[tuple[TensorSpec, TensorSpec]]) -> tuple[str, str] | None:
+    """The names of two of the `conflicting` pairs that fit each other's source; None if there are none."""
+    for (one, own), (other, others_own) in itertools.combinations(pairs, 2):
+        if agrees(one, others_own) and agrees(other, own):
+            return one.name, other.name
+    return None
 
 
 def matched_by(one: TensorSpec, spec: TensorSpec, *, by_tensor_name: bool, by_value: bool) -> str | None:

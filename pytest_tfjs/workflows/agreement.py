@@ -51,6 +51,16 @@ class _ByName(dict[str, Any]):
         super().__init__(outputs)
         self._names = {name: layer.name for layer in layers for name in layer.output_names}
 
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in self._names
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The output of either name, or the default."""
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
     def __missing__(self, name: str) -> Any:
         if name in self._names:
             return self[self._names[name]]

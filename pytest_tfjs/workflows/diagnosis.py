@@ -16,12 +16,19 @@ from pytest_tfjs.browsers.jobs import Activations, Job, Tap
 from pytest_tfjs.browsers.messages import Progress
 from pytest_tfjs.browsers.targets import parse_targets, parse_variants
 from pytest_tfjs.compare.blame import input_error_text, layers_before
+from pytest_tfjs.compare.diagnosis.comparison_evidence import (
+    blamed_row,
+    unsteady,
+    without_layer,
+    worst_feed,
+)
 from pytest_tfjs.compare.diagnosis.diagnose import Diagnosis, diagnose
 from pytest_tfjs.compare.diagnosis.evidence import AGREE, Evidence
 from pytest_tfjs.compare.diagnosis.half_precision import apart, predicted_error, sizes_of
 from pytest_tfjs.compare.diagnosis.other_results import other_result
 from pytest_tfjs.compare.diagnosis.recomputing.steps import CannotRecompute, evaluate
 from pytest_tfjs.compare.diagnosis.semantics import error_left, interpretations, try_one
+from pytest_tfjs.compare.diagnosis.swapped_outputs import output_found_in, swapped_text
 from pytest_tfjs.compare.numbers.element_loops import largest
 from pytest_tfjs.compare.operations import PLACEHOLDERS
 from pytest_tfjs.compare.weight_check import wrong_weight
@@ -100,16 +107,16 @@ class _Diagnosing:
             layer=None,
             target=target.backend_variant,
             half=target.half,
-            unsteady=_unsteady(comparison),
+            unsteady=unsteady(comparison),
         )
-        row = _blamed(comparison)
+        row = blamed_row(comparison)
         if row is not None and row.spoils_inputs:
             return diagnose(replace(base, layer=row.layer.name, overwrites=self._overwriting(row)))
         random = None if row is None else self._random_before(row)
         if row is not None and random is not None:
             return diagnose(replace(base, layer=row.layer.name, random=random))
         if row is None or comparison.growth is not None:
-            return diagnose(_of_no_layer(comparison, base))
+            return diagnose(without_layer(comparison, base))
         if row.error_from_inputs and not base.half:
             if base.unsteady is not None:
                 return diagnose(replace(base, layer=row.layer.name))
@@ -160,7 +167,7 @@ class _Diagnosing:
 
     def _look_at(self, row: LayerResult, evidence: Evidence) -> Evidence:
         name, reference = row.layer.name, self._model.reference
-        number = _worst_feed(row)
+        number = worst_feed(row)
         expected = reference.activations(number, [name])[name]
         if expected.nbytes > _MOST_BYTES:
             self._not_tried.append(f"a second run of {name!r}: its activation has {expected.nbytes} bytes")
@@ -169,6 +176,9 @@ class _Diagnosing:
         actual = None if outputs is None else outputs.best
         if outputs is None or actual is None:
             return evidence
+        swapped = self._swapped(row, number, actual, expected)
+        if swapped is not None:
+            return replace(evidence, swapped=swapped)
         evidence = replace(
             evidence,
             repeated=apart(outputs.alone, expected),
@@ -178,6 +188,24 @@ class _Diagnosing:
         )
         known = evidence.weight is not None and not evidence.by_effect
         return evidence if known else self._with_findings(row, number, evidence, outputs, expected)
+
+    def _swapped(self, row: LayerResult, number: int, actual: Array, expected: Array) -> str | None:
+        """Which other output the browser gives in place of this one, in words."""
+        rows = {
+            one.layer.name: one
+            for one in self._comparison.layers
+            if one.layer.output and one.layer.coverage == "compared" and one is not row
+        }
+        if not row.layer.output or not rows:
+            return None
+        references = self._model.reference.activations(number, list(rows))
+        found = output_found_in(actual, expected, references)
+        if found is None:
+            return None
+        outputs = self._run(self._page(self._context.target), rows[found], number, runs=1)
+        value = None if outputs is None else outputs.best
+        mutual = value is not None and output_found_in(value, references[found], {"": expected}) is not None
+        return swapped_text(row.layer.known_as, rows[found].layer.known_as, mutual=mutual)
 
     def _others(self, row: LayerResult, number: int, actual: Array, expected: Array) -> Iterator[OtherResult]:
         """The activations of other backends, one by one, as far as time allows."""
@@ -377,32 +405,6 @@ class _Diagnosing:
         except Exception as error:  # noqa: BLE001  (must not hide the divergence)
             self._not_tried.append(f"{what}: {type(error).__name__}: {_first_line(error)}")
         return None
-
-
-def _blamed(comparison: Comparison) -> LayerResult | None:
-    rows = {one.layer.name: one for one in comparison.layers}
-    return next((rows[name] for name in comparison.first_divergence if name in rows), None)
-
-
-def _worst_feed(row: LayerResult) -> int:
-    if row.local is not None and not row.local.passed:
-        return row.local.metrics.worst_feed
-    return 0 if row.metrics is None else row.metrics.worst_feed
-
-
-def _unsteady(comparison: Comparison) -> str | None:
-    observation = comparison.observation
-    return str(observation) if observation.cause == "nondeterministic" else None
-
-
-def _of_no_layer(comparison: Comparison, base: Evidence) -> Evidence:
-    """The evidence if the comparison diverged and no layer did."""
-    check, compression = comparison.weight_check, comparison.compression
-    if check is not None and check.differences:
-        return replace(base, weight=comparison.reason)
-    if compression is not None and (compression.exceeded or compression.broken):
-        return replace(base, compressed=comparison.reason)
-    return base if comparison.growth is None else replace(base, growth=str(comparison.growth))
 
 
 def _first_line(error: Exception) -> str:

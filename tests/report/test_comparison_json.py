@@ -36,6 +36,7 @@ COMPARISON = {
     "reason": OPTIONAL_STR,
     "first_divergence": list,
     "outputs": list,
+    "output_names": dict,
     "layers": list,
     "timing": (dict, types.NoneType),
     "bytes": dict,

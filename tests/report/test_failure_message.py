@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_tfjs.compare.numbers.allowance import Allowance
+from pytest_tfjs.compare.numbers.layer_arithmetic import Arithmetic
+from pytest_tfjs.compare.numbers.local_error import measure_local
 from pytest_tfjs.compare.numbers.metrics import measure
 from pytest_tfjs.compare.numbers.tolerances import EXACT, Tolerance
+from pytest_tfjs.compare.results import Alone
+from pytest_tfjs.compare.verdict import judge
 from pytest_tfjs.report.failure_message import failure_message
-from tests.support.comparisons import close, comparison, layer, measured, merge, target, wrong
+from tests.support.comparisons import TOLERANCE, close, comparison, layer, measured, merge, target, wrong
 from tests.support.diverged_networks import REFERENCE, doubled_channel, facts_under, first_line, network
 
 SWIFTSHADER = target(
@@ -282,3 +288,55 @@ def test_nan_and_inf_are_counted_on_both_sides():
 def test_first_line_names_the_feed_of_the_worst_element():
     metrics = merge([close(), wrong(), close()])
     assert "at [3] of feed 1, " in first_line([layer("a")], {"a": metrics}, feeds=3)
+
+
+HEADS = [
+    layer("head_c/Softmax", output=True, group="head_c", output_names=("classes",)),
+    layer("head_b/BiasAdd", output=True, group="head_b", output_names=("boxes",)),
+    layer("head_s", output=True, output_names=("head_s", "scores")),
+]
+
+
+def test_one_of_several_outputs_is_named_as_in_the_signature():
+    found = {"head_c/Softmax": close(), "head_b/BiasAdd": wrong(), "head_s": wrong()}
+    text = " ".join(failure_message(comparison(HEADS, found)).split())
+    assert "'head_b/BiasAdd' diverged first (and 1 more): max |error|" in text
+    assert "(output 'boxes'; " in text
+    assert "'head_s': max" in text  # the layer's own name says it
+
+
+def test_the_only_output_needs_no_other_name():
+    assert "output" not in first_line(HEADS[:1], {"head_c/Softmax": wrong()})
+
+
+def test_the_details_name_the_element_of_the_first_line():
+    reference = np.linspace(1, 2, 32, dtype=np.float32)
+    alone, whole = reference.copy(), reference.copy()
+    alone[7], whole[3] = 5, 9
+    local = measure_local(alone, reference, Arithmetic(), Allowance(1e-5, 0.0, 1e-6))
+    one = replace(layer("a"), shape=(32,))
+    judged = judge(
+        [one],
+        {"a": measured(whole, reference)},
+        {"a": TOLERANCE},
+        alone=Alone(local={"a": local}, propagated={"a": 1.0}),
+    )
+    found = replace(
+        comparison([one], {"a": measured(whole, reference)}),
+        layers=judged.results,
+        first_divergence=judged.first_divergence,
+    )
+    first, *details = failure_message(found).splitlines()
+    assert "at [7]" in first
+    (worst,) = [line for line in details if line.startswith("  worst")]
+    assert "at [7]; run alone" in worst
+
+
+def test_a_text_is_shown_where_the_layer_is_wrong_alone():
+    reference, actual = np.array(["a", "b"], object), np.array(["a", "x"], object)
+    local = measure_local(actual, reference, Arithmetic(exact=True), Allowance())
+    one = layer("a", dtype="str", shape=(2,))
+    metrics = {"a": measure(actual, reference, EXACT)}
+    judged = judge([one], metrics, {"a": EXACT}, alone=Alone(local={"a": local}, propagated={"a": 0.0}))
+    found = replace(comparison([one], metrics), layers=judged.results, first_divergence=("a",))
+    assert "'x' in the browser, 'b' in the reference at [1]" in failure_message(found).splitlines()[0]

@@ -14,7 +14,7 @@ from pytest_tfjs.errors import ArtifactsError
 from pytest_tfjs.models.artifacts import TensorSpec, read_artifacts
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
-from pytest_tfjs.models.signature_candidates import candidates, conflicting
+from pytest_tfjs.models.signature_candidates import candidates, conflicting, swapped
 from pytest_tfjs.models.sources import Prebuilt, as_source
 
 RNG = np.random.default_rng(5)
@@ -86,6 +86,8 @@ def test_same_name_with_another_shape_or_dtype_is_not_paired():
     ]
     found = conflicting(converted, source, by_tensor_name=False)
     assert [(one.name, other.name) for one, other in found] == [("a", "a"), ("b", "b"), ("c", "c")]
+    assert swapped(found) == ("a", "b")
+    assert swapped(found[1:]) is None
     agreeing = [spec("b", "Identity:0", (8, 4)), spec("c", "Identity_2:0", None)]
     assert conflicting(agreeing, source, by_tensor_name=False) == []
 

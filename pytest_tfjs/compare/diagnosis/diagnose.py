@@ -51,7 +51,7 @@ class Diagnosis:
     - `random numbers`: the layer, or one before it, draws random numbers.
     - `nondeterminism`: two runs on the same inputs differ.
     - `weight`: a weight of the layer differs from the source's.
-    - `wiring`: the layer has other inputs, or the same inputs in another order.
+    - `wiring`: the layer has other inputs, the same inputs in another order, or outputs are swapped.
     - `growth`: no layer is wrong alone, but rounding errors grow from layer to layer.
     - `unknown`: no cause that was tried explains the divergence, or it came in through inputs not read.
 
@@ -151,6 +151,10 @@ def _wiring(evidence: Evidence) -> Found:
     return "wiring", f"the browser's result matches {found.name}{_declared(found)}"
 
 
+def _swapped(evidence: Evidence) -> Found:
+    return None if evidence.swapped is None else ("wiring", evidence.swapped)
+
+
 def _half_range(evidence: Evidence) -> Found:
     sizes = evidence.sizes
     if not evidence.half or evidence.same:
@@ -231,6 +235,7 @@ _CAUSES: tuple[Callable[[Evidence], Found], ...] = (
     _no_layer,
     _nondeterminism,
     _grown,
+    _swapped,
     _weight,
     _feed,
     _half_range,

@@ -77,6 +77,7 @@ class Evidence:
     - `weight`: the layer's weight that differs from the source's, and how; `by_effect`: only its effect is
       known.
     - `takes`, `source_takes`: the rows that enter it in the artifacts and in the source; None: not known.
+    - `swapped`: which other output the browser gives in place of this one, in words.
     - `interpretations`, `feeds`: what was tried, in any order.
     - `compressed`: what the stored weights cost, where it is too much. `growth`: the same of growing errors.
     - `not_tried`: sentences.
@@ -95,6 +96,7 @@ class Evidence:
     by_effect: bool = False
     takes: tuple[str, ...] | None = None
     source_takes: tuple[str, ...] | None = None
+    swapped: str | None = None
     sizes: Sizes = field(default_factory=Sizes)
     interpretations: tuple[Trial, ...] = ()
     feeds: tuple[Trial, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -32,12 +32,27 @@ def plan_keras(source: Mapping[str, Any], converted: Mapping[str, Any]) -> Plan:
 
     Both are `{"class_name": ..., "config": ...}` of a Functional or Sequential model.
     """
-    rows = _Planner().plan(source)
-    in_artifacts = {layer.name: layer for layer in _Planner().plan(converted).layers}
-    layers = [_compared_with(layer, in_artifacts.pop(layer.name, None)) for layer in rows.layers]
+    rows, twins = _Planner(), _Planner()
+    plan, in_artifacts = rows.plan(source), {layer.name: layer for layer in twins.plan(converted).layers}
+    swapped = _swapped(rows.outputs, twins.outputs)
+    layers = [_compared_with(layer, in_artifacts.pop(layer.name, None)) for layer in plan.layers]
+    layers = [_unmapped(layer, swapped[layer.name]) if layer.name in swapped else layer for layer in layers]
     layers.extend(_unmapped(layer, "only the artifacts have this layer") for layer in in_artifacts.values())
     compared = {layer.name for layer in layers if layer.coverage == "compared"}
-    return Plan(tuple(layers), {name: at for name, at in rows.tensors.items() if name in compared})
+    return Plan(tuple(layers), {name: at for name, at in plan.tensors.items() if name in compared})
+
+
+def _swapped(source: Sequence[str], converted: Sequence[str]) -> dict[str, str]:
+    """Why outputs cannot be compared, by row, where the artifacts return the same rows in another order."""
+    if sorted(source) != sorted(converted):
+        return {}
+    places = {row: other for row, other in zip(source, converted, strict=True) if row != other}
+    return {
+        row: f"the outputs {row!r} and {other!r} are swapped in the artifacts"
+        if places.get(other) == row
+        else f"the artifacts return {other!r} in place of this output"
+        for row, other in places.items()
+    }
 
 
 def _compared_with(layer: Layer, twin: Layer | None) -> Layer:
@@ -54,9 +69,11 @@ def _unmapped(layer: Layer, reason: str) -> Layer:
 class _Planner:
     layers: dict[str, Layer] = field(default_factory=dict)
     tensors: dict[str, str] = field(default_factory=dict)
+    outputs: list[str] = field(default_factory=list)
 
     def plan(self, model: Mapping[str, Any]) -> Plan:
         for row, names in zip(self._model(model, (), {}), output_names_of(model), strict=True):
+            self.outputs += row
             for name in row:
                 self.layers[name] = named_output(replace(self.layers[name], output=True), names)
         return Plan(tuple(self.layers.values()), self.tensors)

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tfjs.errors import ArtifactsError
-from pytest_tfjs.models.signature_candidates import candidates, conflicting, describe, matched_by
+from pytest_tfjs.models.signature_candidates import (
+    candidates,
+    conflicting,
+    describe,
+    matched_by,
+    swapped,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -192,11 +198,13 @@ class _Matcher:
         pairs = conflicting(artifacts, source, by_tensor_name=what == "input")
         if pairs:
             in_artifacts, in_source = zip(*pairs, strict=True)
+            names = swapped(pairs)
+            hint = "" if names is None else f". The {what}s {names[0]!r} and {names[1]!r} may be swapped"
             raise ArtifactsError(
                 f"{self.artifacts.model_json} and the source have {what}s of the same name that cannot be "
                 f"the same tensor: {describe(in_artifacts)} in the artifacts, {describe(in_source)} in the "
-                "source. Convert the model again, correct the signature in model.json, or pass the model "
-                "that it was converted from"
+                f"source{hint}. Convert the model again, correct the signature in model.json, or pass the "
+                "model that it was converted from"
             )
 
     def _check_counts(

@@ -256,6 +256,26 @@ def test_a_node_that_produces_the_wrong_output_is_unmapped():
     assert "a" not in plan.tensors
 
 
+def test_outputs_have_their_names_in_the_signature():
+    nodes = (
+        node("a", "Relu", "x"),
+        node("b", "Tanh", "a"),
+        node("one", "Identity", "a"),
+        node("two", "Identity", "a"),
+    )
+    outputs = graph(*nodes, outputs="one b two")
+    names = [("first",), ("b", "last"), ("second",)]
+    found = {row.name: row for row in plan_graph(outputs, outputs, names=names).layers}
+    assert found["a"].output_names == ("first", "second")
+    assert found["b"].output_names == ("b", "last")
+    assert (found["a"].known_as, found["b"].known_as) == ("first", "b")
+    inner = graph(*nodes, outputs="b")
+    assert {row.name: row.output_names for row in plan_graph(inner, inner, names=[("y",)]).layers} == {
+        "a": (),
+        "b": ("y",),
+    }
+
+
 @pytest.mark.parametrize("entering", ["x", "c"], ids=["input", "constant"])
 def test_an_output_that_is_an_input_or_a_constant_is_compared(entering):
     nodes = (node("out", "Identity", entering), node("a", "Relu", "x"))

@@ -233,3 +233,43 @@ def test_a_cyclic_config_is_rejected():
     model = functional("loop", [(layer("Dense", "a"), [[("a", 0, 0)]])], [], [["a", 0, 0]])
     with pytest.raises(ValueError, match="'a' depends on its own output"):
         plan_keras(model, model)
+
+
+HEADS = [
+    INPUT,
+    (layer("Dense", "a"), [[("x", 0, 0)]]),
+    (layer("Dense", "b"), [[("x", 0, 0)], [("a", 0, 0)]]),
+]
+
+
+def test_outputs_have_the_names_that_keras_gives_them():
+    found = rows(functional("heads", HEADS, [["x", 0, 0]], [["b", 0, 0], ["b", 1, 0]]))
+    assert {name: row.output_names for name, row in found.items()} == {"a": (), "b": ("b",), "b#2": ("b_1",)}
+    keys = functional("heads", HEADS, [["x", 0, 0]], {"classes": ["a", 0, 0], "boxes": ["b", 0, 0]})
+    found = rows(keys)
+    assert {name: row.output_names for name, row in found.items() if row.output} == {
+        "a": ("classes", "a"),
+        "b": ("boxes", "b"),
+    }
+    assert found["a"].known_as == "classes"
+
+
+def test_outputs_in_another_order_are_unmapped():
+    source, swapped, rotated = (
+        functional("heads", HEADS, [["x", 0, 0]], [[name, call, 0] for name, call in order])
+        for order in (
+            (("a", 0), ("b", 0), ("b", 1)),
+            (("b", 0), ("a", 0), ("b", 1)),
+            (("b", 0), ("b", 1), ("a", 0)),
+        )
+    )
+    found = rows(source, swapped)
+    assert {name: row.coverage for name, row in found.items()} == {
+        "a": "unmapped",
+        "b": "unmapped",
+        "b#2": "compared",
+    }
+    assert found["a"].reason == "the outputs 'a' and 'b' are swapped in the artifacts"
+    found = rows(source, rotated)
+    assert found["b"].reason == "the artifacts return 'b#2' in place of this output"
+    assert all(row.coverage == "unmapped" for row in found.values())
