@@ -206,6 +206,7 @@ class Blaming:
                 expected[name],
                 backend=self._target.backend,
                 half=self._target.half,
+                packed=self._target.packed,
             )
             local = measure_local(tapped.get(name), self._tapped[name], arithmetic[name], allowed)
             largest: Any = np.abs(expected[name].astype(np.float64)).max(initial=0.0)

@@ -75,6 +75,14 @@ class Target:
         forced = flags.get("WEBGL_FORCE_F16_TEXTURES") is True
         return self.backend == "webgl" and (forced or flags.get("WEBGL_RENDER_FLOAT32_ENABLED") is False)
 
+    @property
+    def packed(self) -> bool:
+        """Whether its depthwise convolutions are webgl's packed ones."""
+        flags = dict(self.flags)
+        return self.backend == "webgl" and bool(
+            flags.get("WEBGL_PACK_DEPTHWISECONV", flags.get("WEBGL_PACK", True))
+        )
+
     def matches(self, pattern: str) -> bool:
         """Whether it matches a pattern, such as `firefox/webgl*` or `*/wasm:threads`."""
         return fnmatch.fnmatchcase(self.path, pattern)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 Layers = Literal["all", "outputs"]
 
-_SCHEMA = 18
+_SCHEMA = 19
 _PLAN = "plan.json"
 _WEIGHTS = "weights.json"
 _SPREADS = "spreads.json"
@@ -186,7 +186,7 @@ def _build(
     model = load_reference_model(source, artifacts, feeds)
     plan = model.plan.outputs_only() if layers == "outputs" else model.plan
     sizes = [model.sizes(feed, list(plan.tensors)) for feed in feeds]
-    copies = 1 + artifacts.quantised + arithmetic
+    copies = 1 + artifacts.quantised + 2 * arithmetic
     _require_room(out, sum(sum(each.values()) for each in sizes) * copies)
     casts = Casts()
     activations = Stored(out)

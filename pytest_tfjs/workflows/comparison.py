@@ -107,7 +107,11 @@ def _comparison(
         observation=reader.observation,
         weight_check=model.reference.weights,
         retried=finished.retried,
-        notes=(*model.notes, *_overwriting_notes(judgement, reader.changed_feeds)),
+        notes=(
+            *model.notes,
+            *_overwriting_notes(judgement, reader.changed_feeds),
+            *reader.measurements.notes(),
+        ),
     )
 
 

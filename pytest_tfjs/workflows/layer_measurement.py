@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.browsers.jobs import CHUNK_LIMIT, Activations, Tap
-from pytest_tfjs.compare.numbers.allowance import allowance
+from pytest_tfjs.compare.numbers.allowance import allowance, rounded_at_start
 from pytest_tfjs.compare.numbers.compression import Compression, Cost, cost, default_allowance, merge_costs
+from pytest_tfjs.compare.numbers.element_check import allowed_by_allowance
 from pytest_tfjs.compare.numbers.function_ulps import is_held
 from pytest_tfjs.compare.numbers.local_error import Local, measure_local, merge_local
 from pytest_tfjs.compare.numbers.metrics import Metrics, distance, measure, merge
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_tfjs.browsers.targets import Target
+    from pytest_tfjs.compare.numbers.allowance import Allowance
     from pytest_tfjs.compare.numbers.layer_arithmetic import Arithmetic
     from pytest_tfjs.compare.numbers.tolerances import Tolerance, Tolerances
     from pytest_tfjs.models.alone.planner import AlonePlans
@@ -35,16 +37,23 @@ if TYPE_CHECKING:
 _COPIES_ALONE = 3
 """A layer that is run alone has its inputs and its second activation in memory beside the first."""
 
+_NAMED = 3
+_NOTED = 0.01
+
 Outputs = dict[tuple[int, str], tuple[bytes, Metrics]]
 """Fingerprint and metrics by feed and name."""
 
 
 @dataclass(frozen=True)
 class Precision:
-    """The arithmetic of a target: its backend, and whether it computes in half precision."""
+    """The arithmetic of a target: its backend, and whether it computes in half precision.
+
+    `packed`: whether its depthwise convolutions are webgl's packed ones.
+    """
 
     backend: str
     half: bool
+    packed: bool = False
 
 
 class LayerMeasurements:
@@ -68,6 +77,8 @@ class LayerMeasurements:
         self._tapped: Outputs = {}
         self._plain: dict[int, Outputs] = {}
         self._waiting: Activations | None = None
+        self._started: dict[int, float] = {}
+        self._noted: dict[str, None] = {}
         self.nbytes = 0
 
     def add(self, activations: Activations) -> None:
@@ -110,26 +121,57 @@ class LayerMeasurements:
         for name, actual in tapped.tensors.items():
             tolerance = self._tolerances.of(name, alone=name in alone)
             metrics = measure(actual, expected[name], tolerance)
+            if name in alone:
+                allowed = self._allowance(name, arithmetic[name], expected[name])
+                local = measure_local(alone[name], expected[name], arithmetic[name], allowed)
+                self._alone.setdefault(name, {})[feed] = (local, distance(actual, alone[name]))
+                started = self._relative_start(feed, name, arithmetic[name], metrics.scale)
+                if not metrics.passed and name not in self._tolerances.by_user:
+                    # What the layer may be off by alone, it may be off by in the whole run.
+                    own = allowed_by_allowance(allowed, expected[name], arithmetic[name].magnitude)
+                    metrics = measure(actual, expected[name], tolerance, extra=own + started * metrics.scale)
             self._metrics[name][feed] = metrics
             self.nbytes += actual.nbytes
             if name in self._outputs:
                 self._tapped[feed, name] = (fingerprint(actual), metrics)
-            if name in alone:
-                local = self._measure_alone(name, alone[name], expected[name], arithmetic[name])
-                self._alone.setdefault(name, {})[feed] = (local, distance(actual, alone[name]))
 
-    def _measure_alone(
-        self, name: str, actual: NDArray[Any], expected: NDArray[Any], arithmetic: Arithmetic
-    ) -> Local:
+    def _relative_start(self, feed: int, name: str, arithmetic: Arithmetic, scale: float) -> float:
+        """The errors of webgl's depthwise sums that start at 1e-15, from the first layer to this one.
+
+        Each is relative to its layer's largest value, `scale`. Where values are tiny, the layers after it
+        pass on the error.
+        """
         assert self._precision is not None
-        allowed = allowance(
+        start = rounded_at_start(arithmetic, packed=self._precision.packed)
+        if start > 0 and scale > 0:
+            self._started[feed] = self._started.get(feed, 0.0) + start / scale
+            if start > _NOTED * scale:
+                self._noted[name] = None
+        return self._started.get(feed, 0.0)
+
+    def notes(self) -> tuple[str, ...]:
+        """What the user has to know of the target's kernels."""
+        if not self._noted:
+            return ()
+        names = [repr(name) for name in self._noted]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        note = (
+            "webgl starts the sums of its packed depthwise convolution at 1e-15, and holds nothing below "
+            f"1e-22: the values of {', '.join(names[:_NAMED])}{more} are so small that this error may be "
+            "over 1 % of the largest. Feed inputs that give larger values"
+        )
+        return (note,)
+
+    def _allowance(self, name: str, arithmetic: Arithmetic, expected: NDArray[Any]) -> Allowance:
+        assert self._precision is not None
+        return allowance(
             self._layers[name],
             arithmetic,
             expected,
             backend=self._precision.backend,
             half=self._precision.half,
+            packed=self._precision.packed,
         )
-        return measure_local(actual, expected, arithmetic, allowed)
 
     def plain(self, run: int) -> dict[tuple[int, str], bytes]:
         """The fingerprints of the outputs of a plain run, by feed and name."""
@@ -242,7 +284,7 @@ def tolerances_of(
         per_layer=per_layer,
     )
     alone = settings.layers == "all" and settings.alone == "all"
-    return tolerances, Precision(target.backend, target.half) if alone else None
+    return tolerances, Precision(target.backend, target.half, target.packed) if alone else None
 
 
 def measure_compression(

@@ -215,7 +215,14 @@ class _Reproduction:
         name = result.layer.name
         arithmetic = self._model.reference.arithmetic(feed, [name])[name]
         target = self._target
-        found = allowance(result.layer, arithmetic, expected, backend=target.backend, half=target.half)
+        found = allowance(
+            result.layer,
+            arithmetic,
+            expected,
+            backend=target.backend,
+            half=target.half,
+            packed=target.packed,
+        )
         elements = allowed_by_allowance(found, expected, arithmetic.magnitude)
         return Allowed(elements, found.rms if math.isfinite(found.rms) else None)
 

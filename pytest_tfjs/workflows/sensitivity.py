@@ -78,18 +78,18 @@ class Judge:
     def judge(self, layer: Layer, actual: Array, reference: Array, arithmetic: Arithmetic) -> ErrorCheck:
         """The judgement on one layer's activation for one feed, given correct inputs."""
         if self.precision is not None and layer.name not in self.tolerances.by_user:
-            backend, half = self.precision.backend, self.precision.half
-            allowed = allowance(layer, arithmetic, reference, backend=backend, half=half)
+            allowed = allowance(
+                layer,
+                arithmetic,
+                reference,
+                backend=self.precision.backend,
+                half=self.precision.half,
+                packed=self.precision.packed,
+            )
             local = measure_local(actual, reference, arithmetic, allowed, symptoms=False)
-            check = ErrorCheck(local.passed, local.share, _described_local(local))
-            if not local.passed:
-                return check
-            whole = self._whole(layer, actual, reference)
-            return check if whole.passed else whole
-        return self._whole(layer, actual, reference)
-
-    def _whole(self, layer: Layer, actual: Array, reference: Array) -> ErrorCheck:
-        tolerance = self.tolerances.of(layer.name, alone=self.precision is not None)
+            # The whole run allows a layer all that it is allowed alone.
+            return ErrorCheck(local.passed, local.share, _described_local(local))
+        tolerance = self.tolerances.of(layer.name, alone=False)
         metrics = measure(actual, reference, tolerance, symptoms=False)
         return ErrorCheck(metrics.passed, metrics.share, _described(metrics))
 

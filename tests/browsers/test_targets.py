@@ -37,6 +37,20 @@ def test_variant_flags_override_backend_flags():
 
 
 @pytest.mark.parametrize(
+    ("backend", "packed"),
+    [("webgl", True), ("webgl:f16", True), ("webgl:unpacked", False), ("webgpu", False), ("wasm", False)],
+)
+def test_only_webgl_packs_depthwise_convolutions(backend, packed):
+    assert parse_targets(["chrome"], [backend])[0].packed is packed
+
+
+def test_a_flag_decides_whether_webgl_packs_depthwise_convolutions():
+    own = parse_variants(["webgl:plain WEBGL_PACK_DEPTHWISECONV=false", "webgl:own WEBGL_PACK=true"])
+    found = parse_targets(["chrome"], ["webgl:plain", "webgl:own"], own)
+    assert [target.packed for target in found] == [False, True]
+
+
+@pytest.mark.parametrize(
     "line",
     [
         "webgl:x WEBGL_CPU_FORWARD=false WEBGL2_ISNAN_CUSTOM=true",

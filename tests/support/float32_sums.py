@@ -21,8 +21,9 @@ def judged(
     op: str = "MatMul",
     backend: str = "wasm",
     half: bool = False,
+    packed: bool = False,
 ) -> Local:
-    allowed = allowance(layer("a", op=op), arithmetic, reference, backend=backend, half=half)
+    allowed = allowance(layer("a", op=op), arithmetic, reference, backend=backend, half=half, packed=packed)
     return measure_local(actual, reference, arithmetic, allowed)
 
 

@@ -9,16 +9,19 @@ and T. Mary, "A New Approach to Probabilistic Rounding Error Analysis", SIAM J. 
 theorem 2.4, bounds their sum by λ·√n·u·P with a probability of 1 - 2·exp(-λ²/2), assuming only that they
 are independent, have mean 0, and are at most u. They are smaller: the error of rounding to nearest is
 uniform in its unit, with a root mean square of 0.41·u. So the difference between browser and reference is
-normal, with a standard deviation of √2·0.41·√n·u·P = 0.58·√n·u·P if each partial sum is as large as
-possible, and 0.33·√n·u·P if they grow evenly.
+normal, with a standard deviation of 0.33·√n·u·P if partial sums grow evenly. Where few summands make up the
+sum it is larger, and where roundings have one sign none of this holds: `Arithmetic.excess` has what such
+elements need beside that. docs/verdict.md says how often a sound element exceeds its bound.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from pytest_tfjs.compare.dtypes import FLUSHED, HALF_ULP, ROUNDOFF, SMALLEST_NORMAL_HALF, ULP
 from pytest_tfjs.compare.numbers.element_loops import sizes_of
@@ -34,10 +37,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.numbers.layer_arithmetic import Arithmetic
 
 LAMBDA = 3.0
-"""λ of `λ·√n·u·P`: 5.2 standard deviations if partial sums are as large as possible, 9 if they grow evenly.
-
-A correct element exceeds it with a probability of 2e-7 in the first case and 1e-19 in the second.
-"""
+"""λ of `λ·√n·u·P`: 9 standard deviations if partial sums grow evenly, which is a probability of 1e-19."""
 
 KAPPA = 6.0
 """How many times the noise of random summing orders is allowed for the orders of browser and reference."""
@@ -69,33 +69,44 @@ _BIAS = 0.25
 
 @dataclass(frozen=True)
 class Allowance:
-    """The allowed error: `|error| <= factor * P + floor` for each element, and `rms(error) <= rms`.
+    """The allowed error: `|error| <= factor * P + floor + extra` for each element, and `rms(error) <= rms`.
 
-    P is the largest partial sum (`elements.partial_sum`), or |reference| without a magnitude. `floor` and
-    `rms` are in the activation's unit; `rms` is infinite if only the elements are judged.
+    P is the largest partial sum (`elements.partial_sum`), or |reference| without a magnitude. `floor`, `rms`
+    and `extra` are in the activation's unit; `rms` is infinite if only the elements are judged. `extra`, in
+    the activation's shape, is None if it is 0 everywhere.
     """
 
     factor: float = 0.0
     floor: float = 0.0
     rms: float = math.inf
+    extra: NDArray[Any] | None = field(default=None, compare=False)
 
     def __add__(self, other: Allowance) -> Allowance:
         """The allowance for two causes together."""
-        return Allowance(self.factor + other.factor, self.floor + other.floor, self.rms + other.rms)
+        given = [one.extra for one in (self, other) if one.extra is not None]
+        extra = sum(given[1:], given[0]) if given else None
+        return Allowance(self.factor + other.factor, self.floor + other.floor, self.rms + other.rms, extra)
 
     def times(self, unit: float) -> Allowance:
         """The allowance multiplied by `unit`."""
-        return Allowance(self.factor * unit, self.floor * unit, self.rms * unit)
+        extra = None if self.extra is None else self.extra * np.float32(unit)
+        return Allowance(self.factor * unit, self.floor * unit, self.rms * unit, extra)
 
 
 def allowance(
-    layer: Layer, arithmetic: Arithmetic, reference: NDArray[Any], *, backend: str, half: bool
+    layer: Layer,
+    arithmetic: Arithmetic,
+    reference: NDArray[Any],
+    *,
+    backend: str,
+    half: bool,
+    packed: bool = False,
 ) -> Allowance:
     """The allowance of a layer for one feed, from its arithmetic and the reference's activation.
 
-    `half`: the backend stores activations and weights in half precision. Nothing is allowed for integers,
-    bools and strings, which are not rounded. If the arithmetic is not known, the allowance is the default
-    tolerance.
+    `half`: the backend stores activations and weights in half precision. `packed`: it is webgl, with packed
+    depthwise convolutions. Nothing is allowed for integers, bools and strings, which are not rounded. If the
+    arithmetic is not known, the allowance is the default tolerance.
     """
     dtype = reference.dtype.name
     if not is_inexact(dtype):
@@ -110,11 +121,11 @@ def allowance(
     total = Allowance(floor=FLUSHED * terms, rms=0.0)
     if not arithmetic.exact:
         of_sums = _of_sums(_PLAIN_SUM.search(layer.op) is not None, arithmetic, magnitude, result.rms)
-        roundoff = ROUNDOFF * (_ON_A_GPU if backend in GPU_BACKENDS else 1.0)
         of_functions = _of_functions(units_of(arithmetic.functions, backend), magnitude, result)
         # The constants' error is at most `constants` times M, and M is at most 2·P.
         of_constants = Allowance(2.0 * arithmetic.constants, rms=arithmetic.constants * magnitude)
-        total += of_sums.times(roundoff) + of_functions + of_constants
+        total += of_sums.times(_roundoff(backend)) + of_functions + of_constants
+    total += _by_design(arithmetic, backend, packed=packed)
     if half:
         total += _of_storing(_stores(arithmetic, terms), terms, magnitude, result)
     return total if arithmetic.noise is not None else replace(total, rms=math.inf)
@@ -136,7 +147,26 @@ def _of_sums(is_plain: bool, arithmetic: Arithmetic, magnitude: float, result: f
     if is_biased:
         return Allowance(certain, rms=rms + _BIAS * terms * result)
     # Noise above what chance explains counts as measured.
-    return Allowance(min(certain, max(LAMBDA * math.sqrt(terms) + 1.0, _DEVIATIONS * noise)), rms=rms)
+    factor = min(certain, max(LAMBDA * math.sqrt(terms) + 1.0, _DEVIATIONS * noise))
+    if arithmetic.excess is None:
+        return Allowance(factor, rms=rms)
+    return Allowance(factor, rms=rms + sizes_of(arithmetic.excess).rms, extra=arithmetic.excess)
+
+
+def _by_design(arithmetic: Arithmetic, backend: str, *, packed: bool) -> Allowance:
+    """The allowance for roundings that webgl's kernels add to those of the operation."""
+    start = rounded_at_start(arithmetic, packed=packed)
+    mixed = None if backend != "webgl" else arithmetic.mixed
+    return Allowance(floor=start, rms=start, extra=mixed if mixed is None else mixed * _roundoff(backend))
+
+
+def rounded_at_start(arithmetic: Arithmetic, *, packed: bool) -> float:
+    """The error of starting depthwise sums at 1e-15, in the activation's unit; 0 unless `packed`."""
+    return _roundoff("webgl") * arithmetic.started if packed else 0.0
+
+
+def _roundoff(backend: str) -> float:
+    return ROUNDOFF * (_ON_A_GPU if backend in GPU_BACKENDS else 1.0)
 
 
 def _of_functions(units: Units, magnitude: float, result: Sizes) -> Allowance:

@@ -125,4 +125,4 @@ def allowed_by_allowance(
     if magnitude is not None and size.size:
         size = partial_sum(magnitude.astype(np.float64), size)
     elements: NDArray[np.float64] = allowance.factor * size + allowance.floor
-    return elements
+    return elements if allowance.extra is None else elements + allowance.extra

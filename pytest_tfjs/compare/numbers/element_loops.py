@@ -119,7 +119,7 @@ class Tally:
 
 @dataclass
 class _Errors:
-    """One block in float64: |error|, and the size that `rtol` is relative to.
+    """One block in float64: |error|, the size that `rtol` is relative to, and the error allowed beside that.
 
     The size is |reference| or the largest partial sum. Both are 0 where an element is not `finite` in both
     arrays; `finite` is None if the whole block is.
@@ -128,22 +128,26 @@ class _Errors:
     error: NDArray[np.float64]
     size: NDArray[np.float64]
     finite: NDArray[np.bool_] | None = None
+    extra: NDArray[np.float64] | None = None
 
     def excess(self, rtol: float) -> NDArray[np.float64]:
-        """|error| - rtol * size; 0 or less where not finite."""
+        """|error| - rtol * size - extra; 0 or less where not finite."""
         with np.errstate(over="ignore", invalid="ignore"):
             excess = self.error - rtol * self.size
+            if self.extra is not None:
+                excess -= self.extra
         if self.finite is not None:
             excess[np.isnan(excess)] = math.inf
         return excess
 
     def share(self, rtol: float, floor: float) -> NDArray[np.float64]:
         """|error| / allowed error, or |error| if no error is allowed anywhere; -1 where not finite."""
-        if rtol == 0 and floor == 0:
+        if rtol == 0 and floor == 0 and self.extra is None:
             share = self.error.copy()
         else:
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                share = self.error / (rtol * self.size + floor)
+                allowed = rtol * self.size + floor
+                share = self.error / (allowed if self.extra is None else allowed + self.extra)
             if floor == 0:
                 share[np.isnan(share)] = 0.0
         if self.finite is not None:
@@ -158,16 +162,18 @@ def tally(
     rtol: float,
     floor: float,
     magnitude: NDArray[Any] | None = None,
+    *,
+    extra: NDArray[Any] | None = None,
 ) -> Tally:
     """Compares two arrays of numbers or bools in one pass; both have the same shape and dtype, and elements.
 
     An element mismatches if |error| - rtol * |reference| > floor, or if it is NaN or Inf in one array and
     different in the other. With `magnitude`, of the same shape, `partial_sum` replaces |reference| here and
-    in every result relative to it.
+    in every result relative to it. `extra`, of the same shape: an error allowed beside these.
     """
     result = Tally()
-    for start, got, want, entering in _blocks(actual, reference, magnitude):
-        errors = _errors(got, want, entering)
+    for start, got, want, entering, beside in _blocks(actual, reference, magnitude, extra):
+        errors = _errors(got, want, entering, beside)
         if errors.finite is not None:
             result.add_nonfinite(start, got, want)
         result.add_errors(start, errors, rtol, floor)
@@ -180,12 +186,14 @@ def mismatches(
     rtol: float,
     floor: float,
     magnitude: NDArray[Any] | None = None,
+    *,
+    extra: NDArray[Any] | None = None,
 ) -> NDArray[np.bool_]:
     """Which elements `tally` counts as mismatched, in the arrays' shape."""
     mask = np.empty(reference.size, dtype=np.bool_)
-    for start, got, want, entering in _blocks(actual, reference, magnitude):
+    for start, got, want, entering, beside in _blocks(actual, reference, magnitude, extra):
         block = mask[start : start + len(want)]
-        errors = _errors(got, want, entering)
+        errors = _errors(got, want, entering, beside)
         np.greater(errors.excess(rtol), floor, out=block)
         if errors.finite is not None:
             block |= _nonfinite_mismatch(got, want)
@@ -243,10 +251,14 @@ def partial_sum(entering: NDArray[np.float64], size: NDArray[np.float64]) -> NDA
 
 
 def _blocks(
-    actual: NDArray[Any], reference: NDArray[Any], magnitude: NDArray[Any] | None
-) -> Iterator[tuple[int, NDArray[Any], NDArray[Any], NDArray[np.float64] | None]]:
+    actual: NDArray[Any],
+    reference: NDArray[Any],
+    magnitude: NDArray[Any] | None,
+    extra: NDArray[Any] | None,
+) -> Iterator[tuple[int, NDArray[Any], NDArray[Any], NDArray[np.float64] | None, NDArray[np.float64] | None]]:
     got, want = actual.reshape(-1), reference.reshape(-1)
     entering = None if magnitude is None else magnitude.reshape(-1)
+    beside = None if extra is None else extra.reshape(-1)
     for start in range(0, want.size, BLOCK):
         block = slice(start, start + BLOCK)
         yield (
@@ -254,6 +266,7 @@ def _blocks(
             _wide(got[block]),
             _wide(want[block]),
             None if entering is None else entering[block].astype(np.float64),
+            None if beside is None else beside[block].astype(np.float64),
         )
 
 
@@ -264,20 +277,25 @@ def _wide(block: NDArray[Any]) -> NDArray[Any]:
     return block.astype(np.complex128 if block.dtype.kind == "c" else np.float64)
 
 
-def _errors(got: NDArray[Any], want: NDArray[Any], entering: NDArray[np.float64] | None = None) -> _Errors:
+def _errors(
+    got: NDArray[Any],
+    want: NDArray[Any],
+    entering: NDArray[np.float64] | None = None,
+    extra: NDArray[np.float64] | None = None,
+) -> _Errors:
     if want.dtype.kind in "iu":
         size = want.astype(np.float64)
         error = np.abs(got.astype(np.float64) - size)
         # Adjacent integers above 2**53 are the same float64, but they differ by at least 1.
         np.maximum(error, got != want, out=error)
-        return _Errors(error, np.abs(size))
+        return _Errors(error, np.abs(size), extra=extra)
     with np.errstate(invalid="ignore", over="ignore"):
         error, size = np.abs(got - want), np.abs(want)
     finite = None
     if not math.isfinite(error.max()):
         finite = np.isfinite(got) & np.isfinite(want)
         error, size = np.where(finite, error, 0.0), np.where(np.isfinite(want), size, 0.0)
-    return _Errors(error, size if entering is None else partial_sum(entering, size), finite)
+    return _Errors(error, size if entering is None else partial_sum(entering, size), finite, extra)
 
 
 def _greatest_ratio(error: NDArray[np.float64], size: NDArray[np.float64]) -> float:

@@ -24,6 +24,12 @@ class Arithmetic:
       place, relative to the magnitudes that they enter with.
     - `tried`: the layer has operations without a rule, such as a loop, and `magnitude` was measured by
       changing its inputs.
+    - `excess`: by how much the roundings of each element may exceed what `terms` and `magnitude` tell, in
+      units of u, in the activation's shape and unit; None if nowhere.
+    - `started`: the error that webgl's packed depthwise convolution makes by starting its sums at 1e-15, in
+      units of u and the activation's unit; 0 for a layer that does not use it.
+    - `mixed`: the error that webgl makes at each element by GLSL's mix(), where other backends copy; as
+      `excess`.
     - `known`: False if there is no rule for the layer; then the other fields have no meaning.
     """
 
@@ -34,4 +40,7 @@ class Arithmetic:
     noise: float | None = None
     constants: float = 0.0
     tried: bool = False
+    excess: NDArray[Any] | None = None
+    started: float = 0.0
+    mixed: NDArray[Any] | None = None
     known: bool = True

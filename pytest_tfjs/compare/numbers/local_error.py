@@ -71,7 +71,9 @@ def measure_local(
     """
     reference = np.asarray(reference)
     tolerance = Tolerance(allowance.factor, allowance.floor, absolute=True)
-    metrics = measure(actual, reference, tolerance, arithmetic.magnitude, symptoms=symptoms)
+    metrics = measure(
+        actual, reference, tolerance, arithmetic.magnitude, extra=allowance.extra, symptoms=symptoms
+    )
     failed_by = _failed_by(metrics, actual, reference, allowance)
     if symptoms and failed_by == "rms" and actual is not None:
         # Some error is over their root mean square, so that the mask is not empty.

@@ -113,6 +113,7 @@ def measure(
     tolerance: Tolerance,
     magnitude: NDArray[Any] | None = None,
     *,
+    extra: NDArray[Any] | None = None,
     symptoms: bool = True,
 ) -> Metrics:
     """The metrics of one layer for one feed.
@@ -124,7 +125,9 @@ def measure(
 
     `magnitude`, of the reference's shape: the sums of the magnitudes that enter its elements. With it, `rtol`
     and every result relative to |reference| are relative to the largest partial sum
-    (`elements.partial_sum`). `symptoms` False leaves out `Metrics.symptoms`, which takes the most time.
+    (`elements.partial_sum`). `extra`, of the reference's shape: an error allowed at each element beside that
+    of `tolerance`, in the activation's unit. `symptoms` False leaves out `Metrics.symptoms`, which takes the
+    most time.
     """
     reference = np.asarray(reference)
     if actual is None:
@@ -139,7 +142,8 @@ def measure(
     if kind is Kind.TEXT:
         return _measure_text(actual, reference)
     allowed = EXACT if kind is Kind.BOOL else tolerance
-    return _measure_numbers(actual, reference, allowed, magnitude, explain=symptoms)
+    extra = None if kind is Kind.BOOL else extra
+    return _measure_numbers(actual, reference, allowed, magnitude, extra, explain=symptoms)
 
 
 def nothing_wrong(empty: Metrics) -> Metrics:
@@ -213,18 +217,19 @@ def _measure_numbers(
     reference: NDArray[Any],
     tolerance: Tolerance,
     magnitude: NDArray[Any] | None,
+    extra: NDArray[Any] | None,
     *,
     explain: bool,
 ) -> Metrics:
     scale = largest(reference)
     floor = tolerance.floor(scale)
-    counts = tally(actual, reference, tolerance.rtol, floor, magnitude)
+    counts = tally(actual, reference, tolerance.rtol, floor, magnitude, extra=extra)
     broken = counts.nonfinite_mismatched > 0
     at = counts.first_nonfinite if broken else counts.worst_at
     found, expected = (math.nan, math.nan) if at is None else (_value(actual, at), _value(reference, at))
     symptoms = None
     if counts.mismatched and explain:
-        wrong = mismatches(actual, reference, tolerance.rtol, floor, magnitude)
+        wrong = mismatches(actual, reference, tolerance.rtol, floor, magnitude, extra=extra)
         symptoms = symptoms_of(actual, reference, wrong)
     return Metrics(
         elements=reference.size,
@@ -238,7 +243,9 @@ def _measure_numbers(
         worst_actual=found,
         worst_reference=expected,
         worst_error=math.inf if broken else counts.worst_error,
-        allowed=_allowed(tolerance, floor, expected, _value_at(magnitude, at)),
+        allowed=_allowed(
+            tolerance, floor + (_value_at(extra, at) or 0.0), expected, _value_at(magnitude, at)
+        ),
         scale=scale,
         nan_actual=counts.nan_actual,
         nan_reference=counts.nan_reference,

@@ -1,9 +1,9 @@
-"""Stores each layer's rounding properties: magnitudes as tensors, the rest as JSON."""
+"""Stores each layer's rounding properties: numbers of each element as tensors, the rest as JSON."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _FACTS = "arithmetic.json"
+_ARRAYS = ("magnitude", "excess", "mixed")
 _PART_OF_BUDGET = 4
 """Magnitudes are written once they take this part of the budget; computing the next needs the rest."""
 
@@ -42,10 +43,16 @@ class StoredArithmetic:
 
     def read(self, feed: int, names: Collection[str]) -> dict[str, Arithmetic]:
         """The arithmetic of these layers, by name; `UNKNOWN` for a layer that was not stored."""
-        magnitudes = self.magnitudes.read(feed, names)
         facts = self.facts[feed]
+        stored = {_key(name, kind) for name in names for kind in _ARRAYS}
+        arrays = self.magnitudes.read(feed, stored)
         return {
-            name: _arithmetic(facts[name], magnitudes.get(name)) if name in facts else UNKNOWN
+            name: _arithmetic(
+                facts[name],
+                {kind: arrays[_key(name, kind)] for kind in _ARRAYS if _key(name, kind) in arrays},
+            )
+            if name in facts
+            else UNKNOWN
             for name in names
         }
 
@@ -69,8 +76,10 @@ def store_arithmetic(
         for number, feed in enumerate(feeds):
             each = _arithmetic_of_each(arithmetic, feed, number, activations)
             for group in _groups(each, budget // _PART_OF_BUDGET):
-                found = {name: one.magnitude for name, one in group.items() if one.magnitude is not None}
-                stored.add(number, found)
+                stored.add(
+                    number,
+                    {_key(name, kind): value for name, one in group.items() for kind, value in _arrays(one)},
+                )
                 facts[number].update({name: _facts(one) for name, one in group.items()})
     stored.close()
     (folder / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
@@ -109,12 +118,12 @@ def _arithmetic_of_each(
 
 
 def _groups(each: Iterator[tuple[str, Arithmetic]], limit: int) -> Iterator[dict[str, Arithmetic]]:
-    """Groups whose magnitudes take `limit` bytes or a little more; at least one group, even if empty."""
+    """Groups whose arrays take `limit` bytes or a little more; at least one group, even if empty."""
     group: dict[str, Arithmetic] = {}
     total = 0
     for name, one in each:
         group[name] = one
-        total += 0 if one.magnitude is None else one.magnitude.nbytes
+        total += sum(value.nbytes for _, value in _arrays(one))
         if total > limit:
             yield group
             group, total = {}, 0
@@ -130,9 +139,20 @@ def _facts(one: Arithmetic) -> dict[str, Any]:
         "constants": one.constants,
         "tried": one.tried,
         "known": one.known,
+        "started": one.started,
     }
 
 
-def _arithmetic(facts: Mapping[str, Any], magnitude: Array | None) -> Arithmetic:
-    made = Arithmetic(**{**facts, "functions": tuple(facts["functions"])})
-    return made if magnitude is None else replace(made, magnitude=magnitude)
+def _arrays(one: Arithmetic) -> Iterator[tuple[str, Array]]:
+    for kind in _ARRAYS:
+        value = getattr(one, kind)
+        if value is not None:
+            yield kind, value
+
+
+def _key(name: str, kind: str) -> str:
+    return name if kind == "magnitude" else f"{name} {kind}"
+
+
+def _arithmetic(facts: Mapping[str, Any], arrays: Mapping[str, Array]) -> Arithmetic:
+    return Arithmetic(**{**facts, "functions": tuple(facts["functions"]), **arrays})

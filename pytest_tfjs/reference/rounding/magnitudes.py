@@ -11,15 +11,18 @@ import numpy as np
 from pytest_tfjs.compare.numbers.layer_arithmetic import Arithmetic
 from pytest_tfjs.errors import SourceError
 from pytest_tfjs.reference.rounding.conditioning import estimated_magnitude
-from pytest_tfjs.reference.rounding.operation_rules import KEEP_SUMS, rounded, summed_terms
-from pytest_tfjs.reference.rounding.rounding_step import EXACT, Rounded, Step, UnknownRounding
+from pytest_tfjs.reference.rounding.following import Reached, follow
+from pytest_tfjs.reference.rounding.operation_rules import KEEP_SUMS, summed_terms
+from pytest_tfjs.reference.rounding.rounding_step import Rounded, Step, UnknownRounding
 from pytest_tfjs.reference.rounding.slopes import FUNCTIONS
 from pytest_tfjs.reference.rounding.summation_noise import noise_of
+from pytest_tfjs.reference.rounding.uneven_sums import Sum, excess_of, sums_in
+from pytest_tfjs.reference.rounding.webgl_kernels import is_packed_depthwise, mixed, rounded_at_start
 from pytest_tfjs.reference.running.layer_alone import constant_value
 from pytest_tfjs.reference.running.tapped_graph import tensorflow_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pytest_tfjs.reference.running.layer_alone import GraphAlone, Subgraph
     from pytest_tfjs.reference.weights.computed_constants import ComputedConstant
@@ -74,28 +77,37 @@ class Magnitudes:
         self, name: str, subgraph: Subgraph, inputs: Mapping[str, Array], reference: Array
     ) -> Arithmetic:
         read = _Values(self._alone, name, subgraph, inputs)
-        found = {
+        computed = {
             f"{constant}:0": Rounded(self._computed[weight].size, self._computed[weight].roundings)
             for weight, constant in subgraph.weights.items()
             if weight in self._computed
         }
-        functions: dict[str, None] = {}
-        steps = []
-        for operation in subgraph.operations:
-            known = tuple(found.get(tensor.name, EXACT) for tensor in operation.inputs)
-            step = Step(operation, known, read)
-            outputs, evaluated = rounded(step)
-            functions.update(dict.fromkeys(evaluated))
-            found.update(zip((tensor.name for tensor in operation.outputs), outputs, strict=True))
-            steps.append(step)
-        result = found[subgraph.tensor]
+        followed = follow(subgraph.operations, computed, read)
+        result, steps = followed.found[subgraph.tensor], followed.steps
+        reached = Reached(followed, subgraph.tensor, read)
+        by_mix = reached.by({step.output: size for step in steps if (size := mixed(step)) is not None})
         if result.roundings == 0:
-            return Arithmetic(exact=True)
+            return Arithmetic(exact=True, mixed=by_mix)
+        sums = sums_in(steps)
+        excess = {
+            one.result.output: more
+            for one in sums
+            if (more := excess_of(one, followed.size_of(one.step))) is not None
+        }
+        starts = {
+            step.output: np.full(step.result().shape, rounded_at_start(step), np.float32)
+            for step in steps
+            if is_packed_depthwise(step)
+        }
+        started = reached.by(starts)
         return Arithmetic(
             terms=result.roundings,
             magnitude=None if result.size is None else _tidied(result.size, reference),
-            functions=tuple(functions),
-            noise=_noise(steps),
+            functions=followed.functions,
+            noise=_noise(steps, sums),
+            excess=reached.by(excess),
+            started=0.0 if started is None else float(started.max()),
+            mixed=by_mix,
             constants=self._error_of(subgraph),
         )
 
@@ -192,13 +204,13 @@ class _Values:
         return self._computed[tensor]
 
 
-def _noise(steps: list[Step]) -> float | None:
+def _noise(steps: Sequence[Step], known: Sequence[Sum]) -> float | None:
     """The noise of a layer with one sum and otherwise only operations of `KEEP_SUMS`; else None."""
     numbers = [step for step in steps if step.gives_numbers]  # leaves out shapes
     sums = [step for step in numbers if summed_terms(step) > 1]
     if len(sums) != 1 or any(step.op not in KEEP_SUMS for step in numbers if step is not sums[0]):
         return None
-    return noise_of(sums[0])
+    return noise_of(sums[0], next((one.bias_of_each() for one in known if one.step is sums[0]), None))
 
 
 def _tidied(size: Array, reference: Array) -> Array:

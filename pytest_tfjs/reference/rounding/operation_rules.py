@@ -87,9 +87,18 @@ def summed_terms(step: Step) -> int:
 
 
 def _copied(step: Step) -> list[Rounded]:
+    if step.op == "ScatterNd" and (repeated := _most_repeated(step.value(0))) > 1:
+        return [Rounded(step.outputs_of_sizes()[0], step.roundings + repeated)]
     if step.plain:
         return [Rounded(None, step.roundings)] * len(step.operation.outputs)
     return [Rounded(size, step.roundings) for size in step.outputs_of_sizes()]
+
+
+def _most_repeated(indices: Array) -> int:
+    """How often the most frequent index occurs; a scatter adds what has the same index."""
+    if not indices.size:
+        return 0
+    return int(np.unique(indices.reshape(-1, indices.shape[-1]), axis=0, return_counts=True)[1].max())
 
 
 def _cast(step: Step) -> Rounded:

@@ -51,6 +51,11 @@ class Step:
         return str(self.operation.type)
 
     @property
+    def output(self) -> str:
+        """The name of the first output."""
+        return str(self.operation.outputs[0].name)
+
+    @property
     def roundings(self) -> int:
         """The most roundings of any input."""
         return max((known.roundings for known in self.inputs), default=0)

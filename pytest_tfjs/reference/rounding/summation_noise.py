@@ -23,17 +23,20 @@ _MOST_NUMBERS = 1 << 21
 _SEED = 4
 
 
-def noise_of(step: Step) -> float | None:
+def noise_of(step: Step, added: Array | None = None) -> float | None:
     """The relative noise of summing in float32 in random orders.
 
     It is the root mean square difference to the sum in float64, over a sample of the output's elements,
     divided by the root mean square of the sums of magnitudes of these elements. The sample and the orders are
-    the same each time. None for an operation without a sum, or one whose summands are unknown.
+    the same each time. `added`: a number that is added to each element, such as a bias, with which kernels
+    may begin. None for an operation without a sum, or one whose summands are unknown.
     """
     summands = sampled_summands(step)
     if summands is None or summands[1].shape[1] < 2:  # noqa: PLR2004  (one number has one order)
         return None
-    numbers = summands[1]
+    flat, numbers = summands
+    if added is not None:
+        numbers = np.concatenate([numbers, np.float32(added.reshape(-1)[flat, None])], -1)
     exact = np.sum(numbers, -1, dtype=np.float64)
     magnitude = _rms(np.sum(np.abs(numbers), -1, dtype=np.float64))
     if not (math.isfinite(magnitude) and magnitude > 0):
@@ -42,9 +45,15 @@ def noise_of(step: Step) -> float | None:
     off = [
         # `accumulate` adds one after another; `sum` would add in pairs.
         np.add.accumulate(numbers[:, rng.permutation(numbers.shape[1])], -1)[:, -1] - exact
-        for _ in range(_ORDERS)
+        for _ in range(_orders(*numbers.shape))
     ]
     return _rms(np.concatenate(off)) / magnitude
+
+
+def _orders(elements: int, numbers: int) -> int:
+    """How often to sum each element, so that few elements do not make a measure by chance."""
+    most = _ORDERS * _MOST_NUMBERS // (elements * numbers)
+    return max(_ORDERS, min(_ORDERS * SAMPLE // elements, most))
 
 
 def sampled_summands(step: Step, most: int = SAMPLE) -> tuple[Array, Array] | None:

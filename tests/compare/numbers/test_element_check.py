@@ -110,3 +110,5 @@ def test_an_allowance_by_the_largest_partial_sum():
     assert allowed_by_allowance(Allowance(0.5, 0.25), reference, magnitude).tolist() == [[1.25, 1.25]]
     assert allowed_by_allowance(Allowance(0.5, 0.25), reference, None).tolist() == [[0.75, 1.25]]
     assert allowed_by_allowance(Allowance(0.5, 0.25), f32(NAN, INF), None).tolist() == [0.25, 0.25]
+    uneven = Allowance(0.5, 0.25, extra=f32(1, 0).reshape(1, 2))
+    assert allowed_by_allowance(uneven, reference, None).tolist() == [[1.75, 1.25]]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,9 +52,12 @@ def test_symptoms_name_transposed_axes():
 
 
 @settings(max_examples=60)
-@given(SUMS, st.floats(1e-9, 1.0), st.sampled_from([1, 7, element_loops.BLOCK]))
-def test_a_layer_passes_if_and_only_if_all_elements_are_within_the_allowance(sums, error, block):
+@given(SUMS, st.floats(1e-9, 1.0), st.sampled_from([1, 7, element_loops.BLOCK]), st.booleans())
+def test_a_layer_passes_if_and_only_if_all_elements_are_within_the_allowance(sums, error, block, uneven):
     arithmetic, reference = sums.arithmetic(), sums.by("pairwise")
+    if uneven:
+        excess = arithmetic.magnitude * np.where(np.arange(reference.size) % 3, 0, 1000).astype(np.float32)
+        arithmetic = replace(arithmetic, excess=excess)
     noise = np.random.default_rng(0).normal(size=reference.shape) * error
     with np.errstate(over="ignore"):
         actual = (reference + arithmetic.magnitude * noise).astype(np.float32)
@@ -65,6 +69,7 @@ def test_a_layer_passes_if_and_only_if_all_elements_are_within_the_allowance(sum
     errors = np.abs(actual.astype(np.float64) - theirs)
     most = (np.maximum(entering, np.abs(theirs)) + np.abs(theirs)) / 2
     limits = allowed.factor * most + allowed.floor
+    limits += 0 if allowed.extra is None else allowed.extra.astype(np.float64)
     rms = math.sqrt(np.mean(errors**2))
     assert found.passed == bool((errors <= limits).all() and rms <= allowed.rms)
     assert found.metrics.mismatched == np.count_nonzero(errors > limits)
