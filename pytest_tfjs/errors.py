@@ -5,6 +5,8 @@ Each message says what was wrong, what was expected and what to do.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 
 class TfjsError(Exception):
     """Base of all errors except verdicts. `str` escapes unprintable characters from models and files."""
@@ -51,6 +53,25 @@ class BrowserError(TfjsError):
     """A browser could not be found, started or driven."""
 
 
+@dataclass(frozen=True)
+class RefusedLayer:
+    """The layer at which TF.js throws: its name, its operation or class, and what it takes, if that is known.
+
+    `inputs`: dtype and shape of each. `computable`: how many of the job's taps, in their order, TF.js
+    computes; None if the model does not load.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[str, ...] | None = None
+    computable: int | None = None
+
+    def __str__(self) -> str:
+        """As messages name it, such as `'hidden' (Dense of float32 [2, 3])`."""
+        of = "" if self.inputs is None else f" of {', '.join(self.inputs) or 'no inputs'}"
+        return f"{self.name!r} ({self.op}{of})"
+
+
 class PageError(TfjsError):
     """A job failed in the page.
 
@@ -58,16 +79,24 @@ class PageError(TfjsError):
     - `stack`: the JavaScript stack, if there is one.
     - `stage`: what the page was doing.
     - `refused`: TF.js itself cannot load or run the model there; browser, driver and server work.
+    - `layer`: the layer at which TF.js throws, if it was found.
     """
 
     def __init__(
-        self, reason: str, *, stack: str | None = None, stage: str | None = None, refused: bool = False
+        self,
+        reason: str,
+        *,
+        stack: str | None = None,
+        stage: str | None = None,
+        refused: bool = False,
+        layer: RefusedLayer | None = None,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.stack = stack
         self.stage = stage
         self.refused = refused
+        self.layer = layer
 
 
 class TargetUnavailableError(PageError):

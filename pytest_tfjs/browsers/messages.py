@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.browsers.jobs import JobResult
+from pytest_tfjs.errors import RefusedLayer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +15,9 @@ _LARGEST = 1e300
 # In characters. The page shortens its texts too (events.js); this bounds what anything else may send.
 _TEXT_LIMIT = 20_000
 _ARGUMENTS = 1000
+# Of the layer that TF.js refuses: the characters of its name, and the number of inputs.
+_NAME_LIMIT = 500
+_INPUTS = 20
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ class Failure:
     """A job failed in the page, or starting the backend did.
 
     `fatal`: the page does no further job. `job`: the number of the job; None where starting failed.
-    `refused`: TF.js cannot load or run the model. `unavailable`: the machine lacks what the target needs.
+    `refused`: TF.js cannot load or run the model; `layer`: at which layer, if that was found.
+    `unavailable`: the machine lacks what the target needs.
     """
 
     reason: str
@@ -83,6 +88,7 @@ class Failure:
     job: int | None = None
     refused: bool = False
     unavailable: bool = False
+    layer: RefusedLayer | None = None
 
 
 Event = Progress | ConsoleLine | PageFault | PageUp | Failure
@@ -114,8 +120,21 @@ def parse_event(message: Any) -> Event:
             _optional(message, "job", int),
             message.get("refused") is True,
             message.get("unavailable") is True,
+            _refused_layer(message),
         )
     raise ProtocolError(f"unknown event {kind!r}")
+
+
+def _refused_layer(message: Any) -> RefusedLayer | None:
+    layer = _optional(message, "layer", dict)
+    if layer is None:
+        return None
+    inputs = _optional(layer, "inputs", list)
+    if inputs is not None and not all(isinstance(item, str) for item in inputs):
+        raise ProtocolError("a layer's inputs must be strings")
+    texts = None if inputs is None else tuple(item[:_NAME_LIMIT] for item in inputs[:_INPUTS])
+    name, op = (_text(layer, key)[:_NAME_LIMIT] for key in ("name", "op"))
+    return RefusedLayer(name, op, texts, _optional(layer, "computable", int))
 
 
 def _arguments(message: Any) -> tuple[str, ...]:

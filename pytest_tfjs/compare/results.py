@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.sensitivity import Sensitivity
     from pytest_tfjs.compare.vacuity.vacuous import Vacuity
     from pytest_tfjs.compare.weight_check import WeightCheck
+    from pytest_tfjs.errors import RefusedLayer
     from pytest_tfjs.timing.samples import Timing
 
 LayerVerdict = Literal["close", "diverged", "unmapped"]
@@ -172,7 +173,8 @@ class Comparison:
     - `bytes`: of the `artifacts` served and the `activations` received. `feeds`: how many. `test`: the
       pytest node id.
     - `stage`, `stack`: of an `error` in the page, the stage it was in and the JavaScript stack. `refused`:
-      TF.js itself cannot load or run the model there.
+      TF.js itself cannot load or run the model there; `refused_layer`: at which layer, if that was found.
+      Then `layers` and `first_divergence` have the layers before it.
     - `observation`: whether reading activations changed the outputs. `weight_check`: whether the artifacts'
       weights are the source's. `compression`: the cost of quantised weights, None if they are not quantised.
     - `growth`: how errors grew if it diverged and no layer is wrong alone. `diagnosis`: the cause of a
@@ -201,6 +203,7 @@ class Comparison:
     stage: str | None = None
     stack: str | None = None
     refused: bool = False
+    refused_layer: RefusedLayer | None = None
     notes: tuple[str, ...] = ()
     observation: Observation = field(default_factory=Observation)
     weight_check: WeightCheck | None = None

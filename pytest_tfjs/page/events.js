@@ -68,12 +68,16 @@ export function progress(stage, done, total) {
 /**
  * @param {unknown} error
  * @param {string | null} stage
- * @param {{fatal: boolean, job: number | null, refused?: boolean, unavailable?: boolean}} how `fatal`: the page does no
- *   further job; `refused`: TF.js cannot run the model; `unavailable`: the machine lacks what the target needs
+ * @param {object} how
+ * @param {boolean} how.fatal the page does no further job
+ * @param {number | null} how.job
+ * @param {boolean} [how.refused] TF.js cannot run the model
+ * @param {boolean} [how.unavailable] the machine lacks what the target needs
+ * @param {import("./types").RefusedLayer | null} [how.layer] the layer at which TF.js threw the error
  */
-export function failed(error, stage, { fatal, job, refused = false, unavailable = false }) {
+export function failed(error, stage, { fatal, job, refused = false, unavailable = false, layer = null }) {
   const reason = cut(reasonOf(error), ARGUMENT_LIMIT);
-  send({ type: "failed", reason, stack: stackOf(error), stage, fatal, job, refused, unavailable });
+  send({ type: "failed", reason, stack: stackOf(error), stage, fatal, job, refused, unavailable, layer });
 }
 
 /**

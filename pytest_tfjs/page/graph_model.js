@@ -13,10 +13,12 @@
 
 import { aloneRunner } from "./alone_graph.js";
 import { execute, needsAsync, nodeOf, tensorName } from "./graph_execution.js";
-import { missingKernels, registeredKernels, watchNodes } from "./kernels.js";
+import { missingKernels, nodesBefore, registeredKernels } from "./kernels.js";
 import { pick } from "./lists.js";
 import { byTF } from "./model_refusal.js";
 import { shapeArithmetic } from "./shape_arithmetic.js";
+import { describeTensor } from "./tensor_text.js";
+import { watchNodes } from "./watching.js";
 
 const UNCHANGED = new Set(["Identity", "StopGradient", "PreventGradient", "Snapshot", "CheckNumerics"]);
 
@@ -36,7 +38,7 @@ export async function openGraph(tf, source) {
   const outputs = outputNodes.map((node) => node.name);
   const requested = outputs.length < graph.outputs.length ? outputs : undefined;
   const shapes = shapeArithmetic(graph);
-  const current = watchNodes([graph, ...Object.values(graph.functions ?? {})].flatMap(({ nodes }) => Object.values(nodes)));
+  const { current, take } = watchNodes([graph, ...Object.values(graph.functions ?? {})].flatMap(({ nodes }) => Object.values(nodes)));
   return {
     reset: () => undefined, // TF.js keeps no state of a graph between runs
     run: (feed) => execute(model, byNode(model, feed), requested, needsAsync(model, outputs)),
@@ -51,10 +53,26 @@ export async function openGraph(tf, source) {
     aloneRunner: () => aloneRunner(model),
     describe: () => Object.values(graph.nodes).map(({ name, op }) => ({ name, class: op })),
     lacks: () => missingKernels(graph, weightMap, tf.getBackend(), registeredKernels(tf)),
-    watch: () => () => current()?.name ?? null,
+    watch: () => take,
     inShapes: () => {
       const node = current();
       return node !== null && shapes.has(node);
+    },
+    computes: (taps, name) => {
+      const tapped = taps.flatMap(({ address }) => graph.nodes[nodeOf(String(address.node))] ?? []);
+      return nodesBefore(tapped, weightMap).has(/** @type {GraphNode} */ (graph.nodes[name]));
+    },
+    layerOf: ({ address }) => {
+      const { name, op } = /** @type {GraphNode} */ (graph.nodes[nodeOf(String(address.node))]);
+      return { name, class: op, inputs: null };
+    },
+    inputsOf: async (name, feed) => {
+      const names = (graph.nodes[name]?.inputNames ?? []).filter((input) => !input.startsWith("^"));
+      if (names.length === 0) return null;
+      const tensors = await execute(model, byNode(model, feed), names, needsAsync(model, names));
+      const inputs = tensors.map(describeTensor);
+      tf.dispose([...new Set(tensors)]);
+      return inputs;
     },
     dispose: () => model.dispose(),
   };

@@ -18,11 +18,14 @@
 import { fetchFeed, fetchReferences } from "./api.js";
 import { FedTensors } from "./fed_tensors.js";
 import { withFloatsOnGPU } from "./forwarding.js";
-import { checkGPU, forgetRefused, isGPU, refusal } from "./gpu.js";
+import { GPUError, checkGPU, forgetRefused, isGPU, refusal } from "./gpu.js";
 import { AloneRuns } from "./alone.js";
 import { KernelError, explain, registeredKernels, unregistered } from "./kernels.js";
 import { pick } from "./lists.js";
+import { findUnloadableLayer } from "./layers_loading.js";
 import { fetchArtifacts, openModel, upload } from "./model_loading.js";
+import { isRefusal, setRefusedLayer } from "./model_refusal.js";
+import { findRefusedLayer } from "./refusal_search.js";
 import { sendActivations } from "./activation_sender.js";
 import { timeRuns } from "./timing.js";
 import * as uploads from "./uploads.js";
@@ -295,10 +298,8 @@ async function withTensors(tf, tensors, use) {
 async function withModel(work, use) {
   const { tf, artifacts, job } = work;
   const start = performance.now();
-  const model = await openModel(tf, artifacts, job.format).catch((error) => {
-    // Only complex weights need a kernel.
-    const weight = artifacts.weightSpecs?.find(({ dtype }) => dtype === "complex64");
-    throw explained(work, error, weight?.name ?? null);
+  const model = await openModel(tf, artifacts, job.format).catch(async (error) => {
+    throw await withUnloadable(work, error);
   });
   const buildMs = performance.now() - start;
   try {
@@ -328,28 +329,56 @@ function kernelError({ tf, job }, lacking, stack) {
  * @param {Job} job
  * @param {string} name
  */
-function rowOf({ chunks }, name) {
-  const tap = chunks.flat().find(({ address: { node } }) => typeof node === "string" && node.replace(/:.*/, "") === name);
+function rowOf({ chunks, outputs }, name) {
+  const tap = [...chunks.flat(), ...outputs].find(({ address: { node } }) => typeof node === "string" && node.replace(/:.*/, "") === name);
   return tap?.name ?? name;
 }
 
 /**
- * The error; of a missing kernel, with the layer that needs it. To find the layer the model runs once more.
+ * The error of a model that does not load, with the layer or weight at which it occurs.
+ *
+ * @param {Work} work
+ * @param {unknown} error
+ */
+async function withUnloadable(work, error) {
+  const { tf, artifacts, job } = work;
+  // Only complex weights need a kernel.
+  const weight = artifacts.weightSpecs?.find(({ dtype }) => dtype === "complex64");
+  if (unregistered(error) !== null) return explained(work, error, weight?.name ?? null);
+  if (isRefusal(error) && job.format === "layers") {
+    setRefusedLayer(error, await findUnloadableLayer(tf, artifacts, () => openModel(tf, artifacts, "layers")));
+  } else if (isRefusal(error)) {
+    setRefusedLayer(error, weightIn(artifacts, String(error)));
+  }
+  return error;
+}
+
+/**
+ * The weight that a message names, as a layer.
+ *
+ * @param {ModelArtifacts} artifacts
+ * @param {string} message
+ */
+function weightIn({ weightSpecs = [] }, message) {
+  const named = weightSpecs.find(({ name }) => [`'${name}'`, `"${name}"`, ` ${name} `].some((text) => message.includes(text)));
+  return named ? { name: named.name, op: `${named.dtype} weight`, inputs: null } : null;
+}
+
+/**
+ * The error, with the layer at which TF.js throws it. To find the layer the model runs again.
  *
  * @param {Work} work
  * @param {Model} model
  * @param {unknown} error
  */
 async function withLayer(work, model, error) {
-  if (unregistered(error) === null) return error;
-  const running = model.watch();
-  try {
-    const tensors = pick(await work.feeds, 0);
-    await withFeed(work.tf, tensors, async (feed) => work.tf.dispose(await model.run(feed)));
-    return explained(work, error, null);
-  } catch (again) {
-    return explained(work, error, unregistered(again) && running());
-  }
+  if (error instanceof KernelError || error instanceof GPUError || !(isRefusal(error) || unregistered(error))) return error;
+  const { tf, job } = work;
+  const feeds = await work.feeds;
+  const found = await withFloatsOnGPU(tf, model.inShapes, () => findRefusedLayer(tf, model, feeds, job.chunks));
+  if (unregistered(error) !== null) return explained(work, error, found?.name ?? null);
+  setRefusedLayer(error, found && { ...found, name: rowOf(job, found.name) });
+  return error;
 }
 
 /**

@@ -113,6 +113,24 @@ export function nodesToRun(graph, weights) {
 }
 
 /**
+ * The nodes that lead to others, and those themselves.
+ *
+ * @param {GraphNode[]} nodes
+ * @param {Record<string, unknown>} weights
+ */
+export function nodesBefore(nodes, weights) {
+  /** @type {Set<GraphNode>} */
+  const seen = new Set();
+  const left = [...nodes];
+  for (let node = left.pop(); node !== undefined; node = left.pop()) {
+    if (seen.has(node) || Object.hasOwn(weights, node.name)) continue;
+    seen.add(node);
+    left.push(...node.inputs);
+  }
+  return seen;
+}
+
+/**
  * The functions that a node calls: the bodies of loops and branches.
  *
  * @param {GraphNode} node
@@ -147,48 +165,4 @@ export function explain(needs, backend, registered) {
 export function unregistered(error) {
   const match = error instanceof Error ? /Kernel '([^']+)' not registered for backend '([^']+)'/.exec(error.message) : null;
   return match && { kernel: String(match[1]), backend: String(match[2]) };
-}
-
-/**
- * Watch which node is computed: the graph's executor reads the category of each just before. Gives a function that
- * returns the last one.
- *
- * @param {GraphNode[]} nodes
- * @returns {() => GraphNode | null}
- */
-export function watchNodes(nodes) {
-  /** @type {GraphNode | null} */
-  let last = null;
-  for (const node of nodes) {
-    const { category } = node;
-    Object.defineProperty(node, "category", {
-      get: () => {
-        last = node;
-        return category;
-      },
-    });
-  }
-  return () => last;
-}
-
-/**
- * Watch which layer is called. Gives a function that returns the innermost layer whose call has not returned.
- *
- * @param {{layer: {call?: Function}, name: string}[]} layers
- * @returns {() => string | null}
- */
-export function watchLayers(layers) {
-  /** @type {string[]} */
-  const running = [];
-  for (const { layer, name } of layers) {
-    const { call } = layer;
-    if (call === undefined) continue;
-    layer.call = function (/** @type {unknown[]} */ ...values) {
-      running.push(name);
-      const result = call.apply(this, values);
-      running.pop();
-      return result;
-    };
-  }
-  return () => running.at(-1) ?? null;
 }

@@ -16,9 +16,9 @@
 
 import { OWN_NODE, callOf, findLayer, isContainer, missing, outputOf } from "./tap_addresses.js";
 import { aloneRunner } from "./alone_layers.js";
-import { watchLayers } from "./kernels.js";
 import { pick, single, toList } from "./lists.js";
 import { byTF } from "./model_refusal.js";
+import { watchLayers } from "./watching.js";
 
 let tapModels = 0;
 
@@ -55,6 +55,9 @@ export async function openLayers(tf, source) {
     lacks: () => [], // only running a layer shows which kernels it needs
     watch: () => watchLayers(describe(model.layers, []).map(({ layer, path }) => ({ layer, name: path.join("/") }))),
     inShapes: () => false, // TF.js's layers compute shapes in numbers of JavaScript
+    computes: () => false, // TF.js runs layers one by one, so the one that threw is known
+    layerOf: () => null,
+    inputsOf: async () => null, // known from the call of the layer
     // The tap models are not disposed of: they have no weights of their own, and it would decrement the layers' reference
     // counts. TF.js keeps a layer that is called more than once, but its weights are variables.
     dispose: () => {

@@ -9,7 +9,7 @@ import { failed, flush, progress, send, startEvents } from "./events.js";
 import { GPUError, wasLost } from "./gpu.js";
 import { runJob } from "./job.js";
 import { KernelError } from "./kernels.js";
-import { isRefusal } from "./model_refusal.js";
+import { isRefusal, refusedLayerOf } from "./model_refusal.js";
 import { UnavailableError } from "./unavailable.js";
 
 /** The current stage, for the message of a failure. */
@@ -54,7 +54,8 @@ async function work(tf) {
       if (await wasLost(tf)) return;
       // That a kernel is missing does not depend on the stage.
       const at = error instanceof KernelError ? null : stage;
-      failed(error, at, { fatal: isFatal(error), job: job.job, refused: isRefusal(error) });
+      const layer = refusedLayerOf(error);
+      failed(error, at, { fatal: isFatal(error), job: job.job, refused: isRefusal(error), layer });
       if (isFatal(error)) return;
     }
   }

@@ -90,6 +90,7 @@ export interface GraphModel {
 export interface ModelArtifacts {
   weightData?: ArrayBuffer | ArrayBuffer[];
   weightSpecs?: { name: string; dtype: string }[];
+  modelTopology?: unknown;
 }
 export interface IOHandler {
   load(): Promise<ModelArtifacts>;
@@ -119,7 +120,11 @@ export interface TF {
   disposeVariables(): void;
   engine(): { startScope(name: string): void; endScope(): void };
   memory(): Record<string, unknown> & { numTensors: number };
+  layers: { Layer: { prototype: Layer } & Function };
+  LayerVariable: { prototype: { originalName: string; write(value: Tensor): unknown } };
+  serialization: { SerializationMap: { getMap(): { classNameMap: Record<string, [Function, FromConfig]> } } };
 }
+export type FromConfig = (cls: Function, config: unknown, ...rest: unknown[]) => unknown;
 
 export interface Backend {
   gpgpu?: { gl: WebGL2RenderingContext };
@@ -219,8 +224,14 @@ export interface Model {
   describe(): { name: string; class: string; path?: string[] }[];
   /** The nodes whose kernel the backend does not have, as far as that is known before they run. */
   lacks(): Need[];
-  /** Watch what is computed from now on. Gives a function that returns the current or last layer or node. */
-  watch(): () => string | null;
+  /** Watch what is computed from now on. Gives a function that returns the layer that threw, or the last node. */
+  watch(): () => Watched | null;
+  /** Whether the node of this name is computed for these taps. */
+  computes(taps: Tap[], name: string): boolean;
+  /** The node that computes a tap; null where this does not tell more than `watch`. */
+  layerOf(tap: Tap): Watched | null;
+  /** Descriptions of what a node takes; null where they are not known. */
+  inputsOf(name: string, feed: Map<string, Tensor>): Promise<string[] | null>;
   dispose(): void;
 }
 
@@ -231,6 +242,21 @@ export type RunAlone = (tap: Tap, rows: Map<string, Tensor>, feed: Map<string, T
 export interface Need {
   layer: string | null;
   kernel: string;
+}
+
+/** A layer or node that was being computed; `inputs` describe what it took, null where that is not known. */
+export interface Watched {
+  name: string;
+  class: string;
+  inputs: string[] | null;
+}
+
+/** The layer at which TF.js refused the model; `computable`: how many taps, in their order, it computes. */
+export interface RefusedLayer {
+  name: string;
+  op: string;
+  inputs: string[] | null;
+  computable?: number;
 }
 
 /** Reports the stage, and how much of it is done. */

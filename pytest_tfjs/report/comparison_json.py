@@ -36,6 +36,7 @@ def comparison_to_json(comparison: Comparison, *, expected: str | None = None) -
         "expected": expected,
         "stage": comparison.stage,
         "stack": comparison.stack,
+        "refused_layer": _refused_layer(comparison),
         "feeds": int(comparison.feeds),
         "first_divergence": list(comparison.first_divergence),
         "growth": None
@@ -73,6 +74,17 @@ def comparison_to_json(comparison: Comparison, *, expected: str | None = None) -
         "sensitivity": None if comparison.sensitivity is None else comparison.sensitivity.to_json(),
         "timing": None if comparison.timing is None else _timing(comparison.timing),
         "bytes": {name: int(count) for name, count in comparison.bytes.items()},
+    }
+
+
+def _refused_layer(comparison: Comparison) -> dict[str, Any] | None:
+    layer = comparison.refused_layer
+    if layer is None:
+        return None
+    return {
+        "name": layer.name,
+        "op": layer.op,
+        "inputs": None if layer.inputs is None else list(layer.inputs),
     }
 
 

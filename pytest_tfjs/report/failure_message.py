@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _NAME_WIDTH = 60
 _MOST_LISTED = 8
 _STACK_LINES = 12
+_LOADING = "loading model"
+"""The stage of the page in which TF.js loads a model."""
 
 
 def failure_message(
@@ -35,8 +37,8 @@ def failure_message(
     first = _first_divergence(comparison)
     lines = [_headline(comparison, first), "", *_subject(comparison)]
     if comparison.verdict == "error":
-        lines += _page_error(comparison)
-    elif comparison.verdict == "unmapped":
+        lines += _rest_of_reason(comparison)
+    if comparison.verdict == "unmapped":
         lines += ["", *_unmapped(comparison)]
     elif first:
         lines += [
@@ -50,7 +52,7 @@ def failure_message(
             lines += fact("also first", f"{name}: {divergence_text(comparison, result)}")
     elif comparison.diagnosis is not None:
         lines += ["", *likely_cause(comparison.diagnosis)]
-    lines += _reproducers(comparison)
+    lines += [*_stack(comparison), *_reproducers(comparison)]
     if repeat is not None:
         lines += ["", *fact("repeat", repeat, wrap=False)]
     return "\n".join(lines)
@@ -72,7 +74,7 @@ def _first_divergence(comparison: Comparison) -> list[LayerResult]:
 
 def _headline(comparison: Comparison, first: Sequence[LayerResult]) -> str:
     target = str(comparison.target)
-    if first:
+    if first and comparison.verdict != "error":
         more = f" (and {len(first) - 1} more)" if len(first) > 1 else ""
         name = _known_as(first[0].layer)
         what = divergence_text(comparison, first[0])
@@ -84,6 +86,8 @@ def _headline(comparison: Comparison, first: Sequence[LayerResult]) -> str:
         return printable(f"{target}: {name} diverged first{more}: {what} ({where})")
     reason = ((comparison.reason or "no reason given").strip().splitlines() or [""])[0]
     stage = comparison.stage if comparison.verdict == "error" else None
+    if comparison.refused_layer is not None and stage != _LOADING:
+        stage = None  # the layer says more
     stage = "" if stage is None or f"while {stage}" in reason else f" while {stage}"
     return printable(f"{target}: {comparison.verdict}{stage}: {reason}")
 
@@ -153,21 +157,18 @@ def _counts(comparison: Comparison) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
 
 
-def _page_error(comparison: Comparison) -> list[str]:
-    lines = []
+def _rest_of_reason(comparison: Comparison) -> list[str]:
     rest = (comparison.reason or "").strip().splitlines()[1:]
-    if rest:
-        lines += ["", *(f"  {printable(line)}" for line in rest)]
-    if comparison.stack:
-        stack = comparison.stack.strip().splitlines()
-        left = len(stack) - _STACK_LINES
-        lines += [
-            "",
-            "  JavaScript stack:",
-            *(f"    {printable(line.strip())}" for line in stack[:_STACK_LINES]),
-        ]
-        lines += [f"    and {plural(left, 'frame')} more"] if left > 0 else []
-    return lines
+    return ["", *(f"  {printable(line)}" for line in rest)] if rest else []
+
+
+def _stack(comparison: Comparison) -> list[str]:
+    if not comparison.stack:
+        return []
+    stack = comparison.stack.strip().splitlines()
+    left = len(stack) - _STACK_LINES
+    lines = ["", "  JavaScript stack:", *(f"    {printable(line.strip())}" for line in stack[:_STACK_LINES])]
+    return [*lines, f"    and {plural(left, 'frame')} more"] if left > 0 else lines
 
 
 def _unmapped(comparison: Comparison) -> list[str]:

@@ -20,6 +20,7 @@ from pytest_tfjs.reference.activation_store import grouped
 from pytest_tfjs.timing.intervals import bootstrap
 from pytest_tfjs.workflows.call_arguments import task_of, whole_number
 from pytest_tfjs.workflows.preparation import prepare
+from pytest_tfjs.workflows.refusal import with_advice
 from pytest_tfjs.workflows.retry import attempt, unopened_facts
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ def _agree(model: PreparedModel, task: Task, context: Context) -> Agreement:
     layers = _chosen(model, task)
     finished = attempt(lambda: _OutputReader(model, task, layers, context), context)
     reader, failure = finished.run, finished.failure
-    reason = reader.incomparable if failure is None else failure.reason.removeprefix(f"{context.target}: ")
+    reason = reader.incomparable if failure is None else with_advice(failure, model, context)
     agreement = Agreement(
         model=model.source.label,
         format=model.artifacts.format,

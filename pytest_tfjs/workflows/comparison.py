@@ -10,6 +10,7 @@ from pytest_tfjs.compare.verdict import judge
 from pytest_tfjs.workflows.diagnosis import diagnosed
 from pytest_tfjs.workflows.layer_measurement import measure_compression, measure_vacuity, tolerances_of
 from pytest_tfjs.workflows.preparation import prepare
+from pytest_tfjs.workflows.refusal import with_advice
 from pytest_tfjs.workflows.reproducer import reproduced
 from pytest_tfjs.workflows.retry import attempt
 from pytest_tfjs.workflows.sensitivity import with_sensitivity
@@ -19,7 +20,6 @@ from pytest_tfjs.workflows.timing import timing_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pytest_tfjs.browsers.targets import Target
     from pytest_tfjs.compare.numbers.tolerances import Tolerance
     from pytest_tfjs.compare.results import Judgement
     from pytest_tfjs.errors import PageError
@@ -81,7 +81,11 @@ def compare_prepared(
     if comparison.verdict == "close" and finished.failure is None:
         return comparison
     failure = model.changed() or finished.failure
-    return comparison if failure is None else _failed(comparison, target, failure)
+    return (
+        comparison
+        if failure is None
+        else _failed(comparison, with_advice(failure, model, context, comparison), failure)
+    )
 
 
 def _comparison(
@@ -131,17 +135,20 @@ def _overwriting_notes(judgement: Judgement, changed_feeds: Sequence[str]) -> It
             yield f"running the model changed its input {name!r}: a kernel of TF.js writes into the input"
 
 
-def _failed(comparison: Comparison, target: Target, failure: PageError) -> Comparison:
+def _failed(comparison: Comparison, reason: str, failure: PageError) -> Comparison:
+    """The comparison with the verdict `error`; layers before one that TF.js refuses may have diverged."""
+    first = comparison.first_divergence if failure.layer is not None else ()
     return replace(
         comparison,
         verdict="error",
-        reason=failure.reason.removeprefix(f"{target}: "),
+        reason=reason,
         layers=tuple(map(_without_verdict, comparison.layers)),
-        first_divergence=(),
+        first_divergence=first,
         growth=None,
         stage=failure.stage,
         stack=failure.stack,
         refused=failure.refused,
+        refused_layer=failure.layer,
     )
 
 

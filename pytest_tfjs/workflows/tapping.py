@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_tfjs.browsers.jobs import Job, Tap, TimingPlan
 from pytest_tfjs.compare.observer_effect import Observation, differing, fewer
+from pytest_tfjs.errors import PageError
 from pytest_tfjs.models.alone.planner import AlonePlans, plan_alone
 from pytest_tfjs.workflows.layer_measurement import LayerMeasurements, Precision, chunks, with_plans
 from pytest_tfjs.workflows.retry import unopened_facts
@@ -61,7 +63,12 @@ class ActivationReader:
         Raises PageError if the page fails.
         """
         self.facts, self.tfjs_version = page.facts, page.facts.tfjs_version
-        altered = self._read(page, "all")
+        try:
+            altered = self._read(page, "all")
+        except PageError as error:
+            if error.layer is not None and error.layer.computable:
+                self._read_before(page, error.layer.computable)
+            raise
         self.observation = Observation(self.measurements.checked(), altered)
         if not altered:
             return
@@ -85,15 +92,11 @@ class ActivationReader:
         groups = with_plans(
             chunks(self.reference, self._context.settings.tap_budget, alone=alone), self._plans
         )
-        job = Job(
-            self._model.artifacts.model_json,
-            self._model.artifacts.format,
-            tuple(feed.browser for feed in self._model.feeds),
-            chunks=groups,
+        job = replace(
+            self._job(groups),
             timing=_TIMING if extent == "all" else None,
             outputs=self._output_taps(),
             plain_runs=1,
-            references=whole.activations if alone else None,
         )
         try:
             result = self._run(page, job, self.measurements)
@@ -108,6 +111,33 @@ class ActivationReader:
         self.changed_feeds = result.changed_feeds
         self.measurements.add_missing(self.reference.feeds)
         return self.measurements.replace_altered_outputs()
+
+    def _job(self, groups: tuple[tuple[Tap, ...], ...]) -> Job:
+        """A job that reads these activations of all feeds."""
+        return Job(
+            self._model.artifacts.model_json,
+            self._model.artifacts.format,
+            tuple(feed.browser for feed in self._model.feeds),
+            chunks=groups,
+            references=None if self._precision is None else self._model.reference.activations,
+        )
+
+    def _read_before(self, page: Page, count: int) -> None:
+        """Measures the first `count` activations, which TF.js computes although it refuses a later layer."""
+        whole = self._model.reference
+        alone = self._precision is not None
+        taps = [tap for group in chunks(whole, self._context.settings.tap_budget) for tap in group][:count]
+        read = {tap.name for tap in taps}
+        layers = tuple(layer for layer in whole.plan.layers if layer.name in read)
+        part = replace(whole, plan=replace(whole.plan, layers=layers))
+        groups = chunks(part, self._context.settings.tap_budget, alone=alone)
+        job = self._job(with_plans(groups, self._plans))
+        self.measurements = LayerMeasurements(self.reference, self._tolerances, self._precision)
+        # The refusal is what the user has to see, whatever happens here.
+        with contextlib.suppress(PageError):
+            result = self._run(page, job, self.measurements)
+            self.not_alone = result.not_alone
+        self.measurements.measure_waiting()
 
     def _is_nondeterministic(self, page: Page) -> bool:
         """Whether two runs that read the outputs alone differ."""

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { explain, kernelOf, missingKernels, nodesToRun, unregistered, watchLayers, watchNodes } from "../../pytest_tfjs/page/kernels.js";
+import { explain, kernelOf, missingKernels, nodesToRun, unregistered } from "../../pytest_tfjs/page/kernels.js";
 
 /** @typedef {import("../../pytest_tfjs/page/types").GraphNode} GraphNode */
 /** @typedef {import("../../pytest_tfjs/page/types").Graph} Graph */
@@ -96,25 +96,4 @@ test("only TF.js's message for a missing kernel is recognised", () => {
   assert.deepEqual(unregistered(said), { kernel: "FFT", backend: "wasm" });
   assert.equal(unregistered(new Error("out of memory")), null);
   assert.equal(unregistered("Kernel 'FFT' not registered for backend 'wasm'"), null);
-});
-
-test("watchNodes() returns the node computed last", () => {
-  const [a, b] = [node("a", "Relu"), node("b", "Relu")];
-  const last = watchNodes([a, b]);
-  assert.equal(last(), null);
-  assert.equal(a.category, "basic_math");
-  assert.equal(last(), a);
-  assert.equal(b.category, "basic_math");
-  assert.equal(last(), b);
-});
-
-test("watchLayers() returns the innermost layer that did not return", () => {
-  const inner = { call: () => { throw new Error("no kernel"); } };
-  const fine = { call: (/** @type {number} */ value) => value + 1 };
-  const outer = { call: () => [fine.call(1), inner.call()] };
-  const running = watchLayers([{ layer: outer, name: "outer" }, { layer: inner, name: "outer/inner" }, { layer: fine, name: "outer/fine" }]);
-  assert.equal(fine.call(1), 2);
-  assert.equal(running(), null);
-  assert.throws(() => outer.call(), /no kernel/);
-  assert.equal(running(), "outer/inner");
 });
