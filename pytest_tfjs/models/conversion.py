@@ -21,9 +21,11 @@ from pytest_tfjs.models.tensorflow import (
     graph_conversion,
     keras_models,
     layer_calls,
+    state_changes,
 )
 from pytest_tfjs.models.tensorflow import importing as converters
 from pytest_tfjs.models.tensorflow.process import run_here
+from pytest_tfjs.models.tensorflow.refusals import is_of_tensorflow
 from pytest_tfjs.settings.quantisation import patterns_of, quantisation_map, spell_weights
 
 if TYPE_CHECKING:
@@ -114,6 +116,10 @@ def build_artifacts(source: Source, format_: Format, weights: str, folder: Path)
         raise
     except Exception as error:
         _check_overlap(source, weights, error)
+        if is_of_tensorflow(error):
+            raise graph_conversion.cannot_convert(
+                source.label, format_, folder / "saved_model", error
+            ) from None
         output = chatter.tail()
         raise ConversionError(
             f"'{source.label}' cannot be converted to a {format_} model: {type(error).__name__}: {error}"
@@ -253,6 +259,7 @@ def _save_model(source: Source, folder: Path) -> graph_conversion.SavedModel:
         try:
             inputs = functions.save_function(source.load(), owner, target)
         except (AssertionError, ValueError) as error:
+            state_changes.check(source.load(), source.label)
             raise SourceError(
                 f"'{source.label}' cannot be saved as a SavedModel: {str(error).splitlines()[0]} If the "
                 "function uses a table or variables of another object, pass the tf.Module that owns them"

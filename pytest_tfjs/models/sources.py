@@ -8,22 +8,25 @@ import uuid
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from pytest_tfjs.errors import SourceError
+from pytest_tfjs.errors import SourceError, TfjsError
 from pytest_tfjs.models.artifacts import read_artifacts
 from pytest_tfjs.models.cache import file_digest
 from pytest_tfjs.models.tensorflow import functions, keras_models
 from pytest_tfjs.models.tensorflow.importing import captured, import_tensorflow
 from pytest_tfjs.models.tensorflow.process import run_here
+from pytest_tfjs.models.tensorflow.refusals import is_of_tensorflow, read_refusal
 from pytest_tfjs.models.weights import shard_paths
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
 
     from pytest_tfjs.models.artifacts import Format
     from pytest_tfjs.models.tensorflow.process import Runner
 
+_T = TypeVar("_T")
 Kind = Literal["keras2", "keras3", "keras_file", "h5", "saved_model", "function", "module", "prebuilt"]
 
 _EXPECTED = (
@@ -90,14 +93,31 @@ class Source:
         Read at each call, as a model in memory may have been trained since. What needs TensorFlow is called
         through `runner`.
         """
-        return hashlib.sha256(f"{self.kind}:{self._content(runner)}".encode()).hexdigest()
+        return hashlib.sha256(
+            f"{self.kind}:{self._explained(lambda: self._content(runner))}".encode()
+        ).hexdigest()
 
     def load(self) -> Any:
         """The Keras model or ConcreteFunction; for prebuilt artifacts, that of their source.
 
         Loads it once. Raises SourceError where that fails, MissingPackageError without TensorFlow.
         """
-        return self._live
+        return self._explained(lambda: self._live)
+
+    def _explained(self, work: Callable[[], _T]) -> _T:
+        """The result of work. Raises SourceError for an error of TensorFlow or Keras."""
+        try:
+            return work()
+        except TfjsError:
+            raise
+        except Exception as error:
+            if not is_of_tensorflow(error):
+                raise
+            refusal = read_refusal(error)
+            raise SourceError(
+                f"'{self.label}' cannot be loaded or traced: {refusal.where}{refusal.reason}. "
+                f"{refusal.advice}"
+            ) from None
 
     @cached_property
     def _live(self) -> Any:

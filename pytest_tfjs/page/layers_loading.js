@@ -1,6 +1,8 @@
 // @ts-check
 /**
- * Finds the layer of a layers model that TF.js refuses to load: loads the model again and watches.
+ * Finds the layer of a layers model that TF.js refuses to load.
+ *
+ * The model is loaded again, while the layers that TF.js makes and calls are watched.
  *
  * @typedef {import("./types").TF} TF
  * @typedef {import("./types").Layer} Layer

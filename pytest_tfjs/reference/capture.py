@@ -14,10 +14,11 @@ import numpy as np
 from pytest_tfjs.compare.numbers.layer_arithmetic import Arithmetic
 from pytest_tfjs.compare.vacuity.spread import Spread
 from pytest_tfjs.compare.weight_check import WeightCheck
-from pytest_tfjs.errors import ArtifactsError, TfjsError
+from pytest_tfjs.errors import ArtifactsError, SourceError, TfjsError
 from pytest_tfjs.formats import safetensors
 from pytest_tfjs.models.tensorflow.importing import versions
 from pytest_tfjs.models.tensorflow.process import run_here
+from pytest_tfjs.models.tensorflow.refusals import is_of_tensorflow, read_refusal
 from pytest_tfjs.reference.activation_store import Stored, grouped
 from pytest_tfjs.reference.comparison_plan import Plan
 from pytest_tfjs.reference.half_precision_note import half_precision_notes
@@ -46,6 +47,8 @@ _WEIGHTS = "weights.json"
 _SPREADS = "spreads.json"
 _QUANTISED = "quantised"
 _ARITHMETIC = "arithmetic"
+_UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+"""Errors of the analysis of artifacts that are not what they are taken for."""
 
 
 @dataclass(frozen=True)
@@ -164,13 +167,20 @@ def _checked_build(source: Source, artifacts: Artifacts, *rest: Any, **how: Any)
         _build(source, artifacts, *rest, **how)
     except TfjsError:
         raise
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
-        if source.kind != "prebuilt":
+    except Exception as error:
+        if source.kind == "prebuilt" and isinstance(error, _UNREADABLE):
+            raise ArtifactsError(
+                f"the model in {artifacts.model_json} cannot be analysed ({error!r}): the file is damaged, or"
+                " an unknown converter wrote it. Convert the model again"
+            ) from error
+        if not is_of_tensorflow(error):
             raise
-        raise ArtifactsError(
-            f"the model in {artifacts.model_json} cannot be analysed ({error!r}): the file is damaged, or"
-            " an unknown converter wrote it. Convert the model again"
-        ) from error
+        refusal = read_refusal(error, artifacts.saved_model)
+        # TensorFlow's message and traceback have hundreds of lines.
+        raise SourceError(
+            f"'{source.label}' cannot be computed in Python: {refusal.where}{refusal.reason}. "
+            f"{refusal.advice}"
+        ) from None
 
 
 def _build(

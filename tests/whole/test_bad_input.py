@@ -162,7 +162,8 @@ EXPECTED = {
         "Build these layers",
     ],
     "load": [
-        "NotClose: cpu on chrome: error while loading model: Unknown layer: Densest",
+        "NotClose: cpu on chrome: error while loading model: 'hidden' (Densest): Unknown layer: Densest. ",
+        "As a graph model it runs here",
         "JavaScript stack:",
     ],
     "timeout": [
@@ -217,7 +218,7 @@ def test_page_failure_has_the_verdict_error(run):
         "test_load[chrome-cpu]": "error",
         "test_timeout[chrome-cpu]": "error",
     }
-    assert verdicts["test_bad.py::test_load[chrome-cpu]"]["reason"].startswith("Unknown layer: Densest.")
+    assert verdicts["test_bad.py::test_load[chrome-cpu]"]["reason"].startswith("'hidden' (Densest): Unknown")
     late = verdicts["test_bad.py::test_timeout[chrome-cpu]"]
     assert late["timing"] is None
     assert [(layer["coverage"], layer["verdict"]) for layer in late["layers"]] == [("compared", None)] * 2

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.errors import ConversionError, SourceError
 from pytest_tfjs.models.artifacts import add_note
+from pytest_tfjs.models.tensorflow import state_changes
 from pytest_tfjs.models.tensorflow.float32_graphs import BFLOAT16, half_operations, in_float32
 from pytest_tfjs.models.tensorflow.fusion_limits import KEPT_APART, known_fusions_only
+from pytest_tfjs.models.tensorflow.layer_calls import layer_of
+from pytest_tfjs.models.tensorflow.refusals import read_refusal, short_name
 from pytest_tfjs.models.tensorflow.tensor_list_writes import WRITES_MOVED, put_writes_last
 from pytest_tfjs.settings.quantisation import quantisation_map
 
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.tensorflow.importing import Converter
 
 
+_NAMED = 3
+_UNREGISTERED = re.compile(r"Op type not registered '(?P<op>[^']+)'")
 BFLOAT16_AS_FLOAT32 = (
     "the model computes in bfloat16, which TF.js does not have and tensorflowjs_converter refuses: "
     "pytest-tfjs converts the model with float32 instead, and keeps weights rounded to bfloat16"
@@ -57,7 +62,7 @@ def convert_graph(saved: SavedModel, converter: Converter, weights: str, out: Pa
     """Writes the graph model into `out`. Raises ConversionError for operations that TF.js lacks."""
     module = converter.graph
     try:
-        with _observed_freezing(module, saved.label) as frozen, known_fusions_only(module) as apart:
+        with _observed_freezing(module, saved) as frozen, known_fusions_only(module) as apart:
             module.convert_tf_saved_model(
                 str(saved.path),
                 str(out),
@@ -86,7 +91,7 @@ def convert_graph(saved: SavedModel, converter: Converter, weights: str, out: Pa
 
 
 @contextlib.contextmanager
-def _observed_freezing(module: Any, label: str) -> Iterator[list[Any]]:
+def _observed_freezing(module: Any, saved: SavedModel) -> Iterator[list[Any]]:
     """Collects the functions that the converter freezes, and raises errors that it would hide.
 
     After an error it would continue with the loader of TensorFlow 1, which may give another model. It also
@@ -110,13 +115,19 @@ def _observed_freezing(module: Any, label: str) -> Iterator[list[Any]]:
 
     def refuse(*_: Any) -> None:
         error = sys.exc_info()[1]
-        if error is not None and not isinstance(error, Exception):
+        if error is None:
+            raise ConversionError(f"the converter cannot freeze '{saved.label}', and does not say why")
+        if not isinstance(error, Exception):
             raise error
+        state_changes.check(frozen[0], saved.label, saved.path)
+        refusal = read_refusal(error, saved.path)
+        advice = "save it again with TensorFlow 2"
+        if len(frozen[0].captured_inputs) > len(frozen[0].graph.variables):
+            advice = "save a tf.Module that has only the lookup tables of the signature"
         raise ConversionError(
-            f"the converter cannot freeze '{label}' ({type(error).__name__}: {error}). If TensorFlow 1 saved "
-            "the model, save the model again with TensorFlow 2. If the model has lookup tables, save a "
-            "tf.Module that has only the tables of the signature"
-        ) from error
+            f"the converter cannot freeze '{saved.label}': {refusal.where}{refusal.reason}. Build this layer "
+            f"from other operations, or {advice}"
+        ) from None
 
     try:
         for name, replacement in zip(names, (freeze, refuse, initialise), strict=True):
@@ -185,16 +196,43 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
 
 
 def _unsupported(saved: SavedModel, operations: list[str]) -> ConversionError:
-    places = _places(saved.path, set(operations))
+    return ConversionError(
+        f"'{saved.label}' uses operations that TensorFlow.js does not have: "
+        f"{_with_places(saved.path, operations)}. Build these layers from other operations, or compute them "
+        "outside the model"
+    )
+
+
+def cannot_convert(label: str, format_: str, saved_model: Path, error: Exception) -> ConversionError:
+    """The error for a model that TensorFlow, Keras or the converter refuses."""
+    unknown = _UNREGISTERED.search(str(error))
+    if unknown is not None:
+        return ConversionError(
+            f"'{label}' uses operations that the installed TensorFlow does not have: "
+            f"{_with_places(saved_model, [unknown['op']])}. Import the package that registers them before "
+            "the test, or build these layers from other operations"
+        )
+    refusal = read_refusal(error, saved_model if saved_model.is_dir() else None)
+    return ConversionError(
+        f"'{label}' cannot be converted to a {format_} model: {refusal.where}{type(error).__name__}: "
+        f"{refusal.reason}. Mend this layer, or build it from other operations"
+    )
+
+
+def _with_places(path: Path, operations: Iterable[str]) -> str:
+    """The operations, each with the Keras layers or else the nodes that it is in."""
+    places = _places(path, set(operations)) if path.is_dir() else {}
     items = []
     for name in sorted(operations):
-        nodes = places.get(name, [])
-        more = f" and {len(nodes) - 3} more" if len(nodes) > 3 else ""  # noqa: PLR2004
-        items.append(name + (f" (in {', '.join(nodes[:3])}{more})" if nodes else ""))
-    return ConversionError(
-        f"'{saved.label}' uses operations that TensorFlow.js does not have: {'; '.join(items)}. Build "
-        "these layers from other operations, or compute them outside the model"
-    )
+        nodes = list(dict.fromkeys(_place(path, node) for node in places.get(name, [])))
+        more = f" and {len(nodes) - _NAMED} more" if len(nodes) > _NAMED else ""
+        items.append(name + (f" (in {', '.join(nodes[:_NAMED])}{more})" if nodes else ""))
+    return "; ".join(items)
+
+
+def _place(path: Path, node: str) -> str:
+    call = layer_of(path, node)
+    return repr(short_name(node)) if call is None else f"{call.name!r} ({call.layer_class})"
 
 
 def _places(path: Path, operations: set[str]) -> dict[str, list[str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,9 @@ from pytest_tfjs.models.tensorflow.importing import import_tensorflow
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+_INLINED = re.compile(r"(Stateful)?PartitionedCall(_\d+)?$")
+"""The scope of an inlined function, such as the one that a signature calls."""
 
 FILE = "layer_calls.json"
 """The file with the calls, beside a SavedModel that was exported from a Keras model."""
@@ -122,3 +126,28 @@ def read_calls(saved_model: Path) -> dict[str, LayerCall] | None:
         for name, row in content.items()
         for operation in row["operations"]
     }
+
+
+def made_by(calls: Mapping[str, LayerCall], node: str) -> LayerCall | None:
+    """The layer call behind a node of a graph whose functions are inlined; None if no layer made it.
+
+    A node in the function or the loop of an operation belongs to that operation's layer.
+    """
+    scopes = node.split("/")
+    while len(scopes) > 1 and _INLINED.match(scopes[0]) and not _innermost(calls, scopes):
+        scopes = scopes[1:]
+    return _innermost(calls, scopes)
+
+
+def layer_of(saved_model: Path, node: str) -> LayerCall | None:
+    """As `made_by`, for a SavedModel; None also if it was not exported from Keras."""
+    calls = read_calls(saved_model)
+    return None if calls is None else made_by(calls, node)
+
+
+def _innermost(calls: Mapping[str, LayerCall], scopes: list[str]) -> LayerCall | None:
+    for end in range(len(scopes), 0, -1):
+        call = calls.get("/".join(scopes[:end]))
+        if call is not None:
+            return call
+    return None

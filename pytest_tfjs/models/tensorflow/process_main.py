@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 from pytest_tfjs.errors import TfjsError
 from pytest_tfjs.models.tensorflow import importing
 from pytest_tfjs.models.tensorflow.process import LOG, Answer
+from pytest_tfjs.models.tensorflow.refusals import is_of_tensorflow, read_refusal
 
 
 def main() -> None:
@@ -45,6 +46,10 @@ def _answer(path: list[str], folder: str, call: bytes) -> Answer:
     except TfjsError as error:
         return Answer(error=error, traceback=traceback.format_exc())
     except Exception as error:  # noqa: BLE001  (pytest's process cannot unpickle TensorFlow's errors)
+        if is_of_tensorflow(error):
+            refusal = read_refusal(error)
+            text = f"{refusal.where}{refusal.reason}"
+            return Answer(error=f"{type(error).__name__}: {text}", traceback=traceback.format_exc())
         last = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{last.filename}:{last.lineno}, in {last.name}"
         return Answer(error=f"{type(error).__name__}: {error} ({place})", traceback=traceback.format_exc())

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from pytest_tfjs.models.tensorflow.layer_calls import made_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_tfjs.models.tensorflow.layer_calls import LayerCall
-
-_INLINED = re.compile(r"(Stateful)?PartitionedCall(_\d+)?$")
-"""The scope of an inlined function, such as the one that a signature calls."""
 
 
 @dataclass(frozen=True)
@@ -40,18 +38,7 @@ def by_layer(calls: Mapping[str, LayerCall]) -> Grouping:
     """Groups by the Keras layer that made a node, or the operation in whose function or loop it is."""
 
     def group(node: str, short: str) -> Group | None:  # noqa: ARG001
-        scopes = node.split("/")
-        while len(scopes) > 1 and _INLINED.match(scopes[0]) and not _made(calls, scopes):
-            scopes = scopes[1:]
-        call = _made(calls, scopes)
+        call = made_by(calls, node)
         return None if call is None else Group(call.name, call.layer_class)
 
     return group
-
-
-def _made(calls: Mapping[str, LayerCall], scopes: list[str]) -> LayerCall | None:
-    for end in range(len(scopes), 0, -1):
-        call = calls.get("/".join(scopes[:end]))
-        if call is not None:
-            return call
-    return None
