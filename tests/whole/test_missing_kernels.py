@@ -156,7 +156,8 @@ def test_first_line_names_layer_kernel_and_backends(project):
     (layer,) = comparison["outputs"]
     assert run.cases["test_product[chrome-wasm]"].message.splitlines()[0] == (
         f"pytest_tfjs.NotClose: wasm on chrome: error: '{layer}' needs the kernel Einsum, which wasm does not"
-        " register; cpu, webgl have it. Use a backend that has the kernel, or build this layer from other operations"
+        " register; cpu, webgl have it. Use a backend that has the kernel, or build this layer from other"
+        " operations"
     )
 
 

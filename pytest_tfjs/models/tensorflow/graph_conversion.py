@@ -58,6 +58,12 @@ def signature_names(path: Path) -> list[str]:
     )
 
 
+def is_of_version_1(path: Path) -> bool:
+    """Whether TensorFlow 1 saved a SavedModel: it has no objects, and its graph makes its lookup tables."""
+    graphs = [graph for graph in _meta_graphs(path) if "serve" in graph.meta_info_def.tags]
+    return not any(graph.HasField("object_graph_def") for graph in graphs)
+
+
 def convert_graph(saved: SavedModel, converter: Converter, weights: str, out: Path) -> None:
     """Writes the graph model into `out`. Raises ConversionError for operations that TF.js lacks."""
     module = converter.graph
@@ -94,8 +100,9 @@ def convert_graph(saved: SavedModel, converter: Converter, weights: str, out: Pa
 def _observed_freezing(module: Any, saved: SavedModel) -> Iterator[list[Any]]:
     """Collects the functions that the converter freezes, and raises errors that it would hide.
 
-    After an error it would continue with the loader of TensorFlow 1, which may give another model. It also
-    fails on tables that the signature does not use, so it is kept from looking for tables in that case.
+    After an error it would continue with the loader of TensorFlow 1, which may give another model of a
+    SavedModel that TensorFlow 2 saved. Of one that TensorFlow 1 saved, it gives the same, with its tables. It
+    also fails on tables that the signature does not use, so it is kept from looking for tables in that case.
     """
     frozen: list[Any] = []
     names = (
@@ -113,8 +120,10 @@ def _observed_freezing(module: Any, saved: SavedModel) -> Iterator[list[Any]]:
         uses_tables = len(frozen[0].captured_inputs) > len(frozen[0].graph.variables)
         return originals["_get_resource_initializer_concrete_function"](model) if uses_tables else None
 
-    def refuse(*_: Any) -> None:
+    def freeze_version_1(*args: Any) -> Any:
         error = sys.exc_info()[1]
+        if isinstance(error, Exception) and is_of_version_1(saved.path):
+            return originals["_freeze_saved_model_v1"](*args)
         if error is None:
             raise ConversionError(f"the converter cannot freeze '{saved.label}', and does not say why")
         if not isinstance(error, Exception):
@@ -125,12 +134,12 @@ def _observed_freezing(module: Any, saved: SavedModel) -> Iterator[list[Any]]:
         if len(frozen[0].captured_inputs) > len(frozen[0].graph.variables):
             advice = "save a tf.Module that has only the lookup tables of the signature"
         raise ConversionError(
-            f"the converter cannot freeze '{saved.label}': {refusal.where}{refusal.reason}. Build this layer "
-            f"from other operations, or {advice}"
+            f"the converter cannot freeze '{saved.label}': {refusal.where}"
+            f"{type(error).__name__}: {refusal.reason}. Build this layer from other operations, or {advice}"
         ) from None
 
     try:
-        for name, replacement in zip(names, (freeze, refuse, initialise), strict=True):
+        for name, replacement in zip(names, (freeze, freeze_version_1, initialise), strict=True):
             setattr(module, name, replacement)
         yield frozen
     finally:

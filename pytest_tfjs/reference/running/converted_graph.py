@@ -56,6 +56,7 @@ class ConvertedGraph:
                 tables = self._import_tables(weights)
                 graph_def = _graph_def(artifacts.topology, weights)
                 tf.import_graph_def(graph_def, name="", input_map=tables)
+                self._import_fillers(weights)
         except tensorflow_errors() as error:
             raise self._cannot_run(error) from error
         self._session = Session(self.graph, self._initializers)
@@ -78,7 +79,7 @@ class ConvertedGraph:
 
         content = json.loads(self._artifacts.model_json.read_text(encoding="utf-8"))
         initializer = content.get("modelInitializer")
-        if not initializer:
+        if not initializer or "initializerSignature" not in content:
             return {}
         tf.import_graph_def(_graph_def(initializer, weights), name="tables")
         tables = {
@@ -95,6 +96,24 @@ class ConvertedGraph:
             for entry in content["signature"]["inputs"].values()
             if "resourceId" in entry
         }
+
+    def _import_fillers(self, weights: Mapping[str, Array]) -> None:
+        """Adds the nodes that fill tables which the graph itself makes, as of models of TensorFlow 1."""
+        import tensorflow as tf
+
+        content = json.loads(self._artifacts.model_json.read_text(encoding="utf-8"))
+        initializer = content.get("modelInitializer")
+        if not initializer or self._initializers:
+            return
+        graph_def = _graph_def(initializer, weights)
+        there = {operation.name for operation in self.graph.get_operations()}
+        new = [node for node in graph_def.node if node.name not in there]
+        shared = {ref for node in new for ref in node.input if ref.partition(":")[0] in there}
+        del graph_def.node[:]
+        graph_def.node.extend(new)
+        tables = {ref: self.graph.get_tensor_by_name(ref if ":" in ref else f"{ref}:0") for ref in shared}
+        tf.import_graph_def(graph_def, name="", input_map=tables)
+        self._initializers = [node.name for node in new if node.op in _TABLE_INITIALIZERS]
 
     def _cannot_run(self, error: Exception) -> SourceError:
         return SourceError(

@@ -10,11 +10,13 @@ import numpy as np
 
 from pytest_tfjs.compare.operations import PASS_THROUGH
 from pytest_tfjs.models.tensorflow.float32_graphs import half_operations, in_float32
-from pytest_tfjs.models.tensorflow.graph_conversion import tensor_names
+from pytest_tfjs.models.tensorflow.graph_conversion import is_of_version_1, tensor_names
 from pytest_tfjs.models.topology import TensorSpec
 from pytest_tfjs.reference.constants import constant_operations, constant_values
 from pytest_tfjs.reference.graph import Graph, Node, parse_ref, value_digest
 from pytest_tfjs.reference.identity_operations import decisive_operands, simpler_operation, unchanged_input
+from pytest_tfjs.reference.running.tapped_graph import Session
+from pytest_tfjs.reference.running.version_1 import freeze_version_1
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -34,6 +36,7 @@ class FrozenGraph:
     """The graph of one signature with its variables as constants and its functions inlined.
 
     `lower_control_flow` turns loops and branches into Switch and Merge, for artifacts that have these.
+    Lookup tables of a SavedModel of TensorFlow 1 are nodes of the graph, filled before its first run.
     `graph`: the graph as plain data; its nodes have the dtypes of their outputs. `inputs` and `outputs` are
     the signature's. Half precision is computed in float32, as in TF.js; `half`: the operations that the
     source computes in half precision, each with its dtype.
@@ -45,20 +48,29 @@ class FrozenGraph:
 
         self._model = tf.saved_model.load(str(saved_model))
         function = self._model.signatures[signature]
-        # The converter does the same, so the nodes have the same names here and in the artifacts.
-        self._frozen = convert_variables_to_constants_v2(
-            function, lower_control_flow=lower_control_flow, aggressive_inlining=True
-        )
-        # Variables have become constants; lookup tables are still inputs.
-        resources = {tensor.name for tensor in self._frozen.inputs if tensor.dtype == tf.resource}
-        self._tables = {
-            inner.name: outer for outer, inner in function.graph.captures if inner.name in resources
-        }
-        self._as_written = self._frozen
-        definition = self._frozen.graph.as_graph_def()
-        self.half = half_operations(definition)
-        if self.half:
-            self._frozen = _replaced(self._frozen, in_float32(definition, rounded_constants=True))
+        self._session: Session | None = None
+        self._tables: dict[str, Any] = {}
+        self.half: Mapping[str, str] = {}
+        try:
+            # The converter does the same, so the nodes have the same names here and in the artifacts.
+            self._frozen = convert_variables_to_constants_v2(
+                function, lower_control_flow=lower_control_flow, aggressive_inlining=True
+            )
+        except ValueError:
+            if not is_of_version_1(saved_model):
+                raise
+            self._frozen = freeze_version_1(saved_model, [tensor.op.name for tensor in function.outputs])
+            self._session = Session(self._frozen.graph, self._frozen.initializers)
+        else:
+            # Variables have become constants; lookup tables are still inputs.
+            resources = {tensor.name for tensor in self._frozen.inputs if tensor.dtype == tf.resource}
+            captures = function.graph.captures
+            self._tables = {inner.name: outer for outer, inner in captures if inner.name in resources}
+            self._as_written = self._frozen
+            definition = self._frozen.graph.as_graph_def()
+            self.half = half_operations(definition)
+            if self.half:
+                self._frozen = _replaced(self._frozen, in_float32(definition, rounded_constants=True))
         # The last of each is cached, as many feeds are read for the same tensors.
         self._pruned: tuple[list[str], Any] = [], None
         self._known_shapes: tuple[Any, dict[str, tuple[int, ...] | None]] = None, {}
@@ -130,6 +142,9 @@ class FrozenGraph:
         if not wanted:
             return []
         names = self._taken(feed)
+        if self._session is not None:
+            found = self._session.run({name: feed[name] for name in names}, [one.name for one in wanted])
+            return [found[one.name] for one in wanted]
         taken = [self._frozen.graph.get_tensor_by_name(name) for name in [*names, *self._tables]]
         found = self._function(taken, wanted)(*self._values(feed, taken))
         return [np.asarray(value.numpy()) for value in found]
