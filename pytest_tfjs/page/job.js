@@ -22,6 +22,7 @@ import { GPUError, checkGPU, forgetRefused, isGPU, refusal } from "./gpu.js";
 import { AloneRuns } from "./alone.js";
 import { KernelError, explain, registeredKernels, unregistered } from "./kernels.js";
 import { pick } from "./lists.js";
+import { nodeOrWeightIn } from "./graph_loading.js";
 import { findUnloadableLayer } from "./layers_loading.js";
 import { fetchArtifacts, openModel, upload } from "./model_loading.js";
 import { isRefusal, setRefusedLayer } from "./model_refusal.js";
@@ -348,20 +349,9 @@ async function withUnloadable(work, error) {
   if (isRefusal(error) && job.format === "layers") {
     setRefusedLayer(error, await findUnloadableLayer(tf, artifacts, () => openModel(tf, artifacts, "layers")));
   } else if (isRefusal(error)) {
-    setRefusedLayer(error, weightIn(artifacts, String(error)));
+    setRefusedLayer(error, nodeOrWeightIn(artifacts, String(error)));
   }
   return error;
-}
-
-/**
- * The weight that a message names, as a layer.
- *
- * @param {ModelArtifacts} artifacts
- * @param {string} message
- */
-function weightIn({ weightSpecs = [] }, message) {
-  const named = weightSpecs.find(({ name }) => [`'${name}'`, `"${name}"`, ` ${name} `].some((text) => message.includes(text)));
-  return named ? { name: named.name, op: `${named.dtype} weight`, inputs: null } : null;
 }
 
 /**

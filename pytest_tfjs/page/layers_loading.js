@@ -101,8 +101,9 @@ function isModel(name) {
  * @returns {RefusedLayer | null}
  */
 function layerOfWeight(message, topology) {
+  const words = message.split(/[^\w/.-]+/);
   for (const { class_name: op, config } of layersIn(topology)) {
-    if (config?.name !== undefined && !isModel(op) && message.includes(`${config.name}/`)) {
+    if (config?.name !== undefined && !isModel(op) && words.some((word) => word.startsWith(`${config.name}/`))) {
       return { name: config.name, op, inputs: null };
     }
   }

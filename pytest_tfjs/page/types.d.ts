@@ -91,6 +91,7 @@ export interface ModelArtifacts {
   weightData?: ArrayBuffer | ArrayBuffer[];
   weightSpecs?: { name: string; dtype: string }[];
   modelTopology?: unknown;
+  modelInitializer?: unknown;
 }
 export interface IOHandler {
   load(): Promise<ModelArtifacts>;

@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs.errors import ConversionError, SourceError
+from pytest_tfjs.errors import ConversionError, SourceError, TfjsError
 from pytest_tfjs.models.artifacts import add_note
 from pytest_tfjs.models.tensorflow import state_changes
 from pytest_tfjs.models.tensorflow.float32_graphs import BFLOAT16, half_operations, in_float32
@@ -83,7 +83,7 @@ def convert_graph(saved: SavedModel, converter: Converter, weights: str, out: Pa
         head, _, names = str(error).partition("\n")
         if not head.startswith("Unsupported Ops"):
             raise
-        raise _unsupported(saved, [name.strip() for name in names.split(",")]) from error
+        raise _unsupported(saved, [name.strip() for name in names.split(",")]) from None
     model_json = out / "model.json"
     content = json.loads(model_json.read_text(encoding="utf-8"))
     _name_signature(content, frozen[0], saved)
@@ -114,6 +114,8 @@ def _observed_freezing(module: Any, saved: SavedModel) -> Iterator[list[Any]]:
 
     def freeze(concrete: Any, *args: Any, **kwargs: Any) -> Any:
         frozen.append(concrete)
+        if not is_of_version_1(saved.path):  # such a graph also has the operations that saved it
+            state_changes.check(concrete, saved.label, saved.path)
         return _without_bfloat16(originals["_freeze_saved_model_v2"](concrete, *args, **kwargs))
 
     def initialise(model: Any) -> Any:
@@ -124,19 +126,7 @@ def _observed_freezing(module: Any, saved: SavedModel) -> Iterator[list[Any]]:
         error = sys.exc_info()[1]
         if isinstance(error, Exception) and is_of_version_1(saved.path):
             return originals["_freeze_saved_model_v1"](*args)
-        if error is None:
-            raise ConversionError(f"the converter cannot freeze '{saved.label}', and does not say why")
-        if not isinstance(error, Exception):
-            raise error
-        state_changes.check(frozen[0], saved.label, saved.path)
-        refusal = read_refusal(error, saved.path)
-        advice = "save it again with TensorFlow 2"
-        if len(frozen[0].captured_inputs) > len(frozen[0].graph.variables):
-            advice = "save a tf.Module that has only the lookup tables of the signature"
-        raise ConversionError(
-            f"the converter cannot freeze '{saved.label}': {refusal.where}"
-            f"{type(error).__name__}: {refusal.reason}. Build this layer from other operations, or {advice}"
-        ) from None
+        raise _cannot_freeze(saved, frozen[0], error) from None
 
     try:
         for name, replacement in zip(names, (freeze, freeze_version_1, initialise), strict=True):
@@ -162,6 +152,22 @@ def _without_bfloat16(graph: Any) -> Any:
 
 def _is_bfloat16(concrete: Any) -> bool:
     return "bfloat16" in half_operations(concrete.graph.as_graph_def()).values()
+
+
+def _cannot_freeze(saved: SavedModel, concrete: Any, error: BaseException | None) -> BaseException:
+    """The error for a model that TensorFlow cannot freeze; errors of this project are returned unchanged."""
+    if error is None:
+        return ConversionError(f"the converter cannot freeze '{saved.label}', and does not say why")
+    if isinstance(error, TfjsError) or not isinstance(error, Exception):
+        return error
+    refusal = read_refusal(error, saved.path)
+    advice = "save it again with TensorFlow 2"
+    if len(concrete.captured_inputs) > len(concrete.graph.variables):
+        advice = "save a tf.Module that has only the lookup tables of the signature"
+    return ConversionError(
+        f"the converter cannot freeze '{saved.label}': {refusal.where}{type(error).__name__}: "
+        f"{refusal.reason}. Build this layer from other operations, or {advice}"
+    )
 
 
 def _name_signature(content: dict[str, Any], concrete: Any, saved: SavedModel) -> None:

@@ -33,8 +33,8 @@ _KINDS = {
 def check(concrete: Any, label: str, saved_model: Path | None = None) -> None:
     """Raises ConversionError for a ConcreteFunction with such an operation, and names its layer.
 
-    `saved_model`: the one of a Keras model, to find the layer. Call this only for a function that the
-    converter refuses: it accepts some of these operations.
+    `saved_model`: the one of a Keras model, to find the layer. TensorFlow cannot freeze such a function, or
+    TF.js lacks the operation.
     """
     found = list(_operations(concrete))
     for pattern, (what, advice) in _KINDS.items():

@@ -1,4 +1,4 @@
-"""Freezes SavedModels that TensorFlow 1 saved, whose graphs have their lookup tables as nodes."""
+"""Freezes SavedModels of TensorFlow 1, whose graphs have their lookup tables as nodes."""
 
 from __future__ import annotations
 
