@@ -27,7 +27,7 @@ _MOST_BYTES = 512 << 20
 
 _SHAPE = re.compile(r"any|\d+")
 _REWRITE = "Build this layer from other operations, or compute it outside the model"
-_NO_KERNEL = ("needs the kernel", "; no backend in the page does")
+_NO_KERNEL = ("needs the kernel", "; no backend in the page has it")
 _OTHER_BACKEND = "Use a backend that has the kernel, or build this layer from other operations"
 
 

@@ -82,6 +82,9 @@ test("the feed that fails is searched", async () => {
   assert.deepEqual(await findRefusedLayer(/** @type {any} */ (counting), model, [...FEEDS, ...FEEDS], [taps(...NODES)]), found("c", 2));
 });
 
-test("a model that does not fail again has no such layer", async () => {
-  assert.equal(await findRefusedLayer(tf(), chain(NODES, []), FEEDS, [taps(...NODES)]), null);
+test("of a model that does not fail again the node computed at the error is named", async () => {
+  const model = chain(NODES, ["c"], { fails: ({ once }) => once });
+  assert.equal(await findRefusedLayer(tf(), model, FEEDS, [taps(...NODES)]), null);
+  await assert.rejects(model.run({ once: true }), /c is refused/);
+  assert.deepEqual(await findRefusedLayer(tf(), model, FEEDS, [taps(...NODES)]), { name: "c", op: "Op", inputs: null });
 });
