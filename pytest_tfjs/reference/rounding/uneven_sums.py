@@ -20,12 +20,13 @@ import numpy as np
 
 from pytest_tfjs.compare.dtypes import ROUNDOFF
 from pytest_tfjs.compare.numbers.allowance import LAMBDA
+from pytest_tfjs.compare.numbers.element_loops import BLOCK
 from pytest_tfjs.compare.operations import CONTRACTIONS, PASS_THROUGH, RESHAPES, SUMS
 from pytest_tfjs.reference.rounding.operation_rules import summed_terms
 from pytest_tfjs.reference.rounding.rounding_step import magnitude, run_operation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_tfjs.reference.rounding.rounding_step import Step
 
@@ -115,36 +116,65 @@ def excess_of(one: Sum, size: Array) -> Array | None:
     sum and the unit of the activation; None where it is 0 everywhere.
     """
     terms = summed_terms(one.step)
-    usual = LAMBDA * math.sqrt(terms)
-    squares = None if 2.0 * (terms + 1) <= usual + 1.0 else _squares(one.step)
+    squares = None if 2.0 * (terms + 1) <= LAMBDA * math.sqrt(terms) + 1.0 else _squares(one.step)
     if squares is None:
         return None
-    value = np.abs(one.result.result()).astype(np.float64)
-    summed, squares = size.astype(np.float64).reshape(value.shape), squares.reshape(value.shape)
-    total, all_squares, constants = summed, squares, 0
+    result = one.result.result()
+    flat = {"size": size, "squares": squares, "value": result, "sum": one.step.result()}
     bias = one.bias_of_each()
     if bias is not None:
-        total, all_squares = summed + np.abs(bias), squares + np.square(bias.astype(np.float64))
-        constants = 1
+        flat["bias"] = bias
+    flat = {name: value.reshape(-1) for name, value in flat.items()}
     with np.errstate(all="ignore"):
-        most = (np.maximum(total, value) + value) / 2
-        lambda_of_each = LAMBDA_OF_ONE * np.maximum(unevenness(value, all_squares, most), 0) ** POWER
-        rest = np.maximum(total**2 - all_squares, 0) / (2 * total)
-        is_small = rest < SMALL * terms * ROUNDOFF * most
-        effective = np.where(squares > 0, np.square(summed) / squares, 0)
-        if not ((lambda_of_each > LAMBDA) | is_small | (effective > _FEWEST_EQUAL)).any():
+        if not any(block.is_uneven().any() for block in _blocks(terms, flat)):
             return None
-        count = _count(one.step).reshape(value.shape)
-        is_equal = (effective > _FEWEST_EQUAL) & (effective >= (1 - _EQUAL) * count)
-        is_equal &= np.abs(one.step.result()).reshape(value.shape) >= (1 - _ONE_SIGN) * summed
-        certain = 2.0 * (count + constants + 1)
-        needed = np.maximum(lambda_of_each * np.sqrt(count + constants) + 1, 0) * most
-        needed = np.where(is_small, np.maximum(needed, np.minimum(terms * most, rest / ROUNDOFF)), needed)
-        needed = np.where(is_equal, np.maximum(needed, certain * summed), needed)
-        excess = np.minimum(needed, certain * most) - (usual + 1.0) * most
-        excess = np.where(squares > 0, np.maximum(excess, 0), 0)
-    found: Array = np.nan_to_num(excess, nan=0, posinf=0).astype(np.float32)
-    return found if found.any() else None
+        flat["count"] = _count(one.step).reshape(-1)
+        found = np.concatenate([block.excess() for block in _blocks(terms, flat)])
+    return found.reshape(result.shape) if found.any() else None
+
+
+class _Block:
+    """Some elements of a sum, in float64."""
+
+    def __init__(self, terms: int, arrays: Mapping[str, Array]) -> None:
+        wide = {name: np.abs(value).astype(np.float64) for name, value in arrays.items()}
+        self._terms = terms
+        self._summed, self._squares, self._sum = wide["size"], wide["squares"], wide["sum"]
+        bias = wide.get("bias", np.float64(0))
+        self._count, self._constants = wide.get("count"), int("bias" in wide)
+        total, squares = self._summed + bias, self._squares + np.square(bias)
+        self._most = (np.maximum(total, wide["value"]) + wide["value"]) / 2
+        self._lambda = LAMBDA_OF_ONE * np.maximum(unevenness(wide["value"], squares, self._most), 0) ** POWER
+        self._rest = np.maximum(total**2 - squares, 0) / (2 * total)
+        self._is_small = self._rest < SMALL * terms * ROUNDOFF * self._most
+        self._effective = np.where(self._squares > 0, np.square(self._summed) / self._squares, 0)
+
+    def is_uneven(self) -> Array:
+        """Where the usual bound may be too small."""
+        found: Array = (self._lambda > LAMBDA) | self._is_small | (self._effective > _FEWEST_EQUAL)
+        return found
+
+    def excess(self) -> Array:
+        """What `excess_of` gives."""
+        assert self._count is not None
+        is_equal = (self._effective > _FEWEST_EQUAL) & (self._effective >= (1 - _EQUAL) * self._count)
+        is_equal &= self._sum >= (1 - _ONE_SIGN) * self._summed
+        count = self._count + self._constants
+        certain = 2.0 * (count + 1)
+        needed = (self._lambda * np.sqrt(count) + 1) * self._most
+        lost = np.minimum(self._terms * self._most, self._rest / ROUNDOFF)
+        needed = np.where(self._is_small, np.maximum(needed, lost), needed)
+        needed = np.where(is_equal, np.maximum(needed, certain * self._summed), needed)
+        usual = LAMBDA * math.sqrt(self._terms) + 1.0
+        found = np.minimum(needed, certain * self._most) - usual * self._most
+        found = np.where(self._squares > 0, np.maximum(found, 0), 0)
+        excess: Array = np.nan_to_num(found, nan=0, posinf=0).astype(np.float32)
+        return excess
+
+
+def _blocks(terms: int, arrays: Mapping[str, Array]) -> Iterator[_Block]:
+    for start in range(0, arrays["size"].size, BLOCK):
+        yield _Block(terms, {name: value[start : start + BLOCK] for name, value in arrays.items()})
 
 
 def unevenness(value: Array, squares: Array, most: Array) -> Array:
@@ -159,7 +189,7 @@ def unevenness(value: Array, squares: Array, most: Array) -> Array:
 
 
 def _squares(step: Step) -> Array | None:
-    """The sum of the squares of the summands of each element, in float64; 0 where it cannot be told."""
+    """The sum of the squares of the summands of each element; 0 where it cannot be told, None if nowhere."""
     inputs = [index for index in range(len(step.inputs)) if step.is_inexact(index)]
     peaks = {index: float(np.max(step.size(index), initial=0)) for index in inputs}
     if not all(math.isfinite(peak) and peak > 0 for peak in peaks.values()):
@@ -168,13 +198,13 @@ def _squares(step: Step) -> Array | None:
     found = _run(
         step, {index: np.square(step.size(index) / np.float32(peak)) for index, peak in peaks.items()}
     )
-    if step.op == "Mean":
-        found /= summed_terms(step)
-    return np.where(found > _LEAST_SQUARE, found * math.prod(peaks.values()) ** 2, 0)
+    found[found <= _LEAST_SQUARE] = 0
+    unit = math.prod(peaks.values()) ** 2
+    return found.astype(np.float64) * (unit / summed_terms(step) if step.op == "Mean" else unit)
 
 
 def _count(step: Step) -> Array:
-    """How many summands of each element are not 0, in float64."""
+    """How many summands of each element are not 0."""
     inputs = [index for index in range(len(step.inputs)) if step.is_inexact(index)]
     count = _run(step, {index: (step.size(index) != 0).astype(np.float32) for index in inputs})
     return count * summed_terms(step) if step.op == "Mean" else count
@@ -182,4 +212,4 @@ def _count(step: Step) -> Array:
 
 def _run(step: Step, sizes: Mapping[int, Array]) -> Array:
     values = [sizes[index] if index in sizes else step.value(index) for index in range(len(step.inputs))]
-    return magnitude(run_operation(step.operation, values)[0]).astype(np.float64)
+    return magnitude(run_operation(step.operation, values)[0])
