@@ -67,7 +67,13 @@ def test_what_is_allowed_of_a_layer_alone_is_allowed_in_the_whole_run():
 def test_an_error_beyond_both_diverges_in_the_whole_run():
     found = measured(VALUE, VALUE + np.float32(1e-5), ALONE, WASM, alone=VALUE)
     assert verdict(found) == "diverged"
-    assert found.merged()["y"].mismatched == 3
+    metrics = found.merged()["y"]
+    assert metrics.mismatched == 3
+    # What the user would have to give: without the allowance.
+    for factor, passes in ((1.001, True), (0.999, False)):
+        given = Tolerance(5e-4, metrics.needed * factor)
+        again = measured(VALUE, VALUE + np.float32(1e-5), ALONE, WASM, given=given)
+        assert again.merged()["y"].passed is passes
 
 
 def test_layers_that_did_not_run_alone_have_the_tolerance_only():
