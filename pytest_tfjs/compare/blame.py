@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from pytest_tfjs.compare.results import Blame, Growth
+from pytest_tfjs.compare.zero_division import blamed_zeros
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -26,7 +27,8 @@ def blame(results: Sequence[LayerResult], unrepresentable: Collection[str] = ())
     wrong alone: then the layers where the divergence begins are named, and the growth of the error.
 
     A layer whose kernel writes into an input is right alone and makes other layers wrong: those that take the
-    same input, and the input itself, which is read after. It is blamed if such a layer diverged.
+    same input, and the input itself, which is read after. It is blamed if such a layer diverged. So is a
+    layer that gives zeros of the wrong sign, if a layer that divides by them diverged.
 
     `unrepresentable`: layers whose reference has values that the target cannot represent, such as values
     above 65504 in half precision. A layer downstream of a wrong one of these cannot have correct inputs, and
@@ -44,16 +46,17 @@ def blame(results: Sequence[LayerResult], unrepresentable: Collection[str] = ())
     }
     spoils = frozenset(name for name, wrong_then in spoiled.items() if wrong_then and name not in made)
     explained = frozenset().union(*(spoiled[name] for name in spoils))
+    zeros = blamed_zeros(results)
     edge = frontier(results)
     alone = {result.layer.name for result in results if result.local is not None}
     first = tuple(
         result.layer.name
         for result in results
-        if result.layer.name in made | spoils
+        if result.layer.name in made | spoils | zeros.keys()
         or (result.layer.name in edge and result.layer.name not in alone | explained)
     )
     if first or not edge:
-        return Blame(first, made, spoils)
+        return Blame(first, made, spoils, zeros)
     return Blame(edge, growth=_growth(results, edge[0]))
 
 

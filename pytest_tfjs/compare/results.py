@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.numbers.local_error import Local
     from pytest_tfjs.compare.numbers.metrics import Metrics
     from pytest_tfjs.compare.numbers.tolerances import Tolerance
+    from pytest_tfjs.compare.numbers.zero_signs import WrongZeros
     from pytest_tfjs.compare.sensitivity import Sensitivity
     from pytest_tfjs.compare.vacuity.vacuous import Vacuity
     from pytest_tfjs.compare.weight_check import WeightCheck
@@ -37,6 +38,9 @@ class LayerResult:
 
     `overwrites`: the layers, or inputs of the model, whose activation the layer's kernel writes into.
     `spoils_inputs`: whether this made other layers wrong, which is what the layer is blamed for.
+
+    `wrong_zeros`: zeros of the wrong sign in the layer run alone, if a later layer divides. `divided_by`: the
+    later layer that they made wrong, which is what the layer is blamed for.
     """
 
     layer: Layer
@@ -50,6 +54,8 @@ class LayerResult:
     not_alone: str | None = None
     overwrites: tuple[str, ...] = ()
     spoils_inputs: bool = False
+    wrong_zeros: WrongZeros | None = None
+    divided_by: str | None = None
 
     @property
     def made_error(self) -> bool:
@@ -57,10 +63,15 @@ class LayerResult:
         return self.verdict == "diverged" and self.local is not None and not self.local.passed
 
     @property
+    def right_by_itself(self) -> bool:
+        """Whether the layer is blamed for the errors of others; its values are right, `reason` says more."""
+        return self.spoils_inputs or self.divided_by is not None
+
+    @property
     def error_from_inputs(self) -> bool:
         """Whether the layer diverged in the whole run only, and not by a tolerance that the user gave."""
         passed = self.local is not None and self.local.passed
-        return self.verdict == "diverged" and passed and not self.given and not self.spoils_inputs
+        return self.verdict == "diverged" and passed and not self.given and not self.right_by_itself
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,7 @@ class Alone:
 
     `local` and `propagated`: see `LayerResult`. `reasons`: why other layers were not run alone, in words.
     `unrepresentable`: layers whose reference has values that the target cannot represent. `overwrites`: the
-    layers or inputs that a layer's kernel writes into, by the layer.
+    layers or inputs that a layer's kernel writes into, by the layer. `wrong_zeros`: see `LayerResult`.
     """
 
     local: Mapping[str, Local] = field(default_factory=dict)
@@ -77,6 +88,7 @@ class Alone:
     reasons: Mapping[str, str] = field(default_factory=dict)
     unrepresentable: Collection[str] = ()
     overwrites: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    wrong_zeros: Mapping[str, WrongZeros] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,12 +112,14 @@ class Blame:
     """`first`: the layers that the divergence begins at, in the comparison's order; see `blame`.
 
     `made`: those of them whose local error is too large. `spoils`: those that are right, but write into an
-    input that a wrong layer takes. `growth`: how the error grew if no layer is wrong.
+    input that a wrong layer takes. `zeros`: those that give zeros of the wrong sign, each with the wrong
+    layer that divides by them. `growth`: how the error grew if no layer is wrong.
     """
 
     first: tuple[str, ...] = ()
     made: frozenset[str] = frozenset()
     spoils: frozenset[str] = frozenset()
+    zeros: Mapping[str, str] = field(default_factory=dict)
     growth: Growth | None = None
 
 

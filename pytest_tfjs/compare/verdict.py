@@ -67,6 +67,7 @@ def judge(
     if not steady:
         blamed = replace(blamed, growth=None)
     results = tuple(_spoiling(result) if result.layer.name in blamed.spoils else result for result in results)
+    results = tuple(_divided(result, blamed.zeros.get(result.layer.name)) for result in results)
     if _only_drifts(results, blamed):
         results = tuple(map(_accepted, results))
         blamed = Blame()
@@ -114,7 +115,7 @@ def _result(layer: Layer, metrics: Metrics | None, tolerance: Tolerance | None) 
 def _only_drifts(results: Sequence[LayerResult], blamed: Blame) -> bool:
     """Whether all diverged layers are inner layers that are close alone."""
     diverged = [result for result in results if result.verdict == "diverged"]
-    return not (blamed.made or blamed.spoils) and all(
+    return not (blamed.made or blamed.spoils or blamed.zeros) and all(
         result.local is not None
         and result.local.passed
         and not (result.given or result.layer.output)
@@ -130,6 +131,18 @@ def _spoiling(result: LayerResult) -> LayerResult:
     return replace(
         result, verdict="diverged", spoils_inputs=True, reason=f"its kernel writes into its input {inputs}"
     )
+
+
+def _divided(result: LayerResult, by: str | None) -> LayerResult:
+    """The result of a layer that is blamed for zeros of the wrong sign, which the layer `by` divides by."""
+    if by is None:
+        return result
+    reason = f"{result.wrong_zeros}, and {by!r} divides by {'it' if _is_one(result) else 'them'}"
+    return replace(result, verdict="diverged", divided_by=by, reason=reason)
+
+
+def _is_one(result: LayerResult) -> bool:
+    return result.wrong_zeros is not None and result.wrong_zeros.count == 1
 
 
 def _accepted(result: LayerResult) -> LayerResult:
@@ -150,6 +163,7 @@ def _with_local(result: LayerResult, alone: Alone, given: bool) -> LayerResult:
         given=given,
         not_alone=alone.reasons.get(name),
         overwrites=alone.overwrites.get(name, ()),
+        wrong_zeros=alone.wrong_zeros.get(name),
     )
     if given or local is None or local.passed or result.verdict == "diverged":
         return result

@@ -34,8 +34,8 @@ def divergence_text(comparison: Comparison, result: LayerResult) -> str:
     metrics = result.metrics
     if metrics is None or metrics.reason is not None or metrics.worst is None:
         return printable(result.reason or "nothing could be compared")
-    if result.spoils_inputs:
-        return printable(result.reason or "it writes into its inputs")
+    if result.right_by_itself:
+        return printable(result.reason or "it makes other layers wrong")
     if result.made_error:
         return _made(comparison, result)
     where = _place(comparison, metrics)
@@ -72,7 +72,7 @@ def divergence_facts(comparison: Comparison, result: LayerResult, others: Sequen
         return []
     elsewhere = [(other, found) for other in others for found in other.layers if _stands_for(found, result)]
     lines = []
-    if metrics.reason is None and not result.spoils_inputs:
+    if metrics.reason is None and not result.right_by_itself:
         lines += _alone(result)
         lines += fact("mismatched", _mismatched(comparison, result, metrics))
         lines += fact("worst", _worst(comparison, result, metrics))
@@ -289,7 +289,7 @@ def origin(comparison: Comparison, result: LayerResult) -> str:
     if unmapped and (result.made_error or result.local is None):
         where = "the unmapped layer" if unmapped == 1 else f"one of {unmapped} unmapped layers"
         return f"made there or in {where}"
-    if result.made_error or result.spoils_inputs:
+    if result.made_error or result.right_by_itself:
         return "made there, not passed on" if result.made_error else "its own values are right"
     if result.local is not None:
         return "made by rounding only" if result.given else input_error_text(comparison.layers, result)

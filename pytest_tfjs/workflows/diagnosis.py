@@ -32,6 +32,7 @@ from pytest_tfjs.compare.diagnosis.swapped_outputs import output_found_in, swapp
 from pytest_tfjs.compare.numbers.element_loops import largest
 from pytest_tfjs.compare.operations import PLACEHOLDERS
 from pytest_tfjs.compare.weight_check import wrong_weight
+from pytest_tfjs.compare.zero_division import zero_sign_text
 from pytest_tfjs.errors import TfjsError
 from pytest_tfjs.models.alone.planner import plan_alone
 from pytest_tfjs.reference.diverged_layer import LayerFindings, examine_layer
@@ -110,8 +111,8 @@ class _Diagnosing:
             unsteady=unsteady(comparison),
         )
         row = blamed_row(comparison)
-        if row is not None and row.spoils_inputs:
-            return diagnose(replace(base, layer=row.layer.name, overwrites=self._overwriting(row)))
+        if row is not None and row.right_by_itself:
+            return diagnose(self._of_wrong_others(row, base))
         random = None if row is None else self._random_before(row)
         if row is not None and random is not None:
             return diagnose(replace(base, layer=row.layer.name, random=random))
@@ -123,6 +124,14 @@ class _Diagnosing:
             return Diagnosis("unknown", row.layer.name, input_error_text(comparison.layers, row))
         evidence = self._of_layer(row, base)
         return diagnose(replace(evidence, not_tried=tuple(self._not_tried)))
+
+    def _of_wrong_others(self, row: LayerResult, base: Evidence) -> Evidence:
+        """The evidence on a layer that is right and makes others wrong."""
+        base = replace(base, layer=row.layer.name)
+        if row.divided_by is None:
+            return replace(base, overwrites=self._overwriting(row))
+        rows = {one.layer.name: one.layer for one in self._comparison.layers}
+        return replace(base, divided=zero_sign_text(base.target, row.layer, rows[row.divided_by]))
 
     def _overwriting(self, row: LayerResult) -> str:
         inputs = " and ".join(map(repr, row.overwrites))

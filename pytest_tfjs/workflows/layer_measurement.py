@@ -13,9 +13,11 @@ from pytest_tfjs.compare.numbers.function_ulps import is_held
 from pytest_tfjs.compare.numbers.local_error import Local, measure_local, merge_local
 from pytest_tfjs.compare.numbers.metrics import Metrics, distance, measure, merge
 from pytest_tfjs.compare.numbers.tolerances import resolve_tolerances
+from pytest_tfjs.compare.numbers.zero_signs import WrongZeros, wrong_zeros
 from pytest_tfjs.compare.observer_effect import differing, fingerprint
 from pytest_tfjs.compare.results import Alone
 from pytest_tfjs.compare.vacuity.vacuous import Vacuity, judge_vacuity
+from pytest_tfjs.compare.zero_division import divided_layers
 from pytest_tfjs.errors import PageError
 from pytest_tfjs.reference.activation_store import grouped
 
@@ -73,6 +75,8 @@ class LayerMeasurements:
         compared = [layer.name for layer in reference.plan.layers if layer.coverage == "compared"]
         self._metrics: dict[str, dict[int, Metrics]] = {name: {} for name in compared}
         self._alone: dict[str, dict[int, tuple[Local, float]]] = {}
+        self._divided = divided_layers(reference.plan.layers)
+        self._wrong_zeros: dict[str, WrongZeros] = {}
         self._outputs = {layer.name for layer in reference.plan.layers if layer.output}
         self._tapped: Outputs = {}
         self._plain: dict[int, Outputs] = {}
@@ -125,6 +129,9 @@ class LayerMeasurements:
                 allowed = self._allowance(name, arithmetic[name], expected[name])
                 local = measure_local(alone[name], expected[name], arithmetic[name], allowed)
                 self._alone.setdefault(name, {})[feed] = (local, distance(actual, alone[name]))
+                wrong = wrong_zeros(alone[name], expected[name]) if name in self._divided else None
+                if wrong is not None:
+                    self._wrong_zeros.setdefault(name, wrong)
                 started = self._relative_start(feed, name, arithmetic[name], metrics.scale)
                 if not metrics.passed and name not in self._tolerances.by_user:
                     # What the layer may be off by alone, it may be off by in the whole run.
@@ -223,6 +230,7 @@ class LayerMeasurements:
             reasons=reasons,
             unrepresentable=self._unrepresentable(),
             overwrites=overwrites,
+            wrong_zeros=self._wrong_zeros,
         )
 
     def _unrepresentable(self) -> frozenset[str]:

@@ -23,6 +23,7 @@ Cause = Literal[
     "semantics",
     "feed",
     "overwritten input",
+    "sign of zero",
     "random numbers",
     "nondeterminism",
     "weight",
@@ -48,6 +49,7 @@ class Diagnosis:
     - `semantics`: the operation means something else in the browser; `said` names the difference.
     - `feed`: the browser's model expects the feed in another range, layout or channel order.
     - `overwritten input`: the layer is right, but its kernel writes into an input that other layers take.
+    - `sign of zero`: the layer gives -0 for 0, or 0 for -0, and another layer divides by them.
     - `random numbers`: the layer, or one before it, draws random numbers.
     - `nondeterminism`: two runs on the same inputs differ.
     - `weight`: a weight of the layer differs from the source's.
@@ -86,6 +88,10 @@ def _random(evidence: Evidence) -> Found:
 
 def _overwritten(evidence: Evidence) -> Found:
     return None if evidence.overwrites is None else ("overwritten input", evidence.overwrites)
+
+
+def _divided(evidence: Evidence) -> Found:
+    return None if evidence.divided is None else ("sign of zero", evidence.divided)
 
 
 def _grown(evidence: Evidence) -> Found:
@@ -231,6 +237,7 @@ def _conversion(evidence: Evidence) -> Found:
 
 _CAUSES: tuple[Callable[[Evidence], Found], ...] = (
     _overwritten,
+    _divided,
     _random,
     _no_layer,
     _nondeterminism,

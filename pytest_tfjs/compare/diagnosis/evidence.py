@@ -74,6 +74,7 @@ class Evidence:
       `unsteady`: a sentence, if even the outputs of two runs differ.
     - `random`: which layer draws random numbers, a sentence; this one, or one on which it depends.
     - `overwrites`: the layer is right, but writes into an input that other layers take; a sentence.
+    - `divided`: the layer is right but for the sign of zeros, and another layer divides by them; sentences.
     - `weight`: the layer's weight that differs from the source's, and how; `by_effect`: only its effect is
       known.
     - `takes`, `source_takes`: the rows that enter it in the artifacts and in the source; None: not known.
@@ -92,6 +93,7 @@ class Evidence:
     unsteady: str | None = None
     random: str | None = None
     overwrites: str | None = None
+    divided: str | None = None
     weight: str | None = None
     by_effect: bool = False
     takes: tuple[str, ...] | None = None
