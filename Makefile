@@ -21,7 +21,7 @@ WITH_DRIVERS := PATH="$$PATH:$$HOME/.cargo/bin"
 
 help:
 	@echo "make demo    compare the sample models in a browser, and show a failure that is found"
-	@echo "make bench   measure what the plugin costs (some minutes; benchmarks/README.md)"
+	@echo "make bench   measure what the plugin costs (some minutes; benchmarks/README.md has more, such as false alarms)"
 	@echo "make faults  cause every fault, and write docs/faults.md (ARGS='-k Ctrl' for some of them)"
 	@echo "make models  compare every model family, and write docs/models.md (ARGS='-k unet' for some of them)"
 	@echo "make targets compare them on every browser, backend and variant, and write docs/targets.md"

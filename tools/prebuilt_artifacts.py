@@ -41,12 +41,16 @@ def main() -> None:
         return
     make_sources()
     for version in sys.argv[1:] or VERSIONS:
-        with tempfile.TemporaryDirectory() as wheel:
-            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"]
-            subprocess.run([*pip, "--target", wheel, f"tensorflowjs=={version}"], check=True)
-            run = "from tools.prebuilt_artifacts import main; main()"
-            code = f"import sys; sys.path.insert(0, {wheel!r}); {run}"
-            subprocess.run([sys.executable, "-c", code, "--convert", version], cwd=ROOT, check=True)
+        run_with_converter(version, "tools.prebuilt_artifacts", "--convert", version)
+
+
+def run_with_converter(version: str, module: str, *arguments: str) -> None:
+    """Calls `main()` of `module` in a process whose tensorflowjs has that version."""
+    with tempfile.TemporaryDirectory() as wheel:
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"]
+        subprocess.run([*pip, "--target", wheel, f"tensorflowjs=={version}"], check=True)
+        code = f"import sys; sys.path.insert(0, {wheel!r}); from {module} import main; main()"
+        subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, check=True)
 
 
 def make_sources() -> None:
@@ -58,23 +62,24 @@ def make_sources() -> None:
 
 def convert(version: str) -> None:
     """Converts all sources with the version of tensorflowjs that is first on the path."""
-    converter = _import_converter()
+    converter = import_converter()
     for name in GRAPHS:
         source, out = SOURCES / name, FOLDER / version / name
         shutil.rmtree(out, ignore_errors=True)
         # TensorFlow's newer names of operations, such as AddV2, were not known yet to the oldest.
         converter.convert_tf_saved_model(str(source), str(out), skip_op_check=version.startswith("1."))
-        _check(out, version)
+        check(out, version)
     from tensorflowjs.converters import keras_h5_conversion
 
     for name in LAYERS:
         source, out = SOURCES / f"{name}.h5", FOLDER / version / name
         shutil.rmtree(out, ignore_errors=True)
         _convert_h5(keras_h5_conversion, source, out)
-        _check(out, version)
+        check(out, version)
 
 
-def _import_converter() -> ModuleType:
+def import_converter() -> ModuleType:
+    """The module of tensorflowjs that converts SavedModels, whatever its version."""
     import tensorflow.keras  # noqa: F401  (before the empty modules are there)
     import tf_keras  # noqa: F401
 
@@ -99,7 +104,8 @@ def _convert_h5(conversion: ModuleType, source: Path, out: Path) -> None:
     conversion.write_artifacts(topology, groups, str(out))
 
 
-def _check(out: Path, version: str) -> None:
+def check(out: Path, version: str) -> None:
+    """Ends the program if another version of the converter made `out`."""
     converted_by = json.loads((out / "model.json").read_text())["convertedBy"]
     if not converted_by.endswith(version):
         raise SystemExit(f"{out} was made by {converted_by}")

@@ -129,6 +129,7 @@ def _graph_def(topology: Mapping[str, Any], weights: Mapping[str, Array]) -> Any
 
     graph_def = ParseDict(dict(topology), tf.compat.v1.GraphDef(), ignore_unknown_fields=True)
     graph_def = in_float32(graph_def, rounded_constants=False)  # as TF.js computes it
+    _remove_unused_functions(graph_def)
     in_functions = [node for function in graph_def.library.function for node in function.node_def]
     for node in (*in_functions, *graph_def.node):
         if node.op not in TFJS_OPERATIONS:
@@ -141,6 +142,28 @@ def _graph_def(topology: Mapping[str, Any], weights: Mapping[str, Array]) -> Any
     del graph_def.node[:]
     graph_def.node.extend(nodes)
     return graph_def
+
+
+def _remove_unused_functions(graph_def: Any) -> None:
+    """Removes the functions that no node calls: old converters leave those of training there."""
+    functions = {function.signature.name: function for function in graph_def.library.function}
+    used: dict[str, Any] = {}
+    ahead = list(graph_def.node)
+    while ahead:
+        for name in _called(ahead.pop()):
+            if name in functions and name not in used:
+                used[name] = functions[name]
+                ahead += functions[name].node_def
+    del graph_def.library.function[:]
+    graph_def.library.function.extend(used.values())
+
+
+def _called(node: Any) -> Iterator[str]:
+    """The names of functions that a node may call."""
+    yield node.op
+    for value in node.attr.values():
+        yield value.func.name
+        yield from (function.name for function in value.list.func)
 
 
 def _normalise(node: Any, weights: Mapping[str, Array]) -> None:

@@ -57,6 +57,36 @@ def test_lookup_tables_are_filled_by_their_initialiser(cache):
     assert 0 < np.abs(rounded - exact).max() < 0.02
 
 
+@pytest.mark.parametrize("called", [False, True])
+def test_only_functions_that_nodes_call_are_checked(cache, called):
+    """Converter 3.7 leaves functions of training in the initialiser of a lookup table."""
+    tf = pytest.importorskip("tensorflow")
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="x")])
+    def function(x):
+        return tf.tanh(x @ KERNEL)
+
+    artifacts = convert(as_source(function), weights="uint8", cache=cache)
+
+    def calling(name):
+        return {"name": f"call_{name}", "op": "NoOp", "attr": {"f": {"func": {"name": name}}}}
+
+    functions = [
+        {"signature": {"name": "outer"}, "nodeDef": [calling("training")]},
+        {"signature": {"name": "training"}, "nodeDef": [{"name": "inner", "op": "OptionalNone"}]},
+    ]
+    nodes = [*artifacts.topology["node"], *([calling("outer")] if called else [])]
+    topology = {**artifacts.topology, "node": nodes, "library": {"function": functions}}
+    changed = dataclasses.replace(artifacts, topology=topology)
+    if called:
+        with pytest.raises(SourceError, match="OptionalNone"):
+            ConvertedGraph(changed)
+    else:
+        given = {artifacts.inputs[0].tensor: X}
+        (value,) = ConvertedGraph(changed).run(given, [artifacts.outputs[0].tensor]).values()
+        np.testing.assert_allclose(value, np.tanh(X @ KERNEL), atol=0.02)
+
+
 def test_a_graph_that_tensorflow_cannot_run_is_rejected(cache):
     tf = pytest.importorskip("tensorflow")
 
