@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -40,20 +40,28 @@ def broken_by_compression(
 ) -> str | None:
     """The first layer in which the quantised weights make NaN or Inf, and the weight that does; or None."""
     costs = {} if compression is None else compression.costs
-    first = next((layer for layer in layers if layer.name in costs and costs[layer.name].broken), None)
+    by_name = {layer.name: layer for layer in layers}
+    first = next((one for one in by_name.values() if one.name in costs and costs[one.name].broken), None)
     if compression is None or first is None:
         return None
     text = f"quantising the weights to {compression.stored} makes NaN or Inf in {first.name!r}"
-    weight = _weight_of(first, () if check is None else check.lost)
+    weight = _weight_of(first, by_name, () if check is None else check.lost)
     return text if weight is None else f"{text}: of the weight {weight.name!r} {weight.what}"
 
 
-def _weight_of(layer: Layer, lost: Iterable[WeightFinding]) -> WeightFinding | None:
-    """The weight of the layer, or else the only one that may have broken it."""
-    lost = list(lost)
-    own = [one for one in lost if one.layer in (layer.name, *layer.members)]
-    if own:
-        return own[0]
+def _weight_of(
+    broken: Layer, layers: Mapping[str, Layer], lost: Sequence[WeightFinding]
+) -> WeightFinding | None:
+    """The weight of the layer or of the nearest one before it, or else the only one that is NaN or Inf."""
+    names = [broken.name]
+    for name in names:  # grows: nearer layers come first
+        layer = layers.get(name)
+        if layer is None:
+            continue
+        own = [one for one in lost if one.layer in (layer.name, *layer.members)]
+        if own:
+            return own[0]
+        names += [before for before in layer.inputs if before not in names]
     others = [one for one in lost if not _TO_ZERO.search(one.what or "")]
     return others[0] if len(others) == 1 else None
 

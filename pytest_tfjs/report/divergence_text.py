@@ -78,7 +78,8 @@ def divergence_facts(comparison: Comparison, result: LayerResult, others: Sequen
         lines += fact("worst", _worst(comparison, result, metrics))
         lines += fact("tolerance", _tolerance(comparison, result, metrics))
         if is_inexact(result.layer.dtype):
-            lines += fact("NaN, Inf", _nonfinite(metrics))
+            own = _decisive(result, metrics)
+            lines += fact("NaN, Inf", _nonfinite(own if own.nonfinite_mismatched else metrics))
     lines += _fused(result)
     for other, found in elsewhere[:_MOST_ELSEWHERE]:
         lines += fact("elsewhere", f"{other.target}: {_elsewhere(other, found)}")
@@ -151,15 +152,25 @@ def _percent(metrics: Metrics) -> str:
 
 def _worst(comparison: Comparison, result: LayerResult, metrics: Metrics) -> str:
     """The element that the first line names: of the layer run alone if it made the error."""
-    alone = ""
-    if result.made_error and result.local is not None and result.local.failed_by != "rms":
-        own = result.local.metrics
-        if own.worst is not None:
-            metrics, alone = own, "; run alone" if own.worst != metrics.worst else ""
-    if metrics.worst is None:
+    own = _decisive(result, metrics)
+    if own.worst is None:
         return "none: no element is finite"
-    found, expected = _values(result, metrics)
-    return f"{found} in the browser, {expected} in the reference at {_place(comparison, metrics)}{alone}"
+    alone = "; run alone" if own.worst != metrics.worst else ""
+    found, expected = _values(result, own)
+    return f"{found} in the browser, {expected} in the reference at {_place(comparison, own)}{alone}"
+
+
+def _decisive(result: LayerResult, metrics: Metrics) -> Metrics:
+    """The metrics of the layer run alone if one of its elements made the layer diverge, else `metrics`."""
+    local = result.local
+    if (
+        result.made_error
+        and local is not None
+        and local.failed_by != "rms"
+        and local.metrics.worst is not None
+    ):
+        return local.metrics
+    return metrics
 
 
 def _tolerance(comparison: Comparison, result: LayerResult, metrics: Metrics) -> str:

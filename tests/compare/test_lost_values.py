@@ -91,6 +91,18 @@ def test_the_weight_of_the_first_broken_layer_is_named(findings, named):
     assert text.startswith(start if named is None else f"{start}: of the weight {named}")
 
 
+def test_a_weight_of_the_nearest_layer_before_is_named():
+    layers = [layer("far"), layer("div", "far"), layer("add", "div"), layer("soft", "add", output=True)]
+    for findings, name in (
+        ([OTHER, EPSILON], "epsilon"),
+        ([OTHER], "far/y"),
+        ([EPSILON, OTHER, MASK], "mask/y"),
+    ):
+        text = broken_by_compression(layers, BROKEN, WeightCheck.of(findings))
+        assert text is not None
+        assert f"of the weight {name!r}" in text
+
+
 def test_another_shape_is_not_broken():
     moved = Compression("float16", 0.05, {"add": cost(f32(1), f32(1, 2))}, ("add",))
     assert not moved.broken

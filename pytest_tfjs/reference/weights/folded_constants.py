@@ -144,11 +144,12 @@ class ConstantsByEffect:
         return not np.array_equal(moved, found, equal_nan=found.dtype.kind in "fc")
 
     def _wrong(self, row: Layer) -> str | None:
-        moved = cost(*self._compute(row)).share
+        found = cost(*self._compute(row))
+        moved = found.share
         if moved <= _SAME or moved <= self._allowed(row):
             return None
         if not math.isfinite(moved):
-            return f"{BY_EFFECT}: another shape, or NaN or Inf at other elements"
+            return f"{BY_EFFECT}: {'NaN or Inf at other elements' if found.broken else 'another shape'}"
         return f"{BY_EFFECT}: they differ by {moved:.1e} of the largest value"
 
     def _compute(self, row: Layer) -> tuple[Array, Array]:
