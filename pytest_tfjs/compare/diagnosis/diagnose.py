@@ -136,8 +136,8 @@ def _weight_by_effect(evidence: Evidence) -> Found:
 
 
 def _feed(evidence: Evidence) -> Found:
-    found = _best(evidence.feeds)
-    if found is None:
+    found, python = _best(evidence.feeds), evidence.over_artifacts
+    if found is None or evidence.right or (python is not None and python.right):
         return None
     return "feed", f"the browser's result matches what Python computes for the feed {found.name}"
 

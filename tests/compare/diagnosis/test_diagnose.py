@@ -84,6 +84,14 @@ CASES = {
         "feed",
         replace(BASE, others=(SAME,), feeds=(Trial("times 255", 0.0), Trial("upside down", 1.0))),
     ),
+    "no feed that TensorFlow computes rightly from the artifacts": (
+        "semantics",
+        replace(BASE, others=(SAME,), over_artifacts=PYTHON_RIGHT, feeds=(Trial("divided by 255", 0.0),)),
+    ),
+    "no feed that another backend computes rightly": (
+        "kernel",
+        replace(BASE, others=(RIGHT,), feeds=(Trial("divided by 255", 0.0),)),
+    ),
     "the feed though other rows enter": (
         "feed",
         replace(BASE, takes=(), source_takes=("rescaling",), feeds=(Trial("times 255", 0.0),)),
