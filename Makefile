@@ -17,12 +17,13 @@ NPM := PATH="$(abspath $(VENV))/bin:$$PATH" npm
 WITH_DRIVERS := PATH="$$PATH:$$HOME/.cargo/bin"
 
 .NOTPARALLEL:
-.PHONY: help demo bench faults models targets test test-all lint types page pytest pytest-all browser browsers clean
+.PHONY: help demo bench divergences faults models targets test test-all lint types page pytest pytest-all browser browsers clean
 
 help:
 	@echo "make demo    compare the sample models in a browser, and show a failure that is found"
 	@echo "make bench   measure what the plugin costs (some minutes; benchmarks/README.md has more, such as false alarms)"
 	@echo "make faults  cause every fault, and write docs/faults.md (ARGS='-k Ctrl' for some of them)"
+	@echo "make divergences  cause every known divergence of TF.js, and write docs/known-divergences.md (ARGS='-k one-hot')"
 	@echo "make models  compare every model family, and write docs/models.md (ARGS='-k unet' for some of them)"
 	@echo "make targets compare them on every browser, backend and variant, and write docs/targets.md"
 	@echo "make test    lint, types, the page's tests, and the Python tests without the slow ones (about 15 minutes)"
@@ -56,6 +57,9 @@ bench: $(INSTALLED) browser
 
 models: $(INSTALLED) browser
 	@$(PYTHON) -m tools.models_table $(ARGS)
+
+divergences: $(INSTALLED) browser
+	@$(PYTHON) -m tools.divergences_table $(ARGS)
 
 faults: $(INSTALLED) browsers
 	@$(WITH_DRIVERS) $(PYTHON) -m tools.faults_table $(ARGS)

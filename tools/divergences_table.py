@@ -1,0 +1,153 @@
+"""Causes each known divergence of TF.js, and writes docs/known-divergences.md.
+
+`python -m tools.divergences_table`; arguments go to pytest. `-k one-hot` writes only those rows again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ET
+from dataclasses import asdict, dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "known-divergences.md"
+TEST = "tests/whole/test_known_divergences.py"
+WRITING = "TFJS_DIVERGENCES"
+"""Environment variable: the page is being written, so the tests do not check what the plugin says."""
+PROPERTY = "tfjs_divergence"
+"""The user property in which a test reports its row."""
+
+_SOURCES = "https://github.com/tensorflow/tfjs/blob/tfjs-v4.22.0/"
+_HEADINGS = ("operation", "when", "TF.js gives", "on", "the plugin says", "way round", "source")
+_INTRODUCTION = """\
+# Known divergences of TF.js 4.22
+
+Operations for which TF.js computes something else than TensorFlow, although the model was converted
+correctly. If your model goes wrong in the browser, search for the operations that it uses. The list is not
+complete: it has what was found by reading TF.js's sources, in reports, and in models that failed.
+
+Each row was caused in a real browser, by a model in `tests/support/divergences/`: the plugin fails the test,
+blames this operation (`faulty`), and says what the row quotes; its numbers are those of that model. On the
+backends that are not named the same model is close, or TF.js has no kernel for it. webgl ran on SwiftShader;
+what the standards leave undefined differs from GPU to GPU. `make divergences` writes this page, and
+`make test-all` checks it.
+
+Rounding, and constants that TF.js adds on purpose, are no divergences: the plugin allows for them, see
+[what kernels do on purpose](kernel-arithmetic.md). Operations that TF.js refuses or that a
+backend does not have are not listed either: the message names them and says what to do.
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the page. `targets`: joined by commas. `said`: what the plugin says on the first of them."""
+
+    section: str
+    operation: str
+    when: str
+    result: str
+    targets: str
+    said: str
+    instead: str
+    source: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Operation, condition and result, which identify the row."""
+        return self.operation, self.when, self.result
+
+    def to_json(self) -> str:
+        """The row as the value of the user property `PROPERTY`."""
+        return json.dumps(asdict(self))
+
+    @property
+    def masked(self) -> Row:
+        """The row without what differs from machine to machine: the numbers that the plugin says."""
+        return replace(
+            self, said=re.sub(r"-?\d+(\.\d+)*(e[+-]\d+)?", "0", self.said.replace("max |error|", "|error|"))
+        )
+
+
+def main() -> int:
+    """Runs the tests and writes the page; gives pytest's exit code, or 1 where there is no row."""
+    with tempfile.TemporaryDirectory() as folder:
+        junit = Path(folder) / "junit.xml"
+        status = subprocess.run(
+            [sys.executable, "-m", "pytest", TEST, f"--junitxml={junit}", *sys.argv[1:]],
+            cwd=ROOT,
+            env={**os.environ, WRITING: "1"},
+            check=False,
+        ).returncode
+        made = rows_of(junit) if junit.is_file() else []
+    if not made:
+        return status or 1
+    whole = len(sys.argv) == 1 and status == 0
+    rows = {row.key: row for row in [*([] if whole else read()), *made]}
+    PAGE.write_text(page(rows.values()), encoding="utf-8")
+    print(f"\n{PAGE.relative_to(ROOT)}: {len(made)} rows written anew, {len(rows)} in all")
+    return status
+
+
+def is_writing() -> bool:
+    """Whether the page is being written, so that the tests must not check it."""
+    return WRITING in os.environ
+
+
+def rows_of(junit: Path) -> list[Row]:
+    """The rows that the tests reported, in the order of the tests."""
+    found = ET.parse(junit).iter("property")
+    return [Row(**json.loads(str(one.get("value")))) for one in found if one.get("name") == PROPERTY]
+
+
+def page(rows: Iterable[Row]) -> str:
+    """The whole page; sections in the order of their first rows."""
+    rows = list(rows)
+    order = list(dict.fromkeys(row.section for row in rows))
+    lines = [_INTRODUCTION]
+    for section, own in groupby(
+        sorted(rows, key=lambda row: order.index(row.section)), lambda row: row.section
+    ):
+        lines += [f"## {section}\n", f"| {' | '.join(_HEADINGS)} |", f"|{'---|' * len(_HEADINGS)}"]
+        lines += [*map(_line, own), ""]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def read() -> list[Row]:
+    """The rows of the page as it stands; none where there is no page."""
+    if not PAGE.is_file():
+        return []
+    rows, section = [], ""
+    for line in PAGE.read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            section = line.removeprefix("## ")
+        elif line.startswith("| ") and not line.startswith(f"| {_HEADINGS[0]} |"):
+            cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+            source = cells[-1].partition(_SOURCES)[2].removesuffix(")")
+            rows.append(Row(section, *cells[:-1], source))
+    return rows
+
+
+def _line(row: Row) -> str:
+    name = re.sub(r"#L\d+$", "", row.source).rpartition("/")[2]
+    source = f"[{name}]({_SOURCES}{row.source})"
+    cells = (row.operation, row.when, row.result, row.targets, row.said, row.instead, source)
+    return f"| {' | '.join(_escaped(cell) for cell in cells)} |"
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
