@@ -13,7 +13,7 @@ from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pytest_tfjs.compare.layers import Layer
     from pytest_tfjs.compare.results import Comparison
@@ -42,20 +42,36 @@ def with_advice(
     if not failure.refused:
         return reason
     what_to_do = _culprit(failure, comparison) or _what_to_do(reason, failure, model, context)
+    if not what_to_do:
+        return reason
     first, newline, rest = reason.partition("\n")
     return f"{first.rstrip().rstrip('.:')}{what_to_do}{newline}{rest}"
 
 
 def _culprit(failure: PageError, comparison: Comparison | None) -> str | None:
     """Which layer before the one at which TF.js throws is wrong, and how; None if none is known to be."""
-    if failure.layer is None:
+    if failure.layer is None or comparison is None:
         return None
-    if comparison is not None and comparison.first_divergence:
-        name = comparison.first_divergence[0]
-        result = next(result for result in comparison.layers if result.layer.name == name)
-        how = "" if result.reason is None else f" ({result.reason})"
-        return f". The cause may be {name!r}, which diverged before it{how}: look at that layer first"
+    results = {result.layer.name: result for result in comparison.layers}
+    before = _before(failure.layer.name, {name: result.layer.inputs for name, result in results.items()})
+    for name in comparison.first_divergence:
+        if before is None or name in before:
+            how = "" if results[name].reason is None else f" ({results[name].reason})"
+            return f". The cause may be {name!r}, which diverged before it{how}: look at that layer first"
     return None
+
+
+def _before(name: str, inputs: Mapping[str, Sequence[str]]) -> set[str] | None:
+    """The layers that lead to a layer; None if it is not one of those in `inputs`."""
+    if name not in inputs:
+        return None
+    found: set[str] = set()
+    ahead = [name]
+    while ahead:
+        new = set(inputs.get(ahead.pop(), ())) - found
+        found |= new
+        ahead += new
+    return found
 
 
 def _what_to_do(reason: str, failure: PageError, model: PreparedModel, context: Context) -> str:
@@ -117,9 +133,14 @@ def _run_as_graph(model: PreparedModel, context: Context) -> None:
     feed = normalise_feeds(inputs[0] if len(inputs) == 1 else inputs, artifacts.inputs)[0]
     job = Job(artifacts.model_json, "graph", (feed.browser,), (), timing=TimingPlan(0, 0, 0.0))
     page = context.harness.open(context.target, timeout_s=context.settings.timeout)
-    page.run(
-        job,
-        lambda _: None,
-        timeout_s=max(1.0, until - time.monotonic()),
-        on_progress=context.progress,
-    )
+    try:
+        page.run(
+            job,
+            lambda _: None,
+            timeout_s=max(1.0, until - time.monotonic()),
+            on_progress=context.progress,
+        )
+    finally:
+        # These lines are not of the model that the test compares.
+        page.console.clear()
+        page.errors.clear()
