@@ -88,3 +88,15 @@ test("of a model that does not fail again the node computed at the error is name
   await assert.rejects(model.run({ once: true }), /c is refused/);
   assert.deepEqual(await findRefusedLayer(tf(), model, FEEDS, [taps(...NODES)]), { name: "c", op: "Op", inputs: null });
 });
+
+test("a run that fails before its first node names no node of the run before it", async () => {
+  let runs = 0;
+  const model = chain(NODES, []);
+  const { run } = model;
+  model.run = async (/** @type {any} */ feed) => {
+    runs++;
+    if (runs > 1) throw new Error("the feed is refused");
+    return run(feed);
+  };
+  assert.equal(await findRefusedLayer(tf(), model, [...FEEDS, ...FEEDS], []), null);
+});
