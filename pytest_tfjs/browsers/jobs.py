@@ -144,7 +144,8 @@ class JobResult:
     and class of each layer (format graph: node and op) of the loaded model, with its `path` if it is nested.
     `not_alone`: the reason why a layer that has a plan did not run alone, or not for all feeds. `overwrites`:
     pairs of a layer that wrote into a tensor that it was fed alone, and the layer or input of that tensor.
-    `changed_feeds`: the model's inputs that the whole model wrote into.
+    `changed_feeds`: the model's inputs that the whole model wrote into. `without_mask`: the layers that ran
+    without the mask that their inputs have in Keras, as TF.js calls them in the whole model.
     """
 
     load_ms: float | None = None
@@ -155,6 +156,7 @@ class JobResult:
     not_alone: Mapping[str, str] = field(default_factory=dict)
     overwrites: tuple[tuple[str, str], ...] = ()
     changed_feeds: tuple[str, ...] = ()
+    without_mask: tuple[str, ...] = ()
 
 
 def job_message(job: Job, number: int, artifacts_url: str) -> dict[str, Any]:

@@ -178,6 +178,7 @@ def parse_result(message: Any) -> JobResult:
         not_alone=dict(_text_pairs(message, "notAlone")),
         overwrites=tuple(_text_pairs(message, "overwrites")),
         changed_feeds=_texts(message, "changedFeeds"),
+        without_mask=_texts(message, "withoutMask"),
     )
 
 

@@ -103,6 +103,11 @@ export class AloneRuns {
     return [...this.overwritten].flatMap(([name, changed]) => [...changed].map((input) => /** @type {const} */ ([name, input])));
   }
 
+  /** The layers that ran without the mask that Keras gives them, as in the whole model. */
+  withoutMask() {
+    return [...(this.compute.withoutMask ?? [])];
+  }
+
   /** Pairs of a layer that failed, for any feed, and the reason. */
   failures() {
     return [...this.reasons];

@@ -79,6 +79,7 @@ async function perform(tf, job, report) {
     notAlone: tapped?.notAlone ?? [],
     overwrites: tapped?.overwrites ?? [],
     changedFeeds: tapped?.changedFeeds ?? [],
+    withoutMask: tapped?.withoutMask ?? [],
     loadMs: fetchMs + (timing.buildMs ?? buildMs ?? 0),
     firstMs: timing.firstMs ?? null,
     warmMs: timing.warmMs ?? [],
@@ -160,7 +161,12 @@ async function tapModel(work) {
     report("layers", 0, sender.total);
     await withFloatsOnGPU(tf, model.inShapes, () => tapChunks(work, { tf, model, aloneRuns, sender, changed }, feeds));
     await sender.sent.arrived;
-    return { notAlone: aloneRuns?.failures(), overwrites: aloneRuns?.overwrites(), changedFeeds: [...changed] };
+    return {
+      notAlone: aloneRuns?.failures(),
+      overwrites: aloneRuns?.overwrites(),
+      changedFeeds: [...changed],
+      withoutMask: aloneRuns?.withoutMask(),
+    };
   });
 }
 

@@ -181,9 +181,10 @@ export interface LayersPlan {
   steps: Step[];
   output: number;
 }
-/** A call of a layer, by its path through nested models; a mask is that of the output of another step. */
+/** A call of a layer, by its path through nested models and its inbound node; a mask is that of another step's output. */
 export interface Step {
   layer: string[];
+  node: number;
   inputs: (Fed | { step: number; output: number })[];
   masks: (number | null)[];
 }
@@ -237,7 +238,11 @@ export interface Model {
 }
 
 /** Computes a tap alone, from references by layer and the feed by input. The caller disposes of the tensor. */
-export type RunAlone = (tap: Tap, rows: Map<string, Tensor>, feed: Map<string, Tensor>) => Promise<Tensor>;
+export interface RunAlone {
+  (tap: Tap, rows: Map<string, Tensor>, feed: Map<string, Tensor>): Promise<Tensor>;
+  /** The taps whose layer ran without the mask that Keras gives it, as in the whole model. */
+  withoutMask?: Set<string>;
+}
 
 /** A kernel, and the node, layer or weight that needs it; null where that is not known. */
 export interface Need {

@@ -34,6 +34,7 @@ from pytest_tfjs.compare.operations import PLACEHOLDERS
 from pytest_tfjs.compare.weight_check import wrong_weight
 from pytest_tfjs.compare.zero_division import zero_sign_text
 from pytest_tfjs.errors import TfjsError
+from pytest_tfjs.models.alone.plan import LayersPlan
 from pytest_tfjs.models.alone.planner import plan_alone
 from pytest_tfjs.reference.diverged_layer import LayerFindings, examine_layer
 from pytest_tfjs.workflows.layer_measurement import with_plans
@@ -73,6 +74,7 @@ class _TargetOutputs:
     tapped: Array | None = None
     alone: list[Array] = field(default_factory=list)
     takes: tuple[str, ...] | None = None
+    loses_mask: bool = False
 
     @property
     def best(self) -> Array | None:
@@ -192,6 +194,7 @@ class _Diagnosing:
             evidence,
             repeated=apart(outputs.alone, expected),
             takes=outputs.takes,
+            loses_mask=outputs.loses_mask,
             source_takes=tuple(row.layer.inputs),
             others=tuple(self._others(row, number, actual, expected)),
         )
@@ -280,7 +283,11 @@ class _Diagnosing:
             return None
         why = plans.reasons.get(name) or result.not_alone.get(name)
         if why is None:
-            outputs.takes = plans.plans[name].takes
+            plan = plans.plans[name]
+            outputs.takes = plan.takes
+            outputs.loses_mask = name in result.without_mask or (
+                isinstance(plan, LayersPlan) and plan.loses_mask
+            )
         else:
             self._not_tried.append(f"{name!r} alone on {page.target}: {why}")
         return outputs

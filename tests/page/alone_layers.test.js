@@ -21,11 +21,12 @@ function tensor(...values) {
  * @param {Record<string, any>} [rest]
  * @returns {any}
  */
-function layer(name, { className = "Dense", outputs = 1, ...rest } = {}) {
+function layer(name, { className = "Dense", outputs = 1, calls = 1, ...rest } = {}) {
   return {
     name,
     supportsMasking: true,
     getClassName: () => className,
+    inboundNodes: [...Array(calls)].map(() => ({ outputTensors: [{ sourceLayer: null }] })),
     computeMask: (/** @type {any[]} */ inputs) => tensor(...inputs.flatMap(({ values }) => values), `mask of ${name}`),
     apply(/** @type {any[]} */ inputs, /** @type {any} */ kwargs) {
       log.push({ name, inputs, mask: kwargs?.mask });
@@ -44,13 +45,13 @@ function layer(name, { className = "Dense", outputs = 1, ...rest } = {}) {
  * @param {(number | null)[]} [masks]
  * @returns {Step}
  */
-function step(path, inputs, masks = inputs.map(() => null)) {
+function step(path, inputs, masks = inputs.map(() => null), node = 0) {
   const sources = inputs.map((text) => {
     const [, at, output = "0"] = /^(\d+)(?::(\d+))?$/.exec(text) ?? [];
     if (at !== undefined) return { step: Number(at), output: Number(output) };
     return text.startsWith("<") ? { input: text.slice(1, -1) } : { row: text };
   });
-  return { layer: path.split("/"), inputs: sources, masks };
+  return { layer: path.split("/"), node, inputs: sources, masks };
 }
 
 const tf = { tidy: (/** @type {() => any} */ work) => work() };
@@ -62,13 +63,13 @@ const tf = { tidy: (/** @type {() => any} */ work) => work() };
  */
 function runner(layers) {
   const run = aloneRunner(/** @type {any} */ (tf), Object.entries(layers).map(([path, one]) => ({ path: path.split("/"), layer: one })));
-  return async (/** @type {Step[]} */ steps, output = 0) => {
+  return Object.assign(async (/** @type {Step[]} */ steps, output = 0) => {
     log.length = 0;
     const names = steps.flatMap(({ inputs }) => inputs.flatMap((source) => ("row" in source ? [source.row] : [])));
     const rows = new Map(names.map((name) => [name, tensor(name)]));
     const feed = new Map([["x", tensor("<x>")]]);
     return /** @type {any} */ (await run({ name: "row", address: {}, alone: { rows: names, steps, output } }, rows, feed));
-  };
+  }, { alone: /** @type {{withoutMask: Set<string>}} */ (/** @type {unknown} */ (run)) });
 }
 
 const [a, b, c] = ["a", "b", "c"].map((name) => layer(name));
@@ -131,11 +132,65 @@ test("a layer that returns its input returns a new tensor", async () => {
   assert.deepEqual((await run([step("same", ["a"])])).values, ["a", "cloned"]);
 });
 
+/**
+ * A call in the whole model: TF.js's executor reads the symbolic tensor of the call after it.
+ *
+ * @param {any} rnn
+ * @param {number} node
+ * @param {any} mask
+ */
+function callInModel(rnn, node, mask) {
+  rnn.call([], { mask });
+  return rnn.inboundNodes[node].outputTensors[0].sourceLayer;
+}
+
 test("a layer called with another layer's mask is not run without it", async () => {
   const rnn = layer("rnn", { className: "LSTM", call: () => null });
   const run = runner({ rnn });
-  rnn.call([], { mask: null });
+  assert.equal(callInModel(rnn, 0, null), rnn);
   assert.deepEqual((await run([step("rnn", ["<x>"])])).values, ["<x>", "rnn"]);
-  rnn.call([], { mask: tensor("mask") });
-  await assert.rejects(run([step("rnn", ["<x>"])]), /TF.js gives 'rnn' a mask in the whole model, although no input of the layer has one/);
+  const masked = layer("rnn", { className: "LSTM", call: () => null });
+  const other = runner({ rnn: masked });
+  callInModel(masked, 0, tensor("mask"));
+  await assert.rejects(other([step("rnn", ["<x>"])]), /TF.js gives 'rnn' a mask in the whole model, although no input of the layer has one/);
+});
+
+test("each call of a shared layer has its own mask, or none", async () => {
+  const rnn = layer("rnn", { className: "LSTM", calls: 2, call: () => null });
+  const run = runner({ rnn, hides: layer("hides") });
+  callInModel(rnn, 1, tensor("mask"));
+  callInModel(rnn, 0, null);
+  await run([step("rnn", ["a"], [null], 0)]);
+  assert.equal(log[0]?.mask, undefined);
+  await run([step("hides", ["pre"]), step("rnn", ["a"], [0], 1)]);
+  assert.deepEqual(log[0]?.mask.values, ["pre", "mask of hides"]);
+  await assert.rejects(run([step("rnn", ["a"], [null], 1)]), /although no input/);
+});
+
+test("a mask that the model does not pass on is not passed on alone", async () => {
+  const rnn = layer("rnn", { className: "LSTM", call: () => null });
+  const run = runner({ rnn, hides: layer("hides"), end: layer("end") });
+  const masked = [step("hides", ["pre"]), step("rnn", ["a"], [0])];
+  await run(masked);
+  assert.deepEqual([log[0]?.mask.values, [...run.alone.withoutMask]], [["pre", "mask of hides"], []]);
+  callInModel(rnn, 0, null);
+  await run(masked);
+  assert.deepEqual([log[0]?.mask, [...run.alone.withoutMask]], [undefined, ["row"]]);
+});
+
+test("a call that is made in two ways is not run", async () => {
+  const rnn = layer("rnn", { className: "LSTM", call: () => null });
+  const run = runner({ rnn });
+  callInModel(rnn, 0, null);
+  callInModel(rnn, 0, tensor("mask"));
+  await assert.rejects(run([step("rnn", ["a"])]), /'rnn' both with a mask and without one/);
+});
+
+test("calls of layers that run alone are not calls of the model", async () => {
+  const rnn = layer("rnn", { className: "LSTM", call: () => null });
+  rnn.apply = () => callInModel(rnn, 0, tensor("mask")) && [tensor("rnn")];
+  const run = runner({ rnn });
+  callInModel(rnn, 0, null);
+  await run([step("rnn", ["a"])]);
+  await run([step("rnn", ["a"])]);
 });

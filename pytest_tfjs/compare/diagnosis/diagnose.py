@@ -135,6 +135,12 @@ def _weight_by_effect(evidence: Evidence) -> Found:
     return "weight", evidence.weight
 
 
+def _mask(evidence: Evidence) -> Found:
+    if not evidence.loses_mask:
+        return None
+    return "semantics", "TF.js passes the layer no mask, although Keras does"
+
+
 def _feed(evidence: Evidence) -> Found:
     found, python = _best(evidence.feeds), evidence.over_artifacts
     if found is None or evidence.right or (python is not None and python.right):
@@ -244,6 +250,7 @@ _CAUSES: tuple[Callable[[Evidence], Found], ...] = (
     _grown,
     _swapped,
     _weight,
+    _mask,
     _feed,
     _half_range,
     _wiring,

@@ -75,6 +75,7 @@ class Evidence:
     - `random`: which layer draws random numbers, a sentence; this one, or one on which it depends.
     - `overwrites`: the layer is right, but writes into an input that other layers take; a sentence.
     - `divided`: the layer is right but for the sign of zeros, and another layer divides by them; sentences.
+    - `loses_mask`: whether Keras gives the layer a mask and TF.js does not.
     - `weight`: the layer's weight that differs from the source's, and how; `by_effect`: only its effect is
       known.
     - `takes`, `source_takes`: the rows that enter it in the artifacts and in the source; None: not known.
@@ -94,6 +95,7 @@ class Evidence:
     random: str | None = None
     overwrites: str | None = None
     divided: str | None = None
+    loses_mask: bool = False
     weight: str | None = None
     by_effect: bool = False
     takes: tuple[str, ...] | None = None

@@ -106,6 +106,7 @@ class KerasTensors:
                 scope, call = found
                 self._rows.setdefault(scope.key(call), row)
         self._masks: dict[LayerCall, LayerCall | None] = {}
+        self._masked_in_keras: dict[Key, bool] = {}
         self._fill_masks(self.root)
 
     def at(self, tap: Mapping[str, Any]) -> tuple[Scope, Call]:
@@ -137,6 +138,23 @@ class KerasTensors:
         if called is None or called.layer["class_name"] == "InputLayer":
             return None
         return self._masks.get(self._call(scope, called))
+
+    def is_masked_in_keras(self, scope: Scope, call: Call) -> bool:
+        """Whether a tensor carries a mask in Keras, which hands on masks where TF.js drops them."""
+        while (further := _through(scope, call)) is not None:
+            scope, call = further
+        key = scope.key(call)
+        if key not in self._masked_in_keras:
+            called = scope.calls.get(call[:2])
+            self._masked_in_keras[key] = False  # also while the inputs are asked
+            self._masked_in_keras[key] = called is not None and (
+                _makes_mask(called.layer)
+                or (
+                    _hands_on_in_keras(called.layer)
+                    and any(self.is_masked_in_keras(scope, one) for one in called.inputs)
+                )
+            )
+        return self._masked_in_keras[key]
 
     def _find(self, tap: Mapping[str, Any]) -> tuple[Scope, Call] | None:
         scope = self.root
@@ -207,6 +225,29 @@ HANDS_ON_MASKS = frozenset(
     }
 )
 """The classes of layers that hand on the mask of what they take."""
+
+
+_ONLY_IN_KERAS = frozenset(
+    {"LeakyReLU", "ELU", "ThresholdedReLU", "Softmax", "Subtract", "ActivityRegularization", "Lambda"}
+)
+"""The classes that hand on masks in Keras, but not in TF.js."""
+
+_RECURRENT = frozenset({"RNN", "SimpleRNN", "GRU", "LSTM", "ConvLSTM2D"})
+
+USE_MASKS = _RECURRENT | {"Bidirectional", "TimeDistributed", "Softmax", "GlobalAveragePooling1D"}
+"""The classes whose results depend on a mask, in Keras."""
+
+IGNORE_MASKS = frozenset({"GlobalAveragePooling1D"})
+"""Those of `USE_MASKS` whose results do not depend on a mask in TF.js."""
+
+
+def _hands_on_in_keras(layer: Mapping[str, Any]) -> bool:
+    name, config = layer["class_name"], layer["config"]
+    if name == "Bidirectional":
+        config = config["layer"]["config"]
+    if name in _RECURRENT or name == "Bidirectional":
+        return bool(config.get("return_sequences"))
+    return name in HANDS_ON_MASKS | _ONLY_IN_KERAS and name != "Dot"
 
 
 def _handles_masks(layer: Mapping[str, Any]) -> bool:

@@ -7,7 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pytest_tfjs.models.alone.keras_tensors import KerasTensors, LayerCall, Output
+from pytest_tfjs.models.alone.keras_tensors import (
+    IGNORE_MASKS,
+    USE_MASKS,
+    KerasTensors,
+    LayerCall,
+    Output,
+)
 from pytest_tfjs.models.alone.plan import (
     CannotRunAloneError,
     Computed,
@@ -64,12 +70,22 @@ class LayersPlanner:
             output=source.index,
             takes=self._rows(source.call, masks=False),
             fetched=self._rows(source.call, masks=True),
+            loses_mask=self._loses_mask(source.call),
         )
+
+    def _loses_mask(self, call: LayerCall) -> bool:
+        class_name = call.called.layer["class_name"]
+        if class_name not in USE_MASKS:
+            return False
+        given = any(self.tensors.is_masked_in_keras(call.scope, one) for one in call.called.inputs)
+        passed_on = any(mask is not None for mask in self._of(call).masks)
+        return given and (class_name in IGNORE_MASKS or not passed_on)
 
     def _step(self, call: LayerCall, steps: Mapping[LayerCall, int]) -> Step:
         sources = self._of(call)
         return Step(
             layer=call.layer,
+            node=call.called.ordinal,
             inputs=tuple(
                 one if isinstance(one, Fed) else Computed(steps[one.call], one.index)
                 for one in sources.inputs

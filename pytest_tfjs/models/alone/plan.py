@@ -75,18 +75,25 @@ class GraphPlan:
 class Step:
     """A call of one layer of a layers model.
 
-    `layer`: its name, behind those of the nested models that it is in. `masks`: for each input the step whose
+    `layer`: its name, behind those of the nested models that it is in. `node`: the number of its inbound node
+    in TF.js, which the call is. `masks`: for each input the step whose
     output's mask it carries, or None.
     """
 
     layer: tuple[str, ...]
+    node: int
     inputs: tuple[Fed | Computed, ...]
     masks: tuple[int | None, ...]
 
     def to_json(self) -> dict[str, Any]:
         """What the page is sent."""
         inputs = [one.to_json() for one in self.inputs]
-        return {"layer": list(self.layer), "inputs": inputs, "masks": list(self.masks)}
+        return {
+            "layer": list(self.layer),
+            "node": self.node,
+            "inputs": inputs,
+            "masks": list(self.masks),
+        }
 
 
 @dataclass(frozen=True)
@@ -95,13 +102,15 @@ class LayersPlan:
 
     A step takes outputs and masks of earlier steps only. `takes`: the layers whose reference the layer itself
     is computed from, in the order of the artifacts. `fetched`: these, and the layers that
-    masks are computed from.
+    masks are computed from. `loses_mask`: whether the layer's results depend on a mask that Keras gives it,
+    and TF.js does not.
     """
 
     steps: tuple[Step, ...]
     output: int
     takes: tuple[str, ...]
     fetched: tuple[str, ...]
+    loses_mask: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """What the page is sent: `rows` to fetch, the steps, and the output of the last one."""

@@ -105,6 +105,7 @@ CASES = {
         "weight",
         replace(BASE, layer=None, unsteady="two runs differ", weight="kernel differs"),
     ),
+    "a lost mask": ("semantics", replace(BASE, loses_mask=True, others=(SAME,), over_artifacts=PYTHON_RIGHT)),
     "random numbers": (
         "random numbers",
         replace(BASE, random="'noise' draws", unsteady="two runs differ", others=(SAME,), repeated=0.7),

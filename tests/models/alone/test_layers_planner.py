@@ -83,8 +83,8 @@ def test_a_plan_as_json():
     assert json.loads(json.dumps(plan.to_json())) == {
         "rows": ["a"],
         "steps": [
-            {"layer": ["b"], "inputs": [{"row": "a"}], "masks": [None]},
-            {"layer": ["c"], "inputs": [{"step": 0, "output": 0}], "masks": [None]},
+            {"layer": ["b"], "node": 0, "inputs": [{"row": "a"}], "masks": [None]},
+            {"layer": ["c"], "node": 0, "inputs": [{"step": 0, "output": 0}], "masks": [None]},
         ],
         "output": 0,
     }
@@ -241,6 +241,36 @@ def test_masks_pass_through_nested_models():
     )
     assert masks_of(model, ["inner/deep"], "end") == ["inner/deep"]
     assert masks_of(model, ["hides"], "inner/deep") == ["hides"]
+
+
+def nested_masking(last):
+    """A model whose nested model `inner` makes a mask, and the layer behind it."""
+    inner = chain(layer("Embedding", "hides", mask_zero=True), layer("Dense", "deep"), name="inner")
+    layers = [
+        (input_layer("x", 3), []),
+        (inner, [[("x", 0, 0)]]),
+        (last, [[("inner", 1, 0)]]),
+    ]
+    return functional("outer", layers, ["x"], [(last["config"]["name"], 0, 0)])
+
+
+@pytest.mark.parametrize(
+    ("model", "loses"),
+    [
+        (chain(MASKERS[0], layer("LSTM", "end")), False),
+        (chain(MASKERS[0], layer("Dense", "end")), False),
+        (chain(MASKERS[0], layer("LeakyReLU", "a"), layer("LSTM", "end")), True),
+        (chain(MASKERS[0], layer("LeakyReLU", "a"), layer("Dense", "b"), layer("LSTM", "end")), True),
+        (chain(MASKERS[0], layer("Conv1D", "a"), layer("LSTM", "end")), False),
+        (chain(MASKERS[0], layer("LSTM", "a", return_sequences=True), layer("GRU", "end")), False),
+        (chain(MASKERS[0], layer("LSTM", "a"), layer("Softmax", "end")), False),
+        (chain(MASKERS[0], layer("GlobalAveragePooling1D", "end")), True),
+        (chain(layer("Dense", "a"), layer("GlobalAveragePooling1D", "end")), False),
+        (nested_masking(layer("LSTM", "end")), False),  # the page sees it
+    ],
+)
+def test_a_mask_that_only_keras_hands_on_is_known(model, loses):
+    assert plan_of(model, [], "end").loses_mask is loses
 
 
 def test_layers_that_pass_on_masks_are_the_same_as_in_tfjs():
