@@ -250,6 +250,28 @@ def test_mask_of_another_layer_is_reported(page, tmp_path):
     }
 
 
+def test_each_call_of_a_shared_layer_runs_alone_with_its_own_mask(page, tmp_path):
+    one = np.ones((1, 1), np.float32)
+    weights = {f"rnn/simple_rnn_cell/{weight}": one for weight in ("kernel", "recurrent_kernel")}
+    rnn = layer("SimpleRNN", "rnn", units=1, use_bias=False)
+    layers = [
+        (input_layer("x", 3, 1), []),
+        (input_layer("y", 3, 1), []),
+        (layer("Masking", "hide"), [[("x", 0, 0)]]),
+        (rnn, [[("y", 0, 0)], [("hide", 0, 0)]]),
+        (layer("Concatenate", "both"), [[("rnn", 0, 0), ("rnn", 1, 0)]]),
+    ]
+    model = write_layers_model(tmp_path, functional("m", layers, ["x", "y"], [("both", 0, 0)]), weights)
+    feed = {"x": np.float32([[[1], [0], [0]]]), "y": np.float32([[[1], [0], [0]]])}
+    taps = (layer_tap("plain", "rnn", node=0), layer_tap("hide"), layer_tap("masked", "rnn", node=1))
+    job = Job(model, "layers", (feed,), (taps,))
+    result, (tapped,), (alone,) = run_alone(page, job, [{"hide": feed["x"]}])
+    assert result.not_alone == {}
+    assert_the_same(alone["plain"], tapped["plain"])
+    assert_the_same(alone["masked"], tapped["masked"])
+    assert not np.allclose(alone["plain"], alone["masked"])  # a masked step leaves the state as it is
+
+
 def test_missing_reference_fails_the_job(page, tmp_path):
     job = graph_job(dense_graph(tmp_path), {"x": X}, "product", "sum")
 
