@@ -22,8 +22,8 @@ _TO_ZERO = re.compile(r"\bbecomes? 0 ")
 def lost_values(stored: NDArray[Any], source: NDArray[Any], storage: Storage | None) -> str | None:
     """Which values of a weight its storage cannot hold, in words; None if there are none.
 
-    These are finite values that become NaN or Inf, and values other than 0 that become 0 in a weight without
-    any 0, such as an epsilon or a variance. `stored` is dequantised, as in the browser.
+    These are finite values that become NaN or Inf, and values that become 0 in a weight of one sign, such as
+    an epsilon or a variance, which others are divided by. `stored` is dequantised, as in the browser.
     """
     if storage is None or source.dtype.kind != "f" or stored.shape != source.shape:
         return None
@@ -31,8 +31,8 @@ def lost_values(stored: NDArray[Any], source: NDArray[Any], storage: Storage | N
     broken = np.isfinite(source) & ~np.isfinite(found)
     if broken.any():
         return _counted(found, source, broken, storage)
-    zero = found == 0
-    return _counted(found, source, zero, storage) if zero.any() and not (source == 0).any() else None
+    zero, has_one_sign = found == 0, (source > 0).all() or (source < 0).all()
+    return _counted(found, source, zero, storage) if zero.any() and has_one_sign else None
 
 
 def broken_by_compression(

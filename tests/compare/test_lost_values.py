@@ -51,6 +51,7 @@ def test_lost_values_are_described(stored, source, storage, expected):
     [
         ([1, -math.inf], [1, -math.inf], HALF),  # the source's own
         ([math.nan], [math.nan], HALF),
+        ([0, 1, -1], [1e-9, 1, -1], BYTE),  # of both signs: a kernel, which nothing is divided by
         ([0, 0, 1], [0, 1e-9, 1], HALF),  # zeros are common here, so that nothing divides by it
         ([-math.inf], [-1e9], None),
         ([0.5], [0.50001], HALF),
