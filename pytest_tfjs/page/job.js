@@ -23,7 +23,7 @@ import { AloneRuns } from "./alone.js";
 import { KernelError, explain, registeredKernels, unregistered } from "./kernels.js";
 import { pick } from "./lists.js";
 import { nodeOrWeightIn } from "./graph_loading.js";
-import { findUnloadableLayer } from "./layers_loading.js";
+import { findUnloadableLayer, inputIn } from "./layers_loading.js";
 import { fetchArtifacts, openModel, upload } from "./model_loading.js";
 import { isRefusal, setRefusedLayer } from "./model_refusal.js";
 import { findRefusedLayer } from "./refusal_search.js";
@@ -373,7 +373,7 @@ async function withLayer(work, model, error) {
   const feeds = await work.feeds;
   const found = await withFloatsOnGPU(tf, model.inShapes, () => findRefusedLayer(tf, model, feeds, job.chunks));
   if (unregistered(error) !== null) return explained(work, error, found?.name ?? null);
-  setRefusedLayer(error, found && { ...found, name: rowOf(job, found.name) });
+  setRefusedLayer(error, found ? { ...found, name: rowOf(job, found.name) } : inputIn(model, error));
   return error;
 }
 

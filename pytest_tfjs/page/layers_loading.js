@@ -6,6 +6,7 @@
  *
  * @typedef {import("./types").TF} TF
  * @typedef {import("./types").Layer} Layer
+ * @typedef {import("./types").Model} Model
  * @typedef {import("./types").ModelArtifacts} ModelArtifacts
  * @typedef {import("./types").RefusedLayer} RefusedLayer
  * @typedef {import("./types").Tensor} Tensor
@@ -14,6 +15,7 @@
 import { toList } from "./lists.js";
 import { describeTensor } from "./tensor_text.js";
 
+const INPUT = /expected (\S+) to have/;
 const UNKNOWN = /^Unknown layer: (.+?)\. /;
 
 /**
@@ -130,6 +132,19 @@ function* layersIn(part) {
   if (typeof part !== "object" || part === null) return;
   if (typeof part.class_name === "string") yield part;
   for (const inner of Object.values(part)) yield* layersIn(inner);
+}
+
+/**
+ * The input of a model that an error names: TF.js checks the shapes of a feed before it calls the first layer.
+ *
+ * @param {Pick<Model, "describe">} model
+ * @param {unknown} error
+ * @returns {RefusedLayer | null}
+ */
+export function inputIn(model, error) {
+  const wanted = INPUT.exec(error instanceof Error ? error.message : "")?.[1];
+  const input = model.describe().find(({ name, class: op }) => name === wanted && op === "InputLayer");
+  return input === undefined ? null : { name: input.name, op: "InputLayer", inputs: null };
 }
 
 /**

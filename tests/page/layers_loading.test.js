@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { findUnloadableLayer, refusedLayer } from "../../pytest_tfjs/page/layers_loading.js";
+import { findUnloadableLayer, inputIn, refusedLayer } from "../../pytest_tfjs/page/layers_loading.js";
 
 /** @param {string} name @param {string} op @returns {any} */
 const part = (name, op) => ({ name, op, inputs: null });
@@ -87,4 +87,12 @@ test("loading is watched, and afterwards nothing is", async () => {
   assert.deepEqual(classNameMap, before);
   assert.equal(tf.layers.Layer.prototype.apply, apply);
   assert.equal(tf.LayerVariable.prototype.write, write);
+});
+
+test("an input that TF.js refuses is found by its name", () => {
+  const described = { describe: () => [{ name: "x", class: "InputLayer" }, { name: "d", class: "Dense" }] };
+  const error = (/** @type {string} */ name) => new Error(`Error when checking : expected ${name} to have shape [null,8] but got array with shape [2,4].`);
+  assert.deepEqual(inputIn(described, error("x")), part("x", "InputLayer"));
+  assert.equal(inputIn(described, error("d")), null);
+  assert.equal(inputIn(described, "expected x to have"), null);
 });

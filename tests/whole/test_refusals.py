@@ -92,6 +92,11 @@ def _causal(tf: Any, keras: Any) -> Any:
     return _stack(keras, (5, 3), keras.layers.Dense(3, name="before"), causal), _floats(2, 5, 3)
 
 
+def _crop(tf: Any, keras: Any) -> Any:
+    """TF.js's CenterCrop changes the shape that the model's input has to have."""
+    return _stack(keras, (4, 4, 3), keras.layers.CenterCrop(8, 8, name="crop")), _floats(2, 4, 4, 3)
+
+
 def _norm_of_rank_5(tf: Any, keras: Any) -> Any:
     norm = keras.layers.LayerNormalization(axis=[1, 2, 3, 4], name="norm")
     return _stack(keras, (2, 3, 4, 5), norm), _floats(2, 2, 3, 4, 5)
@@ -142,6 +147,7 @@ REFUSED = {
         _dict_of_outputs, "'net' (Functional with a dict of outputs: boxes, classes)", "iter", AS_GRAPH
     ),
     "causal": Refused(_causal, "'causal' (Conv1D of float32 [2, 5, 3])", "CAUSAL padding", AS_GRAPH),
+    "input": Refused(_crop, "'x' (InputLayer)", "expected x to have shape", AS_GRAPH),
     "norm of rank 5": Refused(
         _norm_of_rank_5, "'norm' (LayerNormalization of float32 [2, 2, 3, 4, 5])", "rank 5", AS_GRAPH
     ),
