@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.compare.numbers.element_loops import partial_sum
+from pytest_tfjs.compare.numbers.element_loops import Kind, kind_of, partial_sum
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -119,7 +119,9 @@ def allowed_by_tolerance(tolerance: Tolerance, reference: NDArray[Any]) -> NDArr
 def allowed_by_allowance(
     allowance: Allowance, reference: NDArray[Any], magnitude: NDArray[Any] | None
 ) -> NDArray[np.float64]:
-    """The error that an allowance allows at each element; `magnitude` as in `Arithmetic`."""
+    """The error that an allowance allows at each element; 0 for texts. `magnitude` as in `Arithmetic`."""
+    if kind_of(reference) is Kind.TEXT:
+        return np.zeros(reference.shape)
     wide = reference.astype(np.complex128 if reference.dtype.kind == "c" else np.float64)
     size = np.abs(np.where(np.isfinite(wide), wide, 0))
     if magnitude is not None and size.size:

@@ -112,3 +112,8 @@ def test_an_allowance_by_the_largest_partial_sum():
     assert allowed_by_allowance(Allowance(0.5, 0.25), f32(NAN, INF), None).tolist() == [0.25, 0.25]
     uneven = Allowance(0.5, 0.25, extra=f32(1, 0).reshape(1, 2))
     assert allowed_by_allowance(uneven, reference, None).tolist() == [[1.75, 1.25]]
+
+
+def test_an_allowance_allows_no_error_of_texts():
+    texts = np.array([b"a,b", b"c"], object)
+    assert np.array_equal(allowed_by_allowance(Allowance(factor=1.0, floor=1.0), texts, None), [0, 0])
