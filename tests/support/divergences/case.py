@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -23,7 +23,9 @@ class Known:
     - `operation`, `when`, `result`, `instead`: columns of the page: the operation, the inputs for which it
       differs, what TF.js gives, and a way round.
     - `source`: where TF.js does this: a path in its repository, with `#L` and a line.
-    - `node`: makes the operation `faulty` from TensorFlow and the inputs, in the order of `feed`.
+    - `node`: makes the operation `faulty` from TensorFlow and the inputs, in the order of `feed`. With
+      `format` layers it makes a Keras model from tf_keras, whose differing layer is named `faulty`.
+      `resource`: makes what the module must own, such as a table; `node` gets it before the inputs.
     - `wrong`: the targets that differ; the page quotes what the plugin says on the first. `right`: targets on
       which the same model is close.
     - `kinds`: what the diagnosis may be. `blamed`: the layer that is blamed.
@@ -40,6 +42,8 @@ class Known:
     right: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ("kernel",)
     blamed: str = FAULTY
+    format: Literal["graph", "layers"] = "graph"
+    resource: Callable[[Any], Any] | None = None
 
     @property
     def arrays(self) -> dict[str, Any]:
@@ -47,14 +51,30 @@ class Known:
         return {name: np.asarray(value) for name, value in self.feed.items()}
 
 
-def build(tf: Any, case: Known) -> Any:
-    """A module whose `serve` has `faulty`, a layer after it, and one beside it if an input is of floats."""
+def build(case: Known) -> Any:
+    """The model of a case: a Keras 2 model, or a module with a signature `serve`."""
+    if case.format == "layers":
+        import tf_keras
+
+        return case.node(tf_keras)
+    import tensorflow as tf
+
+    return _module(tf, case)
+
+
+def _module(tf: Any, case: Known) -> Any:
+    """`faulty` with a layer `after` it, and a layer `beside` it if there is an input of floats."""
     specs = [_spec(tf, name, value) for name, value in case.arrays.items()]
 
     class Model(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.owned = [] if case.resource is None else [case.resource(tf)]
+
         @tf.function(input_signature=specs)
         def serve(self, *inputs):
-            outputs = {"out": _scaled(tf, case.node(tf, *inputs))}
+            found = case.node(tf, *self.owned, *inputs)
+            outputs = found if isinstance(found, dict) else {"out": _scaled(tf, found)}
             floats = [one for one in inputs if one.dtype == tf.float32]
             if floats:
                 outputs["side"] = tf.multiply(tf.nn.tanh(floats[0], name="beside"), 0.5, name="beside_scaled")

@@ -20,6 +20,11 @@ def _pool_with_places(tf, x):
     )
 
 
+def _places(tf, x):
+    pooled, places = _pool_with_places(tf, x)
+    return {"pooled": tf.multiply(pooled, 1.5, name="after"), "places": places}
+
+
 def _dilated(tf, x):
     element = tf.constant(_ELEMENT)
     return tf.nn.dilation2d(x, element, [1] * 4, "SAME", "NHWC", [1] * 4, name="faulty")
@@ -71,6 +76,18 @@ CASES = {
         ("wasm",),
         ("cpu", "webgl"),
     ),
+    "places of equal numbers": Known(
+        "`MaxPoolWithArgmax`",
+        "the largest number is several times under the window, such as 0 after ReLU",
+        "the last of their places instead of the first",
+        "add a small slope over the image, such as `1e-6 * tf.range(...)`",
+        f"{_GPU}pool_gpu.ts#L59",
+        _places,
+        {"x": np.float32([1, 1, 0, 2, 1, 0, 2, 2, 3, 3, 3, 3, 0, 0, 4, 3]).reshape(1, 4, 4, 1)},
+        ("webgl", "wasm"),
+        ("cpu",),
+        blamed="faulty:1",
+    ),
     "dilation of negative numbers": Known(
         "`Dilation2D`",
         "all sums of image and filter are negative",
@@ -81,6 +98,18 @@ CASES = {
         {"x": _IMAGES[:1] - 9},
         ("wasm",),
         ("cpu", "webgl"),
+    ),
+    "pool of NaN": Known(
+        "`MaxPool`",
+        "a number under the window is NaN",
+        "-Inf; TensorFlow gives NaN or the largest number",
+        "replace NaN with `tf.where` before it",
+        f"{_WASM}cc/kernels/MaxPool.cc",
+        lambda tf, x: tf.nn.max_pool2d(
+            tf.math.cos(tf.multiply(x, 1e38, name="steep"), name="wave"), 2, 2, "VALID", name="faulty"
+        ),
+        {"x": np.float32([50, 1e-37, 2e-37, 0] * 4).reshape(1, 4, 4, 1)},
+        ("wasm",),
     ),
     "crops of several images": Known(
         "`CropAndResize` (`tf.image.crop_and_resize`)",

@@ -15,6 +15,16 @@ _TWO_ROWS = np.int32([[3, 6, 70], [300, 7, 5]])
 _IMAGE = np.arange(32, dtype=np.int32).reshape(1, 4, 4, 2)
 
 
+def _product(tf, ids):
+    return tf.multiply(ids, tf.maximum(ids, 2, name="at_least"), name="faulty")
+
+
+def _occurrences(tf, ids):
+    return tf.raw_ops.DenseBincount(
+        input=ids, size=4, weights=tf.constant([], tf.int32), binary_output=True, name="faulty"
+    )
+
+
 def _resized(tf, image):
     return tf.raw_ops.ResizeNearestNeighbor(images=image, size=[8, 8], half_pixel_centers=True, name="faulty")
 
@@ -74,6 +84,53 @@ CASES = {
         {"ids": np.arange(24, dtype=np.int32).reshape(4, 6)},
         ("wasm",),
         ("cpu", "webgl"),
+    ),
+    "product of integers": Known(
+        "`Mul` and all other operations on integers",
+        "integers over 16777216 (2**24), which float32 does not hold, in tensors of 128 elements and more",
+        "a number nearby: webgl holds all integers, and webgpu many of them, as float32",
+        "keep integers below 2**24, or split the product",
+        f"{_GPU}kernels/Multiply.ts",
+        _product,
+        {"ids": _IDS},
+        ("webgl", "webgpu"),
+        ("cpu", "wasm"),
+    ),
+    "power of integers": Known(
+        "`Pow` of integers",
+        "always: exp2(y * log2(x)), rounded down",
+        "a number nearby: 10 ** 9 is 999999616; on webgpu 5 ** 3 is 124",
+        "multiply: `x * x * x`",
+        f"{_GPU}kernels/Pow.ts#L38",
+        lambda tf, base, power: tf.pow(base, power, name="faulty"),
+        {
+            "base": np.tile(np.int32([3, 10, 2, 7, 5]), (30, 1)),
+            "power": np.tile(np.int32([5, 9, 30, 3, 3]), (30, 1)),
+        },
+        ("webgl", "webgpu"),
+        ("cpu", "wasm"),
+    ),
+    "whether a number occurs": Known(
+        "`DenseBincount` (`tf.math.bincount`, Keras' `CategoryEncoding`) with `binary_output`",
+        "a vector of numbers, of which some occur twice",
+        "the count instead of 1",
+        "`tf.minimum` with 1 after it",
+        f"{_CPU}kernels/DenseBincount.ts",
+        _occurrences,
+        {"ids": np.int32([1, 2, 2, 3])},
+        ("cpu", "webgl"),
+        ("wasm",),
+    ),
+    "place of the largest": Known(
+        "`ArgMax`, `ArgMin`",
+        "a vector: the result is a scalar",
+        "a vector with one element",
+        "`tf.reshape` to `[]` after it",
+        "tfjs-backend-webgpu/src/kernels/ArgMax.ts",
+        lambda tf, x: tf.argmax(x, 0, output_type=tf.int32, name="faulty"),
+        {"x": np.float32([1, 5, 3, 2])},
+        ("webgpu",),
+        ("cpu", "wasm", "webgl"),
     ),
     "square of integers": Known(
         "`Square` of integers",

@@ -35,9 +35,17 @@ def _after_overflow(function):
     return lambda tf, x: function(tf)(tf.multiply(x, 1e38, name="steep"), name="faulty")
 
 
+def _inverse_of_relu(tf, x):
+    return tf.math.reciprocal(tf.nn.relu(x, name="above"), name="faulty")
+
+
 def _written_over_infinity(tf, x):
     inverse = tf.math.reciprocal(x, name="inverse")
     return tf.tensor_scatter_nd_update(inverse, [[1]], tf.fill([1, 3], 2.5, name="row"), name="faulty")
+
+
+def _power_of_zero(tf, x):
+    return tf.pow(x, -3.0, name="faulty")
 
 
 CASES = {
@@ -118,6 +126,17 @@ CASES = {
         ("wasm",),
         ("cpu", "webgl"),
     ),
+    "relu6 of -Inf": Known(
+        "`Relu6`",
+        "the input is -Inf: it is multiplied by 0",
+        "NaN instead of 0",
+        "bound the input with `tf.maximum(x, -1e38)`",
+        f"{_GPU}kernels/Relu6.ts#L27",
+        _after_overflow(lambda tf: tf.nn.relu6),
+        {"x": _SIGNED},
+        ("webgl",),
+        ("cpu", "wasm"),
+    ),
     "leaky relu of Inf": Known(
         "`LeakyRelu`, `Prelu`",
         "the input is Inf or -Inf: it is multiplied by 0",
@@ -129,6 +148,41 @@ CASES = {
         ("webgl",),
         ("cpu", "wasm"),
     ),
+    "softplus of NaN": Known(
+        "`Softplus`, `Selu`",
+        "the input is NaN",
+        "Inf instead of NaN on SwiftShader; other GPUs may give another number",
+        "test for NaN with `tf.math.is_nan` before it",
+        f"{_GPU}kernels/Softplus.ts#L23",
+        lambda tf, x: tf.nn.softplus(tf.sqrt(x, name="root"), name="faulty"),
+        {"x": _POSITIVE_OR_NOT},
+        ("webgl",),
+        ("cpu", "wasm"),
+    ),
+    "softmax of a masked row": Known(
+        "`Softmax`, `LogSoftmax`",
+        "all elements of a row are -Inf, as in a row that is masked out",
+        "1 everywhere instead of NaN: the largest element is -1e20, and 0 / 0 is 1",
+        "mask with -1e9 instead of -Inf, which gives equal shares",
+        f"{_GPU}reduce_gpu.ts#L43",
+        lambda tf, x: tf.nn.softmax(tf.multiply(x, 1e38, name="steep"), name="faulty"),
+        {"x": np.float32([[-50.0, -60.0, -70.0], [1e-37, 2e-37, 0.0]])},
+        ("webgl",),
+        ("cpu", "wasm"),
+    ),
+    "inverse of relu": Known(
+        "`Relu`, `Relu6`",
+        "a negative input, and a later layer that tells -0 from 0, such as `1 / x`",
+        "-0 instead of 0, so that the later layer gives -Inf instead of Inf",
+        "`tf.maximum(x, 0.0)` instead of `tf.nn.relu(x)`, or `tf.abs` after it",
+        f"{_GPU}kernels/Relu.ts#L27",
+        _inverse_of_relu,
+        {"x": _POSITIVE_OR_NOT},
+        ("webgl",),
+        ("cpu", "wasm"),
+        ("sign of zero",),
+        blamed="above",
+    ),
     "log of 0": Known(
         "`Log`",
         "the input is 0, where GLSL defines no result",
@@ -136,6 +190,17 @@ CASES = {
         "`tf.math.log(x + 1e-7)`",
         f"{_GPU}kernels/Log.ts",
         lambda tf, x: tf.math.log(x, name="faulty"),
+        {"x": _WITH_ZEROS},
+        ("webgl",),
+        ("cpu", "wasm"),
+    ),
+    "power of 0": Known(
+        "`Pow`",
+        "0 to a negative odd power: the sign of 0, which is 0, times Inf",
+        "0 instead of Inf on SwiftShader, NaN on other GPUs",
+        "`tf.math.reciprocal` of a positive power",
+        f"{_GPU}kernels/Pow.ts#L38",
+        _power_of_zero,
         {"x": _WITH_ZEROS},
         ("webgl",),
         ("cpu", "wasm"),

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from tests.support.divergences import (
     arithmetic,
+    half_precision,
     images,
     integers,
+    layers_models,
     other_meanings,
     special_values,
 )
@@ -22,6 +24,8 @@ SECTIONS: Mapping[str, Mapping[str, Known]] = {
     "Arithmetic": arithmetic.CASES,
     "Integers and bools": integers.CASES,
     "Images": images.CASES,
-    "Ignored attributes and dtypes": other_meanings.CASES,
+    "Ignored attributes and dtypes, tables and spectra": other_meanings.CASES,
+    "Layers models": layers_models.CASES,
+    "Half precision": half_precision.CASES,
 }
 KNOWN: Mapping[str, Known] = {name: case for cases in SECTIONS.values() for name, case in cases.items()}
