@@ -23,7 +23,7 @@ from tests.support.tiny_models import (
 
 pytestmark = pytest.mark.browser
 
-TARGETS = ["webgl", "webgl:f16", "webgl:unpacked", pytest.param("webgpu", marks=pytest.mark.slow)]
+TARGETS = ["webgl", "webgl:f16", pytest.param("webgl:unpacked", marks=pytest.mark.slow), "webgpu"]
 
 WATCH = (paths.ROOT / "tests" / "support" / "watch_kernels.js").read_text(encoding="utf-8")
 

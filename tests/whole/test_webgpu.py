@@ -61,16 +61,6 @@ def test_adapter_and_software_rendering_are_reported(page):
     assert facts.float32_textures is None
 
 
-def test_small_tensors_are_computed_on_the_gpu(harness, page):
-    """With CPU forwarding on, JavaScript would compute tensors under 1000 elements."""
-    left = script(
-        harness,
-        "const sum = tf.add(tf.tensor([1, 2], [2], 'int32'), tf.tensor([3, 4], [2], 'int32'));"
-        "return tf.backend().tensorMap.get(sum.dataId).values ?? null",
-    )
-    assert left is None
-
-
 def test_shape_arithmetic_reads_tensors_synchronously(harness, page, tmp_path):
     """TF.js reads through a canvas, which loses the device without the right browser arguments."""
     low = np.array([3, 1], np.int32)
