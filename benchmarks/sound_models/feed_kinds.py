@@ -1,4 +1,4 @@
-"""Draws the kinds of feeds that sound models meet: from smooth pictures to numbers of 1e-16."""
+"""Draws feeds of many kinds, from smooth pictures to numbers of 1e-16."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compares sound models through `tfjs.compare`, and keeps of each comparison what a reader needs."""
+"""Compares sound models with `tfjs.compare`, and keeps what the report needs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Lets the GPU compute floats of every size, and leaves shapes where TF.js computes them in an app.
+ * Makes the GPU compute floats of every size; shapes stay where an app computes them.
  *
  * webgl and webgpu compute small tensors in JavaScript ("CPU forwarding") where none of them is on the GPU yet. An app
  * whose feeds are larger runs the kernels of the GPU instead, and a test has to run these. Shapes are small in every app.

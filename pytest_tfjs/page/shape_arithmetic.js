@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Finds the nodes of a graph that compute shapes: TF.js computes these in JavaScript, in an app too.
+ * Finds the nodes of a graph that compute shapes, which TF.js computes in JavaScript.
  *
  * @typedef {import("./types").Graph} Graph
  * @typedef {import("./types").GraphNode} GraphNode

@@ -16,7 +16,7 @@ from pytest_tfjs.browsers.jobs import Activations, Job, Tap
 from pytest_tfjs.browsers.messages import Progress
 from pytest_tfjs.browsers.targets import parse_targets, parse_variants
 from pytest_tfjs.compare.blame import input_error_text, layers_before
-from pytest_tfjs.compare.diagnosis.comparison_evidence import (
+from pytest_tfjs.compare.comparison_evidence import (
     blamed_row,
     unsteady,
     without_layer,

@@ -1,5 +1,9 @@
-// Notes each kernel that runs, in window.kernelsSeen: its name, the dtypes of its inputs, and whether its result is on the
-// GPU. A result that is one of the inputs is passed on, not computed.
+/**
+ * Records each kernel that runs, in window.kernelsSeen.
+ *
+ * Of each: its name, the dtypes of its inputs, and whether its result is on the GPU. A result that is one of the inputs is
+ * passed on, not computed.
+ */
 window.kernelsSeen = [];
 if (!window.watchesKernels) {
   window.watchesKernels = true;

@@ -1,4 +1,4 @@
-"""Each known divergence of TF.js is found, blamed and explained, as docs/known-divergences.md says."""
+"""Each row of docs/known-divergences.md is found, blamed and explained as it says."""
 
 from __future__ import annotations
 

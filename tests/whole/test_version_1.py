@@ -1,4 +1,4 @@
-"""SavedModels of TensorFlow 1, with lookup tables as nodes of their graph, are converted and close."""
+"""SavedModels of TensorFlow 1 with lookup tables are converted and close."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors that a layer may make alone are allowed in the whole run; values below webgl's reach are noted."""
+"""The whole run is allowed what a layer is allowed alone; too small values are noted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Carries the underflow of half precision through square roots, whose slope at 0 is infinite."""
+"""Carries the underflow of half precision through square roots."""
 
 from __future__ import annotations
 

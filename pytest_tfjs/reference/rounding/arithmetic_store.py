@@ -1,4 +1,4 @@
-"""Stores each layer's rounding properties: numbers of each element as tensors, the rest as JSON."""
+"""Stores each layer's rounding properties: those by element as tensors, the rest as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sums of few summands, of equal ones and onto a large bias may be off by more than λ·√n·u·P; others not."""
+"""Bounds for sums of few summands, of equal summands, and onto a large bias."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What webgl's kernels add by design: sums that start at 1e-15, and mix() where others copy."""
+"""Errors that webgl's kernels add by design: sums from 1e-15, and mix() for copies."""
 
 from __future__ import annotations
 

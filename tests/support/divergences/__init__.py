@@ -1,1 +1,1 @@
-"""Models in which TF.js 4.22 computes something else than TensorFlow, with how to get round each."""
+"""Models in which TF.js 4.22 and TensorFlow differ, each with a way round."""

@@ -1,4 +1,4 @@
-"""Layers of which TF.js's layers models ignore an argument or a mask, while its graph models do not."""
+"""Layers whose arguments or masks TF.js ignores in layers models, but not in graph models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A kernel that writes into its input is found and blamed, and spoils no other layer that runs alone."""
+"""A kernel that writes into its input is found and blamed, and spoils no other layer."""
 
 from __future__ import annotations
 
