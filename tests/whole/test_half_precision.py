@@ -90,7 +90,7 @@ def test_half_precision_rounding_is_reported_without_blame(tfjs, tmp_path):
     comparison = tfjs.compare(tmp_path / "model", rng.standard_normal((3, 6)).astype(np.float32))
     message = failure_message(comparison)
     assert not any(row.made_error for row in comparison.layers), message
-    assert (comparison.verdict, comparison.growth.end) == ("diverged", "back"), message
+    assert (comparison.verdict, comparison.growth.end) == ("diverged", "after"), message
     assert comparison.diagnosis.kind == "half resolution", message
 
 

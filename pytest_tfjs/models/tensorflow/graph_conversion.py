@@ -228,9 +228,10 @@ def cannot_convert(label: str, format_: str, saved_model: Path, error: Exception
             "the test, or build these layers from other operations"
         )
     refusal = read_refusal(error, saved_model if saved_model.is_dir() else None)
+    advice = ". Mend this layer, or build it from other operations" if refusal.where else ""
     return ConversionError(
         f"'{label}' cannot be converted to a {format_} model: {refusal.where}{type(error).__name__}: "
-        f"{refusal.reason}. Mend this layer, or build it from other operations"
+        f"{refusal.reason}{advice}"
     )
 
 
