@@ -45,7 +45,10 @@ def message(*, given=(), before=None):
     )
     target = SimpleNamespace(backend_variant="webgl", half=False)
     context = SimpleNamespace(target=target, progress=lambda progress: None)
-    return " ".join(failure_message(diagnosed(one, None, context)).split())
+    artifacts = SimpleNamespace(format="graph", nodes=tuple, topology={"node": []})
+    reference = SimpleNamespace(plan=SimpleNamespace(layers=[]))
+    model = SimpleNamespace(artifacts=artifacts, reference=reference)
+    return " ".join(failure_message(diagnosed(one, model, context)).split())
 
 
 def test_error_of_inputs_that_were_not_read_is_not_called_rounding():

@@ -46,6 +46,11 @@ def check(concrete: Any, label: str, saved_model: Path | None = None) -> None:
                 )
 
 
+def changes_variables(concrete: Any) -> bool:
+    """Whether a ConcreteFunction assigns to a variable when it runs."""
+    return any(_ASSIGNMENT.fullmatch(op) for _, op in _operations(concrete))
+
+
 def _place(name: str, op: str, saved_model: Path | None) -> str:
     call = None if saved_model is None else layer_of(saved_model, name)
     if call is None:

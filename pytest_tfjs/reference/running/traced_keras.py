@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tfjs.models.keras_config import MODELS
+from pytest_tfjs.models.tensorflow.state_changes import changes_variables
 from pytest_tfjs.reference.running.tapped_graph import Session, TappedGraph, cannot_run, tensorflow_errors
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ def trace_keras(model: TappedKerasModel, plan: Plan, inputs: Sequence[str]) -> T
 
     try:
         function = tf.function(values, autograph=False).get_concrete_function(*model.specs())
+        if changes_variables(function):
+            # Freezing would fail too, and leave functions behind that TensorFlow fails to remove later.
+            raise ValueError("it changes variables when it runs")
         frozen = convert_variables_to_constants_v2(
             function, lower_control_flow=False, aggressive_inlining=True
         )

@@ -127,6 +127,14 @@ CASES = {
         "conversion",
         replace(HALF, others=(SAME,), sizes=Sizes(reference=1.0, error=1e-4)),
     ),
+    "a kernel that writes into its input": (
+        "overwritten input",
+        replace(BASE, overwrites="cpu's kernel writes into its input 'x'"),
+    ),
+    "-0 that another layer divides by": (
+        "sign of zero",
+        replace(BASE, divided="webgl's kernel gives zeros of the other sign"),
+    ),
     "nothing": ("unknown", BASE),
     "no two alike": (
         "unknown",
