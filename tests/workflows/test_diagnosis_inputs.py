@@ -45,7 +45,9 @@ def message(*, given=(), before=None):
     )
     target = SimpleNamespace(backend_variant="webgl", half=False)
     context = SimpleNamespace(target=target, progress=lambda progress: None)
-    artifacts = SimpleNamespace(format="graph", nodes=tuple, topology={"node": []})
+    artifacts = SimpleNamespace(
+        format="graph", nodes=tuple, topology={"node": []}, weight_names=tuple, inputs=(), resources=()
+    )
     reference = SimpleNamespace(plan=SimpleNamespace(layers=[]))
     model = SimpleNamespace(artifacts=artifacts, reference=reference)
     return " ".join(failure_message(diagnosed(one, model, context)).split())
