@@ -5,30 +5,20 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
 import sys
-import tempfile
-import xml.etree.ElementTree as ET
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.support.divergences.table import KNOWN
+from tools.reported_rows import ROOT, RowTests, cells_of, table_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "known-divergences.md"
-TEST = "tests/whole/test_known_divergences.py"
-WRITING = "TFJS_DIVERGENCES"
-"""Environment variable: the page is being written, so the tests do not check what the plugin says."""
-PROPERTY = "tfjs_divergence"
-"""The user property in which a test reports its row."""
+TESTS = RowTests("tests/whole/test_known_divergences.py", "TFJS_DIVERGENCES", "tfjs_divergence")
 
 _SOURCES = "https://github.com/tensorflow/tfjs/blob/tfjs-v4.22.0/"
 _HEADINGS = ("operation", "when", "TF.js gives", "on", "the plugin says", "way round", "source")
@@ -69,10 +59,6 @@ class Row:
         """Operation, condition and result, which identify the row."""
         return self.operation, self.when, self.result
 
-    def to_json(self) -> str:
-        """The row as the value of the user property `PROPERTY`."""
-        return json.dumps(asdict(self))
-
     @property
     def masked(self) -> Row:
         """The row without what differs from run to run: numbers, and which other backends were asked."""
@@ -84,15 +70,8 @@ class Row:
 
 def main() -> int:
     """Runs the tests and writes the page; gives pytest's exit code, or 1 where there is no row."""
-    with tempfile.TemporaryDirectory() as folder:
-        junit = Path(folder) / "junit.xml"
-        status = subprocess.run(
-            [sys.executable, "-m", "pytest", TEST, f"--junitxml={junit}", *sys.argv[1:]],
-            cwd=ROOT,
-            env={**os.environ, WRITING: "1"},
-            check=False,
-        ).returncode
-        made = rows_of(junit) if junit.is_file() else []
+    status, found = TESTS.run(sys.argv[1:])
+    made = [Row(**fields) for fields in found]
     if not made:
         return status or 1
     whole = len(sys.argv) == 1 and status == 0
@@ -103,17 +82,6 @@ def main() -> int:
     PAGE.write_text(page(rows.values()), encoding="utf-8")
     print(f"\n{PAGE.relative_to(ROOT)}: {len(made)} rows written anew, {len(rows)} in all")
     return status
-
-
-def is_writing() -> bool:
-    """Whether the page is being written, so that the tests must not check it."""
-    return WRITING in os.environ
-
-
-def rows_of(junit: Path) -> list[Row]:
-    """The rows that the tests reported, in the order of the tests."""
-    found = ET.parse(junit).iter("property")
-    return [Row(**json.loads(str(one.get("value")))) for one in found if one.get("name") == PROPERTY]
 
 
 def page(rows: Iterable[Row]) -> str:
@@ -138,21 +106,16 @@ def read() -> list[Row]:
         if line.startswith("## "):
             section = line.removeprefix("## ")
         elif line.startswith("| ") and not line.startswith(f"| {_HEADINGS[0]} |"):
-            cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-            source = cells[-1].partition(_SOURCES)[2].removesuffix(")")
-            rows.append(Row(section, *cells[:-1], source))
+            *cells, source = cells_of(line)
+            source = source.partition(_SOURCES)[2].removesuffix(")")
+            rows.append(Row(section, *cells, source))
     return rows
 
 
 def _line(row: Row) -> str:
     name = re.sub(r"#L\d+$", "", row.source).rpartition("/")[2]
     source = f"[{name}]({_SOURCES}{row.source})"
-    cells = (row.operation, row.when, row.result, row.targets, row.said, row.instead, source)
-    return f"| {' | '.join(_escaped(cell) for cell in cells)} |"
-
-
-def _escaped(cell: str) -> str:
-    return cell.replace("|", "\\|")
+    return table_line((row.operation, row.when, row.result, row.targets, row.said, row.instead, source))
 
 
 if __name__ == "__main__":

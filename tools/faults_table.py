@@ -5,23 +5,18 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
 import sys
-import tempfile
-import xml.etree.ElementTree as ET
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING
 
-ROOT = Path(__file__).resolve().parents[1]
+from tools.reported_rows import ROOT, RowTests, cells_of, table_line
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 PAGE = ROOT / "docs" / "faults.md"
-TEST = "tests/whole/test_faults.py"
-WRITING = "TFJS_FAULTS"
-"""Environment variable: the page is being written, so the tests do not check it."""
-PROPERTY = "tfjs_fault"
-"""The user property in which a test reports its row."""
+TESTS = RowTests("tests/whole/test_faults.py", "TFJS_FAULTS", "tfjs_fault")
 
 _HEADINGS = ("fault", "browser", "caused by", "the test", "message")
 _HEADING = f"| {' | '.join(_HEADINGS)} |"
@@ -58,10 +53,6 @@ class Row:
         """Fault and browser, which identify the row."""
         return self.fault, self.browser
 
-    def to_json(self) -> str:
-        """The row as the value of the user property `PROPERTY`."""
-        return json.dumps(asdict(self))
-
     @property
     def masked(self) -> Row:
         """The row without its numbers, which differ from run to run."""
@@ -71,15 +62,8 @@ class Row:
 
 def main() -> int:
     """Runs the tests and writes the page; gives pytest's exit code, or 1 where there is no row."""
-    with tempfile.TemporaryDirectory() as folder:
-        junit = Path(folder) / "junit.xml"
-        status = subprocess.run(
-            [sys.executable, "-m", "pytest", TEST, f"--junitxml={junit}", *sys.argv[1:]],
-            cwd=ROOT,
-            env={**os.environ, WRITING: "1"},
-            check=False,
-        ).returncode
-        made = rows_of(junit) if junit.is_file() else []
+    status, found = TESTS.run(sys.argv[1:])
+    made = [Row(**fields) for fields in found]
     rows = {row.key: row for row in [*read(), *made]}
     if not made:
         return status or 1
@@ -88,20 +72,9 @@ def main() -> int:
     return status
 
 
-def is_writing() -> bool:
-    """Whether the page is being written, so that the tests must not check it."""
-    return WRITING in os.environ
-
-
-def rows_of(junit: Path) -> list[Row]:
-    """The rows that the tests reported, in the order of the tests."""
-    found = ET.parse(junit).iter("property")
-    return [Row(**json.loads(str(one.get("value")))) for one in found if one.get("name") == PROPERTY]
-
-
 def page(rows: list[Row]) -> str:
     """The whole page."""
-    lines = [_HEADING, f"|{'---|' * len(_HEADINGS)}", *map(_line, rows)]
+    lines = [_HEADING, f"|{'---|' * len(_HEADINGS)}", *(table_line(astuple(row)) for row in rows)]
     return _INTRODUCTION + "\n".join(lines) + "\n"
 
 
@@ -110,8 +83,7 @@ def read() -> list[Row]:
     if not PAGE.is_file():
         return []
     lines = PAGE.read_text(encoding="utf-8").partition(_HEADING)[2].splitlines()
-    cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines if line.startswith("| ")]
-    return [Row(*(cell.strip().replace("\\|", "|") for cell in row)) for row in cells]
+    return [Row(*cells_of(line)) for line in lines if line.startswith("| ")]
 
 
 def plain(text: str, *folders: Path) -> str:
@@ -119,11 +91,6 @@ def plain(text: str, *folders: Path) -> str:
     for folder in folders:
         text = text.replace(f"{folder}/", "")
     return re.sub(r"\b[0-9a-f]{32,}\b", "…", text)
-
-
-def _line(row: Row) -> str:
-    cells = [str(getattr(row, one.name)).replace("|", "\\|") for one in fields(row)]
-    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

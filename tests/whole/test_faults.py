@@ -80,8 +80,8 @@ def check(fault: Fault, project: Project, run: InnerRun, request: pytest.Fixture
     assert list(remains(project, run)) == []
     message = table.plain(seen(run), project.folder, project.models, project.cache, project.scratch)
     row = table.Row(fault.name, fault.browser, fault.caused, fault.outcome, message)
-    request.node.user_properties.append((table.PROPERTY, row.to_json()))
-    if not table.is_writing():
+    request.node.user_properties.append(table.TESTS.user_property(row))
+    if not table.TESTS.is_writing():
         assert row.masked in [one.masked for one in table.read()], "run `make faults`"
 
 

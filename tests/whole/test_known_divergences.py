@@ -41,7 +41,7 @@ def saved(tmp_path_factory):
 @pytest.mark.parametrize("name", slow_except(QUICK, KNOWN))
 def test_divergence_is_blamed_and_explained(tfjs, tfjs_target, request, saved, name):
     case, target = KNOWN[name], tfjs_target.backend_variant
-    if target not in (case.wrong[:1] if table.is_writing() else (*case.wrong, *case.right)):
+    if target not in (case.wrong[:1] if table.TESTS.is_writing() else (*case.wrong, *case.right)):
         pytest.skip("the page says nothing of this target")
     comparison = tfjs.compare(saved(name), case.arrays, format=case.format, alone="all", allow_vacuous="*")
     if target in case.right:
@@ -55,8 +55,8 @@ def test_divergence_is_blamed_and_explained(tfjs, tfjs_target, request, saved, n
     assert comparison.diagnosis.kind in case.kinds, message
     if target == case.wrong[0]:
         row = _row(name, _said(comparison))
-        request.node.user_properties.append((table.PROPERTY, row.to_json()))
-        if not table.is_writing():
+        request.node.user_properties.append(table.TESTS.user_property(row))
+        if not table.TESTS.is_writing():
             assert row.masked in [one.masked for one in table.read()], "run `make divergences`"
 
 
