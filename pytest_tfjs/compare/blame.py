@@ -27,8 +27,9 @@ def blame(results: Sequence[LayerResult], unrepresentable: Collection[str] = ())
     wrong alone: then the layers where the divergence begins are named, and the growth of the error.
 
     A layer whose kernel writes into an input is right alone and makes other layers wrong: those that take the
-    same input, and the input itself, which is read after. It is blamed if such a layer diverged. So is a
-    layer that gives zeros of the wrong sign, if a layer that divides by them diverged.
+    same input, and the input itself, which is read after. It is blamed if such a layer diverged, unless that
+    is only the input, and the input is no output of the model: then no layer took the changed values. So is
+    a layer that gives zeros of the wrong sign, if a layer that divides by them diverged.
 
     `unrepresentable`: layers whose reference has values that the target cannot represent, such as values
     above 65504 in half precision. A layer downstream of a wrong one of these cannot have correct inputs, and
@@ -44,7 +45,8 @@ def blame(results: Sequence[LayerResult], unrepresentable: Collection[str] = ())
     spoiled = {
         result.layer.name: _spoiled_by(result, results, made) for result in results if result.overwrites
     }
-    spoils = frozenset(name for name, wrong_then in spoiled.items() if wrong_then and name not in made)
+    late = read_late(results)
+    spoils = frozenset(name for name, wrong_then in spoiled.items() if wrong_then - late and name not in made)
     explained = frozenset().union(*(spoiled[name] for name in spoils))
     zeros = blamed_zeros(results)
     edge = frontier(results)
@@ -58,6 +60,22 @@ def blame(results: Sequence[LayerResult], unrepresentable: Collection[str] = ())
     if first or not edge:
         return Blame(first, made, spoils, zeros)
     return Blame(edge, growth=_growth(results, edge[0]))
+
+
+def read_late(results: Sequence[LayerResult]) -> frozenset[str]:
+    """The inner layers that are right alone, and into whose activation a later kernel writes.
+
+    Their activations are read after that, so that an error there says nothing about the model.
+    """
+    overwritten = {name for result in results for name in result.overwrites}
+    return frozenset(
+        result.layer.name
+        for result in results
+        if result.layer.name in overwritten
+        and not (result.layer.output or result.given)
+        and result.local is not None
+        and result.local.passed
+    )
 
 
 def _spoiled_by(result: LayerResult, results: Sequence[LayerResult], made: Collection[str]) -> frozenset[str]:

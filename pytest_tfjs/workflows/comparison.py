@@ -122,13 +122,21 @@ def _comparison(
 def _overwriting_notes(judgement: Judgement, changed_feeds: Sequence[str]) -> Iterator[str]:
     """Which layers write into their inputs without harm, and which inputs of the model were written into."""
     by_layers = set()
+    failed = {
+        one.layer.name for one in judgement.results if one.metrics is not None and not one.metrics.passed
+    }
     for result in judgement.results:
         by_layers |= set(result.overwrites)
         if result.overwrites and not result.spoils_inputs:
             inputs = " and ".join(map(repr, result.overwrites))
+            late = (
+                f"; {inputs} was read after that, and so has an error"
+                if failed & set(result.overwrites)
+                else ""
+            )
             yield (
                 f"the kernel of {result.layer.name!r} ({result.layer.op}) writes into its input {inputs}."
-                " In this run the other layers were right all the same"
+                f" In this run the other layers were right all the same{late}"
             )
     for name in changed_feeds:
         if name not in by_layers:

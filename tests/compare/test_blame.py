@@ -213,6 +213,7 @@ def overwriting(diverged, *, into=("hidden",), wrong_alone="", rows=SCATTER):
         ("hidden scaled end", {}, ("patched",), True),
         ("end", {}, ("patched",), True),
         ("", {}, (), False),
+        ("hidden", {}, ("hidden",), False),  # which is read after `patched` wrote into it
         ("patched end", {"wrong_alone": "patched"}, ("patched",), False),
         ("hidden scaled end", {"wrong_alone": "hidden"}, ("hidden",), False),
         ("scaled end", {"wrong_alone": "scaled"}, ("scaled",), False),

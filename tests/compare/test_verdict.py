@@ -272,6 +272,19 @@ def test_inner_error_that_fades_before_the_outputs_is_close():
     assert [result.verdict for result in found.results] == ["close"] * 3
 
 
+@pytest.mark.parametrize("written", [np.nan, -9.0])
+def test_inner_layer_that_is_read_after_a_kernel_wrote_into_it_is_close(written):
+    rows = (layer("a"), layer("b", "a"), layer("c", "b", output=True))
+    metrics = {"a": measured([1, written], [1, 2]), "b": close(), "c": close()}
+    local = {name: SimpleNamespace(passed=True) for name in metrics}
+    alone = Alone(local=local, overwrites={"b": ("a",)})
+    found = judge(rows, metrics, dict.fromkeys(metrics, TOLERANCE), alone=alone)
+    assert (found.verdict, found.first_divergence) == ("close", ())
+    metrics["c"] = measured([1, 2], [1, 3])
+    found = judge(rows, metrics, dict.fromkeys(metrics, TOLERANCE), alone=alone)
+    assert (found.verdict, found.first_divergence) == ("diverged", ("b",))
+
+
 def test_inner_error_diverges_at_an_output_in_a_wrong_layer_or_under_a_given_tolerance():
     assert drifted(output=True).first_divergence == ("b",)
     assert drifted(output=False, right=False).first_divergence == ("b",)

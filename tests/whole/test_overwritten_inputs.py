@@ -91,6 +91,22 @@ def test_a_scatter_into_what_nothing_else_takes_is_close_with_a_note(tfjs):
     assert comparison.notes == (f"{note} layers were right all the same",)
 
 
+@pytest.mark.tfjs(backends="cpu")
+def test_a_layer_that_is_read_after_a_scatter_wrote_into_it_is_close(tfjs):
+    tf = pytest.importorskip("tensorflow")
+
+    def twice(tf, taken, patched):
+        again = tf.tensor_scatter_nd_update(patched, [[2]], tf.fill([1, 3], float("-inf")), name="again")
+        return {"y": tf.nn.softmax(again * 1.5, name="scaled", axis=0)}
+
+    comparison = tfjs.assert_close(patched(tf, twice, False), X)
+    into = {row.layer.name: row.overwrites for row in comparison.layers if row.overwrites}
+    assert into == {"patched": ("hidden",), "again": ("patched",)}
+    assert [note.split("; ")[1] for note in comparison.notes] == [
+        f"'{name}' was read after that, and so has an error" for name in ("hidden", "patched")
+    ]
+
+
 @pytest.mark.tfjs(backends="cpu", alone="none")
 def test_an_input_of_the_model_that_was_written_into_is_noted(tfjs):
     tf = pytest.importorskip("tensorflow")
