@@ -114,13 +114,15 @@ def is_saturated(array: NDArray[Any]) -> bool:
     """Whether every element is 0, 1 or -1, as sigmoid, softmax and tanh give for very large numbers.
 
     Elements count as 1 within one rounding and as 0 within 1e-12, closer than a confident model comes.
+    Negative numbers near 0 do not count: tanh gives them for numbers near 0, and the others never do.
     """
     if array.size == 0 or kind_of(array) is not Kind.NUMBER or array.dtype.kind != "f":
         return False
     flat = array.reshape(-1)
     for start in range(0, flat.size, BLOCK):
-        size = np.abs(_wide(flat[start : start + BLOCK]))
-        if not np.all((size <= _ZERO) | (np.abs(size - 1.0) <= _ONE)):
+        block = _wide(flat[start : start + BLOCK])
+        is_zero = (block >= 0) & (block <= _ZERO)
+        if not np.all(is_zero | (np.abs(np.abs(block) - 1.0) <= _ONE)):
             return False
     return True
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _NAMED = 3
 
 _SATURATING_LAYERS = frozenset({"Activation", "Conv1D", "Conv2D", "Conv3D", "Dense"})
-"""Keras layers, which may have such an activation function."""
+"""Keras layers, which may have such an activation function. Fused nodes name theirs: `Conv2D+Relu`."""
 
 _MOVING = PASS_THROUGH | RESHAPES | {"Flatten", "Transpose"}
 """Operations and layers that do not change values."""
@@ -99,7 +99,7 @@ def squashes(layer: Layer, layers: Mapping[str, Layer]) -> bool:
     seen: set[str] = set()
     while True:
         parts = set(layer.op.split("+"))
-        if parts & (SATURATING | _SATURATING_LAYERS):
+        if parts & SATURATING or layer.op in _SATURATING_LAYERS:
             return True
         if not parts <= _MOVING or len(layer.inputs) != 1 or layer.name in seen:
             return False

@@ -83,7 +83,9 @@ def test_arrays_that_are_not_the_same():
         (f32(0, 1, 0), True),
         (f32(-1, 1), True),
         (f32(0, 1e-20, 1 - 6e-8), True),
+        (f32(0, 1e-20), True),  # a sigmoid of large negative numbers
         (f32(1e-9, 1), False),  # a confident classifier
+        (f32(-1e-20, 1e-20), False),  # small numbers, of tanh or of no activation
         (f32(0, 0.5), False),
         (f32(NAN, 1), False),
         (np.array([0, 1]), False),

@@ -78,6 +78,13 @@ def test_a_sigmoid_is_found_before_operations_that_change_no_value():
     assert squashes(chain["shaped"], chain)
 
 
+@pytest.mark.parametrize(
+    ("op", "does"), [("Conv2D", True), ("Conv2D+BiasAdd+Sigmoid", True), ("Conv2D+BiasAdd+Relu", False)]
+)
+def test_fused_nodes_squash_by_their_activation(op, does):
+    assert squashes(layer("out", op=op), {}) is does
+
+
 LIVE = Spread(4, moved=True)
 
 
