@@ -263,6 +263,10 @@ _CAUSES: tuple[Callable[[Evidence], Found], ...] = (
 
 
 def _kernel(evidence: Evidence) -> str:
+    if evidence.over_artifacts is not None and evidence.others and not evidence.right:
+        others = _and(tuple(seen.who for seen in evidence.others))
+        who = "TensorFlow, running the same artifacts, agrees with Python"
+        return f"{evidence.target} is wrong, {others} too (in another way), but {who}"
     who = _and(evidence.right) or "TensorFlow, running the same artifacts,"
     agrees = "agrees" if len(evidence.right) < 2 else "agree"  # noqa: PLR2004
     return f"{evidence.target} is wrong, but {who} {agrees} with Python"

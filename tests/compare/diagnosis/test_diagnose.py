@@ -184,6 +184,14 @@ def test_text_for_a_kernel_names_what_it_computes():
     )
 
 
+def test_text_for_a_kernel_does_not_hide_that_others_are_wrong_in_another_way():
+    found = diagnose(replace(BASE, others=(OTHER,), over_artifacts=PYTHON_RIGHT))
+    assert found.said == (
+        "webgl is wrong, cpu on chrome too (in another way), but TensorFlow, running the same artifacts, "
+        "agrees with Python"
+    )
+
+
 def test_other_inputs_are_not_wiring_if_another_backend_or_tensorflow_is_right():
     other = replace(BASE, takes=("a",), source_takes=("b",))
     assert diagnose(replace(other, others=(RIGHT,))).kind == "kernel"
