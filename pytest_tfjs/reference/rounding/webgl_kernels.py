@@ -58,6 +58,8 @@ def mixed(step: Step) -> Array | None:
 
     None for an operation that copies, and where nothing is rounded because all that is replaced is 0.
     """
+    if not step.gives_numbers:
+        return None  # differences of integers are exact
     if step.op == "OneHot":
         before = step.value(3)
         replaced = step.result() != before
@@ -71,10 +73,11 @@ def mixed(step: Step) -> Array | None:
     if not rounds.any():
         return None
     with np.errstate(all="ignore"):
-        usual = np.sqrt(np.mean(np.square(after[replaced], dtype=np.float64)))
+        sizes = magnitude(after[replaced & np.isfinite(after)])
+        usual = np.sqrt(np.mean(np.square(sizes, dtype=np.float64))) if sizes.size else 0.0
         apart = np.minimum(magnitude(after - before), _MOST_REPLACED * usual)
         found: Array = np.where(rounds, apart + magnitude(after), 0).astype(np.float32)
-    return found if np.isfinite(found).all() else None
+    return np.where(np.isfinite(found), found, np.float32(0))
 
 
 def _replaced(step: Step) -> Array:

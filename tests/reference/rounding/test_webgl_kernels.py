@@ -154,6 +154,43 @@ def test_an_update_that_is_lost_in_a_large_number_is_an_error(replaced):
     assert passed == (abs(replaced) < 1e9)
 
 
+def test_an_update_of_nan_takes_nothing_from_the_others():
+    x, rows = normal(8, 64), normal(2, 64)
+    rows[0, 5] = np.nan
+    arithmetic, value = measured(scattered, x=x, rows=rows)
+    assert np.count_nonzero(arithmetic.mixed) == 127
+    actual = x.copy()
+    actual[[1, 4]] = mix(x[[1, 4]], rows)
+    assert judged(actual, value, arithmetic, op="TensorScatterUpdate", backend="webgl").passed
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "bool", "uint8", "int32"])
+def test_updates_of_other_dtypes_are_copies(dtype):
+    """Complex numbers may round; no dtype may count as an operation without a rule."""
+
+    def build(tf, x):
+        z = tf.complex(x, -x) if dtype == "complex64" else tf.cast(x, dtype)
+        updated = tf.tensor_scatter_nd_update(z, [[1], [4]], z[:2])
+        return updated if dtype == "complex64" else tf.cast(updated, tf.float32)
+
+    found, _ = measured(build, x=np.abs(normal(8, 3)))
+    assert (found.exact, found.tried) == (True, False)
+    assert (found.mixed is None) == (dtype != "complex64")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "on", "off"), [("complex64", 1 + 2j, 2 + 0j), ("bool", False, True), ("int32", 3, 1)]
+)
+def test_one_hot_codes_of_other_dtypes_are_copies(dtype, on, off):
+    def build(tf, x):
+        codes = tf.one_hot(tf.cast(x, tf.int32), 5, on, off, dtype=dtype)
+        return codes if dtype == "complex64" else tf.cast(codes, tf.float32)
+
+    found, _ = measured(build, x=np.abs(normal(4)))
+    assert (found.exact, found.tried) == (True, False)
+    assert (found.mixed is None) == (dtype != "complex64")
+
+
 def test_other_operations_that_webgl_computes_by_mix():
     def dense(tf, x):
         return tf.raw_ops.SparseToDense(
