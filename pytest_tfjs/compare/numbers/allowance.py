@@ -72,9 +72,9 @@ _BIAS = 0.25
 class Allowance:
     """The allowed error: `|error| <= factor * P + floor + extra` for each element, and `rms(error) <= rms`.
 
-    P is the largest partial sum (`elements.partial_sum`), or |reference| without a magnitude. `floor`, `rms`
-    and `extra` are in the activation's unit; `rms` is infinite if only the elements are judged. `extra`, in
-    the activation's shape, is None if it is 0 everywhere.
+    P is the largest partial sum (`element_loops.partial_sum`), or |reference| without a magnitude. `floor`,
+    `rms` and `extra` are in the activation's unit; `rms` is infinite if only the elements are judged.
+    `extra`, in the activation's shape, is None if it is 0 everywhere.
     """
 
     factor: float = 0.0

@@ -18,7 +18,7 @@ from pytest_tfjs.compare.numbers.element_loops import (
     text_elements,
 )
 from pytest_tfjs.compare.numbers.symptoms import permutation_of, symptoms_of
-from pytest_tfjs.compare.numbers.tolerances import EXACT
+from pytest_tfjs.compare.numbers.tolerances import EXACT, is_inexact
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,9 +125,9 @@ def measure(
 
     `magnitude`, of the reference's shape: the sums of the magnitudes that enter its elements. With it, `rtol`
     and every result relative to |reference| are relative to the largest partial sum
-    (`elements.partial_sum`). `extra`, of the reference's shape: an error allowed at each element beside that
-    of `tolerance`, in the activation's unit. `symptoms` False leaves out `Metrics.symptoms`, which takes the
-    most time.
+    (`element_loops.partial_sum`). `extra`, of the reference's shape: an error by rounding that is allowed at
+    each element beside that of `tolerance`, in the activation's unit; integers do not round, and get nothing.
+    `symptoms` False leaves out `Metrics.symptoms`, which takes the most time.
     """
     reference = np.asarray(reference)
     if actual is None:
@@ -142,7 +142,7 @@ def measure(
     if kind is Kind.TEXT:
         return _measure_text(actual, reference)
     allowed = EXACT if kind is Kind.BOOL else tolerance
-    extra = None if kind is Kind.BOOL else extra
+    extra = extra if is_inexact(reference.dtype.name) else None
     return _measure_numbers(actual, reference, allowed, magnitude, extra, explain=symptoms)
 
 

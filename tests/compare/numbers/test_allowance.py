@@ -218,6 +218,52 @@ def test_strings_are_exact():
     assert judged(np.array(["a", "c"], object), reference, EXACT).failed_by == "element"
 
 
+def allowed(arithmetic, *, backend="cpu", packed=False):
+    return allowance(layer("y"), arithmetic, f32(1, 2), backend=backend, half=False, packed=packed)
+
+
+@pytest.mark.parametrize("backend", ["cpu", "wasm", "webgl", "webgpu"])
+def test_what_kernels_of_webgl_add_is_allowed_where_they_run(backend):
+    plain = allowed(Arithmetic(noise=1e-7), backend=backend)
+    started = Arithmetic(noise=1e-7, started=1.0)
+    assert allowed(started, backend=backend) == plain
+    packed = allowed(started, backend=backend, packed=True)
+    assert packed.floor == pytest.approx(plain.floor + 2.0**-23)
+    assert packed.rms == pytest.approx(plain.rms + 2.0**-23)
+    assert packed.factor == plain.factor
+    mixed = allowed(Arithmetic(exact=True, mixed=f32(0, 3)), backend=backend)
+    assert (mixed.factor, mixed.extra is not None) == (0.0, backend == "webgl")
+    assert backend != "webgl" or mixed.extra.tolist() == [0, 3 * 2.0**-23]
+
+
+def test_the_error_of_computed_constants_is_added():
+    plain, wider = allowed(Arithmetic(noise=1e-7)), allowed(Arithmetic(noise=1e-7, constants=1e-6))
+    assert wider.factor == pytest.approx(plain.factor + 2e-6)
+    assert wider.rms == pytest.approx(plain.rms + 1e-6 * math.sqrt(2.5))
+
+
+def test_an_excess_is_of_its_own_elements_in_units_of_the_roundoff():
+    excess = f32(0, 1000)
+    for backend, unit in (("cpu", 2.0**-24), ("wasm", 2.0**-24), ("webgl", 2.0**-23), ("webgpu", 2.0**-23)):
+        plain, wider = (
+            allowed(Arithmetic(terms=64, noise=1e-7, excess=one), backend=backend) for one in (None, excess)
+        )
+        assert plain.extra is None
+        assert (wider.factor, wider.floor) == (plain.factor, plain.floor)
+        assert wider.extra.tolist() == [0, 1000 * unit]
+        assert wider.rms == pytest.approx(plain.rms + 1000 * unit / math.sqrt(2))
+
+
+def test_allowances_add_up():
+    one, other = Allowance(1.0, 2.0, 3.0, f32(1, 2)), Allowance(0.5, 0.5, 0.5)
+    assert (one + other).extra.tolist() == [1, 2]
+    assert (other + one).extra.tolist() == [1, 2]
+    assert (one + one).extra.tolist() == [2, 4]
+    assert (other + other).extra is None
+    half = (one + other).times(0.5)
+    assert (half.factor, half.floor, half.rms, half.extra.tolist()) == (0.75, 1.25, 1.75, [0.5, 1])
+
+
 def test_an_unknown_layer_has_the_default_tolerance_of_its_backend():
     reference = f32(1, 100)
     one = layer("a")

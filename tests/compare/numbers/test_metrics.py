@@ -241,6 +241,27 @@ def test_a_tolerance_applies_to_integers():
     assert measure(actual, reference, Tolerance(rtol=0, atol=1, absolute=True)).passed
 
 
+def test_an_extra_allowance_counts_at_its_own_element_only():
+    reference, extra = f32(1, 2, 4), f32(0, 0.5, 0)
+    for actual, passes in ((f32(1, 2.5, 4), True), (f32(1, 2.51, 4), False), (f32(1.1, 2, 4), False)):
+        assert measure(actual, reference, Tolerance(0.0, 0.0), extra=extra).passed is passes
+    wider = measure(f32(1, 2.75, 4), reference, Tolerance(0.1, 0.0), extra=extra)
+    assert (wider.worst, wider.allowed) == ((1,), pytest.approx(0.7))
+    assert wider.needed == pytest.approx(0.05 / 4)
+
+
+@pytest.mark.parametrize("wrong", [NAN, INF])
+def test_an_extra_allowance_allows_no_nan_or_inf(wrong):
+    extra = np.full(2, INF, np.float32)
+    assert not measure(f32(1, wrong), f32(1, 2), Tolerance(0.0, 0.0), extra=extra).passed
+
+
+@pytest.mark.parametrize("dtype", ["int32", "bool"])
+def test_an_extra_allowance_is_for_numbers_that_round(dtype):
+    reference, actual = np.array([0, 1], dtype), np.array([1, 1], dtype)
+    assert not measure(actual, reference, Tolerance(0.0, 0.0), extra=f32(9, 9)).passed
+
+
 def test_the_difference_of_integers_does_not_wrap():
     lowest, highest = np.array([-(2**31)], np.int32), np.array([2**31 - 1], np.int32)
     assert measure(lowest, highest, EXACT).max_abs == 2**32 - 1
