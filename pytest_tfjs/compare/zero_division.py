@@ -25,6 +25,9 @@ _KEEPS_SIGN = (
 )
 """Operations that give a zero of the sign of a zero that enters."""
 
+_ANGLE = 1e-3
+"""How far an error of an angle may be from π or 2·π, relative to that, if the sign of a zero made it."""
+
 
 def divided_layers(layers: Sequence[Layer]) -> frozenset[str]:
     """The layers whose zeros may reach, with their sign, a layer that divides by them."""
@@ -84,7 +87,8 @@ def _is_by_sign(result: LayerResult) -> bool:
     if metrics is None or metrics.worst is None or not _divides(result.layer):
         return False
     if "Atan2" in result.layer.op.split("+"):
-        return True
+        half_turns = abs(metrics.worst_actual - metrics.worst_reference) / math.pi
+        return any(math.isclose(half_turns, turns, rel_tol=_ANGLE) for turns in (1, 2))
     return math.isinf(metrics.worst_actual) and metrics.worst_actual == -metrics.worst_reference
 
 

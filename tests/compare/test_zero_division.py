@@ -37,10 +37,10 @@ def test_layers_in_front_of_a_division_are_those_whose_zeros_reach_it(ops, found
     assert divided_layers(rows(*ops)) == found
 
 
-def judged(second, *, op="Reciprocal", given=0.0, local=None):
-    """A ReLU that gives `given` for 0, and a layer that gives `second` for it, where Inf is right."""
+def judged(second, *, op="Reciprocal", given=0.0, local=None, right=INF):
+    """A ReLU that gives `given` for 0, and a layer that gives `second` for it, where `right` is right."""
     relu, divided = f32(given, 2), f32(second, 0.5)
-    expected = {"l0": f32(0, 2), "l1": f32(INF, 0.5)}
+    expected = {"l0": f32(0, 2), "l1": f32(right, 0.5)}
     alone = {"l0": relu, "l1": expected["l1"] if local is None else local}
     return judge(
         rows("Relu", op),
@@ -63,6 +63,17 @@ def test_the_layer_that_gave_the_zero_is_blamed():
     assert found.results[0].reason == (
         "1 element is -0 in the browser and 0 in the reference, and 'l1' divides by it"
     )
+
+
+@pytest.mark.parametrize("angle", [-np.pi, 0.0])
+def test_an_angle_is_off_by_a_half_turn_or_a_whole_one(angle):
+    """`atan2(-0, -1)` is -π, and `atan2(0, -0)` is π."""
+    assert judged(angle, given=-0.0, op="Atan2", right=np.pi).first_divergence == ("l0",)
+
+
+def test_an_angle_that_is_wrong_by_something_else_is_not_blamed_on_zeros():
+    for angle in (3.0, 0.1, -3.0, np.nan):
+        assert "l0" not in judged(angle, given=-0.0, op="Atan2", right=np.pi).first_divergence
 
 
 def test_zeros_are_equal_where_nothing_is_wrong_for_them():

@@ -13,13 +13,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WrongZeros:
-    """Elements that are 0 in browser and reference with different signs; `minus` are -0 in the browser."""
+    """Elements that are 0 in browser and reference with different signs.
+
+    `minus` of them are -0 in the browser.
+    """
 
     count: int
     minus: int
 
     def __str__(self) -> str:
         what = "element is" if self.count == 1 else "elements are"
+        if 0 < self.minus < self.count:
+            return f"{self.count} {what} 0 in the browser and in the reference, with different signs"
         signs = ("-0", "0") if self.minus else ("0", "-0")
         return f"{self.count} {what} {signs[0]} in the browser and {signs[1]} in the reference"
 
