@@ -153,8 +153,9 @@ def _within(
         rounded |= np.isnan(found) & np.isnan(expected)
         return rounded
     if storage is not None and not np.isfinite(source).all():
-        # Infinite numbers have no grid; `lost_values` describes what became of the weight.
-        return np.ones(found.shape, np.bool_)
+        # Infinite numbers have no grid, and dequantising gives none; `lost_values` says what became of them.
+        lost: NDArray[np.bool_] = same | ~np.isfinite(found)
+        return lost
     allowed = rounding + _half_step(source, storage)
     within: NDArray[np.bool_] = same | (np.abs(_wide(found) - _wide(expected)) <= allowed)
     return within

@@ -64,6 +64,8 @@ def test_values_that_the_storage_holds_are_not_lost(stored, source, storage):
 def test_a_weight_with_infinite_values_has_no_grid_and_does_not_differ():
     assert difference(f32(math.nan, math.nan), f32(-math.inf, 0), BYTE) is None
     assert difference(f32(math.nan, math.nan), f32(-1, 0), BYTE) is not None
+    assert difference(f32(math.nan, math.inf), f32(0, math.inf), BYTE) is None
+    assert difference(f32(math.nan, 7), f32(-math.inf, 0), BYTE) is not None
 
 
 def compression(**values: tuple[list[float], list[float]]) -> Compression:
