@@ -197,7 +197,7 @@ CASES = {
     "power of 0": Known(
         "`Pow`",
         "0 to a negative odd power: the sign of 0, which is 0, times Inf",
-        "0 instead of Inf on SwiftShader, NaN on other GPUs",
+        "NaN instead of Inf on SwiftShader; other GPUs may give another number",
         "`tf.math.reciprocal` of a positive power",
         f"{_GPU}kernels/Pow.ts#L38",
         _power_of_zero,
