@@ -9,7 +9,6 @@ from tests.support.divergences.case import Known
 _LAYERS = "tfjs-layers/src/layers/"
 _IMAGE = np.random.default_rng(3).standard_normal((2, 6, 6, 4)).astype(np.float32)
 _STEPS = np.float32([[[1, 2], [3, -1], [0, 0], [0, 0]], [[2, 1], [0, 0], [0, 0], [0, 0]]])
-_KINDS = ("semantics", "conversion")
 _AS_GRAPH = '`format="graph"`'
 
 
@@ -19,14 +18,28 @@ def _model(keras, x, faulty):
     return keras.Model(x, keras.layers.Dense(3, name="after")(faulty), name="model")
 
 
-def _sloped(keras):
-    x = keras.Input((6, 6, 4), name="x")
-    return _model(keras, x, keras.layers.ReLU(negative_slope=0.2, name="faulty")(x))
+def _in_layers_models(**fields):
+    """A divergence of layers models, on each backend."""
+    kinds = ("semantics", "conversion")
+    return Known(**fields, wrong=("cpu", "wasm", "webgl"), kinds=kinds, format="layers")
 
 
-def _above(keras):
-    x = keras.Input((6, 6, 4), name="x")
-    return _model(keras, x, keras.layers.ReLU(threshold=0.5, name="faulty")(x))
+def _of_relu(name, *, argument, value, instead):
+    """An argument of `ReLU`, called `name`, that TF.js ignores."""
+
+    def build(keras):
+        x = keras.Input((6, 6, 4), name="x")
+        return _model(keras, x, keras.layers.ReLU(**{argument: value}, name="faulty")(x))
+
+    return _in_layers_models(
+        operation="`ReLU` layer",
+        when=f"`{argument}` other than 0",
+        result=f"the {name} is ignored",
+        instead=instead,
+        source=f"{_LAYERS}advanced_activations.ts#L48",
+        node=build,
+        feed={"x": _IMAGE},
+    )
 
 
 def _masked_mean(keras):
@@ -36,40 +49,17 @@ def _masked_mean(keras):
 
 
 CASES = {
-    "slope of ReLU": Known(
-        "`ReLU` layer",
-        "`negative_slope` other than 0",
-        "the slope is ignored",
-        f"{_AS_GRAPH}, or `LeakyReLU`",
-        f"{_LAYERS}advanced_activations.ts#L48",
-        _sloped,
-        {"x": _IMAGE},
-        ("cpu", "wasm", "webgl"),
-        kinds=_KINDS,
-        format="layers",
+    "slope of ReLU": _of_relu(
+        "slope", argument="negative_slope", value=0.2, instead=f"{_AS_GRAPH}, or `LeakyReLU`"
     ),
-    "threshold of ReLU": Known(
-        "`ReLU` layer",
-        "`threshold` other than 0",
-        "the threshold is ignored",
-        _AS_GRAPH,
-        f"{_LAYERS}advanced_activations.ts#L48",
-        _above,
-        {"x": _IMAGE},
-        ("cpu", "wasm", "webgl"),
-        kinds=_KINDS,
-        format="layers",
-    ),
-    "mask of a mean": Known(
-        "`GlobalAveragePooling1D` layer",
-        "a mask enters it, of `Masking` or of `Embedding(mask_zero=True)`",
-        "the mask is ignored: padded steps count",
-        _AS_GRAPH,
-        f"{_LAYERS}pooling.ts",
-        _masked_mean,
-        {"x": _STEPS},
-        ("cpu", "wasm", "webgl"),
-        kinds=_KINDS,
-        format="layers",
+    "threshold of ReLU": _of_relu("threshold", argument="threshold", value=0.5, instead=_AS_GRAPH),
+    "mask of a mean": _in_layers_models(
+        operation="`GlobalAveragePooling1D` layer",
+        when="a mask enters it, of `Masking` or of `Embedding(mask_zero=True)`",
+        result="the mask is ignored: padded steps count",
+        instead=_AS_GRAPH,
+        source=f"{_LAYERS}pooling.ts",
+        node=_masked_mean,
+        feed={"x": _STEPS},
     ),
 }
