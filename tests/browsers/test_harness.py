@@ -9,19 +9,9 @@ from pytest_tfjs.browsers.jobs import Job, Tap, TimingPlan
 from pytest_tfjs.browsers.tfjs_dist import Dist
 from pytest_tfjs.errors import PageError
 from tests.support.page_jobs import layer_tap, node_tap, open_page, run, tap
-from tests.support.tiny_models import (
-    DENSE,
-    KERNEL,
-    RELU,
-    X,
-    constant,
-    dense_graph,
-    dense_model,
-    dtype_attribute,
-    node,
-    placeholder,
-    write_graph_model,
-)
+from tests.support.tiny_graphs import constant, dense_graph, dtype_attribute, node, placeholder, write_graph
+from tests.support.tiny_layers_models import dense_model
+from tests.support.tiny_models import DENSE, KERNEL, RELU, X
 
 pytestmark = pytest.mark.browser
 
@@ -192,7 +182,7 @@ def test_all_dtypes_are_preserved(harness, tmp_path):
         node("Cast", "cast", "i", SrcT=dtype_attribute("int32"), DstT=dtype_attribute("float32")),
     ]
     names = {name: f"{name}:0" for name in "fibs"}
-    model = write_graph_model(tmp_path, nodes, {}, inputs=names, outputs={"cast": "cast:0", "c": "c:0"})
+    model = write_graph(tmp_path, nodes, {}, inputs=names, outputs={"cast": "cast:0", "c": "c:0"})
     feed = {
         "f": np.array([1.5, np.nan, -np.inf], np.float32),
         "i": np.array([2**31 - 1, -(2**31)], np.int32),
@@ -216,7 +206,7 @@ def test_scalars_and_empty_tensors_are_read(harness, tmp_path):
         node("Sum", "sum", "x", "axes", keep_dims={"b": False}),
         node("Relu", "relu", "x"),
     ]
-    model = write_graph_model(
+    model = write_graph(
         tmp_path, nodes, {"axes": np.array([0, 1], np.int32)}, inputs={"x": "x:0"}, outputs={"y": "sum:0"}
     )
     tensors = tap(open_page(harness), model, "graph", {"x": X}, node_tap("sum"))
@@ -234,7 +224,7 @@ def test_graph_with_value_dependent_shapes_runs(harness, tmp_path):
         node("Where", "where", "greater"),
         node("Identity", "Identity", "where"),
     ]
-    model = write_graph_model(
+    model = write_graph(
         tmp_path, nodes, {"zero": np.array(0, np.float32)}, inputs={"x": "x:0"}, outputs={"y": "Identity:0"}
     )
     page, feed = open_page(harness), {"x": np.array([1, -1, 2], np.float32)}
@@ -248,7 +238,7 @@ def test_graph_with_value_dependent_shapes_runs(harness, tmp_path):
 
 def test_tap_with_the_name_of_an_output_reads_the_node(harness, tmp_path):
     nodes = [placeholder("x", -1, 3), node("Relu", "relu", "x"), node("Neg", "neg", "relu")]
-    model = write_graph_model(tmp_path, nodes, {}, inputs={"x": "x:0"}, outputs={"relu": "neg:0"})
+    model = write_graph(tmp_path, nodes, {}, inputs={"x": "x:0"}, outputs={"relu": "neg:0"})
     tensors = tap(open_page(harness), model, "graph", {"x": X}, node_tap("relu"))
     np.testing.assert_allclose(tensors["relu"], np.maximum(X, 0))
 

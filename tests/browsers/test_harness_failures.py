@@ -23,7 +23,9 @@ from pytest_tfjs.errors import (
     TargetUnavailableError,
 )
 from tests.support.harness_pages import RELU_TAP, assert_runs, graph_job, open_page, script
-from tests.support.tiny_models import X, dense_graph, dense_model, node, placeholder, write_graph_model
+from tests.support.tiny_graphs import dense_graph, node, placeholder, write_graph
+from tests.support.tiny_layers_models import dense_model
+from tests.support.tiny_models import X
 
 pytestmark = pytest.mark.browser
 
@@ -105,7 +107,7 @@ def test_chunk_over_the_limit_is_rejected_before_it_is_sent(harness, page, tmp_p
 
 def test_unsupported_operation_is_named(harness, page, tmp_path):
     nodes = [placeholder("x", -1, 3), node("Nonsense", "odd", "x")]
-    model = write_graph_model(tmp_path / "odd", nodes, {}, inputs={"x": "x:0"}, outputs={"y": "odd:0"})
+    model = write_graph(tmp_path / "odd", nodes, {}, inputs={"x": "x:0"}, outputs={"y": "odd:0"})
     job = Job(model, "graph", ({"x": X},), ((Tap("odd", {"node": "odd"}),),))
     assert assert_fails(page, job, "Nonsense").refused
     assert_runs(harness, tmp_path)

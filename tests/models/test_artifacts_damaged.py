@@ -8,14 +8,8 @@ import pytest
 
 from pytest_tfjs.errors import ArtifactsError
 from pytest_tfjs.models.artifacts import read_artifacts
-from tests.support.tiny_models import (
-    dense_graph,
-    dense_model,
-    functional,
-    input_layer,
-    layer,
-    write_layers_model,
-)
+from tests.support.tiny_graphs import dense_graph
+from tests.support.tiny_layers_models import dense_model, functional, input_layer, layer, write_layers_model
 
 
 def assert_rejected(path, why):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_tfjs.report.progress_line import ProgressLine
-from tests.support.tiny_models import dense_model
+from tests.support.tiny_layers_models import dense_model
 
 if TYPE_CHECKING:
     from tests.support.inner_runs import Project

@@ -21,7 +21,8 @@ from pytest_tfjs.browsers.serving import routes
 from pytest_tfjs.browsers.serving.server import PAGE_ROOT, Server
 from pytest_tfjs.browsers.tfjs_dist import Dist
 from tests.support.page_jobs import layer_tap, open_page, tap
-from tests.support.tiny_models import X, dense_model
+from tests.support.tiny_layers_models import dense_model
+from tests.support.tiny_models import X
 
 CANARY = "canary-9f2e61"
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from pytest_tfjs.browsers.jobs import Job, Tap
 from pytest_tfjs.browsers.targets import parse_targets
-from tests.support.tiny_models import RELU, X, dense_graph
+from tests.support.tiny_graphs import dense_graph
+from tests.support.tiny_models import RELU, X
 
 RELU_TAP = Tap("relu", {"node": "relu:0"})
 

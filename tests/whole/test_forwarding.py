@@ -9,17 +9,8 @@ from pytest_tfjs.browsers.jobs import Job
 from tests.support import paths
 from tests.support.page_jobs import layer_tap, node_tap, open_page, run_alone, tap
 from tests.support.sizes import slow_except
-from tests.support.tiny_models import (
-    constant,
-    dtype_attribute,
-    functional,
-    input_layer,
-    layer,
-    node,
-    placeholder,
-    write_graph_model,
-    write_layers_model,
-)
+from tests.support.tiny_graphs import constant, dtype_attribute, node, placeholder, write_graph
+from tests.support.tiny_layers_models import functional, input_layer, layer, write_layers_model
 
 pytestmark = pytest.mark.browser
 
@@ -86,7 +77,7 @@ def small_operations(folder):
     feeds = [placeholder("x", 4), placeholder("ids", 3, dtype="int32")]
     outputs = {one["name"]: f"{one['name']}:0" for one in nodes if one["name"] not in ("shape", "number")}
     del outputs["halved"], outputs["new_shape"], outputs["both"]
-    return write_graph_model(
+    return write_graph(
         folder,
         [*feeds, *constants, *nodes],
         weights,
@@ -157,7 +148,7 @@ def integer_operations(folder, size):
     ]
     constants = [constant(name, value) for name, value in weights.items()]
     names = [one["name"] for one in nodes]
-    return write_graph_model(
+    return write_graph(
         folder,
         [*(placeholder(name, size, dtype="int32") for name in "xy"), *constants, *nodes],
         weights,

@@ -22,22 +22,9 @@ from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.workflows.layer_measurement import chunks, with_plans
 from tests.support.page_jobs import layer_tap, node_tap, open_page, run_alone
 from tests.support.sizes import slow_except
-from tests.support.tiny_models import (
-    BIAS,
-    KERNEL,
-    X,
-    constant,
-    dense_graph,
-    dense_model,
-    dtype_attribute,
-    functional,
-    input_layer,
-    layer,
-    node,
-    placeholder,
-    write_graph_model,
-    write_layers_model,
-)
+from tests.support.tiny_graphs import constant, dense_graph, dtype_attribute, node, placeholder, write_graph
+from tests.support.tiny_layers_models import dense_model, functional, input_layer, layer, write_layers_model
+from tests.support.tiny_models import BIAS, KERNEL, X
 
 pytestmark = pytest.mark.browser
 BACKENDS = ["cpu", "wasm", "webgl"]
@@ -122,7 +109,7 @@ def split_graph(folder):
         node("Abs", "other_size", "same", T=dtype_attribute("float32")),
     ]
     ends = ("sum", "negative", "size", "other_size")
-    return write_graph_model(
+    return write_graph(
         folder,
         nodes,
         {"axis": np.array(1, np.int32), "zero": np.array(0, np.float32)},
@@ -170,7 +157,7 @@ def test_random_operation_is_not_run_alone_but_its_consumer_is(page, tmp_path):
         node("Neg", "end", "noisy"),
     ]
     weights = {"shape": np.array([2, 2], np.int32)}
-    model = write_graph_model(tmp_path, nodes, weights, inputs={"x": "x:0"}, outputs={"end": "end:0"})
+    model = write_graph(tmp_path, nodes, weights, inputs={"x": "x:0"}, outputs={"end": "end:0"})
     result, _, (alone,) = run_alone(
         page, graph_job(model, {"x": R}, "drawn", "noisy", "end"), [{"drawn:0": R, "noisy:0": R}]
     )
@@ -288,20 +275,6 @@ def test_missing_reference_fails_the_job(page, tmp_path):
         page.run(lacking, lambda activations: None)
 
 
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory):
-    """Returns the source of a case, built once."""
-    folder, made = tmp_path_factory.mktemp("models"), {}
-
-    def save(case):
-        key = (case.family.name, case.keras)
-        if key not in made:
-            made[key] = as_source(case.family.save(case.keras, folder))
-        return made[key]
-
-    return save
-
-
 def job_of(artifacts, source, feed, cache, budget=1 << 28):
     """A job with all rows of a model, as the checker makes it, and the reference of its one feed."""
     feeds = normalise_feeds(feed, artifacts.inputs)
@@ -344,12 +317,12 @@ CASES = [
 
 
 @pytest.fixture
-def assert_exact(harness, sources, cache):
+def assert_exact(harness, saved_family, cache):
     """Check that each layer alone repeats its output bit for bit when fed the browser's own inputs."""
 
     def check(backend, case, budget):
         page = open_page(harness, backend)
-        source = sources(case)
+        source = as_source(saved_family(case))
         artifacts = convert(source, format=case.format, cache=cache)
         job, stored = job_of(artifacts, source, case.family.inputs(), cache, budget)
         result, tapped, _ = run_alone(page, job, stored)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from tests.support import load_plugin
-from tests.support.tiny_models import node, placeholder, write_graph_model
+from tests.support.tiny_graphs import node, placeholder, write_graph
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,7 +130,7 @@ def run_long(project: Project, size: Size) -> tuple[InnerRun, list[dict[str, Any
     """The run, and what the plugin `load_plugin` measured during it."""
     project.write(test_many=inner_tests(size))
     unknown = [placeholder("x", -1, 3), node("NoSuchOp", "odd", "x"), node("Identity", "y", "odd")]
-    write_graph_model(project.folder / "unknown", unknown, {}, inputs={"x": "x:0"}, outputs={"y": "y:0"})
+    write_graph(project.folder / "unknown", unknown, {}, inputs={"x": "x:0"}, outputs={"y": "y:0"})
     path = project.folder / "stock"
     run = project.run(
         f"--tfjs-backends={','.join(TARGETS)}",

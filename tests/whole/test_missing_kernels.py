@@ -13,18 +13,17 @@ from pytest_tfjs.browsers.jobs import Job, Tap, TimingPlan
 from pytest_tfjs.browsers.tfjs_dist import Dist
 from pytest_tfjs.errors import PageError
 from tests.support.page_jobs import layer_tap, node_tap, open_page, run
-from tests.support.tiny_models import (
-    KERNEL,
-    X,
+from tests.support.tiny_graphs import (
     constant,
     dense_graph,
-    dense_model,
     dtype_attribute,
     node,
     placeholder,
     string_value,
-    write_graph_model,
+    write_graph,
 )
+from tests.support.tiny_layers_models import dense_model
+from tests.support.tiny_models import KERNEL, X
 
 pytestmark = pytest.mark.browser
 # A TF.js whose cpu backend lacks some kernels.
@@ -50,7 +49,7 @@ def failure(page, model, form, *taps, timing=None):
 
 def einsum(folder):
     equation = {"s": string_value("ij,jk->ik")}
-    return write_graph_model(
+    return write_graph(
         folder,
         [
             placeholder("serving_x", -1, 3),
@@ -99,7 +98,7 @@ def test_kernel_missing_during_the_run_is_named_with_its_layer(lacking, tmp_path
         node("BroadcastTo", "broad", "neg", "shape"),
         node("Identity", "Identity", "broad"),
     ]
-    model = write_graph_model(
+    model = write_graph(
         tmp_path,
         nodes,
         {"shape": np.array([4, 2, 3], np.int32)},
@@ -122,7 +121,7 @@ def test_weight_that_needs_a_kernel_is_named(harness, tmp_path):
         node("Mul", "turned", "cast", "turn"),
         node("Identity", "Identity", "turned"),
     ]
-    model = write_graph_model(
+    model = write_graph(
         tmp_path, nodes, {"turn": turn}, inputs={"x": "serving_x:0"}, outputs={"y": "Identity:0"}
     )
     error = failure(open_page(harness, "wasm"), model, "graph", node_tap("turned"))

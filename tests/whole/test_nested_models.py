@@ -8,18 +8,8 @@ import pytest
 from pytest_tfjs.browsers.jobs import Job
 from pytest_tfjs.errors import PageError
 from tests.support.page_jobs import layer_tap, open_page, run, tap
-from tests.support.tiny_models import (
-    BIAS,
-    DENSE,
-    KERNEL,
-    RELU,
-    X,
-    functional,
-    input_layer,
-    layer,
-    sequential,
-    write_layers_model,
-)
+from tests.support.tiny_layers_models import functional, input_layer, layer, sequential, write_layers_model
+from tests.support.tiny_models import BIAS, DENSE, KERNEL, RELU, X
 
 pytestmark = pytest.mark.browser
 

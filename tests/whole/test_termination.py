@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tests.support.tiny_models import dense_model
+from tests.support.tiny_layers_models import dense_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

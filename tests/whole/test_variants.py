@@ -9,7 +9,8 @@ from pytest_tfjs.browsers import harness as module
 from pytest_tfjs.browsers.targets import Target
 from pytest_tfjs.errors import PageError, TargetUnavailableError
 from tests.support.page_jobs import node_tap, open_page, tap
-from tests.support.tiny_models import RELU, X, dense_graph
+from tests.support.tiny_graphs import dense_graph
+from tests.support.tiny_models import RELU, X
 
 pytestmark = pytest.mark.browser
 

@@ -9,15 +9,8 @@ from pytest_tfjs.browsers.jobs import Job
 from pytest_tfjs.browsers.launching.local import has_gpu
 from pytest_tfjs.errors import PageError
 from tests.support.page_jobs import node_tap, open_page, tap
-from tests.support.tiny_models import (
-    X,
-    constant,
-    dense_graph,
-    dtype_attribute,
-    node,
-    placeholder,
-    write_graph_model,
-)
+from tests.support.tiny_graphs import constant, dense_graph, dtype_attribute, node, placeholder, write_graph
+from tests.support.tiny_models import X
 
 pytestmark = pytest.mark.browser
 
@@ -33,7 +26,7 @@ def script(harness, text):
 
 def small_graph(folder, nodes, weights=None, shape=(2, 3)):
     """A model from `x` to the node `out`."""
-    return write_graph_model(
+    return write_graph(
         folder,
         [placeholder("serving_x", *shape), *nodes],
         weights or {},

@@ -21,7 +21,9 @@ from pytest_tfjs.workflows.preparation import PreparedModel
 from pytest_tfjs.workflows.tapping import ActivationReader
 from tests.support.comparisons import TOLERANCE, layer
 from tests.support.page_jobs import layer_tap, node_tap, open_page
-from tests.support.tiny_models import X, dense_graph, dense_model
+from tests.support.tiny_graphs import dense_graph
+from tests.support.tiny_layers_models import dense_model
+from tests.support.tiny_models import X
 
 ROWS = (
     layer("conv", op="Conv2D", tap={}),

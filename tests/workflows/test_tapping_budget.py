@@ -21,7 +21,7 @@ from pytest_tfjs.reference.running.keras_model import TappedKerasModel
 from pytest_tfjs.workflows.layer_measurement import chunks
 from tests.support.comparisons import layer
 from tests.support.page_jobs import open_page
-from tests.support.tiny_models import node, placeholder, write_graph_model
+from tests.support.tiny_graphs import node, placeholder, write_graph
 
 X = np.linspace(-1, 1, 12, dtype=np.float32).reshape(2, 6)
 
@@ -157,7 +157,7 @@ def test_sizes_of_a_keras_model_with_unknown_sequence_length(tmp_path):
 def test_page_holds_at_most_two_chunks_and_returns_the_same_activations(tmp_path):
     names = [f"node_{number}" for number in range(12)]
     nodes = [placeholder("x", -1, 6), *map(node, ["Tanh", "Neg"] * 6, names, ["x", *names[:-1]])]
-    graph = write_graph_model(tmp_path, nodes, {}, inputs={"x": "x:0"}, outputs={"y": "node_11:0"})
+    graph = write_graph(tmp_path, nodes, {}, inputs={"x": "x:0"}, outputs={"y": "node_11:0"})
     feed = {"x": np.tile(X, (500, 1))}
     size = feed["x"].nbytes
     rows = [layer(name, tap={"node": f"{name}:0"}) for name in names]

@@ -25,7 +25,9 @@ from pytest_tfjs.errors import BrowserError
 from tests.support.page_jobs import layer_tap, node_tap, open_page, run, tap
 from tests.support.paths import ROOT
 from tests.support.processes import running, wait_until
-from tests.support.tiny_models import DENSE, RELU, X, dense_graph, dense_model
+from tests.support.tiny_graphs import dense_graph
+from tests.support.tiny_layers_models import dense_model
+from tests.support.tiny_models import DENSE, RELU, X
 
 pytestmark = pytest.mark.browser
 

@@ -29,7 +29,8 @@ from pytest_tfjs.settings.addresses import (
     parse_public_url,
 )
 from tests.support.page_jobs import open_page, tap
-from tests.support.tiny_models import RELU, X, dense_graph
+from tests.support.tiny_graphs import dense_graph
+from tests.support.tiny_models import RELU, X
 
 
 def serving(bind, public=None, remote=None):

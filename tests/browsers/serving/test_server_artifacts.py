@@ -9,7 +9,7 @@ import pytest
 
 from pytest_tfjs.errors import ArtifactsError
 from tests.support.raw_http import status
-from tests.support.tiny_models import dense_model
+from tests.support.tiny_layers_models import dense_model
 
 
 def test_only_the_model_and_its_shards_are_served(client, server, tmp_path):

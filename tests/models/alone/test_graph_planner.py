@@ -13,7 +13,7 @@ from pytest_tfjs.models.alone.graph_planner import GraphPlanner, tensor_name
 from pytest_tfjs.models.alone.plan import CannotRunAloneError
 from pytest_tfjs.models.alone.planner import plan_alone
 from pytest_tfjs.models.artifacts import Artifacts, TensorSpec
-from tests.support.tiny_models import node
+from tests.support.tiny_graphs import node
 
 WEIGHTS = ({"weights": [{"name": "w", "dtype": "float32"}, {"name": "v", "dtype": "float32"}]},)
 INPUTS = (TensorSpec("image", None, "float32", "x:0"), TensorSpec("mask", None, "float32", "y:0"))

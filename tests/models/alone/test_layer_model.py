@@ -14,22 +14,16 @@ from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.capture import capture_reference
 from tests.support import page_jobs
 from tests.support.page_jobs import open_page, run
-from tests.support.tiny_models import (
-    BIAS,
-    KERNEL,
-    X,
-    constant,
-    dense_graph,
+from tests.support.tiny_graphs import constant, dense_graph, node, placeholder, write_graph
+from tests.support.tiny_layers_models import (
     dense_model,
     functional,
     input_layer,
     layer,
-    node,
-    placeholder,
     sequential,
-    write_graph_model,
     write_layers_model,
 )
+from tests.support.tiny_models import BIAS, KERNEL, X
 
 
 def fed_tensors(content, activations, inputs):
@@ -227,7 +221,7 @@ def test_a_row_that_cannot_run_alone_is_an_error(tmp_path, tap, why):
         node("LookupTableFindV2", "found", "table", "x", "bias"),
         node("AddV2", "sum", "x", "unfed"),
     ]
-    path = write_graph_model(tmp_path, nodes, {"bias": BIAS}, inputs={"x": "x:0"}, outputs={"y": "sum:0"})
+    path = write_graph(tmp_path, nodes, {"bias": BIAS}, inputs={"x": "x:0"}, outputs={"y": "sum:0"})
     with pytest.raises(AloneModelError, match=why):
         single_layer_model(read_artifacts(path), tap, {})
 

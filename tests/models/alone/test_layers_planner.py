@@ -16,7 +16,7 @@ from pytest_tfjs.models.alone.layers_planner import LayersPlanner
 from pytest_tfjs.models.alone.plan import CannotRunAloneError, Fed
 from pytest_tfjs.models.alone.planner import plan_alone
 from pytest_tfjs.models.artifacts import Artifacts, TensorSpec
-from tests.support.tiny_models import functional, input_layer, layer, sequential
+from tests.support.tiny_layers_models import functional, input_layer, layer, sequential
 
 
 def artifacts(model, *inputs):

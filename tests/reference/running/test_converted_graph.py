@@ -18,7 +18,7 @@ from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.reference.running.converted_graph import ConvertedGraph
 from tests.support.converted_graph import disagreements
-from tests.support.tiny_models import constant, node, placeholder, write_graph_model
+from tests.support.tiny_graphs import constant, node, placeholder, write_graph
 
 pytestmark = pytest.mark.convert
 X = np.float32([[1, -2, 3], [0.5, 0, -1]])
@@ -119,7 +119,7 @@ def test_only_activations_fused_by_tfjs_run_in_a_contraction(op, tmp_path):
         constant("kernel", KERNEL),
         node("_FusedMatMul", "y", "x", "kernel", fused_ops=fused, leakyrelu_alpha={"f": 0.25}),
     ]
-    path = write_graph_model(tmp_path, nodes, {"kernel": KERNEL}, inputs={"x": "x:0"}, outputs={"y": "y:0"})
+    path = write_graph(tmp_path, nodes, {"kernel": KERNEL}, inputs={"x": "x:0"}, outputs={"y": "y:0"})
     artifacts = read_artifacts(path)
     if op not in FUSED_ACTIVATIONS:
         with pytest.raises(SourceError, match=f"{op!r} fused in"):

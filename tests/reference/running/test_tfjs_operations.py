@@ -9,7 +9,7 @@ from pytest_tfjs.errors import SourceError
 from pytest_tfjs.models.artifacts import read_artifacts
 from pytest_tfjs.reference.running.tfjs_operations import TFJS_OPERATIONS
 from tests.support.artifact_mutants import operations_listed
-from tests.support.tiny_models import node, placeholder, write_graph_model
+from tests.support.tiny_graphs import node, placeholder, write_graph
 
 pytestmark = pytest.mark.convert
 
@@ -31,6 +31,6 @@ def test_a_graph_that_reads_or_writes_files_is_rejected(op, tmp_path):
         node(op, "bad", "name", "name"),
         node("Identity", "y", "x", "^bad"),
     ]
-    path = write_graph_model(tmp_path, nodes, {}, inputs={"x": "x:0"}, outputs={"y": "y:0"})
+    path = write_graph(tmp_path, nodes, {}, inputs={"x": "x:0"}, outputs={"y": "y:0"})
     with pytest.raises(SourceError, match=f"'{op}', which TensorFlow.js does not execute"):
         ConvertedGraph(read_artifacts(path)).run({"x:0": np.zeros(2, np.float32)}, ["y:0"])
