@@ -11,6 +11,7 @@ import numpy as np
 from benchmarks.artifact_faults.drawing import write_faulty
 from benchmarks.artifact_faults.graph_sites import GraphSites
 from benchmarks.artifact_faults.layers_sites import LayersSites
+from benchmarks.comparison_context import context_of
 from pytest_tfjs.browsers.jobs import TimingPlan
 from pytest_tfjs.compare.numbers.allowance import allowance
 from pytest_tfjs.compare.numbers.local_error import measure_local
@@ -19,10 +20,8 @@ from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.models.tensorflow.process import TensorFlowProcess
 from pytest_tfjs.reference.capture import capture_reference
-from pytest_tfjs.report.run_results import EarlierComparisons
 from pytest_tfjs.settings.settings import Settings
 from pytest_tfjs.workflows.comparison import compare_prepared
-from pytest_tfjs.workflows.context import Context
 from pytest_tfjs.workflows.preparation import PreparedModel
 
 if TYPE_CHECKING:
@@ -112,10 +111,6 @@ class _Recorder:
         return self._page.run(replace(job, timing=job.timing and _ONCE), keep, **limits)
 
 
-def _ignore(*_: object) -> None:
-    """Takes the place of a test's callbacks."""
-
-
 class Blaming:
     """A sound model, and what becomes of it in the browser with faults in its artifacts.
 
@@ -170,20 +165,8 @@ class Blaming:
     def _compare(self, artifacts: Artifacts) -> tuple[Comparison, dict[str, Array]]:
         """The comparison, and the activations of the whole model in the browser."""
         recorder = _Recorder(self._harness)
-        context = Context(
-            _SETTINGS,
-            self._target,
-            cast("Harness", recorder),
-            self._cache,
-            TensorFlowProcess(),
-            test="",
-            repeat="",
-            earlier=EarlierComparisons(),
-            record=_ignore,
-            record_agreement=_ignore,
-            attach=_ignore,
-            progress=_ignore,
-            lost=_ignore,
+        context = context_of(
+            _SETTINGS, self._target, cast("Harness", recorder), self._cache, TensorFlowProcess()
         )
         comparison = compare_prepared(replace(self._model, artifacts=artifacts), None, context)
         return comparison, recorder.tapped

@@ -8,14 +8,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from benchmarks.comparison_context import context_of
 from benchmarks.sound_models.building import save
 from pytest_tfjs.browsers.targets import parse_targets
 from pytest_tfjs.checker import Checker
 from pytest_tfjs.errors import TfjsError
 from pytest_tfjs.report.failure_message import failure_message
-from pytest_tfjs.report.run_results import EarlierComparisons
 from pytest_tfjs.settings.settings import Settings
-from pytest_tfjs.workflows.context import Context
 
 if TYPE_CHECKING:
     from benchmarks.sound_models.building import SoundModel
@@ -111,24 +110,4 @@ def checker_on(target: str, harness: Harness, cache: ContentCache, tensorflow: T
     """The `tfjs` object of a test on `target`, such as `chrome/webgl:f16`, with the default settings."""
     browser, _, backend = target.partition("/")
     (parsed,) = parse_targets([browser], [backend])
-    return Checker(
-        Context(
-            Settings(),
-            parsed,
-            harness,
-            cache,
-            tensorflow,
-            test="",
-            repeat="",
-            earlier=EarlierComparisons(),
-            record=_ignore,
-            record_agreement=_ignore,
-            attach=_ignore,
-            progress=_ignore,
-            lost=_ignore,
-        )
-    )
-
-
-def _ignore(*_: object) -> None:
-    """Takes the place of a test's callbacks."""
+    return Checker(context_of(Settings(), parsed, harness, cache, tensorflow))
