@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 import pytest
 
 from pytest_tfjs.report.failure_message import failure_message
-from tests.support.divergences.case import build
+from tests.support.divergences.case import save
 from tests.support.divergences.table import KNOWN, SECTIONS
 from tests.support.sizes import slow_except
 from tools import divergences_table as table
@@ -17,22 +18,9 @@ QUICK = ("bool of a float", "relu of -Inf", "asinh", "boxes at the threshold")
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """Saves the model of a case once: a SavedModel, or an .h5 file of a Keras 2 model."""
-    made = {}
-
-    def save(name):
-        if name not in made:
-            tf = pytest.importorskip("tensorflow")
-            model, folder = build(KNOWN[name]), tmp_path_factory.mktemp("models")
-            if KNOWN[name].format == "layers":
-                made[name] = folder / "model.h5"
-                model.save(made[name])
-            else:
-                made[name] = folder / "model"
-                tf.saved_model.save(model, str(made[name]), signatures=model.serve)
-        return made[name]
-
-    return save
+    """Gives the file of a case's model, which is saved once."""
+    pytest.importorskip("tensorflow")
+    return cache(lambda name: save(KNOWN[name], tmp_path_factory.mktemp("models")))
 
 
 @pytest.mark.browser

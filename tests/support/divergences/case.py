@@ -9,6 +9,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 FAULTY = "faulty"
 """The name of the operation or layer that TF.js computes differently."""
@@ -49,6 +50,18 @@ class Known:
     def arrays(self) -> dict[str, Any]:
         """The feed as arrays."""
         return {name: np.asarray(value) for name, value in self.feed.items()}
+
+
+def save(case: Known, folder: Path) -> Path:
+    """Saves the model of a case in `folder`: an .h5 file of a Keras 2 model, or a SavedModel."""
+    model = build(case)
+    if case.format == "layers":
+        model.save(folder / "model.h5")
+        return folder / "model.h5"
+    import tensorflow as tf
+
+    tf.saved_model.save(model, str(folder / "model"), signatures=model.serve)
+    return folder / "model"
 
 
 def build(case: Known) -> Any:
