@@ -6,15 +6,13 @@ Runs only after a divergence, and never fails a test: what cannot be tried is li
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_tfjs.browsers.jobs import Activations, Job, Tap
 from pytest_tfjs.browsers.messages import Progress
-from pytest_tfjs.browsers.targets import parse_targets, parse_variants
 from pytest_tfjs.compare.blame import input_error_text, layers_before
 from pytest_tfjs.compare.comparison_evidence import (
     blamed_row,
@@ -29,57 +27,34 @@ from pytest_tfjs.compare.diagnosis.other_results import other_result
 from pytest_tfjs.compare.diagnosis.recomputing.steps import CannotRecompute, evaluate
 from pytest_tfjs.compare.diagnosis.semantics import error_left, interpretations, try_one
 from pytest_tfjs.compare.diagnosis.swapped_outputs import output_found_in, swapped_text
+from pytest_tfjs.compare.harmful_layers import with_harm
 from pytest_tfjs.compare.numbers.element_loops import largest
 from pytest_tfjs.compare.operations import PLACEHOLDERS
 from pytest_tfjs.compare.weight_check import wrong_weight
-from pytest_tfjs.compare.zero_division import zero_sign_text
-from pytest_tfjs.errors import TfjsError
-from pytest_tfjs.models.alone.plan import LayersPlan
 from pytest_tfjs.models.alone.planner import plan_alone
 from pytest_tfjs.reference.diverged_layer import LayerFindings, examine_layer
-from pytest_tfjs.workflows.layer_measurement import with_plans
+from pytest_tfjs.workflows.attempts import Attempts
+from pytest_tfjs.workflows.layer_reruns import LayerReruns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from pytest_tfjs.browsers.harness import Page
-    from pytest_tfjs.browsers.targets import Target
-    from pytest_tfjs.compare.diagnosis.evidence import OtherResult, Sizes
+    from pytest_tfjs.compare.diagnosis.evidence import Sizes
     from pytest_tfjs.compare.diagnosis.recomputing.steps import Step
     from pytest_tfjs.compare.diagnosis.semantics import Trial
     from pytest_tfjs.compare.results import Comparison, LayerResult
     from pytest_tfjs.workflows.context import Context
+    from pytest_tfjs.workflows.layer_reruns import LayerOutputs
     from pytest_tfjs.workflows.preparation import PreparedModel
 
 Array = np.ndarray[Any, np.dtype[Any]]
-_T = TypeVar("_T")
 
 BUDGET_S = 90.0
-_JOB_S = 40.0
 _INTERPRETATIONS_S = 20.0
 _MOST_BYTES = 64 << 20
 _MOST_MODEL_BYTES = 512 << 20
-_MOST_OTHERS = 4
 _INPUTS = PLACEHOLDERS | {"InputLayer"}
 _MOST_BEFORE = 12
-_BY_ITSELF = "cpu"
-_BESIDE_CPU = "wasm"
-_LAST_RESORT = "webgl"
-
-
-@dataclass
-class _TargetOutputs:
-    """A target's activations of the layer: in the whole model, and alone for each of its runs."""
-
-    tapped: Array | None = None
-    alone: list[Array] = field(default_factory=list)
-    takes: tuple[str, ...] | None = None
-    loses_mask: bool = False
-
-    @property
-    def best(self) -> Array | None:
-        """The activation on the reference's inputs, or the one in the whole model."""
-        return self.alone[0] if self.alone else self.tapped
 
 
 def diagnosed(comparison: Comparison, model: PreparedModel, context: Context) -> Comparison:
@@ -95,13 +70,8 @@ class _Diagnosing:
         self._comparison = comparison
         self._model = model
         self._context = context
-        self._started = time.monotonic()
-        self._not_tried: list[str] = []
-
-    @property
-    def _left_s(self) -> float:
-        """The seconds that are left for the diagnosis."""
-        return BUDGET_S - (time.monotonic() - self._started)
+        self._attempts = Attempts(BUDGET_S)
+        self._reruns = LayerReruns(model, context, self._attempts, self._taps()[1])
 
     def run(self) -> Diagnosis:
         """Gathers the evidence and judges it."""
@@ -114,7 +84,7 @@ class _Diagnosing:
         )
         row = blamed_row(comparison)
         if row is not None and row.right_by_itself:
-            return diagnose(self._of_wrong_others(row, base))
+            return diagnose(with_harm(comparison, row, base))
         random = None if row is None else self._random_before(row)
         if row is not None and random is not None:
             return diagnose(replace(base, layer=row.layer.name, random=random))
@@ -125,22 +95,7 @@ class _Diagnosing:
                 return diagnose(replace(base, layer=row.layer.name))
             return Diagnosis("unknown", row.layer.name, input_error_text(comparison.layers, row))
         evidence = self._of_layer(row, base)
-        return diagnose(replace(evidence, not_tried=tuple(self._not_tried)))
-
-    def _of_wrong_others(self, row: LayerResult, base: Evidence) -> Evidence:
-        """The evidence on a layer that is right and makes others wrong."""
-        base = replace(base, layer=row.layer.name)
-        if row.divided_by is None:
-            return replace(base, overwrites=self._overwriting(row))
-        rows = {one.layer.name: one.layer for one in self._comparison.layers}
-        return replace(base, divided=zero_sign_text(base.target, row.layer, rows[row.divided_by]))
-
-    def _overwriting(self, row: LayerResult) -> str:
-        inputs = " and ".join(map(repr, row.overwrites))
-        return (
-            f"{self._context.target.backend_variant}'s kernel of {row.layer.op} computes the right values,"
-            f" but writes into its input {inputs}. Other layers take the changed input"
-        )
+        return diagnose(replace(evidence, not_tried=tuple(self._attempts.not_tried)))
 
     def _random_before(self, row: LayerResult) -> str | None:
         """Which layer draws the random numbers that the error of a layer may come from, in words.
@@ -173,7 +128,7 @@ class _Diagnosing:
                     "source's"
                 )
             evidence = replace(evidence, weight=text, by_effect=finding.by_effect)
-        found = self._tried("a second run of the layer", lambda: self._look_at(row, evidence))
+        found = self._attempts.tried("a second run of the layer", lambda: self._look_at(row, evidence))
         return evidence if found is None else found
 
     def _look_at(self, row: LayerResult, evidence: Evidence) -> Evidence:
@@ -181,9 +136,11 @@ class _Diagnosing:
         number = worst_feed(row)
         expected = reference.activations(number, [name])[name]
         if expected.nbytes > _MOST_BYTES:
-            self._not_tried.append(f"a second run of {name!r}: its activation has {expected.nbytes} bytes")
+            self._attempts.not_tried.append(
+                f"a second run of {name!r}: its activation has {expected.nbytes} bytes"
+            )
             return evidence
-        outputs = self._run(self._page(self._context.target), row, number, runs=2)
+        outputs = self._reruns.on_target(row, number, runs=2)
         actual = None if outputs is None else outputs.best
         if outputs is None or actual is None:
             return evidence
@@ -196,7 +153,10 @@ class _Diagnosing:
             takes=outputs.takes,
             loses_mask=outputs.loses_mask,
             source_takes=tuple(row.layer.inputs),
-            others=tuple(self._others(row, number, actual, expected)),
+            others=tuple(
+                other_result(str(target), value, actual, expected)
+                for target, value in self._reruns.on_others(row, number)
+            ),
         )
         known = evidence.weight is not None and not evidence.by_effect
         return evidence if known else self._with_findings(row, number, evidence, outputs, expected)
@@ -214,99 +174,13 @@ class _Diagnosing:
         found = output_found_in(actual, expected, references)
         if found is None:
             return None
-        outputs = self._run(self._page(self._context.target), rows[found], number, runs=1)
+        outputs = self._reruns.on_target(rows[found], number, runs=1)
         value = None if outputs is None else outputs.best
         mutual = value is not None and output_found_in(value, references[found], {"": expected}) is not None
         return swapped_text(row.layer.known_as, rows[found].layer.known_as, mutual=mutual)
 
-    def _others(self, row: LayerResult, number: int, actual: Array, expected: Array) -> Iterator[OtherResult]:
-        """The activations of other backends, one by one, as far as time allows."""
-        found = False
-        for target, is_last_resort in self._other_targets():
-            if found and is_last_resort:
-                return
-            outputs = self._run(self._page(target), row, number, runs=1)
-            value = None if outputs is None else outputs.best
-            if value is not None:
-                found = True
-                yield other_result(str(target), value, actual, expected)
-
-    def _other_targets(self) -> list[tuple[Target, bool]]:
-        """The run's other backends in float32, and cpu or wasm, in the same browser.
-
-        With each comes whether it is a last resort: wasm lacks operations on texts and complex numbers.
-        """
-        own, settings = self._context.target, self._context.settings
-        is_cpu = own.backend == _BY_ITSELF
-        names = [_BESIDE_CPU if is_cpu else _BY_ITSELF, *settings.backends]
-        last = [_LAST_RESORT] if is_cpu and _LAST_RESORT not in names else []
-        targets = parse_targets([own.browser], [*names, *last], parse_variants(settings.variants))
-        others = [one for one in targets if one != own and not one.half][:_MOST_OTHERS]
-        return [(one, one.backend in last) for one in others]
-
-    def _run(self, page: Page | None, row: LayerResult, number: int, *, runs: int) -> _TargetOutputs | None:
-        """A page's activations of the layer; None if it fails, which is added to what was not tried."""
-        if page is None:
-            return None
-        model, outputs = self._model, _TargetOutputs()
-        name, tap = row.layer.name, row.layer.tap or {}
-        plans = plan_alone(model.artifacts, {name: tap}, self._taps()[1])
-
-        def reference(feed: int, names: Any) -> Mapping[str, Array]:
-            del feed  # all runs have the same feed
-            return model.reference.activations(number, names)
-
-        def take(activations: Activations) -> None:
-            value = activations.tensors.get(name)
-            if value is None:
-                return
-            if activations.alone:
-                outputs.alone.append(value)
-            elif outputs.tapped is None:
-                outputs.tapped = value
-
-        job = Job(
-            model.artifacts.model_json,
-            model.artifacts.format,
-            (model.feeds[number].browser,) * runs,
-            chunks=with_plans([[Tap(name, tap)]], plans),
-            references=reference,
-        )
-        limit = min(_JOB_S, self._context.settings.timeout, max(self._left_s, 1))
-        result = self._tried(
-            f"{name!r} on {page.target}",
-            lambda: page.run(job, take, timeout_s=limit, on_progress=self._context.progress),
-        )
-        page.console.clear()  # these lines are not of the test's own run
-        page.errors.clear()
-        if result is None:
-            return None
-        why = plans.reasons.get(name) or result.not_alone.get(name)
-        if why is None:
-            plan = plans.plans[name]
-            outputs.takes = plan.takes
-            outputs.loses_mask = name in result.without_mask or (
-                isinstance(plan, LayersPlan) and plan.loses_mask
-            )
-        else:
-            self._not_tried.append(f"{name!r} alone on {page.target}: {why}")
-        return outputs
-
-    def _page(self, target: Target) -> Page | None:
-        """The page of a target; None if there is none or no time is left."""
-        if self._left_s <= 0:
-            self._not_tried.append(f"{target}: the {BUDGET_S:g} s for the diagnosis were used up")
-            return None
-        context = self._context
-        return self._tried(
-            f"{target}",
-            lambda: context.harness.open(
-                target, timeout_s=context.settings.timeout, on_progress=context.progress
-            ),
-        )
-
     def _with_findings(
-        self, row: LayerResult, number: int, evidence: Evidence, outputs: _TargetOutputs, expected: Array
+        self, row: LayerResult, number: int, evidence: Evidence, outputs: LayerOutputs, expected: Array
     ) -> Evidence:
         """The evidence with what Python computes for the layer."""
         actual = outputs.best
@@ -336,13 +210,14 @@ class _Diagnosing:
     def _examine_in_python(self, row: LayerResult, number: int, tapped: Array | None) -> LayerFindings:
         model, context = self._model, self._context
         nbytes = model.artifacts.bytes
-        if self._left_s <= 0 or nbytes > _MOST_MODEL_BYTES:
-            why = "no time was left" if self._left_s <= 0 else f"the model is too large ({nbytes} bytes)"
-            self._not_tried.append(f"other interpretations and changed feeds: {why}")
+        no_time = self._attempts.left_s <= 0
+        if no_time or nbytes > _MOST_MODEL_BYTES:
+            why = "no time was left" if no_time else f"the model is too large ({nbytes} bytes)"
+            self._attempts.not_tried.append(f"other interpretations and changed feeds: {why}")
             return LayerFindings()
         context.progress(Progress("looking for the cause in Python"))
         task = partial(examine_layer, name=row.layer.name, number=number, tapped=tapped)
-        found = self._tried(
+        found = self._attempts.tried(
             "other interpretations and changed feeds",
             lambda: context.runner(model.source)(
                 "examining a layer", task, model.source, model.artifacts, model.feeds, model.reference
@@ -350,7 +225,7 @@ class _Diagnosing:
         )
         if found is None:
             return LayerFindings()
-        self._not_tried += found.not_tried
+        self._attempts.not_tried += found.not_tried
         return found
 
     def _is_near_the_feed(self, row: LayerResult) -> bool:
@@ -384,15 +259,15 @@ class _Diagnosing:
         try:
             own = evaluate(steps)
         except CannotRecompute as reason:
-            self._not_tried.append(f"other interpretations: {reason}")
+            self._attempts.not_tried.append(f"other interpretations: {reason}")
             return []
         if not error_left(expected, own, actual) <= AGREE:
             return []
-        until = time.monotonic() + min(_INTERPRETATIONS_S, max(self._left_s, 0.0))
+        until = time.monotonic() + min(_INTERPRETATIONS_S, max(self._attempts.left_s, 0.0))
         tried = []
         for interpretation in interpretations(steps, declared):
             if time.monotonic() > until:
-                self._not_tried.append("more interpretations: no time was left")
+                self._attempts.not_tried.append("more interpretations: no time was left")
                 break
             found = try_one(interpretation, actual, expected)
             tried += [] if found is None else [found]
@@ -411,17 +286,3 @@ class _Diagnosing:
         arithmetic = reference.arithmetic(number, [row.layer.name]).get(row.layer.name)
         magnitude = None if arithmetic is None else arithmetic.magnitude
         return sizes if magnitude is None else replace(sizes, magnitude=largest(np.asarray(magnitude)))
-
-    def _tried(self, what: str, work: Callable[[], _T]) -> _T | None:
-        """The work's result; None if it fails, which is added to what was not tried and never raised."""
-        try:
-            return work()
-        except TfjsError as error:
-            self._not_tried.append(f"{what}: {_first_line(error)}")
-        except Exception as error:  # noqa: BLE001  (must not hide the divergence)
-            self._not_tried.append(f"{what}: {type(error).__name__}: {_first_line(error)}")
-        return None
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
