@@ -57,42 +57,52 @@ def judge(
     are compared, and no error is said to grow from layer to layer.
     """
     alone = alone or Alone()
-    results = tuple(
-        _with_local(
-            _result(layer, metrics.get(layer.name), tolerances.get(layer.name)), alone, layer.name in given
-        )
-        for layer in layers
-    )
-    blamed = blame(results, alone.unrepresentable)
-    if not steady:
-        blamed = replace(blamed, growth=None)
-    results = tuple(_spoiling(result) if result.layer.name in blamed.spoils else result for result in results)
-    results = tuple(_divided(result, blamed.zeros.get(result.layer.name)) for result in results)
-    if _only_drifts(results, blamed):
-        results = tuple(map(_accepted, results))
-        blamed = Blame()
+    results = _results(layers, metrics, tolerances, alone, given)
+    results, blamed = _with_blame(results, alone, steady=steady)
     weights = _weights_reason(weight_check)
     broken = broken_by_compression(layers, compression, weight_check)
-    if blamed.first and broken is not None and weights is None and _follow(blamed, compression):
-        return Judgement("diverged", broken, results)
     if blamed.first:
-        text = "; ".join(filter(None, (_diverged_reason(results, blamed), weights)))
-        return Judgement("diverged", text, results, blamed)
-    compared = {layer.name for layer in layers if layer.coverage == "compared"}
-    unmapped = _unmapped_reason(results, [name for name in metrics if name not in compared])
-    vacuous = None if vacuity is None else vacuity.reason
-    vacuous = vacuous or _empty_reason(results, vacuity or Vacuity())
-    vacuous = vacuous or _vacuous_reason(results, () if vacuity is None else vacuity.allowed)
+        return _of_blamed(results, blamed, weights, broken if _follow(blamed, compression) else None)
+    unmapped = _unmapped_reason(results, _not_requested(layers, metrics))
+    vacuous = _nothing_could_fail(results, vacuity)
     is_proven = unmapped is None and vacuous is None
-    known_as = {layer.name: layer.known_as for layer in layers}
-    reason = weights or _compression_reason(compression, broken, known_as, is_proven=is_proven)
-    if reason is not None:
-        return Judgement("diverged", reason, results)
+    too_strong = _compression_reason(layers, compression, broken, is_proven=is_proven)
+    return _of_unblamed(results, weights or too_strong, unmapped, vacuous)
+
+
+def _of_blamed(
+    results: tuple[LayerResult, ...], blamed: Blame, weights: str | None, broken: str | None
+) -> Judgement:
+    """The judgement if a layer is blamed; `broken`: how quantised weights caused it, if they did."""
+    if broken is not None and weights is None:
+        return Judgement("diverged", broken, results)
+    text = "; ".join(filter(None, (_diverged_reason(results, blamed), weights)))
+    return Judgement("diverged", text, results, blamed)
+
+
+def _of_unblamed(
+    results: tuple[LayerResult, ...], wrong: str | None, unmapped: str | None, vacuous: str | None
+) -> Judgement:
+    """The judgement if no layer is blamed, by the first of these reasons that there is."""
+    if wrong is not None:
+        return Judgement("diverged", wrong, results)
     if unmapped is not None:
         return Judgement("unmapped", unmapped, results)
     if vacuous is not None:
         return Judgement("vacuous", vacuous, results)
     return Judgement("close", None, results)
+
+
+def _results(
+    layers: Sequence[Layer],
+    metrics: Mapping[str, Metrics],
+    tolerances: Mapping[str, Tolerance],
+    alone: Alone,
+    given: Collection[str],
+) -> tuple[LayerResult, ...]:
+    """The result of each layer, before any layer is blamed."""
+    whole = (_result(layer, metrics.get(layer.name), tolerances.get(layer.name)) for layer in layers)
+    return tuple(_with_local(result, alone, result.layer.name in given) for result in whole)
 
 
 def _result(layer: Layer, metrics: Metrics | None, tolerance: Tolerance | None) -> LayerResult:
@@ -127,6 +137,23 @@ def _only_drifts(results: Sequence[LayerResult], blamed: Blame) -> bool:
         and (math.isfinite(result.metrics.max_abs) or result.layer.name in late)
         for result in diverged
     )
+
+
+def _with_blame(
+    results: tuple[LayerResult, ...], alone: Alone, *, steady: bool
+) -> tuple[tuple[LayerResult, ...], Blame]:
+    """The results, in which layers that made others wrong are diverged too, and what is blamed.
+
+    Inner layers that only drift are close, and nothing is blamed then.
+    """
+    blamed = blame(results, alone.unrepresentable)
+    if not steady:
+        blamed = replace(blamed, growth=None)
+    results = tuple(_spoiling(result) if result.layer.name in blamed.spoils else result for result in results)
+    results = tuple(_divided(result, blamed.zeros.get(result.layer.name)) for result in results)
+    if _only_drifts(results, blamed):
+        return tuple(map(_accepted, results)), Blame()
+    return results, blamed
 
 
 def _spoiling(result: LayerResult) -> LayerResult:
@@ -196,11 +223,12 @@ def _follow(blamed: Blame, compression: Compression | None) -> bool:
 
 
 def _compression_reason(
-    compression: Compression | None, broken: str | None, known_as: Mapping[str, str], *, is_proven: bool
+    layers: Sequence[Layer], compression: Compression | None, broken: str | None, *, is_proven: bool
 ) -> str | None:
     """Why the compression is too strong; `broken`: where it makes NaN or Inf. `is_proven`: all are close."""
     if compression is None or compression.worst is None or not compression.exceeded:
         return None
+    known_as = {layer.name: layer.known_as for layer in layers}
     worst, name = compression.costs[compression.worst], known_as.get(compression.worst, compression.worst)
     if worst.broken and broken is not None:
         return f"{broken}; the browser computes the quantised model correctly" if is_proven else broken
@@ -212,6 +240,12 @@ def _compression_reason(
     return f"{text}; the browser computes the quantised model correctly" if is_proven else text
 
 
+def _not_requested(layers: Sequence[Layer], metrics: Mapping[str, Metrics]) -> list[str]:
+    """The names that have metrics, but are not those of compared layers."""
+    compared = {layer.name for layer in layers if layer.coverage == "compared"}
+    return [name for name in metrics if name not in compared]
+
+
 def _unmapped_reason(results: Sequence[LayerResult], unknown: Sequence[str]) -> str | None:
     unmapped = [result for result in results if result.verdict == "unmapped"]
     if unmapped:
@@ -220,6 +254,12 @@ def _unmapped_reason(results: Sequence[LayerResult], unknown: Sequence[str]) -> 
     if unknown:
         return f"the browser returned activations that were not requested: {_names(unknown)}"
     return None
+
+
+def _nothing_could_fail(results: Sequence[LayerResult], vacuity: Vacuity | None) -> str | None:
+    """Why the comparison proves nothing, in words; None if a layer could have failed."""
+    vacuity = vacuity or Vacuity()
+    return vacuity.reason or _empty_reason(results, vacuity) or _vacuous_reason(results, vacuity.allowed)
 
 
 def _vacuous_reason(results: Sequence[LayerResult], allowed: Collection[str]) -> str | None:
