@@ -32,11 +32,8 @@ if TYPE_CHECKING:
     from pytest_tfjs.browsers.serving.page_channel import Message, PageChannel
     from pytest_tfjs.browsers.targets import Target
     from pytest_tfjs.browsers.tfjs_dist import Dist
-    from pytest_tfjs.errors import RefusedLayer
 
 CONSOLE_LINES = 2000
-_LINE = 300
-"""The most characters of TF.js's message in the first line of an error."""
 JOB_TIMEOUT_S = 300.0
 
 
@@ -194,9 +191,7 @@ class Page:
         self._check_server(failure.stage)
         if failure.unavailable:
             self._harness.give_up(self.target, failure.reason)
-        reason = failure.reason
-        if failure.layer is not None:
-            reason = _with_layer(reason, failure.layer)
+        reason = failure.text
         if not hasattr(self, "facts"):
             reason += "".join(f"\nrefused: {request}" for request in self._server.refused())
             reason += "".join(f"\n{line}" for line in [*self.errors, *self.console][-10:])
@@ -248,17 +243,6 @@ class Page:
             " Raise the limit with --tfjs-timeout=SECONDS or the marker's `timeout`",
             stage=str(watch.progress),
         )
-
-
-def _with_layer(reason: str, layer: RefusedLayer) -> str:
-    """TF.js's message with the layer in front, in one line, and the whole message below if it has several."""
-    first, _, more = reason.strip().partition("\n")
-    if not more and len(first) <= _LINE:
-        return f"{layer}: {first}"
-    # It announces the lines that follow.
-    short = first.rpartition(". ")[0] if first.endswith(":") and ". " in first else first
-    short = short if len(short) <= _LINE else f"{short[:_LINE]}..."
-    return f"{layer}: {short}\nTF.js: {reason.strip()}"
 
 
 class Harness:

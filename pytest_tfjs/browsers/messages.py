@@ -18,6 +18,8 @@ _ARGUMENTS = 1000
 # Of the layer that TF.js refuses: the characters of its name, and the number of inputs.
 _NAME_LIMIT = 500
 _INPUTS = 20
+_LINE = 300
+"""The most characters of TF.js's message in the first line of an error."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,19 @@ class Failure:
     refused: bool = False
     unavailable: bool = False
     layer: RefusedLayer | None = None
+
+    @property
+    def text(self) -> str:
+        """The reason, with the layer in front in one line, and the whole reason below if it has several."""
+        if self.layer is None:
+            return self.reason
+        first, _, more = self.reason.strip().partition("\n")
+        if not more and len(first) <= _LINE:
+            return f"{self.layer}: {first}"
+        # It announces the lines that follow.
+        short = first.rpartition(". ")[0] if first.endswith(":") and ". " in first else first
+        short = short if len(short) <= _LINE else f"{short[:_LINE]}..."
+        return f"{self.layer}: {short}\nTF.js: {self.reason.strip()}"
 
 
 Event = Progress | ConsoleLine | PageFault | PageUp | Failure

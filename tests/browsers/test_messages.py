@@ -19,6 +19,7 @@ from pytest_tfjs.browsers.messages import (
     parse_event,
     parse_result,
 )
+from pytest_tfjs.errors import RefusedLayer
 
 RESULT = {"loadMs": 1, "firstMs": None, "warmMs": [], "memory": {}, "model": {}}
 JSON = st.recursive(
@@ -87,3 +88,22 @@ def test_results_are_parsed():
 def test_malformed_results_are_rejected(change):
     with pytest.raises(ProtocolError):
         parse_result({**RESULT, **change})
+
+
+LAYER = RefusedLayer("hidden", "Dense", ("float32 [2, 3]",))
+
+
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [
+        ("no kernel", "'hidden' (Dense of float32 [2, 3]): no kernel"),
+        (
+            "Bad shape. The inputs are:\n[2, 3]",
+            "'hidden' (Dense of float32 [2, 3]): Bad shape\nTF.js: Bad shape. The inputs are:\n[2, 3]",
+        ),
+        ("a" * 400, f"'hidden' (Dense of float32 [2, 3]): {'a' * 300}...\nTF.js: {'a' * 400}"),
+    ],
+)
+def test_the_text_of_a_failure_names_the_layer_in_its_first_line(reason, text):
+    assert Failure(reason, layer=LAYER).text == text
+    assert Failure(reason).text == reason
