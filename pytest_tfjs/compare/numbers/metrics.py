@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_tfjs.compare.numbers.comparability import EMPTY, incomparable_reason
 from pytest_tfjs.compare.numbers.element_loops import (
     Kind,
     kind_of,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 _LONGEST_TEXT = 80
 
 MISSING = "the browser returned no activation"
-_EMPTY = "empty"
 
 
 @dataclass(frozen=True)
@@ -133,12 +133,11 @@ def measure(
     if actual is None:
         return _incomparable(reference, MISSING, missing=True)
     actual = np.asarray(actual)
-    kind = kind_of(reference)
-    reason = _incomparable_reason(actual, reference, kind)
+    reason = incomparable_reason(actual, reference)
     if reason is not None:
-        empty = reason.startswith(_EMPTY)
         permutation = permutation_of(actual, reference) if symptoms else None
-        return _incomparable(reference, reason, empty=empty, symptoms=permutation)
+        return _incomparable(reference, reason, empty=reason.startswith(EMPTY), symptoms=permutation)
+    kind = kind_of(reference)
     if kind is Kind.TEXT:
         return _measure_text(actual, reference)
     allowed = EXACT if kind is Kind.BOOL else tolerance
@@ -291,23 +290,6 @@ def _measure_text(actual: NDArray[Any], reference: NDArray[Any]) -> Metrics:
     )
 
 
-def _incomparable_reason(actual: NDArray[Any], reference: NDArray[Any], kind: Kind) -> str | None:
-    """Why the two cannot be compared, in words; None if they can."""
-    if actual.shape != reference.shape:
-        return f"shape {_shape(actual)} in the browser, {_shape(reference)} in the reference"
-    if kind is Kind.OTHER or kind_of(actual) is Kind.OTHER:
-        return f"dtype {actual.dtype} in the browser, {reference.dtype} in the reference: not comparable"
-    if kind is not kind_of(actual) or (kind is not Kind.TEXT and actual.dtype.name != reference.dtype.name):
-        equal = (
-            Kind.TEXT not in (kind, kind_of(actual)) and reference.size and np.array_equal(actual, reference)
-        )
-        reason = f"dtype {_dtype(actual)} in the browser, {_dtype(reference)} in the reference"
-        return f"{reason}, of equal values" if equal else reason
-    if reference.size == 0:
-        return f"{_EMPTY}: shape {_shape(reference)} holds no elements, so there is nothing to compare"
-    return None
-
-
 def _incomparable(
     reference: NDArray[Any],
     reason: str,
@@ -387,14 +369,6 @@ def _complex_pair(
 
 def _index(at: int | None, shape: tuple[int, ...]) -> tuple[int, ...] | None:
     return None if at is None else tuple(int(place) for place in np.unravel_index(at, shape))
-
-
-def _shape(array: NDArray[Any]) -> str:
-    return f"[{', '.join(str(size) for size in array.shape)}]"
-
-
-def _dtype(array: NDArray[Any]) -> str:
-    return "str" if kind_of(array) is Kind.TEXT else array.dtype.name
 
 
 def _shortened(text: bytes) -> str:
