@@ -1,65 +1,17 @@
-"""Plans to run a Keras layer alone: shared, nested and masked layers, and their feeds."""
+"""Plans to run a Keras layer alone: shared and nested layers, and their feeds."""
 
 from __future__ import annotations
 
 import json
-import re
-import subprocess
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_tfjs.models.alone.keras_tensors import HANDS_ON_MASKS
-from pytest_tfjs.models.alone.layers_planner import LayersPlanner
 from pytest_tfjs.models.alone.plan import CannotRunAloneError, Fed
 from pytest_tfjs.models.alone.planner import plan_alone
-from pytest_tfjs.models.artifacts import Artifacts, TensorSpec
+from tests.support.layers_plans import artifacts, called, chain, masks_of, plan_of, takes, tap
 from tests.support.tiny_layers_models import functional, input_layer, layer, sequential
-
-
-def artifacts(model, *inputs):
-    specs = tuple(TensorSpec(name, None, "float32") for name in inputs or ("x",))
-    return Artifacts(Path("model.json"), "layers", "float32", specs, (), 0, {"model_config": model})
-
-
-def tap(text):
-    """An address: `a`, `inner/b`, `inner#1/b` (that call of the nested model), `a@1:2` (call 1, output 2)."""
-    path, node, index = re.fullmatch(r"([^@:]*)(?:@(\d+))?(?::(\d+))?", text).groups()
-    steps = [
-        [step.split("#")[0], int(step.split("#")[1])] if "#" in step else step for step in path.split("/")
-    ]
-    return {"path": steps, "tensor": int(index or 0), **({} if node is None else {"node": int(node)})}
-
-
-def plan_of(model, known, text):
-    made = model if isinstance(model, Artifacts) else artifacts(model)
-    return LayersPlanner.of(made, {name: tap(name) for name in known}).plan(tap(text))
-
-
-def takes(model, known, text):
-    return " ".join(plan_of(model, known, text).takes)
-
-
-def called(model, known, text):
-    """The calls in order, each with the rows, model inputs or steps it is called on: `c(b) d(0 <x>)`."""
-
-    def describe(source):
-        if not isinstance(source, Fed):
-            return f"{source.step}" + (f":{source.output}" if source.output else "")
-        return source.row or f"<{source.source_input}>"
-
-    steps = plan_of(model, known, text).steps
-    return " ".join(f"{'/'.join(step.layer)}({' '.join(map(describe, step.inputs))})" for step in steps)
-
-
-def chain(*layers, name="chain"):
-    """A Functional model of layers in a row, from the input `x`."""
-    names = ["x", *(one["config"]["name"] for one in layers)]
-    rows = [(one, [[(before, 0, 0)]]) for one, before in zip(layers, names, strict=False)]
-    return functional(name, [(input_layer("x", 3), []), *rows], ["x"], [(names[-1], 0, 0)])
-
 
 ABC = chain(layer("Dense", "a"), layer("Dense", "b"), layer("Dense", "c"))
 
@@ -188,99 +140,6 @@ def test_a_sequential_model_whose_first_layer_is_a_model():
 def test_a_sequential_model_with_and_without_an_input_layer(begins):
     whole = sequential("whole", [*begins, layer("Dense", "a"), layer("Dense", "b")])
     assert called(whole, [], "b") == "a(<x>) b(0)"
-
-
-def masks_of(model, known, text):
-    plan = plan_of(model, known, text)
-    names = ["/".join(step.layer) for step in plan.steps]
-    return [[None if mask is None else names[mask] for mask in step.masks] for step in plan.steps][-1]
-
-
-MASKERS = [layer("Masking", "hides"), layer("Embedding", "hides", mask_zero=True)]
-
-
-@pytest.mark.parametrize("maker", MASKERS)
-def test_masks_are_computed_from_the_reference_and_passed_on(maker):
-    model = chain(layer("ReLU", "pre"), maker, layer("Dense", "carries"), layer("LSTM", "end"))
-    known = ["pre", "hides", "carries", "end"]
-    plan = plan_of(model, known, "end")
-    assert masks_of(model, known, "end") == ["carries"]
-    assert (plan.takes, plan.fetched) == (("carries",), ("carries", "hides", "pre"))
-    assert plan.to_json()["rows"] == ["carries", "hides", "pre"]
-
-
-@pytest.mark.parametrize(
-    "layers",
-    [
-        [layer("Embedding", "hides", mask_zero=False), layer("Dense", "carries")],
-        [layer("Masking", "hides"), layer("Conv1D", "carries")],
-        [layer("Dense", "hides"), layer("Dense", "carries")],
-    ],
-)
-def test_layers_that_make_or_pass_on_no_mask_have_none(layers):
-    assert masks_of(chain(*layers, layer("LSTM", "end")), ["carries"], "end") == [None]
-
-
-def test_masks_pass_through_nested_models():
-    inner = functional(
-        "inner",
-        [(input_layer("within", 3), []), (layer("Dense", "deep"), [[("within", 0, 0)]])],
-        ["within"],
-        [("deep", 0, 0)],
-    )
-    model = functional(
-        "outer",
-        [
-            (input_layer("x", 3), []),
-            (layer("Masking", "hides"), [[("x", 0, 0)]]),
-            (inner, [[("hides", 0, 0)]]),
-            (layer("LSTM", "end"), [[("inner", 1, 0)]]),
-        ],
-        ["x"],
-        [("end", 0, 0)],
-    )
-    assert masks_of(model, ["inner/deep"], "end") == ["inner/deep"]
-    assert masks_of(model, ["hides"], "inner/deep") == ["hides"]
-
-
-def nested_masking(last):
-    """A model whose nested model `inner` makes a mask, and the layer behind it."""
-    inner = chain(layer("Embedding", "hides", mask_zero=True), layer("Dense", "deep"), name="inner")
-    layers = [
-        (input_layer("x", 3), []),
-        (inner, [[("x", 0, 0)]]),
-        (last, [[("inner", 1, 0)]]),
-    ]
-    return functional("outer", layers, ["x"], [(last["config"]["name"], 0, 0)])
-
-
-@pytest.mark.parametrize(
-    ("model", "loses"),
-    [
-        (chain(MASKERS[0], layer("LSTM", "end")), False),
-        (chain(MASKERS[0], layer("Dense", "end")), False),
-        (chain(MASKERS[0], layer("LeakyReLU", "a"), layer("LSTM", "end")), True),
-        (chain(MASKERS[0], layer("LeakyReLU", "a"), layer("Dense", "b"), layer("LSTM", "end")), True),
-        (chain(MASKERS[0], layer("Conv1D", "a"), layer("LSTM", "end")), False),
-        (chain(MASKERS[0], layer("LSTM", "a", return_sequences=True), layer("GRU", "end")), False),
-        (chain(MASKERS[0], layer("LSTM", "a"), layer("Softmax", "end")), False),
-        (chain(MASKERS[0], layer("GlobalAveragePooling1D", "end")), True),
-        (chain(layer("Dense", "a"), layer("GlobalAveragePooling1D", "end")), False),
-        (nested_masking(layer("LSTM", "end")), False),  # the page sees it
-    ],
-)
-def test_a_mask_that_only_keras_hands_on_is_known(model, loses):
-    assert plan_of(model, [], "end").loses_mask is loses
-
-
-def test_layers_that_pass_on_masks_are_the_same_as_in_tfjs():
-    """Read from the classes of the TF.js version that the plugin ships."""
-    root = Path(__file__).parents[3]
-    if not (root / "node_modules/@tensorflow/tfjs-layers").is_dir():
-        pytest.skip("the npm packages are not installed")
-    command = ["node", "tests/support/masking_layers.mjs"]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=120)
-    assert set(json.loads(done.stdout.splitlines()[-1])) == HANDS_ON_MASKS
 
 
 def twice(stateful):
