@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
 from tests.support.inner_runs import TINY_CONFTEST, TINY_X, Project
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.cache import ContentCache
 
 pytest_plugins = ["pytester", "tests.support.sizes"]
+
+# No test is timed: a busy machine is no failure.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 X = np.array(TINY_X, np.float32)
 

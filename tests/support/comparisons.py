@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from hypothesis import settings
 
 from pytest_tfjs.compare.layers import Layer
 from pytest_tfjs.compare.numbers.metrics import measure, merge
@@ -18,10 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_tfjs.compare.numbers.metrics import Metrics
-
-# No test is timed: a busy machine is no failure.
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
 
 TOLERANCE = Tolerance(rtol=1e-3, atol=1e-4)
 
