@@ -53,6 +53,15 @@ FUNCTIONS = {
     "swapped": lambda tf, x, y: (tf.nn.relu(x - y), tf.tanh(y - x)),
     "selected": lambda tf, x, y: (tf.where(x > 0, x, y), tf.where(x > 0, y, x)),
     "squares": lambda tf, x, y: x * y + x * x,
+    "scaled square": lambda tf, x, y: (tf.tanh(x * x * 1.7 * 0.3), y),
+    "scaled and divided square": lambda tf, x, y: (tf.tanh(x * x * 1.7 / 0.3), y),
+    "long chain behind a product": lambda tf, x, y: tf.tanh(x * y * 1.7 * B * 0.9 * C) * 2.0,
+    "cube between factors": lambda tf, x, y: (x**3 * 1.7 * B, x * B * x * 0.3 * x * C, y),
+    "shared factors": lambda tf, x, y: tf.tanh(x * 1.7 + y * 1.7 * 0.3) + x * 1.7,
+    "doubled behind factors": lambda tf, x, y: (x * B * C * 0.9 * (y + y) * 1.7, x - y),
+    "constants between sums": lambda tf, x, y: (1.5 - (x + y), 0.3 - (x - y) - 1.7, (x - y) + B - C),
+    "constants between quotients": lambda tf, x, y: x / (y * y + 1.0) * 1.7 / 0.3,
+    "squares of scaled tensors": lambda tf, x, y: ((x * 1.7) * (x * 1.7) * -0.7, (y - B) * (y - B) * 0.3),
     "powers": lambda tf, x, y: tf.concat(
         [tf.pow(x, 2.0), tf.sqrt(tf.abs(y)), tf.pow(tf.abs(x) + 2.0, -0.5)], 0
     ),

@@ -31,6 +31,7 @@ from pytest_tfjs.reference.matching.matches import Match, Matching, Part
 from pytest_tfjs.reference.matching.rewrites import (
     ABSORBED,
     NodeOperations,
+    counted,
 )
 from pytest_tfjs.reference.matching.subgraphs import Operand, Subgraphs
 
@@ -55,7 +56,17 @@ def match_graphs(source: Graph, converted: Graph) -> Matching:
         return found
     nameless = _Matcher(source, converted, weights, use_names=False).run()
     explains_more = not nameless.unmatched and len(nameless.matches) > len(found.matches)
-    return nameless if explains_more else found
+    return nameless if explains_more and _has_same_outputs(source, converted, nameless) else found
+
+
+def _has_same_outputs(source: Graph, converted: Graph, found: Matching) -> bool:
+    """Whether each node that computes an output of the artifacts matches the source's output there."""
+    outputs = zip(map(source.resolve, source.outputs), map(converted.resolve, converted.outputs), strict=True)
+    return all(
+        (found.stands_for.get(name), index) == output
+        for output, (name, index) in outputs
+        if name not in converted.constants
+    )
 
 
 def _has_misnamed_parts(source: Graph, converted: Graph, found: Matching) -> bool:
@@ -86,6 +97,7 @@ class _Matcher:
         self.backtracking: Backtracking[_State] = Backtracking()
         self.subgraphs = Subgraphs(source)
         self.free = source.constants | source.shapes_only
+        self.converted_free = converted.constants | converted.shapes_only
 
     def run(self) -> Matching:
         order = self.converted.order
@@ -220,12 +232,14 @@ class _Matcher:
         return graph.loop_inputs(node) if node.op == "Exit" else graph.inputs(node)
 
     def _ops(self, node: Node) -> Counter[str]:
-        ops = Counter(map(same_operation, (node.op, *node.fused_ops)))
-        if node.op == "AddN":
-            ops["Add"] = len(node.inputs) - 1
-        for part in self._parts_of(node):
-            ops += part.ops
-        return ops
+        constant = [name in self.converted_free for name, _ in node.inputs]
+        if node.fused_ops:
+            ops = Counter({same_operation(node.op): 1})
+            for op in map(same_operation, node.fused_ops):
+                ops += counted(op, 1, 1) if op != "Add" or constant[2] else counted(op, 2, 0)
+        else:
+            ops = counted(same_operation(node.op), constant.count(False), constant.count(True))
+        return sum((part.ops for part in self._parts_of(node)), ops)
 
     def _foldable(self, node: Node) -> frozenset[str]:
         """Operations that may be folded into constants: sums into a bias, products into weights."""

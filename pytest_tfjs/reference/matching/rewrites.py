@@ -1,6 +1,7 @@
 """Algebraic rewrites by the converter's optimiser, and the source operations they replace.
 
-Each rule lists the operations that the optimiser makes and the operations that they replace.
+Each rule lists the operations that the optimiser makes and the operations that they replace. A sum or product
+of two activations is counted apart from one with a constant: only the latter can be folded into constants.
 """
 
 from __future__ import annotations
@@ -24,10 +25,32 @@ if TYPE_CHECKING:
 AFFINE = ADDITIVE | MULTIPLICATIVE | {BATCH_NORM}
 """Operations that the converter may fold into another operation's weights and bias."""
 
+_OF_TWO = " of two"
+
+
+def of_two(op: str) -> str:
+    """The name of an operation of `ADDITIVE` or `MULTIPLICATIVE` whose operands are both activations."""
+    return op + _OF_TWO
+
+
+def _plain(op: str) -> str:
+    return op.removesuffix(_OF_TWO)
+
+
+def counted(op: str, activations: int, constants: int) -> Counter[str]:
+    """An operation (by `same_operation`) with so many operands that depend on the feeds, and constant ones.
+
+    A sum of several operands is counted as sums of two.
+    """
+    if op not in ADDITIVE | MULTIPLICATIVE:
+        return Counter({op: 1})
+    return +Counter({of_two(op): activations - 1, op: constants if activations + constants > 1 else 1})
+
+
 _REWRITES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
-    (("Square",), ("Mul",)),
+    (("Square",), (of_two("Mul"),)),
     (("Square",), ("Pow",)),
-    (("Mul",), ("Pow",)),
+    ((of_two("Mul"),), ("Pow",)),
     (("Sqrt",), ("Pow",)),
     (("Rsqrt",), ("Pow",)),
     (("Reciprocal",), ("Pow",)),
@@ -35,11 +58,16 @@ _REWRITES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("Rsqrt",), ("Sqrt", "RealDiv")),
     (("Rsqrt",), ("Sqrt", "Reciprocal")),
     (("Rsqrt", "Mul"), ("Sqrt", "RealDiv")),
-    (("Mul",), ("Add",)),
+    (("Rsqrt", of_two("Mul")), ("Sqrt", of_two("RealDiv"))),
+    (("Mul",), (of_two("Add"),)),
     (("Sub",), ("Neg", "Add")),
+    ((of_two("Sub"),), ("Neg", of_two("Add"))),
     (("Add",), ("Neg", "Sub")),
+    ((of_two("Add"),), ("Neg", of_two("Sub"))),
     (("SquaredDifference",), ("Sub", "Square")),
-    (("SquaredDifference",), ("Sub", "Mul")),
+    (("SquaredDifference",), (of_two("Sub"), "Square")),
+    (("SquaredDifference",), ("Sub", of_two("Mul"))),
+    (("SquaredDifference",), (of_two("Sub"), of_two("Mul"))),
     (("Log1p",), ("Add", "Log")),
     (("Expm1",), ("Exp", "Sub")),
     (("LogSoftmax",), ("Softmax", "Log")),
@@ -56,12 +84,14 @@ _REWRITES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("DepthwiseConv2dNative", "Add"), ("DepthwiseConv2dNative", BATCH_NORM)),
     (("ExpandDims",), ("Pack",)),
     (("Tile",), ("Mul",)),
-    (("Prelu",), ("Relu", "Neg", "Relu", "Mul", "Add")),
+    (("Prelu",), ("Relu", "Neg", "Relu", "Mul", of_two("Add"))),
 )
 """(made, replaced) operations; the last operation of each gives the result."""
 
 _MOST_REWRITES = 2
 """How many rules may apply to one node."""
+
+_REGROUPED = {"Sub": "Add", "RealDiv": "Mul", of_two("Sub"): of_two("Add"), of_two("RealDiv"): of_two("Mul")}
 
 ABSORBED = {
     "Reshape": RESHAPES,
@@ -74,9 +104,17 @@ ABSORBED = {
 """Preceding operations that the operation on the left may absorb."""
 
 
+def _regrouped(ops: Counter[str]) -> Counter[str]:
+    """The operations, with sums for differences and products for quotients."""
+    found: Counter[str] = Counter()
+    for op, count in ops.items():
+        found[_REGROUPED.get(op, op)] += count
+    return found
+
+
 @dataclass(frozen=True)
 class NodeOperations:
-    """The operations of a converted node, with fused ones, and the last of them.
+    """The operations of a converted node, with fused ones, as `counted`, and the name of the last of them.
 
     `foldable`: the source operations that may be folded into its constants.
     """
@@ -90,9 +128,13 @@ class NodeOperations:
         return any(each.is_made_of(ops, last) for each in self._before_rewrites)
 
     def rearranges(self, ops: Counter[str]) -> bool:
-        """Whether `ops` are the same operations in another order, or applied to each part before joining."""
+        """Whether `ops` are the same operations in another order, or applied to each part before joining.
+
+        A regrouped sum may have differences in other places, a regrouped product quotients.
+        """
         if "ConcatV2" not in ops:
-            return ops == self.ops
+            mine, theirs = _regrouped(self.ops), _regrouped(ops)
+            return not mine - theirs and (theirs - mine).keys() <= self.foldable
         return (
             ops["ConcatV2"] == self.ops["ConcatV2"] and ops.keys() == self.ops.keys() and not self.ops - ops
         )
@@ -113,9 +155,9 @@ class NodeOperations:
                 continue
             rest = self.ops - Counter(made)
             ops = rest + Counter(of)
-            if made[-1] == self.last:
-                yield NodeOperations(ops, of[-1], self.foldable)
-            if rest[self.last]:
+            if _plain(made[-1]) == self.last:
+                yield NodeOperations(ops, _plain(of[-1]), self.foldable)
+            if rest[self.last] or rest[of_two(self.last)]:
                 yield NodeOperations(ops, self.last, self.foldable)
 
     def is_made_of(self, ops: Counter[str], last: str) -> bool:

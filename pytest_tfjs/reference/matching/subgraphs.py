@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_tfjs.compare.operations import same_operation
 from pytest_tfjs.reference.graph import Graph, Node, Ref
+from pytest_tfjs.reference.matching.rewrites import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -71,11 +72,12 @@ class Subgraphs:
         return same_operation((node.acts_as if by_effect else None) or node.op)
 
     def ops(self, subgraph: tuple[str, ...], *, by_effect: bool = False) -> Counter[str]:
-        """How often each operation is in a subgraph; `by_effect` as in `last`."""
+        """How often each operation is in a subgraph, as `counted`; `by_effect` as in `last`."""
         ops: Counter[str] = Counter()
         for name in subgraph:
             node = self._source.nodes[name]
-            ops[self.last(name, by_effect=by_effect)] += len(node.inputs) - 1 if node.op == "AddN" else 1
+            constant = sum(used in self._free for used, _ in self._source.inputs(node))
+            ops += counted(self.last(name, by_effect=by_effect), len(node.inputs) - constant, constant)
         return ops
 
     def operands(self, twin: Node, entering: Operand) -> list[Operand]:

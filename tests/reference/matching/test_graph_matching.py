@@ -5,6 +5,7 @@ import pytest
 from pytest_tfjs.reference.graph import Graph
 from pytest_tfjs.reference.matching.graph_matching import match_graphs
 from tests.support.graph_building import graph, node
+from tests.support.pushed_constants import PUSHED_CONSTANTS
 from tests.support.rewrites import CASES
 from tests.support.same_names import SAME_NAMES
 
@@ -23,7 +24,7 @@ def by_name(source, converted):
     }
 
 
-ALL = CASES | SAME_NAMES
+ALL = CASES | PUSHED_CONSTANTS | SAME_NAMES
 
 
 @pytest.mark.parametrize("case", ALL.values(), ids=ALL.keys())
