@@ -287,9 +287,12 @@ def _vacuous_reason(results: Sequence[LayerResult], allowed: Collection[str]) ->
 
 
 def _empty_reason(results: Sequence[LayerResult], vacuity: Vacuity) -> str | None:
-    """Why empty outputs prove nothing, in words; None if there are none, or if another output could fail."""
+    """Why empty outputs prove nothing, in words; None if there are none, or if another output could fail.
+
+    An output that may be vacuous, because the user says so, is not one that could fail.
+    """
     outputs = [result for result in results if result.layer.output and result.metrics is not None]
-    able = [one for one in outputs if _could_fail(one) and one.layer.name not in vacuity.outputs]
+    able = [one for one in outputs if _could_fail(one) and one.layer.name not in vacuity.allowed]
     waiting = [one for one in outputs if one not in able and one.layer.name not in vacuity.allowed]
     empty = [one for one in waiting if one.metrics is not None and one.metrics.empty]
     if able or not empty:

@@ -210,6 +210,15 @@ def test_an_empty_output_is_close_if_it_is_allowed(allowed, verdict):
     assert found.verdict == verdict
 
 
+def test_an_output_that_may_be_constant_does_not_excuse_an_empty_one():
+    layers = [*NOTHING, layer("scores", "some", output=True)]
+    metrics = {"some": close(), "none": measured([], []), "scores": close()}
+    tolerances = dict.fromkeys(metrics, TOLERANCE)
+    for allowed, verdict in ((("scores",), "vacuous"), (("scores", "none"), "close"), ((), "close")):
+        found = judge(layers, metrics, tolerances, vacuity=Vacuity(allowed=frozenset(allowed)))
+        assert found.verdict == verdict
+
+
 def test_outputs_that_are_all_allowed_need_no_layer_that_could_fail():
     layers, dead = [*NOTHING, COUNT], measured([0, 0], [0, 0])
     metrics = {"some": dead, "none": measured([], []), "count": ZERO}
@@ -234,6 +243,33 @@ def test_an_output_that_is_empty_in_another_way_diverges(actual):
     for allowed in (frozenset(), frozenset(("none", "some"))):
         found = judge(NOTHING, metrics, tolerances, vacuity=Vacuity(allowed=allowed))
         assert (found.verdict, found.first_divergence) == ("diverged", ("none",))
+
+
+RIGHT = measure_local(f32(1, 2), f32(1, 2), Arithmetic(exact=True), Allowance())
+
+
+def test_no_error_grows_where_two_runs_differ():
+    metrics = {"a": close(), "b": close(), "c": wrong()}
+    tolerances, alone = dict.fromkeys(metrics, TOLERANCE), Alone(local=dict.fromkeys(metrics, RIGHT))
+    for steady in (True, False):
+        found = judge(CHAIN, metrics, tolerances, alone=alone, steady=steady)
+        assert (found.verdict, found.first_divergence) == ("diverged", ("c",))
+        assert (found.blame.growth is not None) is steady
+
+
+def test_an_inner_layer_that_another_one_spoils_has_not_drifted():
+    patched, scaled = layer("patched", "hidden"), layer("scaled", "hidden")
+    layers = [layer("hidden"), patched, scaled, layer("end", "patched", "scaled", output=True)]
+    metrics = {"hidden": close(), "patched": close(), "scaled": wrong(), "end": close()}
+    tolerances, local = dict.fromkeys(metrics, TOLERANCE), dict.fromkeys(metrics, RIGHT)
+    for overwrites, verdict, first in (
+        ({}, "close", ()),
+        ({"patched": ("hidden",)}, "diverged", ("patched",)),
+    ):
+        alone = Alone(local=local, overwrites=overwrites)
+        found = judge(layers, metrics, tolerances, alone=alone)
+        assert (found.verdict, found.first_divergence) == (verdict, first)
+        assert found.results[1].spoils_inputs is bool(overwrites)
 
 
 def test_an_empty_output_that_was_run_alone_is_not_judged_by_that():
