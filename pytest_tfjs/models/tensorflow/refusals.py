@@ -51,6 +51,7 @@ _BOILERPLATE = (
 
 _END = re.compile(r"^(Call arguments received by|Arguments received by|\d+ successful operations)")
 _ROOTS = re.compile(r"^\d+ root error\(s\) found")
+_NO_MEMORY = "OOM when allocating"
 _INDEX = re.compile(r"indices\[(?P<at>[\d, ]*)\] = (?P<value>-?\d+) is not in \[0, (?P<size>\d+)\)")
 
 
@@ -78,6 +79,8 @@ class Refusal:
         found = _INDEX.search(self.reason)
         if found is not None:
             return f"Feed numbers from 0 to {int(found['size']) - 1}, or enlarge the layer's table"
+        if _NO_MEMORY in self.reason:
+            return "Feed fewer or smaller inputs at once, or run the test on a machine with more memory"
         return (
             "Feed inputs that the layer accepts, or mend the layer: the model does not run in Python either"
         )

@@ -93,6 +93,7 @@ def test_node_of_a_keras_model_is_named_by_its_layer(tmp_path):
 def test_advice_has_the_numbers_that_a_table_takes():
     assert Refusal(BEYOND).advice == "Feed numbers from 0 to 9, or enlarge the layer's table"
     assert "Feed inputs that the layer accepts" in Refusal("too large").advice
+    assert "with more memory" in Refusal("OOM when allocating tensor with shape[9,9]").advice
 
 
 def test_only_errors_that_come_out_of_tensorflow_are_its_own():
