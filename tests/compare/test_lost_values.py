@@ -12,7 +12,7 @@ from pytest_tfjs.compare.numbers.metrics import measure
 from pytest_tfjs.compare.numbers.tolerances import EXACT
 from pytest_tfjs.compare.verdict import judge
 from pytest_tfjs.compare.weight_check import Storage, WeightCheck, WeightFinding, difference
-from tests.support.comparisons import TOLERANCE, close, f32, layer
+from tests.support.comparisons import TOLERANCE, close, f32, layer, wrong
 
 HALF = Storage("float16")
 BYTE = Storage("uint8", 1.0, 0.0)
@@ -137,6 +137,13 @@ def test_a_layer_that_compression_does_not_break_is_blamed_itself():
     half_broken = compression(add=([1, 1], [1, 1]), soft=([math.nan] * 2, [0.5, 0.5]))
     found = judge(LAYERS, {"add": wrong_nan(), "soft": close()}, tolerances, compression=half_broken)
     assert found.first_divergence == ("add",)
+
+
+def test_a_layer_beside_those_that_compression_breaks_is_blamed_itself():
+    layers = [*LAYERS, layer("beside", output=True)]
+    metrics = {"add": close(), "soft": wrong_nan(), "beside": wrong()}
+    found = judge(layers, metrics, dict.fromkeys(metrics, TOLERANCE), compression=BROKEN)
+    assert found.first_divergence == ("soft", "beside")
 
 
 def test_a_wrong_weight_comes_before_compression():

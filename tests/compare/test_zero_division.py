@@ -37,11 +37,31 @@ def test_layers_in_front_of_a_division_are_those_whose_zeros_reach_it(ops, found
     assert divided_layers(rows(*ops)) == found
 
 
-def judged(second, *, op="Reciprocal", given=0.0, local=None, right=INF):
+def test_a_layer_whose_zeros_do_not_arrive_is_not_blamed():
+    """The sum is right alone, and its zeros have the right sign there."""
+    for between, first in (("Mul", ("l0",)), ("AddV2", ("l2",))):
+        values = {"l0": f32(0, 2), "l1": f32(0, 2), "l2": f32(INF, 0.5)}
+        actual = {"l0": f32(-0.0, 2), "l1": f32(-0.0, 2), "l2": f32(-INF, 0.5)}
+        layers = [*rows("Relu", between), layer("l2", "l1", op="Reciprocal", output=True)]
+        local = {
+            name: measure_local(value, value, Arithmetic(exact=True), Allowance())
+            for name, value in values.items()
+        }
+        zeros = wrong_zeros(actual["l0"], values["l0"])
+        found = judge(
+            layers,
+            {name: measure(actual[name], values[name], TOLERANCE) for name in values},
+            dict.fromkeys(values, TOLERANCE),
+            alone=Alone(local=local, wrong_zeros={"l0": zeros}),
+        )
+        assert found.first_divergence == first
+
+
+def judged(second, *, op="Reciprocal", given=0.0, local=None, right=INF, maker=None):
     """A ReLU that gives `given` for 0, and a layer that gives `second` for it, where `right` is right."""
     relu, divided = f32(given, 2), f32(second, 0.5)
     expected = {"l0": f32(0, 2), "l1": f32(right, 0.5)}
-    alone = {"l0": relu, "l1": expected["l1"] if local is None else local}
+    alone = {"l0": relu if maker is None else maker, "l1": expected["l1"] if local is None else local}
     return judge(
         rows("Relu", op),
         {"l0": measure(relu, expected["l0"], TOLERANCE), "l1": measure(divided, expected["l1"], TOLERANCE)},
@@ -78,6 +98,12 @@ def test_an_angle_that_is_wrong_by_something_else_is_not_blamed_on_zeros():
 
 def test_zeros_are_equal_where_nothing_is_wrong_for_them():
     assert judged(INF, given=-0.0).verdict == "close"
+
+
+def test_a_layer_that_is_wrong_alone_is_not_blamed_for_its_zeros():
+    found = judged(-INF, given=-0.0, maker=f32(-0.0, 7))
+    assert found.first_divergence == ("l0",)
+    assert found.results[0].divided_by is None
 
 
 def test_a_layer_that_is_wrong_for_another_reason_is_blamed_itself():

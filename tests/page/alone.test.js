@@ -105,6 +105,43 @@ test("a failed row has a reason and is not run for the next feed", async () => {
   assert.deepEqual(aloneRuns.failures(), [["b", "the layer failed: no such shape"]]);
 });
 
+/** A TF.js that keeps the array that it is given, as the backend cpu does. */
+function inMemory() {
+  return /** @type {TF} */ (/** @type {unknown} */ ({
+    getBackend: () => "cpu",
+    backend: () => ({}),
+    dispose: () => undefined,
+    tensor: (/** @type {any} */ data, /** @type {number[]} */ shape, /** @type {string} */ dtype) => (
+      { shape, dtype, dataId: {}, dataSync: () => data, dispose: () => undefined }
+    ),
+  }));
+}
+
+test("a row that writes into what it takes is recorded, and the next row takes what was fed", async () => {
+  const tf = inMemory();
+  const host = (/** @type {number} */ value) => (
+    { dtype: /** @type {const} */ ("float32"), shape: [1], data: new Float32Array([value]) }
+  );
+  const model = {
+    aloneRunner: () => async (/** @type {import("../../pytest_tfjs/page/types").Tap} */ { name }, /** @type {Map<string, any>} */ fed, /** @type {Map<string, any>} */ input) => {
+      const taken = [fed.get("a").dataSync(), input.get("x").dataSync()];
+      const result = tf.tensor(new Float32Array([taken[0][0] + taken[1][0]]), [1], "float32");
+      if (name === "b") taken[0][0] = 70;
+      if (name === "c") taken[1][0] = 80;
+      return result;
+    },
+  };
+  const fetch = async () => new Map([["a", host(1)]]);
+  const aloneRuns = new AloneRuns(tf, model, { chunkLimit: 1 << 26 }, fetch);
+  /** @type {import("../../pytest_tfjs/page/types").GraphPlan} */
+  const alone = { rows: ["a"], fed: [["a:0", { row: "a" }], ["x:0", { input: "x" }]] };
+  const taps = ["b", "c", "d"].map((name) => ({ name, address: {}, alone }));
+  const activations = new Map(taps.map(({ name }) => [name, tf.tensor(new Float32Array(1), [1], "float32")]));
+  const results = await aloneRuns.run(aloneRuns.start(taps, 0, activations), new FedTensors(tf, new Map([["x", host(2)]])), () => undefined);
+  assert.deepEqual([...results.values()].map((one) => one.dataSync()[0]), [3, 3, 3]);
+  assert.deepEqual(aloneRuns.overwrites(), [["b", "a"], ["c", "x"]]);
+});
+
 test("a row without a plan is not run", async () => {
   const { aloneRuns, run } = world({ a: [] });
   assert.equal(await run("ax"), "a");

@@ -90,6 +90,18 @@ test("arguments of a loop are what they are given, and what its body returns", (
   assert.equal(found(loop, condition), "n y go"); // nothing takes its `y`
 });
 
+test("what a loop's body makes of data is data in its next round", () => {
+  const condition = graph({ sum: ["Placeholder"], y: ["Placeholder"], go: ["Less", "sum", "y"] }, { inputs: ["sum", "y"], outputs: ["go"] });
+  const body = graph({
+    sum: ["Placeholder"], y: ["Placeholder"], next: ["Add", "sum", "y"], same: ["Identity", "y"],
+  }, { inputs: ["sum", "y"], outputs: ["next", "same"] });
+  const loop = graph({
+    x: ["Placeholder"], shape: ["Shape", "x"], n: ["Cast", "shape"], loop: ["While c b", "n", "x"],
+  }, { outputs: ["loop"], functions: { c: condition, b: body } });
+  assert.equal(found(loop), "shape n");
+  assert.equal(found(loop, body), "");
+});
+
 test("the first input of a branch is its condition, not an argument", () => {
   const branch = graph({ a: ["Placeholder"], twice: ["Mul", "a", "a"] }, { inputs: ["a"], outputs: ["twice"] });
   const made = (/** @type {string} */ taken) => graph({

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pytest_tfjs.report.comparison_json import comparison_to_json
 from pytest_tfjs.report.junit_properties import junit_properties
 from pytest_tfjs.timing import Timing
-from tests.support.comparisons import comparison, everything, layer, measured, target, wrong
+from tests.support.comparisons import close, comparison, everything, layer, measured, target, wrong
 
 NUMBER = (int, float)
 
@@ -152,6 +152,16 @@ def test_missing_and_infinite_numbers_have_null_reasons():
     assert layers["gone"]["max_abs"] == "the browser returned no activation"
     assert layers["fused"]["max_abs"] == "not compared: fused"
     assert layers["all nan"]["allowed"] == "no element is finite"
+
+
+def test_outputs_have_their_names_in_the_signature():
+    layers = [
+        layer("a"),
+        layer("b", "a", output=True, output_names=("boxes", "same")),
+        layer("c", output=True),
+    ]
+    found = comparison_to_json(comparison(layers, {"a": close(), "b": close(), "c": close()}))
+    assert found["output_names"] == {"b": ["boxes", "same"], "c": []}
 
 
 def test_flags_keep_their_type():

@@ -43,7 +43,8 @@ CHAIN = (layer("a"), layer("b", "a"), layer("c", "b"), layer("beside"))
 
 def test_other_failures_get_no_advice():
     failure = PageError("cpu on chrome: not done after 10 s. More time: --tfjs-timeout")
-    assert advised(failure) == "not done after 10 s. More time: --tfjs-timeout"
+    for form in ("graph", "layers"):
+        assert advised(failure, form=form) == "not done after 10 s. More time: --tfjs-timeout"
     assert advised(refusal("no axis 1.", at=None)) == "no axis 1."
 
 

@@ -23,7 +23,7 @@ TEXTS = np.array([b"a", b"b", b"c"], object)
         (B, A[:2], {"b": B}, "b"),  # of another shape than its own reference
         (B, A, {"b": B[:2]}, None),
         (B, A, {"b": B.astype(np.float64)}, None),
-        (f32(1, 2, 4), A, {"c": C}, None),  # `c` cannot be told from the reference
+        (C, A, {"c": C}, None),  # `c` cannot be told from the reference
         (TEXTS[::-1], TEXTS, {"b": TEXTS[::-1]}, "b"),
         (B, TEXTS, {"b": B}, "b"),
         (f32(np.nan, 1, 2), A, {"b": f32(np.nan, 1, 2)}, "b"),
