@@ -1,4 +1,4 @@
-"""Runs tests that report the rows of a page in docs/, and reads the rows from their JUnit file."""
+"""Runs tests that report rows of a page in docs/, and reads the rows they report."""
 
 from __future__ import annotations
 

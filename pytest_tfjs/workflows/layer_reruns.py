@@ -1,4 +1,4 @@
-"""Runs a layer again in the browser, in the whole model and alone, on the run's target and on others."""
+"""Runs a layer again, in the whole model and alone, on the run's target and on others."""
 
 from __future__ import annotations
 

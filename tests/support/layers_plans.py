@@ -1,4 +1,4 @@
-"""Plans to run layers of hand-written Keras models alone, and what the plans say, as short text."""
+"""Plans to run layers of Keras models alone, and what the plans say, as short text."""
 
 from __future__ import annotations
 

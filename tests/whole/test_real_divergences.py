@@ -1,4 +1,4 @@
-"""Operations that TF.js 4.22 computes wrongly are found, blamed and explained among correct layers.
+"""Operations that TF.js computes wrongly are blamed and explained among correct layers.
 
 On the backends that compute the operation rightly the same model is close.
 """

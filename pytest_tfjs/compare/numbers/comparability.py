@@ -1,4 +1,4 @@
-"""Why two activations cannot be compared, in words: their shapes, their dtypes, or no elements."""
+"""Why two activations cannot be compared: their shapes, their dtypes, or no elements."""
 
 from __future__ import annotations
 
