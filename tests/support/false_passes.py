@@ -1,4 +1,4 @@
-"""Helpers of the false pass tests: a feed, a function, and the reason of a failure."""
+"""Helpers of the false pass tests: marks, a feed, functions, and the reason of a failure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ import pytest
 
 from pytest_tfjs import NotClose
 
+MARKS = [
+    pytest.mark.browser,
+    pytest.mark.convert,
+    # Disables the weight check, which would find the fault without a browser.
+    pytest.mark.tfjs(backends="cpu", weight_check="tell"),
+]
 X = np.array([[1, -2, 3], [0.5, 0.25, -4]], np.float32)
 
 
@@ -20,3 +26,12 @@ def reason_of(tfjs, model, feeds, verdict, **options):
 
 def two_outputs(tf):
     return lambda x: {"a": tf.tanh(x), "b": tf.sigmoid(x * 2.0)}
+
+
+def serving(tf):
+    """Makes a `tf.function` of one input `x`, from a function that gives outputs by name."""
+
+    def make(compute, shape=(None, 3), dtype="float32"):
+        return tf.function(compute, input_signature=[tf.TensorSpec(shape, dtype, name="x")])
+
+    return make

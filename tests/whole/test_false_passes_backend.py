@@ -10,14 +10,9 @@ import pytest
 
 from pytest_tfjs.browsers.harness import Harness
 from pytest_tfjs.browsers.tfjs_dist import Dist
-from tests.support.false_passes import X, reason_of, two_outputs
+from tests.support.false_passes import MARKS, X, reason_of, serving, two_outputs
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.convert,
-    # Disables the weight check, which would find the fault without a browser.
-    pytest.mark.tfjs(backends="cpu", weight_check="tell"),
-]
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +22,7 @@ def tf():
 
 @pytest.fixture
 def served(tf):
-    """Saves a function of one input `x` that returns outputs by name."""
-
-    def make(compute, shape=(None, 3), dtype="float32"):
-        signature = [tf.TensorSpec(shape, dtype, name="x")]
-        return tf.function(compute, input_signature=signature)
-
-    return make
+    return serving(tf)
 
 
 FALLEN_BACK = """
