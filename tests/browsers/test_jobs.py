@@ -3,32 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-import numpy as np
 import pytest
 
-from pytest_tfjs.browsers.jobs import Job, Tap, TimingPlan, job_message
-from pytest_tfjs.formats.safetensors import encode
-
-A, B, C = (Tap(name, {"node": f"{name}:0"}) for name in "abc")
-FEED = {"x": np.ones((1, 2), np.float32)}
-
-
-def job(**changes):
-    return Job(
-        **{
-            "artifacts": Path("model.json"),
-            "format": "graph",
-            "feeds": (FEED,),
-            "chunks": ((A, B), (C,)),
-            **changes,
-        }
-    )
-
-
-def activations(*names, value=0.0):
-    return memoryview(encode({name: np.array(value, np.float32) for name in names}))
+from pytest_tfjs.browsers.jobs import TimingPlan, job_message
+from tests.support.small_jobs import A, job
 
 
 def test_number_of_activations_of_a_job():

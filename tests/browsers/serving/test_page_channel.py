@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pytest_tfjs.browsers.jobs import Activations, Job, JobResult, Tap
+from pytest_tfjs.browsers.jobs import Activations, JobResult
 from pytest_tfjs.browsers.messages import (
     Failure,
     Progress,
     ProtocolError,
 )
 from pytest_tfjs.browsers.serving.page_channel import PageChannel, StaleError
-from pytest_tfjs.formats.safetensors import WireError, decode, encode
+from pytest_tfjs.formats.safetensors import WireError, decode
+from tests.support.small_jobs import FEED, B, C, activations, job
 
-A, B, C = (Tap(name, {"node": f"{name}:0"}) for name in "abc")
-FEED = {"x": np.ones((1, 2), np.float32)}
 RESULT = {"loadMs": 1, "firstMs": None, "warmMs": [], "memory": {}, "model": {}}
-
-
-def job(**changes):
-    return Job(
-        **{
-            "artifacts": Path("model.json"),
-            "format": "graph",
-            "feeds": (FEED,),
-            "chunks": ((A, B), (C,)),
-            **changes,
-        }
-    )
-
-
-def activations(*names, value=0.0):
-    return memoryview(encode({name: np.array(value, np.float32) for name in names}))
 
 
 @pytest.fixture
