@@ -81,19 +81,20 @@ def read_late(results: Sequence[LayerResult]) -> frozenset[str]:
 def _spoiled_by(result: LayerResult, results: Sequence[LayerResult], made: Collection[str]) -> frozenset[str]:
     """The diverged layers whose error is explained by a layer that writes into its inputs.
 
-    What depends on a model's input is not known, so all layers may. Errors that come from a layer of `made`
-    are explained already.
+    What depends on a model's input or constant is not known, so all layers may; and a constant stays changed
+    for the next feed, where the layer itself takes it. Errors that come from a layer of `made` are explained
+    already.
     """
     consumers = _consumers(results)
     names = {one.layer.name for one in results}
     passed_on = set(made).union(*(_downstream(name, consumers) for name in made))
     taking: set[str] = set()
     for name in result.overwrites:
-        taking |= {name} | _downstream(name, consumers) if name in names else names
+        taking |= {name} | _downstream(name, consumers) - {result.layer.name} if name in names else names
     return frozenset(
         one.layer.name
         for one in results
-        if one.verdict == "diverged" and one.layer.name in taking - passed_on - {result.layer.name}
+        if one.verdict == "diverged" and one.layer.name in taking - passed_on
     )
 
 

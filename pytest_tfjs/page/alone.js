@@ -16,6 +16,7 @@
 
 import { checkGPU } from "./gpu.js";
 import { CannotRunAloneError } from "./cannot_run_alone.js";
+import { Constants } from "./constants.js";
 import { FedTensors } from "./fed_tensors.js";
 
 // References are fetched in pieces of about this size. The next piece is fetched while one is in use, so at most two
@@ -28,7 +29,7 @@ const REPORT_MS = 100;
 export class AloneRuns {
   /**
    * @param {TF} tf
-   * @param {Pick<Model, "aloneRunner">} model
+   * @param {Pick<Model, "aloneRunner" | "constants">} model
    * @param {Pick<Job, "chunkLimit">} job
    * @param {Fetch} fetch gives references
    */
@@ -37,6 +38,7 @@ export class AloneRuns {
     this.fetch = fetch;
     this.limit = job.chunkLimit;
     this.compute = model.aloneRunner();
+    this.constants = new Constants(tf, model.constants());
     /** @type {Map<string, string>} */
     this.reasons = new Map();
     /** @type {Map<string, number>} */
@@ -74,7 +76,16 @@ export class AloneRuns {
    * @param {FedTensors} input the feed
    * @param {(done: number) => void} report reports how many were computed so far
    */
-  async run({ feed, pieces, first }, input, report) {
+  async run(started, input, report) {
+    return this.constants.asFirst(() => this.runPieces(started, input, report));
+  }
+
+  /**
+   * @param {Started} started
+   * @param {FedTensors} input
+   * @param {(done: number) => void} report
+   */
+  async runPieces({ feed, pieces, first }, input, report) {
     /** @type {Map<string, Tensor>} */
     const results = new Map();
     const fed = new FedTensors(this.tf);
@@ -98,7 +109,7 @@ export class AloneRuns {
     return results;
   }
 
-  /** Pairs of a layer whose kernel wrote into an input, and the row or the input of the model that it took. */
+  /** Pairs of a layer whose kernel wrote into an input, and the row, the model's input or the constant that it took. */
   overwrites() {
     return [...this.overwritten].flatMap(([name, changed]) => [...changed].map((input) => /** @type {const} */ ([name, input])));
   }
@@ -121,7 +132,7 @@ export class AloneRuns {
     try {
       const result = await this.compute(tap, fed.tensors, input.tensors);
       results.set(tap.name, input.apart(fed.apart(result)));
-      const changed = [...fed.restore(rowsOf(tap)), ...input.restore(inputsOf(tap))];
+      const changed = [...fed.restore(rowsOf(tap)), ...input.restore(inputsOf(tap)), ...this.constants.restore()];
       if (changed.length > 0) this.overwritten.set(tap.name, new Set([...(this.overwritten.get(tap.name) ?? []), ...changed]));
     } catch (error) {
       checkGPU(this.tf);

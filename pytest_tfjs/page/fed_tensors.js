@@ -89,7 +89,7 @@ export class FedTensors {
  * @param {ArrayBufferView} one
  * @param {ArrayBufferView} other
  */
-function sameBits(one, other) {
+export function sameBits(one, other) {
   if (one.byteLength !== other.byteLength) return false;
   const [left, right] = [asIntegers(one), asIntegers(other)];
   if (left.length !== right.length) return false;

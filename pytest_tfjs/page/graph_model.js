@@ -51,6 +51,7 @@ export async function openGraph(tf, source) {
       return execute(model, byNode(model, feed), names, needsAsync(model, names));
     },
     aloneRunner: () => aloneRunner(model),
+    constants: () => new Map(Object.entries(weightMap).map(([name, tensors]) => [name, pick(tensors, 0)])),
     describe: () => Object.values(graph.nodes).map(({ name, op }) => ({ name, class: op })),
     lacks: () => missingKernels(graph, weightMap, tf.getBackend(), registeredKernels(tf)),
     watch: () => take,

@@ -51,6 +51,7 @@ export async function openLayers(tf, source) {
       return made.places.map((place) => pick(outputs, place));
     },
     aloneRunner: () => aloneRunner(tf, describe(model.layers, [])),
+    constants: () => new Map(), // layers only read their weights
     describe: () => describe(model.layers, []).map(({ layer, name, path }) => ({ name, class: layer.getClassName(), path })),
     lacks: () => [], // only running a layer shows which kernels it needs
     watch: () => watchLayers(describe(model.layers, []).map(({ layer, path }) => ({ layer, name: path.join("/") }))),

@@ -220,6 +220,8 @@ export interface Model {
   tap(feed: Map<string, Tensor>, taps: Tap[]): Promise<Tensor[]>;
   /** A function that computes taps alone. Call this before the first run, as it watches the model's own calls. */
   aloneRunner(): RunAlone;
+  /** The model's constants by name; empty where no kernel can write into them. */
+  constants(): Map<string, Tensor>;
   /** Whether the model is computing a shape at the moment: see shape_arithmetic.js. */
   inShapes(): boolean;
   /** Name and class of every layer, or name and op of every node. */

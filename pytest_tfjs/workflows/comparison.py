@@ -18,7 +18,7 @@ from pytest_tfjs.workflows.tapping import ActivationReader
 from pytest_tfjs.workflows.timing import timing_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from pytest_tfjs.compare.numbers.tolerances import Tolerance
     from pytest_tfjs.compare.results import Judgement
@@ -113,34 +113,41 @@ def _comparison(
         retried=finished.retried,
         notes=(
             *model.notes,
-            *_overwriting_notes(judgement, reader.changed_feeds),
+            *_overwriting_notes(judgement, model.feeds[0].browser, reader.changed_feeds),
             *reader.measurements.notes(),
         ),
     )
 
 
-def _overwriting_notes(judgement: Judgement, changed_feeds: Sequence[str]) -> Iterator[str]:
+def _overwriting_notes(
+    judgement: Judgement, inputs: Collection[str], changed_feeds: Sequence[str]
+) -> Iterator[str]:
     """Which layers write into their inputs without harm, and which inputs of the model were written into."""
     by_layers = set()
-    failed = {
-        one.layer.name for one in judgement.results if one.metrics is not None and not one.metrics.passed
-    }
+    rows = {one.layer.name: one for one in judgement.results}
     for result in judgement.results:
         by_layers |= set(result.overwrites)
-        if result.overwrites and not result.spoils_inputs:
-            inputs = " and ".join(map(repr, result.overwrites))
-            late = (
-                f"; {inputs} was read after that, and so has an error"
-                if failed & set(result.overwrites)
-                else ""
-            )
-            yield (
-                f"the kernel of {result.layer.name!r} ({result.layer.op}) writes into its input {inputs}."
-                f" In this run the other layers were right all the same{late}"
-            )
+        if not result.overwrites or result.spoils_inputs:
+            continue
+        text = (
+            f"the kernel of {result.layer.name!r} ({result.layer.op}) writes into its input "
+            f"{' and '.join(map(repr, result.overwrites))}."
+            " In this run the other layers were right all the same"
+        )
+        late = [name for name in result.overwrites if name in rows and _failed_in_whole_run(rows[name])]
+        constants = [name for name in result.overwrites if name not in rows and name not in inputs]
+        if late:
+            text += f"; {' and '.join(map(repr, late))} was read after that, and so has an error"
+        if constants:
+            text += "; but that input is a constant of the model, so a later run on other inputs may be wrong"
+        yield text
     for name in changed_feeds:
         if name not in by_layers:
             yield f"running the model changed its input {name!r}: a kernel of TF.js writes into the input"
+
+
+def _failed_in_whole_run(result: LayerResult) -> bool:
+    return result.metrics is not None and not result.metrics.passed
 
 
 def _failed(comparison: Comparison, reason: str, failure: PageError) -> Comparison:

@@ -84,7 +84,7 @@ class _Diagnosing:
         )
         row = blamed_row(comparison)
         if row is not None and row.right_by_itself:
-            return diagnose(with_harm(comparison, row, base))
+            return diagnose(with_harm(comparison, row, base, self._model.feeds[0].browser))
         random = None if row is None else self._random_before(row)
         if row is not None and random is not None:
             return diagnose(replace(base, layer=row.layer.name, random=random))

@@ -218,6 +218,7 @@ def overwriting(diverged, *, into=("hidden",), wrong_alone="", rows=SCATTER):
         ("hidden scaled end", {"wrong_alone": "hidden"}, ("hidden",), False),
         ("scaled end", {"wrong_alone": "scaled"}, ("scaled",), False),
         ("scaled end", {"into": ("x",)}, ("patched",), True),
+        ("patched", {"into": ("constant",)}, ("patched",), True),
     ],
 )
 def test_a_layer_that_writes_into_its_input_is_blamed_for_those_that_take_the_input(

@@ -57,6 +57,7 @@ function world(needs, failing = {}, elements = 1) {
     dispose: (/** @type {any[]} */ tensors) => tensors.forEach((one) => one.dispose()),
   }));
   const model = {
+    constants: () => new Map(),
     aloneRunner: () => async (/** @type {import("../../pytest_tfjs/page/types").Tap} */ { name, alone }, /** @type {Map<string, any>} */ fed) => {
       log.push(`run ${name}(${alone?.rows.map((need) => fed.get(need).name)})`);
       failing[name]?.();
@@ -123,7 +124,7 @@ test("a row that writes into what it takes is recorded, and the next row takes w
     { dtype: /** @type {const} */ ("float32"), shape: [1], data: new Float32Array([value]) }
   );
   const model = {
-    aloneRunner: () => async (/** @type {import("../../pytest_tfjs/page/types").Tap} */ { name }, /** @type {Map<string, any>} */ fed, /** @type {Map<string, any>} */ input) => {
+    constants: () => new Map(), aloneRunner: () => async (/** @type {import("../../pytest_tfjs/page/types").Tap} */ { name }, /** @type {Map<string, any>} */ fed, /** @type {Map<string, any>} */ input) => {
       const taken = [fed.get("a").dataSync(), input.get("x").dataSync()];
       const result = tf.tensor(new Float32Array([taken[0][0] + taken[1][0]]), [1], "float32");
       if (name === "b") taken[0][0] = 70;

@@ -107,6 +107,51 @@ def test_a_layer_that_is_read_after_a_scatter_wrote_into_it_is_close(tfjs):
     ]
 
 
+def into_constant(tf, made):
+    """A model that scatters into its constant at the place that it is fed."""
+    table = tf.constant(np.random.default_rng(1).normal(size=(4, 3)).astype(np.float32))
+
+    class Model(tf.Module):
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec([1, 1], tf.int32, name="at"),
+                tf.TensorSpec([1, 3], tf.float32, name="row"),
+            ]
+        )
+        def serve(self, at, row):
+            return made(tf, table, row, tf.tensor_scatter_nd_update(table, at, row, name="patched"))
+
+    return Model()
+
+
+FEEDS = [{"at": np.int32([[at]]), "row": X[at : at + 1]} for at in (1, 3, 0)]
+
+
+@pytest.mark.tfjs(backends="cpu")
+@pytest.mark.parametrize("last", [True, False])
+def test_a_scatter_that_writes_into_a_constant_is_blamed_for_later_runs(tfjs, last):
+    tf = pytest.importorskip("tensorflow")
+    model = into_constant(tf, lambda tf, table, row, patched: {"y": patched if last else patched * 2.0})
+    (note,) = tfjs.assert_close(model, FEEDS[0]).notes
+    assert note.endswith("is a constant of the model, so a later run on other inputs may be wrong"), note
+    comparison = tfjs.compare(model, FEEDS)
+    assert comparison.first_divergence == ("patched",), comparison.reason
+    assert comparison.diagnosis.kind == "overwritten input", comparison.diagnosis
+    assert comparison.diagnosis.said.endswith("later runs, as it is a constant of the model")
+
+
+@pytest.mark.tfjs(backends="cpu")
+def test_a_scatter_into_a_constant_is_blamed_for_another_layer_that_takes_the_constant(tfjs):
+    tf = pytest.importorskip("tensorflow")
+
+    def made(tf, table, row, patched):
+        return {"a": patched, "b": tf.add(table, row + tf.reduce_sum(patched), name="beside")}
+
+    comparison = tfjs.compare(into_constant(tf, made), FEEDS[0])
+    assert comparison.first_divergence == ("patched",), comparison.reason
+    assert comparison.diagnosis.kind == "overwritten input", comparison.diagnosis
+
+
 @pytest.mark.tfjs(backends="cpu", alone="none")
 def test_an_input_of_the_model_that_was_written_into_is_noted(tfjs):
     tf = pytest.importorskip("tensorflow")
