@@ -119,18 +119,6 @@ def _lost(results: Sequence[LayerResult], wrong: Collection[str], names: Collect
     return lost
 
 
-def layers_before(results: Sequence[LayerResult], name: str) -> list[str]:
-    """The layers that lead to the layer `name`, the nearest first."""
-    inputs = {one.layer.name: one.layer.inputs for one in results}
-    found = dict.fromkeys(inputs.get(name, ()))
-    ahead = list(found)
-    for one in ahead:
-        more = [other for other in inputs.get(one, ()) if other not in found]
-        found |= dict.fromkeys(more)
-        ahead += more
-    return list(found)
-
-
 def frontier(results: Sequence[LayerResult]) -> tuple[str, ...]:
     """The diverged layers that no diverged layer leads to, in the order of `results`.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 Coverage = Literal["compared", "fused", "eliminated", "unmapped"]
 
@@ -60,3 +60,14 @@ class Layer:
 def named_output(layer: Layer, names: Iterable[str]) -> Layer:
     """The layer with further names of it as an output."""
     return replace(layer, output_names=tuple(dict.fromkeys((*layer.output_names, *names))))
+
+
+def layers_before(inputs: Mapping[str, Sequence[str]], name: str) -> list[str]:
+    """The layers that lead to the layer `name`, the nearest first; `inputs`: those of each layer."""
+    found = dict.fromkeys(inputs.get(name, ()))
+    ahead = list(found)
+    for one in ahead:
+        more = [other for other in inputs.get(one, ()) if other not in found]
+        found |= dict.fromkeys(more)
+        ahead += more
+    return list(found)

