@@ -198,7 +198,15 @@ def _with_local(result: LayerResult, alone: Alone, given: bool) -> LayerResult:
     )
     if given or local is None or local.passed or result.verdict == "diverged":
         return result
+    if result.layer.dtype is not None and result.layer.dtype.startswith(("int", "uint", "bool")):
+        return replace(result, local=None, not_alone=_OTHERWISE_COMPUTED)
     return replace(result, verdict="diverged")
+
+
+# TF.js computes small integers in JavaScript, unless they are on the GPU already: what ran before decides.
+_OTHERWISE_COMPUTED = (
+    "in the whole run its values are right, and where integers are computed depends on that run"
+)
 
 
 def _diverged_reason(results: Sequence[LayerResult], blamed: Blame) -> str:

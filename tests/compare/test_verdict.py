@@ -321,6 +321,18 @@ def test_inner_layer_that_is_read_after_a_kernel_wrote_into_it_is_close(written)
     assert (found.verdict, found.first_divergence) == ("diverged", ("b",))
 
 
+def test_integers_that_are_right_in_the_whole_run_are_close():
+    metrics = {"a": close()}
+    alone = Alone(local={"a": SimpleNamespace(passed=False)})
+    for dtype, verdict in (("int32", "close"), ("bool", "close"), ("float32", "diverged")):
+        rows = [layer("a", dtype=dtype, output=True)]
+        found = judge(rows, metrics, {"a": TOLERANCE}, alone=alone)
+        assert found.verdict == verdict
+    wrong_too = {"a": measured([1, 3], [1, 2])}
+    found = judge([layer("a", dtype="int32", output=True)], wrong_too, {"a": EXACT}, alone=alone)
+    assert (found.verdict, found.first_divergence) == ("diverged", ("a",))
+
+
 def test_inner_error_diverges_at_an_output_in_a_wrong_layer_or_under_a_given_tolerance():
     assert drifted(output=True).first_divergence == ("b",)
     assert drifted(output=False, right=False).first_divergence == ("b",)

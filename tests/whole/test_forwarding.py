@@ -222,3 +222,19 @@ def test_shapes_of_a_model_are_exact_in_half_precision(tfjs, name):
     if "resize" in name:
         x = x[:, :1366]
     tfjs.assert_close(Model(), (x, np.float32(2.5)) if is_fed else x)
+
+
+@pytest.mark.convert
+@pytest.mark.tfjs(backends="webgl:f16")
+def test_integers_that_a_float_layer_takes_too_are_as_exact_as_in_the_whole_run(tfjs):
+    tf = pytest.importorskip("tensorflow")
+
+    class Model(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, 9], tf.int32, name="ids")])
+        def serve(self, ids):
+            doubled = tf.add(ids * 2, 1, name="doubled")
+            return {"n": doubled, "y": tf.cast(ids, tf.float32, name="floats") / 9000.0}
+
+    ids = np.random.default_rng(1).integers(2049, 4999, (3, 9)).astype(np.int32)
+    comparison = tfjs.assert_close(Model(), ids)
+    assert any(row.not_alone and "whole run" in row.not_alone for row in comparison.layers)
