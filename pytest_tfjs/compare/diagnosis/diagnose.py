@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pytest_tfjs.compare.diagnosis.evidence import AGREE, Evidence, OtherResult
-from pytest_tfjs.compare.dtypes import HALF_ROUNDOFF, LARGEST_HALF
+from pytest_tfjs.compare.dtypes import HALF_ROUNDOFF, LARGEST_HALF, WHOLE_IN_HALF
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -213,6 +213,8 @@ def _half_resolution(evidence: Evidence) -> Found:
     )
     if predicted:
         text += ", as expected from rounding inputs, weights and result to half precision"
+    if sizes.integers > WHOLE_IN_HALF:
+        text += f". It holds integers up to 2048 only, and the layer's reach {sizes.integers:.0f}"
     return "half resolution", text
 
 

@@ -43,7 +43,7 @@ class Sizes:
     """The numbers that show whether half precision explains an error; in the activation's unit, all finite.
 
     - `reference`, `inputs`, `magnitude`: the largest |reference|; |input| or |weight|; sum of |terms| of one
-      element.
+      element. `integers`: the largest integer among reference and inputs.
     - `overflown`: whether the browser has NaN, Inf or 0 where the reference is over 65504, or NaN or Inf
       where the reference is finite.
     - `flushed`: the share of the mismatched elements that is 0 in the browser and below 2**-14 in Python.
@@ -54,6 +54,7 @@ class Sizes:
     reference: float = 0.0
     inputs: float = 0.0
     magnitude: float = 0.0
+    integers: float = 0.0
     overflown: bool = False
     flushed: float = 0.0
     error: float = 0.0

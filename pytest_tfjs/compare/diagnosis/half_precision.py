@@ -33,6 +33,9 @@ def sizes_of(actual: Array, expected: Array, entering: Sequence[Array], predicte
     return Sizes(
         reference=_largest(truth),
         inputs=max((_largest(each) for each in entering if each.dtype.kind in "iufc"), default=0.0),
+        integers=max(
+            (_largest(each) for each in (expected, *entering) if each.dtype.kind in "iu"), default=0.0
+        ),
         overflown=bool(over.any()),
         flushed=float(flushed.sum() / wrong.sum()) if wrong.any() else 0.0,
         error=float(error.max(initial=0.0)),

@@ -236,6 +236,15 @@ def test_sizes_report_overflow_and_flushed_share():
     assert math.isclose(sizes_of(np.float32([1, 3]), np.float32([1, 5]), [], None).error, 2)
 
 
+def test_half_resolution_names_integers_that_half_precision_does_not_hold():
+    entering = [np.float32([3]), np.int32([7, 4099]), np.array([True])]
+    found = sizes_of(np.float32([1, 2]), np.float32([1, 2.5]), entering, None)
+    assert (found.integers, found.inputs) == (4099, 4099)
+    said = diagnose(replace(HALF, sizes=found)).said
+    assert said.endswith(". It holds integers up to 2048 only, and the layer's reach 4099")
+    assert "integers" not in diagnose(replace(HALF, sizes=replace(found, integers=2048.0))).said
+
+
 def test_half_precision_error_is_predicted_from_the_steps():
     rng = np.random.default_rng(0)
     x, kernel = (rng.standard_normal(shape).astype(np.float32) for shape in ((4, 64), (64, 8)))
