@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 Layers = Literal["all", "outputs"]
 
-_SCHEMA = 20
+_SCHEMA = 21
 _PLAN = "plan.json"
 _WEIGHTS = "weights.json"
 _SPREADS = "spreads.json"

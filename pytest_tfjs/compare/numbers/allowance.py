@@ -26,7 +26,7 @@ import numpy as np
 from pytest_tfjs.compare.dtypes import FLUSHED, HALF_ULP, ROUNDOFF, SMALLEST_NORMAL_HALF, ULP
 from pytest_tfjs.compare.numbers.element_loops import sizes_of
 from pytest_tfjs.compare.numbers.function_ulps import GPU_BACKENDS, units_of
-from pytest_tfjs.compare.numbers.half_underflow import underflow_of_root
+from pytest_tfjs.compare.numbers.half_underflow import exponent_of, underflow_of_root
 from pytest_tfjs.compare.numbers.tolerances import default_tolerance, is_inexact
 
 if TYPE_CHECKING:
@@ -129,7 +129,8 @@ def allowance(
     total += _by_design(arithmetic, backend, packed=packed)
     if half:
         total += _of_storing(_stores(arithmetic, terms), terms, magnitude, result)
-        total += Allowance(rms=0.0, extra=underflow_of_root(layer.op, reference, result.largest))
+        root = exponent_of(layer.op, arithmetic.exponent)
+        total += Allowance(rms=0.0, extra=underflow_of_root(root, reference, result.largest))
     return total if arithmetic.noise is not None else replace(total, rms=math.inf)
 
 

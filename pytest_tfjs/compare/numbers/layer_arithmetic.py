@@ -30,6 +30,7 @@ class Arithmetic:
       units of u and the activation's unit; 0 for a layer that does not use it.
     - `mixed`: the error that webgl makes at each element by GLSL's mix(), where other backends copy; as
       `excess`.
+    - `exponent`: p where the layer's last operation is x**p with one p between 0 and 1; otherwise 0.
     - `known`: False if there is no rule for the layer; then the other fields have no meaning.
     """
 
@@ -43,4 +44,5 @@ class Arithmetic:
     excess: NDArray[Any] | None = None
     started: float = 0.0
     mixed: NDArray[Any] | None = None
+    exponent: float = 0.0
     known: bool = True

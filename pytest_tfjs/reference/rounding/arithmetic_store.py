@@ -140,6 +140,7 @@ def _facts(one: Arithmetic) -> dict[str, Any]:
         "tried": one.tried,
         "known": one.known,
         "started": one.started,
+        "exponent": one.exponent,
     }
 
 

@@ -12,7 +12,7 @@ from pytest_tfjs.compare.numbers.layer_arithmetic import Arithmetic
 from pytest_tfjs.errors import SourceError
 from pytest_tfjs.reference.rounding.conditioning import estimated_magnitude
 from pytest_tfjs.reference.rounding.following import Reached, follow
-from pytest_tfjs.reference.rounding.operation_rules import KEEP_SUMS, summed_terms
+from pytest_tfjs.reference.rounding.operation_rules import KEEP_SUMS, exponent_of, summed_terms
 from pytest_tfjs.reference.rounding.rounding_step import Rounded, Step, UnknownRounding
 from pytest_tfjs.reference.rounding.slopes import FUNCTIONS
 from pytest_tfjs.reference.rounding.summation_noise import noise_of
@@ -108,6 +108,7 @@ class Magnitudes:
             excess=reached.by(excess),
             started=0.0 if started is None else float(started.max()),
             mixed=by_mix,
+            exponent=exponent_of(steps[-1]) if steps and steps[-1].output == subgraph.tensor else 0.0,
             constants=self._error_of(subgraph),
         )
 

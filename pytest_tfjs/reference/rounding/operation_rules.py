@@ -176,6 +176,14 @@ def _power(step: Step) -> Rounded:
     return Rounded(size, step.roundings + 1)
 
 
+def exponent_of(step: Step) -> float:
+    """The exponent of a power of one exponent between 0 and 1, such as a cube root; otherwise 0."""
+    if step.op != "Pow":
+        return 0.0
+    exponents = np.unique(step.value(1))
+    return float(exponents[0]) if exponents.size == 1 and 0 < exponents[0] < 1 else 0.0
+
+
 def _function(step: Step) -> Rounded:
     x, y = step.value(0), step.result()
     entered = step.size(0)
