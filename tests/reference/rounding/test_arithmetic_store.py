@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from pytest_tfjs.compare.numbers.layer_arithmetic import Arithmetic
 from pytest_tfjs.models.cache import ContentCache
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
@@ -100,6 +101,35 @@ def test_the_budget_does_not_change_the_stored_arithmetic(model, tmp_path):
             )
     for small, large in zip(*found, strict=True):
         np.testing.assert_array_equal(small, large)
+
+
+def test_every_field_is_stored(model, tmp_path, monkeypatch):
+    def full(reference, number):
+        return Arithmetic(
+            terms=7,
+            magnitude=np.abs(reference) + number,
+            functions=("Exp", "Sqrt"),
+            noise=1e-7,
+            constants=1e-6,
+            tried=True,
+            excess=np.abs(reference) + 10,
+            started=1e-14,
+            mixed=np.abs(reference) + 20,
+        )
+
+    def of(self, name, inputs, reference):
+        return full(reference, len(reference)) if name == "scores" else Arithmetic(exact=True)
+
+    monkeypatch.setattr(LayerArithmetic, "of", of)
+    with ContentCache(tmp_path) as cache:
+        reference, _, _ = captured(model, cache, format_="layers")
+        for number, feed in enumerate(FEEDS):
+            value = reference.activations(number, ["scores"])["scores"]
+            expected, found = full(value, len(feed)), reference.arithmetic(number, ["scores", "sum"])
+            assert found["sum"] == Arithmetic(exact=True)
+            for one in dataclasses.fields(Arithmetic):
+                stored = getattr(found["scores"], one.name)
+                np.testing.assert_array_equal(stored, getattr(expected, one.name), one.name)
 
 
 def test_arithmetic_is_unknown_for_a_model_whose_layers_cannot_be_run_alone(model, cache, monkeypatch):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fixtures import build, inputs
-from pytest_tfjs.reference.rounding.magnitudes import Magnitudes
+from pytest_tfjs.compare.numbers.layer_arithmetic import Arithmetic
+from pytest_tfjs.reference.rounding.magnitudes import Magnitudes, of_both_sides
 from tests.support.layer_alone_cases import graph_of, load, one_layer
 from tests.support.rounding_layers import (
     LAMBDA,
@@ -271,3 +272,31 @@ def test_the_arithmetic_of_every_layer_of_a_sample_is_known(cache, name, format_
         if "conv" in row.lower() and arithmetic.terms > 8:
             assert arithmetic.noise > U / 50
             assert arithmetic.magnitude.shape == value.shape
+
+
+OURS = Arithmetic(terms=9, magnitude=np.float32([3, 1]), functions=("Exp",), noise=1e-7, constants=1e-6)
+THEIRS = Arithmetic(terms=20, magnitude=np.float32([2, 5]), functions=("Exp", "Sqrt"), noise=3e-7)
+
+
+def test_a_constant_for_several_operations_has_the_arithmetic_of_both_sides():
+    reference = np.float32([1, -4])
+    for ours, theirs in ((OURS, THEIRS), (THEIRS, OURS)):
+        found = of_both_sides(ours, theirs, reference)
+        assert (found.terms, found.noise, found.exact) == (21, 3e-7, False)
+        assert found.magnitude.tolist() == [3, 5]
+        assert sorted(found.functions) == ["Exp", "Sqrt"]
+        assert found.constants == ours.constants
+    # Without a magnitude, it is the reference's.
+    plain = of_both_sides(OURS, Arithmetic(terms=2), reference)
+    assert (plain.terms, plain.magnitude.tolist()) == (10, [3, 4])
+    assert of_both_sides(Arithmetic(), Arithmetic(terms=2), reference).magnitude is None
+
+
+def test_a_copy_in_the_artifacts_has_the_arithmetic_of_the_source():
+    found = of_both_sides(Arithmetic(exact=True), THEIRS, np.float32([1, 2]))
+    assert (found.exact, found.terms, found.functions) == (False, 21, ("Exp", "Sqrt"))
+
+
+@pytest.mark.parametrize("source", [Arithmetic(exact=True), Arithmetic(known=False)])
+def test_a_source_that_rounds_nothing_or_is_unknown_adds_nothing(source):
+    assert of_both_sides(OURS, source, np.float32([1, 2])) is OURS

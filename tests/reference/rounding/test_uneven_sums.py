@@ -175,6 +175,14 @@ def test_nearly_equal_summands_are_equal_and_those_that_differ_by_a_tenth_are_no
         assert (excess is not None) is expected
 
 
+@needs_tensorflow
+def test_equal_summands_of_both_signs_are_not_equal():
+    w = np.full((2048, 2), 1 / 2048, np.float32)
+    w[:, 1] *= np.where(RNG.random(2048) < 0.3, -1, 1)
+    excess = measured(lambda tf, x: x @ w, x=np.full((1, 2048), 0.7, np.float32))[0].excess
+    assert (excess[0] > 0).tolist() == [True, False]
+
+
 BELOW_BIAS = {
     "dense": lambda tf, x, w, b: tf.nn.bias_add(x @ w, b),
     "sum of the bias and a product": lambda tf, x, w, b: b + x @ w,

@@ -56,7 +56,7 @@ IMAGE = normal(1, 10, 10, 8)
 )
 def test_a_packed_depthwise_convolution_starts_at_1e15(build, terms):
     found, _ = measured(build, x=IMAGE)
-    assert found.started == pytest.approx(1e-15 * (terms + 1), rel=1e-6)
+    assert found.started == pytest.approx(1e-15 * (terms + 1), rel=1e-6, abs=0)
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,9 @@ def test_the_error_of_the_start_is_followed_through_the_layer():
         lambda tf, x: tf.nn.separable_conv2d(x, normal(3, 3, 8, 1), pointwise, [1, 1, 1, 1], "SAME"), x=IMAGE
     )
     most = np.abs(pointwise).sum((0, 1, 2)).max()
-    assert separable.started == pytest.approx(1e-14 * most, rel=1e-4)
+    assert separable.started == pytest.approx(1e-14 * most, rel=1e-4, abs=0)
     scaled, _ = measured(lambda tf, x: tf.constant(np.float32(100)) * depthwise()(tf, x), x=IMAGE)
-    assert scaled.started == pytest.approx(1e-12, rel=1e-4)
+    assert scaled.started == pytest.approx(1e-12, rel=1e-4, abs=0)
 
 
 def packed(x, kernel):
