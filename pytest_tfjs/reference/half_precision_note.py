@@ -34,7 +34,9 @@ def half_precision_notes(
         return ()
     names = [layer.name for layer in model.plan.layers if layer.name in model.half]
     dtypes = sorted(set(model.half.values()))
-    coarse = " and ".join(f"{dtype} (each result is rounded to {_ROUNDOFF[dtype]:.1g})" for dtype in dtypes)
+    coarse = " and ".join(
+        f"{dtype} (each result is off by up to {_ROUNDOFF[dtype]:.1g} of its value)" for dtype in dtypes
+    )
     what = listed(names) if names else "parts of the model"
     note = (
         f"Python computes {what} in {coarse}. TF.js has no half precision and computes in float32, and so "
