@@ -105,18 +105,27 @@ def _alone(result: LayerResult) -> list[str]:
         return [] if result.not_alone is None else fact("run alone", f"no: {printable(result.not_alone)}")
     if result.propagated is None or not math.isfinite(local.metrics.max_abs):
         return []
-    own = f"the layer's error on the reference's inputs is {number(local.metrics.max_abs)}"
     propagated = f"the errors of the inputs add {number(result.propagated)}"
-    return fact("run alone", f"{own}, {_against_allowance(local)}; {propagated}")
+    return fact("run alone", f"{_own_error(local)}; {propagated}")
+
+
+def _own_error(local: Local) -> str:
+    """The local error that decides, which the first line names too, and the largest if that is another."""
+    metrics = local.metrics
+    by_rms = local.failed_by == "rms"
+    error, what = (metrics.rms, "root mean square error") if by_rms else (metrics.worst_error, "error")
+    text = f"the layer's {what} on the reference's inputs is {number(error)}, {_against_allowance(local)}"
+    if not by_rms and number(metrics.max_abs) != number(error):
+        text += f" (the largest |error| is {number(metrics.max_abs)}, at an element with a larger allowance)"
+    return text
 
 
 def _against_allowance(local: Local) -> str:
     allowed = local.rms_allowed if local.failed_by == "rms" else local.metrics.allowed
     if local.share > 1 and not allowed > _DENORMAL:
         return "but the allowance is 0 because the layer rounds no value"
-    by = "with a root mean square " if local.failed_by == "rms" else ""
     if local.share > 1:
-        return f"{by}{local.share:.3g} times its allowance"
+        return f"{local.share:.3g} times its allowance"
     return f"{100 * local.share:.0f}% of its allowance"
 
 

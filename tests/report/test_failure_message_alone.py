@@ -18,15 +18,21 @@ from pytest_tfjs.report.failure_message import failure_message
 from tests.support.comparisons import TOLERANCE, close, comparison, layer
 
 REFERENCE = np.linspace(1, 2, 32, dtype=np.float32)
+ONES = np.ones_like(REFERENCE)
 SCATTERED, EVERYWHERE = REFERENCE.copy(), REFERENCE + np.float32(3e-6)
 SCATTERED[:4] += np.float32(2e-5)
 DIFFERENT = WeightCheck.of([WeightFinding("b/kernel", "b", "differs", "1 of 4 values differ")])
 
 
-def failure_text(actual: np.ndarray, check: WeightCheck | None = None, kind: str = "growth") -> str:
-    """The failure message on one line. The allowance is 1e-5 for an element, 1e-6 in root mean square."""
-    allowed = Allowance(1e-5, 0.0, 1e-6)
-    magnitude = np.ones_like(REFERENCE)
+def failure_text(
+    actual: np.ndarray,
+    check: WeightCheck | None = None,
+    kind: str = "growth",
+    magnitude: np.ndarray = ONES,
+    rms: float = 1e-6,
+) -> str:
+    """The failure message on one line. The allowance is 1e-5 of an element's magnitude, and `rms`."""
+    allowed = Allowance(1e-5, 0.0, rms)
     local = measure_local(actual, REFERENCE, Arithmetic(terms=9, magnitude=magnitude), allowed)
     rows = [layer("a"), layer("b", "a", output=True)]
     metrics = {"a": close(), "b": close()}
@@ -50,8 +56,22 @@ def test_message_counts_elements_that_are_wrong_run_alone():
 def test_message_gives_the_root_mean_square_if_it_exceeds_its_allowance():
     text = failure_text(EVERYWHERE)
     assert "0 / 32 elements, but the layer's root mean square error is too large" in text
-    assert "times its allowance" in text.split(", with a root mean square ", 1)[1][:30]
-    assert ", with a root mean square " not in failure_text(SCATTERED)
+    own = "the layer's root mean square error on the reference's inputs is 3.0e-06, "
+    assert text.split(own, 1)[1].split()[1:4] == ["times", "its", "allowance;"]
+    assert "the layer's root mean square error on" not in failure_text(SCATTERED)
+
+
+def test_details_give_the_error_of_the_first_line_and_name_a_larger_one_as_another():
+    actual, magnitude = REFERENCE.copy(), ONES.copy()
+    actual[0] += np.float32(2e-5)
+    magnitude[1], actual[1] = 1e3, actual[1] + np.float32(4e-3)
+    text = failure_text(actual, magnitude=magnitude, rms=1.0)
+    assert "'b' diverged first: |error| 2.0e-05 at [0], 1.0e-05 allowed" in text
+    assert (
+        "the layer's error on the reference's inputs is 2.0e-05, 2 times its allowance (the largest |error| "
+        "is 4.0e-03, at an element with a larger allowance);"
+    ) in text
+    assert "the largest |error| is" not in failure_text(SCATTERED)
 
 
 def test_suggested_tolerance_excludes_wrong_weights():
