@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
+import re
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +15,12 @@ from pytest_tfjs.browsers.launching.interruptible import interruptible
 from pytest_tfjs.errors import BrowserError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import psutil
     from selenium.webdriver.remote.webdriver import WebDriver
 
-    from pytest_tfjs.browsers.engines.engine import Engine, Finder, LaunchOptions
+    from pytest_tfjs.browsers.engines.engine import Engine, LaunchOptions
     from pytest_tfjs.browsers.processes.workspace import Workspace
 
 START_S = 120.0
@@ -25,6 +28,8 @@ START_S = 120.0
 FETCH_S = 300.0
 COMMAND_S = 10.0
 QUIT_S = 5.0
+_OTHER_VERSION = re.compile(r"only supports \w+ version|version mismatch", re.IGNORECASE)
+"""In a driver's error: the browser is too new or too old for it."""
 
 
 class LocalBrowser(DriverSession):
@@ -76,25 +81,40 @@ def has_gpu(dev: Path = Path("/dev")) -> bool:
 
 
 def _find_and_start(engine: Engine, options: LaunchOptions, *, webgpu: bool) -> tuple[Workspace, WebDriver]:
-    failures: list[str] = []
+    failures: list[tuple[str, str, bool]] = []
     for label, find in engine.ways(options):
-        started = _attempt(engine, options, find, webgpu=webgpu)
-        if not isinstance(started, str):
-            return started
-        failures.append(f"- {label}: {started}")
-    tried = "\n".join(failures)
+        try:
+            binary, driver = find()
+        except Exception as error:  # noqa: BLE001  (other ways follow)
+            failures.append((label, first_line(error), False))
+            continue
+        try:
+            return _start(engine, options, binary, driver, webgpu=webgpu)
+        except Exception as error:  # noqa: BLE001  (other ways follow)
+            failures.append((label, first_line(error), not _is_missing(error)))
+    tried = "\n".join(f"- {label}: {reason}" for label, reason in _informative(failures))
     raise BrowserError(f"{engine.label} could not be started.\n{tried}\n{engine.remedy}")
 
 
-def _attempt(
-    engine: Engine, options: LaunchOptions, find: Finder, *, webgpu: bool
-) -> tuple[Workspace, WebDriver] | str:
-    """Try one way to find and start a browser; gives the reason if it fails, as other ways follow."""
-    try:
-        binary, driver = find()
-        return _start(engine, options, binary, driver, webgpu=webgpu)
-    except Exception as error:  # noqa: BLE001
-        return first_line(error)
+def _is_missing(error: Exception) -> bool:
+    """Whether a start failed because Selenium Manager found no browser or no driver."""
+    from selenium.common.exceptions import NoSuchDriverException
+
+    return isinstance(error, NoSuchDriverException)
+
+
+def _informative(failures: list[tuple[str, str, bool]]) -> Iterator[tuple[str, str]]:
+    """The label and the reason of the failures that say why no browser starts.
+
+    Each failure has whether programs were found and failed to start. Behind one of these, nothing follows
+    from a failed search for other programs, such as a download without a network; unless the driver says
+    that it is of another version, so that another driver would have helped.
+    """
+    started = False
+    for label, reason, found in failures:
+        if found or not started:
+            yield label, reason
+        started |= found and not _OTHER_VERSION.search(reason)
 
 
 def _start(

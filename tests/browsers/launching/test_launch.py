@@ -200,6 +200,28 @@ def test_error_lists_each_attempt_and_the_remedy(bare, temporary):
     assert "apt-get install chromium chromium-driver" in lines[4]
 
 
+@pytest.mark.parametrize(
+    ("said", "fetching_matters"),
+    [
+        ("session not created: Chrome instance exited", False),
+        ("This version of ChromeDriver only supports Chrome version 999", True),
+    ],
+)
+@pytest.mark.parametrize("named", [False, True])
+def test_failed_download_is_left_out_if_programs_were_found(bare, monkeypatch, said, fetching_matters, named):
+    def start(_self, _chosen, _place):
+        raise OSError(said)
+
+    monkeypatch.setattr(type(ENGINES["chrome"]), "start", start)
+    browser = program(bare, "chromium")
+    program(bare, "chromedriver")
+    with pytest.raises(BrowserError) as caught:
+        launch("chrome", LaunchOptions(binary=browser if named else None))
+    text = str(caught.value)
+    assert f": {said}\n" in text
+    assert ("webdriver-manager is offline" in text) is fetching_matters
+
+
 def test_browser_without_a_driver_is_reported(bare):
     program(bare, "google-chrome")
     with pytest.raises(BrowserError, match="on PATH: chromedriver not found"):
