@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 MODELS = frozenset({"Functional", "Model", "Sequential"})
 
 Call = tuple[str, int, int]
@@ -203,3 +205,31 @@ def references(value: Any, names: set[str] | None) -> Iterator[Call]:
             value = value[3:]
         for item in value:
             yield from references(item, names)
+
+
+def alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two configs of a layer mean the same inference, whichever version of Keras wrote them.
+
+    What only training, the weights' first values or precision depend on does not count.
+    """
+    return bool(_essence(one) == _essence(other))
+
+
+_BESIDE_INFERENCE = ("_initializer", "_regularizer", "_constraint")
+
+
+def _essence(value: Any) -> Any:
+    """A config without what inference does not depend on; tuples are lists, and defaults are left out."""
+    if isinstance(value, Mapping):
+        if "class_name" in value and "config" in value:
+            return [str(value["class_name"]).rpartition(">")[2], _essence(value["config"])]
+        return {
+            key: _essence(item)
+            for key, item in value.items()
+            if item is not None
+            and key not in ("name", "dtype", "trainable", "batch_input_shape", "build_config")
+            and not key.endswith(_BESIDE_INFERENCE)
+        }
+    if isinstance(value, (list, tuple)):
+        return [_essence(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value

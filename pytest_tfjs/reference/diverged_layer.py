@@ -13,6 +13,7 @@ from pytest_tfjs.compare.diagnosis.recomputing.steps import CannotRecompute, Ste
 from pytest_tfjs.compare.diagnosis.semantics import Trial, error_left
 from pytest_tfjs.compare.operations import PASS_THROUGH
 from pytest_tfjs.errors import TfjsError
+from pytest_tfjs.models.keras_config import alike
 from pytest_tfjs.reference.constants import constant_values
 from pytest_tfjs.reference.identity_operations import unchanged_input
 from pytest_tfjs.reference.reference_model import (
@@ -43,13 +44,15 @@ class LayerFindings:
 
     `steps`: the operations in the source, on the reference's own inputs; `declared`: those in the artifacts.
     `over_artifacts`: the activation that TensorFlow computes from the artifacts; None for a layers model, as
-    TensorFlow cannot read its artifacts. `feeds`: the trials with changed feeds. `not_tried`: sentences on
-    what could not be tried.
+    TensorFlow cannot read its artifacts. `declared_alike`: whether the artifacts of a layers model have the
+    layer's class and config from the source. `feeds`: the trials with changed feeds. `not_tried`: sentences
+    on what could not be tried.
     """
 
     steps: tuple[Step, ...] | None = None
     declared: tuple[Step, ...] | None = None
     over_artifacts: Array | None = None
+    declared_alike: bool = False
     feeds: tuple[Trial, ...] = ()
     not_tried: tuple[str, ...] = ()
 
@@ -74,7 +77,12 @@ def examine_layer(
     if tapped is not None:
         found.try_feeds(tapped)
     return LayerFindings(
-        found.steps, found.declared, found.over_artifacts, tuple(found.tried), tuple(found.not_tried)
+        found.steps,
+        found.declared,
+        found.over_artifacts,
+        found.declared_alike,
+        tuple(found.tried),
+        tuple(found.not_tried),
     )
 
 
@@ -91,12 +99,14 @@ class _Examination:
         self.steps: tuple[Step, ...] | None = None
         self.declared: tuple[Step, ...] | None = None
         self.over_artifacts: Array | None = None
+        self.declared_alike = False
         self.tried: list[Trial] = []
         self.not_tried: list[str] = []
 
     def read(self) -> None:
         """Reads the layer's steps on both sides; notes what could not be read."""
         if isinstance(self._model, KerasReferenceModel):
+            self.declared_alike = bool(self._try(_DECLARED, self._is_declared_alike))
             self.steps = self._try(_INTERPRETATIONS, self._keras_steps)
             if self.steps is None:
                 self.not_tried.pop()
@@ -149,6 +159,12 @@ class _Examination:
 
     def _traced_steps(self) -> tuple[Step, ...]:
         return self._graph_steps(self._model.alone())
+
+    def _is_declared_alike(self) -> bool:
+        layer = self._model.layer_of(self._name)
+        class_name, config = self._model.declared_of(self._name)
+        own_name = class_name.rpartition(">")[2]  # a registered class has a package before it
+        return own_name == type(layer).__name__ and alike(layer.get_config(), config)
 
     def _keras_steps(self) -> tuple[Step, ...]:
         layer = self._model.layer_of(self._name)

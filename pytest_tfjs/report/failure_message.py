@@ -94,6 +94,8 @@ def _headline(comparison: Comparison, first: Sequence[LayerResult]) -> str:
 
 def _origin(comparison: Comparison, result: LayerResult) -> str:
     weight, diagnosis = wrong_weight_of(comparison, result), comparison.diagnosis
+    if diagnosis is not None and diagnosis.briefly is not None and diagnosis.layer == result.layer.name:
+        return diagnosis.briefly
     if weight is not None and (diagnosis is None or diagnosis.kind == "weight"):
         return weight
     return origin(comparison, result)
@@ -186,6 +188,11 @@ def _unmapped(comparison: Comparison) -> list[str]:
 def _advice(unmapped: Sequence[LayerResult]) -> str:
     if not any(result.layer.output for result in unmapped):
         return "compare only the model's outputs with layers='outputs'"
+    if any("swapped in the artifacts" in (result.reason or "") for result in unmapped):
+        return (
+            "convert the model again, or give the outputs in model.json the order of the source. An app that "
+            "takes outputs by their place gets one for the other"
+        )
     return (
         "every output must be compared. If TF.js cannot hold the values of an output, cast the output in the "
         "model or feed smaller values"

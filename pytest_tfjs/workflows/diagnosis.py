@@ -26,7 +26,7 @@ from pytest_tfjs.compare.diagnosis.half_precision import apart, predicted_error,
 from pytest_tfjs.compare.diagnosis.other_results import other_result
 from pytest_tfjs.compare.diagnosis.recomputing.steps import CannotRecompute, evaluate
 from pytest_tfjs.compare.diagnosis.semantics import error_left, interpretations, try_one
-from pytest_tfjs.compare.diagnosis.swapped_outputs import output_found_in, swapped_text
+from pytest_tfjs.compare.diagnosis.swapped_outputs import output_found_in, swapped_briefly, swapped_text
 from pytest_tfjs.compare.harmful_layers import with_harm
 from pytest_tfjs.compare.layers import layers_before
 from pytest_tfjs.compare.numbers.element_loops import largest
@@ -148,12 +148,13 @@ class _Diagnosing:
             return evidence
         swapped = self._swapped(row, number, actual, expected)
         if swapped is not None:
-            return replace(evidence, swapped=swapped)
+            return replace(evidence, swapped=swapped[0], swapped_briefly=swapped[1])
         evidence = replace(
             evidence,
             repeated=apart(outputs.alone, expected),
             takes=outputs.takes,
             loses_mask=outputs.loses_mask,
+            trains=outputs.trains,
             source_takes=tuple(row.layer.inputs),
             others=tuple(
                 other_result(str(target), value, actual, expected)
@@ -163,8 +164,10 @@ class _Diagnosing:
         known = evidence.weight is not None and not evidence.by_effect
         return evidence if known else self._with_findings(row, number, evidence, outputs, expected)
 
-    def _swapped(self, row: LayerResult, number: int, actual: Array, expected: Array) -> str | None:
-        """Which other output the browser gives in place of this one, in words."""
+    def _swapped(
+        self, row: LayerResult, number: int, actual: Array, expected: Array
+    ) -> tuple[str, str] | None:
+        """Which other output the browser gives in place of this one, in words; then the same, briefly."""
         rows = {
             one.layer.name: one
             for one in self._comparison.layers
@@ -179,7 +182,8 @@ class _Diagnosing:
         outputs = self._reruns.on_target(rows[found], number, runs=1)
         value = None if outputs is None else outputs.best
         mutual = value is not None and output_found_in(value, references[found], {"": expected}) is not None
-        return swapped_text(row.layer.known_as, rows[found].layer.known_as, mutual=mutual)
+        own, other = row.layer.known_as, rows[found].layer.known_as
+        return swapped_text(own, other, mutual=mutual), swapped_briefly(other, mutual=mutual)
 
     def _with_findings(
         self, row: LayerResult, number: int, evidence: Evidence, outputs: LayerOutputs, expected: Array
@@ -201,6 +205,7 @@ class _Diagnosing:
             evidence,
             interpretations=tuple(tried),
             feeds=found.feeds,
+            declared_alike=found.declared_alike,
             over_artifacts=None
             if over is None
             else other_result("TensorFlow, running the artifacts,", over, actual, expected),

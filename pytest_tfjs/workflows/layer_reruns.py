@@ -40,6 +40,7 @@ class LayerOutputs:
     alone: list[Array] = field(default_factory=list)
     takes: tuple[str, ...] | None = None
     loses_mask: bool = False
+    trains: bool = False
 
     @property
     def best(self) -> Array | None:
@@ -138,6 +139,7 @@ class LayerReruns:
             outputs.loses_mask = name in result.without_mask or (
                 isinstance(plan, LayersPlan) and plan.loses_mask
             )
+            outputs.trains = isinstance(plan, LayersPlan) and plan.trains
         else:
             self._attempts.not_tried.append(f"{name!r} alone on {page.target}: {why}")
         return outputs

@@ -33,4 +33,7 @@ def test_the_layer_that_is_given_no_mask_is_blamed(tfjs):
     assert (comparison.verdict, comparison.first_divergence) == ("diverged", ("memory",)), message
     assert comparison.growth is None
     assert (comparison.diagnosis.kind, comparison.diagnosis.layer) == ("semantics", "memory"), message
-    assert comparison.diagnosis.said == "TF.js passes the layer no mask, although Keras does"
+    assert comparison.diagnosis.said == (
+        "TF.js passes the layer no mask, although Keras does. Try format='graph', which runs TensorFlow's "
+        "own operations"
+    )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import numpy as np
 import pytest
 
 from pytest_tfjs import Prebuilt
+from pytest_tfjs.report.failure_message import failure_message
 
 pytestmark = [pytest.mark.browser, pytest.mark.convert]
 
@@ -64,6 +66,8 @@ def test_two_swapped_outputs_are_named(tfjs, tmp_path, package, layers):
     assert said.startswith("the outputs '")
     assert "are swapped" in said
     assert {"'classes'", "'boxes'"} <= set(said.replace(":", "").split())
+    first = failure_message(comparison).splitlines()[0]
+    assert re.search(r"output '(classes|boxes)'; swapped with the output '(classes|boxes)'\)$", first), first
 
 
 @pytest.mark.tfjs(backends="cpu", weight_check="tell")
@@ -91,3 +95,4 @@ def test_swapped_outputs_of_a_layers_model_are_named(tfjs, tmp_path):
     comparison = tfjs.compare(Prebuilt(edited(sound, tmp_path / "swapped", swap), model), X)
     assert comparison.verdict == "unmapped"
     assert "the outputs 'a' and 'b' are swapped in the artifacts" in comparison.reason
+    assert "what to do   convert the model again" in failure_message(comparison)

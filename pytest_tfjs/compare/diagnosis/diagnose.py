@@ -32,6 +32,7 @@ Cause = Literal[
     "unknown",
 ]
 
+_AS_GRAPH = "Try format='graph', which runs TensorFlow's own operations"
 _FLUSHED = 0.5
 _PREDICTED = 4.0
 _COARSE = 4.0
@@ -58,12 +59,14 @@ class Diagnosis:
     - `unknown`: no cause that was tried explains the divergence, or it came in through inputs not read.
 
     `said`: the cause in words. `evidence`: one sentence for each finding, then what was not tried and why.
+    `briefly`: of swapped outputs, the cause in words that fit behind the layer's name; otherwise None.
     """
 
     kind: Cause
     layer: str | None
     said: str
     evidence: tuple[str, ...] = ()
+    briefly: str | None = None
 
 
 def diagnose(evidence: Evidence) -> Diagnosis:
@@ -73,7 +76,8 @@ def diagnose(evidence: Evidence) -> Diagnosis:
         found = cause(evidence)
         if found is not None:
             kind, text = found
-            return Diagnosis(kind, evidence.layer, text, facts)
+            briefly = evidence.swapped_briefly if cause is _swapped else None
+            return Diagnosis(kind, evidence.layer, text, facts, briefly)
     return Diagnosis("unknown", evidence.layer, "no cause that was tried explains the error", facts)
 
 
@@ -138,7 +142,14 @@ def _weight_by_effect(evidence: Evidence) -> Found:
 def _mask(evidence: Evidence) -> Found:
     if not evidence.loses_mask:
         return None
-    return "semantics", "TF.js passes the layer no mask, although Keras does"
+    return "semantics", f"TF.js passes the layer no mask, although Keras does. {_AS_GRAPH}"
+
+
+def _training(evidence: Evidence) -> Found:
+    if not evidence.trains or not evidence.same or evidence.weight is not None:
+        return None
+    text = "Keras calls the layer with training=True, which TF.js ignores"
+    return "semantics", f"{text}. Call it without training=True"
 
 
 def _feed(evidence: Evidence) -> Found:
@@ -195,7 +206,7 @@ def _interpretation(evidence: Evidence) -> Found:
         return "kernel", f"{_kernel(evidence)}: {text}"
     if found.kind == "weight" and evidence.over_artifacts is not None and evidence.over_artifacts.same:
         return "weight", text
-    return "semantics", text
+    return "semantics", f"{text}. {_AS_GRAPH}" if evidence.declared_alike else text
 
 
 def _half_resolution(evidence: Evidence) -> Found:
@@ -225,12 +236,7 @@ def _kernel_alone(evidence: Evidence) -> Found:
 def _conversion(evidence: Evidence) -> Found:
     python = evidence.over_artifacts
     if evidence.same:
-        alike = f"{_and(evidence.same)} and {evidence.target} give the same wrong values"
-        if python is not None and python.right:
-            text = "TensorFlow gets the right values from the same artifacts"
-            return "semantics", f"{alike}, but {text}, so TF.js computes this operation differently"
-        whose = "the artifacts" if python is not None else "the artifacts, or TF.js on every backend,"
-        return "conversion", f"{whose} do not compute what the source computes: {alike}"
+        return _alike(evidence)
     if python is None:
         return None
     if python.same:
@@ -243,6 +249,20 @@ def _conversion(evidence: Evidence) -> Found:
     return None
 
 
+def _alike(evidence: Evidence) -> Found:
+    """Whether the artifacts or TF.js is wrong, if other backends give the same wrong values."""
+    python = evidence.over_artifacts
+    alike = f"{_and(evidence.same)} and {evidence.target} give the same wrong values"
+    if python is not None and python.right:
+        text = "TensorFlow gets the right values from the same artifacts"
+        return "semantics", f"{alike}, but {text}, so TF.js computes this operation differently"
+    if python is None and evidence.declared_alike and evidence.weight is None:
+        text = "the artifacts have the layer's config and weights from the source"
+        return "semantics", f"{alike}, but {text}, so TF.js computes this layer differently. {_AS_GRAPH}"
+    whose = "the artifacts" if python is not None else "the artifacts, or TF.js on every backend,"
+    return "conversion", f"{whose} do not compute what the source computes: {alike}"
+
+
 _CAUSES: tuple[Callable[[Evidence], Found], ...] = (
     _overwritten,
     _divided,
@@ -253,6 +273,7 @@ _CAUSES: tuple[Callable[[Evidence], Found], ...] = (
     _swapped,
     _weight,
     _mask,
+    _training,
     _feed,
     _half_range,
     _wiring,
@@ -276,9 +297,10 @@ def _kernel(evidence: Evidence) -> str:
 
 def _facts(evidence: Evidence) -> tuple[str, ...]:
     """One sentence for each finding, then what was not tried."""
+    python = evidence.over_artifacts  # where it is right, the feed was too
     facts = [_other_result(seen, evidence.target) for seen in evidence.others]
-    if evidence.over_artifacts is not None:
-        facts.append(_other_result(evidence.over_artifacts, evidence.target))
+    if python is not None:
+        facts.append(_other_result(python, evidence.target))
     if evidence.repeated is not None and evidence.repeated <= AGREE:
         again = (
             "are bit-identical"
@@ -288,7 +310,7 @@ def _facts(evidence: Evidence) -> tuple[str, ...]:
         facts.append(f"two runs on the same inputs {again}")
     for what, tried in (
         (("other interpretation", "of the operation"), evidence.interpretations),
-        (("change", "to the feed"), evidence.feeds),
+        (("change", "to the feed"), () if python is not None and python.right else evidence.feeds),
     ):
         if tried:
             facts.append(_of_tried(*what, tried))

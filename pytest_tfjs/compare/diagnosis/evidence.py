@@ -77,10 +77,13 @@ class Evidence:
     - `overwrites`: the layer is right, but writes into an input that other layers take; a sentence.
     - `divided`: the layer is right but for the sign of zeros, and another layer divides by them; sentences.
     - `loses_mask`: whether Keras gives the layer a mask and TF.js does not.
+    - `trains`: whether Keras calls the layer with training=True, which TF.js ignores.
     - `weight`: the layer's weight that differs from the source's, and how; `by_effect`: only its effect is
       known.
+    - `declared_alike`: whether a layers model's artifacts have the layer's class and config from the source.
     - `takes`, `source_takes`: the rows that enter it in the artifacts and in the source; None: not known.
-    - `swapped`: which other output the browser gives in place of this one, in words.
+    - `swapped`: which other output the browser gives in place of this one, in words; `swapped_briefly`: the
+      same for the first line of a failure, which has the layer's name already.
     - `interpretations`, `feeds`: what was tried, in any order.
     - `compressed`: what the stored weights cost, where it is too much. `growth`: the same of growing errors.
     - `not_tried`: sentences.
@@ -97,11 +100,14 @@ class Evidence:
     overwrites: str | None = None
     divided: str | None = None
     loses_mask: bool = False
+    trains: bool = False
     weight: str | None = None
     by_effect: bool = False
+    declared_alike: bool = False
     takes: tuple[str, ...] | None = None
     source_takes: tuple[str, ...] | None = None
     swapped: str | None = None
+    swapped_briefly: str | None = None
     sizes: Sizes = field(default_factory=Sizes)
     interpretations: tuple[Trial, ...] = ()
     feeds: tuple[Trial, ...] = ()

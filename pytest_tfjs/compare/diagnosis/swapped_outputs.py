@@ -38,5 +38,10 @@ def swapped_text(name: str, other: str, *, mutual: bool) -> str:
     return f"the browser gives the output {other!r} in place of the output {name!r}"
 
 
+def swapped_briefly(other: str, *, mutual: bool) -> str:
+    """The same behind the first output's name."""
+    return f"swapped with the output {other!r}" if mutual else f"the output {other!r} is in its place"
+
+
 def _differ(one: Array, other: Array) -> bool:
     return one.shape != other.shape or error_left(one, other, np.zeros(one.shape)) > EXPLAINED

@@ -71,6 +71,7 @@ class LayersPlanner:
             takes=self._rows(source.call, masks=False),
             fetched=self._rows(source.call, masks=True),
             loses_mask=self._loses_mask(source.call),
+            trains=bool(source.call.called.arguments.get("training")),
         )
 
     def _loses_mask(self, call: LayerCall) -> bool:

@@ -103,7 +103,7 @@ class LayersPlan:
     A step takes outputs and masks of earlier steps only. `takes`: the layers whose reference the layer itself
     is computed from, in the order of the artifacts. `fetched`: these, and the layers that
     masks are computed from. `loses_mask`: whether the layer's results depend on a mask that Keras gives it,
-    and TF.js does not.
+    and TF.js does not. `trains`: whether Keras calls the layer with training=True, which TF.js ignores.
     """
 
     steps: tuple[Step, ...]
@@ -111,6 +111,7 @@ class LayersPlan:
     takes: tuple[str, ...]
     fetched: tuple[str, ...]
     loses_mask: bool = False
+    trains: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """What the page is sent: `rows` to fetch, the steps, and the output of the last one."""

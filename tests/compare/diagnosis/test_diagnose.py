@@ -48,6 +48,16 @@ CASES = {
         replace(BASE, others=(SAME,), interpretations=(INTERPRETATION,)),
     ),
     "TF.js on every backend": ("semantics", replace(BASE, others=(SAME,), over_artifacts=PYTHON_RIGHT)),
+    "TF.js on every backend, a layers model": (
+        "semantics",
+        replace(BASE, others=(SAME,), declared_alike=True),
+    ),
+    "the layer as declared, but a wrong weight": (
+        "weight",
+        replace(BASE, others=(SAME,), declared_alike=True, weight="its weight 'w' differs"),
+    ),
+    "called with training=True": ("semantics", replace(BASE, trains=True, others=(SAME,))),
+    "called with training=True, and cpu is right": ("kernel", replace(BASE, trains=True, others=(RIGHT,))),
     "swapped inputs": (
         "wiring",
         replace(BASE, others=(SAME,), interpretations=(Trial("Sub", 0.0, "wiring"),)),

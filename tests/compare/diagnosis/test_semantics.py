@@ -215,3 +215,25 @@ def test_share_of_wrong_texts_and_complex_numbers():
 def test_share_of_an_error_does_not_underflow_or_overflow(size):
     values = np.array([1.0, 2.0, 4.0]) * size
     assert error_left(values, values * [1, 1, 0.75], values * [1, 1, 0.5]) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("op", ["Relu", "Relu6", "LeakyRelu"])
+def test_relu_that_multiplies_is_not_taken_for_another_activation(op):
+    """webgl's kernels give NaN for -Inf; with few other elements, Swish explains that too."""
+    x = np.float32([[3.0, -np.inf, -50.0, 40.0]]) if op != "Relu6" else np.float32([[3.0, -np.inf, -50.0]])
+    reference = evaluate([Step(op, (x,))])
+    actual = reference.copy()
+    actual[0, 1] = np.nan
+    (best, *_) = explanations([Step(op, (x,))], actual.astype(np.float32), None)
+    which = "Inf and -Inf give" if op == "LeakyRelu" else "-Inf gives"
+    assert best == f"{op} computed as a product with 0 or 1, so that {which} NaN"
+
+
+def test_relu_without_its_threshold_and_pooling_without_its_kept_axis():
+    x = values(2, 9)
+    step = Step("ReLU", (x,), {"threshold": 0.4, "alpha": 0.3, "most": None})
+    plain = evaluate([Step("Relu", (x,))]).astype(np.float32)
+    assert explanations([step], plain, None)[0] == "ReLU without its threshold and its slope"
+    pooled = Step("Mean", (values(2, 5, 3), np.array([1])), {"keep_dims": True})
+    actual = evaluate([pooled]).astype(np.float32)[:, 0]
+    assert explanations([pooled], actual, None)[0] == "Mean with keep_dims=false"

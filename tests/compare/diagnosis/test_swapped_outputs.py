@@ -7,7 +7,7 @@ import pytest
 
 from pytest_tfjs.compare.diagnosis.diagnose import diagnose
 from pytest_tfjs.compare.diagnosis.evidence import Evidence, OtherResult
-from pytest_tfjs.compare.diagnosis.swapped_outputs import output_found_in, swapped_text
+from pytest_tfjs.compare.diagnosis.swapped_outputs import output_found_in, swapped_briefly, swapped_text
 from tests.support.comparisons import f32
 
 A, B, C = f32(1, 2, 3), f32(5, -1, 0), f32(1, 2, 3.0001)
@@ -48,3 +48,10 @@ def test_swapped_outputs_come_before_a_kernel_and_a_weight():
         )
         found = diagnose(evidence)
         assert (found.kind, found.said) == ("wiring", text)
+
+
+def test_swapped_outputs_fit_into_the_first_line():
+    evidence = Evidence("a", "cpu", swapped="in words", swapped_briefly=swapped_briefly("b", mutual=True))
+    assert diagnose(evidence).briefly == "swapped with the output 'b'"
+    assert swapped_briefly("b", mutual=False) == "the output 'b' is in its place"
+    assert diagnose(Evidence("a", "cpu", weight="it differs", swapped_briefly="no")).briefly is None

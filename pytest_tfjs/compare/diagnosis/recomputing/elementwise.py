@@ -44,11 +44,33 @@ def _softplus(x: Array) -> Array:
     return np.logaddexp(0, x)
 
 
+def _relu(x: Array, attributes: Mapping[str, Any], most: float = math.inf) -> Array:
+    """max(x, 0); with `products`, as a GPU's kernel may do, x * 1 or x * 0, so that -Inf gives NaN."""
+    if attributes.get("products"):
+        return np.asarray(np.minimum(x, most) * (x >= 0))
+    return np.clip(x, 0, most)
+
+
+def _leaky_relu(x: Array, attributes: Mapping[str, Any]) -> Array:
+    """x, or alpha * x if negative; with `products`, both times 0 or 1, so that Inf and -Inf give NaN."""
+    slanted = attributes.get("alpha", 0.2) * x
+    if attributes.get("products"):
+        return np.asarray((x < 0) * slanted + (x >= 0) * x)
+    return np.where(x > 0, x, slanted)
+
+
+def _thresholded_relu(x: Array, attributes: Mapping[str, Any]) -> Array:
+    """Keras's ReLU with a threshold: x from there on, at most `most`, and alpha * (x - threshold) before."""
+    least, most = attributes["threshold"], attributes.get("most")
+    above = x if most is None else np.minimum(x, most)
+    return np.where(x >= least, above, attributes.get("alpha", 0.0) * (x - least))
+
+
 ACTIVATIONS: Mapping[str, Callable[[Array, Mapping[str, Any]], Array]] = {
     "Identity": lambda x, _: x,
-    "Relu": lambda x, _: np.maximum(x, 0),
-    "Relu6": lambda x, _: np.clip(x, 0, 6),
-    "LeakyRelu": lambda x, a: np.where(x > 0, x, a.get("alpha", 0.2) * x),
+    "Relu": _relu,
+    "Relu6": lambda x, a: _relu(x, a, 6),
+    "LeakyRelu": _leaky_relu,
     "Elu": lambda x, a: _elu(x, a.get("alpha", 1.0)),
     "Selu": lambda x, _: _SELU_SCALE * _elu(x, _SELU_ALPHA),
     "Sigmoid": lambda x, _: sigmoid(x),
@@ -155,6 +177,7 @@ ELEMENTWISE: Mapping[str, Callable[[Sequence[Array], Mapping[str, Any]], Array]]
     **{name: _plain(function) for name, function in _FUNCTIONS.items()},
     "Round": lambda inputs, attributes: rounded(inputs[0], attributes.get("rounding", "half to even")),
     "Cast": lambda inputs, attributes: _cast(inputs[0], attributes),
+    "ReLU": _of(_thresholded_relu),
     "RealDiv": _divided,
     "Div": _divided,
     "FloorDiv": _floor_div,

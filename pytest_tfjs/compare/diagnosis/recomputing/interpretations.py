@@ -152,6 +152,23 @@ def _parameter(step: Step) -> Iterator[tuple[str, Step]]:
         yield "replaced by x * sigmoid(1.702 x)", Step("Swish", step.inputs, {"beta": 1.702})
 
 
+def _products(step: Step) -> Iterator[tuple[str, Step]]:
+    """Without a branch, as GPUs compute it: NaN where 0 meets Inf."""
+    which = "Inf and -Inf give" if step.op == "LeakyRelu" else "-Inf gives"
+    yield f"computed as a product with 0 or 1, so that {which} NaN", _changed(step, products=True)
+
+
+def _threshold(step: Step) -> Iterator[tuple[str, Step]]:
+    """TF.js's ReLU layer knows neither the threshold nor the slope."""
+    most, alpha = step.attributes.get("most"), step.attributes.get("alpha", 0.0)
+    yield "without its threshold", _changed(step, threshold=0.0)
+    if alpha:
+        yield "without its threshold and its slope", _changed(step, threshold=0.0, alpha=0.0)
+        yield "without its slope", _changed(step, alpha=0.0)
+    if most is not None:
+        yield "without its largest value", _changed(step, most=None)
+
+
 def _activation(step: Step) -> Iterator[tuple[str, Step]]:
     """Another activation, or none."""
     for op in ACTIVATIONS:
@@ -181,6 +198,8 @@ def _reduced(step: Step) -> Iterator[tuple[str, Step]]:
     for op in ("Mean", "Sum", "Max", "Min"):
         if op != step.op:
             yield f"replaced by {op}", replace(step, op=op)
+    keeps = not step.attributes.get("keep_dims", False)
+    yield f"with keep_dims={attribute_text(keeps)}", _changed(step, keep_dims=keeps)
 
 
 def _division(step: Step) -> Iterator[tuple[str, Step]]:
@@ -320,6 +339,8 @@ _RULES: tuple[tuple[frozenset[str], Rule], ...] = (
     (IMAGE_POOLS, _outside),
     (_NORMS, _epsilon),
     (frozenset({"LeakyRelu", "Elu", "HardSigmoid", "Gelu"}), _parameter),
+    (frozenset({"Relu", "Relu6", "LeakyRelu"}), _products),
+    (frozenset({"ReLU"}), _threshold),
     (frozenset(ACTIVATIONS) - {"Identity", "Exp"}, _activation),
     (frozenset({"Softmax", "LogSoftmax"}), _axis),
     (REDUCTIONS, _reduced),

@@ -174,7 +174,8 @@ def _relu(config: Mapping[str, Any], weights: list[Array], inputs: list[Array]) 
     del weights
     slope, most, least = (config.get(key) for key in ("negative_slope", "max_value", "threshold"))
     if least:
-        raise CannotRecompute("a ReLU with a threshold cannot be recomputed in numpy")
+        attributes = {"threshold": float(least), "alpha": float(slope or 0), "most": most}
+        return [Step("ReLU", (inputs[0],), attributes)]
     if slope:
         first = Step("LeakyRelu", (inputs[0],), {"alpha": float(slope)})
         return [first] if most is None else [first, Step("Minimum", (0, np.array(most, np.float64)))]

@@ -31,6 +31,8 @@ def keras_cases():
         (layers.Activation("hard_sigmoid"), (2, 9)),
         (layers.ReLU(max_value=1.5), (2, 9)),
         (layers.ReLU(negative_slope=0.1, max_value=1.5), (2, 9)),
+        (layers.ReLU(threshold=0.4), (2, 9)),
+        (layers.ReLU(threshold=0.2, negative_slope=0.3, max_value=0.9), (2, 9)),
         (layers.LeakyReLU(), (2, 9)),
         (layers.ELU(0.7), (2, 9)),
         (layers.PReLU(), (2, 9)),
