@@ -16,6 +16,7 @@ import { toList } from "./lists.js";
 import { describeTensor } from "./tensor_text.js";
 
 const INPUT = /expected (\S+) to have/;
+const WRAPPERS = ["Bidirectional", "TimeDistributed"];
 const UNKNOWN = /^Unknown layer: (.+?)\. /;
 
 /**
@@ -80,14 +81,14 @@ function namesOfDict(value) {
 }
 
 /**
- * A layer's name behind those of the nested models around it.
+ * A layer's name behind those of the nested models and wrappers around it: Keras makes up the name of a wrapped layer.
  *
  * @param {RefusedLayer[]} open
  * @param {number} at
  */
 function pathOf(open, at) {
-  const models = open.slice(1, at).filter(({ op }) => isModel(op));
-  return [...models, /** @type {RefusedLayer} */ (open[at])].map(({ name }) => name).join("/");
+  const around = open.slice(1, at).filter(({ op }) => isModel(op) || WRAPPERS.includes(op));
+  return [...around, /** @type {RefusedLayer} */ (open[at])].map(({ name }) => name).join("/");
 }
 
 /** @param {string} name */

@@ -69,11 +69,16 @@ class Search {
    * @returns {Promise<RefusedLayer | null>}
    */
   async inFeed(feed, chunks) {
-    const wholeRun = await this.watched(() => this.model.run(feed));
+    const { layer: wholeRun, message } = await this.watched(() => this.model.run(feed));
     const [computable, next] = await this.firstFailure(feed, chunks);
     if (next === null) return wholeRun && { ...(await this.describe(wholeRun, feed)), computable };
     // A run of one tap computes fewer layers beside the one that fails.
-    const layer = (await this.watched(() => this.model.tap(feed, [next]))) ?? wholeRun;
+    const tapped = await this.watched(() => this.model.tap(feed, [next]));
+    // TF.js refuses this tap too, but for something else: the error that is shown is that of the whole run.
+    if (wholeRun !== null && message !== null && tapped.message !== null && tapped.message !== message) {
+      return { ...(await this.describe(wholeRun, feed)), computable };
+    }
+    const layer = tapped.layer ?? wholeRun;
     const before = chunks.flat().slice(0, computable);
     const isSound = layer === null || this.model.computes(before, layer.name);
     const found = isSound ? this.model.layerOf(next) : layer;
@@ -115,14 +120,17 @@ class Search {
   }
 
   /**
-   * The layer that was being computed where `work` fails; null if it does not fail, or before the first layer.
+   * The layer that was being computed where `work` fails, and the error's message. The layer is null if `work` does not
+   * fail, or before the first layer; the message is null if it does not fail.
    *
    * @param {() => Promise<Tensor[]>} work
+   * @returns {Promise<{layer: Watched | null, message: string | null}>}
    */
   async watched(work) {
     this.running(); // forget what ran before
     const error = await this.failure(work);
-    return error === null ? null : this.running();
+    if (error === null) return { layer: null, message: null };
+    return { layer: this.running(), message: error instanceof Error ? error.message : String(error) };
   }
 
   /**

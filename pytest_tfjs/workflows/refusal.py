@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_tfjs.browsers.jobs import Job, TimingPlan
@@ -11,6 +12,7 @@ from pytest_tfjs.browsers.messages import Progress
 from pytest_tfjs.errors import PageError, TfjsError
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
+from pytest_tfjs.models.tensorflow.refusals import short_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.layers import Layer
     from pytest_tfjs.compare.results import Comparison
     from pytest_tfjs.errors import RefusedLayer
+    from pytest_tfjs.models.artifacts import Artifacts
+    from pytest_tfjs.models.feeds import Feed
+    from pytest_tfjs.models.sources import Source
     from pytest_tfjs.workflows.context import Context
     from pytest_tfjs.workflows.preparation import PreparedModel
 
@@ -28,7 +33,19 @@ _MOST_BYTES = 512 << 20
 _SHAPE = re.compile(r"any|\d+")
 _REWRITE = "Build this layer from other operations, or compute it outside the model"
 _NO_KERNEL = ("needs the kernel", "; no backend in the page has it")
+_FILE_TABLES = ("InitializeTableFromTextFile", "InitializeTableFromDataset")
+_NO_FILE_TABLE = "TF.js cannot fill a table from a file: use tf.lookup.KeyValueTensorInitializer"
 _OTHER_BACKEND = "Use a backend that has the kernel, or build this layer from other operations"
+
+
+@dataclass(frozen=True)
+class RefusedModel:
+    """A model that TF.js refuses, and a feed. `layers`: those of the reference, if there is one."""
+
+    source: Source
+    artifacts: Artifacts
+    feed: Feed
+    layers: Sequence[Layer] = ()
 
 
 def with_advice(
@@ -38,6 +55,25 @@ def with_advice(
 
     `comparison`: that of the layers before the one at which TF.js throws.
     """
+    refused = RefusedModel(model.source, model.artifacts, model.feeds[0], model.reference.plan.layers)
+    return _with_advice(failure, refused, context, comparison)
+
+
+def advised(failure: PageError, model: RefusedModel, context: Context) -> PageError:
+    """The failure of a model that was only run, with the same advice."""
+    if not failure.refused:
+        return failure
+    reason = f"{context.target}: {_with_advice(failure, model, context, None)}"
+    if failure.layer is not None:  # a comparison has names of its own for the nodes
+        reason = reason.replace(repr(failure.layer.name), repr(short_name(failure.layer.name)), 1)
+    return PageError(
+        reason, stack=failure.stack, stage=failure.stage, refused=failure.refused, layer=failure.layer
+    )
+
+
+def _with_advice(
+    failure: PageError, model: RefusedModel, context: Context, comparison: Comparison | None
+) -> str:
     reason = failure.reason.removeprefix(f"{context.target}: ")
     if not failure.refused:
         return reason
@@ -74,10 +110,13 @@ def _before(name: str, inputs: Mapping[str, Sequence[str]]) -> set[str] | None:
     return found
 
 
-def _what_to_do(reason: str, failure: PageError, model: PreparedModel, context: Context) -> str:
+def _what_to_do(reason: str, failure: PageError, model: RefusedModel, context: Context) -> str:
     if model.artifacts.format == "layers":
-        wrong = None if failure.layer is None else _wrong_input(failure.layer, model.reference.plan.layers)
+        wrong = None if failure.layer is None else _wrong_input(failure.layer, model.layers)
         return f"{wrong or ''}. {_as_graph(model, context)}"
+    first = reason.partition("\n")[0]
+    if any(op in first for op in _FILE_TABLES):
+        return f". {_NO_FILE_TABLE}"
     if _NO_KERNEL[0] in reason and _NO_KERNEL[1] not in reason.partition("\n")[0]:
         return f". {_OTHER_BACKEND}"
     return f". {_REWRITE}" if failure.layer is not None or _NO_KERNEL[0] in reason else ""
@@ -104,8 +143,10 @@ def _fits(found: Sequence[str], shape: Sequence[int]) -> bool:
     )
 
 
-def _as_graph(model: PreparedModel, context: Context) -> str:
+def _as_graph(model: RefusedModel, context: Context) -> str:
     """What to do about a layers model, after a trial as a graph model; the conversion is cached."""
+    if model.source.kind == "prebuilt" and model.source.origin is None:
+        return f"{_REWRITE}; or convert it with --output_format=tfjs_graph_model, which runs more layers"
     if model.artifacts.bytes > _MOST_BYTES:
         return f"{_REWRITE}; or try format='graph'"
     context.progress(Progress("trying the model as a graph model"))
@@ -123,13 +164,13 @@ def _as_graph(model: PreparedModel, context: Context) -> str:
     return "As a graph model it runs here: use format='graph', and ship that"
 
 
-def _run_as_graph(model: PreparedModel, context: Context) -> None:
+def _run_as_graph(model: RefusedModel, context: Context) -> None:
     """Runs the first feed through the graph model. Raises TfjsError if it cannot be converted or run."""
     until = time.monotonic() + _TRIAL_S
     source = model.source.require_origin()
     runner = context.tensorflow.runner(_TRIAL_S) if source.in_files else context.runner(source)
     artifacts = convert(source, format="graph", cache=context.cache, runner=runner)
-    inputs = tuple(model.feeds[0].reference.values())
+    inputs = tuple(model.feed.reference.values())
     feed = normalise_feeds(inputs[0] if len(inputs) == 1 else inputs, artifacts.inputs)[0]
     job = Job(artifacts.model_json, "graph", (feed.browser,), (), timing=TimingPlan(0, 0, 0.0))
     page = context.harness.open(context.target, timeout_s=context.settings.timeout)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_tfjs.browsers.jobs import Job, TimingPlan
+from pytest_tfjs.errors import PageError
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
 from pytest_tfjs.timing.samples import Timing
 from pytest_tfjs.workflows.call_arguments import whole_number
 from pytest_tfjs.workflows.preparation import convert_source
+from pytest_tfjs.workflows.refusal import RefusedModel, advised
 from pytest_tfjs.workflows.retry import result_of
 
 if TYPE_CHECKING:
@@ -31,15 +33,21 @@ def time_model(model: Any, inputs: Any, context: Context, *, runs: int | None, w
         runs=whole_number("runs", _RUNS if runs is None else runs, least=1),
         budget_ms=1000.0 * context.settings.timeout,  # all runs or none: the job ends then in any case
     )
-    artifacts = convert_source(as_source(model), context)
+    source = as_source(model)
+    artifacts = convert_source(source, context)
     feed = normalise_feeds(inputs, artifacts.inputs)[0]
     job = Job(artifacts.model_json, artifacts.format, (feed.browser,), chunks=(), timing=plan)
-    result = result_of(
-        lambda page: page.run(
-            job, lambda _: None, timeout_s=context.settings.timeout, on_progress=context.progress
-        ),
-        context,
-    )
+    try:
+        result = result_of(
+            lambda page: page.run(
+                job, lambda _: None, timeout_s=context.settings.timeout, on_progress=context.progress
+            ),
+            context,
+        )
+    except PageError as failure:
+        if not failure.refused:
+            raise
+        raise advised(failure, RefusedModel(source, artifacts, feed), context) from None
     return timing_of(result)
 
 

@@ -17,6 +17,11 @@ test("the innermost layer that was being made is the one", () => {
   assert.deepEqual(refusedLayer([...open, part("inner2", "Functional")], "no", {}), part("inner/d", "Dense"));
 });
 
+test("a wrapped layer is named behind its wrapper", () => {
+  const open = [part("m", "Functional"), part("both", "Bidirectional"), part("gru_7", "GRU")];
+  assert.deepEqual(refusedLayer(open, "no", {}), part("both/gru_7", "GRU"));
+});
+
 test("a class that TF.js does not know is found in the topology", () => {
   const topology = { model_config: model("m", "Functional", [layer("x", "InputLayer"), layer("mine", "Mine")]) };
   const message = "Unknown layer: Mine. This may be due to";

@@ -70,6 +70,15 @@ test("a node whose promise fails later is found by what cannot be computed", asy
   assert.deepEqual(await findRefusedLayer(tf(), model, FEEDS, [taps(...NODES)]), found("d", 3));
 });
 
+test("of two nodes that are refused the one with the error of the whole run is named", async () => {
+  const model = chain(NODES, ["b"]);
+  model.tap = async (/** @type {any} */ feed, /** @type {any[]} */ some) => {
+    if (some.some(({ name }) => name === "z")) throw new Error("z is refused");
+    return chain(NODES, []).tap(feed, some);
+  };
+  assert.deepEqual(await findRefusedLayer(tf(), model, FEEDS, [taps("a", "z", "b")]), found("b", 1));
+});
+
 test("without taps the node that was computed last is named", async () => {
   assert.deepEqual(await findRefusedLayer(tf(), chain(NODES, ["d"]), FEEDS, []), found("d", 0));
 });

@@ -10,7 +10,8 @@ import pytest
 
 from pytest_tfjs.compare.results import LayerResult
 from pytest_tfjs.errors import PageError, RefusedLayer
-from pytest_tfjs.workflows.refusal import with_advice
+from pytest_tfjs.workflows.refusal import RefusedModel, with_advice
+from pytest_tfjs.workflows.refusal import advised as advised_failure
 from tests.support.comparisons import layer
 
 REFUSED = RefusedLayer("c", "Concat", ("float32 [6]",), 2)
@@ -19,6 +20,8 @@ REWRITE = "Build this layer from other operations, or compute it outside the mod
 
 def prepared(*layers: Any, form: str = "graph") -> Any:
     return SimpleNamespace(
+        source=SimpleNamespace(kind="module"),
+        feeds=(None,),
         artifacts=SimpleNamespace(format=form, bytes=1 << 40),
         reference=SimpleNamespace(plan=SimpleNamespace(layers=layers)),
     )
@@ -82,3 +85,28 @@ def test_input_of_another_shape_is_named_for_a_layers_model():
     same = replace(head, inputs=("float32 [any, 1, 1, 3]",))
     text = advised(refusal("found ndim=2", same), (pool, layer("head", "pool")), form="layers")
     assert text == f"found ndim=2. {REWRITE}; or try format='graph'"
+
+
+def test_table_from_a_file_gets_its_own_advice():
+    text = advised(refusal("Unknown op 'InitializeTableFromTextFileV2'. File an issue"))
+    assert text.endswith("TF.js cannot fill a table from a file: use tf.lookup.KeyValueTensorInitializer")
+
+
+@pytest.mark.parametrize("form", ["graph", "layers"])
+def test_model_that_is_only_timed_gets_the_same_advice(form):
+    model = prepared(form=form)
+    model.source.origin = None
+    model.source.kind = "prebuilt"
+    context: Any = SimpleNamespace(target="cpu on chrome")
+    layer = replace(REFUSED, name="StatefulPartitionedCall/net/c")
+    text = f"cpu on chrome: {layer}: no"
+    failure = PageError(text, stack="at f", stage="loading", refused=True, layer=layer)
+    found = advised_failure(failure, RefusedModel(model.source, model.artifacts, None), context)  # type: ignore[arg-type]
+    assert str(found).startswith(f"cpu on chrome: 'net/c' (Concat of float32 [6]): no. {REWRITE}")
+    assert ("--output_format=tfjs_graph_model" in str(found)) is (form == "layers")
+    assert (found.stack, found.stage, found.refused, found.layer) == ("at f", "loading", True, layer)
+
+
+def test_other_failures_of_a_timed_model_are_left_alone():
+    failure = PageError("cpu on chrome: not done after 10 s")
+    assert advised_failure(failure, prepared(), SimpleNamespace()) is failure
