@@ -201,17 +201,18 @@ def _key(fingerprint: str, format_: str, weights: str) -> str:
 
 def _convert_layers(source: Source, converter: converters.Converter, weights: str, out: Path) -> None:
     model = source.load()
+    _check_layers(source, model)
     h5py = converters.import_h5py()
     with tempfile.TemporaryDirectory(prefix="pytest-tfjs-") as temporary:
         path = Path(temporary) / "model.h5"
         try:
             # Without the optimizer: TF.js would try to compile the model with it.
             model.save(str(path), include_optimizer=False, save_format="h5")
-        except NotImplementedError as error:
+        except NotImplementedError:
             raise ConversionError(
                 f"'{source.label}' is a subclass of Model, so no config describes its layers. Use "
                 "format='graph', or build the model with the functional API"
-            ) from error
+            ) from None
         with h5py.File(path, "r") as file:
             topology, groups = converter.keras.h5_merged_saved_model_to_tfjs_format(file)
     _check_input_known(source, topology)
@@ -226,6 +227,16 @@ def _convert_layers(source: Source, converter: converters.Converter, weights: st
         content = json.loads(model_json.read_text(encoding="utf-8"))
         add_note(content, float32_layers.DECLARED_FLOAT32.format(" and ".join(half)))
         model_json.write_text(json.dumps(content), encoding="utf-8")
+
+
+def _check_layers(source: Source, model: Any) -> None:
+    """Raises ConversionError for a layer that a layers model cannot hold."""
+    found = keras_models.layer_that_cannot_be_saved(model)
+    if found is not None:
+        raise ConversionError(
+            f"'{source.label}' cannot become a layers model: {found}. Use format='graph', which needs no "
+            "config of a layer, or mend the layer"
+        )
 
 
 def _check_input_known(source: Source, topology: Any) -> None:

@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+import numpy as np
+
 from pytest_tfjs.errors import SourceError, TfjsError
 from pytest_tfjs.models.artifacts import read_artifacts
 from pytest_tfjs.models.cache import file_digest
@@ -330,10 +332,18 @@ def _keras_digest(model: Any, unreadable: str) -> str:
         else:
             digest.update(config.encode())
         for weight in model.weights:
-            name, value = getattr(weight, "path", weight.name), weight.numpy()
-            digest.update(f"{len(name)}:{name}:{value.dtype}:{value.shape}".encode())
-            digest.update(value.tobytes())
+            name = str(getattr(weight, "path", None) or getattr(weight, "name", ""))
+            for value in _values(weight):
+                digest.update(f"{len(name)}:{name}:{value.dtype}:{value.shape}".encode())
+                digest.update(repr(value.tolist()).encode() if value.dtype.hasobject else value.tobytes())
     return digest.hexdigest()
+
+
+def _values(weight: Any) -> list[Any]:
+    """A weight's arrays: one, or of a vocabulary, such as TextVectorization's, the keys and the numbers."""
+    if hasattr(weight, "numpy"):
+        return [np.asarray(weight.numpy())]
+    return [np.asarray(tensor) for tensor in weight.get_tensors()]
 
 
 def _config(model: Any) -> str | None:

@@ -271,7 +271,7 @@ def _classified(task: Task, layer: Layer, target: Target) -> Classified | None:
 def _chosen(model: PreparedModel, task: Task) -> tuple[Layer, ...]:
     """The outputs that are compared: the named one, or all for a metric. Raises SettingsError."""
     outputs = tuple(layer for layer in model.reference.plan.layers if layer.output)
-    names = ", ".join(repr(layer.known_as) for layer in outputs[:_NAMES])
+    names = ", ".join(repr(next(iter(one.output_names), one.name)) for one in outputs[:_NAMES])
     if task.output is not None:
         # A name in the signature goes before an equal name of another output's layer.
         named = [layer for layer in outputs if task.output in layer.output_names]

@@ -129,7 +129,7 @@ def _stateful(tf: Any, keras: Any, folder: Path) -> Any:
 
 
 def _counting(tf: Any, keras: Any, folder: Path) -> Any:
-    count = tf.Variable(1.0)
+    count = tf.Variable(1.0, name="calls")
     return _module(
         tf, lambda x: x * count.assign_add(1.0, name="counted"), [None, 3], tf.float32, count=count
     ), _floats(2, 3)
@@ -184,6 +184,37 @@ def _unregistered(tf: Any, keras: Any, folder: Path) -> Any:
     return path, _floats(2, 3)
 
 
+def _mutable_table(tf: Any, keras: Any, folder: Path) -> Any:
+    table = tf.lookup.experimental.DenseHashTable(tf.string, tf.int64, -1, "", "$")
+    table.insert(tf.constant(["a"]), tf.constant([5], tf.int64))
+    return _module(tf, table.lookup, [None], tf.string, table=table), np.array(["a"], object)
+
+
+def _no_config(tf: Any, keras: Any, folder: Path) -> Any:
+    class Scale(keras.layers.Layer):
+        def __init__(self, factor: float, **more: Any) -> None:
+            super().__init__(**more)
+            self.factor = factor
+
+        def call(self, x: Any) -> Any:
+            return x * self.factor
+
+    x = keras.Input((4,), name="x")
+    return _stack(keras, x, keras.layers.Dense(3), Scale(2.0, name="scale")), _floats(2, 4)
+
+
+def _closure(tf: Any, keras: Any, folder: Path) -> Any:
+    x = keras.Input((4,), name="x")
+    inner = _stack(keras, x, keras.layers.Lambda(lambda v: tf.nn.l2_normalize(v, -1), name="unit"))
+    return _stack(keras, keras.Input((4,), name="y"), inner), _floats(2, 4)
+
+
+def _vocabulary(tf: Any, keras: Any, folder: Path) -> Any:
+    layer = keras.layers.TextVectorization(max_tokens=9, output_sequence_length=4, name="words")
+    layer.adapt(["the cat", "the dog"])
+    return _stack(keras, keras.Input((), dtype="string", name="text"), layer), np.array(["a cat"], object)
+
+
 REFUSED = {
     "ids": Refused(_embedding, ("'embedding' (Embedding): ", BEYOND)),
     "ids, graph": Refused(_embedding, ("'embedding' (Embedding): ", BEYOND), format="graph"),
@@ -205,7 +236,35 @@ REFUSED = {
         format="graph",
     ),
     "assignment": Refused(
-        _counting, ("(AssignAddVariableOp) changes a variable", "Build it without state"), ConversionError
+        _counting,
+        ("(AssignAddVariableOp of the variable 'calls') changes a variable", "Build it without state"),
+        ConversionError,
+    ),
+    "mutable table": Refused(
+        _mutable_table,
+        ("LookupTableFindV2 (in ", "can change (", "DenseHashTable", "Use a tf.lookup.StaticHashTable"),
+        ConversionError,
+    ),
+    "layer without a config": Refused(
+        _no_config,
+        ("the layer 'scale' (Scale) has no get_config() that begins with super()", "Use format='graph'"),
+        ConversionError,
+    ),
+    "layer with a closure": Refused(
+        _closure,
+        ("the config of the layer 'unit' (Lambda)", "cannot pickle 'module' object", "Use format='graph'"),
+        ConversionError,
+    ),
+    "layer with a vocabulary": Refused(
+        _vocabulary,
+        ("the layer 'words' (TextVectorization) has weights that are no arrays", "Use format='graph'"),
+        ConversionError,
+    ),
+    "layer with a vocabulary, graph": Refused(
+        _vocabulary,
+        ("LookupTableFindV2 (in 'words' (TextVectorization))", "vocabulary= instead of calling adapt()"),
+        ConversionError,
+        format="graph",
     ),
     "random layer": Refused(
         _flip,

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 
 _NAMED = 3
+_MUTABLE_TABLE = re.compile(r"(Anonymous)?Mutable\w*HashTable\w*")
+_LOOKUP = "LookupTableFindV2"
 _UNREGISTERED = re.compile(r"Op type not registered '(?P<op>[^']+)'")
 BFLOAT16_AS_FLOAT32 = (
     "the model computes in bfloat16, which TF.js does not have and tensorflowjs_converter refuses: "
@@ -160,6 +162,13 @@ def _cannot_freeze(saved: SavedModel, concrete: Any, error: BaseException | None
         return ConversionError(f"the converter cannot freeze '{saved.label}', and does not say why")
     if isinstance(error, TfjsError) or not isinstance(error, Exception):
         return error
+    tables = _mutable_tables(saved.path)
+    if tables:
+        return ConversionError(
+            f"'{saved.label}' cannot become a graph model: {_with_places(saved.path, [_LOOKUP])} needs a "
+            f"table that can change ({', '.join(tables)}), and TF.js has none. Use a "
+            "tf.lookup.StaticHashTable, or give the Keras layer its vocabulary= instead of calling adapt()"
+        )
     refusal = read_refusal(error, saved.path)
     advice = "save it again with TensorFlow 2"
     if len(concrete.captured_inputs) > len(concrete.graph.variables):
@@ -168,6 +177,17 @@ def _cannot_freeze(saved: SavedModel, concrete: Any, error: BaseException | None
         f"the converter cannot freeze '{saved.label}': {refusal.where}{type(error).__name__}: "
         f"{refusal.reason}. Build this layer from other operations, or {advice}"
     )
+
+
+def _mutable_tables(path: Path) -> list[str]:
+    """The operations of a SavedModel that make tables to which keys can be added."""
+    found = {
+        node.op
+        for graph in _meta_graphs(path)
+        for nodes in (graph.graph_def.node, *(one.node_def for one in graph.graph_def.library.function))
+        for node in nodes
+    }
+    return sorted(filter(_MUTABLE_TABLE.fullmatch, found))
 
 
 def _name_signature(content: dict[str, Any], concrete: Any, saved: SavedModel) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import re
 import zipfile
@@ -13,7 +14,7 @@ from pytest_tfjs.errors import ConversionError, SourceError
 from pytest_tfjs.models.tensorflow.importing import captured, import_h5py, import_keras, import_tensorflow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 
@@ -153,6 +154,55 @@ def export_keras(model: Any, version: int, folder: Path) -> tuple[list[str], lis
     archive.add_endpoint("serve", function, input_signature=spec)
     archive.write_out(str(folder))
     return names, output_names(model)
+
+
+def layer_that_cannot_be_saved(model: Any) -> str | None:
+    """The first layer of a Keras 2 model that a layers model cannot hold, and why; None if there is none.
+
+    A layers model holds each layer's config and named weights. None for a subclass of Model, too: that has no
+    config itself.
+    """
+    if not getattr(model, "_is_graph_network", False):
+        return None
+    faults = ((layer, _fault(layer)) for layer in _flat(model))
+    return next((fault.format(_described(layer)) for layer, fault in faults if fault is not None), None)
+
+
+def _fault(layer: Any) -> str | None:
+    """Why a layers model cannot hold a layer, with `{}` for the layer."""
+    try:
+        config = layer.get_config()
+    except NotImplementedError:
+        return "{} has no get_config(), although its constructor takes arguments"
+    except Exception as error:  # noqa: BLE001  (the user's code)
+        return f"the get_config() of {{}} fails ({_literal(_first_line(error))})"
+    if "name" not in config:
+        return "{} has no get_config() that begins with super().get_config()"
+    try:
+        copy.deepcopy(config)
+    except Exception as error:  # noqa: BLE001
+        return f"the config of {{}} cannot be copied ({_literal(_first_line(error))})"
+    if not all(hasattr(weight, "name") for weight in layer.weights):
+        return "{} has weights that are no arrays, such as a vocabulary"
+    return None
+
+
+def _described(layer: Any) -> str:
+    return f"the layer {layer.name!r} ({type(layer).__name__})"
+
+
+def _literal(text: str) -> str:
+    """The text as part of a format string."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def _flat(model: Any) -> Iterator[Any]:
+    """The layers of a model, and those of nested models."""
+    for layer in getattr(model, "layers", ()):
+        if getattr(layer, "layers", None):
+            yield from _flat(layer)
+        else:
+            yield layer
 
 
 def _keras_member(path: Path, name: str) -> Any:

@@ -40,8 +40,9 @@ def check(concrete: Any, label: str, saved_model: Path | None = None) -> None:
     for pattern, (what, advice) in _KINDS.items():
         for name, op in found:
             if pattern.fullmatch(op):
+                place = _place(name, op, saved_model, _variable(concrete, name))
                 raise ConversionError(
-                    f"'{label}' cannot become a graph model: {_place(name, op, saved_model)} {what}, but "
+                    f"'{label}' cannot become a graph model: {place} {what}, but "
                     f"TF.js's graph models compute with constants only. {advice}"
                 )
 
@@ -51,11 +52,23 @@ def changes_variables(concrete: Any) -> bool:
     return any(_ASSIGNMENT.fullmatch(op) for _, op in _operations(concrete))
 
 
-def _place(name: str, op: str, saved_model: Path | None) -> str:
+def _place(name: str, op: str, saved_model: Path | None, variable: str | None) -> str:
     call = None if saved_model is None else layer_of(saved_model, name)
+    of = "" if variable is None else f" of the variable {variable!r}"
     if call is None:
-        return f"{short_name(name)!r} ({op})"
-    return f"{call.name!r} ({call.layer_class}, by its operation {op})"
+        return f"{short_name(name)!r} ({op}{of})"
+    return f"{call.name!r} ({call.layer_class}, by its operation {op}{of})"
+
+
+def _variable(concrete: Any, name: str) -> str | None:
+    """The name of the variable that a node changes; None if it cannot be told."""
+    variables = list(concrete.graph.variables)
+    operations = {one.name: one for one in concrete.graph.get_operations()}
+    taken = operations[name].inputs if name in operations else ()
+    for captured, inside in concrete.graph.captures:
+        if any(tensor is inside for tensor in taken):
+            variables = [one for one in variables if one.handle is captured]
+    return str(variables[0].name).partition(":")[0] if len(variables) == 1 else None
 
 
 def _operations(concrete: Any) -> Iterator[tuple[str, str]]:
