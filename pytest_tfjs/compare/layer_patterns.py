@@ -8,6 +8,7 @@ a glob reads as a set of characters.
 from __future__ import annotations
 
 import difflib
+import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,15 @@ def names_of(layer: Layer) -> tuple[str, ...]:
 def input_names(name: str) -> tuple[str, ...]:
     """The names by which a user may know an input: `x` and `x:0` are the same one."""
     return (name, name.removesuffix(":0") if name.endswith(":0") else f"{name}:0")
+
+
+def exported_name(name: str) -> str:
+    """The name that a Keras model's input or output has in a graph model: a valid name of an argument.
+
+    TensorFlow renames others and then does not find them.
+    """
+    plain = re.sub(r"\W", "_", name, flags=re.ASCII)
+    return plain if plain[:1].isalpha() else f"x{plain}"
 
 
 def matches(pattern: str, names: Iterable[str]) -> bool:

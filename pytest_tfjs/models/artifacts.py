@@ -40,7 +40,8 @@ class Artifacts:
     float16, uint16 or uint8, or several of these joined by `+`, the most frequent one first. `inputs` and
     `outputs` are in signature order. `saved_model` is the SavedModel that a graph model was converted from
     and `signature` the signature used; None where no SavedModel is available. `notes`: one sentence for each
-    change that this plugin made to the converter's result.
+    change that this plugin made to the converter's result. `output_keys`: by the names of outputs in the
+    SavedModel, the keys or layers of the Keras model, where they are not valid names there.
 
     `resources`: the tensors of a graph model that TF.js itself feeds with lookup tables.
 
@@ -59,6 +60,7 @@ class Artifacts:
     manifest: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     saved_model: Path | None = None
     signature: str | None = None
+    output_keys: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     has_signature: bool = True
     resources: tuple[str, ...] = ()

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pytest_tfjs.models.tensorflow.process import Runner
 
 # Part of every key: raise it when the same source would be converted differently than before.
-_SCHEMA = 7
+_SCHEMA = 8
 
 
 def convert(
@@ -177,8 +177,13 @@ def _save_origin(origin: Source, folder: Path) -> None:
 def _with_saved_model(artifacts: Artifacts, folder: Path) -> Artifacts:
     if not (folder / "saved_model.json").is_file():
         return artifacts
-    signature = json.loads((folder / "saved_model.json").read_text(encoding="utf-8"))["signature"]
-    return dataclasses.replace(artifacts, saved_model=folder / "saved_model", signature=signature)
+    content = json.loads((folder / "saved_model.json").read_text(encoding="utf-8"))
+    return dataclasses.replace(
+        artifacts,
+        saved_model=folder / "saved_model",
+        signature=content["signature"],
+        output_keys=content.get("output_keys", {}),
+    )
 
 
 def _check_unchanged(source: Source, fingerprint: str, runner: Runner) -> None:
@@ -250,10 +255,14 @@ def _check_input_known(source: Source, topology: Any) -> None:
 
 
 def _save_model(source: Source, folder: Path) -> graph_conversion.SavedModel:
-    """Writes `saved_model/` into the folder, and beside it the name of the signature used."""
+    """Writes `saved_model/` into the folder, and beside it the name of the signature used.
+
+    `saved_model.json` also has the keys of outputs that are exported under other names.
+    """
     target = folder / "saved_model"
     inputs: list[str] = []
     outputs: list[str] = []
+    keys: dict[str, str] = {}
     signature = "serving_default"
     if source.kind == "saved_model":
         assert source.path is not None
@@ -264,6 +273,7 @@ def _save_model(source: Source, folder: Path) -> graph_conversion.SavedModel:
         model = source.load()
         with layer_calls.observed_calls(converters.import_keras(source.keras)) as calls:
             inputs, outputs = keras_models.export_keras(model, source.keras, target)
+        keys = keras_models.output_keys(model) if outputs else {}
         layer_calls.write_calls(calls, folder)
     else:
         owner = source.model if source.kind == "module" else None
@@ -275,5 +285,6 @@ def _save_model(source: Source, folder: Path) -> graph_conversion.SavedModel:
                 f"'{source.label}' cannot be saved as a SavedModel: {str(error).splitlines()[0]} If the "
                 "function uses a table or variables of another object, pass the tf.Module that owns them"
             ) from error
-    (folder / "saved_model.json").write_text(json.dumps({"signature": signature}), encoding="utf-8")
+    content = {"signature": signature, "output_keys": keys}
+    (folder / "saved_model.json").write_text(json.dumps(content), encoding="utf-8")
     return graph_conversion.SavedModel(target, signature, source.label, tuple(inputs), tuple(outputs))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_tfjs.compare.dtypes import browser_dtype
-from pytest_tfjs.compare.layer_patterns import input_names
+from pytest_tfjs.compare.layer_patterns import exported_name, input_names
 from pytest_tfjs.errors import FeedError
 
 if TYPE_CHECKING:
@@ -91,11 +91,13 @@ def _by_name(inputs: Mapping[Any, Any], specs: Sequence[TensorSpec], where: str)
     known.update((name, name) for name in names)
     given: dict[str, Any] = {}
     for name in inputs:
-        if name not in known:
+        # A Keras model's input may have a name that is none of an argument.
+        exported = name if name in known else exported_name(str(name))
+        if exported not in known:
             close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.4)
             hint = f" Did you mean '{close[0]}'?" if close else ""
             raise FeedError(f"{where}the model has no input '{name}'; {_expected(specs)}.{hint}")
-        first = given.setdefault(known[name], name)
+        first = given.setdefault(known[exported], name)
         if first != name:
             raise FeedError(f"{where}'{first}' and '{name}' are names of one input: pass only one of the two")
     if missing := [name for name in names if name not in given]:

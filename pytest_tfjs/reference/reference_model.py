@@ -251,7 +251,9 @@ class GraphReferenceModel:
         calls = read_calls(artifacts.saved_model)
         grouping = by_scope if calls is None else by_layer(calls)
         source_graph = Graph(self._frozen.graph.nodes, source_outputs)
-        plan = plan_graph(source_graph, self._nodes, grouping, names=self._signature.names)
+        keys = artifacts.output_keys
+        names = [(*(keys[name] for name in known if name in keys), *known) for known in self._signature.names]
+        plan = plan_graph(source_graph, self._nodes, grouping, names=names)
         self.plan = replace(plan, notes=self._signature.notes)
 
     def sizes(self, feed: Feed, layers: Sequence[str]) -> dict[str, int]:

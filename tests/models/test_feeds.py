@@ -81,6 +81,16 @@ def test_an_input_is_also_known_by_the_name_of_its_tensor(inputs, specs):
     assert list(feed.reference) == [spec.name for spec in specs]
 
 
+@pytest.mark.parametrize(
+    ("name", "exported"), [("my-input", "my_input"), ("score (raw)", "score__raw_"), ("1st", "x1st")]
+)
+def test_an_input_is_also_known_by_the_name_that_could_not_be_exported(name, exported):
+    specs = (TensorSpec(exported, (None, 4), "float32"),)
+    (feed,) = normalise_feeds({name: VIEW}, specs)
+    assert feed.reference[exported] is VIEW
+    assert_rejected({name: VIEW, exported: VIEW}, specs, "are names of one input")
+
+
 @pytest.mark.parametrize("name", ["image:1", "image:00", "imag:0", ":0"])
 def test_other_tensors_are_no_name_of_an_input(name):
     assert_rejected({name: IMAGE}, ONE, f"no input '{name}'")

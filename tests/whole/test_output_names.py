@@ -72,6 +72,31 @@ def test_arguments_take_the_names_of_outputs(tfjs, kind, tmp_path):
 
 
 @pytest.mark.tfjs(backends="cpu")
+@pytest.mark.parametrize(
+    ("package", "format_"), [(keras, "graph"), (tf_keras, "graph"), (tf_keras, "layers")]
+)
+def test_names_that_an_export_changes_are_known(tfjs, package, format_):
+    x = package.Input((3,), name="my-input")
+    classes = package.layers.Dense(4, activation="softmax", name="head.c")(x)
+    scores = package.layers.Dense(4, name="head.b")(x)
+    model = package.Model(x, {"top-k": classes, "score (raw)": scores}, name="heads")
+    agreement = tfjs.assert_agrees(model, {"my-input": X}, output="top-k", min_top1=0.9, format="graph")
+    assert agreement.output_name == "top-k"
+    comparison = tfjs.compare(
+        model,
+        {"my-input": X},
+        per_layer={"score (raw)": Tolerance(0.0, 0.0)},
+        allow_vacuous="top-k",
+        format="graph",
+    )
+    assert [one.layer.output_name for one in comparison.layers if one.given] == ["score (raw)"]
+    assert {one.layer.output_name for one in comparison.layers if one.layer.output} == {
+        "top-k",
+        "score (raw)",
+    }
+
+
+@pytest.mark.tfjs(backends="cpu")
 def test_messages_have_the_names_of_outputs(tfjs):
     made = tf.Module()
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-import re
 import zipfile
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pytest_tfjs.compare.layer_patterns import exported_name
 from pytest_tfjs.errors import ConversionError, SourceError
 from pytest_tfjs.models.tensorflow.importing import captured, import_h5py, import_keras, import_tensorflow
 
@@ -88,7 +88,7 @@ def input_names(model: Any) -> list[str] | None:
     names = getattr(model, "input_names", None)
     if names is None:  # Keras 3 names its tensors, not its inputs
         names = [_layer_of(tensor) for tensor in model.inputs]
-    return _unique(_plain(str(name)) for name in names)
+    return _unique(exported_name(str(name)) for name in names)
 
 
 def backend(model: Any) -> str:
@@ -100,9 +100,20 @@ def backend(model: Any) -> str:
 
 def output_names(model: Any) -> list[str]:
     """The names of the outputs in the model's order, made unique: a dict's keys, or the output layers'."""
+    return _unique(map(exported_name, _own_names(model)))
+
+
+def output_keys(model: Any) -> dict[str, str]:
+    """By their exported names, the outputs whose keys, or layers, have names that cannot be exported."""
+    own = _own_names(model)
+    pairs = zip(output_names(model), own, strict=True)
+    return {name: key for name, key in pairs if key != exported_name(key) and own.count(key) == 1}
+
+
+def _own_names(model: Any) -> list[str]:
     keys = _output_keys(model)
     names = keys or getattr(model, "output_names", None) or [_layer_of(tensor) for tensor in model.outputs]
-    return _unique(_plain(str(name)) for name in names)
+    return list(map(str, names))
 
 
 def _output_keys(model: Any) -> list[str] | None:
@@ -231,12 +242,6 @@ def _layer_of(tensor: Any) -> str:
 
 def _static_shape(tensor: Any) -> list[int | None]:
     return [None if size is None else int(size) for size in tensor.shape]
-
-
-def _plain(name: str) -> str:
-    """The name as a valid argument name: TensorFlow renames others and then does not find them."""
-    plain = re.sub(r"\W", "_", name, flags=re.ASCII)
-    return plain if plain[:1].isalpha() else f"x{plain}"
 
 
 def _unique(names: Iterable[str]) -> list[str]:
