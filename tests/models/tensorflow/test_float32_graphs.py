@@ -102,3 +102,18 @@ def test_a_graph_without_half_precision_is_left_alone():
     definition = definition_of(tf.tanh)
     assert in_float32(definition, rounded_constants=True) is definition
     assert half_operations(definition) == {}
+
+
+def test_a_node_that_calls_a_function_in_half_precision_counts():
+    @tf.function
+    def inner(x):
+        return tf.cast(tf.cast(x, tf.float16) * 2, tf.float32)
+
+    @tf.function
+    def other(x):
+        return x * 2
+
+    spec = tf.TensorSpec([2, 4], tf.float32)
+    for called, expected in ((inner, {"float16"}), (other, set())):
+        graph = tf.function(lambda x, called=called: called(x) + 1).get_concrete_function(spec).graph
+        assert set(half_operations(graph.as_graph_def()).values()) == expected

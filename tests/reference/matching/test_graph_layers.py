@@ -77,9 +77,10 @@ def test_eliminated_rows_have_a_reason():
     }
 
 
-def test_constants_computed_in_the_browser_are_not_called_folded():
+@pytest.mark.parametrize("draws", ["RandomUniform", "StatelessRandomUniformV2"])
+def test_constants_computed_in_the_browser_are_not_called_folded(draws):
     table = [node("range", "Range", "start", "stop", "step"), node("sin", "Sin", "range")]
-    noise = [node("draw", "RandomUniform", "size"), node("scaled", "Mul", "draw", "factor")]
+    noise = [node("draw", draws, "size"), node("scaled", "Mul", "draw", "factor")]
     ends = [node("add", "AddV2", "x", "sin"), node("noisy", "AddV2", "add", "scaled")]
     source = graph(*table, *noise, *ends, outputs="noisy")
     folded = graph(*noise, *ends, outputs="noisy")
