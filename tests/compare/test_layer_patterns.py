@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from pytest_tfjs.compare.layer_patterns import matches, matches_nothing, names_of
+from pytest_tfjs.compare.layer_patterns import input_names, matches, matches_nothing, names_of
 from tests.support.comparisons import layer
 from tests.support.paths import ROOT
 
@@ -19,6 +19,12 @@ def test_layer_names_are_its_name_members_and_group():
         "block",
     )
     assert names_of(layer("relu")) == ("relu",)
+    assert names_of(layer("relu", output=True, output_names=("a", "b"))) == ("relu", "a", "b")
+
+
+def test_an_input_is_known_with_and_without_the_number_of_its_tensor():
+    assert set(input_names("x")) == set(input_names("x:0")) == {"x", "x:0"}
+    assert "x:10" not in input_names("x:1")
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,13 @@ def test_other_inputs_are_judged_beside_an_allowed_one():
     feeds = {"x": [ONES], "mask": [ONES > 0]}
     assert "'x'" in vacuity(feeds=feeds, allow=["mask"]).reason
     assert vacuity(feeds=feeds, allow=["mask", "x"]).reason is None
-    assert vacuity(feeds={"x": [X, X]}, allow=["x"]).reason is None
+    for name in ("x", "x:0"):
+        assert vacuity(feeds={"x": [X, X]}, allow=[name]).reason is None
+        assert vacuity(feeds={"x:0": [X, X]}, allow=[name]).reason is None
+
+
+def test_whether_an_empty_output_proves_anything_is_not_judged_here():
+    assert vacuity(Spread(0, "0", zero=True)).reason is None
 
 
 @pytest.mark.parametrize("pattern", ["hidden", "relu", "block", "h*"])
