@@ -102,14 +102,16 @@ class EarlierComparisons:
     def elsewhere(self, comparison: Comparison) -> list[Comparison]:
         """The comparisons of the same model on other targets, in the same test with the same parameters.
 
-        The earliest comes first.
+        The earliest comes first. Where a test compares models of one name several times, as in a loop, the
+        second of a target belongs to the second of another. `comparison`: the last one that was added.
         """
         subject, target = hash(_subject(comparison)), hash(str(comparison.target))
-        numbers = (
-            number
-            for number, its in enumerate(zip(self._subjects, self._targets, strict=True))
-            if its[0] == subject and its[1] != target
-        )
+        on_target: dict[int, list[int]] = {}
+        for number, its in enumerate(zip(self._subjects, self._targets, strict=True)):
+            if its[0] == subject:
+                on_target.setdefault(its[1], []).append(number)
+        place = max(len(on_target.pop(target, ())) - 1, 0)
+        numbers = sorted(numbers[place] for numbers in on_target.values() if place < len(numbers))
         return [pickle.loads(entry) for entry in self._archive.read(numbers)]  # noqa: S301  (written by this module)
 
 

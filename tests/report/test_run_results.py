@@ -108,14 +108,32 @@ def test_elsewhere_recognises_variants():
 
 def test_elsewhere_finds_comparisons_in_all_blocks():
     earlier, here = EarlierComparisons(), numbered_comparison(0, test=TEST)
-    on_cpu = numbered_comparison(
-        0, test="test_digits.py::test_classifier[chrome-cpu]", target=target(backend="cpu")
-    )
+    others = {
+        40 * place: numbered_comparison(
+            0, test=f"test_digits.py::test_classifier[chrome-{name}]", target=target(backend=name)
+        )
+        for place, name in enumerate(("cpu", "wasm", "webgpu"))
+    }
     for number in range(100):
-        earlier.add(on_cpu if number % 40 == 0 else numbered_comparison(number))
+        earlier.add(others.get(number) or numbered_comparison(number))
     assert len(earlier._archive._blocks) > 1
-    assert earlier.elsewhere(here) == [on_cpu] * 3
-    assert earlier.count(on_cpu.test) == 3
+    assert earlier.elsewhere(here) == list(others.values())
+    assert earlier.count(others[0].test) == 1
+
+
+def test_elsewhere_pairs_the_comparisons_of_a_loop():
+    earlier = EarlierComparisons()
+    wasm, cpu = target(backend="wasm"), target(backend="cpu")
+    for number in range(2):
+        earlier.add(
+            numbered_comparison(number, test="test_a.py::test_a[chrome-cpu]", target=cpu, model="model")
+        )
+    found = []
+    for number in range(3):
+        own = numbered_comparison(number, test="test_a.py::test_a[chrome-wasm]", target=wasm, model="model")
+        earlier.add(own)
+        found.append([one.layers[0] for one in earlier.elsewhere(own)])
+    assert found == [[numbered_comparison(0).layers[0]], [numbered_comparison(1).layers[0]], []]
 
 
 def test_count_is_the_number_of_comparisons_of_a_test():
