@@ -50,6 +50,9 @@ _BOILERPLATE = (
 """Beginnings of lines without a reason."""
 
 _END = re.compile(r"^(Call arguments received by|Arguments received by|\d+ successful operations)")
+_IN_USER_CODE = re.compile(r'File "(?:[^"]*[/\\])?([^"/\\]+)", line (\d+), in \S+ +\*$', re.MULTILINE)
+"""A line of code that autograph converted; library code ends in two stars."""
+
 _ROOTS = re.compile(r"^\d+ root error\(s\) found")
 _NO_MEMORY = "OOM when allocating"
 _INDEX = re.compile(r"indices\[(?P<at>[\d, ]*)\] = (?P<value>-?\d+) is not in \[0, (?P<size>\d+)\)")
@@ -125,9 +128,17 @@ def _reason(text: str) -> str:
             break
         if plain and not plain.startswith(_BOILERPLATE) and not _ROOTS.match(plain):
             lines.append(plain)
-    # Of code that autograph converted, the error is the last line; those before quote the code.
-    joined = lines[-1] if "in user code" in text and lines else " ".join(lines)
+    joined = " ".join(lines)
+    if "in user code" in text and lines:
+        # Of code that autograph converted, the error is the last line; those before quote the code.
+        joined = lines[-1].rstrip(". ") + _place_in_code(text)
     return joined.rstrip(". ") if len(joined) <= _LONGEST else f"{joined[:_LONGEST]}..."
+
+
+def _place_in_code(text: str) -> str:
+    """Where the user's code called what failed, such as ` (model.py, line 7)`; empty if unknown."""
+    places = _IN_USER_CODE.findall(text)
+    return f" ({places[-1][0]}, line {places[-1][1]})" if places else ""
 
 
 def _modules(trace: TracebackType | None) -> Iterator[str]:

@@ -44,6 +44,14 @@ OF_USER_CODE = """in user code:
 
     ValueError: only pairs of three
 """
+OF_LIBRARY_CODE = """in user code:
+
+    File "C:\\models\\net.py", line 5, in serve  *
+        return tf.concat([x], 3)
+    File "/lib/python3.11/site-packages/tensorflow/ops.py", line 99, in concat  **
+
+    ValueError: no axis 3.
+"""
 OF_KERAS_3 = """Exception encountered when calling Odd.call().
 
 \x1b[1monly pairs of three\x1b[0m
@@ -67,7 +75,8 @@ BEYOND = "indices[0,2] = 10 is not in [0, 10)"
             ),
         ),
         (OF_FREEZING, Refusal(OF_FREEZING.rstrip("."), "net/lstm/AssignVariableOp")),
-        (OF_USER_CODE, Refusal("ValueError: only pairs of three")),
+        (OF_USER_CODE, Refusal("ValueError: only pairs of three (model.py, line 7)")),
+        (OF_LIBRARY_CODE, Refusal("ValueError: no axis 3 (net.py, line 5)")),
         (OF_KERAS_3, Refusal("only pairs of three", None, "Odd")),
         ("", Refusal("ValueError")),
     ],
