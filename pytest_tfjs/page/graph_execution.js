@@ -32,7 +32,11 @@ const ASYNC_THOUGH_FED = new Set([
  * @param {boolean} asynchronous
  */
 export async function execute(model, inputs, names, asynchronous) {
-  const outputs = await byTF(() => (asynchronous ? model.executeAsync(inputs, names) : model.execute(inputs, names)));
+  const outputs = await byTF(async () => {
+    const given = await (asynchronous ? model.executeAsync(inputs, names) : model.execute(inputs, names));
+    for (const { shape } of toList(given)) checkShape(shape);
+    return given;
+  });
   const taken = new Set([...Object.values(inputs), ...Object.values(model.executor.weightMap).flat()]);
   return toList(outputs).map((tensor) => (taken.has(tensor) ? tensor.clone() : tensor));
 }
@@ -82,4 +86,14 @@ export function tensorName(model, { name, address }) {
 /** @param {string} tensor */
 export function nodeOf(tensor) {
   return tensor.replace(/:.*/, "");
+}
+
+/**
+ * Throws for a shape that no tensor can have: some kernels of cpu do not check their arguments.
+ *
+ * @param {number[]} shape
+ */
+function checkShape(shape) {
+  if (shape.every((size) => Number.isInteger(size) && size >= 0)) return;
+  throw new Error(`TF.js gave a tensor of the impossible shape [${shape.map(String)}]`);
 }

@@ -16,6 +16,7 @@
  */
 
 import { fetchFeed, fetchReferences } from "./api.js";
+import { disposing } from "./disposal.js";
 import { FedTensors } from "./fed_tensors.js";
 import { withFloatsOnGPU } from "./forwarding.js";
 import { GPUError, checkGPU, forgetRefused, isGPU, refusal } from "./gpu.js";
@@ -44,18 +45,25 @@ export async function runJob(tf, job, report) {
   // Where TF.js throws, the scope disposes of the tensors that it leaves; variables are in no scope.
   tf.engine().startScope("job");
   forgetRefused();
-  let result;
+  const result = await disposing(() => performed(tf, job, report), () => tf.engine().endScope());
+  return { ...result, memory: { ...tf.memory(), numTensorsBefore } };
+}
+
+/**
+ * @param {TF} tf
+ * @param {Job} job
+ * @param {Report} report
+ */
+async function performed(tf, job, report) {
   try {
-    result = await perform(tf, job, report);
+    const result = await perform(tf, job, report);
     checkGPU(tf);
+    return result;
   } catch (error) {
     uploads.reset();
-    tf.disposeVariables();
-    throw refusal() ?? error; // errors that follow from a refused kernel are not the cause
-  } finally {
-    tf.engine().endScope();
+    const cause = refusal() ?? error; // errors that follow from a refused kernel are not the cause
+    return disposing(() => Promise.reject(cause), () => tf.disposeVariables());
   }
-  return { ...result, memory: { ...tf.memory(), numTensorsBefore } };
 }
 
 /**
@@ -287,11 +295,7 @@ async function withFeed(tf, tensors, use) {
  * @param {(tensors: Map<string, Tensor>) => Promise<T>} use
  */
 async function withTensors(tf, tensors, use) {
-  try {
-    return await use(tensors);
-  } finally {
-    tf.dispose([...new Set(tensors.values())]);
-  }
+  return disposing(() => use(tensors), () => tf.dispose([...new Set(tensors.values())]));
 }
 
 /**
@@ -309,15 +313,16 @@ async function withModel(work, use) {
     throw await withUnloadable(work, error);
   });
   const buildMs = performance.now() - start;
-  try {
-    const lacking = model.lacks();
-    if (lacking.length > 0) throw kernelError(work, lacking);
-    return { ...(await use(model)), buildMs, layers: model.describe() };
-  } catch (error) {
-    throw await withLayer(work, model, error);
-  } finally {
-    model.dispose();
-  }
+  const used = async () => {
+    try {
+      const lacking = model.lacks();
+      if (lacking.length > 0) throw kernelError(work, lacking);
+      return { ...(await use(model)), buildMs, layers: model.describe() };
+    } catch (error) {
+      throw await withLayer(work, model, error);
+    }
+  };
+  return disposing(used, () => model.dispose());
 }
 
 /**

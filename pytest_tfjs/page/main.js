@@ -7,6 +7,7 @@ import { fetchJob, fetchSetup, postResult } from "./api.js";
 import { factsOf, loadTF, makeBackend } from "./backend.js";
 import { failed, flush, progress, send, startEvents } from "./events.js";
 import { GPUError, wasLost } from "./gpu.js";
+import { isUndisposed } from "./disposal.js";
 import { runJob } from "./job.js";
 import { KernelError } from "./kernels.js";
 import { isRefusal, refusedLayerOf } from "./model_refusal.js";
@@ -38,7 +39,7 @@ async function start() {
  * @param {unknown} error
  */
 function isFatal(error) {
-  return error instanceof WebAssembly.RuntimeError || error instanceof GPUError;
+  return error instanceof WebAssembly.RuntimeError || error instanceof GPUError || isUndisposed(error);
 }
 
 /** @param {import("./types").TF} tf */

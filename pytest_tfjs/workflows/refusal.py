@@ -32,6 +32,11 @@ _MOST_BYTES = 512 << 20
 
 _SHAPE = re.compile(r"any|\d+")
 _REWRITE = "Build this layer from other operations, or compute it outside the model"
+_NEGATIVE_AXIS = (
+    "If its axis is negative, count it from the front: TF.js 4.22 computes this operation over no other."
+    " Otherwise build this layer from other operations, or compute it outside the model"
+)
+_OF_OPERATIONS = {"Cumsum": _NEGATIVE_AXIS, "Cumprod": _NEGATIVE_AXIS}
 _NO_KERNEL = ("needs the kernel", "; no backend in the page has it")
 _FILE_TABLES = ("InitializeTableFromTextFile", "InitializeTableFromDataset")
 _NO_FILE_TABLE = "TF.js cannot fill a table from a file: use tf.lookup.KeyValueTensorInitializer"
@@ -119,6 +124,8 @@ def _what_to_do(reason: str, failure: PageError, model: RefusedModel, context: C
         return f". {_NO_FILE_TABLE}"
     if _NO_KERNEL[0] in reason and _NO_KERNEL[1] not in reason.partition("\n")[0]:
         return f". {_OTHER_BACKEND}"
+    if failure.layer is not None and failure.layer.op in _OF_OPERATIONS:
+        return f". {_OF_OPERATIONS[failure.layer.op]}"
     return f". {_REWRITE}" if failure.layer is not None or _NO_KERNEL[0] in reason else ""
 
 

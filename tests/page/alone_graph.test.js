@@ -20,7 +20,7 @@ const CONTROL = ["While", "TensorListStack", "TensorListReserve"];
  * @param {string[]} lines
  * @param {any[]} [results]
  */
-function modelOf(lines, results = [{}]) {
+function modelOf(lines, results = [{ shape: [] }]) {
   /** @type {Record<string, GraphNode>} */
   const nodes = {};
   for (const line of lines) {
@@ -50,7 +50,7 @@ const tap = (node, fed) => ({ name: "row", address: { node }, alone: { rows: [],
 const CHAIN = ["x Placeholder", "w Const", "conv Conv2D x w", "relu Relu conv", "loop While relu", "end TensorListStack loop:1", "neg Neg end"];
 
 test("each tensor is fed from its row's reference or the feed", async () => {
-  const result = /** @type {any} */ ({ result: true });
+  const result = /** @type {any} */ ({ result: true, shape: [2, 0] });
   const { model, log } = modelOf(CHAIN, [result]);
   const [conv, image] = /** @type {any[]} */ ([{ row: true }, { image: true }]);
   const run = aloneRunner(model);
@@ -65,7 +65,7 @@ test("each tensor is fed from its row's reference or the feed", async () => {
 });
 
 test("a fed tensor returned by the model is cloned", async () => {
-  const fed = /** @type {any} */ ({ clone: () => "its clone" });
+  const fed = /** @type {any} */ ({ shape: [], clone: () => "its clone" });
   const { model } = modelOf(CHAIN, [fed]);
   assert.equal(await aloneRunner(model)(tap("relu:0", [["conv:0", { row: "a" }]]), new Map([["a", fed]]), new Map()), "its clone");
 });

@@ -189,6 +189,21 @@ def test_first_line_names_the_layer_and_says_what_to_do(tfjs, name):
     )
 
 
+@pytest.mark.tfjs(backends="cpu,webgl")
+@pytest.mark.parametrize("name", slow_except(["cumsum"], ["cumsum", "cumprod"]))
+def test_sums_over_a_negative_axis_say_to_count_it_from_the_front(tfjs, name):
+    tf = pytest.importorskip("tensorflow")
+
+    def summed(x):
+        return tf.tanh(getattr(tf.math, name)(x, -1, name="summed"))
+
+    comparison = tfjs.compare(_module(tf, summed, x=([None, 5], tf.float32)), _floats(3, 5))
+    assert (comparison.verdict, comparison.refused) == ("error", True)
+    first = failure_message(comparison).splitlines()[0]
+    assert f"'summed' ({name.capitalize()}" in first, first
+    assert ". If its axis is negative, count it from the front" in first, first
+
+
 @pytest.mark.tfjs(backends="webgl,wasm")
 @pytest.mark.slow
 def test_other_backends_name_the_same_layer(tfjs):
