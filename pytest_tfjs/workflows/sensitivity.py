@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _FILE = "sensitivity.json"
-_SCHEMA = 1
+_SCHEMA = 2
 
 _RESOLUTION = 2.0**-24
 """Relative errors below this are smaller than the spacing of float32 numbers."""

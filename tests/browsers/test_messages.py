@@ -40,6 +40,14 @@ JSON = st.recursive(
         ({"type": "failed", "reason": "r", "job": 3}, Failure("r", job=3)),
         ({"type": "failed", "reason": "r", "job": 3, "refused": True}, Failure("r", job=3, refused=True)),
         ({"type": "failed", "reason": "r", "refused": 1}, Failure("r")),
+        (
+            {
+                "type": "failed",
+                "reason": "r",
+                "layer": {"name": "y" * 900, "op": "Dense", "inputs": ["float32 [2]"] * 30, "computable": 2},
+            },
+            Failure("r", layer=RefusedLayer("y" * 500, "Dense", ("float32 [2]",) * 20, 2)),
+        ),
     ],
 )
 def test_events_are_parsed(message, event):
@@ -65,6 +73,10 @@ def test_events_as_text():
         {"type": "console", "level": "log", "arguments": [1]},
         {"type": "up", "facts": []},
         {"type": "failed", "reason": None},
+        {"type": "failed", "reason": "r", "layer": "hidden"},
+        {"type": "failed", "reason": "r", "layer": {"name": "hidden"}},
+        {"type": "failed", "reason": "r", "layer": {"name": "hidden", "op": "Dense", "inputs": [1]}},
+        {"type": "failed", "reason": "r", "layer": {"name": "hidden", "op": "Dense", "computable": "2"}},
     ],
 )
 def test_malformed_events_are_rejected(message):
@@ -82,9 +94,28 @@ def test_parsing_raises_nothing_but_protocol_errors(message):
 def test_results_are_parsed():
     result = parse_result({**RESULT, "firstMs": 2.5, "warmMs": [1, 2.5], "memory": {"numTensors": 0}})
     assert result == JobResult(1, 2.5, (1.0, 2.5), {"numTensors": 0}, {})
+    more = {"overwrites": [["patched", "x"]], "changedFeeds": ["x"], "withoutMask": ["pooled"]}
+    found = parse_result({**RESULT, **more})
+    assert (found.overwrites, found.changed_feeds, found.without_mask) == (
+        (("patched", "x"),),
+        ("x",),
+        ("pooled",),
+    )
 
 
-@pytest.mark.parametrize("change", [{"warmMs": None}, {"warmMs": ["1"]}, {"loadMs": True}, {"memory": 1}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"warmMs": None},
+        {"warmMs": ["1"]},
+        {"loadMs": True},
+        {"memory": 1},
+        {"overwrites": [["patched"]]},
+        {"overwrites": [["patched", 1]]},
+        {"changedFeeds": [1]},
+        {"withoutMask": "pooled"},
+    ],
+)
 def test_malformed_results_are_rejected(change):
     with pytest.raises(ProtocolError):
         parse_result({**RESULT, **change})

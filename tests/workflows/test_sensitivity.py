@@ -10,7 +10,8 @@ import pytest
 
 import fixtures
 from pytest_tfjs.browsers.targets import parse_targets
-from pytest_tfjs.compare.numbers.tolerances import Tolerance
+from pytest_tfjs.compare.numbers.layer_arithmetic import Arithmetic
+from pytest_tfjs.compare.numbers.tolerances import Tolerance, Tolerances
 from pytest_tfjs.models.conversion import convert
 from pytest_tfjs.models.feeds import normalise_feeds
 from pytest_tfjs.models.sources import as_source
@@ -19,9 +20,10 @@ from pytest_tfjs.reference.capture import capture_reference
 from pytest_tfjs.reference.faults.layer_faults import LayerAlone, LayerMutants
 from pytest_tfjs.reference.reference_model import load_reference_model
 from pytest_tfjs.settings.settings import Settings
-from pytest_tfjs.workflows.layer_measurement import tolerances_of
+from pytest_tfjs.workflows.layer_measurement import Precision, tolerances_of
 from pytest_tfjs.workflows.preparation import PreparedModel
 from pytest_tfjs.workflows.sensitivity import Judge, measure_sensitivity, sensitivity_of
+from tests.support.comparisons import layer as layer_of
 
 if TYPE_CHECKING:
     from pytest_tfjs.compare.sensitivity import Outcome, Sensitivity
@@ -77,6 +79,14 @@ def clipped(cache):
     return lambda feeds: PreparedCase.of(
         model, [{"small": small, "large": large}[feed] for feed in feeds], cache
     )
+
+
+def test_mutant_is_judged_by_the_kernels_of_the_target():
+    tiny, known = np.float32([1e-20, 2e-20]), Arithmetic(terms=9, noise=1e-7, started=1e-14)
+    for packed in (True, False):
+        tolerances = Tolerances({"y": Tolerance(1e-4, 1e-5)})
+        judge = Judge("webgl", tolerances, Precision("webgl", half=False, packed=packed), half=False)
+        assert judge.judge(layer_of("y"), tiny + np.float32(1e-21), tiny, known).passed is packed
 
 
 def test_mutant_that_changes_no_bit_is_equivalent_and_not_counted(clipped):
