@@ -6,31 +6,32 @@
  * that has the changed values, so the whole runs keep them.
  *
  * @typedef {import("./types").TF} TF
- * @typedef {import("./types").Tensor} Tensor
+ * @typedef {import("./types").Constant} Constant
  * @typedef {Float32Array | Int32Array | Uint8Array} Numbers
  * @typedef {{values: Numbers}} Held
  */
 
 import { sameBits } from "./fed_tensors.js";
 
-// Constants are compared after each layer. Those that kernels write into are small; large filters are not looked at.
+// Constants are compared after each layer: large ones only where a kernel is known to write into them.
 const LARGEST_BYTES = 1 << 20;
 
 /** Constants by name, with copies of their values. */
 export class Constants {
   /**
    * @param {TF} tf
-   * @param {Map<string, Tensor>} tensors
+   * @param {Map<string, Constant>} constants
    */
-  constructor(tf, tensors) {
+  constructor(tf, constants) {
     /** @type {Map<string, {held: Held, values: Numbers}>} */
     this.known = new Map();
     if (tf.getBackend() !== "cpu") return;
     const { data } = /** @type {{data: {get(id: object): Held | undefined}}} */ (/** @type {unknown} */ (tf.backend()));
-    for (const [name, { dataId, dtype }] of tensors) {
+    for (const [name, { tensor: { dataId, dtype }, written }] of constants) {
       if (dtype === "string" || dtype === "complex64") continue;
       const held = data.get(dataId);
-      if (held?.values instanceof Object && held.values.byteLength <= LARGEST_BYTES) this.known.set(name, { held, values: held.values.slice() });
+      if (!(held?.values instanceof Object)) continue;
+      if (written || held.values.byteLength <= LARGEST_BYTES) this.known.set(name, { held, values: held.values.slice() });
     }
   }
 

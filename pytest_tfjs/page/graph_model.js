@@ -22,6 +22,9 @@ import { watchNodes } from "./watching.js";
 
 const UNCHANGED = new Set(["Identity", "StopGradient", "PreventGradient", "Snapshot", "CheckNumerics"]);
 
+// Operations whose kernel on cpu writes into the first input.
+const WRITING = new Set(["TensorScatterUpdate"]);
+
 // Placeholders that TensorFlow puts into loops, and that version 1.0 of the converter did not remove.
 const LEFT_OVER = "unused_control_flow_input";
 
@@ -51,7 +54,10 @@ export async function openGraph(tf, source) {
       return execute(model, byNode(model, feed), names, needsAsync(model, names));
     },
     aloneRunner: () => aloneRunner(model),
-    constants: () => new Map(Object.entries(weightMap).map(([name, tensors]) => [name, pick(tensors, 0)])),
+    constants: () => {
+      const written = new Set(Object.values(graph.nodes).flatMap((node) => (WRITING.has(node.op) ? constantBehind(node) : [])));
+      return new Map(Object.entries(weightMap).map(([name, tensors]) => [name, { tensor: pick(tensors, 0), written: written.has(name) }]));
+    },
     describe: () => Object.values(graph.nodes).map(({ name, op }) => ({ name, class: op })),
     lacks: () => missingKernels(graph, weightMap, tf.getBackend(), registeredKernels(tf)),
     watch: () => take,
@@ -91,6 +97,17 @@ function namesOf(output) {
     names.push(name.includes(":") ? name : `${name}:0`);
   }
   return names;
+}
+
+/**
+ * The name of the node that gives the first input, behind those that pass it on unchanged.
+ *
+ * @param {GraphNode} node
+ */
+function constantBehind(node) {
+  let before = node.inputs[0];
+  while (before !== undefined && UNCHANGED.has(before.op)) before = before.inputs[0];
+  return before === undefined ? [] : [before.name];
 }
 
 /**

@@ -221,7 +221,7 @@ export interface Model {
   /** A function that computes taps alone. Call this before the first run, as it watches the model's own calls. */
   aloneRunner(): RunAlone;
   /** The model's constants by name; empty where no kernel can write into them. */
-  constants(): Map<string, Tensor>;
+  constants(): Map<string, Constant>;
   /** Whether the model is computing a shape at the moment: see shape_arithmetic.js. */
   inShapes(): boolean;
   /** Name and class of every layer, or name and op of every node. */
@@ -237,6 +237,12 @@ export interface Model {
   /** Descriptions of what a node takes; null where they are not known. */
   inputsOf(name: string, feed: Map<string, Tensor>): Promise<string[] | null>;
   dispose(): void;
+}
+
+/** A constant of a graph model; `written`: whether a kernel takes it that is known to write into its input. */
+export interface Constant {
+  tensor: Tensor;
+  written: boolean;
 }
 
 /** Computes a tap alone, from references by layer and the feed by input. The caller disposes of the tensor. */

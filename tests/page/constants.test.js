@@ -6,10 +6,10 @@ Object.defineProperty(globalThis, "location", { value: new URL("http://127.0.0.1
 const { Constants } = await import("../../pytest_tfjs/page/constants.js");
 
 /** @param {string} backend @param {Record<string, Float32Array>} values */
-function world(backend, values) {
+function world(backend, values, written = false) {
   const held = new Map(Object.entries(values).map(([name, one]) => [name, { values: one }]));
   const tf = /** @type {any} */ ({ getBackend: () => backend, backend: () => ({ data: held }) });
-  const tensors = /** @type {any} */ (new Map([...held.keys()].map((name) => [name, { dataId: name, dtype: "float32" }])));
+  const tensors = /** @type {any} */ (new Map([...held.keys()].map((name) => [name, { tensor: { dataId: name, dtype: "float32" }, written }])));
   return { constants: new Constants(tf, tensors), now: (/** @type {string} */ name) => held.get(name)?.values ?? new Float32Array() };
 }
 
@@ -40,4 +40,10 @@ test("large constants are not looked at, nor those of backends whose kernels can
     now("a")[0] = 1;
     assert.deepEqual(constants.restore(), []);
   }
+});
+
+test("a large constant that a kernel is known to write into is looked at", () => {
+  const { constants, now } = world("cpu", { a: new Float32Array(300_000) }, true);
+  now("a")[7] = 1;
+  assert.deepEqual(constants.restore(), ["a"]);
 });

@@ -107,9 +107,9 @@ def test_a_layer_that_is_read_after_a_scatter_wrote_into_it_is_close(tfjs):
     ]
 
 
-def into_constant(tf, made):
+def into_constant(tf, made, rows=4):
     """A model that scatters into its constant at the place that it is fed."""
-    table = tf.constant(np.random.default_rng(1).normal(size=(4, 3)).astype(np.float32))
+    table = tf.constant(np.random.default_rng(1).normal(size=(rows, 3)).astype(np.float32))
 
     class Model(tf.Module):
         @tf.function(
@@ -138,6 +138,15 @@ def test_a_scatter_that_writes_into_a_constant_is_blamed_for_later_runs(tfjs, la
     assert comparison.first_divergence == ("patched",), comparison.reason
     assert comparison.diagnosis.kind == "overwritten input", comparison.diagnosis
     assert comparison.diagnosis.said.endswith("later runs, as it is a constant of the model")
+
+
+@pytest.mark.tfjs(backends="cpu")
+def test_a_scatter_into_a_large_constant_is_blamed_for_later_runs(tfjs):
+    tf = pytest.importorskip("tensorflow")
+    model = into_constant(tf, lambda tf, table, row, patched: {"y": patched * 2.0}, rows=120_000)
+    comparison = tfjs.compare(model, FEEDS)
+    assert comparison.first_divergence == ("patched",), comparison.reason
+    assert comparison.diagnosis.kind == "overwritten input", comparison.diagnosis
 
 
 @pytest.mark.tfjs(backends="cpu")
