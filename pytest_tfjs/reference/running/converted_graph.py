@@ -37,6 +37,11 @@ _TABLE_INITIALIZERS = frozenset(
 )
 
 
+_NOT_EXECUTED = "which TensorFlow.js does not execute"
+_CHECKS = ("Assert", "CheckNumerics", "Print", "PrintV2")
+"""Operations for debugging, which a converter may leave out."""
+
+
 class ConvertedGraph:
     """A graph model's nodes and stored weights as a TensorFlow graph: `graph`.
 
@@ -116,11 +121,19 @@ class ConvertedGraph:
         self._initializers = [node.name for node in new if node.op in _TABLE_INITIALIZERS]
 
     def _cannot_run(self, error: Exception) -> SourceError:
-        return SourceError(
-            f"TensorFlow cannot run the converted graph {self._artifacts.model_json}, whose activations are "
-            f"the reference for quantised weights: {first_line(error)} Compare with weights='float32', or "
-            "with format='layers' if the source is a Keras 2 model"
-        )
+        text = f"TensorFlow cannot run the converted graph {self._artifacts.model_json}"
+        if self._artifacts.quantised:
+            text += ", whose activations are the reference for quantised weights"
+            advice = (
+                "Compare with weights='float32', or with format='layers' if the source is a Keras 2 model"
+            )
+        elif any(f"{op!r}" in str(error) for op in _CHECKS):
+            advice = "tensorflowjs_converter --strip_debug_ops=True leaves out such checks"
+        elif _NOT_EXECUTED in str(error):
+            advice = "Build the model without it, or compute that outside the model"
+        else:
+            advice = "Convert the source again"
+        return SourceError(f"{text}: {first_line(error)} {advice}")
 
 
 def _graph_def(topology: Mapping[str, Any], weights: Mapping[str, Array]) -> Any:
@@ -133,7 +146,7 @@ def _graph_def(topology: Mapping[str, Any], weights: Mapping[str, Array]) -> Any
     in_functions = [node for function in graph_def.library.function for node in function.node_def]
     for node in (*in_functions, *graph_def.node):
         if node.op not in TFJS_OPERATIONS:
-            raise ValueError(f"{node.name!r} is a {node.op!r}, which TensorFlow.js does not execute.")
+            raise ValueError(f"{node.name!r} is a {node.op!r}, {_NOT_EXECUTED}.")
     for node in in_functions:
         _normalise(node, weights)
     nodes = list(_unfused_nodes(graph_def.node))
