@@ -166,5 +166,5 @@ def main() -> None:
     version, source, out = sys.argv[1:]
     shutil.rmtree(out, ignore_errors=True)
     # TensorFlow has newer names of operations than old converters know.
-    import_converter().convert_tf_saved_model(source, out, skip_op_check=True)
+    import_converter().convert_tf_saved_model(source, out, skip_op_check=True, strip_debug_ops=True)
     check(Path(out), version)
