@@ -24,7 +24,7 @@ def _found_in_table(tf, table, ids):
 def _written_into(tf, x):
     hidden = tf.tanh(x, name="hidden")
     patched = tf.tensor_scatter_nd_update(hidden, [[1]], tf.fill([1, 5], 2.5, name="row"), name="faulty")
-    return {"patched": patched, "kept": tf.multiply(hidden, 1.5, name="after")}
+    return {"change": tf.subtract(patched, hidden, name="after")}
 
 
 def _spectrum(tf, x):
