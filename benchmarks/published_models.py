@@ -24,7 +24,7 @@ from pytest_tfjs.report.failure_message import failure_message
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-VERSIONS = ("3.18.0", "3.21.0", "4.22.0")
+VERSIONS = ("3.9.0", "3.18.0", "4.22.0")
 REFUSED = "TF.js refuses it"
 TARGETS = ("chrome/cpu", "chrome/wasm", "chrome/webgl")
 
