@@ -76,6 +76,7 @@ class LayerMeasurements:
         self._tolerances = tolerances
         self._precision = precision
         self._packed = precision is not None and precision.packed
+        self._is_half = precision is not None and precision.half
         self._layers = {layer.name: layer for layer in reference.plan.layers}
         compared = [layer.name for layer in reference.plan.layers if layer.coverage == "compared"]
         self._metrics: dict[str, dict[int, Metrics]] = {name: {} for name in compared}
@@ -171,7 +172,9 @@ class LayerMeasurements:
             # What the layer may be off by alone, it may be off by in the whole run.
             alone = self._allowance(layer.name, arithmetic, pair[1])
             own = allowed_by_allowance(alone, pair[1], arithmetic.magnitude)
-        passed_on = carried.allowed(layer.name, narrow, arithmetic) if is_inexact(layer.dtype) else 0.0
+        # What half precision loses the reference has, so it is no excuse for the layers behind.
+        is_carried = is_inexact(pair[1].dtype.name) and not self._is_half
+        passed_on = carried.allowed(layer.name, narrow, arithmetic) if is_carried else 0.0
         for extra in (own, own + passed_on):
             wide = measure(*pair, tolerance, extra=np.broadcast_to(extra, pair[1].shape))
             if wide.passed:

@@ -95,24 +95,34 @@ def test_nan_and_inf_are_allowed_nowhere(wrong):
     assert verdict(measured(VALUE, actual, ALONE, WASM, alone=VALUE)) == "diverged"
 
 
+def chained(known, precision, first, second):
+    """The verdict where `y` follows `first`; `first` and `second`: activations in Python and browser."""
+    (first, moved), (second, end) = first, second
+    plan = SimpleNamespace(layers=[layer("first"), layer("y", "first", output=True)])
+    reference = OneLayer(first, known["first"], plan)
+    reference.activations = lambda feed, names: {name: {"first": first, "y": second}[name] for name in names}
+    reference.arithmetic = lambda feed, names: {name: known[name] for name in names}
+    tolerances = Tolerances(dict.fromkeys(("first", "y"), Tolerance(5e-4, 5e-5)))
+    found = LayerMeasurements(reference, tolerances, precision)
+    found.add(Activations(0, {"first": moved, "y": end}))
+    found.add(Activations(0, {"first": moved, "y": second}, alone=True))
+    return judge(plan.layers, found.merged(), found.tolerances(), alone=found.alone({}, {})).verdict
+
+
 def test_an_error_of_the_start_is_allowed_in_the_layers_after_it():
     first, second = VALUE * np.float32(1e-14), VALUE * np.float32(3e-14)
-    plan = SimpleNamespace(layers=[layer("first"), layer("y", "first", output=True)])
     for known, expected in ((STARTED, "close"), (Arithmetic(terms=9), "diverged")):
-        reference = OneLayer(first, known, plan)
-        reference.activations = lambda feed, names: {
-            name: {"first": first, "y": second}[name] for name in names
-        }
-        reference.arithmetic = lambda feed, names, known=known: {
-            name: {"first": known, "y": Arithmetic(terms=3)}[name] for name in names
-        }
-        tolerances = Tolerances(dict.fromkeys(("first", "y"), Tolerance(5e-4, 5e-5)))
-        found = LayerMeasurements(reference, tolerances, WEBGL)
-        moved = first + np.float32(1e-21)
-        found.add(Activations(0, {"first": moved, "y": second + np.float32(3e-21)}))
-        found.add(Activations(0, {"first": moved, "y": second}, alone=True))
-        judged = judge(plan.layers, found.merged(), found.tolerances(), alone=found.alone({}, {}))
-        assert judged.verdict == expected
+        arithmetic = {"first": known, "y": Arithmetic(terms=3)}
+        moved, end = first + np.float32(1e-21), second + np.float32(3e-21)
+        assert chained(arithmetic, WEBGL, (first, moved), (second, end)) == expected
+
+
+@pytest.mark.parametrize(("half", "expected"), [(False, "close"), (True, "diverged")])
+def test_what_a_layer_is_off_by_is_allowed_behind_it_but_not_in_half_precision(half, expected):
+    rounding = Arithmetic(terms=9, magnitude=np.abs(VALUE) * np.float32(1e6))
+    off = VALUE * np.float32(1.5)
+    precision = Precision("webgl", half=half)
+    assert chained({"first": rounding, "y": ALONE}, precision, (VALUE, off), (VALUE, off)) == expected
 
 
 STARTED = Arithmetic(terms=9, started=1e-14)
