@@ -229,5 +229,6 @@ def test_message_shown_matches_the_real_one(tfjs, tmp_path, tmp_path_factory):
 
 
 def _masked(message):
-    lines = message.partition("\n  repeat")[0].strip().splitlines()
+    """The lines with # for each number, unwrapped: where a line wraps depends on the numbers."""
+    lines = re.sub(r"\n {10,}", " ", message.partition("\n  repeat")[0].strip()).splitlines()
     return [" ".join(re.sub(r"[-+]?\d[\d.]*(e[-+]\d+)?", "#", line).split()) for line in lines]
