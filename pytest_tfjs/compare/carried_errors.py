@@ -58,11 +58,12 @@ class CarriedErrors:
         """The error allowed at each element of a layer, in its unit, for the errors that enter it.
 
         `whole`: the layer's metrics in the whole run. The errors of layers are independent, so their root sum
-        of squares counts, and those of n terms add up to 1/√n of the terms' magnitudes. Where the terms
-        cancel, that is more than its largest value. Further layers may enlarge such an error as any other.
+        of squares counts, and those of n terms add up to 1/√n of the terms' magnitudes. Where the terms of a
+        sum cancel, that is more than its largest value; the reference loses digits there too. Further layers
+        may enlarge such an error as any other.
         """
         entering = _largest_value(whole)
-        if arithmetic is not None and arithmetic.magnitude is not None:
+        if arithmetic is not None and arithmetic.magnitude is not None and not arithmetic.functions:
             entering = max(entering, largest(arithmetic.magnitude) / math.sqrt(max(arithmetic.terms, 1)))
         before = layers_before(self.inputs, name)
         errors = [max(self.alone.get(one, 0.0), self.accepted.get(one, 0.0)) for one in before]

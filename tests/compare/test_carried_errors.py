@@ -80,6 +80,12 @@ def test_terms_that_cancel_enlarge_the_error():
     assert errors.allowed("second", whole(4.0), cancelling) == pytest.approx(plain * 2000 / 2 / 4)
 
 
+def test_a_function_that_enlarges_errors_excuses_nothing():
+    errors = carried(first=0.5)
+    steep = Arithmetic(functions=("Cos",), magnitude=np.float32([1, 2000, 3]))
+    assert errors.allowed("second", whole(4.0), steep) == errors.allowed("second", whole(4.0), None)
+
+
 def test_an_accepted_error_is_passed_on():
     errors = carried(first=1e-7)
     before = errors.allowed("last", whole(1.0), None)
