@@ -1,4 +1,4 @@
-"""Errors that sound layers make alone and that the layers behind them carry through the whole run.
+"""Errors of sound layers that the layers behind them carry through the whole run.
 
 A kernel may be off by much of a layer's largest value and still be right: `exp(x) - 1`, as TF.js computes an
 Elu, rounds at 1, whatever x is, so an activation of 1e-8 loses all its digits. The layer's allowance covers

@@ -1,4 +1,4 @@
-"""What sound layers are off by alone, the layers behind them may be off by in the whole run."""
+"""What sound layers are off by alone is allowed of the layers behind them."""
 
 from __future__ import annotations
 

@@ -209,7 +209,7 @@ def test_busy_grid_error_lists_request_and_nodes(project, grid):
         run = through(project, grid, "test_threads.py", "--tfjs-backends=cpu")
     message = run.cases["test_threads[chrome-cpu]"].failure
     assert f"{grid.url} did not start a session with Chrome or Chromium: " in message
-    assert "timed out" in message
+    assert "timed out" in message, message
     assert "Requested: browserName chrome; also set: " in message
     assert "goog:chromeOptions" in message
     assert "no-sandbox" not in message  # user capabilities may contain a key
