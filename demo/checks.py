@@ -66,10 +66,12 @@ def read_messages(xml: Path) -> dict[str, str]:
 
 def _problems_of_cases(comparisons: Sequence[Comparison], expected: Collection[Case]) -> list[str]:
     found = [(one["model"], one["format"], one["target"]["backend"]) for one in comparisons]
-    problems = [f"{_spell(case)}: was not compared" for case in expected if case not in found]
+    problems = [f"{_spell(case)}: was not compared" for case in sorted(expected) if case not in found]
     problems += [f"{_spell(case)}: this comparison is unexpected" for case in found if case not in expected]
     problems += [
-        f"{_spell(case)}: compared {found.count(case)} times" for case in set(found) if found.count(case) > 1
+        f"{_spell(case)}: compared {found.count(case)} times"
+        for case in sorted(set(found))
+        if found.count(case) > 1
     ]
     return problems
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from pytest_tfjs.compare.numbers.metrics import Metrics
 
 
+_LOST = 0.1
+
+
 class AcceptedError(NamedTuple):
     """An error in the whole run that is beyond the layer's tolerance, and that rounding explains.
 
@@ -100,4 +103,8 @@ def note_on_accepted(layers: Mapping[str, Layer], accepted: Mapping[str, Accepte
             f". The error comes from {source.known_as!r} ({source.op}), which alone is off by "
             f"{error.source_share:.1e} of its largest value"
         )
-    yield f"{text}. Rounding explains that: no layer is wrong, but the values are not exact"
+    if error.share > _LOST:
+        so = "the browser loses values as small as these: feed inputs that give larger ones"
+    else:
+        so = "the browser computes the values no better than that"
+    yield f"{text}. Rounding explains that, so no layer is wrong; but {so}"

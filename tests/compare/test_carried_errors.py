@@ -118,8 +118,8 @@ def test_the_note_names_the_output_and_where_its_error_comes_from():
     (note,) = note_on_accepted(layers("dense"), {"curved": own, "dense": passed_on})
     assert note == (
         "'dense' is off by 3.0e-02 of its largest value. The error comes from 'curved' (Elu), which alone is "
-        "off by 4.0e-02 of its largest value. Rounding explains that: no layer is wrong, but the values are "
-        "not exact"
+        "off by 4.0e-02 of its largest value. Rounding explains that, so no layer is wrong; but the browser "
+        "computes the values no better than that"
     )
     (other,) = note_on_accepted(layers(), {"curved": own, "dense": passed_on})
     assert other.startswith("'curved' is off by 4.0e-02")
@@ -128,6 +128,11 @@ def test_the_note_names_the_output_and_where_its_error_comes_from():
 def test_the_note_names_a_layer_that_made_its_error_once():
     (note,) = note_on_accepted(layers(), {"curved": AcceptedError(0.02, "curved", 0.02)})
     assert note.startswith("'curved' is off by 2.0e-02 of its largest value. Rounding explains that")
+
+
+def test_the_note_tells_of_values_that_are_lost():
+    (note,) = note_on_accepted(layers(), {"curved": AcceptedError(1.1, "curved", 1.1)})
+    assert note.endswith("but the browser loses values as small as these: feed inputs that give larger ones")
 
 
 def test_nothing_accepted_is_not_noted():
