@@ -12,19 +12,19 @@ SQUARE = (
     node("scaled", "Mul", "square", "a"),
 )
 
+PUSHED_INTO_SQUARE = graph(
+    node("scaled", "Mul", "x", "square"), node("end", "Mul", "x", "scaled"), node("r", "Relu", "end")
+)
+
 PUSHED_CONSTANTS = {
     "two factors of a square": Case(
         graph(*SQUARE, node("end", "Mul", "scaled", "b"), node("r", "Relu", "end")),
-        graph(
-            node("scaled", "Mul", "x", "square"), node("end", "Mul", "x", "scaled"), node("r", "Relu", "end")
-        ),
+        PUSHED_INTO_SQUARE,
         {"end": "end", "r": "r"},
     ),
     "a factor and a divisor of a square": Case(
         graph(*SQUARE, node("end", "RealDiv", "scaled", "b"), node("r", "Relu", "end")),
-        graph(
-            node("scaled", "Mul", "x", "square"), node("end", "Mul", "x", "scaled"), node("r", "Relu", "end")
-        ),
+        PUSHED_INTO_SQUARE,
         {"end": "end", "r": "r"},
     ),
     "four factors of a product": Case(
